@@ -1,0 +1,49 @@
+"""Every limit in one place: name, value, unit, reason. Relations between limits are asserted at the end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+# Log records. A record is one LMDB value and one fsync; beyond this the sequencer starts the next group.
+RECORD_BYTES_MAX: Final = 8 * MIB
+RECORD_ROWS_MAX: Final = 100_000
+RECORD_TRANSACTIONS_MAX: Final = 4_096
+
+# A transaction's write set is held in memory until it commits as consecutive parts of one record.
+TRANSACTION_BYTES_MAX: Final = 2 * GIB
+
+# Wire messages. 1 MiB chunks are the fastest over gRPC; the receive limit leaves room for one wide batch.
+MESSAGE_BYTES_MAX: Final = 64 * MIB
+CHUNK_BYTES: Final = 1 * MIB
+
+# One value (text, bytea, json), one row, one SQL text, columns of one table, parameters of one statement.
+VALUE_BYTES_MAX: Final = 16 * MIB
+STATEMENT_BYTES_MAX: Final = 16 * MIB
+COLUMNS_MAX: Final = 1_600
+PARAMETERS_MAX: Final = 65_535
+NAME_BYTES_MAX: Final = 63
+
+# Sessions, open transactions and snapshots pin versions; writers are remembered for exactly-once retries.
+SESSIONS_MAX: Final = 1_000
+SNAPSHOTS_MAX: Final = 10_000
+WRITERS_MAX: Final = 100_000
+TRANSACTION_IDS_MAX: Final = 100_000
+TRANSACTION_LEASE_SECONDS: Final = 60
+
+# The client's writer: rows of one batch, batches in flight, how long a row waits for company.
+WRITER_BATCH_ROWS: Final = 20_000
+WRITER_BATCHES_IN_FLIGHT: Final = 8
+WRITER_LINGER_SECONDS: Final = 0.02
+
+# Tables.
+SHARDS_MAX: Final = 1_024
+SLICES_OPEN_MAX: Final = 10_000
+NUMERIC_PRECISION_MAX: Final = 38
+
+assert RECORD_BYTES_MAX < MESSAGE_BYTES_MAX, "a record that came in one message must fit the way out, too"
+assert VALUE_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX, "a row with one value of the largest size must fit a message"
+assert WRITER_BATCH_ROWS <= RECORD_ROWS_MAX, "one writer batch never needs two records"

@@ -1,0 +1,136 @@
+"""What the catalog holds: tables, views, sequences, as frozen values with stable identifiers.
+
+Always true: identifiers are never used again; a column keeps its identifier through RENAME; ``schema_version`` grows
+with every change of the columns; ``primary_key`` begins with the columns of ``key`` and contains ``time``.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import pyarrow as pa
+
+from ..base.errors import Invalid, nearest
+from ..base.types import Type, arrow_field
+from .expression.node import Expression
+
+ROW_ID: Final = 0
+"""Column identifier of the hidden row id of a table without primary key (BIGINT, dense per table)."""
+
+ROW_ID_NAME: Final = "weft_row_id"
+
+SLICE_ORIGIN: Final = 2 * 86_400_000_000 + 946_684_800_000_000
+"""Monday 2000-01-03 00:00 in microseconds since 1970: where slices and time buckets are counted from."""
+
+
+class Identity(enum.Enum):
+    """GENERATED { ALWAYS | BY DEFAULT } AS IDENTITY; SERIAL is BY DEFAULT."""
+
+    ALWAYS = "always"
+    BY_DEFAULT = "by default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column. ``id`` is stable and at least 1; ``default_text`` is for display only."""
+
+    id: int
+    name: str
+    type: Type
+    nullable: bool = True
+    default: Expression | None = None
+    default_text: str | None = None
+    identity: Identity | None = None
+
+    @property
+    def field(self) -> pa.Field:
+        return arrow_field(self.name, self.type, nullable=self.nullable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A CHECK constraint: a row is refused where ``expression`` is false (NULL passes)."""
+
+    name: str
+    expression: Expression
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table's definition. ``every`` and ``keep`` in microseconds; None where not given.
+
+    ``primary_key``, ``key`` and ``time`` hold column identifiers. A table without primary key has ``primary_key == ()``
+    and a hidden row id. A table without event time has ``time is None`` and one slice; ``key == ()`` means shard 0.
+    """
+
+    id: int
+    name: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[int, ...] = ()
+    key: tuple[int, ...] = ()
+    time: int | None = None
+    shards: int = 1
+    every: int | None = None
+    keep: int | None = None
+    keep_by: str = "event"
+    checks: tuple[Check, ...] = ()
+    schema_version: int = 1
+    next_column_id: int = 1
+    options_text: tuple[tuple[str, str], ...] = field(default=())
+
+    @cached_property
+    def by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+    @cached_property
+    def by_id(self) -> dict[int, Column]:
+        return {column.id: column for column in self.columns}
+
+    @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """All columns in order, with public Arrow types and SQL types in the metadata."""
+        return pa.schema([column.field for column in self.columns])
+
+    @cached_property
+    def primary_key_columns(self) -> tuple[Column, ...]:
+        return tuple(self.by_id[id] for id in self.primary_key)
+
+    def column(self, name: str) -> Column:
+        """The column called ``name``. Raises Invalid (42703) with the nearest name."""
+        found = self.by_name.get(name)
+        if found is None:
+            raise Invalid(
+                f'column "{name}" of table "{self.name}" does not exist',
+                hint=nearest(name, self.by_name),
+                sqlstate="42703",
+            )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A view: its query as normalized SQL text, and the names and types of its columns.
+
+    A materialized view is exact at every snapshot: for now it is computed from the base rows when it is read.
+    ``depends_on`` holds identifiers of the relations that the query reads.
+    """
+
+    id: int
+    name: str
+    query: str
+    columns: tuple[tuple[str, Type], ...]
+    materialized: bool = False
+    depends_on: tuple[int, ...] = ()
+
+
+Relation = Table | View
+
+
+def project_fields(columns: Iterable[Column]) -> pa.Schema:
+    """The Arrow schema of some columns, in the order given."""
+    return pa.schema([column.field for column in columns])
