@@ -1,0 +1,245 @@
+"""The public interface: what an embedded and a remote database both are.
+
+    weftdb.open("data")                     sql/embedded.py      a thin encoder over Session
+    weftdb.connect("weft://host:7401")      client/              the same calls over gRPC
+
+A program is written against these Protocols and runs with either. One suite, tests/test_conformance.py, runs over
+both, so what the docstrings here promise is tested twice. Whatever raises, raises ``base.errors``.
+
+What holds everywhere:
+
+- **Rows** are one dict, a list of dicts, one tuple, a list of tuples, or anything Arrow (Table, RecordBatch,
+  RecordBatchReader, pandas, Polars, our own ``Result``). Tuples have all columns in the table's order; dicts and Arrow
+  may leave out columns, which then take their DEFAULT. Nothing is lost in silence: a value that does not fit its
+  column is Invalid, naming column, row number (from 1) and value.
+- **Keys** are primary keys: a plain value where the primary key has one column, else a tuple in its order, or a dict;
+  or a list of these, or anything Arrow with exactly the primary key's columns.
+- Every call outside a transaction is a transaction of its own and is all or nothing. A write has *returned* when it is
+  durable and visible to everybody.
+- A ``Database`` may be used from several threads at once; a ``Transaction``, a ``Snapshot`` and a ``Writer`` by one
+  thread at a time. Different ones are independent of each other.
+- Closing twice is allowed; any other use after ``close`` raises Closed.
+
+Not here: sessions and their settings. ``Database.execute`` runs each call in a session of its own that ends with it,
+so SET and BEGIN have no effect beyond the text they stand in; ``transaction`` is how several calls belong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Literal, Protocol, Self, TypeAlias
+
+import pyarrow as pa
+
+from .result import Result
+
+Rows: TypeAlias = object
+"""One dict or tuple, a list of them, or anything Arrow; see the module's docstring."""
+
+Keys: TypeAlias = object
+"""One primary key, a list of them, or anything Arrow; see the module's docstring."""
+
+Key: TypeAlias = object
+"""One primary key: a value, a tuple in the primary key's order, or a dict."""
+
+Isolation: TypeAlias = Literal["snapshot", "read committed", "serializable"]
+"""Names of isolation levels. ``repeatable read`` is PostgreSQL's name for snapshot and is accepted, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a write did.
+
+    ``version`` is the version that made it visible; inside a transaction, where nothing is visible yet, the version
+    that the transaction reads at. ``rows`` counts the rows that were written, or that a delete found.
+    """
+
+    version: int
+    rows: int
+
+
+class Closes(Protocol):
+    """Something to close, by hand or by ``with``."""
+
+    def close(self) -> None:
+        """Release everything. May be called again. Never raises for what happened earlier, except in ``Writer``."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+class Table(Protocol):
+    """One table, as seen by a database, a transaction or a snapshot. Cheap to make; holds no data."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns in order, with Arrow types, nullability, and the SQL type in each field's metadata."""
+        ...
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """Names of the primary key's columns in its order; empty for a table without one."""
+        ...
+
+    def insert(self, rows: Rows, /) -> Written:
+        """Add rows whose primary keys do not exist yet; all or none.
+
+        Raises Invalid: 23505 for a primary key that exists or stands twice in ``rows``; 23502, 23514, 22003 and so on
+        for values that the table refuses; 42703 for an unknown column. Raises Conflict inside a transaction.
+        """
+        ...
+
+    def put(self, rows: Rows, /) -> Written:
+        """Insert or replace whole rows; columns left out take their DEFAULT, also where a row existed.
+
+        Outside a transaction it never conflicts: the last put in commit order wins, in one call the last in its rows.
+        """
+        ...
+
+    def update(self, key: Key, /, **changes: object) -> Written:
+        """Set some columns of one row to values. Raises NotFound if there is no such row; else as ``insert``."""
+        ...
+
+    def add(self, key: Key, /, **amounts: object) -> Written:
+        """Add amounts to numeric columns of one row, commutatively: adds do not conflict with adds.
+
+        A row that does not exist is made from the columns' DEFAULTs first, where a NULL counts as 0. Raises Invalid on
+        overflow (22003), for columns that are not numeric, and for columns of the primary key.
+        """
+        ...
+
+    def delete(self, keys: Keys, /) -> Written:
+        """Delete rows by primary key. Keys that do not exist are no error; ``Written.rows`` tells how many did."""
+        ...
+
+    def get(self, key: Key, /) -> dict[str, object] | None:
+        """The row with this primary key, as column name → Python value, or None."""
+        ...
+
+    def get_many(self, keys: Keys, /) -> pa.Table:
+        """The rows found, all columns, at one snapshot and in the order of ``keys``; keys not found are left out."""
+        ...
+
+    def scan(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        key: object = None,
+        time: tuple[object, object] | None = None,
+    ) -> pa.RecordBatchReader:
+        """Rows at one snapshot, in no particular order, as a stream of batches.
+
+        ``columns`` in the order given, all if None. ``where`` is an SQL condition on this table's columns. ``key`` is
+        a value (a tuple, where several columns make up the key) or a list of them. ``time`` is half-open,
+        ``(lower, upper)``, either of them None for no bound. Conditions given together must all hold.
+        Raises Invalid for what does not parse, bind or exist.
+        """
+        ...
+
+    def writer(self) -> Writer:
+        """A pipelined writer for many rows, one at a time or in batches. Not inside a transaction or snapshot."""
+        ...
+
+
+class Writer(Closes, Protocol):
+    """A stream of writes to one table, in order, batched and pipelined by the writer itself.
+
+    Rows are applied in the order of the calls, in batches of which each is all or nothing. It is no transaction: a
+    batch is visible as soon as it is durable. A row is applied exactly once, also when a connection breaks on the way.
+
+    When a batch fails, the batches after it are refused, and the next call (``put``, ``flush``, ``close``, …) raises
+    the error. With that the failure is seen: nothing is buffered any more, and later calls start afresh.
+    ``rows_acknowledged`` tells how many rows, from the first on, are in the database for certain.
+
+    Leaving a ``with`` block flushes, also after an exception in the block, which is then the one that is raised.
+    """
+
+    def put(self, rows: Rows, /) -> None:
+        """Hand over rows to insert or replace. Blocks while too many batches wait for acknowledgement."""
+        ...
+
+    def insert(self, rows: Rows, /) -> None:
+        """Hand over rows that must not exist yet."""
+        ...
+
+    def delete(self, keys: Keys, /) -> None:
+        """Hand over primary keys to delete."""
+        ...
+
+    def flush(self) -> int:
+        """Wait until all rows handed over are durable and visible, and return the version at which they are."""
+        ...
+
+    @property
+    def rows_acknowledged(self) -> int: ...
+
+
+class Reads(Closes, Protocol):
+    """What can be asked: a database (the newest snapshot per call), a transaction, a snapshot."""
+
+    @property
+    def version(self) -> int:
+        """The version that reads see: the newest visible one, or the one that the transaction or snapshot is at."""
+        ...
+
+    def execute(self, sql: str, parameters: Sequence[object] = (), /, *, timeout: float | None = None) -> Result:
+        """Run one or more SQL statements, separated by semicolons, and return the last one's result.
+
+        ``$1`` is ``parameters[0]``; parameters go with a single statement only. ``timeout`` in seconds counts for the
+        whole call; when it is over the statement is cancelled. Several statements outside a transaction are one
+        transaction unless the text says BEGIN and COMMIT itself. Raises Invalid (42601 with line, column and caret
+        for syntax), Conflict inside a transaction, Unavailable (57014) for the time-out.
+        """
+        ...
+
+    def table(self, name: str, /) -> Table:
+        """The table called ``name``, exactly. Raises Invalid (42P01) with the nearest name."""
+        ...
+
+
+class Transaction(Reads, Protocol):
+    """Several calls that happen at once or not at all, at one snapshot that sees their own writes.
+
+    Leaving the ``with`` block commits, or rolls back after an exception. A call that raises changes nothing; an
+    SQL statement that fails leaves the transaction failed, as in PostgreSQL: from then on only ``rollback`` works.
+    ``close`` rolls back what was not committed.
+    """
+
+    def commit(self) -> int:
+        """Make everything durable and visible; returns the version. Raises Conflict if another was first."""
+        ...
+
+    def rollback(self) -> None: ...
+
+
+class Snapshot(Reads, Protocol):
+    """The database as of one version, for reading only: writes raise Invalid (25006). Pins the version until closed."""
+
+
+class Database(Reads, Protocol):
+    """A database. ``close`` ends everything that was opened from it."""
+
+    def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> Transaction:
+        """Begin a transaction. Its snapshot is taken by its first call. ``isolation`` is one of ``Isolation``.
+
+        Raises Invalid (0A000) for a level that is not supported.
+        """
+        ...
+
+    def snapshot(self, *, as_of: int | datetime | None = None) -> Snapshot:
+        """Read at one version: the newest, a version number, or the last at or before a time-zone aware datetime.
+
+        Raises NotFound if history does not reach back to it, or if it lies in the future.
+        """
+        ...
