@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ..base.errors import Invalid, nearest
 from ..base.types import Type, arrow_field
-from .expression.node import Expression
+from .expression.node import Expression, Literal
 
 ROW_ID: Final = 0
 """Column identifier of the hidden row id of a table without primary key (BIGINT, dense per table)."""
@@ -36,7 +36,11 @@ class Identity(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column. ``id`` is stable and at least 1; ``default_text`` is for display only."""
+    """One column. ``id`` is stable and at least 1; ``default_text`` is for display only.
+
+    ``missing`` is what rows hold that were written before the column was added: the DEFAULT of ADD COLUMN, evaluated
+    once; None reads as NULL.
+    """
 
     id: int
     name: str
@@ -45,6 +49,7 @@ class Column:
     default: Expression | None = None
     default_text: str | None = None
     identity: Identity | None = None
+    missing: Literal | None = None
 
     @property
     def field(self) -> pa.Field:

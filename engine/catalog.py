@@ -1,0 +1,176 @@
+"""The catalog: which relations exist at a version, and how their definitions are stored.
+
+A ``Catalog`` is an immutable value. Each commit that changes definitions makes a new one from the one before; a
+snapshot picks the newest at or below its version. Definitions are stored as JSON text in the internal table
+``weft_catalog``, in the format ``FORMAT``; unknown formats are refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Final
+
+from ..base.errors import Corrupt, Invalid, nearest
+from ..base.types import parse_type
+from .expression.serialize import from_json, to_json
+from .schema import Check, Column, Identity, Relation, Table, View
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """The relations at ``version``, by name. ``version`` is that of the commit that made this catalog."""
+
+    version: int
+    relations: Mapping[str, Relation]
+
+    @cached_property
+    def by_id(self) -> Mapping[int, Relation]:
+        return {relation.id: relation for relation in self.relations.values()}
+
+    def relation(self, name: str) -> Relation:
+        """The table or view called ``name``. Raises Invalid (42P01) with the nearest name."""
+        found = self.relations.get(name)
+        if found is None:
+            raise Invalid(
+                f'relation "{name}" does not exist',
+                hint=nearest(name, self.relations) or "\\d lists the relations; CREATE TABLE makes one.",
+                sqlstate="42P01",
+            )
+        return found
+
+    def table(self, name: str) -> Table:
+        """The table called ``name``. Raises Invalid: 42P01 where there is none, 42809 where it is a view."""
+        found = self.relation(name)
+        if isinstance(found, View):
+            raise Invalid(
+                f'"{name}" is a view, not a table', hint="Write to the tables that it reads.", sqlstate="42809"
+            )
+        return found
+
+    def changed(self, changes: Mapping[str, Relation | None], *, version: int) -> Catalog:
+        """The catalog after ``changes`` (None drops the name)."""
+        relations = {**self.relations, **changes}
+        return Catalog(
+            version=version,
+            relations=MappingProxyType({name: item for name, item in relations.items() if item is not None}),
+        )
+
+
+EMPTY: Final = Catalog(version=0, relations=MappingProxyType({}))
+
+
+def encode_relation(relation: Relation) -> str:
+    """The definition as JSON text; ``decode_relation`` is its inverse."""
+    match relation:
+        case Table():
+            document = {
+                "format": FORMAT,
+                "table": {
+                    "id": relation.id,
+                    "name": relation.name,
+                    "columns": [_encode_column(column) for column in relation.columns],
+                    "primary_key": relation.primary_key,
+                    "key": relation.key,
+                    "time": relation.time,
+                    "shards": relation.shards,
+                    "every": relation.every,
+                    "keep": relation.keep,
+                    "keep_by": relation.keep_by,
+                    "checks": [
+                        {"name": check.name, "expression": to_json(check.expression), "text": check.text}
+                        for check in relation.checks
+                    ],
+                    "schema_version": relation.schema_version,
+                    "next_column_id": relation.next_column_id,
+                    "options_text": relation.options_text,
+                },
+            }
+        case View():
+            document = {
+                "format": FORMAT,
+                "view": {
+                    "id": relation.id,
+                    "name": relation.name,
+                    "query": relation.query,
+                    "columns": [[name, str(type)] for name, type in relation.columns],
+                    "materialized": relation.materialized,
+                    "depends_on": relation.depends_on,
+                },
+            }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def decode_relation(text: str) -> Relation:
+    """The relation of a stored definition. Raises Corrupt for a text that this program did not write."""
+    document = json.loads(text)
+    if document.get("format") != FORMAT:
+        raise Corrupt(
+            f"a catalog entry has format {document.get('format')}, this program reads {FORMAT}",
+            hint="Open the folder with the version of WeftDB that wrote it.",
+        )
+    if "table" in document:
+        return _decode_table(document["table"])
+    item = document["view"]
+    return View(
+        id=item["id"],
+        name=item["name"],
+        query=item["query"],
+        columns=tuple((name, parse_type(type)) for name, type in item["columns"]),
+        materialized=item["materialized"],
+        depends_on=tuple(item["depends_on"]),
+    )
+
+
+def _encode_column(column: Column) -> dict[str, Any]:
+    return {
+        "id": column.id,
+        "name": column.name,
+        "type": str(column.type),
+        "nullable": column.nullable,
+        "default": None if column.default is None else to_json(column.default),
+        "default_text": column.default_text,
+        "identity": None if column.identity is None else column.identity.value,
+        "missing": None if column.missing is None else to_json(column.missing),
+    }
+
+
+def _decode_column(item: dict[str, Any]) -> Column:
+    missing = None if item["missing"] is None else from_json(item["missing"])
+    return Column(
+        id=item["id"],
+        name=item["name"],
+        type=parse_type(item["type"]),
+        nullable=item["nullable"],
+        default=None if item["default"] is None else from_json(item["default"]),
+        default_text=item["default_text"],
+        identity=None if item["identity"] is None else Identity(item["identity"]),
+        missing=missing,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _decode_table(item: dict[str, Any]) -> Table:
+    return Table(
+        id=item["id"],
+        name=item["name"],
+        columns=tuple(_decode_column(column) for column in item["columns"]),
+        primary_key=tuple(item["primary_key"]),
+        key=tuple(item["key"]),
+        time=item["time"],
+        shards=item["shards"],
+        every=item["every"],
+        keep=item["keep"],
+        keep_by=item["keep_by"],
+        checks=tuple(
+            Check(name=check["name"], expression=from_json(check["expression"]), text=check["text"])
+            for check in item["checks"]
+        ),
+        schema_version=item["schema_version"],
+        next_column_id=item["next_column_id"],
+        options_text=tuple((name, value) for name, value in item["options_text"]),
+    )

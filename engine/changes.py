@@ -1,0 +1,46 @@
+"""What a caller asks of the engine, and what it gets back: the vocabulary of writes."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Change(enum.Enum):
+    """What a batch does to the rows with its primary keys.
+
+    INSERT   adds rows; a primary key that exists, or stands twice in the batch, is refused with its row number
+    PUT      adds or replaces whole rows; absent columns take their DEFAULT; the last of equal primary keys wins
+    UPDATE   replaces some columns of rows that exist; NotFound otherwise
+    ADD      adds amounts to columns, commutatively; a row that is absent starts from the defaults
+    DELETE   ends rows by primary key; absent ones are ignored
+    """
+
+    INSERT = "insert"
+    PUT = "put"
+    UPDATE = "update"
+    ADD = "add"
+    DELETE = "delete"
+
+
+class Isolation(enum.Enum):
+    """What a transaction sees. SNAPSHOT reads at the version of its first statement."""
+
+    SNAPSHOT = "snapshot"
+    READ_COMMITTED = "read committed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterToken:
+    """Names one batch of one writer, so that a repeat is applied once. ``sequence`` grows; gaps are allowed."""
+
+    writer: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A commit's outcome: the version at which it is visible, and the rows put or deleted."""
+
+    version: int
+    rows: int

@@ -1,0 +1,49 @@
+"""The only door to the machine's clock and randomness; everything else gets values that were read here."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from array import array
+from bisect import bisect_right
+
+
+def wall_clock() -> int:
+    """Microseconds since 1970-01-01 UTC. Recorded per commit; orders nothing."""
+    return time.time_ns() // 1_000
+
+
+def monotonic() -> float:
+    """Seconds from an arbitrary start that only grow: for time-outs and durations."""
+    return time.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def new_uuid() -> str:
+    """A random UUID as text: identities of writers and transactions."""
+    return str(uuid.uuid4())
+
+
+class VersionClock:
+    """The map from wall clock to version, for ``AS OF`` a time: 16 bytes a commit.
+
+    The machine's clock may step back; the map keeps the running maximum, so that a later version never has an earlier
+    time and the search stays a bisection.
+    """
+
+    def __init__(self) -> None:
+        self._walls = array("q")
+        self._versions = array("q")
+
+    def record(self, *, wall: int, version: int) -> None:
+        assert not self._versions or version > self._versions[-1], (version, self._versions[-1])
+        self._walls.append(max(wall, self._walls[-1]) if self._walls else wall)
+        self._versions.append(version)
+
+    def version_at(self, wall: int) -> int:
+        """The last version at or before ``wall``; 0 when there was none."""
+        index = bisect_right(self._walls, wall)
+        return self._versions[index - 1] if index else 0
