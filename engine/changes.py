@@ -24,10 +24,9 @@ class Change(enum.Enum):
 
 
 class Isolation(enum.Enum):
-    """What a transaction sees. SNAPSHOT reads at the version of its first statement."""
+    """What a transaction sees. SNAPSHOT reads at the version of its first statement; first committer wins."""
 
     SNAPSHOT = "snapshot"
-    READ_COMMITTED = "read committed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ class Action(enum.Enum):
 
     PUT = "put"  # full rows; each ends the row version with the same primary key, if there is one
     DELETE = "delete"  # primary keys (or row ids); each ends the row version, if there is one
+    TRUNCATE = "truncate"  # ends all rows of the table; the batch is empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,150 @@
+"""``apply``: the one function from log to state, and the state that it makes.
+
+    state(version) = apply(... apply(apply(empty, record 1), record 2) ..., record version)
+
+It depends on the state and the record alone: no clock, no randomness, no order of threads, and it cannot fail, since
+every outcome was decided before the record was appended. Recovery, replicas and tests replay the same function; two
+engines that are fed one log have the same logical content at every version.
+
+Always true:
+
+- ``version`` is published last: whoever reads at it finds all of its rows, catalog and aggregates.
+- A catalog, once made, is never changed; ``catalog_at`` finds the one that was current at a version.
+- Stores are found by object identifier; a dropped table's store stays until no snapshot and no history needs it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from ..base.errors import Internal
+from ..base.limits import TRANSACTION_IDS_MAX, WRITER_BATCHES_IN_FLIGHT, WRITERS_MAX
+from ..storage.record import Action, Operation, Record, TransactionEntry
+from .catalog import EMPTY, Catalog, decode_relation
+from .cells import TableStore
+from .changes import Commit
+from .clock import VersionClock
+from .internal import CATALOG, FIRST_ID, INTERNAL
+from .schema import Relation, Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A table that is gone since ``version``, at wall clock ``wall`` (microseconds)."""
+
+    id: int
+    version: int
+    wall: int
+
+
+class State:
+    """Everything that is derived from the log. One writer (the sequencer) calls ``apply``; readers take no lock."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.clock = VersionClock()
+        self.stores: dict[int, TableStore] = {table.id: TableStore(table) for table in INTERNAL}
+        self.next_id = FIRST_ID
+        self.dropped: deque[Dropped] = deque()
+        self._catalogs: list[Catalog] = [EMPTY]
+        self._writers: OrderedDict[str, deque[tuple[int, Commit]]] = OrderedDict()
+        self._transaction_ids: OrderedDict[str, Commit] = OrderedDict()
+
+    @property
+    def catalog(self) -> Catalog:
+        """The newest catalog."""
+        return self._catalogs[-1]
+
+    def catalog_at(self, version: int) -> Catalog:
+        """The catalog that was current at ``version``."""
+        index = bisect_right(self._catalogs, version, key=lambda catalog: catalog.version)
+        return self._catalogs[index - 1]
+
+    def apply(self, record: Record) -> None:
+        """Bring the state from ``record.version - 1`` to ``record.version``."""
+        if record.version != self.version + 1:
+            raise Internal(f"record {record.version} does not follow version {self.version}")
+        for operation in record.operations:
+            if operation.table == CATALOG.id:
+                self._apply_catalog(operation, record=record)
+            self._apply_rows(operation, version=record.version)
+        for transaction in record.transactions:
+            self._remember(transaction, version=record.version)
+        self.clock.record(wall=record.wall_clock, version=record.version)
+        self.version = record.version
+
+    def outcome_of_batch(self, writer: str, sequence: int) -> Commit | None:
+        """The first outcome of a writer's batch; None when it was not applied yet.
+
+        A batch older than the remembered ones was applied, too, since sequences grow: its outcome is that of the
+        oldest remembered.
+        """
+        outcomes = self._writers.get(writer)
+        if not outcomes or sequence > outcomes[-1][0]:
+            return None
+        for known, commit in outcomes:
+            if known >= sequence:
+                return commit
+        return None
+
+    def outcome_of_transaction(self, id: str) -> Commit | None:
+        """The first outcome of the transaction with this id; None when it did not commit (or is long forgotten)."""
+        return self._transaction_ids.get(id)
+
+    def release_dropped(self, *, before_wall: int, oldest_pin: int) -> None:
+        """Give back the memory of tables dropped before ``before_wall`` that no pin can see."""
+        while self.dropped and self.dropped[0].wall < before_wall and self.dropped[0].version <= oldest_pin:
+            del self.stores[self.dropped.popleft().id]
+
+    def _apply_rows(self, operation: Operation, *, version: int) -> None:
+        store = self.stores[operation.table]
+        match operation.action:
+            case Action.PUT:
+                store.apply_put(operation.batch, version=version, delta=operation.delta)
+            case Action.DELETE:
+                store.apply_delete(operation.batch, version=version)
+            case Action.TRUNCATE:
+                store.apply_truncate(version=version)
+
+    def _apply_catalog(self, operation: Operation, *, record: Record) -> None:
+        before = self.catalog
+        changes: dict[str, Relation | None] = {}
+        if operation.action is Action.DELETE:
+            changes = dict.fromkeys(operation.batch.column(0).to_pylist())
+        else:
+            for definition in operation.batch.column(2).to_pylist():
+                relation = decode_relation(definition)
+                changes[relation.name] = relation
+        after = before.changed(changes, version=record.version)
+        self._catalogs.append(after)
+        for relation in changes.values():
+            if relation is not None:
+                self.next_id = max(self.next_id, relation.id + 1)
+            if isinstance(relation, Table):
+                store = self.stores.get(relation.id)
+                self.stores[relation.id] = TableStore(relation) if store is None else store.with_definition(relation)
+        for id, relation in before.by_id.items():
+            if isinstance(relation, Table) and id not in after.by_id:
+                self.dropped.append(Dropped(id=id, version=record.version, wall=record.wall_clock))
+
+    def _remember(self, transaction: TransactionEntry, *, version: int) -> None:
+        commit = Commit(version=version, rows=transaction.rows_count)
+        if transaction.id is not None:
+            self._transaction_ids[transaction.id] = commit
+            if len(self._transaction_ids) > TRANSACTION_IDS_MAX:
+                self._transaction_ids.popitem(last=False)
+        if transaction.writer is not None and transaction.sequence is not None:
+            outcomes = self._writers.setdefault(transaction.writer, deque(maxlen=2 * WRITER_BATCHES_IN_FLIGHT))
+            outcomes.append((transaction.sequence, commit))
+            self._writers.move_to_end(transaction.writer)
+            if len(self._writers) > WRITERS_MAX:
+                self._writers.popitem(last=False)
+
+
+def named_by_id(batch: pa.RecordBatch, ids: list[int]) -> pa.RecordBatch:
+    """The batch as log records hold it: fields named by column identifier."""
+    return batch.rename_columns([str(id) for id in ids])
