@@ -1,0 +1,550 @@
+"""What a statement is: the session's own statements, read here, and everything else, named by its first words.
+
+sqlglot parses queries and DDL well, but reads ``ABORT`` as a column, ``SAVEPOINT a`` as an alias, and SET, SHOW,
+PREPARE and EXPLAIN as opaque text. These few have a simple grammar, so they are read from tokens by ``read``:
+
+    BEGIN | START TRANSACTION [modes]      COMMIT | END        ROLLBACK | ABORT        SET, SHOW, RESET, DISCARD
+    PREPARE name [(types)] AS statement    EXECUTE name [(values)]                     DEALLOCATE name
+    EXPLAIN [ANALYZE | (options)] statement                    REFRESH MATERIALIZED VIEW name
+
+``read`` returns ``Other`` for whatever sqlglot is to parse, and raises Invalid (0A000), naming the statement, for what
+WeftDB does not have at all: a wrong answer is worse than none.
+
+Not here: splitting a text into statements, and the grammar of queries (sql/parse.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from ..base.errors import Invalid
+from .settings import isolation_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """None where the text does not say: the session's defaults count."""
+
+    isolation: str | None
+    read_only: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    chain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    chain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTransaction:
+    """SET TRANSACTION (of this transaction) or SET SESSION CHARACTERISTICS AS TRANSACTION (of later ones)."""
+
+    isolation: str | None
+    read_only: bool | None
+    session: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetVariable:
+    """``value`` None is DEFAULT."""
+
+    name: str
+    value: str | None
+    local: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """``name`` None is ALL."""
+
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """``name`` None is ALL. ``discard``: prepared statements go, too (DISCARD ALL)."""
+
+    name: str | None
+    discard: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """``types`` are type names as written; ``text`` is the statement, ``offset`` where it starts in the outer text."""
+
+    name: str
+    types: tuple[str, ...]
+    text: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execute:
+    """``arguments`` is the text between the parentheses, to be evaluated as one row of VALUES; "" without any."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deallocate:
+    """``name`` None is ALL."""
+
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explain:
+    analyze: bool
+    text: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintain:
+    """VACUUM, ANALYZE, CHECKPOINT: WeftDB does these by itself."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """For sqlglot. ``word`` is the first word in upper case."""
+
+    word: str
+    text: str
+
+
+Statement = (
+    Begin
+    | Commit
+    | Rollback
+    | SetTransaction
+    | SetVariable
+    | Show
+    | Reset
+    | Prepare
+    | Execute
+    | Deallocate
+    | Explain
+    | Refresh
+    | Maintain
+    | Other
+)
+
+
+def read(text: str) -> Statement:
+    """Read one statement (no semicolon). Raises Invalid: 42601 for syntax, 0A000 for statements not supported."""
+    tokens = _Tokens(text)
+    word = tokens.peek_word()
+    if word in _READERS:
+        tokens.next()
+        return _READERS[word](tokens)
+    if word in _REFUSED:
+        raise Invalid(f"{word} is not supported", hint=_REFUSED[word], sqlstate="0A000")
+    return Other(word=word, text=text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Token:
+    sort: str  # word, quoted, string, number, sign
+    text: str
+    start: int
+    end: int
+
+    @property
+    def upper(self) -> str:
+        return self.text.upper() if self.sort == "word" else ""
+
+
+_LEXER: Final = re.compile(
+    r"""(?P<blank>\s+|--[^\n]*|/\*.*?\*/)
+      | (?P<word>[A-Za-z_\u0080-\U0010ffff][\w$]*(?:\.[A-Za-z_]\w*)*)
+      | (?P<quoted>"(?:[^"]|"")*")
+      | (?P<string>'(?:[^']|'')*')
+      | (?P<number>[-+]?\d+(?:\.\d+)?)
+      | (?P<sign>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class _Tokens:
+    """The tokens of one statement, read on demand: a statement for sqlglot is not lexed beyond its first word."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._at = 0
+        self._next: _Token | None = None
+
+    def peek(self) -> _Token | None:
+        while self._next is None and self._at < len(self.text):
+            match = _LEXER.match(self.text, self._at)
+            assert match is not None and match.lastgroup is not None, "the lexer's last branch takes any character"
+            self._at = match.end()
+            if match.lastgroup != "blank":
+                self._next = _Token(sort=match.lastgroup, text=match[0], start=match.start(), end=match.end())
+        return self._next
+
+    def peek_word(self) -> str:
+        token = self.peek()
+        return token.upper if token else ""
+
+    def next(self) -> _Token:
+        token = self.peek()
+        if token is None:
+            self.fail()
+        self._next = None
+        return token
+
+    def take(self, *words: str) -> bool:
+        """Take the next token if it is one of ``words``."""
+        token = self.peek()
+        if token is not None and (token.upper in words or (token.sort == "sign" and token.text in words)):
+            self._next = None
+            return True
+        return False
+
+    def expect(self, *words: str) -> None:
+        if not self.take(*words):
+            self.fail()
+
+    def name(self) -> str:
+        """An identifier, folded unless quoted."""
+        token = self.peek()
+        if token is None or token.sort not in ("word", "quoted"):
+            self.fail()
+        self._next = None
+        return token.text[1:-1].replace('""', '"') if token.sort == "quoted" else token.text.lower()
+
+    def value(self) -> str:
+        """A string, number or word, as its text."""
+        token = self.next()
+        match token.sort:
+            case "string":
+                return token.text[1:-1].replace("''", "'")
+            case "quoted":
+                return token.text
+            case "word" | "number":
+                return token.text
+            case _:
+                self._next = token
+                self.fail()
+
+    def rest(self) -> tuple[str, int]:
+        """Everything from the next token on, and its offset."""
+        token = self.peek()
+        if token is None:
+            self.fail()
+        return self.text[token.start :], token.start
+
+    def end(self) -> None:
+        if self.peek() is not None:
+            self.fail()
+
+    def fail(self) -> NoReturn:
+        token = self.peek()
+        start = token.start if token else len(self.text)
+        what = f'at or near "{token.text}"' if token else "at end of input"
+        line_start = self.text.rfind("\n", 0, start) + 1
+        line_end = self.text.find("\n", start)
+        line = self.text[line_start : line_end if line_end >= 0 else None]
+        number, column = self.text.count("\n", 0, start) + 1, start - line_start + 1
+        raise Invalid(
+            f"syntax error {what} (line {number}, column {column})\n{line}\n{' ' * (column - 1)}^",
+            sqlstate="42601",
+            position=start + 1,
+        )
+
+
+def _modes(tokens: _Tokens) -> tuple[str | None, bool | None]:
+    """Transaction modes, separated by blanks or commas."""
+    isolation: str | None = None
+    read_only: bool | None = None
+    while tokens.peek() is not None:
+        if tokens.take("ISOLATION"):
+            tokens.expect("LEVEL")
+            words = [tokens.value()]
+            if words[0].upper() in ("READ", "REPEATABLE"):
+                words.append(tokens.value())
+            isolation = isolation_name(" ".join(words))
+        elif tokens.take("READ"):
+            read_only = tokens.take("ONLY")
+            if not read_only:
+                tokens.expect("WRITE")
+        elif tokens.take("NOT"):
+            tokens.expect("DEFERRABLE")
+        elif not tokens.take("DEFERRABLE", ","):
+            tokens.fail()
+    return isolation, read_only
+
+
+def _begin(tokens: _Tokens) -> Statement:
+    tokens.take("TRANSACTION", "WORK")
+    isolation, read_only = _modes(tokens)
+    return Begin(isolation=isolation, read_only=read_only)
+
+
+def _start(tokens: _Tokens) -> Statement:
+    tokens.expect("TRANSACTION")
+    isolation, read_only = _modes(tokens)
+    return Begin(isolation=isolation, read_only=read_only)
+
+
+def _chain(tokens: _Tokens) -> bool:
+    tokens.take("TRANSACTION", "WORK")
+    chain = False
+    if tokens.take("AND"):
+        chain = not tokens.take("NO")
+        tokens.expect("CHAIN")
+    tokens.end()
+    return chain
+
+
+def _commit(tokens: _Tokens) -> Statement:
+    if tokens.peek_word() == "PREPARED":
+        raise _no_two_phase("COMMIT PREPARED")
+    return Commit(chain=_chain(tokens))
+
+
+def _rollback(tokens: _Tokens) -> Statement:
+    if tokens.peek_word() == "PREPARED":
+        raise _no_two_phase("ROLLBACK PREPARED")
+    tokens.take("TRANSACTION", "WORK")
+    if tokens.peek_word() == "TO":
+        raise Invalid("ROLLBACK TO SAVEPOINT is not supported", hint=_REFUSED["SAVEPOINT"], sqlstate="0A000")
+    return Rollback(chain=_chain(tokens))
+
+
+def _no_two_phase(name: str) -> Invalid:
+    return Invalid(f"{name} is not supported", hint="There are no prepared transactions.", sqlstate="0A000")
+
+
+def _set(tokens: _Tokens) -> Statement:
+    local = False
+    if tokens.take("SESSION"):
+        if tokens.take("CHARACTERISTICS"):
+            tokens.expect("AS")
+            tokens.expect("TRANSACTION")
+            isolation, read_only = _modes(tokens)
+            return SetTransaction(isolation=isolation, read_only=read_only, session=True)
+    else:
+        local = tokens.take("LOCAL")
+    if tokens.take("TRANSACTION"):
+        isolation, read_only = _modes(tokens)
+        return SetTransaction(isolation=isolation, read_only=read_only, session=False)
+    if tokens.take("TIME"):
+        tokens.expect("ZONE")
+        name = "timezone"
+    elif tokens.peek_word() == "NAMES":
+        tokens.next()
+        name = "client_encoding"
+    else:
+        name = tokens.name()
+        tokens.expect("TO", "=")
+    return SetVariable(name=name, value=_set_value(tokens, name=name), local=local)
+
+
+def _set_value(tokens: _Tokens, *, name: str) -> str | None:
+    if tokens.peek_word() == "DEFAULT" or (name == "timezone" and tokens.peek_word() == "LOCAL"):
+        tokens.next()
+        tokens.end()
+        return None
+    values = [tokens.value()]
+    while tokens.take(","):
+        values.append(tokens.value())
+    tokens.end()
+    return ", ".join(values)
+
+
+def _show(tokens: _Tokens) -> Statement:
+    if tokens.take("TIME"):
+        tokens.expect("ZONE")
+        name = "timezone"
+    elif tokens.take("TRANSACTION"):
+        tokens.expect("ISOLATION")
+        tokens.expect("LEVEL")
+        name = "transaction_isolation"
+    else:
+        name = tokens.name()
+    tokens.end()
+    return Show(name=None if name == "all" else name)
+
+
+def _reset(tokens: _Tokens) -> Statement:
+    if tokens.take("TIME"):
+        tokens.expect("ZONE")
+        name = "timezone"
+    else:
+        name = tokens.name()
+    tokens.end()
+    return Reset(name=None if name == "all" else name, discard=False)
+
+
+def _discard(tokens: _Tokens) -> Statement:
+    if not tokens.take("ALL"):
+        raise Invalid("DISCARD is supported as DISCARD ALL only", hint="Use DISCARD ALL.", sqlstate="0A000")
+    tokens.end()
+    return Reset(name=None, discard=True)
+
+
+def _prepare(tokens: _Tokens) -> Statement:
+    if tokens.peek_word() == "TRANSACTION":
+        raise _no_two_phase("PREPARE TRANSACTION")
+    name = tokens.name()
+    types: tuple[str, ...] = ()
+    if tokens.take("("):
+        types = tuple(part.strip() for part in _split_outside(_parenthesized(tokens)))
+    tokens.expect("AS")
+    text, offset = tokens.rest()
+    return Prepare(name=name, types=types, text=text, offset=offset)
+
+
+def _execute(tokens: _Tokens) -> Statement:
+    name = tokens.name()
+    arguments = _parenthesized(tokens) if tokens.take("(") else ""
+    tokens.end()
+    return Execute(name=name, arguments=arguments)
+
+
+def _parenthesized(tokens: _Tokens) -> str:
+    """The text up to the parenthesis that closes the one just taken."""
+    depth, first, last = 1, tokens.peek(), None
+    while True:
+        token = tokens.next()
+        depth += {"(": 1, ")": -1}.get(token.text, 0) if token.sort == "sign" else 0
+        if depth == 0:
+            return tokens.text[first.start : last.end].strip() if first and last else ""
+        last = token
+
+
+def _split_outside(text: str) -> list[str]:
+    """Split at commas that stand in no parentheses: ``numeric(10,2), text``."""
+    return re.split(r",(?![^(]*\))", text) if text else []
+
+
+def _deallocate(tokens: _Tokens) -> Statement:
+    if tokens.peek_word() == "PREPARE":
+        tokens.next()
+    name = tokens.name()
+    tokens.end()
+    return Deallocate(name=None if name == "all" else name)
+
+
+def _explain(tokens: _Tokens) -> Statement:
+    analyze = False
+    if tokens.take("("):
+        for option in _split_outside(_parenthesized(tokens)):
+            analyze |= _explain_option(option)
+    else:
+        analyze = tokens.take("ANALYZE", "ANALYSE")
+        tokens.take("VERBOSE")
+    text, offset = tokens.rest()
+    return Explain(analyze=analyze, text=text, offset=offset)
+
+
+def _explain_option(option: str) -> bool:
+    """Whether the option switches ANALYZE on. COSTS, VERBOSE and the like print nothing more or less here."""
+    name, _, value = option.strip().lower().partition(" ")
+    on = value.strip() not in ("off", "false", "0")
+    if name == "format" and value.strip() != "text":
+        raise Invalid(f"EXPLAIN (FORMAT {value.strip()}) is not supported", hint="Use FORMAT TEXT.", sqlstate="0A000")
+    if name not in ("analyze", "verbose", "costs", "buffers", "timing", "summary", "settings", "wal", "format"):
+        raise Invalid(f'unrecognized EXPLAIN option "{name}"', sqlstate="42601")
+    return on and name == "analyze"
+
+
+def _refresh(tokens: _Tokens) -> Statement:
+    tokens.expect("MATERIALIZED")
+    tokens.expect("VIEW")
+    tokens.take("CONCURRENTLY")
+    name = tokens.name()
+    if tokens.take("WITH"):
+        if tokens.take("NO"):
+            raise Invalid(
+                "REFRESH MATERIALIZED VIEW … WITH NO DATA is not supported",
+                hint="A materialized view is exact at every snapshot and cannot be emptied.",
+                sqlstate="0A000",
+            )
+        tokens.expect("DATA")
+    tokens.end()
+    return Refresh(name=name)
+
+
+def _maintain(name: str) -> Callable[[_Tokens], Statement]:
+    def reader(_: _Tokens) -> Statement:
+        return Maintain(name=name)
+
+    return reader
+
+
+_READERS: Final[Mapping[str, Callable[[_Tokens], Statement]]] = {
+    "BEGIN": _begin,
+    "START": _start,
+    "COMMIT": _commit,
+    "END": _commit,
+    "ROLLBACK": _rollback,
+    "ABORT": _rollback,
+    "SET": _set,
+    "SHOW": _show,
+    "RESET": _reset,
+    "DISCARD": _discard,
+    "PREPARE": _prepare,
+    "EXECUTE": _execute,
+    "DEALLOCATE": _deallocate,
+    "EXPLAIN": _explain,
+    "REFRESH": _refresh,
+    "VACUUM": _maintain("VACUUM"),
+    "ANALYZE": _maintain("ANALYZE"),
+    "ANALYSE": _maintain("ANALYZE"),
+    "CHECKPOINT": _maintain("CHECKPOINT"),
+}
+
+_NO_CURSORS: Final = "Read the result as a stream: it is fetched as the client asks for it."
+_NO_RIGHTS: Final = "There are no roles and rights yet."
+_NO_SAVEPOINTS: Final = "A statement that fails changes nothing; retry the transaction from its start."
+_NO_LOCKS: Final = "Transactions read a snapshot and never wait; a write-write conflict is raised as Conflict (40001)."
+
+_REFUSED: Final[Mapping[str, str]] = {
+    "CALL": "There are no stored procedures.",
+    "CLOSE": _NO_CURSORS,
+    "CLUSTER": "Rows are kept in primary-key order by themselves.",
+    "COMMENT": "There are no comments on objects.",
+    "COPY": "Load files with `weft load`, and rows with the client's writer or INSERT.",
+    "DECLARE": _NO_CURSORS,
+    "DO": "There are no stored procedures.",
+    "FETCH": _NO_CURSORS,
+    "GRANT": _NO_RIGHTS,
+    "LISTEN": "There are no notifications yet.",
+    "LOAD": "There are no extensions.",
+    "LOCK": _NO_LOCKS,
+    "MERGE": "Use INSERT … ON CONFLICT DO UPDATE.",
+    "MOVE": _NO_CURSORS,
+    "NOTIFY": "There are no notifications yet.",
+    "REASSIGN": _NO_RIGHTS,
+    "REINDEX": "There are no indexes besides the primary key.",
+    "RELEASE": _NO_SAVEPOINTS,
+    "REVOKE": _NO_RIGHTS,
+    "SAVEPOINT": _NO_SAVEPOINTS,
+    "SECURITY": _NO_RIGHTS,
+    "UNLISTEN": "There are no notifications yet.",
+    # Other systems' statements, which sqlglot would read.
+    "ATTACH": "One database is open at a time.",
+    "DESCRIBE": "Use \\d in `weft sql`, or information_schema.columns.",
+    "DETACH": "One database is open at a time.",
+    "KILL": "Cancel the statement at its own connection.",
+    "PRAGMA": "Settings are changed by SET.",
+    "REPLACE": "Use INSERT … ON CONFLICT DO UPDATE, or the client's put.",
+    "USE": "There is one database and one schema.",
+}
