@@ -68,9 +68,8 @@ class State:
         """Bring the state from ``record.version - 1`` to ``record.version``."""
         if record.version != self.version + 1:
             raise Internal(f"record {record.version} does not follow version {self.version}")
+        self._apply_catalog(record)
         for operation in record.operations:
-            if operation.table == CATALOG.id:
-                self._apply_catalog(operation, record=record)
             self._apply_rows(operation, version=record.version)
         for transaction in record.transactions:
             self._remember(transaction, version=record.version)
@@ -110,15 +109,23 @@ class State:
             case Action.TRUNCATE:
                 store.apply_truncate(version=version)
 
-    def _apply_catalog(self, operation: Operation, *, record: Record) -> None:
-        before = self.catalog
+    def _apply_catalog(self, record: Record) -> None:
+        """Make the next catalog, and the stores of new tables, before the record's rows need them.
+
+        All changes count at once: a RENAME is a deletion and a put of one identifier, and drops nothing.
+        """
         changes: dict[str, Relation | None] = {}
-        if operation.action is Action.DELETE:
-            changes = dict.fromkeys(operation.batch.column(0).to_pylist())
-        else:
-            for definition in operation.batch.column(2).to_pylist():
-                relation = decode_relation(definition)
-                changes[relation.name] = relation
+        for operation in record.operations:
+            if operation.table != CATALOG.id:
+                continue
+            if operation.action is Action.DELETE:
+                changes.update(dict.fromkeys(operation.batch.column(0).to_pylist()))
+            else:
+                relations = (decode_relation(text) for text in operation.batch.column(2).to_pylist())
+                changes.update({relation.name: relation for relation in relations})
+        if not changes:
+            return
+        before = self.catalog
         after = before.changed(changes, version=record.version)
         self._catalogs.append(after)
         for relation in changes.values():

@@ -1,0 +1,184 @@
+"""Which rows a request touches, and whether that is allowed at its place in the order.
+
+Against committed rows the cells themselves are asked, by primary key: exact, so no transaction ever dies of an index
+that was too small. Against group mates that are validated but not yet applied, ``GroupRows`` remembers the primary
+keys of small requests. Large blind batches are not remembered; a request that would have to be judged against one
+waits for the next group instead (``can_judge``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..base.errors import Conflict, Invalid
+from .cells import TableStore
+from .schema import ROW_ID, ROW_ID_NAME, Table
+
+if TYPE_CHECKING:
+    from .sequencer import TableChanges
+
+REMEMBERED_ROWS_MAX = 1_024
+"""Rows of one request whose primary keys a group remembers one by one."""
+
+NAN = object()
+"""Stands for NaN in a primary key, which is equal to itself there."""
+
+
+class GroupRows:
+    """Primary keys written by the requests of one group, per table: by blind ones and by transactions."""
+
+    def __init__(self) -> None:
+        self._blind: dict[int, set[tuple[object, ...]]] = {}
+        self._checked: dict[int, set[tuple[object, ...]]] = {}
+        self._unknown: set[int] = set()
+
+    def has_rows(self, table_id: int) -> bool:
+        return table_id in self._blind or table_id in self._checked or table_id in self._unknown
+
+    def can_judge(self, changes: TableChanges, *, blind: bool) -> bool:
+        """Whether ``check`` can answer for these changes; blind puts and deletes need no answer among themselves."""
+        id = changes.table.id
+        if blind and not changes.inserts:
+            return id not in self._checked or changes.rows_count <= REMEMBERED_ROWS_MAX
+        if not self.has_rows(id):
+            return True
+        return id not in self._unknown and changes.rows_count <= REMEMBERED_ROWS_MAX
+
+    def check(self, changes: TableChanges, *, blind: bool) -> None:
+        """Raise Conflict or Invalid (23505) where the changes meet a row of a group mate, other than blind with blind."""
+        table = changes.table
+        if not table.primary_key or not self.has_rows(table.id):
+            return
+        checked = self._checked.get(table.id, set())
+        judged_against = checked if blind and not changes.inserts else checked | self._blind.get(table.id, set())
+        if not judged_against:
+            return
+        for key in _keys(changes):
+            if key in judged_against:
+                if blind and changes.inserts:
+                    raise duplicate_key(table, key)
+                raise _conflict(table, key)
+
+    def add(self, changes: TableChanges) -> None:
+        id = changes.table.id
+        if not changes.table.primary_key or not changes.rows_count:
+            return
+        if changes.rows_count > REMEMBERED_ROWS_MAX:
+            self._unknown.add(id)
+            return
+        # Inserts and transactional rows are the strict ones: whoever comes later must not touch them.
+        strict = changes.inserts or changes.strict
+        self._checked.setdefault(id, set()) if strict else self._blind.setdefault(id, set())
+        (self._checked if strict else self._blind)[id].update(_keys(changes))
+
+
+def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int) -> None:
+    """First committer wins: raise Conflict for a written row that another commit changed after ``snapshot``.
+
+    Rows without primary key are only ever deleted by row id: they conflict when somebody else deleted them.
+    """
+    for keys in _key_batches(changes):
+        _raise_first_changed(store, keys, snapshot=snapshot, ignore_deltas=False)
+    for delta in changes.deltas:
+        _raise_first_changed(store, delta.key_batch, snapshot=snapshot, ignore_deltas=True)
+
+
+def check_absent(store: TableStore, changes: TableChanges) -> None:
+    """Raise Invalid (23505) with the row number where a primary key exists, or stands twice in a batch."""
+    table = changes.table
+    if not table.primary_key:
+        return
+    for rows in changes.puts:
+        keys = key_columns(table, rows)
+        raise_duplicates_within(table, keys)
+        newest = store.newest(keys)
+        alive = newest.alive
+        if alive.any():
+            row = int(alive.argmax())
+            raise duplicate_key(table, key_at(keys, row), row=row)
+
+
+def raise_duplicates_within(table: Table, keys: pa.RecordBatch) -> None:
+    """Raise Invalid (23505) where a primary key stands twice in ``keys``."""
+    if keys.num_rows < 2:
+        return
+    plain = pa.table([_storage(column) for column in keys.columns], names=[str(i) for i in range(keys.num_columns)])
+    groups = plain.group_by(plain.column_names, use_threads=False).aggregate([([], "count_all")])
+    if groups.num_rows == keys.num_rows:
+        return
+    seen: set[tuple[object, ...]] = set()
+    for row, key in enumerate(key_tuples(keys)):
+        if key in seen:
+            raise duplicate_key(table, key, row=row, within=True)
+        seen.add(key)
+
+
+def duplicate_key(table: Table, key: tuple[object, ...], *, row: int | None = None, within: bool = False) -> Invalid:
+    """The error for a primary key that exists: PostgreSQL's words, the key's values, the row number from 1."""
+    names = ", ".join(column.name for column in table.primary_key_columns)
+    values = ", ".join("NaN" if value is NAN else str(value) for value in key)
+    place = "" if row is None else f" (row {row + 1})"
+    what = "stands twice in the batch" if within else "already exists"
+    return Invalid(
+        f'duplicate key value violates the primary key of "{table.name}": ({names})=({values}) {what}{place}',
+        hint="Use put (or ON CONFLICT) to replace rows.",
+        sqlstate="23505",
+    )
+
+
+def key_columns(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The primary-key columns of full rows, in primary-key order."""
+    return rows.select([column.name for column in table.primary_key_columns])
+
+
+def key_tuples(keys: pa.RecordBatch) -> list[tuple[object, ...]]:
+    """Keys as hashable tuples, equal exactly where the primary keys are."""
+    columns = [[_hashable(value) for value in _storage(column).to_pylist()] for column in keys.columns]
+    return list(zip(*columns, strict=True))
+
+
+def key_at(keys: pa.RecordBatch, row: int) -> tuple[object, ...]:
+    """One key as Python values, for messages."""
+    return tuple(column[row].as_py() for column in keys.columns)
+
+
+def row_ids_of(table: Table, batch: pa.RecordBatch) -> list[int]:
+    """Column identifiers of a batch's columns, the hidden row id included."""
+    return [ROW_ID if name == ROW_ID_NAME else table.by_name[name].id for name in batch.schema.names]
+
+
+def _key_batches(changes: TableChanges) -> list[pa.RecordBatch]:
+    if not changes.table.primary_key:
+        return list(changes.deletes)
+    return [*changes.deletes, *(key_columns(changes.table, rows) for rows in changes.puts)]
+
+
+def _keys(changes: TableChanges) -> list[tuple[object, ...]]:
+    return [key for keys in _key_batches(changes) for key in key_tuples(keys)]
+
+
+def _raise_first_changed(store: TableStore, keys: pa.RecordBatch, *, snapshot: int, ignore_deltas: bool) -> None:
+    changed = store.changed_since(keys, snapshot, ignore_deltas=ignore_deltas)
+    if changed.any():
+        raise _conflict(store.table, key_at(keys, int(changed.argmax())))
+
+
+def _conflict(table: Table, key: tuple[object, ...]) -> Conflict:
+    names = ", ".join(column.name for column in table.primary_key_columns) or ROW_ID_NAME
+    values = ", ".join("NaN" if value is NAN else str(value) for value in key)
+    return Conflict(
+        f'row ({names})=({values}) of "{table.name}" was changed by another transaction',
+        hint="Retry the transaction: it will see the other's change.",
+    )
+
+
+def _hashable(value: Any) -> object:
+    return NAN if isinstance(value, float) and value != value else value
+
+
+def _storage(column: pa.Array) -> pa.Array:
+    array: pa.Array = column.storage if isinstance(column, pa.ExtensionArray) else column
+    return pc.cast(array, pa.binary()) if pa.types.is_fixed_size_binary(array.type) else array

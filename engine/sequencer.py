@@ -1,0 +1,366 @@
+"""The sequencer: the one writer. It decides what commits, in which order, and makes it durable before it is seen.
+
+    callers ──► queue ──► group ──► validate ──► append (durable) ──► apply ──► publish version ──► acknowledge
+
+There is no sequencer thread. Whoever finds the commit lock free leads: it takes all that are waiting, commits them as
+groups, and leaves; the others find their outcome ready when they get the lock. So a lone committer pays no hand-over,
+and a crowd shares one record and one fsync.
+
+What always holds:
+
+- A request is validated against the state that it will be applied to, including the group mates before it.
+- Two requests of one record touch one row only as delta with delta, or blind with blind. A transaction that meets a
+  row of a group mate conflicts; a large one, and one that changes the catalog, has a record of its own.
+- Nothing is acknowledged that the log did not call *appended*. On *unknown* nothing else is appended until the log
+  has told what became of the record; on *fenced* the sequencer never appends again.
+- A delta is turned into the row after it here, where the newest row is known: overflow is refused before the append.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from ..base.errors import Conflict, Internal, Invalid, LimitExceeded, Unavailable, WeftError
+from ..base.limits import RECORD_BYTES_MAX, RECORD_ROWS_MAX, RECORD_TRANSACTIONS_MAX, TRANSACTION_BYTES_MAX
+from ..storage.log import CommitLog, Outcome
+from ..storage.record import Action, Operation, Record, TransactionEntry
+from .apply import State, named_by_id
+from .catalog import encode_relation
+from .changes import Commit, WriterToken
+from .clock import sleep, wall_clock
+from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of
+from .delta import Delta, DeltaResolver
+from .internal import CATALOG
+from .schema import Relation, Table
+
+RESOLVE_ATTEMPTS = 50
+RESOLVE_PAUSE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableChanges:
+    """What one request does to one table: first ``truncate``, then ``deletes``, then ``puts``, then ``deltas``.
+
+    ``table`` is the definition that the batches were made for. ``inserts`` says that the puts' primary keys must be
+    absent (blind requests; a transaction has checked that at its snapshot). ``strict`` marks a transaction's changes:
+    no group mate may touch their rows. Keys of a transaction's deletes and puts are disjoint.
+    """
+
+    table: Table
+    puts: tuple[pa.RecordBatch, ...] = ()
+    deletes: tuple[pa.RecordBatch, ...] = ()
+    deltas: tuple[Delta, ...] = ()
+    inserts: bool = False
+    strict: bool = False
+    truncate: bool = False
+
+    @property
+    def rows_count(self) -> int:
+        return sum(batch.num_rows for batch in (*self.puts, *self.deletes)) + len(self.deltas)
+
+    @property
+    def bytes_count(self) -> int:
+        return sum(batch.nbytes for batch in (*self.puts, *self.deletes))
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Request:
+    """One transaction or blind write that wants to commit. ``snapshot`` is None for blind ones.
+
+    ``catalog`` holds relations by name, None for a dropped name. The sequencer fills in ``commit`` or ``error``.
+    """
+
+    changes: tuple[TableChanges, ...]
+    catalog: Mapping[str, Relation | None] = field(default_factory=dict[str, Relation | None])
+    snapshot: int | None = None
+    token: WriterToken | None = None
+    transaction_id: str | None = None
+    commit: Commit | None = None
+    error: WeftError | None = None
+
+    @property
+    def rows_count(self) -> int:
+        return sum(changes.rows_count for changes in self.changes) + len(self.catalog)
+
+    @property
+    def bytes_count(self) -> int:
+        return sum(changes.bytes_count for changes in self.changes)
+
+    @property
+    def finished(self) -> bool:
+        return self.commit is not None or self.error is not None
+
+    def reject(self, error: Exception) -> None:
+        self.error = error if isinstance(error, WeftError) else Internal(f"{type(error).__name__}: {error}")
+
+
+class Sequencer:
+    """Orders, validates, logs and applies requests. Thread-safe; see the module for how callers take turns."""
+
+    def __init__(self, *, log: CommitLog, state: State, has_room: Callable[[int], bool]) -> None:
+        self._log = log
+        self._state = state
+        self._has_room = has_room
+        self._queue: deque[Request] = deque()
+        self._commit_lock = threading.Lock()
+        self._unresolved: tuple[Record, list[Request]] | None = None
+        self._stopped: WeftError | None = None
+
+    def commit(self, request: Request) -> Commit:
+        """Commit durably and visibly. Raises Conflict, Invalid, LimitExceeded, or Unavailable (also: unknown outcome)."""
+        self._queue.append(request)
+        with self._commit_lock:
+            if not request.finished:
+                self._lead()
+        if request.error is not None:
+            raise request.error
+        assert request.commit is not None, "a led request is finished"
+        return request.commit
+
+    def stop(self, error: WeftError) -> None:
+        """Refuse every later request with ``error``; waits for the one under way."""
+        with self._commit_lock:
+            self._stopped = error
+
+    def _lead(self) -> None:
+        while self._queue:
+            try:
+                self._settle()
+            except WeftError as error:
+                while self._queue:
+                    self._queue.popleft().reject(error)
+                return
+            group = _Group(version=self._state.version + 1)
+            while self._queue and group.takes(self._queue[0]):
+                self._consider(self._queue.popleft(), group=group)
+            if group.requests:
+                self._append(group)
+
+    def _settle(self) -> None:
+        """Find out what became of an *unknown* append before anything else is appended."""
+        if self._stopped is not None:
+            raise self._stopped
+        if self._unresolved is None:
+            return
+        record, _ = self._unresolved
+        self._finish(self._log.resolve(), record=record, requests=[])
+        if self._unresolved is not None:
+            raise _unknown_outcome()
+
+    def _consider(self, request: Request, *, group: _Group) -> None:
+        """Validate one request against state and group; it joins the group, or is finished at once."""
+        try:
+            first = self._first_outcome(request)
+            if first is not None:
+                request.commit = first
+                return
+            self._check_room(request)
+            _validate(request, state=self._state, group=group)
+            group.add(request, state=self._state)
+        except Exception as error:  # a bug in validation must fail its request, not the leader's
+            request.reject(error)
+
+    def _first_outcome(self, request: Request) -> Commit | None:
+        if request.token is not None:
+            return self._state.outcome_of_batch(request.token.writer, request.token.sequence)
+        if request.transaction_id is not None:
+            return self._state.outcome_of_transaction(request.transaction_id)
+        return None
+
+    def _check_room(self, request: Request) -> None:
+        size = request.bytes_count
+        if size > TRANSACTION_BYTES_MAX:
+            raise LimitExceeded(
+                f"the transaction holds {size:,} bytes, at most {TRANSACTION_BYTES_MAX:,} can commit at once",
+                hint="Split it into smaller transactions (max_transaction_bytes).",
+            )
+        if not self._has_room(size):
+            raise LimitExceeded(
+                "memory_limit is reached: the tables leave no room for these rows",
+                hint="Delete is no help yet; open with a larger memory_limit, or DROP a table.",
+                sqlstate="53200",
+            )
+
+    def _append(self, group: _Group) -> None:
+        record = Record(
+            version=group.version,
+            wall_clock=wall_clock(),
+            transactions=tuple(group.transactions),
+            operations=tuple(group.operations),
+        )
+        try:
+            outcome = self._log.append(record)
+        except WeftError as error:
+            for request in group.requests:
+                request.reject(error)
+            return
+        for _ in range(RESOLVE_ATTEMPTS):
+            if outcome is not Outcome.UNKNOWN:
+                break
+            sleep(RESOLVE_PAUSE_SECONDS)
+            outcome = self._log.resolve()
+        self._finish(outcome, record=record, requests=group.requests)
+
+    def _finish(self, outcome: Outcome, *, record: Record, requests: Sequence[Request]) -> None:
+        """Do what the log's outcome asks for."""
+        match outcome:
+            case Outcome.APPENDED:
+                self._unresolved = None
+                self._state.apply(record)
+                for request, entry in zip(requests, record.transactions, strict=False):
+                    request.commit = Commit(version=record.version, rows=entry.rows_count)
+            case Outcome.FENCED:
+                self._unresolved = None
+                self._stopped = Unavailable(
+                    "another sequencer has taken over the commit log",
+                    hint="This process reads on, but commits nothing any more: connect to the new one.",
+                )
+                for request in requests:
+                    request.reject(self._stopped)
+            case Outcome.UNKNOWN:
+                self._unresolved = (record, [])
+                for request in requests:
+                    request.reject(_unknown_outcome())
+
+
+class _Group:
+    """The requests of one record, and the rows that they touch."""
+
+    def __init__(self, *, version: int) -> None:
+        self.version = version
+        self.requests: list[Request] = []
+        self.transactions: list[TransactionEntry] = []
+        self.operations: list[Operation] = []
+        self.rows = GroupRows()
+        self.deltas = DeltaResolver()
+        self._rows_count = 0
+        self._bytes_count = 0
+        self._closed = False
+
+    def takes(self, request: Request) -> bool:
+        """Whether the request may join; one that may not waits for the next group."""
+        if not self.requests:
+            return True
+        return (
+            not self._closed
+            and not request.catalog
+            and len(self.requests) < RECORD_TRANSACTIONS_MAX
+            and self._rows_count + request.rows_count <= RECORD_ROWS_MAX
+            and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
+            and all(self.rows.can_judge(changes, blind=request.snapshot is None) for changes in request.changes)
+            and not any(
+                changes.deltas and self.rows.has_rows(changes.table.id)
+                or (changes.puts or changes.deletes) and self.deltas.has_rows(changes.table.id)
+                for changes in request.changes
+            )
+        )
+
+    def add(self, request: Request, *, state: State) -> None:
+        """Add the operations of a validated request; its deltas are resolved here, and may still refuse it."""
+        ordinal = len(self.requests)
+        resolved = [
+            self.deltas.resolve(changes.table, changes.deltas, state=state) if changes.deltas else None
+            for changes in request.changes
+        ]
+        self.operations.extend(_catalog_operations(request.catalog, ordinal=ordinal))
+        for changes, rows in zip(request.changes, resolved, strict=True):
+            self.operations.extend(_row_operations(changes, rows, ordinal=ordinal))
+            self.rows.add(changes)
+        self.requests.append(request)
+        self.transactions.append(
+            TransactionEntry(
+                ordinal=ordinal,
+                id=request.transaction_id,
+                writer=None if request.token is None else request.token.writer,
+                sequence=None if request.token is None else request.token.sequence,
+                rows_count=request.rows_count,
+            )
+        )
+        self._rows_count += request.rows_count
+        self._bytes_count += request.bytes_count
+        self._closed = bool(request.catalog) or any(changes.truncate for changes in request.changes)
+
+
+def _validate(request: Request, *, state: State, group: _Group) -> None:
+    """Raise what refuses the request at this place in the order."""
+    if request.catalog and request.snapshot is not None and state.catalog.version > request.snapshot:
+        raise Conflict(
+            "another transaction changed the catalog since this one began",
+            hint="Retry the transaction.",
+        )
+    for changes in request.changes:
+        _check_schema(changes.table, request=request, state=state)
+        store = state.stores.get(changes.table.id)
+        if store is None:
+            continue  # created by this very request: nothing can conflict
+        if request.snapshot is not None:
+            check_unchanged(store, changes, snapshot=request.snapshot)
+        elif changes.inserts:
+            check_absent(store, changes)
+        group.rows.check(changes, blind=request.snapshot is None)
+        for batch in changes.puts:
+            store.check_bounds(batch)
+
+
+def _check_schema(table: Table, *, request: Request, state: State) -> None:
+    if table.id < CATALOG.id + 2 or request.catalog.get(table.name) is not None:
+        return
+    current = state.catalog.by_id.get(table.id)
+    if current is None:
+        raise Invalid(f'table "{table.name}" was dropped meanwhile', sqlstate="42P01")
+    assert isinstance(current, Table), current
+    if current.schema_version != table.schema_version:
+        raise Conflict(f'the columns of table "{table.name}" were changed meanwhile', hint="Retry.")
+
+
+def _catalog_operations(changes: Mapping[str, Relation | None], *, ordinal: int) -> list[Operation]:
+    dropped = [name for name, relation in changes.items() if relation is None]
+    made = [relation for relation in changes.values() if relation is not None]
+    operations: list[Operation] = []
+    if dropped:
+        keys = pa.RecordBatch.from_arrays([pa.array(dropped, pa.utf8())], schema=pa.schema([CATALOG.arrow_schema[0]]))
+        operations.append(_operation(CATALOG, Action.DELETE, keys, ordinal=ordinal))
+    if made:
+        rows = pa.RecordBatch.from_pylist(
+            [{"name": item.name, "id": item.id, "definition": encode_relation(item)} for item in made],
+            schema=CATALOG.arrow_schema,
+        )
+        operations.append(_operation(CATALOG, Action.PUT, rows, ordinal=ordinal))
+    return operations
+
+
+def _row_operations(changes: TableChanges, resolved: pa.RecordBatch | None, *, ordinal: int) -> list[Operation]:
+    table = changes.table
+    operations: list[Operation] = []
+    if changes.truncate:
+        empty = pa.RecordBatch.from_pylist([], schema=pa.schema([]))
+        operations.append(_operation(table, Action.TRUNCATE, empty, ordinal=ordinal))
+    operations += [_operation(table, Action.DELETE, keys, ordinal=ordinal) for keys in changes.deletes]
+    operations += [_operation(table, Action.PUT, rows, ordinal=ordinal) for rows in changes.puts]
+    if resolved is not None:
+        operations.append(_operation(table, Action.PUT, resolved, ordinal=ordinal, delta=True))
+    return operations
+
+
+def _operation(table: Table, action: Action, batch: pa.RecordBatch, *, ordinal: int, delta: bool = False) -> Operation:
+    return Operation(
+        ordinal=ordinal,
+        table=table.id,
+        schema_version=table.schema_version,
+        action=action,
+        batch=named_by_id(batch, row_ids_of(table, batch)),
+        delta=delta,
+    )
+
+
+def _unknown_outcome() -> Unavailable:
+    return Unavailable(
+        "the commit log did not tell whether the commit was written",
+        hint="Commit again with the same transaction id or writer sequence: it is applied once.",
+        sqlstate="08007",
+    )
