@@ -237,11 +237,23 @@ def _reported(name: str, value: str) -> Setting:
     return Setting(name=name, default=value, check=None, doc="read-only")
 
 
-_LEVELS: Final = ("debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "notice", "info", "warning", "error")
+_LEVELS: Final = (
+    "debug5",
+    "debug4",
+    "debug3",
+    "debug2",
+    "debug1",
+    "debug",
+    "log",
+    "notice",
+    "info",
+    "warning",
+    "error",
+)
 
 _SETTINGS: Final = (
     _own("timezone", "UTC", _zone, "time zone of TIMESTAMPTZ in text and of date functions"),
-    _own("statement_timeout", "0", _milliseconds("statement_timeout"), "milliseconds a statement may take; 0: no limit"),
+    _own("statement_timeout", "0", _milliseconds("statement_timeout"), "milliseconds per statement; 0: no limit"),
     _own("application_name", "", _text, "name of the program, for lists of sessions"),
     _own("search_path", '"$user", public', _text, "accepted and kept; there is one schema, public"),
     _own("client_min_messages", "notice", _one_of("client_min_messages", *_LEVELS), "kept for the client"),
@@ -254,7 +266,7 @@ _SETTINGS: Final = (
         "milliseconds an open transaction may idle; 0: only the door's lease counts",
     ),
     _own("default_transaction_isolation", "repeatable read", _isolation, "level that BEGIN takes"),
-    _own("default_transaction_read_only", "off", _switch("default_transaction_read_only"), "whether BEGIN is READ ONLY"),
+    _own("default_transaction_read_only", "off", _switch("default_transaction_read_only"), "is BEGIN READ ONLY?"),
     _fixed("bytea_output", "hex"),
     _fixed("client_encoding", "UTF8", "utf-8", "unicode"),
     _fixed("datestyle", "ISO, MDY", "ISO", "ISO, DMY", "ISO, YMD"),

@@ -15,12 +15,12 @@ Not here: splitting a text into statements, and the grammar of queries (sql/pars
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
 from ..base.errors import Invalid
+from .lexer import Tokens, split_outside
 from .settings import isolation_name
 
 
@@ -147,7 +147,7 @@ Statement = (
 
 def read(text: str) -> Statement:
     """Read one statement (no semicolon). Raises Invalid: 42601 for syntax, 0A000 for statements not supported."""
-    tokens = _Tokens(text)
+    tokens = Tokens(text)
     word = tokens.peek_word()
     if word in _READERS:
         tokens.next()
@@ -157,118 +157,7 @@ def read(text: str) -> Statement:
     return Other(word=word, text=text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Token:
-    sort: str  # word, quoted, string, number, sign
-    text: str
-    start: int
-    end: int
-
-    @property
-    def upper(self) -> str:
-        return self.text.upper() if self.sort == "word" else ""
-
-
-_LEXER: Final = re.compile(
-    r"""(?P<blank>\s+|--[^\n]*|/\*.*?\*/)
-      | (?P<word>[A-Za-z_\u0080-\U0010ffff][\w$]*(?:\.[A-Za-z_]\w*)*)
-      | (?P<quoted>"(?:[^"]|"")*")
-      | (?P<string>'(?:[^']|'')*')
-      | (?P<number>[-+]?\d+(?:\.\d+)?)
-      | (?P<sign>.)""",
-    re.VERBOSE | re.DOTALL,
-)
-
-
-class _Tokens:
-    """The tokens of one statement, read on demand: a statement for sqlglot is not lexed beyond its first word."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self._at = 0
-        self._next: _Token | None = None
-
-    def peek(self) -> _Token | None:
-        while self._next is None and self._at < len(self.text):
-            match = _LEXER.match(self.text, self._at)
-            assert match is not None and match.lastgroup is not None, "the lexer's last branch takes any character"
-            self._at = match.end()
-            if match.lastgroup != "blank":
-                self._next = _Token(sort=match.lastgroup, text=match[0], start=match.start(), end=match.end())
-        return self._next
-
-    def peek_word(self) -> str:
-        token = self.peek()
-        return token.upper if token else ""
-
-    def next(self) -> _Token:
-        token = self.peek()
-        if token is None:
-            self.fail()
-        self._next = None
-        return token
-
-    def take(self, *words: str) -> bool:
-        """Take the next token if it is one of ``words``."""
-        token = self.peek()
-        if token is not None and (token.upper in words or (token.sort == "sign" and token.text in words)):
-            self._next = None
-            return True
-        return False
-
-    def expect(self, *words: str) -> None:
-        if not self.take(*words):
-            self.fail()
-
-    def name(self) -> str:
-        """An identifier, folded unless quoted."""
-        token = self.peek()
-        if token is None or token.sort not in ("word", "quoted"):
-            self.fail()
-        self._next = None
-        return token.text[1:-1].replace('""', '"') if token.sort == "quoted" else token.text.lower()
-
-    def value(self) -> str:
-        """A string, number or word, as its text."""
-        token = self.next()
-        match token.sort:
-            case "string":
-                return token.text[1:-1].replace("''", "'")
-            case "quoted":
-                return token.text
-            case "word" | "number":
-                return token.text
-            case _:
-                self._next = token
-                self.fail()
-
-    def rest(self) -> tuple[str, int]:
-        """Everything from the next token on, and its offset."""
-        token = self.peek()
-        if token is None:
-            self.fail()
-        return self.text[token.start :], token.start
-
-    def end(self) -> None:
-        if self.peek() is not None:
-            self.fail()
-
-    def fail(self) -> NoReturn:
-        token = self.peek()
-        start = token.start if token else len(self.text)
-        what = f'at or near "{token.text}"' if token else "at end of input"
-        line_start = self.text.rfind("\n", 0, start) + 1
-        line_end = self.text.find("\n", start)
-        line = self.text[line_start : line_end if line_end >= 0 else None]
-        number, column = self.text.count("\n", 0, start) + 1, start - line_start + 1
-        raise Invalid(
-            f"syntax error {what} (line {number}, column {column})\n{line}\n{' ' * (column - 1)}^",
-            sqlstate="42601",
-            position=start + 1,
-        )
-
-
-def _modes(tokens: _Tokens) -> tuple[str | None, bool | None]:
+def _modes(tokens: Tokens) -> tuple[str | None, bool | None]:
     """Transaction modes, separated by blanks or commas."""
     isolation: str | None = None
     read_only: bool | None = None
@@ -290,19 +179,19 @@ def _modes(tokens: _Tokens) -> tuple[str | None, bool | None]:
     return isolation, read_only
 
 
-def _begin(tokens: _Tokens) -> Statement:
+def _begin(tokens: Tokens) -> Statement:
     tokens.take("TRANSACTION", "WORK")
     isolation, read_only = _modes(tokens)
     return Begin(isolation=isolation, read_only=read_only)
 
 
-def _start(tokens: _Tokens) -> Statement:
+def _start(tokens: Tokens) -> Statement:
     tokens.expect("TRANSACTION")
     isolation, read_only = _modes(tokens)
     return Begin(isolation=isolation, read_only=read_only)
 
 
-def _chain(tokens: _Tokens) -> bool:
+def _chain(tokens: Tokens) -> bool:
     tokens.take("TRANSACTION", "WORK")
     chain = False
     if tokens.take("AND"):
@@ -312,13 +201,13 @@ def _chain(tokens: _Tokens) -> bool:
     return chain
 
 
-def _commit(tokens: _Tokens) -> Statement:
+def _commit(tokens: Tokens) -> Statement:
     if tokens.peek_word() == "PREPARED":
         raise _no_two_phase("COMMIT PREPARED")
     return Commit(chain=_chain(tokens))
 
 
-def _rollback(tokens: _Tokens) -> Statement:
+def _rollback(tokens: Tokens) -> Statement:
     if tokens.peek_word() == "PREPARED":
         raise _no_two_phase("ROLLBACK PREPARED")
     tokens.take("TRANSACTION", "WORK")
@@ -331,7 +220,7 @@ def _no_two_phase(name: str) -> Invalid:
     return Invalid(f"{name} is not supported", hint="There are no prepared transactions.", sqlstate="0A000")
 
 
-def _set(tokens: _Tokens) -> Statement:
+def _set(tokens: Tokens) -> Statement:
     local = False
     if tokens.take("SESSION"):
         if tokens.take("CHARACTERISTICS"):
@@ -356,7 +245,7 @@ def _set(tokens: _Tokens) -> Statement:
     return SetVariable(name=name, value=_set_value(tokens, name=name), local=local)
 
 
-def _set_value(tokens: _Tokens, *, name: str) -> str | None:
+def _set_value(tokens: Tokens, *, name: str) -> str | None:
     if tokens.peek_word() == "DEFAULT" or (name == "timezone" and tokens.peek_word() == "LOCAL"):
         tokens.next()
         tokens.end()
@@ -368,7 +257,7 @@ def _set_value(tokens: _Tokens, *, name: str) -> str | None:
     return ", ".join(values)
 
 
-def _show(tokens: _Tokens) -> Statement:
+def _show(tokens: Tokens) -> Statement:
     if tokens.take("TIME"):
         tokens.expect("ZONE")
         name = "timezone"
@@ -382,7 +271,7 @@ def _show(tokens: _Tokens) -> Statement:
     return Show(name=None if name == "all" else name)
 
 
-def _reset(tokens: _Tokens) -> Statement:
+def _reset(tokens: Tokens) -> Statement:
     if tokens.take("TIME"):
         tokens.expect("ZONE")
         name = "timezone"
@@ -392,49 +281,33 @@ def _reset(tokens: _Tokens) -> Statement:
     return Reset(name=None if name == "all" else name, discard=False)
 
 
-def _discard(tokens: _Tokens) -> Statement:
+def _discard(tokens: Tokens) -> Statement:
     if not tokens.take("ALL"):
         raise Invalid("DISCARD is supported as DISCARD ALL only", hint="Use DISCARD ALL.", sqlstate="0A000")
     tokens.end()
     return Reset(name=None, discard=True)
 
 
-def _prepare(tokens: _Tokens) -> Statement:
+def _prepare(tokens: Tokens) -> Statement:
     if tokens.peek_word() == "TRANSACTION":
         raise _no_two_phase("PREPARE TRANSACTION")
     name = tokens.name()
     types: tuple[str, ...] = ()
     if tokens.take("("):
-        types = tuple(part.strip() for part in _split_outside(_parenthesized(tokens)))
+        types = tuple(part.strip() for part in split_outside(tokens.parenthesized()))
     tokens.expect("AS")
     text, offset = tokens.rest()
     return Prepare(name=name, types=types, text=text, offset=offset)
 
 
-def _execute(tokens: _Tokens) -> Statement:
+def _execute(tokens: Tokens) -> Statement:
     name = tokens.name()
-    arguments = _parenthesized(tokens) if tokens.take("(") else ""
+    arguments = tokens.parenthesized() if tokens.take("(") else ""
     tokens.end()
     return Execute(name=name, arguments=arguments)
 
 
-def _parenthesized(tokens: _Tokens) -> str:
-    """The text up to the parenthesis that closes the one just taken."""
-    depth, first, last = 1, tokens.peek(), None
-    while True:
-        token = tokens.next()
-        depth += {"(": 1, ")": -1}.get(token.text, 0) if token.sort == "sign" else 0
-        if depth == 0:
-            return tokens.text[first.start : last.end].strip() if first and last else ""
-        last = token
-
-
-def _split_outside(text: str) -> list[str]:
-    """Split at commas that stand in no parentheses: ``numeric(10,2), text``."""
-    return re.split(r",(?![^(]*\))", text) if text else []
-
-
-def _deallocate(tokens: _Tokens) -> Statement:
+def _deallocate(tokens: Tokens) -> Statement:
     if tokens.peek_word() == "PREPARE":
         tokens.next()
     name = tokens.name()
@@ -442,10 +315,10 @@ def _deallocate(tokens: _Tokens) -> Statement:
     return Deallocate(name=None if name == "all" else name)
 
 
-def _explain(tokens: _Tokens) -> Statement:
+def _explain(tokens: Tokens) -> Statement:
     analyze = False
     if tokens.take("("):
-        for option in _split_outside(_parenthesized(tokens)):
+        for option in split_outside(tokens.parenthesized()):
             analyze |= _explain_option(option)
     else:
         analyze = tokens.take("ANALYZE", "ANALYSE")
@@ -465,7 +338,7 @@ def _explain_option(option: str) -> bool:
     return on and name == "analyze"
 
 
-def _refresh(tokens: _Tokens) -> Statement:
+def _refresh(tokens: Tokens) -> Statement:
     tokens.expect("MATERIALIZED")
     tokens.expect("VIEW")
     tokens.take("CONCURRENTLY")
@@ -482,14 +355,14 @@ def _refresh(tokens: _Tokens) -> Statement:
     return Refresh(name=name)
 
 
-def _maintain(name: str) -> Callable[[_Tokens], Statement]:
-    def reader(_: _Tokens) -> Statement:
+def _maintain(name: str) -> Callable[[Tokens], Statement]:
+    def reader(_: Tokens) -> Statement:
         return Maintain(name=name)
 
     return reader
 
 
-_READERS: Final[Mapping[str, Callable[[_Tokens], Statement]]] = {
+_READERS: Final[Mapping[str, Callable[[Tokens], Statement]]] = {
     "BEGIN": _begin,
     "START": _start,
     "COMMIT": _commit,
