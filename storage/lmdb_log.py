@@ -1,0 +1,227 @@
+"""The embedded commit log: LMDB, one write transaction per group commit.
+
+    database "log"      position (8 bytes, big-endian) → entry (envelope + record)
+    database "state"    "epoch" → the last lease;  "first" → the first position that was not trimmed
+
+``append`` checks, writes and syncs in one transaction, so its outcome is *appended* or *fenced*; an error of the disk
+means that nothing was written. Only a disk that fails at the very last step leaves it *unknown*, and then until the
+file is opened again. What is durable, and when, is written down in lmdb_store.py.
+
+``read`` copies entries out of the map, some megabytes per read transaction: a slow consumer keeps no transaction
+open, which would let the file grow, and batches outlive the log. Each entry has memory of its own.
+
+One process has the file open (DataFolder's lock), and LMDB wants it opened once per process: ``beside`` gives a
+second appender on the same file.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import lmdb
+import pyarrow as pa
+
+from ..base.errors import Closed, Corrupt, NotFound, Unavailable
+from ..base.limits import MIB
+from .envelope import Chain
+from .lmdb_store import MAP_BYTES_FIRST, CommitInDoubt, LmdbStore
+from .log import CommitLog, Entry, Outcome
+from .record import Record
+
+_LOG: Final = "log"
+_STATE: Final = "state"
+_EPOCH: Final = b"epoch"
+_FIRST: Final = b"first"
+
+READ_BYTES: Final = 8 * MIB
+READ_ENTRIES: Final = 1_024
+"""``read`` copies up to this much per transaction: enough to make its cost vanish, little enough to be held."""
+
+TRIM_ENTRIES: Final = 10_000
+"""``trim`` removes this many entries per transaction, so that appends wait for milliseconds only."""
+
+
+class LmdbLog(CommitLog):
+    """See the module. Threads may share it; appends are one at a time."""
+
+    def __init__(self, store: LmdbStore, *, owner: bool) -> None:
+        self._store = store
+        self._owner = owner
+        self._log = store.databases[_LOG]
+        self._state = store.databases[_STATE]
+        self._appending = threading.Lock()
+        self._chain = Chain(name=str(store.path))
+        self._epoch = 0
+        self._outcome = Outcome.APPENDED
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls, path: Path, *, durable: bool = True, read_only: bool = False, map_bytes: int = MAP_BYTES_FIRST
+    ) -> LmdbLog:
+        """Open the log in the folder ``path``, or create it. Raises Corrupt or Unavailable.
+
+        ``durable=False`` does not sync: commits survive the process, but not a crash of the system.
+        """
+        store = LmdbStore.open(
+            path, databases=(_LOG, _STATE), durable=durable, read_only=read_only, map_bytes=map_bytes
+        )
+        return cls(store, owner=True)
+
+    def beside(self) -> LmdbLog:
+        """Another appender on the same open file. It ends with this one."""
+        return LmdbLog(self._store, owner=False)
+
+    def lease(self) -> int:
+        def take(transaction: lmdb.Transaction) -> tuple[int, pa.Buffer | None, int]:
+            epoch = _number(transaction.get(_EPOCH, db=self._state)) + 1
+            transaction.put(_EPOCH, _key(epoch), db=self._state)
+            cursor = transaction.cursor(self._log)
+            if not cursor.last():
+                return epoch, None, 0
+            return epoch, _copy(cursor.value()), _number(cursor.key())
+
+        with self._appending:
+            self._check_open()
+            try:
+                epoch, last, position = self._store.write(take)
+            except CommitInDoubt as error:
+                raise Unavailable(f"the lease on {self._store.path} is in doubt: {error}") from error
+            chain = Chain(name=str(self._store.path))
+            if last is not None:
+                chain.start_before(position)
+                chain.follow(last, position=position)
+            self._chain, self._epoch, self._outcome = chain, epoch, Outcome.APPENDED
+            return epoch
+
+    def append(self, record: Record) -> Outcome:
+        with self._appending:
+            self._check_open()
+            assert self._epoch, "take the lease before appending"
+            assert self._outcome is not Outcome.UNKNOWN, "resolve the last append before the next one"
+            if self._outcome is Outcome.FENCED:
+                return Outcome.FENCED
+            pieces = self._chain.seal(record, epoch=self._epoch)
+            value = b"".join(pieces)
+            position = self._chain.position + 1
+
+            def put(transaction: lmdb.Transaction) -> Outcome:
+                if _number(transaction.get(_EPOCH, db=self._state)) != self._epoch:
+                    return Outcome.FENCED
+                if not transaction.put(_key(position), value, db=self._log, append=True, overwrite=False):
+                    return Outcome.FENCED
+                return Outcome.APPENDED
+
+            try:
+                self._outcome = self._store.write(put)
+            except lmdb.KeyExistsError:
+                self._outcome = Outcome.FENCED
+            except CommitInDoubt:
+                self._outcome = Outcome.UNKNOWN
+            if self._outcome is Outcome.APPENDED:
+                self._chain.advance(pieces, epoch=self._epoch)
+            return self._outcome
+
+    def resolve(self) -> Outcome:
+        return self._outcome
+
+    def read(self, from_position: int) -> Iterator[Entry]:
+        assert from_position >= 1, f"positions begin at 1, not {from_position}"
+        self._check_open()
+        return self._entries(from_position, tail=self.tail())
+
+    def tail(self) -> int:
+        self._check_open()
+        with self._store.reading() as transaction:
+            cursor = transaction.cursor(self._log)
+            return _number(cursor.key()) if cursor.last() else 0
+
+    def trim(self, before: int) -> None:
+        self._check_open()
+        before = min(before, self.tail())
+
+        def remove(transaction: lmdb.Transaction) -> bool:
+            """Remove some, and say whether there may be more."""
+            cursor = transaction.cursor(self._log)
+            for _ in range(TRIM_ENTRIES):
+                if not cursor.first() or _number(cursor.key()) >= before:
+                    return False
+                cursor.delete()
+                transaction.put(_FIRST, cursor.key(), db=self._state)
+            return True
+
+        while self._store.write(remove):
+            pass
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            if self._owner:
+                self._store.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed(f"the log {self._store.path} was closed")
+
+    def _entries(self, position: int, *, tail: int) -> Iterator[Entry]:
+        chain = Chain(name=str(self._store.path))
+        chain.start_before(position)
+        if position > 1 and position <= tail:
+            self._start_chain(chain, position)
+        while position <= tail:
+            for value in self._copy_some(position, tail=tail):
+                yield chain.follow(value, position=position)
+                position += 1
+
+    def _start_chain(self, chain: Chain, position: int) -> None:
+        """Start the chain at the entry before ``position``, unless that was trimmed."""
+        with self._store.reading() as transaction:
+            before = transaction.get(_key(position - 1), db=self._log)
+            copy = None if before is None else _copy(before)
+        if copy is not None:
+            chain.start_after(copy, position=position - 1)
+
+    def _copy_some(self, position: int, *, tail: int) -> list[pa.Buffer]:
+        """The entries from ``position`` on that fit one read transaction: at least one, or NotFound or Corrupt."""
+        copies: list[pa.Buffer] = []
+        size = 0
+        try:
+            with self._store.reading() as transaction:
+                first = _number(transaction.get(_FIRST, db=self._state))
+                cursor = transaction.cursor(self._log)
+                found = cursor.set_key(_key(position))
+                while found and _number(cursor.key()) == position + len(copies):
+                    value = cursor.value()
+                    size += len(value)
+                    copies.append(_copy(value))
+                    if size >= READ_BYTES or len(copies) == READ_ENTRIES or position + len(copies) > tail:
+                        break
+                    found = cursor.next()
+        except Corrupt as error:
+            raise Corrupt(f"entry {position + len(copies)} of {self._store.path}: {error.message}") from error
+        if position < first:
+            raise NotFound(
+                f"entry {position} of {self._store.path} was trimmed; the log begins at entry {first}",
+                hint="Start from a newer checkpoint.",
+            )
+        if not copies:
+            raise Corrupt(f"entry {position} of {self._store.path} is missing, although entry {tail} is there")
+        return copies
+
+
+def _copy(value: memoryview) -> pa.Buffer:
+    """The bytes in memory of their own, aligned to 64 bytes."""
+    buffer = pa.allocate_buffer(len(value))
+    memoryview(buffer).cast("B")[:] = value
+    return buffer
+
+
+def _key(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+def _number(key: bytes | memoryview | None) -> int:
+    return 0 if key is None else int.from_bytes(key, "big")
