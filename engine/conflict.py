@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,51 +29,53 @@ NAN = object()
 
 
 class GroupRows:
-    """Primary keys written by the requests of one group, per table: by blind ones and by transactions."""
+    """Primary keys written by the requests of one group, per table: by blind puts, and by strict requests.
+
+    Strict are transactions and inserts: nobody later in the group may touch their rows.
+    """
 
     def __init__(self) -> None:
         self._blind: dict[int, set[tuple[object, ...]]] = {}
-        self._checked: dict[int, set[tuple[object, ...]]] = {}
+        self._strict: dict[int, set[tuple[object, ...]]] = {}
         self._unknown: set[int] = set()
 
     def has_rows(self, table_id: int) -> bool:
-        return table_id in self._blind or table_id in self._checked or table_id in self._unknown
+        return table_id in self._blind or table_id in self._strict
 
     def can_judge(self, changes: TableChanges, *, blind: bool) -> bool:
-        """Whether ``check`` can answer for these changes; blind puts and deletes need no answer among themselves."""
+        """Whether ``check`` can answer for these changes, and the answer cannot be a conflict of a blind write.
+
+        Blind puts and deletes never conflict: they need no answer among themselves, and wait where a stricter group
+        mate wrote to the table.
+        """
         id = changes.table.id
-        if blind and not changes.inserts:
-            return id not in self._checked or changes.rows_count <= REMEMBERED_ROWS_MAX
-        if not self.has_rows(id):
+        if not changes.table.primary_key or not self.has_rows(id):
             return True
+        if blind and not changes.inserts:
+            return id not in self._strict
         return id not in self._unknown and changes.rows_count <= REMEMBERED_ROWS_MAX
 
     def check(self, changes: TableChanges, *, blind: bool) -> None:
-        """Raise Conflict or Invalid (23505) where the changes meet a row of a group mate, other than blind with blind."""
+        """Raise Conflict, or Invalid (23505) for an insert, where the changes meet a row of a group mate."""
         table = changes.table
-        if not table.primary_key or not self.has_rows(table.id):
+        if (blind and not changes.inserts) or not table.primary_key or not self.has_rows(table.id):
             return
-        checked = self._checked.get(table.id, set())
-        judged_against = checked if blind and not changes.inserts else checked | self._blind.get(table.id, set())
-        if not judged_against:
-            return
+        judged_against = self._strict.get(table.id, set()) | self._blind.get(table.id, set())
         for key in _keys(changes):
             if key in judged_against:
-                if blind and changes.inserts:
-                    raise duplicate_key(table, key)
-                raise _conflict(table, key)
+                raise duplicate_key(table, key) if blind else _conflict(table, key)
 
     def add(self, changes: TableChanges) -> None:
+        """Remember the rows that validated changes put or delete."""
         id = changes.table.id
-        if not changes.table.primary_key or not changes.rows_count:
+        if not changes.table.primary_key or not (changes.puts or changes.deletes):
             return
+        rows = self._strict if changes.inserts or changes.strict else self._blind
+        known = rows.setdefault(id, set())
         if changes.rows_count > REMEMBERED_ROWS_MAX:
             self._unknown.add(id)
-            return
-        # Inserts and transactional rows are the strict ones: whoever comes later must not touch them.
-        strict = changes.inserts or changes.strict
-        self._checked.setdefault(id, set()) if strict else self._blind.setdefault(id, set())
-        (self._checked if strict else self._blind)[id].update(_keys(changes))
+        else:
+            known.update(_keys(changes))
 
 
 def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int) -> None:
@@ -94,11 +97,14 @@ def check_absent(store: TableStore, changes: TableChanges) -> None:
     for rows in changes.puts:
         keys = key_columns(table, rows)
         raise_duplicates_within(table, keys)
-        newest = store.newest(keys)
-        alive = newest.alive
-        if alive.any():
-            row = int(alive.argmax())
-            raise duplicate_key(table, key_at(keys, row), row=row)
+        check_key_absent(table, keys, np.flatnonzero(store.newest(keys).alive))
+
+
+def check_key_absent(table: Table, keys: pa.RecordBatch, found: np.ndarray) -> None:
+    """Raise Invalid (23505) for the first of ``keys`` whose index is in ``found``."""
+    if len(found):
+        row = int(found.min())
+        raise duplicate_key(table, key_at(keys, row), row=row)
 
 
 def raise_duplicates_within(table: Table, keys: pa.RecordBatch) -> None:

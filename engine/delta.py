@@ -19,6 +19,8 @@ import pyarrow as pa
 from ..base.errors import Invalid
 from ..base.types import Kind, Type
 from .apply import State
+from .constraints import check_rows
+from .expression.evaluate import Context
 from .schema import Column, Table
 
 ADDABLE = frozenset((Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.REAL, Kind.DOUBLE, Kind.NUMERIC))
@@ -51,15 +53,20 @@ class DeltaResolver:
         return table_id in self._rows
 
     def resolve(self, table: Table, deltas: Sequence[Delta], *, state: State) -> pa.RecordBatch:
-        """The rows after ``deltas``, one per touched row. Raises Invalid (22003) on overflow; then nothing is kept."""
+        """The rows after ``deltas``, one per touched row.
+
+        Raises Invalid on overflow (22003) or where a CHECK fails (23514); then nothing is kept.
+        """
         known = self._rows.get(table.id, {})
         store = state.stores[table.id]
         touched: dict[tuple[object, ...], dict[str, Any]] = {}
         for delta in deltas:
             row = touched.get(delta.key) or known.get(delta.key) or store.get(delta.key, version=state.version)
             touched[delta.key] = add_amounts(table, row or delta.default_row, delta.amounts)
+        rows = pa.RecordBatch.from_pylist([storable(table, row) for row in touched.values()], schema=table.arrow_schema)
+        check_rows(table, rows, table.checks, context=Context(now=0, parameters=()))
         self._rows.setdefault(table.id, {}).update(touched)
-        return pa.RecordBatch.from_pylist([storable(table, row) for row in touched.values()], schema=table.arrow_schema)
+        return rows
 
 
 def add_amounts(table: Table, row: Mapping[str, Any], amounts: Mapping[str, Any]) -> dict[str, Any]:

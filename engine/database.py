@@ -1,0 +1,230 @@
+"""The engine: one commit log, the state that follows from it, and the doors to read and write.
+
+    with Engine.open("data") as engine:
+        transaction = engine.begin()
+        ...
+        transaction.commit()
+
+Opening replays the log; there is nothing else to recover. SQL, sessions and the network are above, see ``sql.session``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+
+from ..base.errors import Closed, Invalid
+from ..base.rows import python_values
+from ..storage.files import DataFolder
+from ..storage.lmdb_log import LmdbLog
+from ..storage.log import CommitLog
+from ..storage.memory_log import MemoryLog
+from .apply import State
+from .changes import Change, Commit, Isolation, WriterToken
+from .clock import new_uuid, wall_clock
+from .conflict import key_columns
+from .constraints import complete
+from .delta import Delta, check_addable
+from .expression.evaluate import Context
+from .identity import IdentityValues
+from .options import Options
+from .schema import Table
+from .sequencer import Request, Sequencer, TableChanges
+from .snapshot import Pins, Snapshot
+from .transaction import Transaction, default_row, key_batch
+
+MICROSECONDS = 1_000_000
+
+
+class Engine:
+    """One open database. Thread-safe. Close it, or use it as a context manager."""
+
+    def __init__(self, *, log: CommitLog, options: Options, folder: DataFolder | None = None) -> None:
+        self.options = options
+        self.folder = folder
+        self._log = log
+        self._state = State()
+        self._pins = Pins()
+        self._id_lock = threading.Lock()
+        self._closed = False
+        log.lease()
+        for entry in log.read(1):
+            self._state.apply(entry.record)
+        self._next_id = self._state.next_id
+        self._sequencer = Sequencer(log=log, state=self._state, has_room=self._has_room)
+        self._identities = IdentityValues(open_snapshot=self.snapshot, commit=self._sequencer.commit)
+
+    @classmethod
+    def open(
+        cls, path: str | Path | None = None, *, options: Options | None = None, log: CommitLog | None = None
+    ) -> Engine:
+        """Open the data folder ``path``, made if absent; None is a database in memory. ``log`` replaces the folder's.
+
+        Raises Unavailable when another process has the folder, Invalid when it is no data folder, Corrupt when the log
+        is damaged.
+        """
+        options = options or Options()
+        if path is None:
+            return cls(log=log or MemoryLog(), options=options)
+        folder = DataFolder.open(Path(path))
+        try:
+            opened = log or LmdbLog.open(folder.path / "log", durable=options.durable)
+            return cls(log=opened, options=options, folder=folder)
+        except BaseException:
+            folder.close()
+            raise
+
+    @property
+    def version(self) -> int:
+        """The visible version: that of the last commit."""
+        return self._state.version
+
+    @property
+    def bytes_used(self) -> int:
+        """Bytes that the tables hold in memory."""
+        return sum(store.bytes_used for store in list(self._state.stores.values()))
+
+    def snapshot(self, as_of: int | datetime | None = None) -> Snapshot:
+        """Pin a version to read at: the newest, a version, or the last one at or before a time (naive means UTC)."""
+        self._check_open()
+        return Snapshot(state=self._state, pins=self._pins, version=self._version_of(as_of))
+
+    def begin(
+        self, *, isolation: Isolation = Isolation.SNAPSHOT, read_only: bool = False, id: str | None = None
+    ) -> Transaction:
+        """Begin a transaction. ``id`` makes its commit repeatable: the same id again returns the first outcome."""
+        self._check_open()
+        return Transaction(
+            open_snapshot=self.snapshot,
+            commit=self._sequencer.commit,
+            identities=self._identities.take,
+            isolation=isolation,
+            read_only=read_only,
+            id=id,
+        )
+
+    def write(self, table: str, change: Change, batch: pa.RecordBatch, *, token: WriterToken | None = None) -> Commit:
+        """Write a batch blindly: no snapshot, ordered by the sequencer, never a conflict.
+
+        INSERT and PUT take rows (columns may be absent), DELETE primary keys, ADD primary keys and amounts (columns
+        named like the table's). UPDATE reads what it changes: use a transaction. All of the batch or nothing.
+        """
+        self._check_open()
+        definition = self._state.catalog.table(table)
+        changes = self._blind_changes(definition, change, batch)
+        if not changes.rows_count:
+            return Commit(version=self.version, rows=0)
+        return self._sequencer.commit(Request(changes=(changes,), token=token))
+
+    def new_id(self) -> int:
+        """An identifier for a new relation; never given out twice."""
+        with self._id_lock:
+            self._next_id = max(self._next_id, self._state.next_id) + 1
+            return self._next_id - 1
+
+    def maintain(self) -> None:
+        """Give back what neither a pin nor the history needs: for now, the memory of dropped tables."""
+        before = wall_clock() - self.options.history_seconds * MICROSECONDS
+        self._state.release_dropped(before_wall=before, oldest_pin=self._pins.oldest(self.version))
+
+    def close(self) -> None:
+        """Finish the commit under way and let go of the folder. A second close does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._sequencer.stop(_closed())
+        self._log.close()
+        if self.folder is not None:
+            self.folder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _blind_changes(self, table: Table, change: Change, batch: pa.RecordBatch) -> TableChanges:
+        match change:
+            case Change.INSERT | Change.PUT:
+                if change is Change.PUT:
+                    _require_primary_key(table)
+                return TableChanges(table=table, puts=(self._complete(table, batch),), inserts=change is Change.INSERT)
+            case Change.DELETE:
+                _require_primary_key(table)
+                return TableChanges(table=table, deletes=(key_columns(table, batch),))
+            case Change.ADD:
+                _require_primary_key(table)
+                return TableChanges(table=table, deltas=tuple(_deltas(table, batch, self._complete)))
+            case Change.UPDATE:
+                raise Invalid("a blind write cannot UPDATE", hint="Use a transaction, or PUT whole rows.")
+
+    def _complete(self, table: Table, batch: pa.RecordBatch) -> pa.RecordBatch:
+        context = Context(now=wall_clock(), parameters=())
+        return complete(table, batch, context=context, identities=self._identities.take)
+
+    def _version_of(self, as_of: int | datetime | None) -> int:
+        if as_of is None:
+            return self._state.version
+        if isinstance(as_of, datetime):
+            moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
+            return self._state.clock.version_at(round(moment.timestamp() * MICROSECONDS))
+        if not 0 <= as_of <= self._state.version:
+            raise Invalid(
+                f"version {as_of} does not exist: the newest is {self._state.version}", sqlstate="22023"
+            )
+        return as_of
+
+    def _has_room(self, bytes_count: int) -> bool:
+        return self.bytes_used + bytes_count <= self.options.memory_limit
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise _closed()
+
+
+def _closed() -> Closed:
+    return Closed("the database is closed", hint="Open it again.")
+
+
+def _require_primary_key(table: Table) -> None:
+    if not table.primary_key:
+        raise Invalid(
+            f'"{table.name}" has no primary key: only insert can write to it without a transaction',
+            hint="Create the table with a primary key to put, add or delete by it.",
+            sqlstate="55000",
+        )
+
+
+def _deltas(
+    table: Table, batch: pa.RecordBatch, complete_rows: Callable[[Table, pa.RecordBatch], pa.RecordBatch]
+) -> list[Delta]:
+    key_names = [column.name for column in table.primary_key_columns]
+    amount_names = [name for name in batch.schema.names if name not in key_names]
+    check_addable(table, amount_names)
+    keys = key_columns(table, batch)
+    amounts = {
+        name: python_values(batch.column(name), table.by_name[name].type) for name in amount_names
+    }
+    key_values = list(
+        zip(*(python_values(keys.column(c.name), c.type) for c in table.primary_key_columns), strict=True)
+    )
+    return [
+        Delta(
+            key=key,
+            key_batch=(one := key_batch(table, key)),
+            amounts={name: values[row] for name, values in amounts.items()},
+            default_row=default_row(table, one, complete_rows),
+        )
+        for row, key in enumerate(key_values)
+    ]
+
+
+__all__ = ["Engine", "new_uuid"]

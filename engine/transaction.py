@@ -1,0 +1,316 @@
+"""An open transaction: a snapshot, the writes laid over it, and the commit.
+
+The snapshot is taken at the first statement, so that BEGIN is free and an idle client pins nothing. Reads see the
+transaction's own writes. Writes are checked at once where the snapshot can tell (NOT NULL, CHECK, a primary key that
+exists), and once more by the sequencer against what others committed meanwhile. A call that raises has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..base.errors import Closed, Invalid
+from ..base.rows import to_keys
+from .catalog import Catalog
+from .changes import Commit, Isolation
+from .clock import wall_clock
+from .conflict import check_key_absent, key_at, key_columns, raise_duplicates_within
+from .constraints import IdentityAllocator, complete
+from .delta import Delta, check_addable
+from .expression.evaluate import Context
+from .expression.node import Expression
+from .reader import RowStream
+from .schema import Relation, Table
+from .sequencer import Request
+from .snapshot import Snapshot
+from .write_set import TableWrites
+
+
+class Transaction:
+    """A Reader that can write. Not for several threads at once. End it by ``commit`` or ``rollback``."""
+
+    def __init__(
+        self,
+        *,
+        open_snapshot: Callable[[], Snapshot],
+        commit: Callable[[Request], Commit],
+        identities: IdentityAllocator,
+        isolation: Isolation = Isolation.SNAPSHOT,
+        read_only: bool = False,
+        id: str | None = None,
+    ) -> None:
+        self._open_snapshot = open_snapshot
+        self._commit = commit
+        self._identities = identities
+        self.isolation = isolation
+        self.read_only = read_only
+        self.id = id
+        self.now = wall_clock()
+        self._snapshot: Snapshot | None = None
+        self._writes: dict[int, TableWrites] = {}
+        self._catalog: dict[str, Relation | None] = {}
+        self._seen_catalog: Catalog | None = None
+        self._ended = False
+
+    @property
+    def version(self) -> int:
+        """The version that the transaction reads at; taken now if nothing was read yet."""
+        return self._base().version
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog with the transaction's own DDL."""
+        if self._seen_catalog is None:
+            base = self._base().catalog
+            self._seen_catalog = base.changed(self._catalog, version=base.version) if self._catalog else base
+        return self._seen_catalog
+
+    @property
+    def rows_written(self) -> int:
+        return sum(writes.rows_count for writes in self._writes.values())
+
+    # Reads
+
+    def scan(
+        self,
+        table: Table,
+        *,
+        columns: Sequence[int] | None = None,
+        filter: Expression | None = None,
+        row_ids: bool = False,
+    ) -> RowStream:
+        writes = self._writes.get(table.id)
+        if writes is None and self._is_new(table):
+            writes = self._writes_to(table)
+        if writes is None:
+            return self._base().scan(table, columns=columns, filter=filter, row_ids=row_ids)
+        return writes.scan(self._base(), columns=columns, filter=filter, row_ids=row_ids)
+
+    def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
+        writes = self._writes.get(table.id)
+        if writes is None:
+            return None if self._is_new(table) else self._base().get(table, key)
+        return writes.get(self._base(), key, key_batch(table, key))
+
+    def get_many(self, table: Table, keys: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
+        writes = self._writes.get(table.id)
+        if writes is None and self._is_new(table):
+            writes = self._writes_to(table)
+        if writes is None:
+            return self._base().get_many(table, keys)
+        return writes.get_many(self._base(), keys)
+
+    # Writes
+
+    def insert(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> int:
+        """Add rows; columns may be absent. Raises Invalid (23505) where a primary key exists. Returns the row count."""
+        rows = self._complete(table, batch, overriding=overriding)
+        self._check_absent(table, rows)
+        self._writes_to(table).put(rows)
+        return rows.num_rows
+
+    def put(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> int:
+        """Add or replace whole rows."""
+        self._require_primary_key(table, "put")
+        rows = self._complete(table, batch, overriding=overriding)
+        self._writes_to(table).put(rows)
+        return rows.num_rows
+
+    def delete(self, table: Table, keys: pa.RecordBatch) -> int:
+        """End rows by primary key, or by row id (with the key and time columns). Returns how many there were."""
+        self._check_writable()
+        count = len(self.get_many(table, keys)[1]) if table.primary_key else keys.num_rows
+        self._writes_to(table).delete(keys)
+        return count
+
+    def update(self, table: Table, old_keys: pa.RecordBatch, rows: pa.RecordBatch) -> int:
+        """Replace the rows at ``old_keys`` by full new ``rows``, one for one; primary keys may change.
+
+        Raises Invalid where a new primary key exists already, or stands twice.
+        """
+        checked = self._complete(table, rows, overriding=True)
+        writes = self._writes_to(table)
+        if not table.primary_key:
+            writes.delete(old_keys)
+            writes.put(checked)
+            return checked.num_rows
+        new_keys = key_columns(table, checked)
+        moved = _differ(old_keys, new_keys)
+        if moved.any():
+            raise_duplicates_within(table, new_keys)
+            self._check_moves(table, old_keys, new_keys.filter(pa.array(moved)))
+            writes.delete(old_keys.filter(pa.array(moved)))
+        writes.put(checked)
+        return checked.num_rows
+
+    def add(self, table: Table, key: tuple[Any, ...], amounts: dict[str, Any]) -> None:
+        """Add amounts to columns of one row, commutatively; an absent row starts from the defaults."""
+        self._require_primary_key(table, "add")
+        check_addable(table, list(amounts))
+        keys = key_batch(table, key)
+        delta = Delta(
+            key=key, key_batch=keys, amounts=dict(amounts), default_row=default_row(table, keys, self._complete)
+        )
+        self._writes_to(table).add(delta, row=self.get(table, key) or delta.default_row)
+
+    def truncate(self, table: Table) -> None:
+        """End all rows of the table."""
+        self._writes_to(table).truncate()
+
+    # The catalog
+
+    def create(self, relation: Relation) -> None:
+        """Add a relation. Raises Invalid (42P07) if the name is taken."""
+        self._check_writable()
+        if relation.name in self.catalog.relations:
+            raise Invalid(
+                f'relation "{relation.name}" already exists', hint="Use IF NOT EXISTS, or another name.", sqlstate="42P07"
+            )
+        self._change_catalog({relation.name: relation})
+
+    def replace(self, relation: Relation) -> None:
+        """Change a relation's definition, found by its identifier; its name may change."""
+        self._check_writable()
+        before = self.catalog.by_id[relation.id]
+        if relation.id in self._writes:
+            raise Invalid(
+                f'"{before.name}" was written by this transaction: it cannot be altered before the commit',
+                hint="Commit first, or alter before you write.",
+                sqlstate="0A000",
+            )
+        if relation.name != before.name and relation.name in self.catalog.relations:
+            raise Invalid(f'relation "{relation.name}" already exists', sqlstate="42P07")
+        dropped: dict[str, Relation | None] = {before.name: None} if before.name != relation.name else {}
+        self._change_catalog({**dropped, relation.name: relation})
+
+    def drop(self, name: str) -> None:
+        """Drop a relation. Raises Invalid (42P01) if there is none."""
+        self._check_writable()
+        relation = self.catalog.relation(name)
+        self._writes.pop(relation.id, None)
+        self._change_catalog({name: None})
+
+    # The end
+
+    def commit(self) -> Commit:
+        """Commit. Raises Conflict if another transaction changed what this one wrote; the transaction has ended then."""
+        self._check_open()
+        base = self._snapshot
+        try:
+            if not self._writes and not self._catalog:
+                return Commit(version=0 if base is None else base.version, rows=0)
+            assert base is not None, "who wrote has a snapshot"
+            changes = tuple(writes.changes() for writes in self._writes.values())
+            request = Request(
+                changes=tuple(item for item in changes if item.rows_count or item.truncate),
+                catalog=self._net_catalog(base.catalog),
+                snapshot=base.version,
+                transaction_id=self.id,
+            )
+            if not request.changes and not request.catalog:
+                return Commit(version=base.version, rows=0)
+            return self._commit(request)
+        finally:
+            self.rollback()
+
+    def rollback(self) -> None:
+        """End the transaction and forget its writes. A second call does nothing."""
+        self._ended = True
+        self._writes.clear()
+        self._catalog.clear()
+        self._seen_catalog = None
+        if self._snapshot is not None:
+            self._snapshot.close()
+
+    def _base(self) -> Snapshot:
+        self._check_open()
+        if self._snapshot is None:
+            self._snapshot = self._open_snapshot()
+        return self._snapshot
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise Closed("the transaction has ended", hint="Begin a new one.", sqlstate="25P01")
+
+    def _check_writable(self) -> None:
+        self._base()
+        if self.read_only:
+            raise Invalid("the transaction is READ ONLY", hint="Begin one that may write.", sqlstate="25006")
+
+    def _require_primary_key(self, table: Table, what: str) -> None:
+        if not table.primary_key:
+            raise Invalid(
+                f'"{table.name}" has no primary key: {what} needs one to find rows by',
+                hint="Use insert, or create the table with a primary key.",
+                sqlstate="55000",
+            )
+
+    def _is_new(self, table: Table) -> bool:
+        """Whether the table was created by this transaction, so that the snapshot has no cells of it."""
+        return table.id not in self._base().catalog.by_id
+
+    def _writes_to(self, table: Table) -> TableWrites:
+        self._check_writable()
+        writes = self._writes.get(table.id)
+        if writes is None:
+            writes = self._writes[table.id] = TableWrites(table, is_new=self._is_new(table))
+        return writes
+
+    def _complete(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> pa.RecordBatch:
+        self._check_writable()
+        context = Context(now=self.now, parameters=())
+        return complete(table, batch, context=context, identities=self._identities, overriding=overriding)
+
+    def _check_absent(self, table: Table, rows: pa.RecordBatch) -> None:
+        if table.primary_key:
+            keys = key_columns(table, rows)
+            raise_duplicates_within(table, keys)
+            _, found = self.get_many(table, keys)
+            check_key_absent(table, keys, found)
+
+    def _check_moves(self, table: Table, old_keys: pa.RecordBatch, new_keys: pa.RecordBatch) -> None:
+        """New primary keys must be absent, other than where the same statement takes the old row away."""
+        leaving = {key_at(old_keys, row) for row in range(old_keys.num_rows)}
+        _, found = self.get_many(table, new_keys)
+        staying = np.array([i for i in found if key_at(new_keys, int(i)) not in leaving], dtype=np.int64)
+        check_key_absent(table, new_keys, staying)
+
+    def _change_catalog(self, changes: dict[str, Relation | None]) -> None:
+        self._catalog.update(changes)
+        self._seen_catalog = None
+
+    def _net_catalog(self, base: Catalog) -> dict[str, Relation | None]:
+        """The changes that remain when what was created and dropped again is left out."""
+        return {
+            name: relation
+            for name, relation in self._catalog.items()
+            if relation is not None or name in base.relations
+        }
+
+
+def key_batch(table: Table, key: tuple[Any, ...]) -> pa.RecordBatch:
+    """One primary key (Python values in primary-key order) as a one-row batch."""
+    return to_keys([tuple(key)], pa.schema([column.field for column in table.primary_key_columns]))
+
+
+def default_row(
+    table: Table, keys: pa.RecordBatch, complete_rows: Callable[[Table, pa.RecordBatch], pa.RecordBatch]
+) -> dict[str, Any]:
+    """The row that an ``add`` to an absent primary key starts from: the key, and every column's default."""
+    row: dict[str, Any] = complete_rows(table, keys).to_pylist()[0]
+    return row
+
+
+def _differ(left: pa.RecordBatch, right: pa.RecordBatch) -> np.ndarray:
+    """Rows in which two key batches differ: bool[n]."""
+    different = np.zeros(left.num_rows, dtype=np.bool_)
+    for a, b in zip(left.columns, right.columns, strict=True):
+        plain = [x.storage if isinstance(x, pa.ExtensionArray) else x for x in (a, b)]
+        different |= pc.not_equal(*plain).to_numpy(zero_copy_only=False).astype(np.bool_)
+    return different
+
