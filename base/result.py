@@ -1,0 +1,115 @@
+"""What a statement gives back: Arrow batches, rows, one value.
+
+A ``Result`` is a stream until somebody asks for all of it. ``reader()`` and ``__arrow_c_stream__`` hand batches through
+as they come, once; ``arrow()``, ``rows()`` and ``scalar()`` read the rest, keep it, and may be called again. After a
+result was streamed, what is gone is gone: asking again is an error, not an empty answer.
+
+``rows_affected`` is the count of INSERT, UPDATE, DELETE; None for a query. ``tag`` is the command in capitals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from .errors import Closed, Invalid
+from .rows import python_rows
+from .types import Type, type_of_field
+
+
+class Result:
+    """The outcome of one statement at snapshot ``version``. Also an iterator of row tuples, and a context manager."""
+
+    def __init__(
+        self,
+        *,
+        schema: pa.Schema,
+        batches: Iterable[pa.RecordBatch],
+        version: int,
+        tag: str = "SELECT",
+        rows_affected: int | None = None,
+        types: Sequence[Type] | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self.schema = schema
+        self.types: tuple[Type, ...] = tuple(types or map(type_of_field, schema))
+        self.version = version
+        self.tag = tag
+        self.rows_affected = rows_affected
+        self._batches: Iterator[pa.RecordBatch] | None = iter(batches)
+        self._table: pa.Table | None = None
+        self._on_close = on_close
+        assert len(self.types) == len(schema), f"{len(self.types)} types for {len(schema)} columns"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column names; they may repeat, as SQL's may."""
+        return tuple(self.schema.names)
+
+    def arrow(self) -> pa.Table:
+        """All rows as a table. Raises Closed after ``close`` or after the batches were streamed."""
+        if self._table is None:
+            self._table = pa.Table.from_batches(self._stream(), schema=self.schema)
+        return self._table
+
+    def reader(self) -> pa.RecordBatchReader:
+        """The batches as they come, once; nothing is kept."""
+        if self._table is not None:
+            return self._table.to_reader()
+        return pa.RecordBatchReader.from_batches(self.schema, self._stream())
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """All rows as tuples of Python values."""
+        return python_rows(self.arrow(), self.types)
+
+    def scalar(self) -> Any:
+        """The one value; None without a row. Raises Invalid unless there is one column and at most one row."""
+        if len(self.schema) != 1:
+            raise Invalid(f"scalar() needs a result of one column, this one has {len(self.schema)}")
+        table = self.arrow()
+        if table.num_rows > 1:
+            raise Invalid(f"scalar() needs a result of one row, this one has {table.num_rows:,}")
+        return python_rows(table, self.types)[0][0] if table.num_rows else None
+
+    def close(self) -> None:
+        """Give up what was not read, and the snapshot below it. May be called again."""
+        self._batches = None
+        self._release()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.reader().__arrow_c_stream__(requested_schema)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for batch in self.reader():
+            yield from python_rows(batch, self.types)
+
+    def __enter__(self) -> Result:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{name} {type}" for name, type in zip(self.names, self.types, strict=True))
+        affected = "" if self.rows_affected is None else f", {self.rows_affected} rows affected"
+        return f"<Result {self.tag} at version {self.version}{affected} ({columns})>"
+
+    def _stream(self) -> Iterator[pa.RecordBatch]:
+        """The batches, once; the source is released when they end or fail."""
+        batches, self._batches = self._batches, None
+        if batches is None:
+            raise Closed("this result was closed or streamed already", hint="Use arrow() or rows() to read it twice.")
+        return self._released_after(batches)
+
+    def _released_after(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
