@@ -71,9 +71,7 @@ class Chain:
         assert self.previous is not None, "an appender knows the entry before its own"
         pieces = encode(record)
         size = sum(len(piece) for piece in pieces)
-        fields = _FIELDS.pack(
-            _MAGIC, FORMAT, 0, self.position + 1, epoch, self.batch + 1, self.previous, size
-        )
+        fields = _FIELDS.pack(_MAGIC, FORMAT, 0, self.position + 1, epoch, self.batch + 1, self.previous, size)
         return [fields + _CHECKSUM.pack(xxhash.xxh3_64_intdigest(fields)), *pieces]
 
     def advance(self, pieces: list[Piece], *, epoch: int) -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -50,7 +50,7 @@ _DAMAGE: Final = (
 T = TypeVar("T")
 
 
-class CommitInDoubt(Exception):  # noqa: N818 -- a state, not a fault
+class CommitInDoubt(Exception):
     """The disk failed while the commit was being made durable: only reopening can tell whether it holds."""
 
 
@@ -109,7 +109,7 @@ class LmdbStore:
         return store
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[lmdb.Transaction]:
+    def reading(self) -> Generator[lmdb.Transaction]:
         """A read transaction, as the last commit left things. Keep it short, and do not write inside of it."""
         try:
             transaction = self._begin_read()
@@ -248,7 +248,7 @@ class _Gate:
             self._changed.notify_all()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> Generator[None]:
         with self._changed:
             self._changed.wait_for(lambda: self._inside == 0)
             yield

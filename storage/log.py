@@ -50,19 +50,26 @@ class CommitLog(Protocol):
         ...
 
     def append(self, record: Record) -> Outcome:
-        """Append durably. Raises Closed, or Unavailable when the disk refuses and nothing was written."""
+        """Append durably. Raises Closed, or Unavailable when the disk refuses and nothing was written.
+
+        After Unavailable the next append may be tried at once. After *fenced* all appends are, until ``lease``.
+        """
         ...
 
     def resolve(self) -> Outcome:
         """After *unknown*: what became of the last append, once the log can tell; *unknown* while it cannot.
 
         *fenced* also when the append did not happen and another entry stands in its place. When the append did not
-        happen and the place is free, it is made to happen: the answer is then *appended*.
+        happen, the place is free and the lease still ours, it is made to happen: the answer is then *appended*.
         """
         ...
 
     def read(self, from_position: int) -> Iterator[Entry]:
-        """Entries from ``from_position`` on, in order, up to the tail at the call. Raises Corrupt with the position."""
+        """Entries from ``from_position`` (at least 1) on, in order, up to the tail at the call.
+
+        Raises Corrupt with the position where an entry is missing, damaged or does not follow the one before; NotFound
+        where an entry was trimmed. Entries own their memory: they outlive the log.
+        """
         ...
 
     def tail(self) -> int:
@@ -73,4 +80,6 @@ class CommitLog(Protocol):
         """Forget entries below ``before``. Idempotent. The tail is never trimmed."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of what is held. Idempotent; everything else raises Closed afterwards."""
+        ...

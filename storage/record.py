@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.ipc
+from pyarrow import ipc
 import xxhash
 
 from ..base.errors import Corrupt, Unavailable
@@ -89,7 +89,8 @@ _MAGIC: Final = b"WeLR"
 _HEADER: Final = struct.Struct("<4sHHqqQIIII8s")
 _CHECKSUM: Final = struct.Struct("<Q")
 _SCHEMA: Final = struct.Struct("<QQ")  # offset, length
-_OPERATION: Final = struct.Struct("<IIqqBB6xQQ")  # ordinal, schema, table, schema version, action, delta, offset, length
+# ordinal, schema's index, table, schema version, action, delta, offset, length
+_OPERATION: Final = struct.Struct("<IIqqBB6xQQ")
 _TRANSACTION: Final = struct.Struct("<IB3xqqII")  # ordinal, flags, rows, sequence, id's bytes, writer's bytes
 
 _HAS_ID: Final = 1
@@ -206,7 +207,7 @@ def decode(data: pa.Buffer | bytes | memoryview, *, where: str = "log record") -
                     table=table,
                     schema_version=schema_version,
                     action=_ACTIONS[action],
-                    batch=pa.ipc.read_record_batch(buffer.slice(offset, size), read_schemas[place]),
+                    batch=ipc.read_record_batch(buffer.slice(offset, size), read_schemas[place]),
                     delta=bool(delta),
                 )
                 for ordinal, place, table, schema_version, action, delta, offset, size in _OPERATION.iter_unpack(
@@ -259,7 +260,7 @@ def _read_schema(message: pa.Buffer) -> pa.Schema:
     if schema is None:
         if len(_schemas_read) >= _SCHEMAS_CACHED_MAX:
             _schemas_read.clear()
-        schema = _schemas_read[key] = pa.ipc.read_schema(message)
+        schema = _schemas_read[key] = ipc.read_schema(message)
     return schema
 
 
