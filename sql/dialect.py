@@ -1,0 +1,84 @@
+"""PostgreSQL's grammar as WeftDB reads it: sqlglot's, without the translations.
+
+sqlglot is made to translate between dialects, so its parser turns ``to_char``, ``now()``, ``->`` and hundreds of
+other calls into nodes of its own meaning. A database has to know what was written: here every ordinary call parses as
+``exp.Anonymous`` with its name, and the function table alone decides what the name means. Only syntax that is not a
+plain call keeps a node of its own (CAST, EXTRACT, POSITION, SUBSTRING, TRIM, OVERLAY, CASE, CURRENT_DATE and friends).
+
+This module and ``parse`` are where the parser's types end; the rest of ``sql`` reads the tree through ``bind``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from sqlglot import exp
+from sqlglot.dialects.postgres import Postgres
+from sqlglot.parsers.postgres import PostgresParser
+from sqlglot.tokens import TokenType
+
+_SPECIAL_CALLS: Final = ("CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM")
+_INTERVAL_FIELDS: Final = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
+
+
+class WeftParser(PostgresParser):
+    """sqlglot's parser with its canonical functions taken out."""
+
+    FUNCTIONS: ClassVar[dict[str, Any]] = {}
+    FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+        name: parser for name, parser in PostgresParser.FUNCTION_PARSERS.items() if name in _SPECIAL_CALLS
+    }
+    NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+        name: parser for name, parser in PostgresParser.NO_PAREN_FUNCTION_PARSERS.items() if name in ("CASE", "ANY")
+    }
+    TYPE_LITERAL_PARSERS: ClassVar[dict[Any, Any]] = {}
+    JSON_OPERATORS: ClassVar[dict[Any, Any]] = {
+        TokenType.ARROW: lambda self, this, path: self.expression(exp.JSONExtract(this=this, expression=path)),
+        TokenType.DARROW: lambda self, this, path: self.expression(exp.JSONExtractScalar(this=this, expression=path)),
+        TokenType.HASH_ARROW: lambda self, this, path: self.expression(exp.JSONBExtract(this=this, expression=path)),
+        TokenType.DHASH_ARROW: lambda self, this, path: self.expression(
+            exp.JSONBExtractScalar(this=this, expression=path)
+        ),
+    }
+
+    def _parse_interval(self, require_interval: bool = True, parse_function_unit: bool = True) -> Any:
+        """``INTERVAL '1 day'`` and ``INTERVAL '1' DAY`` as a cast of the text; the text is read by the type."""
+        del require_interval, parse_function_unit
+        index = self._index
+        if not self._match(TokenType.INTERVAL) or not self._match(TokenType.STRING):
+            self._retreat(index)
+            return None
+        token = self._prev
+        text = token.text
+        if self._match_texts(_INTERVAL_FIELDS):
+            unit = self._prev.text
+            if self._match_text_seq("TO"):
+                self.raise_error("INTERVAL ... TO ... is not supported")
+            text = f"{text} {unit}"
+        literal = self.expression(exp.Literal.string(text), token)
+        return self.expression(exp.Cast(this=literal, to=exp.DataType(this=exp.DType.INTERVAL)))
+
+
+    def _parse_csv(self, parse_method: Any, sep: Any = TokenType.COMMA) -> list[Any]:
+        """A list with something between the commas: sqlglot lets ``SELECT a,, b`` and ``SELECT a, FROM t`` pass."""
+        first = parse_method()
+        items = [] if first is None else [first]
+        while self._match(sep):
+            item = parse_method()
+            if item is None or first is None:
+                self.raise_error("Expected something after the comma")
+            items.append(item)
+        return items
+
+    def _warn_unsupported(self) -> None:
+        """``parse`` refuses what falls back to a command; nothing is printed."""
+
+
+class Weft(Postgres):
+    """The dialect of WeftDB's SQL texts. Subscripts stay as they were written."""
+
+    INDEX_OFFSET = 0
+    Parser = WeftParser
+
+
+DIALECT: Final = Weft()
