@@ -45,7 +45,9 @@ MICROSECONDS = 1_000_000
 class Engine:
     """One open database. Thread-safe. Close it, or use it as a context manager."""
 
-    def __init__(self, *, log: CommitLog, options: Options, folder: DataFolder | None = None) -> None:
+    def __init__(
+        self, *, log: CommitLog, options: Options, folder: DataFolder | None = None, keeps_log: bool = True
+    ) -> None:
         self.options = options
         self.folder = folder
         self._log = log
@@ -57,7 +59,7 @@ class Engine:
         for entry in log.read(1):
             self._state.apply(entry.record)
         self._next_id = self._state.next_id
-        self._sequencer = Sequencer(log=log, state=self._state, has_room=self._has_room)
+        self._sequencer = Sequencer(log=log, state=self._state, has_room=self._has_room, keeps_log=keeps_log)
         self._identities = IdentityValues(open_snapshot=self.snapshot, commit=self._sequencer.commit)
 
     @classmethod
@@ -71,7 +73,7 @@ class Engine:
         """
         options = options or Options()
         if path is None:
-            return cls(log=log or MemoryLog(), options=options)
+            return cls(log=log or MemoryLog(), options=options, keeps_log=log is not None)
         folder = DataFolder.open(Path(path))
         try:
             opened = log or LmdbLog.open(folder.path / "log", durable=options.durable)

@@ -82,10 +82,11 @@ class Request:
     transaction_id: str | None = None
     commit: Commit | None = None
     error: WeftError | None = None
+    absent_count: int = 0  # rows that a blind delete did not find
 
     @property
     def rows_count(self) -> int:
-        return sum(changes.rows_count for changes in self.changes) + len(self.catalog)
+        return sum(changes.rows_count for changes in self.changes)
 
     @property
     def bytes_count(self) -> int:
@@ -102,8 +103,12 @@ class Request:
 class Sequencer:
     """Orders, validates, logs and applies requests. Thread-safe; see the module for how callers take turns."""
 
-    def __init__(self, *, log: CommitLog, state: State, has_room: Callable[[int], bool]) -> None:
+    def __init__(
+        self, *, log: CommitLog, state: State, has_room: Callable[[int], bool], keeps_log: bool = True
+    ) -> None:
+        """``has_room(bytes)`` says whether the tables may grow; ``keeps_log`` is False for a database in memory."""
         self._log = log
+        self._keeps_log = keeps_log
         self._state = state
         self._has_room = has_room
         self._queue: deque[Request] = deque()
@@ -212,6 +217,8 @@ class Sequencer:
             case Outcome.APPENDED:
                 self._unresolved = None
                 self._state.apply(record)
+                if not self._keeps_log:
+                    self._log.trim(before=self._log.tail())
                 for request, entry in zip(requests, record.transactions, strict=False):
                     request.commit = Commit(version=record.version, rows=entry.rows_count)
             case Outcome.FENCED:
@@ -278,7 +285,7 @@ class _Group:
                 id=request.transaction_id,
                 writer=None if request.token is None else request.token.writer,
                 sequence=None if request.token is None else request.token.sequence,
-                rows_count=request.rows_count,
+                rows_count=request.rows_count - request.absent_count,
             )
         )
         self._rows_count += request.rows_count
@@ -302,6 +309,8 @@ def _validate(request: Request, *, state: State, group: _Group) -> None:
             check_unchanged(store, changes, snapshot=request.snapshot)
         elif changes.inserts:
             check_absent(store, changes)
+        else:
+            request.absent_count += sum(int((~store.newest(keys).alive).sum()) for keys in changes.deletes)
         group.rows.check(changes, blind=request.snapshot is None)
         for batch in changes.puts:
             store.check_bounds(batch)

@@ -1,0 +1,93 @@
+"""The slow oracle of the engine: a dictionary per version, and the rules of conflict in a few lines.
+
+Nothing here is shared with the engine: no index, no cell, no chain of versions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Key = tuple[Any, ...]
+Row = dict[str, Any]
+Rows = dict[Key, Row]
+
+
+class ModelConflict(Exception):
+    """The model says: first committer wins, and this one was not the first."""
+
+
+class ModelDuplicate(Exception):
+    """The model says: the primary key exists."""
+
+
+@dataclass
+class ModelTransaction:
+    """``written``: key → ("put", row) | ("delete", None) | ("delta", amounts)."""
+
+    version: int
+    rows: Rows
+    written: dict[Key, tuple[str, Any]] = field(default_factory=dict)
+
+    def put(self, key: Key, row: Row) -> None:
+        self.rows[key] = row
+        self.written[key] = ("put", row)
+
+    def insert(self, key: Key, row: Row) -> None:
+        if key in self.rows:
+            raise ModelDuplicate
+        self.put(key, row)
+
+    def delete(self, key: Key) -> None:
+        self.rows.pop(key, None)
+        self.written[key] = ("delete", None)
+
+    def add(self, key: Key, amount: int, default: Row) -> None:
+        row = dict(self.rows.get(key, default))
+        row["amount"] = (row["amount"] or 0) + amount
+        self.rows[key] = row
+        kind, before = self.written.get(key, ("delta", 0))
+        self.written[key] = ("delta", before + amount) if kind == "delta" else ("put", row)
+
+
+class Model:
+    """Every version is a whole dictionary; ``changed`` remembers who changed a row last, and how."""
+
+    def __init__(self) -> None:
+        self.versions: dict[int, Rows] = {0: {}}
+        self.newest = 0
+        self._changed: dict[Key, int] = {}
+        self._changed_by_delta: dict[Key, int] = {}
+
+    def rows_at(self, version: int) -> Rows:
+        """The rows at the newest modelled version at or below ``version``."""
+        return self.versions[max(known for known in self.versions if known <= version)]
+
+    def begin(self, version: int) -> ModelTransaction:
+        return ModelTransaction(version=version, rows=dict(self.rows_at(version)))
+
+    def check(self, transaction: ModelTransaction) -> None:
+        """Raise ModelConflict where another commit changed a written row after the transaction's snapshot."""
+        for key, (kind, _) in transaction.written.items():
+            changed = self._changed.get(key, 0)
+            if kind != "delta":
+                changed = max(changed, self._changed_by_delta.get(key, 0))
+            if changed > transaction.version:
+                raise ModelConflict(key)
+
+    def commit(self, transaction: ModelTransaction, *, version: int, default: Row) -> None:
+        rows = dict(self.rows_at(self.newest))
+        for key, (kind, value) in transaction.written.items():
+            if kind == "put":
+                rows[key] = value
+                self._changed[key] = version
+            elif kind == "delete":
+                rows.pop(key, None)
+                self._changed[key] = version
+            else:
+                row = dict(rows.get(key, {**default, "k": key[0], "t": key[1]}))
+                row["amount"] = (row["amount"] or 0) + value
+                rows[key] = row
+                self._changed_by_delta[key] = version
+        self.versions[version] = rows
+        self.newest = version

@@ -1,0 +1,252 @@
+"""The engine against a dictionary of versions: puts, inserts, deltas, deletes, transactions, snapshots, restarts."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from model import Model, ModelConflict, ModelDuplicate, ModelTransaction
+
+from weftdb.base.errors import Conflict, Invalid
+from weftdb.base.types import BIGINT, TEXT, TIMESTAMP
+from weftdb.engine.changes import Change
+from weftdb.engine.database import Engine
+from weftdb.engine.schema import Column, Table
+from weftdb.engine.snapshot import Snapshot
+from weftdb.engine.transaction import Transaction
+
+DAY = datetime(2026, 1, 5)
+
+KEYS = st.tuples(st.integers(0, 3), st.integers(0, 4).map(lambda n: DAY + timedelta(hours=17 * n)))
+AMOUNTS = st.none() | st.integers(-5, 5)
+TEXTS = st.none() | st.sampled_from(["", "a", "zwölf"])
+
+
+def events(engine: Engine) -> Table:
+    return Table(
+        id=engine.new_id(),
+        name="events",
+        columns=(
+            Column(id=1, name="k", type=BIGINT, nullable=False),
+            Column(id=2, name="t", type=TIMESTAMP, nullable=False),
+            Column(id=3, name="amount", type=BIGINT),
+            Column(id=4, name="note", type=TEXT),
+        ),
+        primary_key=(1, 2),
+        key=(1,),
+        time=2,
+        shards=2,
+        every=86_400_000_000,
+        next_column_id=5,
+    )
+
+
+def row_of(key: tuple[Any, ...], amount: int | None, note: str | None) -> dict[str, Any]:
+    return {"k": key[0], "t": key[1], "amount": amount, "note": note}
+
+
+class EngineAgainstModel(RuleBasedStateMachine):
+    """One table, few keys, so that everything meets everything."""
+
+    transactions: Bundle[tuple[Transaction, ModelTransaction]] = Bundle("transactions")
+    snapshots: Bundle[Snapshot] = Bundle("snapshots")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="weft-model-"))
+        self.engine = Engine.open(self.folder / "data")
+        self.model = Model()
+        self.restarts = 0
+
+    @initialize()
+    def create(self) -> None:
+        transaction = self.engine.begin()
+        transaction.create(events(self.engine))
+        commit = transaction.commit()
+        self.model.versions[commit.version] = {}
+        self.model.newest = commit.version
+
+    @property
+    def table(self) -> Table:
+        return self.engine.snapshot().catalog.table("events")
+
+    def batch(self, rows: list[dict[str, Any]]) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pylist(rows, schema=self.table.arrow_schema)
+
+    def keys(self, keys: list[tuple[Any, ...]]) -> pa.RecordBatch:
+        schema = pa.schema([column.field for column in self.table.primary_key_columns])
+        return pa.RecordBatch.from_pylist([{"k": k, "t": t} for k, t in keys], schema=schema)
+
+    # Blind writes
+
+    @rule(rows=st.lists(st.tuples(KEYS, AMOUNTS, TEXTS), min_size=1, max_size=6))
+    def blind_put(self, rows: list[Any]) -> None:
+        commit = self.engine.write("events", Change.PUT, self.batch([row_of(*row) for row in rows]))
+        blind = self.model.begin(self.model.newest)
+        for row in rows:
+            blind.put(row[0], row_of(*row))
+        self.model.commit(blind, version=commit.version, default={})
+
+    @rule(rows=st.lists(st.tuples(KEYS, AMOUNTS, TEXTS), min_size=1, max_size=3))
+    def blind_insert(self, rows: list[Any]) -> None:
+        blind = self.model.begin(self.model.newest)
+        try:
+            for row in rows:
+                blind.insert(row[0], row_of(*row))
+        except ModelDuplicate:
+            with pytest.raises(Invalid, match="duplicate key"):
+                self.engine.write("events", Change.INSERT, self.batch([row_of(*row) for row in rows]))
+            return
+        commit = self.engine.write("events", Change.INSERT, self.batch([row_of(*row) for row in rows]))
+        self.model.commit(blind, version=commit.version, default={})
+
+    @rule(keys=st.lists(KEYS, min_size=1, max_size=4))
+    def blind_delete(self, keys: list[Any]) -> None:
+        commit = self.engine.write("events", Change.DELETE, self.keys(keys))
+        blind = self.model.begin(self.model.newest)
+        for key in keys:
+            blind.delete(key)
+        self.model.commit(blind, version=commit.version, default={})
+
+    @rule(key=KEYS, amount=st.integers(-5, 5))
+    def blind_add(self, key: Any, amount: int) -> None:
+        names = ["k", "t", "amount"]
+        schema = pa.schema([self.table.arrow_schema.field(name) for name in names])
+        batch = pa.RecordBatch.from_pylist([{"k": key[0], "t": key[1], "amount": amount}], schema=schema)
+        commit = self.engine.write("events", Change.ADD, batch)
+        blind = self.model.begin(self.model.newest)
+        blind.add(key, amount, row_of(key, None, None))
+        self.model.commit(blind, version=commit.version, default=row_of(key, None, None))
+
+    # Transactions
+
+    @rule(target=transactions)
+    def begin(self) -> tuple[Transaction, ModelTransaction]:
+        transaction = self.engine.begin()
+        return transaction, self.model.begin(transaction.version)
+
+    @rule(pair=transactions, row=st.tuples(KEYS, AMOUNTS, TEXTS))
+    def put(self, pair: Any, row: Any) -> None:
+        pair[0].put(self.table, self.batch([row_of(*row)]))
+        pair[1].put(row[0], row_of(*row))
+
+    @rule(pair=transactions, row=st.tuples(KEYS, AMOUNTS, TEXTS))
+    def insert(self, pair: Any, row: Any) -> None:
+        try:
+            pair[1].insert(row[0], row_of(*row))
+        except ModelDuplicate:
+            with pytest.raises(Invalid, match="duplicate key"):
+                pair[0].insert(self.table, self.batch([row_of(*row)]))
+        else:
+            pair[0].insert(self.table, self.batch([row_of(*row)]))
+
+    @rule(pair=transactions, keys=st.lists(KEYS, min_size=1, max_size=3, unique=True))
+    def delete(self, pair: Any, keys: list[Any]) -> None:
+        present = sum(key in pair[1].rows for key in keys)
+        assert pair[0].delete(self.table, self.keys(keys)) == present
+        for key in keys:
+            pair[1].delete(key)
+
+    @rule(pair=transactions, key=KEYS, amount=st.integers(-5, 5))
+    def add(self, pair: Any, key: Any, amount: int) -> None:
+        pair[0].add(self.table, key, {"amount": amount})
+        pair[1].add(key, amount, row_of(key, None, None))
+
+    @rule(pair=transactions, old=KEYS, new=KEYS)
+    def move(self, pair: Any, old: Any, new: Any) -> None:
+        """UPDATE of a primary key: a delete and an insert in one."""
+        row = pair[1].rows.get(old)
+        if row is None:
+            return
+        moved = {**row, "k": new[0], "t": new[1]}
+        if new != old and new in pair[1].rows:
+            with pytest.raises(Invalid, match="duplicate key"):
+                pair[0].update(self.table, self.keys([old]), self.batch([moved]))
+            return
+        pair[0].update(self.table, self.keys([old]), self.batch([moved]))
+        if new != old:
+            pair[1].delete(old)
+        pair[1].put(new, moved)
+
+    @rule(pair=transactions)
+    def read_own(self, pair: Any) -> None:
+        self.compare(pair[0], pair[1].rows)
+
+    @rule(pair=consumes(transactions))
+    def commit(self, pair: Any) -> None:
+        transaction, model = pair
+        try:
+            self.model.check(model)
+        except ModelConflict:
+            with pytest.raises(Conflict):
+                transaction.commit()
+            return
+        commit = transaction.commit()
+        if model.written and commit.version > self.model.newest:
+            self.model.commit(model, version=commit.version, default=row_of((0, DAY), None, None))
+
+    @rule(pair=consumes(transactions))
+    def rollback(self, pair: Any) -> None:
+        pair[0].rollback()
+
+    # Snapshots and restarts
+
+    @rule(target=snapshots)
+    def snapshot(self) -> Snapshot:
+        return self.engine.snapshot()
+
+    @rule(snapshot=snapshots)
+    def read_snapshot(self, snapshot: Snapshot) -> None:
+        self.compare(snapshot, self.model.rows_at(snapshot.version))
+
+    @rule(back=st.integers(0, 5))
+    def read_as_of(self, back: int) -> None:
+        version = max(1, self.engine.version - back)
+        with self.engine.snapshot(version) as snapshot:
+            self.compare(snapshot, self.model.rows_at(version))
+
+    @rule(pairs=st.lists(consumes(transactions), max_size=9), snapshots=st.lists(consumes(snapshots), max_size=9))
+    def restart(self, pairs: Any, snapshots: Any) -> None:
+        if self.restarts >= 3 or len(self.bundles.get("transactions", ())) or len(self.bundles.get("snapshots", ())):
+            return
+        self.restarts += 1
+        version = self.engine.version
+        self.engine.close()
+        self.engine = Engine.open(self.folder / "data")
+        assert self.engine.version == version
+        for known, rows in self.model.versions.items():
+            if known:
+                with self.engine.snapshot(known) as snapshot:
+                    self.compare(snapshot, rows)
+
+    @invariant()
+    def newest_is_the_model(self) -> None:
+        if self.model.newest:
+            with self.engine.snapshot() as snapshot:
+                self.compare(snapshot, self.model.rows_at(snapshot.version))
+
+    def compare(self, reader: Any, expected: dict[Any, dict[str, Any]]) -> None:
+        table = reader.catalog.table("events")
+        scanned = [row for batch in reader.scan(table).batches() for row in batch.to_pylist()]
+        assert len(scanned) == len(expected)
+        assert {(row["k"], row["t"]): row for row in scanned} == expected
+        for key in list(expected)[:3]:
+            assert reader.get(table, key) == expected[key]
+
+    def teardown(self) -> None:
+        self.engine.close()
+        shutil.rmtree(self.folder)
+
+
+TestEngineAgainstModel = EngineAgainstModel.TestCase
+TestEngineAgainstModel.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -1,0 +1,260 @@
+"""The sequencer: group commit, conflicts among group mates, and every outcome that a commit log can have."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from weftdb.base.errors import Conflict, Invalid, LimitExceeded, Unavailable
+from weftdb.base.types import BIGINT, INTEGER, TEXT, numeric
+from weftdb.engine.changes import Change, WriterToken
+from weftdb.engine.database import Engine
+from weftdb.engine.options import Options
+from weftdb.engine.schema import Column, Table
+from weftdb.storage.memory_log import Fault, MemoryLog
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    return MemoryLog()
+
+
+@pytest.fixture
+def engine(log: MemoryLog) -> Engine:
+    engine = Engine.open(log=log)
+    create(engine)
+    return engine
+
+
+def create(engine: Engine) -> None:
+    table = Table(
+        id=engine.new_id(),
+        name="accounts",
+        columns=(
+            Column(id=1, name="id", type=BIGINT, nullable=False),
+            Column(id=2, name="balance", type=INTEGER),
+            Column(id=3, name="owner", type=TEXT),
+            Column(id=4, name="euro", type=numeric(12, 2)),
+        ),
+        primary_key=(1,),
+        key=(1,),
+        next_column_id=5,
+    )
+    transaction = engine.begin()
+    transaction.create(table)
+    transaction.commit()
+
+
+def rows(*pairs: tuple[int, int]) -> pa.RecordBatch:
+    schema = pa.schema([("id", pa.int64()), ("balance", pa.int32())])
+    return pa.RecordBatch.from_pylist([{"id": id, "balance": balance} for id, balance in pairs], schema=schema)
+
+
+def keys(*ids: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([{"id": id} for id in ids], schema=pa.schema([("id", pa.int64())]))
+
+
+def content(engine: Engine, as_of: int | None = None) -> dict[int, int]:
+    with engine.snapshot(as_of) as snapshot:
+        table = snapshot.catalog.table("accounts")
+        batches = list(snapshot.scan(table, columns=[1, 2]).batches())
+    return {row["id"]: row["balance"] for batch in batches for row in batch.to_pylist()}
+
+
+def test_a_commit_is_visible_when_it_is_acknowledged(engine: Engine) -> None:
+    commit = engine.write("accounts", Change.PUT, rows((1, 10), (2, 20)))
+    assert commit.version == engine.version
+    assert content(engine) == {1: 10, 2: 20}
+
+
+def test_a_refused_append_changes_nothing_and_the_next_commit_works(engine: Engine, log: MemoryLog) -> None:
+    log.fail_next(Fault.REFUSED)
+    with pytest.raises(Unavailable):
+        engine.write("accounts", Change.PUT, rows((1, 10)))
+    assert content(engine) == {}
+    engine.write("accounts", Change.PUT, rows((1, 11)))
+    assert content(engine) == {1: 11}
+
+
+@pytest.mark.parametrize("fault", [Fault.WRITTEN, Fault.LOST])
+def test_an_unknown_outcome_is_resolved_before_the_caller_hears_of_it(
+    engine: Engine, log: MemoryLog, fault: Fault
+) -> None:
+    log.fail_next(fault)
+    engine.write("accounts", Change.PUT, rows((1, 10)))
+    assert content(engine) == {1: 10}
+    assert content(Engine.open(log=log.beside())) == {1: 10}
+
+
+@pytest.mark.parametrize("fault", [Fault.SILENT, Fault.STUCK])
+def test_while_an_outcome_stays_unknown_nothing_else_is_appended(
+    engine: Engine, log: MemoryLog, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weftdb.engine.sequencer.RESOLVE_ATTEMPTS", 1)
+    monkeypatch.setattr("weftdb.engine.sequencer.RESOLVE_PAUSE_SECONDS", 0)
+    log.fail_next(fault)
+    token = WriterToken(writer="w", sequence=1)
+    with pytest.raises(Unavailable, match="did not tell"):
+        engine.write("accounts", Change.PUT, rows((1, 10)), token=token)
+    with pytest.raises(Unavailable, match="did not tell"):
+        engine.write("accounts", Change.PUT, rows((2, 20)))
+    log.release()
+    repeated = engine.write("accounts", Change.PUT, rows((1, 10)), token=token)
+    assert content(engine) == {1: 10}
+    assert repeated.version == engine.version
+
+
+def test_a_fenced_sequencer_reads_on_and_never_commits_again(engine: Engine, log: MemoryLog) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 10)))
+    other = Engine.open(log=log.beside())
+    other.write("accounts", Change.PUT, rows((1, 99)))
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="taken over"):
+            engine.write("accounts", Change.PUT, rows((1, 11)))
+    assert content(engine) == {1: 10}
+    assert content(other) == {1: 99}
+
+
+def test_a_repeated_batch_of_a_writer_is_applied_once_also_after_a_restart(engine: Engine, log: MemoryLog) -> None:
+    first = engine.write("accounts", Change.ADD, rows((1, 5)), token=WriterToken(writer="w", sequence=1))
+    again = engine.write("accounts", Change.ADD, rows((1, 5)), token=WriterToken(writer="w", sequence=1))
+    assert again == first
+    reopened = Engine.open(log=log.beside())
+    assert reopened.write("accounts", Change.ADD, rows((1, 5)), token=WriterToken(writer="w", sequence=1)) == first
+    assert content(reopened) == {1: 5}
+
+
+def test_a_transaction_committed_again_by_its_id_returns_the_first_outcome(engine: Engine) -> None:
+    commits = []
+    for _ in range(2):
+        transaction = engine.begin(id="t-1")
+        transaction.add(transaction.catalog.table("accounts"), (1,), {"balance": 5})
+        commits.append(transaction.commit())
+    assert commits[0] == commits[1]
+    assert content(engine) == {1: 5}
+
+
+def test_first_committer_wins(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 10)))
+    one, two = engine.begin(), engine.begin()
+    for transaction in (one, two):
+        transaction.put(transaction.catalog.table("accounts"), rows((1, 11)))
+    one.commit()
+    with pytest.raises(Conflict, match=r"\(id\)=\(1\)"):
+        two.commit()
+
+
+def test_two_transactions_that_insert_one_key_conflict(engine: Engine) -> None:
+    one, two = engine.begin(), engine.begin()
+    for transaction in (one, two):
+        transaction.insert(transaction.catalog.table("accounts"), rows((1, 11)))
+    one.commit()
+    with pytest.raises(Conflict):
+        two.commit()
+
+
+def test_concurrent_single_row_writers_share_records_and_lose_nothing(engine: Engine, log: MemoryLog) -> None:
+    before = log.tail()
+
+    def write(worker: int) -> None:
+        for i in range(50):
+            engine.write("accounts", Change.INSERT, rows((worker * 1000 + i, i)))
+
+    run_threads(write, count=8)
+    assert len(content(engine)) == 400
+    assert log.tail() - before <= 400
+    assert content(Engine.open(log=log.beside())) == content(engine)
+
+
+def test_concurrent_deltas_on_one_row_never_conflict_and_add_up(engine: Engine, log: MemoryLog) -> None:
+    run_threads(lambda _: [engine.write("accounts", Change.ADD, rows((1, 1))) for _ in range(50)], count=8)
+    assert content(engine) == {1: 400}
+    assert content(Engine.open(log=log.beside())) == {1: 400}
+
+
+def test_concurrent_transactional_increments_lose_no_update(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 0)))
+
+    def increment(_: int) -> None:
+        done = 0
+        while done < 20:
+            transaction = engine.begin()
+            table = transaction.catalog.table("accounts")
+            row = transaction.get(table, (1,))
+            assert row is not None
+            transaction.put(table, rows((1, row["balance"] + 1)))
+            try:
+                transaction.commit()
+                done += 1
+            except Conflict:
+                continue
+
+    run_threads(increment, count=4)
+    assert content(engine) == {1: 80}
+
+
+def test_a_delta_beyond_its_type_is_refused_before_the_log(engine: Engine, log: MemoryLog) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 2**31 - 1)))
+    tail = log.tail()
+    with pytest.raises(Invalid, match="out of range"):
+        engine.write("accounts", Change.ADD, rows((1, 1)))
+    assert log.tail() == tail
+
+
+def test_a_blind_insert_of_an_existing_key_is_refused_with_its_row(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((7, 1)))
+    with pytest.raises(Invalid, match=r"\(id\)=\(7\) already exists \(row 2\)"):
+        engine.write("accounts", Change.INSERT, rows((6, 1), (7, 2)))
+    with pytest.raises(Invalid, match=r"\(id\)=\(8\) stands twice in the batch \(row 3\)"):
+        engine.write("accounts", Change.INSERT, rows((8, 1), (9, 1), (8, 2)))
+    assert content(engine) == {7: 1}
+
+
+def test_a_blind_delete_counts_what_it_found(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 1), (2, 2)))
+    assert engine.write("accounts", Change.DELETE, keys(1, 5)).rows == 1
+    assert content(engine) == {2: 2}
+
+
+def test_two_transactions_that_change_the_catalog_conflict(engine: Engine) -> None:
+    one, two = engine.begin(), engine.begin()
+    for name, transaction in (("a", one), ("b", two)):
+        column = Column(id=1, name="x", type=BIGINT)
+        transaction.create(Table(id=engine.new_id(), name=name, columns=(column,), next_column_id=2))
+    one.commit()
+    with pytest.raises(Conflict, match="catalog"):
+        two.commit()
+
+
+def test_old_versions_stay_readable(engine: Engine) -> None:
+    versions = [engine.write("accounts", Change.PUT, rows((1, n))).version for n in range(5)]
+    assert [content(engine, version)[1] for version in versions] == [0, 1, 2, 3, 4]
+
+
+def test_the_memory_limit_refuses_writes_and_not_reads(log: MemoryLog) -> None:
+    engine = Engine.open(log=log, options=Options(memory_limit=1_000))
+    create(engine)
+    many: Any = rows(*((n, n) for n in range(1000)))
+    with pytest.raises(LimitExceeded, match="memory_limit"):
+        engine.write("accounts", Change.PUT, many)
+    assert content(engine) == {}
+
+
+def run_threads(work: Any, *, count: int) -> None:
+    errors: list[BaseException] = []
+
+    def guarded(worker: int) -> None:
+        try:
+            work(worker)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors
