@@ -19,6 +19,15 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 FOLDER = Path("weftdb") / "v1"
 
+_REWRITES = (
+    (r"^from weftdb\.v1 import ", "from . import "),
+    (r"^from google\.protobuf import runtime_version as .*\n", ""),
+    (r"^_runtime_version\.ValidateProtobufRuntimeVersion\((?:.|\n)*?^\)\n", ""),
+    (r"^# Protobuf Python Version: .*\n", ""),
+    (r"^GRPC_GENERATED_VERSION = (?:.|\n)*?^if _version_not_supported:\n(?:    .*\n|\n)+?(?=\n\S)", ""),
+    (r"^import warnings\n", ""),
+)
+
 
 def generate(target: Path) -> dict[str, str]:
     """Run protoc for all .proto files into ``target``; file name → text, made fit for this package."""
@@ -35,13 +44,8 @@ def generate(target: Path) -> dict[str, str]:
 
 def fit(text: str) -> str:
     """Make imports relative, and take out what pins the runtime to the generator's release."""
-    text = re.sub(r"^from weftdb\.v1 import ", "from . import ", text, flags=re.MULTILINE)
-    text = re.sub(r"^from google\.protobuf import runtime_version as .*\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^_runtime_version\.ValidateProtobufRuntimeVersion\((?:.|\n)*?^\)\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^# Protobuf Python Version: .*\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^GRPC_GENERATED_VERSION = (?:.|\n)*?^if _version_not_supported:\n(?:    .*\n|\n)+?(?=\n\S)", "", text,
-                  flags=re.MULTILINE)
-    text = re.sub(r"^import warnings\n", "", text, flags=re.MULTILINE)
+    for pattern, replacement in _REWRITES:
+        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
     return text
 
 

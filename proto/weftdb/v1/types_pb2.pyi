@@ -31,7 +31,7 @@ ERROR_KIND_CLOSED: ErrorKind
 ERROR_KIND_INTERNAL: ErrorKind
 
 class Value(_message.Message):
-    __slots__ = ("boolean", "integer", "real", "text", "bytea", "numeric", "date", "time", "timestamp", "timestamptz", "interval", "uuid", "list")
+    __slots__ = ("boolean", "integer", "real", "text", "bytea", "numeric", "date", "time", "timestamp", "timestamptz", "interval", "uuid", "list", "json")
     BOOLEAN_FIELD_NUMBER: _ClassVar[int]
     INTEGER_FIELD_NUMBER: _ClassVar[int]
     REAL_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class Value(_message.Message):
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     UUID_FIELD_NUMBER: _ClassVar[int]
     LIST_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
     boolean: bool
     integer: int
     real: float
@@ -58,7 +59,8 @@ class Value(_message.Message):
     interval: Interval
     uuid: bytes
     list: ValueList
-    def __init__(self, boolean: _Optional[bool] = ..., integer: _Optional[int] = ..., real: _Optional[float] = ..., text: _Optional[str] = ..., bytea: _Optional[bytes] = ..., numeric: _Optional[str] = ..., date: _Optional[int] = ..., time: _Optional[int] = ..., timestamp: _Optional[int] = ..., timestamptz: _Optional[int] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., uuid: _Optional[bytes] = ..., list: _Optional[_Union[ValueList, _Mapping]] = ...) -> None: ...
+    json: str
+    def __init__(self, boolean: _Optional[bool] = ..., integer: _Optional[int] = ..., real: _Optional[float] = ..., text: _Optional[str] = ..., bytea: _Optional[bytes] = ..., numeric: _Optional[str] = ..., date: _Optional[int] = ..., time: _Optional[int] = ..., timestamp: _Optional[int] = ..., timestamptz: _Optional[int] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., uuid: _Optional[bytes] = ..., list: _Optional[_Union[ValueList, _Mapping]] = ..., json: _Optional[str] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("months", "days", "nanoseconds")

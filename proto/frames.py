@@ -1,0 +1,206 @@
+"""Arrow batches on the wire, without copies that are not needed.
+
+A message that carries a batch (ResultPart, LoadRequest, WriterRequest) ends with two bytes fields, ``padding`` and
+``batch``:
+
+    ┌──────────────────┬─────────────┬─────────────┬──────────────────────────────────────────────┐
+    │ the other fields │ tag len 0…0 │ tag len     │ encapsulated RecordBatch: metadata │ body    │
+    └──────────────────┴─────────────┴─────────────┴──────────────────────────────────────────────┘
+      head               padding       batch         ▲ offset divisible by 8
+
+``join`` writes this by hand, so that the body is copied once (into the message) instead of three times by protobuf.
+``split`` finds the batch as a slice of the received bytes: Python's bytes start at a multiple of 16, Arrow's body at a
+multiple of 8 within the batch, so with the padding Arrow reads values where they lie. What another client sends without
+padding or in another order is read all the same, by protobuf, at the price of a copy.
+
+Nothing that arrives is trusted: ``read_batch`` checks everything (lengths, offsets, UTF-8, decimals) before any other
+code sees the batch, which costs 1 µs for fixed-width columns and 6 ns per text. No dictionaries: they would be state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import pyarrow as pa
+from pyarrow import ipc
+
+from ..base.errors import Invalid, LimitExceeded
+from ..base.limits import CHUNK_BYTES, MESSAGE_BYTES_MAX
+
+_ALIGNMENT: Final = 8
+_ENVELOPE_BYTES: Final = 64 * 1024
+"""Room for a message's other fields and Arrow's metadata beside the values of a batch."""
+
+
+def join(head: bytes, batch: pa.Buffer, *, padding_field: int, batch_field: int) -> bytes:
+    """A message: the fields of ``head`` (already serialized), padding, and the batch."""
+    size = _varint(batch.size)
+    before = len(head) + 2 + 1 + len(size)
+    padding = -before % _ALIGNMENT
+    prefix = bytes((padding_field << 3 | 2, padding)) + bytes(padding) + bytes((batch_field << 3 | 2,)) + size
+    return b"".join((head, prefix, memoryview(batch)))
+
+
+def split(message: bytes, *, batch_field: int) -> tuple[bytes, pa.Buffer] | None:
+    """The inverse of ``join``: the fields before the batch, serialized, and the batch as a slice of ``message``.
+
+    None if the message is not of that form (no batch, or not at the end, or not aligned): let protobuf read it.
+    """
+    at, end = 0, len(message)
+    while at < end:
+        start = at
+        tag, at = _read_varint(message, at)
+        kind = tag & 7
+        if kind == 0:
+            _, at = _read_varint(message, at)
+        elif kind == 2:
+            length, at = _read_varint(message, at)
+            if tag >> 3 == batch_field and at + length == end and length and at % _ALIGNMENT == 0:
+                return message[:start], pa.py_buffer(message).slice(at)
+            at += length
+        else:
+            return None
+    return None
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """A varint and the place after it; a broken one gives a place beyond the end, which ends every walk."""
+    number = shift = 0
+    end = len(data)
+    while at < end and shift < 64:
+        byte = data[at]
+        number |= (byte & 127) << shift
+        at += 1
+        if byte < 128:
+            return number, at
+        shift += 7
+    return 0, end + 1
+
+
+def write_schema(schema: pa.Schema) -> bytes:
+    """The encapsulated Schema message."""
+    return schema.serialize().to_pybytes()
+
+
+def read_schema(data: bytes) -> pa.Schema:
+    """The schema of an encapsulated message. Raises Invalid for malformed bytes and for dictionaries."""
+    try:
+        schema: pa.Schema = ipc.read_schema(pa.py_buffer(data))
+    except _ARROW_ERRORS as error:
+        raise _malformed("schema", error) from None
+    for field in schema:
+        if pa.types.is_dictionary(field.type):
+            raise Invalid(
+                f'column "{field.name}" is dictionary-encoded, which a stream of batches cannot carry',
+                hint="Cast it to its value type first.",
+                sqlstate="22023",
+            )
+    return schema
+
+
+def read_batch(data: pa.Buffer | bytes, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch of an encapsulated message, checked in full. Raises Invalid for malformed bytes."""
+    buffer: pa.Buffer = pa.py_buffer(data)
+    if buffer.address % _ALIGNMENT:
+        buffer = pa.py_buffer(buffer.to_pybytes())
+    try:
+        batch: pa.RecordBatch = ipc.read_record_batch(buffer, schema)
+        batch.validate(full=True)
+    except _ARROW_ERRORS as error:
+        raise _malformed("record batch", error) from None
+    return batch
+
+
+def write_stream(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> bytes:
+    """A whole Arrow IPC stream, for a request of one message."""
+    sink = pa.BufferOutputStream()
+    with ipc.new_stream(sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def read_stream(data: bytes) -> pa.Table:
+    """The rows of a whole Arrow IPC stream, checked in full. Raises Invalid for malformed bytes."""
+    try:
+        with ipc.open_stream(pa.py_buffer(data)) as reader:
+            batches: list[pa.RecordBatch] = []
+            for batch in reader:
+                batch.validate(full=True)
+                batches.append(batch)
+            return pa.Table.from_batches(batches, schema=reader.schema)
+    except _ARROW_ERRORS as error:
+        raise _malformed("stream", error) from None
+
+
+def cut(batches: Iterable[pa.RecordBatch], *, bytes_max: int = CHUNK_BYTES) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of about ``bytes_max``: small ones are joined, large ones split. Empty ones vanish.
+
+    Raises LimitExceeded for a single row that no message can carry.
+    """
+    waiting: list[pa.RecordBatch] = []
+    waiting_bytes = 0
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        size = batch.nbytes
+        if waiting and waiting_bytes + size > bytes_max:
+            yield _joined(waiting)
+            waiting, waiting_bytes = [], 0
+        if size > bytes_max:
+            yield from _pieces(batch, bytes_max)
+            continue
+        waiting.append(batch)
+        waiting_bytes += size
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
+def _pieces(batch: pa.RecordBatch, bytes_max: int) -> Iterator[pa.RecordBatch]:
+    """Slices of even row counts; those that are still too large for a message (rows differ) are split again."""
+    pieces = -(-batch.nbytes // bytes_max)
+    rows = max(1, -(-batch.num_rows // pieces))
+    for start in range(0, batch.num_rows, rows):
+        piece = batch.slice(start, rows)
+        if piece.nbytes <= MESSAGE_BYTES_MAX - _ENVELOPE_BYTES:
+            yield piece
+        elif piece.num_rows > 1:
+            yield from _pieces(piece, bytes_max)
+        else:
+            raise LimitExceeded(
+                f"one row has {piece.nbytes:,} bytes, more than a message can carry ({MESSAGE_BYTES_MAX:,})",
+                hint="Select fewer columns at a time.",
+            )
+
+
+def _malformed(what: str, error: Exception) -> Invalid:
+    text = str(error).splitlines()[0] if str(error) else error.__class__.__name__
+    return Invalid(f"malformed Arrow {what}: {text[:300]}", sqlstate="22P03")
+
+
+# What pyarrow raises on damaged input; OverflowError and MemoryError come from lengths that cannot be.
+_ARROW_ERRORS: Final[tuple[Any, ...]] = (
+    pa.ArrowException,
+    ValueError,
+    TypeError,
+    KeyError,
+    OSError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    NotImplementedError,
+)
