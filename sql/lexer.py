@@ -1,10 +1,11 @@
 """Tokens of the few things that the session reads itself: its own statements, and the WITH options of CREATE TABLE.
 
 A lexer of five sorts of token, for PostgreSQL's simple lexical rules: words (dots included, ``a.b``), quoted
-identifiers, strings, numbers, signs. Comments and blanks are skipped. It reads on demand, so that a statement that is
+identifiers, strings, numbers, signs. Blanks are skipped. It reads on demand, so that a statement that is
 for sqlglot is not read beyond its first word.
 
-Not here: dollar quotes, E'' strings and nested comments, which none of these statements needs.
+It reads the text that ``source`` rewrote, so dollar quotes, E'' strings and comments are gone. A ``position`` in its
+errors is a 0-based place in that text; ``pointing`` turns it into line, column and caret.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Token:
 
 
 _LEXER: Final = re.compile(
-    r"""(?P<blank>\s+|--[^\n]*|/\*.*?\*/)
+    r"""(?P<blank>\s+)
       | (?P<word>[A-Za-z_\u0080-\U0010ffff][\w$]*(?:\.[A-Za-z_]\w*)*)
       | (?P<quoted>"(?:[^"]|"")*")
       | (?P<string>'(?:[^']|'')*')
@@ -46,6 +47,12 @@ class Tokens:
         self.text = text
         self._at = 0
         self._next: Token | None = None
+
+    @property
+    def at(self) -> int:
+        """Where the last token taken ends, while none is peeked."""
+        assert self._next is None, "a token that was only looked at is not taken"
+        return self._at
 
     def peek(self) -> Token | None:
         while self._next is None and self._at < len(self.text):
@@ -96,12 +103,12 @@ class Tokens:
             self.fail()
         return token.text[1:-1].replace("''", "'") if token.sort == "string" else token.text
 
-    def rest(self) -> tuple[str, int]:
-        """Everything from the next token on, and its offset."""
+    def rest(self) -> str:
+        """Everything from the next token on, at its old place: what was before becomes blanks."""
         token = self.peek()
         if token is None:
             self.fail()
-        return self.text[token.start :], token.start
+        return " " * token.start + self.text[token.start :]
 
     def parenthesized(self) -> str:
         """The text up to the parenthesis that closes the one just taken."""
@@ -119,17 +126,8 @@ class Tokens:
 
     def fail(self) -> NoReturn:
         token = self.peek()
-        start = token.start if token else len(self.text)
         what = f'at or near "{token.text}"' if token else "at end of input"
-        line_start = self.text.rfind("\n", 0, start) + 1
-        line_end = self.text.find("\n", start)
-        line = self.text[line_start : line_end if line_end >= 0 else None]
-        number, column = self.text.count("\n", 0, start) + 1, start - line_start + 1
-        raise Invalid(
-            f"syntax error {what} (line {number}, column {column})\n{line}\n{' ' * (column - 1)}^",
-            sqlstate="42601",
-            position=start + 1,
-        )
+        raise Invalid(f"syntax error {what}", sqlstate="42601", position=token.start if token else len(self.text))
 
 
 def split_outside(text: str) -> list[str]:

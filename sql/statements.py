@@ -4,6 +4,7 @@ sqlglot parses queries and DDL well, but reads ``ABORT`` as a column, ``SAVEPOIN
 PREPARE and EXPLAIN as opaque text. These few have a simple grammar, so they are read from tokens by ``read``:
 
     BEGIN | START TRANSACTION [modes]      COMMIT | END        ROLLBACK | ABORT        SET, SHOW, RESET, DISCARD
+    SHOW TABLES | COLUMNS FROM name | CREATE name
     PREPARE name [(types)] AS statement    EXECUTE name [(values)]                     DEALLOCATE name
     EXPLAIN [ANALYZE | (options)] statement                    REFRESH MATERIALIZED VIEW name
 
@@ -16,12 +17,13 @@ Not here: splitting a text into statements, and the grammar of queries (sql/pars
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from ..base.errors import Invalid
 from .lexer import Tokens, split_outside
 from .settings import isolation_name
+from .source import Source, first_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,14 @@ class Show:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShowCatalog:
+    """SHOW TABLES (``name`` None), SHOW COLUMNS FROM name, SHOW CREATE name: WeftDB's own."""
+
+    what: Literal["tables", "columns", "create"]
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reset:
     """``name`` None is ALL. ``discard``: prepared statements go, too (DISCARD ALL)."""
 
@@ -77,12 +87,11 @@ class Reset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
-    """``types`` are type names as written; ``text`` is the statement, ``offset`` where it starts in the outer text."""
+    """``types`` are type names as written; ``source`` is the statement to prepare."""
 
     name: str
     types: tuple[str, ...]
-    text: str
-    offset: int
+    source: Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +112,7 @@ class Deallocate:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explain:
     analyze: bool
-    text: str
-    offset: int
+    source: Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +129,10 @@ class Maintain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
-    """For sqlglot. ``word`` is the first word in upper case."""
+    """For sqlglot. ``words`` are the first two, in upper case."""
 
-    word: str
-    text: str
+    words: tuple[str, ...]
+    source: Source
 
 
 Statement = (
@@ -134,6 +142,7 @@ Statement = (
     | SetTransaction
     | SetVariable
     | Show
+    | ShowCatalog
     | Reset
     | Prepare
     | Execute
@@ -145,16 +154,28 @@ Statement = (
 )
 
 
-def read(text: str) -> Statement:
-    """Read one statement (no semicolon). Raises Invalid: 42601 for syntax, 0A000 for statements not supported."""
-    tokens = Tokens(text)
-    word = tokens.peek_word()
-    if word in _READERS:
-        tokens.next()
-        return _READERS[word](tokens)
+def read(source: Source) -> Statement:
+    """Read one statement. Raises Invalid: 42601 for syntax, 0A000 for statements that are not supported."""
+    words = first_words(source)
+    word = words[0] if words else ""
     if word in _REFUSED:
-        raise Invalid(f"{word} is not supported", hint=_REFUSED[word], sqlstate="0A000")
-    return Other(word=word, text=text)
+        raise Invalid(f"{word} is not supported", hint=_REFUSED[word], sqlstate="0A000", position=0)
+    if word not in _READERS:
+        return Other(words=words, source=source)
+    tokens = Tokens(source.rewritten)
+    if not tokens.take(word):
+        return Other(words=words, source=source)
+    statement = _READERS[word](tokens)
+    match statement:
+        case Prepare() | Explain():
+            return replace(statement, source=replace(source, rewritten=tokens.rest()))
+        case _:
+            tokens.end()
+            return statement
+
+
+_INNER: Final = Source(text="", script="", offset=0, rewritten="")
+"""Stands for the statement inside of PREPARE and EXPLAIN until ``read`` has cut it out."""
 
 
 def _modes(tokens: Tokens) -> tuple[str | None, bool | None]:
@@ -197,7 +218,6 @@ def _chain(tokens: Tokens) -> bool:
     if tokens.take("AND"):
         chain = not tokens.take("NO")
         tokens.expect("CHAIN")
-    tokens.end()
     return chain
 
 
@@ -248,12 +268,10 @@ def _set(tokens: Tokens) -> Statement:
 def _set_value(tokens: Tokens, *, name: str) -> str | None:
     if tokens.peek_word() == "DEFAULT" or (name == "timezone" and tokens.peek_word() == "LOCAL"):
         tokens.next()
-        tokens.end()
         return None
     values = [tokens.value()]
     while tokens.take(","):
         values.append(tokens.value())
-    tokens.end()
     return ", ".join(values)
 
 
@@ -265,10 +283,22 @@ def _show(tokens: Tokens) -> Statement:
         tokens.expect("ISOLATION")
         tokens.expect("LEVEL")
         name = "transaction_isolation"
+    elif tokens.take("TABLES"):
+        return ShowCatalog(what="tables", name=None)
+    elif tokens.take("COLUMNS"):
+        tokens.expect("FROM")
+        return ShowCatalog(what="columns", name=_relation(tokens))
+    elif tokens.take("CREATE"):
+        tokens.take("TABLE", "VIEW")
+        return ShowCatalog(what="create", name=_relation(tokens))
     else:
         name = tokens.name()
-    tokens.end()
     return Show(name=None if name == "all" else name)
+
+
+def _relation(tokens: Tokens) -> str:
+    """The name of a relation; the schema public may be written before it."""
+    return tokens.name().removeprefix("public.")
 
 
 def _reset(tokens: Tokens) -> Statement:
@@ -277,14 +307,12 @@ def _reset(tokens: Tokens) -> Statement:
         name = "timezone"
     else:
         name = tokens.name()
-    tokens.end()
     return Reset(name=None if name == "all" else name, discard=False)
 
 
 def _discard(tokens: Tokens) -> Statement:
     if not tokens.take("ALL"):
         raise Invalid("DISCARD is supported as DISCARD ALL only", hint="Use DISCARD ALL.", sqlstate="0A000")
-    tokens.end()
     return Reset(name=None, discard=True)
 
 
@@ -296,14 +324,12 @@ def _prepare(tokens: Tokens) -> Statement:
     if tokens.take("("):
         types = tuple(part.strip() for part in split_outside(tokens.parenthesized()))
     tokens.expect("AS")
-    text, offset = tokens.rest()
-    return Prepare(name=name, types=types, text=text, offset=offset)
+    return Prepare(name=name, types=types, source=_INNER)
 
 
 def _execute(tokens: Tokens) -> Statement:
     name = tokens.name()
     arguments = tokens.parenthesized() if tokens.take("(") else ""
-    tokens.end()
     return Execute(name=name, arguments=arguments)
 
 
@@ -311,7 +337,6 @@ def _deallocate(tokens: Tokens) -> Statement:
     if tokens.peek_word() == "PREPARE":
         tokens.next()
     name = tokens.name()
-    tokens.end()
     return Deallocate(name=None if name == "all" else name)
 
 
@@ -323,8 +348,7 @@ def _explain(tokens: Tokens) -> Statement:
     else:
         analyze = tokens.take("ANALYZE", "ANALYSE")
         tokens.take("VERBOSE")
-    text, offset = tokens.rest()
-    return Explain(analyze=analyze, text=text, offset=offset)
+    return Explain(analyze=analyze, source=_INNER)
 
 
 def _explain_option(option: str) -> bool:
@@ -351,12 +375,13 @@ def _refresh(tokens: Tokens) -> Statement:
                 sqlstate="0A000",
             )
         tokens.expect("DATA")
-    tokens.end()
-    return Refresh(name=name)
+    return Refresh(name=name.removeprefix("public."))
 
 
 def _maintain(name: str) -> Callable[[Tokens], Statement]:
-    def reader(_: Tokens) -> Statement:
+    def reader(tokens: Tokens) -> Statement:
+        while tokens.peek() is not None:  # which tables, and how, makes no difference
+            tokens.next()
         return Maintain(name=name)
 
     return reader
