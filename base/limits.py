@@ -29,6 +29,7 @@ NAME_BYTES_MAX: Final = 63
 
 # Sessions, open transactions and snapshots pin versions; writers are remembered for exactly-once retries.
 SESSIONS_MAX: Final = 1_000
+CALLS_MAX: Final = 256  # calls that a server runs at once, open streams included; each has a thread
 SNAPSHOTS_MAX: Final = 10_000
 WRITERS_MAX: Final = 100_000
 TRANSACTION_IDS_MAX: Final = 100_000
