@@ -225,7 +225,7 @@ class LmdbLog(CommitLog):
         return copies
 
 
-def _copy(value: memoryview) -> pa.Buffer:
+def _copy(value: bytes | memoryview) -> pa.Buffer:
     """The bytes in memory of their own, aligned to 64 bytes."""
     buffer = pa.allocate_buffer(len(value))
     memoryview(buffer).cast("B")[:] = value

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
-from pyarrow import ipc
 import xxhash
+from pyarrow import ipc
 
 from ..base.errors import Corrupt, Unavailable
 
@@ -97,7 +97,7 @@ _HAS_ID: Final = 1
 _HAS_WRITER: Final = 2
 _HAS_SEQUENCE: Final = 4
 
-_ACTION_CODES: Final = {Action.PUT: 1, Action.DELETE: 2}
+_ACTION_CODES: Final = {Action.PUT: 1, Action.DELETE: 2, Action.TRUNCATE: 3}
 _ACTIONS: Final = {code: action for action, code in _ACTION_CODES.items()}
 
 _SCHEMAS_CACHED_MAX: Final = 4_096
@@ -105,6 +105,7 @@ _ZEROS: Final = bytes(ALIGNMENT)
 _UNUSED: Final = bytes(8)
 
 assert _HEADER.size + _CHECKSUM.size == HEADER_BYTES, "the header is one cache line, and messages after it aligned"
+assert _ACTION_CODES.keys() == set(Action), "every action has a code"
 assert (_SCHEMA.size, _OPERATION.size, _TRANSACTION.size) == (16, 48, 32), "the sizes in docs/storage.md"
 
 Piece = bytes | pa.Buffer
@@ -171,7 +172,7 @@ def decode(data: pa.Buffer | bytes | memoryview, *, where: str = "log record") -
     Batches refer to ``data`` without a copy and keep it alive. ``where`` names the record in errors. Raises Corrupt
     when a byte is not what was written, and Unavailable when a newer program wrote the record.
     """
-    buffer = data if isinstance(data, pa.Buffer) else pa.py_buffer(data)
+    buffer = pa.py_buffer(data)
     view = memoryview(buffer)
     if len(view) < HEADER_BYTES:
         raise Corrupt(f"{where}: {len(view)} bytes are too few for a record, whose header alone has {HEADER_BYTES}")
