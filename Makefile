@@ -1,0 +1,65 @@
+# One-word tasks; `make help` lists them. Everything happens in .venv, which is made when it is needed.
+#
+# Installed extras are remembered as stamp files in .venv that depend on pyproject.toml, so a task installs only what
+# changed. Each stamp runs pip once; the package itself is installed editable, so edits need no new installation.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format bench clean
+
+help: ## list these tasks
+	@echo 'WeftDB. Tasks:'
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: .venv/installed-demo ## the main job on real retail data; KEEP=1 leaves the server running
+	@$(BIN)/python -m weftdb.bench.demo $(if $(KEEP),--keep)
+
+test: .venv/installed-dev ## run all tests; ARGS='-k name' for some
+	$(BIN)/python -m pytest -c tests/pytest.ini tests $(ARGS)
+
+check: .venv/installed-dev ## linter, formatter, type checker, import directions, generated stubs current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest -c tests/pytest.ini -q tests/test_architecture.py
+	$(BIN)/python proto/generate.py --check
+
+format: .venv/installed-dev ## format the code, and fix what the linter can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed-bench ## measure, beside the peers that are installed; ARGS='ingest' for one
+	$(BIN)/python -m weftdb.bench $(ARGS)
+
+clean: ## remove everything that was built, the virtual environment too
+	rm -rf .venv build dist *.egg-info demo-data bench-results .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The warm-up compiles the kernels once, into __pycache__, so that nobody waits for a compiler later.
+.venv/installed-demo: pyproject.toml .venv/made
+	@echo 'Installing WeftDB and what the demo needs (once; some 200 MB to download) ...'
+	@$(PIP) install --quiet --editable '.[demo]'
+	@echo 'Compiling kernels (once; less than a minute) ...'
+	@$(BIN)/python -m weftdb warm
+	@touch $@
+
+.venv/installed-dev: pyproject.toml .venv/made
+	@echo 'Installing WeftDB and what its tests need (once) ...'
+	@$(PIP) install --quiet --editable '.[dev,demo]'
+	@$(BIN)/python -m weftdb warm
+	@touch $@ .venv/installed-demo
+
+.venv/installed-bench: pyproject.toml .venv/made
+	@echo 'Installing WeftDB and what the benchmarks need (once) ...'
+	@$(PIP) install --quiet --editable '.[bench,demo]'
+	@$(BIN)/python -m weftdb warm
+	@touch $@
+
+.venv/made:
+	@python=$$(.ci/find-python) && echo "Making .venv with $$python ..." && "$$python" -m venv .venv
+	@touch $@

@@ -1,0 +1,188 @@
+"""The subcommands of ``weft``: their arguments are described here, what they do is in the module of each.
+
+Adding one is a function below that describes it, an entry in ``COMMANDS``, and a module with ``run(arguments)``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ...base.limits import GIB, KIB, MIB
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 7401
+DEFAULT_URL: Final = f"weft://{DEFAULT_HOST}:{DEFAULT_PORT}"
+
+
+def _add_serve(commands: Subparsers) -> None:
+    parser = _add(
+        commands,
+        "serve",
+        help="serve a database over the network",
+        description="Serve the database in a folder. Prints one line when it is ready; SIGTERM and Ctrl-C finish what "
+        "is running and stop. There is no password yet: listen on other addresses than this machine's own only in a "
+        "network that you trust.",
+        epilog="examples:\n  weft serve --data ./data\n  weft serve --data ./data --port 0      any free port\n"
+        "  weft serve --data /var/lib/weftdb --memory-limit 8GB",
+    )
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder of the database; made if it is missing")
+    parser.add_argument("--host", default=DEFAULT_HOST, help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", default=DEFAULT_PORT, type=_port, help="port; 0 takes a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--memory-limit",
+        type=_bytes,
+        metavar="SIZE",
+        help="how much memory tables may take, such as 8GB; beyond it writes are refused (default: 3/4 of the machine)",
+    )
+    parser.add_argument(
+        "--history",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long AS OF can look back at rows that were changed or deleted (default: 600)",
+    )
+    parser.add_argument(
+        "--no-fsync",
+        action="store_true",
+        help="acknowledge before the disk has it: faster, but a crash of the machine may lose the newest commits",
+    )
+    parser.add_argument(
+        "--grace",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long to wait for what is running when asked to stop (default: 10)",
+    )
+
+
+def _add_sql(commands: Subparsers) -> None:
+    parser = _add(
+        commands,
+        "sql",
+        help="run SQL: a prompt, a script, a statement",
+        description="Run SQL on a server or on a folder. Without -c and -f it prompts, or reads a script from standard "
+        "input. A script stops at the first error with exit code 1.",
+        epilog="examples:\n  weft sql\n  weft sql weft://db.example:7401\n  weft sql ./data -f schema.sql\n"
+        "  weft sql -c 'SELECT * FROM spend' --format csv > spend.csv\n  echo 'SELECT 1;' | weft sql",
+    )
+    parser.add_argument(
+        "target", nargs="?", default=DEFAULT_URL, metavar="URL | DIR", help="server or folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-c", "--command", dest="scripts", action=_Script, const="command", metavar="SQL", help="run this; repeatable"
+    )
+    parser.add_argument(
+        "-f", "--file", dest="scripts", action=_Script, const="file", metavar="FILE", help="run this file; repeatable"
+    )
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: %(default)s")
+    parser.add_argument("-x", "--expanded", action="store_true", help="one line per value instead of a table")
+    parser.add_argument("--null", default="NULL", metavar="TEXT", help="what stands for NULL in tables")
+    parser.add_argument("--timing", action="store_true", help="print how long each statement takes")
+
+
+def _add_load(commands: Subparsers) -> None:
+    parser = _add(
+        commands,
+        "load",
+        help="load a Parquet, CSV or Arrow file into a table",
+        description="Load a file into a table that exists. Columns are matched by name. Rows replace rows with the same "
+        "primary key, so a load that was interrupted can be run again. A file of any size is streamed.",
+        epilog="examples:\n  weft load transactions transactions.parquet\n"
+        "  weft load products products.csv --url weft://db.example:7401\n  weft load events events.arrow --url ./data",
+    )
+    parser.add_argument("table", metavar="TABLE")
+    parser.add_argument(
+        "file", metavar="FILE", help=".parquet .pq | .csv .tsv, also .gz .bz2 .zst | .arrow .feather .ipc .arrows"
+    )
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, metavar="URL | DIR", help="server or folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--columns", metavar="A,B,C", help="load only these columns of the file (default: all, and all must fit)"
+    )
+    parser.add_argument("--insert", action="store_true", help="refuse rows whose primary key exists")
+    parser.add_argument(
+        "--delimiter", metavar="CHAR", help="between the values of a CSV file (default: , or tab for .tsv)"
+    )
+    parser.add_argument(
+        "--null", default="", metavar="TEXT", help="what stands for NULL in a CSV file (default: nothing)"
+    )
+
+
+def _add_warm(commands: Subparsers) -> None:
+    """Not in the help: the last step of the installation."""
+    parser = commands.add_parser("warm", description="Compile the kernels ahead of their first use.")
+    parser.set_defaults(run=_run_module("warm"))
+
+
+COMMANDS: Final[tuple[Callable[[Subparsers], None], ...]] = (_add_serve, _add_sql, _add_load, _add_warm)
+
+
+def _add(commands: Subparsers, name: str, *, help: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=_run_module(name))
+    return parser
+
+
+def _run_module(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
+        return importlib.import_module(f".{name}", __name__).run(arguments)
+
+    return run
+
+
+class _Script(argparse.Action):
+    """Keeps -c and -f in the order in which they were given, as (kind, text or path)."""
+
+    def __init__(self, option_strings: list[str], dest: str, const: str, **options: object) -> None:
+        super().__init__(option_strings, dest, **options)  # pyright: ignore[reportArgumentType]
+        self.const = const
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        scripts: list[tuple[str, str]] = getattr(namespace, self.dest) or []
+        setattr(namespace, self.dest, [*scripts, (str(self.const), str(values))])
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: use 0 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
+def _bytes(text: str) -> int:
+    number = text.upper().removesuffix("B").removesuffix("I")
+    units = {"K": KIB, "M": MIB, "G": GIB}
+    unit = units.get(number[-1:], 1)
+    digits = number[:-1] if number[-1:] in units else number
+    if not digits.isdigit() or int(digits) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: use a number with KB, MB or GB, such as 8GB")
+    return int(digits) * unit

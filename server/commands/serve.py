@@ -1,0 +1,66 @@
+"""``weft serve``: open the folder, serve it, and stop in order when asked to.
+
+One line on standard output says that the port is open: ``weftdb ready on weft://127.0.0.1:7401 (data in ./data)``.
+Scripts may wait for it. SIGTERM and Ctrl-C let what is running finish, within ``--grace`` seconds, and close the
+folder; a second one stops at once, which loses nothing that was acknowledged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from types import FrameType
+
+from ...base.errors import Unavailable
+from ...engine.database import Engine
+from ...engine.options import Options
+from ..service import Server, serve
+
+_STEP_SECONDS = 0.2
+
+
+def run(arguments: argparse.Namespace) -> int:
+    asked = _Asked()
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
+    server = _start(arguments)
+    print(f"weftdb ready on {server.address} (data in {arguments.data})", flush=True)
+    try:
+        while not asked.by and not server.wait(timeout=_STEP_SECONDS):
+            pass
+    finally:
+        # From here on a second signal has its usual effect and ends the process.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        server.stop(grace=arguments.grace)
+    print("weftdb stopped", flush=True)
+    return 0
+
+
+def _start(arguments: argparse.Namespace) -> Server:
+    engine = Engine.open(arguments.data, options=_options(arguments))
+    try:
+        return serve(engine, host=arguments.host, port=arguments.port)
+    except BaseException as error:
+        engine.close()
+        if isinstance(error, Unavailable) and error.hint is None:
+            error.hint = "Choose another with --port; --port 0 takes a free one."
+        raise
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    """The engine's options; what the command line does not name keeps its default."""
+    given = {"memory_limit": arguments.memory_limit, "history_seconds": arguments.history}
+    return Options(
+        durable=not arguments.no_fsync, **{name: int(value) for name, value in given.items() if value is not None}
+    )
+
+
+class _Asked:
+    """A signal handler that remembers which signal it got. It does nothing else: it may run at any instruction."""
+
+    def __init__(self) -> None:
+        self.by: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.by = number

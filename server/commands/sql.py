@@ -1,0 +1,63 @@
+"""``weft sql``: decides between prompt, script and statement; the work is the shell's."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ...base.errors import Invalid
+from ..shell import Format, Layout, Shell
+from ..shell.meta import Quit
+from .target import open_target
+
+
+def run(arguments: argparse.Namespace) -> int:
+    scripts: list[tuple[str, str]] | None = arguments.scripts
+    interactive = not scripts and sys.stdin.isatty()
+    layout = Layout(format=Format(arguments.format), expanded=arguments.expanded, null=arguments.null)
+    texts = _read(scripts or [])
+    with open_target(arguments.target) as database:
+        shell = Shell(database, address=arguments.target, out=sys.stdout, errors=sys.stderr, layout=layout)
+        shell.timing = arguments.timing
+        try:
+            if interactive:
+                _interact(shell)
+                return 0
+            return 0 if _run_scripts(shell, texts) else 1
+        except Quit:
+            return 0
+        finally:
+            shell.close()
+
+
+def _read(scripts: list[tuple[str, str]]) -> list[tuple[str, str | None]]:
+    """The text of each -c and -f, with its file's name. All files are read before the first statement runs."""
+    texts: list[tuple[str, str | None]] = []
+    for kind, value in scripts:
+        if kind == "command":
+            texts.append((value, None))
+            continue
+        try:
+            texts.append((sys.stdin.read() if value == "-" else Path(value).read_text(encoding="utf-8"), value))
+        except OSError as error:
+            raise Invalid(f"cannot read {value}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise Invalid(
+                f"{value} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"
+            ) from None
+    return texts
+
+
+def _run_scripts(shell: Shell, texts: list[tuple[str, str | None]]) -> bool:
+    if not texts:
+        return shell.run_lines(iter(sys.stdin), name="stdin")
+    return all(shell.run_script(text, name=name) for text, name in texts)
+
+
+def _interact(shell: Shell) -> None:
+    from ... import __version__
+    from ..shell.prompt import interact, paged
+
+    shell.pager = lambda: paged(sys.stdout)
+    interact(shell, banner=f"weftdb {__version__} on {shell.address}. \\? shows help, \\q quits.")

@@ -1,0 +1,182 @@
+"""The interactive shell: a prompt with history, several lines, completion, and a pager for long results.
+
+Enter runs the text once its last statement is complete, and otherwise starts a new line. The history is in
+``$XDG_STATE_HOME/weftdb/history`` (``~/.local/state`` if unset); without a place to write it is kept in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Final, TextIO
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import has_completions
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+from ...base.errors import WeftError
+from .meta import COMMANDS, Quit, run_meta
+from .output import Output
+from .shell import Shell
+from .statements import split
+
+_KEYWORDS: Final = tuple(
+    keyword.strip()
+    for keyword in """
+    ALTER TABLE, AND, AS, ASC, BEGIN, BETWEEN, BY, CASE, CAST, CHECK, COMMIT, CREATE MATERIALIZED VIEW, CREATE TABLE,
+    CREATE VIEW, CROSS JOIN, DEFAULT, DELETE FROM, DESC, DISTINCT, DROP TABLE, DROP VIEW, ELSE, END, EXCEPT, EXISTS,
+    EXPLAIN, FROM, FULL JOIN, GROUP BY, HAVING, IN, INSERT INTO, INTERSECT, INTERVAL, IS NOT NULL, IS NULL, JOIN,
+    LEFT JOIN, LIKE, LIMIT, NOT, NULL, OFFSET, ON, ON CONFLICT, OR, ORDER BY, OVER, PARTITION BY, PRIMARY KEY,
+    RETURNING, ROLLBACK, SELECT, SET, THEN, TRUNCATE, UNION, UNION ALL, UPDATE, USING, VALUES, WHEN, WHERE, WITH
+    """.split(",")
+)
+
+
+def interact(shell: Shell, *, banner: str) -> None:
+    """Read and run until ``\\q`` or Ctrl-D."""
+    completer = _Names(shell)
+    session: PromptSession[str] = PromptSession(
+        history=_history(),
+        multiline=True,
+        key_bindings=_keys(),
+        completer=completer,
+        complete_while_typing=False,
+        prompt_continuation=lambda width, number, soft: "" if soft else f"weft{_waiting(session)}> ".rjust(width),
+        enable_open_in_editor=True,
+    )
+    print(banner)
+    while True:
+        try:
+            text = session.prompt(f"weft={shell.mark}> ")
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return
+        try:
+            run_text(shell, text)
+        except Quit:
+            return
+
+
+def run_text(shell: Shell, text: str) -> None:
+    """Run what was typed: one backslash command, or statements, of which the last one lacks its semicolon perhaps."""
+    if text.lstrip().startswith("\\"):
+        run_meta(shell, text.strip())
+        return
+    shell.run_script(text)
+
+
+@contextlib.contextmanager
+def paged(out: TextIO) -> Generator[Output]:
+    """What a result is written to: ``out`` if it fits the screen, else ``$PAGER`` or ``less``, where there is one."""
+    pager = _Pager(out)
+    try:
+        yield pager
+    except BrokenPipeError:
+        pass  # The reader has seen enough and left the pager.
+    finally:
+        pager.finish()
+
+
+class _Pager:
+    """Holds text back until it is more than a screen; from then on it goes to the pager's process."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._held: list[str] = []
+        self._lines = 0
+        self._wide = False
+        self._size = shutil.get_terminal_size()
+        command = os.environ.get("PAGER") or "less -SRFX"
+        self._command = command if shutil.which(command.split()[0]) else None
+        self._process: subprocess.Popen[str] | None = None
+
+    def write(self, text: str, /) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None, "the pager was started with a pipe"
+            self._process.stdin.write(text)
+        elif self._command is None:
+            self._out.write(text)
+        else:
+            self._held.append(text)
+            self._lines += text.count("\n")
+            self._wide = self._wide or len(text) > self._size.columns
+            if self._lines > self._size.lines - 2 or (self._wide and self._lines > 2):
+                self._process = subprocess.Popen(self._command, shell=True, stdin=subprocess.PIPE, text=True)
+                self.write("".join(self._held))
+
+    def finish(self) -> None:
+        """Hand out what is held, or wait until the reader leaves the pager; Ctrl-C is the pager's meanwhile."""
+        if self._process is None:
+            self._out.write("".join(self._held))
+            return
+        with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+            assert self._process.stdin is not None, "the pager was started with a pipe"
+            self._process.stdin.close()
+        while self._process.poll() is None:
+            with contextlib.suppress(KeyboardInterrupt):
+                self._process.wait()
+
+
+class _Names(Completer):
+    """Completes keywords, and the names of tables and their columns as they are in the database."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        before = document.text_before_cursor
+        if before.lstrip().startswith("\\") and " " not in before.lstrip():
+            word = before.lstrip()
+            return [Completion(name, -len(word)) for name in COMMANDS if name.startswith(word)]
+        word = document.get_word_before_cursor()
+        if not word:
+            return []
+        names = [name for name in self._names() if name.startswith(word)]
+        keywords = [keyword for keyword in _KEYWORDS if keyword.upper().startswith(word.upper())]
+        return [Completion(text, -len(word)) for text in [*dict.fromkeys(names), *keywords]]
+
+    def _names(self) -> list[str]:
+        names: list[str] = []
+        with contextlib.suppress(WeftError):
+            for table, *_ in self._shell.query("SHOW TABLES"):
+                names.append(str(table))
+                names += [str(column) for column, *_ in self._shell.query(f'SHOW COLUMNS FROM "{table}"')]
+        return names
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("enter", filter=~has_completions)
+    def _(event: KeyPressEvent) -> None:  # pyright: ignore[reportUnusedFunction]
+        text = event.current_buffer.text
+        if not text.strip() or text.lstrip().startswith("\\") or not split(text).waiting:
+            event.current_buffer.validate_and_handle()
+        else:
+            event.current_buffer.insert_text("\n")
+
+    return keys
+
+
+def _waiting(session: PromptSession[str]) -> str:
+    return split(session.default_buffer.text).waiting or "-"
+
+
+def _history() -> History:
+    folder = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "weftdb"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "history").touch(mode=0o600)
+    except OSError as error:
+        print(f"no history: {error}", file=sys.stderr)
+        return InMemoryHistory()
+    return FileHistory(str(folder / "history"))

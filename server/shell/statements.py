@@ -1,0 +1,93 @@
+"""Cut typed text into statements, also while it is incomplete.
+
+A statement ends at a semicolon that stands outside of quotes, comments and parentheses. What follows the last one is
+the rest: an incomplete statement, and ``waiting`` says what the reader waits for, as the prompt shows it:
+
+    ``-``  a semicolon     ``'`` ``"`` ``$``  the end of a quotation     ``*``  the end of a comment     ``(``  a ``)``
+
+Not here: the meaning of the text. This is the shell's own reader because the parser in ``sql`` takes whole statements
+only, and a shell that talks to a server should not need it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_SPECIAL: Final = re.compile(r"""--|/\*|(?<!\w)[eE]'|'|"|(?<![\w$])\$(?:[^\W\d]\w*)?\$|[;()]""")
+_BLANK: Final = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
+_BLOCK: Final = re.compile(r"/\*|\*/")
+_ENDS: Final = {
+    "'": re.compile(r"(?:[^']|'')*'(?!')"),
+    "E'": re.compile(r"(?:[^'\\]|\\.|'')*'(?!')", re.DOTALL),
+    '"': re.compile(r'(?:[^"]|"")*"(?!")'),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One statement without its semicolon; ``offset`` is where it begins in the text, in characters from 0."""
+
+    text: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """``statements`` are complete; ``rest`` is not, and is empty if nothing but blanks and comments is left."""
+
+    statements: tuple[Statement, ...]
+    rest: Statement
+    waiting: str
+
+
+def split(text: str) -> Split:
+    """The complete statements of ``text``, and what is left after them."""
+    statements: list[Statement] = []
+    begin = at = depth = 0
+    waiting = ""
+    while not waiting and (found := _SPECIAL.search(text, at)):
+        token, at = found[0], found.end()
+        if token == "(":
+            depth += 1
+        elif token == ")":
+            depth = max(depth - 1, 0)
+        elif token == ";":
+            if depth == 0:
+                statements.append(_statement(text, begin, found.start()))
+                begin = at
+        elif (end := _skip(text, token, at)) is None:
+            waiting = "*" if token == "/*" else token.lstrip("eE")[0]
+        else:
+            at = end
+    rest = _statement(text, begin, len(text))
+    if not waiting and rest.text:
+        waiting = "(" if depth else "-"
+    return Split(statements=tuple(statement for statement in statements if statement.text), rest=rest, waiting=waiting)
+
+
+def _skip(text: str, token: str, at: int) -> int | None:
+    """The place after the comment or quotation that ``token`` opened just before ``at``; None if it does not end."""
+    if token == "--":
+        end = text.find("\n", at)
+        return len(text) if end < 0 else end
+    if token == "/*":
+        depth = 1
+        for mark in _BLOCK.finditer(text, at):
+            depth += 1 if mark[0] == "/*" else -1
+            if depth == 0:
+                return mark.end()
+        return None
+    if token.startswith("$"):
+        end = text.find(token, at)
+        return None if end < 0 else end + len(token)
+    match = _ENDS[token.upper()].match(text, at)
+    return match.end() if match else None
+
+
+def _statement(text: str, begin: int, end: int) -> Statement:
+    """The text in ``[begin, end)`` without blanks and comments around it."""
+    blank = _BLANK.match(text, begin, end)
+    assert blank is not None, "the pattern matches the empty text, too"
+    return Statement(text=text[blank.end() : end].rstrip(), offset=blank.end())
