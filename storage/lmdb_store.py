@@ -232,14 +232,20 @@ def _pad_cut_file(file: Path, environment: lmdb.Environment, *, read_only: bool)
 
 
 class _Gate:
-    """Many at once, or one alone. Transactions are many; changing the map is alone."""
+    """Many at once, or one alone. Transactions are many; changing the map is alone.
+
+    Whoever wants to be alone keeps newcomers out, or steady readers would make it wait for ever. So nobody may enter
+    twice: no transaction is opened inside another.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._inside = 0
+        self._waiting = 0
 
     def enter(self) -> None:
         with self._changed:
+            self._changed.wait_for(lambda: self._waiting == 0)
             self._inside += 1
 
     def leave(self) -> None:
@@ -250,5 +256,10 @@ class _Gate:
     @contextlib.contextmanager
     def alone(self) -> Generator[None]:
         with self._changed:
-            self._changed.wait_for(lambda: self._inside == 0)
-            yield
+            self._waiting += 1
+            try:
+                self._changed.wait_for(lambda: self._inside == 0)
+                yield
+            finally:
+                self._waiting -= 1
+                self._changed.notify_all()

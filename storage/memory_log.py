@@ -95,7 +95,8 @@ class MemoryLog(CommitLog):
             self._chain = Chain(name="the log in memory")
             if self.memory.entries:
                 tail = self.memory.tail
-                self._chain.start_after(pa.py_buffer(self.memory.entries[-1]), position=tail)
+                self._chain.start_before(tail)
+                self._chain.follow(pa.py_buffer(self.memory.entries[-1]), position=tail)
             self._outcome = Outcome.APPENDED
             self._pending = []
             return self._epoch
