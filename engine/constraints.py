@@ -33,7 +33,7 @@ def complete(
 ) -> pa.RecordBatch:
     """Full rows of ``table`` in its column order, from a batch that may lack columns.
 
-    ``overriding`` lets explicit values into GENERATED ALWAYS columns. Raises Invalid with column and row number (from 1).
+    ``overriding`` lets explicit values into GENERATED ALWAYS columns. Raises Invalid with column and row (from 1).
     """
     for name in batch.schema.names:
         if name not in table.by_name:

@@ -179,9 +179,7 @@ class Engine:
             moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
             return self._state.clock.version_at(round(moment.timestamp() * MICROSECONDS))
         if not 0 <= as_of <= self._state.version:
-            raise Invalid(
-                f"version {as_of} does not exist: the newest is {self._state.version}", sqlstate="22023"
-            )
+            raise Invalid(f"version {as_of} does not exist: the newest is {self._state.version}", sqlstate="22023")
         return as_of
 
     def _has_room(self, bytes_count: int) -> bool:
@@ -212,9 +210,7 @@ def _deltas(
     amount_names = [name for name in batch.schema.names if name not in key_names]
     check_addable(table, amount_names)
     keys = key_columns(table, batch)
-    amounts = {
-        name: python_values(batch.column(name), table.by_name[name].type) for name in amount_names
-    }
+    amounts = {name: python_values(batch.column(name), table.by_name[name].type) for name in amount_names}
     key_values = list(
         zip(*(python_values(keys.column(c.name), c.type) for c in table.primary_key_columns), strict=True)
     )

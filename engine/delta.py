@@ -70,7 +70,7 @@ class DeltaResolver:
 
 
 def add_amounts(table: Table, row: Mapping[str, Any], amounts: Mapping[str, Any]) -> dict[str, Any]:
-    """``row`` with ``amounts`` added, exactly; NULL counts as zero. Raises Invalid (22003) beyond the column's range."""
+    """``row`` with ``amounts`` added, exactly; NULL counts as zero. Raises Invalid (22003) out of range."""
     changed = dict(row)
     for name, amount in amounts.items():
         column = table.by_name[name]

@@ -1,7 +1,7 @@
 """The engine's own tables. Their rows are MVCC rows like any others, so DDL is logged, versioned and replayed.
 
     weft_catalog    name TEXT (primary key), id BIGINT, definition TEXT
-    weft_sequences  table BIGINT, column BIGINT (primary key), next BIGINT: identity values below ``next`` are given away
+    weft_sequences  table BIGINT, column BIGINT (primary key), next BIGINT: identity values below it are given away
 
 Identifiers below FIRST_ID belong to the engine. A relation's row is found by its name, so that two transactions that
 create the same name conflict on one row.

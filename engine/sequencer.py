@@ -117,7 +117,10 @@ class Sequencer:
         self._stopped: WeftError | None = None
 
     def commit(self, request: Request) -> Commit:
-        """Commit durably and visibly. Raises Conflict, Invalid, LimitExceeded, or Unavailable (also: unknown outcome)."""
+        """Commit durably and visibly.
+
+        Raises Conflict, Invalid, LimitExceeded, or Unavailable (also where the outcome is unknown).
+        """
         self._queue.append(request)
         with self._commit_lock:
             if not request.finished:
@@ -153,9 +156,12 @@ class Sequencer:
         if self._unresolved is None:
             return
         record, _ = self._unresolved
-        self._finish(self._log.resolve(), record=record, requests=[])
-        if self._unresolved is not None:
+        outcome = self._log.resolve()
+        self._finish(outcome, record=record, requests=[])
+        if outcome is Outcome.UNKNOWN:
             raise _unknown_outcome()
+        if self._stopped is not None:
+            raise self._stopped
 
     def _consider(self, request: Request, *, group: _Group) -> None:
         """Validate one request against state and group; it joins the group, or is finished at once."""
@@ -260,12 +266,14 @@ class _Group:
             and self._rows_count + request.rows_count <= RECORD_ROWS_MAX
             and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
             and all(self.rows.can_judge(changes, blind=request.snapshot is None) for changes in request.changes)
-            and not any(
-                changes.deltas and self.rows.has_rows(changes.table.id)
-                or (changes.puts or changes.deletes) and self.deltas.has_rows(changes.table.id)
-                for changes in request.changes
-            )
+            and not any(self._mixes(changes) for changes in request.changes)
         )
+
+    def _mixes(self, changes: TableChanges) -> bool:
+        """Whether rows would meet deltas on one table: a delta starts from a row that is applied, or made by deltas."""
+        if changes.deltas:
+            return self.rows.has_rows(changes.table.id)
+        return bool(changes.puts or changes.deletes) and self.deltas.has_rows(changes.table.id)
 
     def add(self, request: Request, *, state: State) -> None:
         """Add the operations of a validated request; its deltas are resolved here, and may still refuse it."""

@@ -169,7 +169,9 @@ class Transaction:
         self._check_writable()
         if relation.name in self.catalog.relations:
             raise Invalid(
-                f'relation "{relation.name}" already exists', hint="Use IF NOT EXISTS, or another name.", sqlstate="42P07"
+                f'relation "{relation.name}" already exists',
+                hint="Use IF NOT EXISTS, or another name.",
+                sqlstate="42P07",
             )
         self._change_catalog({relation.name: relation})
 
@@ -198,7 +200,7 @@ class Transaction:
     # The end
 
     def commit(self) -> Commit:
-        """Commit. Raises Conflict if another transaction changed what this one wrote; the transaction has ended then."""
+        """Commit. Raises Conflict if another transaction changed what this one wrote; it has ended in any case."""
         self._check_open()
         base = self._snapshot
         try:
@@ -287,9 +289,7 @@ class Transaction:
     def _net_catalog(self, base: Catalog) -> dict[str, Relation | None]:
         """The changes that remain when what was created and dropped again is left out."""
         return {
-            name: relation
-            for name, relation in self._catalog.items()
-            if relation is not None or name in base.relations
+            name: relation for name, relation in self._catalog.items() if relation is not None or name in base.relations
         }
 
 
@@ -313,4 +313,3 @@ def _differ(left: pa.RecordBatch, right: pa.RecordBatch) -> np.ndarray:
         plain = [x.storage if isinstance(x, pa.ExtensionArray) else x for x in (a, b)]
         different |= pc.not_equal(*plain).to_numpy(zero_copy_only=False).astype(np.bool_)
     return different
-

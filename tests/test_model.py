@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 from model import Model, ModelConflict, ModelDuplicate, ModelTransaction
-
 from weftdb.base.errors import Conflict, Invalid
 from weftdb.base.types import BIGINT, TEXT, TIMESTAMP
 from weftdb.engine.changes import Change

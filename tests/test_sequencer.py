@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
 from weftdb.base.errors import Conflict, Invalid, LimitExceeded, Unavailable
 from weftdb.base.types import BIGINT, INTEGER, TEXT, numeric
 from weftdb.engine.changes import Change, WriterToken
