@@ -103,9 +103,9 @@ class State:
         store = self.stores[operation.table]
         match operation.action:
             case Action.PUT:
-                store.apply_put(operation.batch, version=version, delta=operation.delta)
+                store.apply_put(operation.batch, version=version, delta=operation.delta, by_id=True)
             case Action.DELETE:
-                store.apply_delete(operation.batch, version=version)
+                store.apply_delete(operation.batch, version=version, by_id=True)
             case Action.TRUNCATE:
                 store.apply_truncate(version=version)
 

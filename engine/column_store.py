@@ -1,0 +1,184 @@
+"""The columns of a chunk: arrays of fixed capacity that are filled once, from the front.
+
+Always true: a value below the chunk's published row count never changes, so that readers take slices without a lock.
+A byte heap that is full is copied into a larger one; readers go on with the old one, whose values are the same. The
+validity array is made when the first NULL arrives, all ones, so that a reader finds either none or one that tells it
+the same about the rows it may see.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from ..base.types import Kind, Type
+from .column_values import DTYPES, PAIRS, FixedValues, Values, VariableValues, fixed_array, variable_array
+from .kernels.routing import gather_variable
+
+HEAP_BYTES_MAX: Final = 512 * 1024 * 1024
+"""A chunk closes before a heap outgrows this, unless one single value does; int32 offsets end at four times as much."""
+
+Rows = slice | np.ndarray
+"""Which rows of a batch: a slice with both ends given, or int64 positions."""
+
+
+class FixedColumn:
+    """Values of one width."""
+
+    __slots__ = ("_read", "type", "valid", "values")
+
+    def __init__(self, type: Type, *, capacity: int) -> None:
+        self.type = type
+        shape = (capacity, 2) if type.kind in PAIRS else capacity
+        self.values = np.empty(shape, DTYPES[type.kind])
+        self.valid: np.ndarray | None = None
+        self._read = _reader_of(type)
+
+    def append(self, at: int, source: Values, rows: Rows, *, count: int) -> None:
+        assert isinstance(source, FixedValues), f"{self.type} has a fixed width"
+        target = self.values[at : at + count]
+        if isinstance(rows, slice):
+            target[:] = source.values[rows]
+        else:
+            np.take(source.values, rows, axis=0, out=target, mode="clip")
+        if source.valid is not None:
+            self.valid = _extended(self.valid, len(self.values), at, source.valid[rows])
+
+    def array(self, count: int, rows: np.ndarray | None) -> pa.Array:
+        """The first ``count`` values, without a copy; or those of ``rows``."""
+        valid = self.valid
+        if rows is None:
+            return fixed_array(self.values[:count], None if valid is None else valid[:count], self.type)
+        return fixed_array(self.values[rows], None if valid is None else valid[rows], self.type)
+
+    def value(self, row: int) -> Any:
+        """One value as Python value."""
+        if self.valid is not None and not self.valid[row]:
+            return None
+        return self._read(self.values, row)
+
+
+class VariableColumn:
+    """Values of different lengths in one heap."""
+
+    __slots__ = ("heap", "offsets", "type", "valid")
+
+    def __init__(self, type: Type, *, capacity: int) -> None:
+        self.type = type
+        self.offsets = np.zeros(capacity + 1, np.int32)
+        self.heap = np.empty(16 * capacity, np.uint8)
+        self.valid: np.ndarray | None = None
+
+    def append(self, at: int, source: Values, rows: Rows, *, count: int) -> None:
+        assert isinstance(source, VariableValues), f"{self.type} has a variable width"
+        used = int(self.offsets[at])
+        if isinstance(rows, slice):
+            start, stop = int(source.offsets[rows.start]), int(source.offsets[rows.stop])
+            self._reserve(used, stop - start)
+            self.heap[used : used + stop - start] = source.data[start:stop]
+            np.add(
+                source.offsets[rows.start + 1 : rows.stop + 1],
+                np.int32(used - start),
+                out=self.offsets[at + 1 : at + count + 1],
+            )
+        else:
+            self._reserve(used, int(np.sum(source.offsets[rows + 1] - source.offsets[rows], dtype=np.int64)))
+            gather_variable(source.offsets, source.data, rows, self.offsets, at, self.heap)
+        if source.valid is not None:
+            self.valid = _extended(self.valid, len(self.offsets) - 1, at, source.valid[rows])
+
+    def fitting(self, at: int, source: VariableValues, rows: Rows, *, count: int) -> int:
+        """How many of ``rows`` fit behind the first ``at`` values; at least one in an empty heap."""
+        used = int(self.offsets[at])
+        if used + int(source.offsets[-1]) - int(source.offsets[0]) <= HEAP_BYTES_MAX:
+            return count
+        lengths = np.diff(source.offsets)[rows]
+        fitting = int(np.searchsorted(np.cumsum(lengths, dtype=np.int64), HEAP_BYTES_MAX - used, side="right"))
+        return max(fitting, int(used == 0))
+
+    def trim(self, count: int) -> None:
+        """Give back the unused part of the heap of a closed chunk."""
+        used = int(self.offsets[count])
+        if len(self.heap) - used > len(self.heap) // 8:
+            self.heap = self.heap[:used].copy()
+
+    def array(self, count: int, rows: np.ndarray | None) -> pa.Array:
+        """The first ``count`` values, without a copy; or those of ``rows``."""
+        valid = self.valid
+        array = variable_array(self.offsets[: count + 1], self.heap, None if valid is None else valid[:count], self.type)
+        if rows is None:
+            return array
+        if isinstance(array, pa.ExtensionArray):
+            return pa.ExtensionArray.from_storage(array.type, array.storage.take(pa.array(rows)))
+        return array.take(pa.array(rows))
+
+    def value(self, row: int) -> Any:
+        """One value as Python value."""
+        if self.valid is not None and not self.valid[row]:
+            return None
+        raw = self.heap[self.offsets[row] : self.offsets[row + 1]].tobytes()
+        return raw if self.type.kind is Kind.BYTEA else raw.decode()
+
+    def _reserve(self, used: int, more: int) -> None:
+        if used + more > len(self.heap):
+            larger = np.empty(max(used + more, 2 * len(self.heap)), np.uint8)
+            larger[:used] = self.heap[:used]
+            self.heap = larger
+
+
+ColumnStore = FixedColumn | VariableColumn
+
+
+def new_column(type: Type, *, capacity: int) -> ColumnStore:
+    """An empty column for ``capacity`` values."""
+    return VariableColumn(type, capacity=capacity) if type.is_variable else FixedColumn(type, capacity=capacity)
+
+
+def _extended(valid: np.ndarray | None, capacity: int, at: int, piece: np.ndarray) -> np.ndarray | None:
+    """The validity array with ``piece`` at ``at``; still None where neither has a NULL."""
+    if valid is None:
+        if piece.all():
+            return None
+        valid = np.ones(capacity, np.uint8)
+    valid[at : at + len(piece)] = piece
+    return valid
+
+
+# Python values of one row, as base.rows.python_values gives them for columns.
+
+_EPOCH: Final = datetime.datetime(1970, 1, 1)
+_EPOCH_UTC: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_EPOCH_DAY: Final = datetime.date(1970, 1, 1)
+_EXACT: Final = decimal.Context(prec=76)
+_MONTHS: Final = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
+
+
+def _reader_of(type: Type) -> Callable[[np.ndarray, int], Any]:
+    match type.kind:
+        case Kind.BOOLEAN:
+            return lambda values, row: bool(values[row])
+        case Kind.DATE:
+            return lambda values, row: _EPOCH_DAY + datetime.timedelta(days=values.item(row))
+        case Kind.TIME:
+            return lambda values, row: (_EPOCH + datetime.timedelta(microseconds=values.item(row))).time()
+        case Kind.TIMESTAMP:
+            return lambda values, row: _EPOCH + datetime.timedelta(microseconds=values.item(row))
+        case Kind.TIMESTAMPTZ:
+            return lambda values, row: _EPOCH_UTC + datetime.timedelta(microseconds=values.item(row))
+        case Kind.NUMERIC:
+            scale = -(type.scale or 0)
+            return lambda values, row: _EXACT.scaleb(
+                decimal.Decimal(int.from_bytes(values[row].tobytes(), "little", signed=True)), scale
+            )
+        case Kind.UUID:
+            return lambda values, row: uuid.UUID(bytes=values[row].tobytes())
+        case Kind.INTERVAL:
+            return lambda values, row: pa.MonthDayNano(values[row].view(_MONTHS)[0].item())
+        case _:
+            return lambda values, row: values.item(row)

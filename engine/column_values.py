@@ -1,0 +1,138 @@
+"""Arrow arrays as the plain numpy arrays that kernels and chunks work on, and back.
+
+    fixed width      one array of the width of the type; 16-byte types (NUMERIC, UUID, INTERVAL) as uint64[n, 2]
+    variable width   int32 offsets (n + 1) into bytes
+    validity         one byte a row, 1 where there is a value; None where no value is NULL
+
+BOOLEAN is a bit in Arrow and a byte here. Nothing else is copied: arrays are views of Arrow's buffers, and Arrow arrays
+that are made here are views of ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from ..base.errors import Internal
+from ..base.types import Kind, Type
+
+DTYPES: Final[dict[Kind, np.dtype]] = {
+    Kind.BOOLEAN: np.dtype(np.uint8),
+    Kind.SMALLINT: np.dtype(np.int16),
+    Kind.INTEGER: np.dtype(np.int32),
+    Kind.BIGINT: np.dtype(np.int64),
+    Kind.REAL: np.dtype(np.float32),
+    Kind.DOUBLE: np.dtype(np.float64),
+    Kind.DATE: np.dtype(np.int32),
+    Kind.TIME: np.dtype(np.int64),
+    Kind.TIMESTAMP: np.dtype(np.int64),
+    Kind.TIMESTAMPTZ: np.dtype(np.int64),
+    Kind.NUMERIC: np.dtype(np.uint64),
+    Kind.UUID: np.dtype(np.uint64),
+    Kind.INTERVAL: np.dtype(np.uint64),
+}
+"""The numpy type of each fixed-width kind; the last three stand as pairs."""
+
+PAIRS: Final = frozenset((Kind.NUMERIC, Kind.UUID, Kind.INTERVAL))
+
+EMPTY_BYTES: Final = np.empty(0, np.uint8)
+
+
+class FixedValues:
+    """n values of one width."""
+
+    __slots__ = ("valid", "values")
+
+    def __init__(self, values: np.ndarray, valid: np.ndarray | None) -> None:
+        self.values = values
+        self.valid = valid
+
+    def take(self, rows: np.ndarray) -> FixedValues:
+        return FixedValues(self.values[rows], None if self.valid is None else self.valid[rows])
+
+
+class VariableValues:
+    """n values of different lengths: value i is ``data[offsets[i]:offsets[i + 1]]``."""
+
+    __slots__ = ("data", "offsets", "valid")
+
+    def __init__(self, offsets: np.ndarray, data: np.ndarray, valid: np.ndarray | None) -> None:
+        self.offsets = offsets
+        self.data = data
+        self.valid = valid
+
+
+Values = FixedValues | VariableValues
+
+
+def values_of(array: pa.Array, type: Type) -> Values:
+    """The values of an Arrow array that has exactly the public Arrow type of ``type``."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    count, offset = len(array), array.offset
+    buffers = array.buffers()
+    valid = None
+    if array.null_count and buffers[0] is not None:
+        valid = _unpacked(buffers[0], offset, count)
+    kind = type.kind
+    if type.is_variable:
+        if buffers[1] is None or not count:
+            return VariableValues(np.zeros(count + 1, np.int32), EMPTY_BYTES, valid)
+        offsets = np.frombuffer(buffers[1], np.int32, count + 1, 4 * offset)
+        data = EMPTY_BYTES if buffers[2] is None else np.frombuffer(buffers[2], np.uint8)
+        return VariableValues(offsets, data, valid)
+    dtype = DTYPES[kind]
+    if kind is Kind.BOOLEAN:
+        return FixedValues(EMPTY_BYTES if not count else _unpacked(buffers[1], offset, count), valid)
+    if kind in PAIRS:
+        if not count:
+            return FixedValues(np.empty((0, 2), dtype), valid)
+        return FixedValues(np.frombuffer(buffers[1], dtype, 2 * count, 16 * offset).reshape(count, 2), valid)
+    if not count:
+        return FixedValues(np.empty(0, dtype), valid)
+    if array.type.byte_width != dtype.itemsize:
+        raise Internal(f"an Arrow array of {array.type} stands where {type} belongs")
+    return FixedValues(np.frombuffer(buffers[1], dtype, count, dtype.itemsize * offset), valid)
+
+
+def fixed_array(values: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.Array:
+    """An Arrow array over ``values`` without a copy (BOOLEAN and validity bytes become bits)."""
+    packed = np.packbits(values, bitorder="little") if type.kind is Kind.BOOLEAN else values
+    return _array(type, len(values), [_bits(valid), pa.py_buffer(packed)])
+
+
+def variable_array(offsets: np.ndarray, data: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.Array:
+    """An Arrow array over ``offsets`` (n + 1) and ``data`` without a copy."""
+    return _array(type, len(offsets) - 1, [_bits(valid), pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def constant_array(value: Any, count: int, type: Type) -> pa.Array:
+    """``count`` times one Python value, as ``Type.arrow`` gives it, or NULL."""
+    arrow = type.arrow
+    if value is None:
+        return pa.nulls(count, arrow)
+    storage = arrow.storage_type if isinstance(arrow, pa.BaseExtensionType) else arrow
+    if type.kind is Kind.UUID and hasattr(value, "bytes"):
+        value = value.bytes
+    array = pa.repeat(pa.scalar(value, storage), count)
+    return pa.ExtensionArray.from_storage(arrow, array) if storage is not arrow else array
+
+
+def _array(type: Type, count: int, buffers: list[Any]) -> pa.Array:
+    arrow = type.arrow
+    if isinstance(arrow, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(arrow, pa.Array.from_buffers(arrow.storage_type, count, buffers))
+    return pa.Array.from_buffers(arrow, count, buffers)
+
+
+def _bits(valid: np.ndarray | None) -> pa.Buffer | None:
+    return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+
+
+def _unpacked(buffer: pa.Buffer, offset: int, count: int) -> np.ndarray:
+    first = offset >> 3
+    packed = np.frombuffer(buffer, np.uint8, ((offset + count + 7) >> 3) - first, first)
+    bits = np.unpackbits(packed, bitorder="little")
+    return bits[offset & 7 : (offset & 7) + count]

@@ -1,0 +1,313 @@
+"""Kernels of the primary-key index and of version chains: open addressing over one uint64 a slot.
+
+    slot      tag (upper 32 bits: the hash's upper 32, at least 1) | row locator (lower 32 bits); 0 is an empty slot
+    locator   chunk << 16 | offset inside the chunk
+    position  tag & (slots - 1), then the next slots in turn; so a larger table is filled without reading any key
+
+Chunks are reached by address. ``table`` holds, per chunk, the address of its header, a uint64 array of addresses:
+
+    0 key words           1 word offsets of variable keys (uint32), or 0      2 begin deltas (uint32)   3 base version
+    4 end versions or 0   5 previous locators (uint32; NONE ends a chain) or 0   6 delta flags (uint8) or 0
+
+Every field is written once, before a slot that needs it is published by a store with release order; readers load slots
+with acquire order. So whoever finds a locator finds the row's key, begin version and chain. A reader whose table is
+too short for a locator it meets stops there and reports the row; its caller captures again.
+
+Numba arrays cannot come from an address cheaply, so loads and stores through addresses are intrinsics here. Bounds
+checks do not see them; the property tests compare every kernel with a dictionary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+MISSING = -1
+STALE = -2
+NONE = 0xFFFFFFFF
+"""No previous version: the last locator, which no row ever has."""
+
+
+def _loader(result: Any, bits: int) -> Any:
+    @intrinsic
+    def load(typing_context: Any, address: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            return builder.load(pointer)
+
+        return result(types.uint64), build
+
+    return load
+
+
+load64 = _loader(types.uint64, 64)
+load32 = _loader(types.uint32, 32)
+load8 = _loader(types.uint8, 8)
+
+
+@intrinsic
+def store64(typing_context: Any, address: Any, value: Any) -> Any:
+    """Store a uint64 at an address."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), build
+
+
+@intrinsic
+def store32(typing_context: Any, address: Any, value: Any) -> Any:
+    """Store a uint32 at an address."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(32).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint32), build
+
+
+def _slot_pointer(context: Any, builder: Any, array_type: Any, array: Any, position: Any) -> Any:
+    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
+    return builder.gep(data, [position])
+
+
+@intrinsic
+def load_acquire(typing_context: Any, slots: Any, position: Any) -> Any:
+    """slots[position], ordered before all later loads."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _slot_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        return builder.load_atomic(pointer, ordering="acquire", align=8)
+
+    return types.uint64(slots, types.uint64), build
+
+
+@intrinsic
+def store_release(typing_context: Any, slots: Any, position: Any, value: Any) -> Any:
+    """slots[position] = value, ordered after all earlier stores."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _slot_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        builder.store_atomic(arguments[2], pointer, ordering="release", align=8)
+        return context.get_dummy_value()
+
+    return types.void(slots, types.uint64, types.uint64), build
+
+
+@njit(nogil=True, cache=True)
+def tag_of(hashed: Any) -> Any:
+    tag = hashed >> np.uint64(32)
+    return tag if tag != np.uint64(0) else np.uint64(1)
+
+
+@njit(nogil=True, cache=True)
+def probe(slots: Any, table: Any, chunks: Any, tag: Any, words: Any, start: Any, count: Any) -> Any:
+    """The newest row with key ``words[start:start + count]`` and its slot's position: (row, MISSING or STALE; position)."""
+    mask = np.uint64(slots.size - 1)
+    position = tag & mask
+    while True:
+        slot = load_acquire(slots, position)
+        if slot == np.uint64(0):
+            return np.int64(-1), position
+        if slot >> np.uint64(32) == tag:
+            row = slot & np.uint64(0xFFFFFFFF)
+            chunk = np.int64(row >> np.uint64(16))
+            if chunk >= chunks:
+                return np.int64(-2), position
+            offset = row & np.uint64(0xFFFF)
+            header = table[chunk]
+            address = load64(header)
+            offsets = load64(header + np.uint64(8))
+            equal = True
+            if offsets == np.uint64(0):
+                address += offset * np.uint64(count) * np.uint64(8)
+            else:
+                first = np.uint64(load32(offsets + offset * np.uint64(4)))
+                last = np.uint64(load32(offsets + offset * np.uint64(4) + np.uint64(4)))
+                equal = np.int64(last - first) == count
+                address += first * np.uint64(8)
+            at = 0
+            while equal and at < count:
+                equal = load64(address + np.uint64(8 * at)) == words[start + at]
+                at += 1
+            if equal:
+                return np.int64(row), position
+        position = (position + np.uint64(1)) & mask
+
+
+@njit(nogil=True, cache=True)
+def upsert(
+    slots: Any, table: Any, chunks: Any, hashes: Any, words: Any, offsets: Any, width: Any, first: Any, start: Any,
+    replaced: Any, touched: Any,
+) -> Any:  # fmt: skip
+    """Make rows ``first + i`` the newest of their keys, for i from ``start`` on; returns (next i, rows of new keys).
+
+    The rows stand in one chunk, complete but for their previous locators. ``replaced[i]`` gets the locator of the row
+    before, or NONE; ``touched`` a 1 for the chunk of each. Returns early at the first row that needs a previous locator
+    while its chunk has no array for them: the caller makes it and goes on from there.
+    """
+    inserted = 0
+    chunk = first >> 16
+    previous = load64(table[chunk] + np.uint64(40))
+    mask = np.uint64(slots.size - 1)
+    warm = np.uint64(0)
+    for index in range(start, hashes.size):
+        if (index - start) & 255 == 0:
+            # Loads that wait for nobody overlap; the probes below find their slots in the cache.
+            for ahead in range(index, min(index + 256, hashes.size)):
+                warm ^= slots[tag_of(hashes[ahead]) & mask]
+        tag = tag_of(hashes[index])
+        if offsets.size > 0:
+            at = offsets[index]
+            count = offsets[index + 1] - at
+        else:
+            at = index * width
+            count = width
+        row, position = probe(slots, table, chunks, tag, words, at, count)
+        locator = np.uint64(first + index)
+        if row < 0:
+            replaced[index] = np.uint32(0xFFFFFFFF)
+            inserted += 1
+        else:
+            if previous == np.uint64(0):
+                return index, inserted, warm
+            store32(previous + (locator & np.uint64(0xFFFF)) * np.uint64(4), np.uint32(row))
+            replaced[index] = np.uint32(row)
+            touched[row >> 16] = 1
+        store_release(slots, position, (tag << np.uint64(32)) | locator)
+    return hashes.size, inserted, warm
+
+
+@njit(nogil=True, cache=True)
+def find(
+    slots: Any, table: Any, chunks: Any, hashes: Any, words: Any, offsets: Any, width: Any, start: Any, rows: Any
+) -> Any:
+    """Put into ``rows`` (int64) the newest row of each key, or MISSING; returns where it stopped (n, or a stale row)."""
+    for index in range(start, hashes.size):
+        if offsets.size > 0:
+            at = offsets[index]
+            count = offsets[index + 1] - at
+        else:
+            at = index * width
+            count = width
+        row, _ = probe(slots, table, chunks, tag_of(hashes[index]), words, at, count)
+        if row == -2:
+            return index
+        rows[index] = row
+    return hashes.size
+
+
+@njit(nogil=True, cache=True)
+def begin_of(header: Any, offset: Any) -> Any:
+    begins = load64(header + np.uint64(16))
+    return np.int64(load64(header + np.uint64(24))) + np.int64(load32(begins + offset * np.uint64(4)))
+
+
+@njit(nogil=True, cache=True)
+def end_of(header: Any, offset: Any) -> Any:
+    ends = load64(header + np.uint64(32))
+    if ends == np.uint64(0):
+        return np.int64(0x7FFFFFFFFFFFFFFF)
+    return np.int64(load64(ends + offset * np.uint64(8)))
+
+
+@njit(nogil=True, cache=True)
+def previous_of(header: Any, offset: Any) -> Any:
+    previous = load64(header + np.uint64(40))
+    if previous == np.uint64(0):
+        return np.int64(-1)
+    row = load32(previous + offset * np.uint64(4))
+    return np.int64(-1) if row == np.uint32(0xFFFFFFFF) else np.int64(row)
+
+
+@njit(nogil=True, cache=True)
+def delta_of(header: Any, offset: Any) -> Any:
+    deltas = load64(header + np.uint64(48))
+    return deltas != np.uint64(0) and load8(deltas + offset) != np.uint8(0)
+
+
+@njit(nogil=True, cache=True)
+def visible(table: Any, version: Any, rows: Any) -> None:
+    """Replace each newest row by the version of it that is visible at ``version``, or MISSING."""
+    for index in range(rows.size):
+        row = rows[index]
+        while row >= 0:
+            header = table[row >> 16]
+            offset = np.uint64(row & 0xFFFF)
+            if begin_of(header, offset) <= version:
+                if end_of(header, offset) <= version:
+                    row = np.int64(-1)
+                break
+            row = previous_of(header, offset)
+        rows[index] = row
+
+
+@njit(nogil=True, cache=True)
+def describe(table: Any, rows: Any, begins: Any, ends: Any, deltas: Any) -> None:
+    """Begin, end and delta flag of each row; those of MISSING rows are left as they are."""
+    for index in range(rows.size):
+        row = rows[index]
+        if row >= 0:
+            header = table[row >> 16]
+            offset = np.uint64(row & 0xFFFF)
+            begins[index] = begin_of(header, offset)
+            ends[index] = end_of(header, offset)
+            deltas[index] = delta_of(header, offset)
+
+
+@njit(nogil=True, cache=True)
+def changed(table: Any, rows: Any, version: Any, ignore_deltas: Any, result: Any) -> None:
+    """Whether a put or delete (or delta, unless ignored) came after ``version``, walking back from each newest row."""
+    for index in range(rows.size):
+        row = rows[index]
+        following = np.int64(0x7FFFFFFFFFFFFFFF)
+        found = False
+        while row >= 0 and not found:
+            header = table[row >> 16]
+            offset = np.uint64(row & 0xFFFF)
+            begin = begin_of(header, offset)
+            end = end_of(header, offset)
+            if end > version and end < following:
+                found = True
+            elif begin <= version:
+                break
+            elif not ignore_deltas or not delta_of(header, offset):
+                found = True
+            following = begin
+            row = previous_of(header, offset)
+        result[index] = found
+
+
+@njit(nogil=True, cache=True)
+def end_rows(table: Any, rows: Any, version: Any) -> Any:
+    """End the rows (uint32, NONE skipped) that have not ended; their chunks have end arrays. Returns how many ended."""
+    ended = 0
+    for index in range(rows.size):
+        row = rows[index]
+        if row == np.uint32(0xFFFFFFFF):
+            continue
+        ends = load64(table[row >> np.uint32(16)] + np.uint64(32))
+        address = ends + np.uint64(row & np.uint32(0xFFFF)) * np.uint64(8)
+        if load64(address) == np.uint64(0x7FFFFFFFFFFFFFFF):
+            store64(address, np.uint64(version))
+            ended += 1
+    return ended
+
+
+@njit(nogil=True, cache=True)
+def rebuild(old: Any, new: Any) -> None:
+    """Move every slot of ``old`` into ``new``, which is larger and empty."""
+    mask = np.uint64(new.size - 1)
+    for at in range(old.size):
+        slot = old[at]
+        if slot != np.uint64(0):
+            position = (slot >> np.uint64(32)) & mask
+            while new[position] != np.uint64(0):
+                position = (position + np.uint64(1)) & mask
+            new[position] = slot

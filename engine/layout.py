@@ -1,0 +1,165 @@
+"""What one table definition means for its rows in memory: stored columns, key encoding, and the way to the cell.
+
+    shard = XXH64(encoded key columns) mod shards             0 where the table has no key
+    slice = floor((event time - SLICE_ORIGIN) / every)        0 where it has no slices
+
+Event time is counted in microseconds; a DATE stands for its midnight, clipped to what int64 microseconds can say. A
+NULL event time (only tables without primary key have one) counts as the origin: no time range ever asks for it.
+
+A table without primary key has a hidden column of row ids, dense and in the order of ``apply``.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from ..base.errors import Internal
+from ..base.types import BIGINT, Kind
+from .column_values import FixedValues, Values, values_of
+from .key_encoding import WIDTHS, KeyEncoder, Keys, hash_one, microseconds_of
+from .kernels import routing
+from .schema import ROW_ID, ROW_ID_NAME, SLICE_ORIGIN, Column, Table
+
+DAY: Final = 86_400_000_000
+_DAYS_MAX: Final = (2**63 - 1) // DAY
+_NO_HASHES: Final = np.empty(0, np.uint64)
+_NO_TIMES: Final = np.empty(0, np.int64)
+
+ROW_ID_COLUMN: Final = Column(id=ROW_ID, name=ROW_ID_NAME, type=BIGINT, nullable=False)
+
+TIME_KINDS: Final = frozenset((Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rows of one batch that go to one cell: positions in the batch, or all of it as a slice."""
+
+    slice: int
+    shard: int
+    rows: slice | np.ndarray
+
+
+class Layout:
+    """Derived once per table definition."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.columns = table.columns if table.primary_key else (ROW_ID_COLUMN, *table.columns)
+        self.by_id = {column.id: column for column in self.columns}
+        self.encoder = KeyEncoder(table.primary_key_columns) if table.primary_key else None
+        self.sharded = table.shards > 1 and bool(table.key)
+        self.sliced = table.time is not None and table.every is not None
+        self.time = table.by_id[table.time] if table.time is not None else None
+        if self.time is not None and self.time.type.kind not in TIME_KINDS:
+            raise Internal(f'event time "{self.time.name}" of table "{table.name}" is {self.time.type}')
+        self._key_encoder = KeyEncoder([table.by_id[id] for id in table.key])
+        self._key_is_prefix = table.primary_key[: len(table.key)] == table.key
+        self._base, self._phase = divmod(SLICE_ORIGIN, table.every) if table.every else (0, 0)
+        self.row_bytes = sum(16 if column.type.is_variable else WIDTHS.get(column.type.kind, 16) for column in self.columns)
+        self.row_bytes += 4 + (8 * self.encoder.width if self.encoder else 0)
+
+    def routing_ids(self) -> tuple[int, ...]:
+        """Columns beside the row id that say in which cell a row is."""
+        time = () if self.table.time is None or self.table.time in self.table.key else (self.table.time,)
+        return (*self.table.key, *time)
+
+    def values(self, batch: pa.RecordBatch, *, by_id: bool) -> dict[int, Values]:
+        """A batch's columns by identifier. Its fields are named by column name, or by identifier in decimal."""
+        values: dict[int, Values] = {}
+        for index, name in enumerate(batch.schema.names):
+            column = self.by_id.get(int(name)) if by_id else self._column_named(name)
+            if column is not None:
+                values[column.id] = values_of(batch.column(index), column.type)
+        return values
+
+    def encode(self, values: dict[int, Values], *, count: int) -> Keys:
+        """The encoded primary keys of rows or keys."""
+        assert self.encoder is not None, f'"{self.table.name}" has a primary key'
+        return self.encoder.encode([values[id] for id in self.table.primary_key], count=count)
+
+    def route(self, values: dict[int, Values], keys: Keys | None, *, count: int) -> list[Group]:
+        """The cells of ``count`` rows, in the order in which they first appear."""
+        if not (self.sharded or self.sliced) or count == 0:
+            return [Group(0, 0, slice(0, count))] if count else []
+        hashes = self._shard_hashes(values, keys, count=count) if self.sharded else _NO_HASHES
+        times = self.times(values) if self.sliced else _NO_TIMES
+        slices, shards, starts, order = routing.route(
+            hashes, self.table.shards, times, self.table.every or 1, self._base, self._phase
+        )
+        if len(slices) == 1:
+            return [Group(int(slices[0]), int(shards[0]), slice(0, count))]
+        bounds = starts.tolist()
+        return [
+            Group(slice_, shard, order[start:stop])
+            for slice_, shard, start, stop in zip(slices.tolist(), shards.tolist(), bounds, bounds[1:], strict=False)
+        ]
+
+    def route_one(self, key: Sequence[Any], encoded: bytes) -> tuple[int, int]:
+        """The cell of one primary key of Python values."""
+        table = self.table
+        shard = slice_ = 0
+        if self.sharded:
+            if table.key == table.primary_key:
+                hashed = hash_one(encoded)
+            else:
+                positions = [table.primary_key.index(id) for id in table.key]
+                hashed = hash_one(self._key_encoder.encode_one([key[position] for position in positions]))
+            shard = hashed % table.shards
+        if self.sliced:
+            assert table.time is not None, "a sliced table has an event time"
+            slice_ = self.slice_of(key[table.primary_key.index(table.time)])
+        return slice_, shard
+
+    def shard_of(self, key: Sequence[Any]) -> int:
+        """The shard of one key of Python values (the key columns in order)."""
+        return hash_one(self._key_encoder.encode_one(key)) % self.table.shards if self.sharded else 0
+
+    def slice_of(self, time: datetime.date | int) -> int:
+        """The slice of one event time."""
+        if not self.sliced:
+            return 0
+        assert self.table.every is not None, "a sliced table has slices of a fixed length"
+        return (microseconds_of_event(time) - SLICE_ORIGIN) // self.table.every
+
+    def slices(self, times: np.ndarray) -> set[int]:
+        """The slices that event times in microseconds (int64[n]) fall into."""
+        slices, _, _, _ = routing.route(_NO_HASHES, 1, times, self.table.every or 1, self._base, self._phase)
+        return set(slices.tolist())
+
+    def times(self, values: dict[int, Values]) -> np.ndarray:
+        """Event times in microseconds, int64[n]."""
+        assert self.time is not None, f'"{self.table.name}" has an event time'
+        source = values[self.time.id]
+        assert isinstance(source, FixedValues), "event time has a fixed width"
+        times = source.values
+        if self.time.type.kind is Kind.DATE:
+            times = np.clip(times.astype(np.int64), -_DAYS_MAX, _DAYS_MAX) * DAY
+        return times if source.valid is None else np.where(source.valid, times, SLICE_ORIGIN)
+
+    def _column_named(self, name: str) -> Column | None:
+        column = self.table.by_name.get(name)
+        return ROW_ID_COLUMN if column is None and name == ROW_ID_NAME else column
+
+    def _shard_hashes(self, values: dict[int, Values], keys: Keys | None, *, count: int) -> np.ndarray:
+        table, encoder = self.table, self.encoder
+        if keys is not None and encoder is not None:
+            if table.key == table.primary_key:
+                return keys.hashes
+            if encoder.fixed and self._key_is_prefix:
+                return encoder.hash_prefix(keys.words, length=self._key_encoder.length, count=count)
+        return self._key_encoder.encode([values[id] for id in table.key], count=count).hashes
+
+
+def microseconds_of_event(time: datetime.date | int) -> int:
+    """Microseconds since 1970 of an event time as Python value."""
+    if isinstance(time, datetime.datetime):
+        return microseconds_of(time)
+    if isinstance(time, datetime.date):
+        return (time.toordinal() - datetime.date(1970, 1, 1).toordinal()) * DAY
+    return time
