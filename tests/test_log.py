@@ -18,7 +18,8 @@ import lmdb
 import pyarrow as pa
 import pytest
 from weftdb.base import errors
-from weftdb.storage.envelope import GENESIS
+from weftdb.storage import lmdb_store
+from weftdb.storage.envelope import ENVELOPE_BYTES, GENESIS, Chain
 from weftdb.storage.lmdb_log import LmdbLog
 from weftdb.storage.log import CommitLog, Entry, Outcome
 from weftdb.storage.memory_log import Fault, MemoryLog
@@ -277,6 +278,32 @@ def test_a_damaged_tail_is_not_appended_to(place: Place) -> None:
     log.close()
 
 
+def test_every_bit_of_the_envelope_is_guarded() -> None:
+    value = b"".join(Chain(name="a log").seal(record(1), epoch=1))
+    for at in range(ENVELOPE_BYTES):
+        for bit in range(8):
+            damaged = bytearray(value)
+            damaged[at] ^= 1 << bit
+            with pytest.raises(errors.Corrupt, match="entry 1 of a log"):
+                Chain(name="a log").follow(pa.py_buffer(bytes(damaged)), position=1)
+
+
+def test_an_entry_of_another_history_is_noticed() -> None:
+    """Both are entry 2, sound in itself, but they follow different entries 1."""
+    chain, other = Chain(name="a log"), Chain(name="another")
+    chain.follow(pa.py_buffer(b"".join(chain.seal(record(1), epoch=1))), position=1)
+    other.follow(pa.py_buffer(b"".join(other.seal(record(7), epoch=1))), position=1)
+    with pytest.raises(errors.Corrupt, match=r"entry 2 of a log: .* fork"):
+        chain.follow(pa.py_buffer(b"".join(other.seal(record(2), epoch=1))), position=2)
+
+
+def test_an_epoch_that_falls_is_noticed() -> None:
+    chain = Chain(name="a log")
+    chain.follow(pa.py_buffer(b"".join(chain.seal(record(1), epoch=5))), position=1)
+    with pytest.raises(errors.Corrupt, match="epoch 4 is older"):
+        chain.follow(pa.py_buffer(b"".join(chain.seal(record(2), epoch=4))), position=2)
+
+
 def test_a_hole_is_noticed(place: Place) -> None:
     filled(place, 4).close()
     place.drop(2)
@@ -295,13 +322,13 @@ def test_a_repeated_entry_is_noticed(place: Place) -> None:
     log.close()
 
 
-def test_a_fork_is_noticed_also_when_reading_starts_behind_it(place: Place, tmp_path: Path) -> None:
-    """Entry 3 of one log stands in another, whose entry 2 is a different one."""
+def test_damage_just_before_the_first_entry_read_is_noticed(place: Place) -> None:
     filled(place, 4).close()
     place.damage(2, 0)
     log = place.open()
     with pytest.raises(errors.Corrupt, match="entry 2 of "):
         list(log.read(3))
+    assert versions(log.read(4)) == [4]
     log.close()
 
 
@@ -371,13 +398,11 @@ def test_pages_of_trimmed_entries_are_used_again(tmp_path: Path) -> None:
 def test_a_full_disk_refuses_the_append_and_nothing_is_written(tmp_path: Path) -> None:
     log = open_lmdb(tmp_path)
     assert log.append(record(1)) is Outcome.APPENDED
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
-    try:
-        with pytest.raises(errors.Unavailable, match=r"cannot be written: .*; nothing was changed"):
-            log.append(record(2, rows=100_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        file_size_limit(64 * 1024),
+        pytest.raises(errors.Unavailable, match=r"cannot be written: .*; nothing was changed"),
+    ):
+        log.append(record(2, rows=100_000))
     assert log.tail() == 1
     assert log.append(record(2)) is Outcome.APPENDED
     assert versions(log.read(1)) == [1, 2]
@@ -385,6 +410,34 @@ def test_a_full_disk_refuses_the_append_and_nothing_is_written(tmp_path: Path) -
     again = LmdbLog.open(tmp_path)
     assert versions(again.read(1)) == [1, 2]
     again.close()
+
+
+def test_a_commit_in_doubt_is_unknown_until_the_log_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails at the very last step cannot be had here; a refused write is taken for one."""
+    log = open_lmdb(tmp_path)
+    assert log.append(record(1)) is Outcome.APPENDED
+    monkeypatch.setattr(lmdb_store, "_may_hold", lambda *_: True)
+    with file_size_limit(64 * 1024):
+        assert log.append(record(2, rows=100_000)) is Outcome.UNKNOWN
+    assert log.resolve() is Outcome.UNKNOWN
+    log.close()
+    again = open_lmdb(tmp_path)
+    assert versions(again.read(1)) == [1]
+    assert again.append(record(2)) is Outcome.APPENDED
+    again.close()
+
+
+@contextlib.contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let no file grow beyond ``size`` bytes: writes fail as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_an_appender_of_another_process_fences_this_one(tmp_path: Path) -> None:
