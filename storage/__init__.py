@@ -1,1 +1,6 @@
-"""TODO"""
+"""Bytes that survive: the data folder, the log record, the commit log.
+
+``files`` is the only door to the disk, beside LMDB's own. ``record`` turns one group commit into bytes and back;
+``envelope`` chains records, so that a hole, a repeat or a fork is noticed; ``log`` is the commit log's contract, and
+``lmdb_log`` (on ``lmdb_store``) and ``memory_log`` keep it. docs/storage.md has the formats byte by byte.
+"""
