@@ -1,0 +1,300 @@
+"""ALTER TABLE and ALTER VIEW: a new definition under the same identifiers; no row is rewritten.
+
+    ADD COLUMN      rows that exist read the DEFAULT, evaluated once now, from ``Column.missing``
+    DROP COLUMN     the identifier is never used again, so old values cannot come back
+    RENAME          identifiers stay: keys, checks and defaults follow by themselves
+    SET/DROP        DEFAULT, NOT NULL; ADD and DROP CONSTRAINT of CHECKs; existing rows are looked through first
+
+Several actions in one statement are applied in order and happen together. A change that a view would notice is refused
+(sql/views.py). Refused by name: another type, another primary key, UNIQUE and FOREIGN KEY, other WITH options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlglot import exp
+
+from ..base.errors import Invalid
+from ..base.result import Result
+from ..base.rows import python_values
+from ..engine.expression.evaluate import Context, evaluate
+from ..engine.expression.node import Literal
+from ..engine.expression.tree import columns_of
+from ..engine.schema import Check, Column, Table, View
+from .definition import (
+    check_of,
+    column_of,
+    default_of,
+    name_of,
+    new_relation_name,
+    only_parts,
+    refuse,
+    refuse_node,
+    relation_name,
+)
+from .dialect import DIALECT
+from .execution import Execution
+from .parse import parse_expression
+from .views import check_column_unused, check_dependents
+
+
+def alter(statement: exp.Alter, execution: Execution) -> Result:
+    """ALTER TABLE or ALTER VIEW. Raises Invalid for what is not there, not possible, or in use."""
+    only_parts(statement, "this", "kind", "exists", "actions", "only", "options")
+    kind = str(statement.args["kind"])
+    if kind not in ("TABLE", "VIEW"):
+        raise refuse(f"ALTER {kind}", "See docs/sql.md.")
+    name = relation_name(statement.this)
+    if statement.args.get("exists") and name not in execution.catalog.relations:
+        execution.notice(f'relation "{name}" does not exist, skipping')
+        return execution.done(f"ALTER {kind}")
+    relation = execution.catalog.relation(name)
+    for action in _actions(statement):
+        if isinstance(relation, View):
+            relation = _alter_view(relation, action, execution)
+        else:
+            relation = _alter_table(relation, action, execution)
+        if execution.catalog.relations.get(relation.name) != relation:
+            execution.transaction.replace(relation)
+        check_dependents(relation.id, execution, what=f'alter "{name}"')
+    return execution.done(f"ALTER {kind}")
+
+
+def _actions(statement: exp.Alter) -> list[exp.Expression]:
+    """The actions; ``RENAME a TO b`` without COLUMN comes from the parser in two pieces."""
+    actions: list[exp.Expression] = statement.args["actions"]
+    options: list[exp.Expression] = statement.args.get("options") or []
+    if not options:
+        return actions
+    if len(options) == 1 and isinstance(options[0], exp.ToTableProperty) and isinstance(actions[0], exp.AlterRename):
+        return [exp.RenameColumn(this=exp.Column(this=actions[0].this.this), to=exp.Column(this=options[0].this.this))]
+    raise refuse_node(options[0])
+
+
+def _alter_view(view: View, action: exp.Expression, execution: Execution) -> View:
+    if not isinstance(action, exp.AlterRename):
+        raise refuse("this form of ALTER VIEW", "Use ALTER VIEW … RENAME TO, or drop and create it.")
+    del execution
+    return replace(view, name=new_relation_name(action.this))
+
+
+def _alter_table(table: Table, action: exp.Expression, execution: Execution) -> Table:
+    match action:
+        case exp.ColumnDef():
+            changed = _add_column(table, action, execution)
+        case exp.Drop(kind="COLUMN"):
+            changed = _drop_column(table, action, execution)
+        case exp.Drop(kind="CONSTRAINT"):
+            changed = _drop_constraint(table, action, execution)
+        case exp.RenameColumn():
+            changed = _rename_column(table, action, execution)
+        case exp.AlterRename():
+            return replace(table, name=new_relation_name(action.this))
+        case exp.AlterColumn():
+            changed = _alter_column(table, action, execution)
+        case exp.AddConstraint():
+            changed = _add_constraints(table, action, execution)
+        case exp.AlterSet():
+            raise refuse("ALTER TABLE … SET (options)", "Create a table with the options wanted, and copy the rows.")
+        case _:
+            raise refuse_node(action)
+    return changed if changed is table else replace(changed, schema_version=table.schema_version + 1)
+
+
+def _add_column(table: Table, definition: exp.ColumnDef, execution: Execution) -> Table:
+    name = name_of(definition.this)
+    if definition.args.get("exists") and name in table.by_name:
+        execution.notice(f'column "{name}" of relation "{table.name}" already exists, skipping')
+        return table
+    column, checks = column_of(definition, table=table)
+    if column.default is not None:
+        column = replace(column, missing=_evaluated(column, execution))
+    changed = replace(
+        table,
+        columns=(*table.columns, column),
+        checks=(*table.checks, *checks),
+        next_column_id=table.next_column_id + 1,
+    )
+    if _is_empty(table, execution):
+        return changed
+    if column.identity is not None:
+        raise refuse(
+            f'ADD COLUMN "{name}" as identity to a table with rows', "Create a new table and copy with INSERT … SELECT."
+        )
+    if not column.nullable and (column.missing is None or column.missing.value is None):
+        raise Invalid(
+            f'column "{name}" would be NULL in the rows of "{table.name}" that exist, but is NOT NULL',
+            hint="Give it a DEFAULT.",
+            sqlstate="23502",
+        )
+    for check in checks:
+        _check_existing(replace(changed, schema_version=table.schema_version + 1), check, execution, before=table)
+    return changed
+
+
+def _evaluated(column: Column, execution: Execution) -> Literal:
+    """The value of a column's DEFAULT now."""
+    assert column.default is not None, f"{column.name} has a default"
+    one = pa.RecordBatch.from_arrays([pa.nulls(1)], names=["weft_row"])
+    array = evaluate(column.default, one, column_ids=[-1], context=Context(now=execution.now, parameters=()))
+    return Literal(value=python_values(array, column.type)[0], type=column.type)
+
+
+def _drop_column(table: Table, action: exp.Drop, execution: Execution) -> Table:
+    only_parts(action, "this", "tables", "kind", "exists", "restrict")
+    names = [name_of(node.this) for node in action.args.get("tables") or [action.this]]
+    for name in names:
+        if action.args.get("exists") and name not in table.by_name:
+            execution.notice(f'column "{name}" of relation "{table.name}" does not exist, skipping')
+            continue
+        column = table.column(name)
+        _check_droppable(table, column)
+        check_column_unused(table, name, execution, what=f'drop column "{name}" of "{table.name}"')
+        table = replace(table, columns=tuple(each for each in table.columns if each.id != column.id))
+    return table
+
+
+def _check_droppable(table: Table, column: Column) -> None:
+    users = (
+        ("primary key", column.id in table.primary_key),
+        ("key", column.id in table.key),
+        ("event time", column.id == table.time),
+        *((f'check "{check.name}"', column.id in columns_of(check.expression)) for check in table.checks),
+    )
+    for what, uses in users:
+        if uses:
+            raise Invalid(
+                f'cannot drop column "{column.name}" of "{table.name}": it is part of its {what}',
+                hint="DROP CONSTRAINT first." if what.startswith("check") else "Create a new table without it.",
+                sqlstate="2BP01",
+            )
+    if len(table.columns) == 1:
+        raise Invalid(f'"{column.name}" is the last column of "{table.name}"', hint="Drop the table.", sqlstate="0A000")
+
+
+def _rename_column(table: Table, action: exp.RenameColumn, execution: Execution) -> Table:
+    old, new = name_of(action.this), name_of(action.args["to"])
+    column = table.column(old)
+    if new in table.by_name:
+        raise Invalid(f'column "{new}" of table "{table.name}" already exists', sqlstate="42701")
+    check_column_unused(table, old, execution, what=f'rename column "{old}" of "{table.name}"')
+    checks = tuple(replace(check, text=_renamed(check.text, old, new)) for check in table.checks)
+    return replace(_with_column(table, replace(column, name=new)), checks=checks)
+
+
+def _renamed(text: str, old: str, new: str) -> str:
+    """A CHECK's text for display, with a column's new name."""
+    tree = parse_expression(text)
+    for node in tree.find_all(exp.Column):
+        if name_of(node.this) == old:
+            node.set("this", exp.to_identifier(new))
+    return tree.sql(dialect=DIALECT)
+
+
+def _alter_column(table: Table, action: exp.AlterColumn, execution: Execution) -> Table:
+    column = table.column(name_of(action.this))
+    if action.args.get("dtype") is not None:
+        raise refuse("ALTER COLUMN … TYPE", "Add a column of the new type, UPDATE it, and drop the old one.")
+    if action.args.get("allow_null") is not None:
+        if action.args["allow_null"]:
+            return _drop_not_null(table, column)
+        return _set_not_null(table, column, execution)
+    if action.args.get("drop"):
+        return _with_column(table, replace(column, default=None, default_text=None))
+    tree = action.args.get("default")
+    if tree is None:
+        raise refuse("this form of ALTER COLUMN", "Use SET DEFAULT, DROP DEFAULT, SET NOT NULL or DROP NOT NULL.")
+    if column.identity is not None:
+        raise Invalid(f'column "{column.name}" is an identity column and has no DEFAULT', sqlstate="42601")
+    default = default_of(column.name, type=column.type, tree=tree)
+    return _with_column(table, replace(column, default=default, default_text=tree.sql(dialect=DIALECT)))
+
+
+def _drop_not_null(table: Table, column: Column) -> Table:
+    if column.id in (*table.primary_key, *table.key, table.time) or column.identity is not None:
+        raise Invalid(
+            f'column "{column.name}" must stay NOT NULL: it is part of a key or an identity column', sqlstate="42P16"
+        )
+    return _with_column(table, replace(column, nullable=True))
+
+
+def _set_not_null(table: Table, column: Column, execution: Execution) -> Table:
+    if _any_row(table, exp.Is(this=_quoted(column.name), expression=exp.Null()), execution):
+        raise Invalid(
+            f'column "{column.name}" of "{table.name}" contains NULL', hint="UPDATE it first.", sqlstate="23502"
+        )
+    return _with_column(table, replace(column, nullable=False))
+
+
+def _add_constraints(table: Table, action: exp.AddConstraint, execution: Execution) -> Table:
+    for constraint in action.expressions:
+        items = constraint.expressions if isinstance(constraint, exp.Constraint) else [constraint]
+        name = name_of(constraint.this) if isinstance(constraint, exp.Constraint) else None
+        for item in items:
+            if isinstance(item, exp.PrimaryKey):
+                raise refuse("ADD PRIMARY KEY", "Create a new table with it, and copy with INSERT … SELECT.")
+            if not isinstance(item, exp.CheckColumnConstraint):
+                raise refuse_node(item)
+            check = check_of(table, name=name, column=None, tree=item.this)
+            _check_existing(table, check, execution, before=table)
+            table = replace(table, checks=(*table.checks, check))
+    return table
+
+
+def _drop_constraint(table: Table, action: exp.Drop, execution: Execution) -> Table:
+    only_parts(action, "this", "tables", "kind", "exists", "restrict")
+    for node in action.args.get("tables") or [action.this]:
+        name = name_of(node.this)
+        if name == f"{table.name}_pkey" and table.primary_key:
+            raise refuse("dropping the primary key", "Create a new table without it, and copy with INSERT … SELECT.")
+        if name not in {check.name for check in table.checks}:
+            if not action.args.get("exists"):
+                raise Invalid(f'constraint "{name}" of table "{table.name}" does not exist', sqlstate="42704")
+            execution.notice(f'constraint "{name}" of relation "{table.name}" does not exist, skipping')
+        table = replace(table, checks=tuple(check for check in table.checks if check.name != name))
+    return table
+
+
+def _with_column(table: Table, column: Column) -> Table:
+    return replace(table, columns=tuple(column if each.id == column.id else each for each in table.columns))
+
+
+def _quoted(name: str) -> exp.Column:
+    return exp.column(exp.to_identifier(name, quoted=True))
+
+
+def _is_empty(table: Table, execution: Execution) -> bool:
+    return not _any_row(table, exp.true(), execution)
+
+
+def _any_row(table: Table, condition: exp.Expression, execution: Execution) -> bool:
+    """Whether any row of the table, as the catalog has it now, meets a condition."""
+    query = exp.Select(
+        expressions=[exp.Literal.number(1)],
+        from_=exp.From(this=exp.Table(this=exp.to_identifier(table.name, quoted=True))),
+        where=exp.Where(this=condition),
+        limit=exp.Limit(expression=exp.Literal.number(1)),
+    )
+    return execution.query(query).arrow().num_rows > 0
+
+
+def _check_existing(table: Table, check: Check, execution: Execution, *, before: Table) -> None:
+    """Raise Invalid (23514) if a row that exists violates a new CHECK. ``table`` has the columns that it needs."""
+    ids = [column.id for column in table.columns]
+    context = Context(now=execution.now, parameters=())
+    added = [column for column in table.columns if column.id not in before.by_id]
+    for rows in execution.reader.scan(before).batches():
+        batch = rows
+        for column in added:
+            value = None if column.missing is None else column.missing.value
+            batch = batch.append_column(column.field, pa.array([value] * rows.num_rows, column.type.arrow))
+        outcome = evaluate(check.expression, batch, column_ids=ids, context=context)
+        if pc.any(pc.equal(outcome, False)).as_py():
+            raise Invalid(
+                f'check "{check.name}" is violated by a row of "{table.name}": {check.text}',
+                hint="Change the rows first.",
+                sqlstate="23514",
+            )

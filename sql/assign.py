@@ -1,0 +1,238 @@
+"""Values into columns: the rows of INSERT and the new values of UPDATE, in exactly the table's types.
+
+Two ways in. ``literal_rows`` reads VALUES lists of literals, parameters and DEFAULT straight from the syntax tree, so
+that a plain INSERT meets neither the binder nor the relational executor. Everything else is a query: ``assigned_query``
+binds it towards the columns' types and runs it.
+
+The rules are PostgreSQL's assignment casts (42804 where there is none), and one of our own: nothing is lost in silence.
+A NUMERIC with more digits than its column's scale, a fraction for an INTEGER, a text that is too long are refused with
+column, row number and value; ``round(…)`` and a cast say that the loss is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ..base.errors import Invalid
+from ..base.rows import literal_value, to_batch
+from ..base.types import BIGINT, BOOLEAN, INTEGER, Kind, Type, numeric
+from ..engine.expression.functions import assignment_cast
+from ..engine.schema import Column, project_fields
+from .bind import type_of
+from .bound import BoundQuery
+from .dialect import DIALECT
+from .execution import Execution
+
+TEMPORAL: Final = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.INTERVAL)
+
+
+class _Default:
+    """DEFAULT, in place of a value."""
+
+
+DEFAULT: Final = _Default()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows to write. ``batch`` has the columns named in the statement; ``defaults`` per row the names among them that
+    are DEFAULT instead (NULL in the batch), or None where no row has any.
+    """
+
+    batch: pa.RecordBatch
+    defaults: tuple[frozenset[str], ...] | None = None
+
+    def groups(self) -> list[tuple[pa.RecordBatch, list[int]]]:
+        """Batches without the columns that are DEFAULT in them, and which rows they are."""
+        if self.defaults is None:
+            return [(self.batch, list(range(self.batch.num_rows)))]
+        rows_of: dict[frozenset[str], list[int]] = {}
+        for row, names in enumerate(self.defaults):
+            rows_of.setdefault(names, []).append(row)
+        return [
+            (self.batch.take(pa.array(rows)).select([n for n in self.batch.schema.names if n not in names]), rows)
+            for names, rows in rows_of.items()
+        ]
+
+
+def is_default(node: Any) -> bool:
+    """Whether a node is the word DEFAULT: the parser takes it for a variable or a column."""
+    if isinstance(node, exp.Column) and not node.args.get("table") and not node.this.args.get("quoted"):
+        return node.name.upper() == "DEFAULT"
+    return isinstance(node, exp.Var) and node.name.upper() == "DEFAULT"
+
+
+def check_width(given: int, columns: Sequence[Column]) -> None:
+    """Raise Invalid (42601) unless there is a value for every column named."""
+    if given != len(columns):
+        more, fewer = ("expressions", "target columns") if given > len(columns) else ("target columns", "expressions")
+        raise Invalid(
+            f"INSERT has more {more} than {fewer}: {given} values for {len(columns)} columns",
+            hint=f"The columns are ({', '.join(column.name for column in columns)}).",
+            sqlstate="42601",
+        )
+
+
+def literal_rows(
+    values: exp.Values, columns: Sequence[Column], *, parameters: Sequence[object], zone: str
+) -> Rows | None:
+    """The rows of a VALUES list that needs no evaluation, or None where some value does.
+
+    Raises Invalid for rows of different lengths, and for values that their columns refuse.
+    """
+    rows: list[tuple[object, ...]] = []
+    defaults: list[frozenset[str]] = []
+    for number, row in enumerate(values.expressions, 1):
+        nodes: list[exp.Expression] = row.expressions if isinstance(row, exp.Tuple) else [row]
+        if number == 1:
+            check_width(len(nodes), columns)
+        elif len(nodes) != len(columns):
+            raise Invalid("VALUES lists must all be the same length", sqlstate="42601")
+        converted: list[object] = []
+        for node, column in zip(nodes, columns, strict=True):
+            value = _simple(node, column, parameters=parameters, zone=zone)
+            if value is _COMPLEX:
+                return None
+            converted.append(value)
+        names = frozenset(c.name for c, value in zip(columns, converted, strict=True) if value is DEFAULT)
+        defaults.append(names)
+        rows.append(tuple(None if value is DEFAULT else value for value in converted) if names else tuple(converted))
+    schema = project_fields(columns)
+    return Rows(batch=to_batch(rows, schema), defaults=tuple(defaults) if any(defaults) else None)
+
+
+_COMPLEX: Final = object()
+
+
+def _simple(node: exp.Expression, column: Column, *, parameters: Sequence[object], zone: str) -> object:
+    """The Python value of a node for ``column``; _COMPLEX where it takes an evaluation."""
+    type = column.type
+    match node:
+        case exp.Literal():
+            if not node.is_string:
+                return _number(node.this, column)
+            return _COMPLEX if type.kind is Kind.TIMESTAMPTZ and zone != "UTC" else node.this
+        case exp.Neg(this=exp.Literal(is_string=False) as literal):
+            return _number(f"-{literal.this}", column)
+        case exp.Null():
+            return None
+        case exp.Parameter():
+            return _parameter(node, parameters)
+        case exp.Boolean():
+            check_assignable(BOOLEAN, column)
+            return bool(node.this) if type.kind is Kind.BOOLEAN else str(bool(node.this)).lower()
+        case exp.Cast(this=exp.Literal(is_string=True) as literal):
+            if type.kind is Kind.TIMESTAMPTZ and zone != "UTC":
+                return _COMPLEX
+            return literal_value(literal.this, type) if type_of(node.to) == type else _COMPLEX
+        case _:
+            return DEFAULT if is_default(node) else _COMPLEX
+
+
+def _parameter(node: exp.Parameter, parameters: Sequence[object]) -> object:
+    number = int(node.name)
+    if not 1 <= number <= len(parameters):
+        raise Invalid(
+            f"there is no parameter ${number}",
+            hint=f"{len(parameters)} parameters were given; the first is $1.",
+            sqlstate="42P02",
+        )
+    return parameters[number - 1]
+
+
+_INTEGER_MAX: Final = 2**31 - 1
+_BIGINT_MAX: Final = 2**63 - 1
+
+
+def _number(text: str, column: Column) -> object:
+    """A number literal for ``column``, checked for an assignment cast; text columns take it as written."""
+    if text.lstrip("-").isdigit():
+        value: int | Decimal = int(text)
+        given = INTEGER if abs(value) <= _INTEGER_MAX else BIGINT if abs(value) <= _BIGINT_MAX else numeric(38, 0)
+    else:
+        value, given = Decimal(text.replace("_", "")), numeric()
+    check_assignable(given, column)
+    return str(value) if column.type.is_text else value
+
+
+def check_assignable(given: Type, column: Column) -> None:
+    """Raise Invalid (42804) where PostgreSQL has no assignment cast to the column's type."""
+    if given == column.type or given.kind is Kind.UNKNOWN or (given.is_text and column.type.is_text):
+        return
+    if not assignment_cast(given, column.type):
+        raise Invalid(
+            f'column "{column.name}" is of type {column.type} but expression is of type {given}',
+            hint="You will need to rewrite or cast the expression.",
+            sqlstate="42804",
+        )
+
+
+def assigned_query(
+    tree: exp.Expression,
+    columns: Sequence[Column],
+    *,
+    execution: Execution,
+    keys: Sequence[Type] = (),
+    relations: Mapping[str, pa.RecordBatch] | None = None,
+) -> pa.Table:
+    """Run a query whose output columns, after the first ones of the types ``keys``, are assigned to ``columns``.
+
+    The table has the keys as they come, then ``columns`` by name, in their own types apart from what ``exactly`` still
+    converts. The query has the right width. Raises Invalid (42804).
+    """
+    schemas = {name: batch.schema for name, batch in (relations or {}).items()}
+    bound = execution.bind(tree, targets=[*keys, *(column.type for column in columns)], relations=schemas)
+    given = [type for _, type in bound.columns[len(keys) :]]
+    for type, column in zip(given, columns, strict=True):
+        check_assignable(type, column)
+    if any(_needs_sql(type, column.type) for type, column in zip(given, columns, strict=True)):
+        casts = _with_casts(tree, bound, columns, keys=keys)
+        typed = replace(execution, parameter_types={**execution.parameter_types, **bound.parameters})
+        bound = typed.bind(casts, relations=schemas)
+    table = execution.run(bound, relations=relations).arrow()
+    return table.rename_columns([*table.column_names[: len(keys)], *(column.name for column in columns)])
+
+
+def exactly(table: pa.Table, columns: Sequence[Column]) -> pa.RecordBatch:
+    """The table's columns in exactly the types of ``columns``. Raises Invalid with column, row and value."""
+    return to_batch(table, project_fields(columns))
+
+
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """All rows of a table as one batch."""
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+def _needs_sql(given: Type, target: Type) -> bool:
+    """Whether a conversion depends on SQL's rules for text and time, not only on the number."""
+    if given == target or given.kind is Kind.UNKNOWN:
+        return False
+    if target.is_text:
+        return not given.is_text
+    return given.kind in TEMPORAL and target.kind in TEMPORAL and given.kind is not target.kind
+
+
+def _with_casts(
+    tree: exp.Expression, bound: BoundQuery, columns: Sequence[Column], *, keys: Sequence[Type]
+) -> exp.Expression:
+    """The query once more, its columns cast in SQL where ``_needs_sql`` says so."""
+    names = [f"weft_{number}" for number in range(len(bound.columns))]
+    given = [type for _, type in bound.columns]
+    wanted = [*given[: len(keys)], *(column.type for column in columns)]
+    items: list[exp.Expression] = []
+    for name, has, target in zip(names, given, wanted, strict=True):
+        item: exp.Expression = exp.column(name)
+        if _needs_sql(has, target):
+            unbounded = "text" if target.is_text else str(target)  # a length is checked, never cut off
+            item = exp.Cast(this=item, to=exp.DataType.build(unbounded, dialect=DIALECT))
+        items.append(exp.alias_(item, name))
+    alias = exp.TableAlias(this=exp.to_identifier("weft_q"), columns=[exp.to_identifier(name) for name in names])
+    inner = exp.Subquery(this=tree.copy(), alias=alias)
+    return exp.Select(expressions=items, from_=exp.From(this=inner))

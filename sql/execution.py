@@ -1,0 +1,113 @@
+"""What one statement runs in: the reader, the settings, the parameters, and the way to the binder and executor.
+
+The session makes an ``Execution`` per statement and hands it to ddl, mutate and explain, so that these are plain
+functions from a syntax tree to a ``Result``. ``query`` is their only way to run SQL of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ..base.errors import Internal, Invalid
+from ..base.result import Result
+from ..base.types import Type
+from ..engine.catalog import Catalog
+from ..engine.reader import Reader
+from ..engine.schema import Relation
+from ..engine.transaction import Transaction
+from .bind import Settings as BinderSettings
+from .bind import bind_query
+from .bound import BoundQuery
+from .relational import Cancel, RelationalExecutor, run_query
+
+EMPTY_SCHEMA: Final = pa.schema([])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """``reader`` is what the statement reads, and where it writes if it is a transaction. ``now`` in microseconds."""
+
+    reader: Reader
+    new_id: Callable[[], int]
+    executor: RelationalExecutor
+    cancel: Cancel
+    now: int
+    binder: BinderSettings
+    parameters: Sequence[object] = ()
+    parameter_types: Mapping[int, Type] = field(default_factory=dict)
+    notice: Callable[[str], None]
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.reader.catalog
+
+    @property
+    def transaction(self) -> Transaction:
+        """The reader as the transaction that it is. Raises Invalid (25006) for a snapshot."""
+        if not isinstance(self.reader, Transaction):
+            raise read_only_error("write")
+        return self.reader
+
+    def bind(
+        self,
+        tree: exp.Expression,
+        *,
+        targets: Sequence[Type] | None = None,
+        relations: Mapping[str, pa.Schema] | None = None,
+    ) -> BoundQuery:
+        return bind_query(
+            tree,
+            self.catalog,
+            parameter_types=self.parameter_types,
+            settings=self.binder,
+            targets=targets,
+            relations=relations or {},
+        )
+
+    def run(self, bound: BoundQuery, *, relations: Mapping[str, Any] | None = None) -> Result:
+        return run_query(
+            bound,
+            self.reader,
+            self.parameters,
+            executor=self.executor,
+            now=self.now,
+            cancel=self.cancel,
+            relations=relations or {},
+        )
+
+    def query(
+        self,
+        tree: exp.Expression,
+        *,
+        targets: Sequence[Type] | None = None,
+        relations: Mapping[str, pa.RecordBatch] | None = None,
+    ) -> Result:
+        """Bind and run a query, with in-memory relations beside the catalog's."""
+        schemas = {name: batch.schema for name, batch in (relations or {}).items()}
+        return self.run(self.bind(tree, targets=targets, relations=schemas), relations=relations)
+
+    def done(self, tag: str, *, rows: int | None = None) -> Result:
+        """The result of a statement that returns no rows."""
+        return Result(schema=EMPTY_SCHEMA, batches=(), version=self.reader.version, tag=tag, rows_affected=rows)
+
+
+def read_only_error(what: str) -> Invalid:
+    """The error for a write in a snapshot or a READ ONLY transaction."""
+    return Invalid(
+        f"cannot execute {what} in a read-only transaction",
+        hint="Write in a transaction that is not READ ONLY, outside of snapshots.",
+        sqlstate="25006",
+    )
+
+
+def found(catalog: Catalog, id: int) -> Relation:
+    """A relation known to exist, by its identifier."""
+    relation = catalog.by_id.get(id)
+    if relation is None:
+        raise Internal(f"the catalog lost relation {id}")
+    return relation

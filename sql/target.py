@@ -1,0 +1,83 @@
+"""The table that INSERT, UPDATE or DELETE writes: its name in the statement's expressions, its keys, and SET lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from ..base.errors import Invalid
+from ..base.types import BIGINT, Type
+from ..engine.schema import ROW_ID_NAME, Table
+from .bind import fold
+from .definition import name_of, only_parts, refuse, relation_name
+from .execution import Execution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The table that a statement writes, and the name that its expressions know it by."""
+
+    table: Table
+    alias: str
+
+    @property
+    def keys(self) -> list[tuple[str, Type]]:
+        """Names and types of the columns that tell the engine which row is meant."""
+        if self.table.primary_key:
+            return [(column.name, column.type) for column in self.table.primary_key_columns]
+        woven = [id for id in (*self.table.key, self.table.time) if id is not None]
+        columns = [self.table.by_id[id] for id in dict.fromkeys(woven)]
+        return [(ROW_ID_NAME, BIGINT), *((column.name, column.type) for column in columns)]
+
+    def column(self, name: str) -> exp.Column:
+        return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(self.alias, quoted=True))
+
+
+def target_of(node: exp.Expression, execution: Execution) -> Target:
+    """The table that is written. Raises Invalid: 42P01 if there is none, 42809 for a view."""
+    if not isinstance(node, exp.Table):
+        raise Invalid("syntax error: a table's name is expected", sqlstate="42601")
+    only_parts(node, "this", "db", "catalog", "alias", "only")
+    table = execution.catalog.table(relation_name(node))
+    alias = node.args.get("alias")
+    return Target(table=table, alias=fold(alias.this) if alias else table.name)
+
+
+def assignments(nodes: Sequence[exp.Expression], table: Table) -> dict[str, exp.Expression]:
+    """SET a = x, (b, c) = (y, z) as column name → expression. Raises Invalid for what is no column, or set twice."""
+    sets: dict[str, exp.Expression] = {}
+    for name, value in _pairs(nodes):
+        column = table.column(name)
+        if column.name in sets:
+            raise Invalid(f'multiple assignments to same column "{name}"', sqlstate="42601")
+        sets[column.name] = value
+    return sets
+
+
+def _pairs(nodes: Sequence[exp.Expression]) -> Iterator[tuple[str, exp.Expression]]:
+    for node in nodes:
+        if not isinstance(node, exp.EQ):
+            raise Invalid("syntax error in SET", hint="Write SET column = value, …", sqlstate="42601")
+        if not isinstance(node.this, exp.Tuple | exp.Paren):
+            yield _set_name(node.this), node.expression
+            continue
+        names = node.this.expressions if isinstance(node.this, exp.Tuple) else [node.this.this]
+        if isinstance(node.expression, exp.Query):
+            raise refuse("SET (columns) = (subquery)", "Set each column by a subquery of its own.")
+        given = node.expression.this if isinstance(node.expression, exp.Paren) else node.expression
+        values = given.expressions if isinstance(given, exp.Tuple | exp.Anonymous) else [given]
+        if len(values) != len(names):
+            raise Invalid("number of columns does not match number of values", sqlstate="42601")
+        yield from zip(map(_set_name, names), values, strict=True)
+
+
+def _set_name(node: exp.Expression) -> str:
+    if not isinstance(node, exp.Column) or node.args.get("table"):
+        raise Invalid(
+            f'"{node.sql(dialect="postgres")}" cannot be set',
+            hint="Write the column's name alone on the left.",
+            sqlstate="42601",
+        )
+    return name_of(node.this)

@@ -1,0 +1,235 @@
+"""Views: what CREATE VIEW stores, the shape of materialized ones, and who depends on whom.
+
+A view is stored as the text of its query, bound anew wherever it is read, together with its columns' names and types.
+Where the text has a star or the view has column names of its own, the text is wrapped, so that the columns stay what
+they were when a table gains another:
+
+    SELECT "a", "b" FROM (<query>) AS weft_view("a", "b")
+
+What always holds: a view binds in the catalog that it is in, with the columns that it says. A change of a definition is
+refused while a view would notice it (``check_dependents``, called after the change, inside the same transaction).
+
+A materialized view has the shape that can be maintained inside a commit: one table, an optional WHERE, GROUP BY columns
+and ``time_bucket``, and ``count``, ``sum``, ``min``, ``max``, ``avg``. For now it is computed from the table's rows
+when it is read, which is exact at every snapshot; so REFRESH has nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlglot import exp
+
+from ..base.errors import Invalid
+from ..base.result import Result
+from ..base.types import TEXT, Kind, Type
+from ..engine.catalog import Catalog
+from ..engine.expression.functions import FUNCTIONS, Volatility
+from ..engine.schema import Table, View
+from .bind import bind_query
+from .bound import BoundQuery
+from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node, relation_name
+from .execution import Execution
+from .parse import parse
+
+
+def create_view(statement: exp.Create, execution: Execution, *, query_text: str) -> Result:
+    """CREATE [OR REPLACE] VIEW, CREATE MATERIALIZED VIEW. ``query_text`` is the text after AS."""
+    only_parts(statement, "this", "kind", "exists", "replace", "expression", "properties")
+    properties = statement.args.get("properties")
+    materialized = False
+    for item in properties.expressions if properties else ():
+        if not isinstance(item, exp.MaterializedProperty):
+            raise refuse_node(item)
+        materialized = True
+    schema = statement.this
+    named = isinstance(schema, exp.Schema)
+    name = new_relation_name(schema.this if named else schema)
+    tag = "CREATE MATERIALIZED VIEW" if materialized else "CREATE VIEW"
+    if statement.args.get("exists") and name in execution.catalog.relations:
+        execution.notice(f'relation "{name}" already exists, skipping')
+        return execution.done(tag)
+    columns = [name_of(node) for node in schema.expressions] if named else None
+    view = view_of(name, statement.expression, query_text, execution, columns=columns, materialized=materialized)
+    _store(view, execution, replacing=bool(statement.args.get("replace")))
+    return execution.done(tag)
+
+
+def view_of(
+    name: str,
+    query: exp.Expression,
+    text: str,
+    execution: Execution,
+    *,
+    columns: list[str] | None = None,
+    materialized: bool = False,
+) -> View:
+    """The view of a query, bound to see its columns. Raises Invalid for parameters and for names that repeat."""
+    if not isinstance(query, exp.Query | exp.Values):
+        raise refuse(f"a view of {query.key.upper()}", "Write CREATE VIEW name AS SELECT ….")
+    if materialized:
+        _check_shape(query, execution)
+    bound = execution.bind(query)
+    if bound.parameters:
+        raise Invalid("a view's query cannot have parameters", hint="Write the value itself.", sqlstate="42P02")
+    names = [column for column, _ in bound.columns]
+    if columns is not None:
+        if len(columns) > len(names):
+            raise Invalid(
+                f"CREATE VIEW specifies {len(columns)} column names, its query has {len(names)} columns",
+                sqlstate="42601",
+            )
+        names[: len(columns)] = columns
+    for number, column in enumerate(names):
+        if column in names[:number]:
+            raise Invalid(
+                f'column "{column}" specified more than once', hint="Name each column with AS.", sqlstate="42701"
+            )
+    if columns is not None or any(isinstance(node, exp.Star) for node in query.find_all(exp.Star)):
+        listed = ", ".join(f'"{column.replace(chr(34), chr(34) * 2)}"' for column in names)
+        text = f"SELECT {listed} FROM ({text}) AS weft_view({listed})"
+    return View(
+        id=execution.new_id(),
+        name=name,
+        query=text,
+        columns=tuple(zip(names, map(_stored_type, bound.columns), strict=True)),
+        materialized=materialized,
+        depends_on=bound.depends_on,
+    )
+
+
+def _stored_type(column: tuple[str, Type]) -> Type:
+    return TEXT if column[1].kind is Kind.UNKNOWN else column[1]
+
+
+def _store(view: View, execution: Execution, *, replacing: bool) -> None:
+    before = execution.catalog.relations.get(view.name)
+    if before is None or not replacing:
+        execution.transaction.create(view)
+        return
+    if not isinstance(before, View) or before.materialized or view.materialized:
+        raise Invalid(f'"{view.name}" is not a view', hint="Drop it first.", sqlstate="42809")
+    if view.columns[: len(before.columns)] != before.columns:
+        raise Invalid(
+            f'cannot change the columns of view "{view.name}"',
+            hint="CREATE OR REPLACE VIEW may add columns at the end; for anything else drop the view first.",
+            sqlstate="42P16",
+        )
+    if before.id in _all_dependencies(view, execution.catalog):
+        raise Invalid(f'view "{view.name}" would read itself', sqlstate="42P17")
+    execution.transaction.replace(replace(view, id=before.id))
+    check_dependents(before.id, execution, what=f'replace view "{view.name}"')
+
+
+def _all_dependencies(view: View, catalog: Catalog) -> set[int]:
+    """Identifiers of what a view reads, and what that reads, and so on."""
+    found = set(view.depends_on)
+    for relation in catalog.relations.values():
+        if isinstance(relation, View) and relation.id in found:
+            found |= _all_dependencies(relation, catalog)
+    return found
+
+
+def dependents(catalog: Catalog, id: int) -> list[View]:
+    """The views that read relation ``id`` directly, by name."""
+    views = [relation for relation in catalog.relations.values() if isinstance(relation, View)]
+    return sorted((view for view in views if id in view.depends_on), key=lambda view: view.name)
+
+
+def check_dependents(id: int, execution: Execution, *, what: str) -> None:
+    """Raise Invalid (2BP01) if a view that reads relation ``id`` no longer binds to the columns that it has."""
+    for view in dependents(execution.catalog, id):
+        try:
+            columns = tuple((name, _stored_type((name, type))) for name, type in _bound(view, execution).columns)
+        except Invalid as error:
+            raise _depends(what, view) from error
+        if columns != view.columns:
+            raise _depends(what, view)
+
+
+def check_column_unused(table: Table, column: str, execution: Execution, *, what: str) -> None:
+    """Raise Invalid (2BP01) if a view reads this column. Called before a column is renamed or dropped, since another
+    column of the old name might take its place in the view's text."""
+    for view in dependents(execution.catalog, table.id):
+        for use in _bound(view, execution).describe():
+            if use.table == table.name and column in use.columns:
+                raise _depends(what, view)
+
+
+def _bound(view: View, execution: Execution) -> BoundQuery:
+    return bind_query(parse(view.query), execution.catalog)
+
+
+def _depends(what: str, view: View) -> Invalid:
+    return Invalid(
+        f'cannot {what}: view "{view.name}" depends on it',
+        hint=f'Drop the view first, and create it again afterwards; SHOW CREATE "{view.name}" prints it.',
+        sqlstate="2BP01",
+    )
+
+
+_AGGREGATES: Final = ("count", "sum", "min", "max", "avg")
+_SHAPE_HINT: Final = (
+    "A materialized view is SELECT group columns, count/sum/min/max/avg FROM one table [WHERE …] GROUP BY columns and "
+    "time_bucket. For anything else use CREATE VIEW."
+)
+
+
+def _check_shape(query: exp.Expression, execution: Execution) -> None:
+    """Raise Invalid (0A000) unless the query has the shape of a maintained aggregate."""
+    if not isinstance(query, exp.Select):
+        raise _not_maintained("a query other than a plain SELECT")
+    for part, value in query.args.items():
+        if value and part not in ("expressions", "from_", "where", "group", "kind", "hint"):
+            raise _not_maintained(part.replace("_", " ").strip().upper())
+    source: Any = query.args["from_"].this if query.args.get("from_") else None
+    if not isinstance(source, exp.Table) or source.args.get("joins"):
+        raise _not_maintained("anything but one table in FROM")
+    if not isinstance(execution.catalog.relation(relation_name(source)), Table):
+        raise _not_maintained("a view in FROM")
+    for node in query.walk():
+        if isinstance(node, exp.Query | exp.Window | exp.Filter | exp.Distinct | exp.Star) and node is not query:
+            if isinstance(node, exp.Star) and isinstance(node.parent, exp.Anonymous):
+                continue
+            raise _not_maintained(node.key.upper())
+        if isinstance(node, exp.Anonymous):
+            _check_function(node)
+    group = query.args.get("group")
+    if group is None:
+        raise _not_maintained("an aggregate without GROUP BY")
+    for part, value in group.args.items():
+        if value and part != "expressions":
+            raise _not_maintained(f"GROUP BY {part.replace('_', ' ').upper()}")
+    keys = list(_group_keys(query, group))
+    for item in query.expressions:
+        inner = item.this if isinstance(item, exp.Alias) else item
+        if inner not in keys and not (isinstance(inner, exp.Anonymous) and inner.name.lower() in _AGGREGATES):
+            raise _not_maintained(f'"{inner.sql(dialect="postgres")}" in the select list')
+
+
+def _group_keys(query: exp.Select, group: exp.Group) -> Iterator[exp.Expression]:
+    """The grouping expressions, with ordinals and output names resolved."""
+    named = {item.alias: item.this for item in query.expressions if isinstance(item, exp.Alias)}
+    for node in group.expressions:
+        key = node
+        if isinstance(node, exp.Literal) and not node.is_string and 0 < int(node.this) <= len(query.expressions):
+            item = query.expressions[int(node.this) - 1]
+            key = item.this if isinstance(item, exp.Alias) else item
+        elif isinstance(node, exp.Column) and not node.args.get("table"):
+            key = named.get(node.name, node)
+        bucket = isinstance(key, exp.Anonymous) and key.name.lower() == "time_bucket"
+        if not isinstance(key, exp.Column) and not bucket:
+            raise _not_maintained(f'GROUP BY "{key.sql(dialect="postgres")}"')
+        yield key
+
+
+def _check_function(node: exp.Anonymous) -> None:
+    function = FUNCTIONS.get(node.name.lower())
+    if function is not None and function.volatility is not Volatility.IMMUTABLE:
+        raise _not_maintained(f"{node.name.lower()}(), whose value changes with time")
+
+
+def _not_maintained(what: str) -> Invalid:
+    return Invalid(f"{what} is not supported in a materialized view", hint=_SHAPE_HINT, sqlstate="0A000")
