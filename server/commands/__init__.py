@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -92,8 +93,8 @@ def _add_load(commands: Subparsers) -> None:
         commands,
         "load",
         help="load a Parquet, CSV or Arrow file into a table",
-        description="Load a file into a table that exists. Columns are matched by name. Rows replace rows with the same "
-        "primary key, so a load that was interrupted can be run again. A file of any size is streamed.",
+        description="Load a file into a table that exists. Columns are matched by name. Rows replace rows with the "
+        "same primary key, so a load that was interrupted can be run again. A file of any size is streamed.",
         epilog="examples:\n  weft load transactions transactions.parquet\n"
         "  weft load products products.csv --url weft://db.example:7401\n  weft load events events.arrow --url ./data",
     )
@@ -129,7 +130,7 @@ def _add(commands: Subparsers, name: str, *, help: str, description: str, epilog
     parser = commands.add_parser(
         name,
         help=help,
-        description=description,
+        description=textwrap.fill(description, 78),
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

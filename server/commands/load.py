@@ -31,7 +31,7 @@ _PARSED_BY_ARROW: Final = (
     pa.types.is_integer,
     pa.types.is_float64,
     pa.types.is_date,
-    lambda type: pa.types.is_timestamp(type) and type.tz is None,
+    lambda arrow: pa.types.is_timestamp(arrow) and arrow.tz is None,
 )
 
 

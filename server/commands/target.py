@@ -13,7 +13,8 @@ from ...base.interface import Database
 
 def open_target(target: str) -> Database:
     """Connect to ``weft://host:port``, or open the folder. Raises Invalid for a folder that is not there."""
-    from ... import connect, open
+    from ... import connect
+    from ... import open as open_folder
 
     if "://" in target:
         return connect(target)
@@ -23,4 +24,4 @@ def open_target(target: str) -> Database:
             f"{target} is neither a URL nor a folder",
             hint="A server is weft://host:7401. An empty folder becomes a new database: mkdir first.",
         )
-    return open(str(path))
+    return open_folder(str(path))
