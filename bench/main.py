@@ -1,0 +1,109 @@
+"""The door: ``python -m weftdb.bench NAME`` (and ``weft bench NAME``).
+
+    NAME       ingest, get, query, memory, restart, or all
+    --rows N   another size than the one that the goals are stated for; --rounds N, likewise
+    --json F   where the figures go, besides the screen; else bench-results/NAME.json under the current folder
+    --folder D where the databases are made, for a disk of your choice; else a temporary folder, removed at the end
+
+``all`` runs every workload at its quick size, in less than four minutes on two cores. A wrong answer ends the run with
+exit code 1 and without figures; a missed goal does not, for no machine is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from weftdb.bench.get import Get
+from weftdb.bench.ingest import Ingest
+from weftdb.bench.memory import MemoryUse
+from weftdb.bench.query import Query
+from weftdb.bench.report import Report, machine, versions
+from weftdb.bench.restart import Restart
+from weftdb.bench.systems import WrongAnswer
+from weftdb.bench.workload import Size, Workload
+
+WORKLOADS: Final = (Ingest, Get, Query, MemoryUse, Restart)
+RESULTS: Final = Path("bench-results")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    chosen = [kind for kind in WORKLOADS if arguments.name in (kind.name, "all")]
+    print(_about(), flush=True)
+    for kind in chosen:
+        size = kind.quick if arguments.name == "all" else kind.full
+        size = Size(rows=arguments.rows or size.rows, rounds=arguments.rounds or size.rounds)
+        try:
+            report = run(kind, size=size, folder=arguments.folder)
+        except WrongAnswer as error:
+            print(f"bench {kind.name}: WRONG ANSWER, no figures: {error}", file=sys.stderr)
+            return 1
+        print(f"\n{report.text()}\n({report.seconds:.0f} s in all)", flush=True)
+        write_json(report, arguments.json if len(chosen) == 1 else None)
+    return 0
+
+
+def run(kind: type[Workload], *, size: Size, folder: Path | None = None) -> Report:
+    """Set one workload up, run it, check it. Raises WrongAnswer if a system answered something else than the data."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="weft-bench-", dir=folder))
+    scratch.chmod(0o755)  # PostgreSQL runs as another user where we are root
+    begin = time.perf_counter()
+    workload = kind(size=size, folder=scratch)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+    finally:
+        workload.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+    report.seconds = time.perf_counter() - begin
+    return report
+
+
+def write_json(report: Report, path: Path | None) -> Path:
+    """The report as JSON, at ``path`` or in bench-results/; returns where."""
+    target = path or RESULTS / f"{report.name}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = {"when": datetime.now(UTC).isoformat(timespec="seconds"), **report.as_json()}
+    target.write_text(json.dumps(content, indent=2) + "\n")
+    return target
+
+
+def _about() -> str:
+    facts = machine()
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return (
+        f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gib']} GiB, {facts['system']}, "
+        f"Python {facts['python']}\n{packages}"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="weft bench", description="WeftDB beside other systems, measured in one run; answers are compared."
+    )
+    parser.add_argument("name", choices=[*(kind.name for kind in WORKLOADS), "all"], help="the workload")
+    parser.add_argument("--rows", type=_positive, metavar="N", help="rows of the events table")
+    parser.add_argument("--rounds", type=_positive, metavar="N", help="rounds to take the median of")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="where to make the databases")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value

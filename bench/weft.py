@@ -1,0 +1,163 @@
+"""WeftDB itself, embedded and behind a server in a process of its own; nothing but its public interface.
+
+    WeftStore      weftdb.open(folder), one ``insert`` or ``put`` of an Arrow batch per durable commit
+    WeftServer     weftdb.connect(url) to ``weft serve`` as a child, batches through one pipelined writer
+    WeftServerRows the same, one ``writer.put(tuple)`` per row: the writer makes the batches
+
+Durability is the default everywhere: a commit is written to the log in LMDB and synced before it is acknowledged. The
+server applies what the writer sends in its own batches, so over the wire a commit may hold fewer or more rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import weftdb
+from weftdb.bench.data import Event, Totals
+from weftdb.bench.process import ServerProcess
+
+EVENTS_DDL = """
+CREATE TABLE events (
+    device BIGINT, event_time TIMESTAMP, kind SMALLINT, amount DOUBLE PRECISION,
+    PRIMARY KEY (device, event_time)
+) WITH (key = 'device', time = 'event_time', every = '7 days')"""
+
+
+class WeftStore:
+    """WeftDB in this process, on a folder."""
+
+    def __init__(self, *, write: Literal["insert", "put"] = "insert") -> None:
+        self.name = f"WeftDB {write}"
+        self.note = "embedded, log synced per commit"
+        self._write_name: Literal["insert", "put"] = write
+        self._database: Any = None
+        self._table: Any = None
+
+    def open(self, folder: Path) -> None:
+        self.open_database(folder)
+        self._make_table()
+
+    def open_database(self, folder: Path) -> None:
+        """Only the database, without the table; for the query workload."""
+        self._database = weftdb.open(str(folder / "weft"))
+
+    def _make_table(self) -> None:
+        try:
+            self._table = self._database.table("events")
+        except weftdb.Invalid:
+            self._database.execute(EVENTS_DDL)
+            self._table = self._database.table("events")
+
+    def prepare(self, batch: pa.RecordBatch) -> Any:
+        return batch
+
+    def write(self, prepared: Any) -> None:
+        if self._write_name == "insert":
+            self._table.insert(prepared)
+        else:
+            self._table.put(prepared)
+
+    def finish(self) -> None:
+        """Nothing is pending: each write is a commit."""
+
+    def prepare_key(self, event: Event) -> tuple[Any, ...]:
+        return (event.device, event.event_time)
+
+    def get(self, key: tuple[Any, ...]) -> Any:
+        return self._table.get(key)
+
+    def decode(self, row: Any) -> Event | None:
+        return None if row is None else Event(**{name: row[name] for name in Event.__slots__})
+
+    def prepare_keys(self, events: Sequence[Event]) -> pa.Table:
+        return pa.table(
+            {
+                "device": pa.array([event.device for event in events], pa.int64()),
+                "event_time": pa.array([event.event_time for event in events], pa.timestamp("us")),
+            }
+        )
+
+    def get_many(self, keys: pa.Table) -> pa.Table:
+        return self._table.get_many(keys)
+
+    def totals(self) -> Totals:
+        # sum() of integers is NUMERIC in PostgreSQL, hence the int().
+        query = "SELECT count(*), sum(device), sum(kind), sum(amount) FROM events"
+        [(rows, devices, kinds, amounts)] = self._database.execute(query).rows()
+        return Totals(rows=rows, devices=int(devices or 0), kinds=int(kinds or 0), amounts=amounts or 0.0)
+
+    def execute(self, sql: str) -> pa.Table:
+        """Any statement, for the query workload; rows as Arrow."""
+        return self._database.execute(sql).arrow()
+
+    def load(self, name: str, columns: str, table: pa.Table) -> None:
+        """A further table, outside every clock: ``CREATE TABLE name (columns``, then a commit per 50,000 rows."""
+        self._database.execute(f"CREATE TABLE {name} ({columns}")
+        target = self._database.table(name)
+        for batch in table.combine_chunks().to_batches(max_chunksize=50_000):
+            target.put(batch)
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+class WeftServer(WeftStore):
+    """WeftDB behind ``weft serve``: this process is the one client."""
+
+    def __init__(self) -> None:
+        super().__init__(write="put")
+        self.name = "WeftDB gRPC, batches"
+        self.note = "server in its own process, one client, one writer"
+        self._server: ServerProcess | None = None
+        self._writer: Any = None
+
+    def open(self, folder: Path) -> None:
+        self._server = ServerProcess(folder / "weft")
+        self._database = weftdb.connect(self._server.url)
+        self._make_table()
+
+    @property
+    def server(self) -> ServerProcess:
+        assert self._server is not None, "open() comes first"
+        return self._server
+
+    def write(self, prepared: Any) -> None:
+        if self._writer is None:
+            self._writer = self._table.writer()
+        self._writer.put(prepared)
+
+    def finish(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def close(self) -> None:
+        self.finish()
+        super().close()
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+
+class WeftServerRows(WeftServer):
+    """The same, row at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "WeftDB gRPC, writer.put(tuple)"
+        self.note = "one Python call per row, batched by the writer"
+
+    def prepare(self, batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
+        return list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+    def write(self, prepared: list[tuple[Any, ...]]) -> None:
+        if self._writer is None:
+            self._writer = self._table.writer()
+        put = self._writer.put
+        for row in prepared:
+            put(row)
