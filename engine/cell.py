@@ -1,14 +1,13 @@
 """A cell, shard × slice: the unit of storage; and all cells of a table.
 
-Cells are made when their first row arrives. What is kept per table, whatever its definition at the moment: the cells,
-the next row id, and what a column that was added later reads as in the rows that were there before.
+Cells are made when their first row arrives. They and the next row id are kept per table, whatever its definition at
+the moment.
 """
 
 from __future__ import annotations
 
 from ..base.errors import LimitExceeded
 from ..base.limits import SLICES_OPEN_MAX
-from .expression.node import Literal
 from .memtable import CHUNKS_MAX, Memtable
 from .schema import Table
 
@@ -31,12 +30,11 @@ class Cell:
 class Cells:
     """All cells of one table. The writer adds; readers take ``all()`` or look one up."""
 
-    __slots__ = ("_cells", "_slices", "bytes_used", "chunks_most", "fills", "next_row_id", "rows_count")
+    __slots__ = ("_cells", "_slices", "bytes_used", "chunks_most", "next_row_id", "rows_count")
 
     def __init__(self) -> None:
         self._cells: dict[tuple[int, int], Cell] = {}
         self._slices: set[int] = set()
-        self.fills: dict[int, object] = {}
         self.next_row_id = 1
         self.rows_count = 0
         self.bytes_used = 0
@@ -76,10 +74,3 @@ class Cells:
                 f'a cell of table "{table.name}" is full: {self.chunks_most:,} chunks of rows',
                 hint="Give the table more shards, or shorter slices (every).",
             )
-
-    def define(self, table: Table) -> None:
-        """Note what columns that are new in ``table`` read as in older rows; the first definition decides."""
-        for column in table.columns:
-            if column.id not in self.fills:
-                default = column.default
-                self.fills[column.id] = default.value if isinstance(default, Literal) else None

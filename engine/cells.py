@@ -30,7 +30,7 @@ from .kernels import index as kernels
 from .key_encoding import Keys
 from .layout import Group, Layout
 from .memtable import OPEN
-from .scan import Projection, Scan, rows_of
+from .scan import Projection, Scan, missing_value, rows_of
 from .schema import ROW_ID, ROW_ID_NAME, Table
 
 
@@ -61,12 +61,16 @@ class TableStore:
         self.table = table
         self._layout = Layout(table)
         self._cells = Cells() if cells is None else cells
-        self._cells.define(table)
 
     def with_definition(self, table: Table) -> TableStore:
         """The same rows, read and written by the columns of ``table``, whose keys and cells must be the same."""
         old = self.table
-        same = (table.primary_key, table.key, table.time, table.every) == (old.primary_key, old.key, old.time, old.every)
+        same = (table.primary_key, table.key, table.time, table.every) == (
+            old.primary_key,
+            old.key,
+            old.time,
+            old.every,
+        )
         if not same or table.shards != old.shards:
             raise Internal(f'the definition of "{table.name}" changed its keys or cells')
         return TableStore(table, cells=self._cells)
@@ -76,7 +80,7 @@ class TableStore:
     def apply_put(self, batch: pa.RecordBatch, *, version: int, delta: bool = False, by_id: bool = False) -> int:
         """Put full rows in order; each ends the newest row with its primary key. Returns how many rows it replaced.
 
-        Columns that the batch lacks read as their constant default, else NULL.
+        Columns that the batch lacks read as in rows that are older than they.
         """
         count = batch.num_rows
         values = self._layout.values(batch, by_id=by_id)
@@ -185,8 +189,10 @@ class TableStore:
             return None
         chunk, offset = cell.memtable.chunks[row >> 16], row & 0xFFFF
         return {
-            column.name: store.value(offset) if (store := chunk.columns.get(column.id)) is not None else fill
-            for column, fill in self._fills()
+            column.name: missing_value(column)
+            if (store := chunk.columns.get(column.id)) is None
+            else store.value(offset)
+            for column in self.table.columns
         }
 
     def get_many(
@@ -275,7 +281,7 @@ class TableStore:
                 self._cells.next_row_id = first + count
                 values[ROW_ID] = FixedValues(np.arange(first, first + count, dtype=np.int64), None)
             elif column.id not in values:
-                fill = constant_array(self._cells.fills[column.id], count, column.type)
+                fill = constant_array(missing_value(column), count, column.type)
                 values[column.id] = values_of(fill, column.type)
 
     def _projection(self, columns: Sequence[int] | None, *, row_ids: bool) -> Projection:
@@ -284,10 +290,7 @@ class TableStore:
             if self.table.primary_key:
                 raise Internal(f'"{self.table.name}" has a primary key, and so no {ROW_ID_NAME}')
             ids.append(ROW_ID)
-        return Projection([self._layout.by_id[id] for id in ids], fills=self._cells.fills)
-
-    def _fills(self) -> list[tuple[Any, object]]:
-        return [(column, self._cells.fills[column.id]) for column in self.table.columns]
+        return Projection([self._layout.by_id[id] for id in ids])
 
 
 _NO_INDICES = np.empty(0, np.int64)

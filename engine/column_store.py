@@ -111,7 +111,9 @@ class VariableColumn:
     def array(self, count: int, rows: np.ndarray | None) -> pa.Array:
         """The first ``count`` values, without a copy; or those of ``rows``."""
         valid = self.valid
-        array = variable_array(self.offsets[: count + 1], self.heap, None if valid is None else valid[:count], self.type)
+        array = variable_array(
+            self.offsets[: count + 1], self.heap, None if valid is None else valid[:count], self.type
+        )
         if rows is None:
             return array
         if isinstance(array, pa.ExtensionArray):

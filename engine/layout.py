@@ -61,7 +61,9 @@ class Layout:
         self._key_encoder = KeyEncoder([table.by_id[id] for id in table.key])
         self._key_is_prefix = table.primary_key[: len(table.key)] == table.key
         self._base, self._phase = divmod(SLICE_ORIGIN, table.every) if table.every else (0, 0)
-        self.row_bytes = sum(16 if column.type.is_variable else WIDTHS.get(column.type.kind, 16) for column in self.columns)
+        self.row_bytes = sum(
+            16 if column.type.is_variable else WIDTHS.get(column.type.kind, 16) for column in self.columns
+        )
         self.row_bytes += 4 + (8 * self.encoder.width if self.encoder else 0)
 
     def routing_ids(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ where the filter gives a whole primary key; the rest by evaluating the filter ov
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,13 +41,12 @@ class ScanStatistics:
 
 
 class Projection:
-    """Columns to read, and what each reads as in chunks that are older than the column."""
+    """Columns to read. In chunks that are older than a column, it reads as its ``missing`` value."""
 
-    __slots__ = ("columns", "fills", "schema")
+    __slots__ = ("columns", "schema")
 
-    def __init__(self, columns: Sequence[Column], *, fills: Mapping[int, object]) -> None:
+    def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = tuple(columns)
-        self.fills = fills
         self.schema = pa.schema([column.field for column in columns])
 
 
@@ -58,12 +57,17 @@ def rows_of(chunk: Chunk, projection: Projection, *, count: int, rows: np.ndarra
     for column in projection.columns:
         store = chunk.columns.get(column.id)
         if store is None:
-            arrays.append(constant_array(projection.fills.get(column.id), wanted, column.type))
+            arrays.append(constant_array(missing_value(column), wanted, column.type))
         else:
             arrays.append(store.array(count, rows))
     if not arrays:
         return pa.RecordBatch.from_struct_array(pa.array([{}] * wanted, pa.struct([])))
     return pa.RecordBatch.from_arrays(arrays, schema=projection.schema)
+
+
+def missing_value(column: Column) -> object:
+    """What a column reads as in rows that are older than it."""
+    return None if column.missing is None else column.missing.value
 
 
 class Scan:
@@ -81,7 +85,7 @@ class Scan:
         self._pruning: Pruning = prune(filter, layout)
         known = {column.id for column in projection.columns}
         helpers = [layout.by_id[id] for id in sorted(column_ids(filter) - known)]
-        self._read = Projection([*projection.columns, *helpers], fills=projection.fills) if helpers else projection
+        self._read = Projection([*projection.columns, *helpers]) if helpers else projection
         every = cells.all()
         kept = [cell for cell in every if self._pruning.keeps_cell(cell.slice, cell.shard)]
         self._cells = [(cell, list(cell.memtable.chunks)) for cell in kept]
@@ -127,7 +131,8 @@ class Scan:
     def _probe(self, cell: Cell) -> Iterator[tuple[Chunk, int, np.ndarray | None]]:
         """The one row with the primary key that the filter asks for."""
         encoder = self._layout.encoder
-        assert encoder is not None and self._pruning.key is not None, "the filter gives a primary key"
+        assert encoder is not None, "the filter gives a primary key"
+        assert self._pruning.key is not None, "the filter gives a primary key"
         rows, table = cell.memtable.find(encoder.keys_of_one(encoder.encode_one(self._pruning.key)))
         kernels.visible(table, self._version, rows)
         row = rows.item()

@@ -1,0 +1,334 @@
+"""TableStore against a dictionary of versions, and beside a concurrent writer."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import threading
+from typing import Any
+
+import naive_cells
+import numpy as np
+import pyarrow as pa
+import pytest
+import typed_values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naive_cells import NaiveCells, comparable
+from weftdb.base import limits, types
+from weftdb.base.errors import Invalid, LimitExceeded
+from weftdb.base.types import Type
+from weftdb.engine.cells import TableStore
+from weftdb.engine.expression.node import Literal
+from weftdb.engine.schema import ROW_ID_NAME, Column, Table
+
+HOUR = 3_600_000_000
+EVENTS = Table(
+    id=1,
+    name="events",
+    columns=(
+        Column(id=1, name="key", type=types.BIGINT, nullable=False),
+        Column(id=2, name="time", type=types.TIMESTAMP, nullable=False),
+        Column(id=3, name="amount", type=types.DOUBLE),
+    ),
+    primary_key=(1, 2),
+    key=(1,),
+    time=2,
+    shards=3,
+    every=HOUR,
+    next_column_id=4,
+)
+TAIL = Table(
+    id=2,
+    name="tail",
+    columns=(
+        Column(id=1, name="key", type=types.TEXT),
+        Column(id=2, name="time", type=types.DATE),
+        Column(id=3, name="text", type=types.TEXT),
+    ),
+    key=(1,),
+    time=2,
+    shards=2,
+    every=24 * HOUR,
+    next_column_id=4,
+)
+
+
+def types_of(table: Table) -> dict[str, Type]:
+    return {column.name: column.type for column in table.columns}
+
+
+def batch(table: Table, rows: list[dict[str, Any]], names: list[str] | None = None) -> pa.RecordBatch:
+    schema = pa.schema([table.by_name[name].field for name in names]) if names is not None else table.arrow_schema
+    return typed_values.batch_of(rows, schema, types_of(table))
+
+
+def keys_batch(table: Table, keys: list[tuple[Any, ...]]) -> pa.RecordBatch:
+    names = [column.name for column in table.primary_key_columns]
+    return batch(table, [dict(zip(names, key, strict=True)) for key in keys], names)
+
+
+def event(key: int, hour: float, amount: float | None = None) -> dict[str, Any]:
+    return {"key": key, "time": datetime.datetime(2024, 1, 1) + datetime.timedelta(hours=hour), "amount": amount}
+
+
+def scanned(store: TableStore, **arguments: Any) -> list[dict[str, Any]]:
+    scan = store.scan(**arguments)
+    rows = [row for batch in scan.batches() for row in batch.to_pylist()]
+    assert pa.RecordBatchReader.from_stream(scan).read_all().num_rows == len(rows)
+    return rows
+
+
+def agree(store: TableStore, naive: NaiveCells, keys: list[tuple[Any, ...]], *, versions: range) -> None:
+    table = store.table
+    for version in versions:
+        expected = sorted(comparable(row) for row in naive.scan(version=version))
+        assert sorted(comparable(row) for row in scanned(store, version=version)) == expected
+        gets = [naive.get(key, version=version) for key in keys]
+        for key, row in zip(keys, gets, strict=True):
+            assert comparable(store.get(key, version=version)) == comparable(row)
+        rows, indices = store.get_many(keys_batch(table, keys), version=version)
+        assert indices.tolist() == [index for index, row in enumerate(gets) if row is not None]
+        assert [comparable(row) for row in rows.to_pylist()] == [comparable(row) for row in gets if row is not None]
+        for ignore_deltas in (False, True):
+            changed = store.changed_since(keys_batch(table, keys), version, ignore_deltas=ignore_deltas)
+            assert changed.tolist() == [naive.changed_since(key, version, ignore_deltas=ignore_deltas) for key in keys]
+    newest = store.newest(keys_batch(table, keys))
+    for index, key in enumerate(keys):
+        row = naive.newest(key)
+        assert newest.found[index] == (row is not None)
+        if row is not None:
+            assert (newest.begin[index], newest.end[index]) == (row.begin, row.end)
+            assert newest.delta[index] == row.delta
+            assert newest.alive[index] == (row.end == naive_cells.OPEN)
+    assert store.rows_count == len(naive.scan(version=versions[-1]))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    key_types = draw(st.lists(st.sampled_from(typed_values.KEY_TYPES), min_size=1, max_size=3))
+    value_types = draw(st.lists(st.sampled_from(typed_values.EVERY_TYPE), max_size=3))
+    timed = draw(st.booleans())
+    if timed:
+        key_types[-1] = draw(st.sampled_from((types.TIMESTAMP, types.TIMESTAMPTZ, types.DATE)))
+    columns = [Column(id=n, name=f"k{n}", type=type, nullable=False) for n, type in enumerate(key_types, 1)]
+    columns += [Column(id=n, name=f"v{n}", type=type) for n, type in enumerate(value_types, len(columns) + 1)]
+    primary_key = tuple(range(1, len(key_types) + 1))
+    return Table(
+        id=1,
+        name="t",
+        columns=tuple(draw(st.permutations(columns))),
+        primary_key=primary_key,
+        key=draw(st.sampled_from([primary_key[:n] for n in range(len(primary_key) + 1)])),
+        time=len(key_types) if timed else None,
+        every=draw(st.sampled_from((None, 24 * HOUR, 10_000_000 * HOUR))) if timed else None,
+        shards=draw(st.sampled_from((1, 2, 3, 8))),
+        next_column_id=len(columns) + 1,
+    )
+
+
+@given(st.data())
+@settings(max_examples=120, deadline=None)
+def test_every_version_reads_as_in_a_dictionary_of_versions(data: st.DataObject) -> None:
+    table = data.draw(tables())
+    names = [column.name for column in table.primary_key_columns]
+    key = st.tuples(*(typed_values.values_of(column.type) for column in table.primary_key_columns))
+    keys = data.draw(st.lists(key, min_size=1, max_size=6))
+    rest = {
+        column.name: typed_values.values_of(column.type, nullable=True)
+        for column in table.columns
+        if column.name not in names
+    }
+    store, naive = TableStore(table), NaiveCells(table)
+    version = 0
+    for _ in range(data.draw(st.integers(1, 6))):
+        version += 1
+        for _ in range(data.draw(st.integers(1, 2))):
+            picked = data.draw(st.lists(st.sampled_from(keys), max_size=8))
+            match data.draw(st.sampled_from(("put", "put", "put", "delta", "delete", "truncate"))):
+                case "truncate":
+                    store.apply_truncate(version=version)
+                    naive.truncate(version=version)
+                case "delete":
+                    store.apply_delete(keys_batch(table, picked), version=version)
+                    naive.delete(picked, version=version)
+                case action:
+                    rows = [
+                        dict(zip(names, key, strict=True)) | data.draw(st.fixed_dictionaries(rest)) for key in picked
+                    ]
+                    ids = [str(table.by_name[name].id) for name in table.arrow_schema.names]
+                    store.apply_put(
+                        batch(table, rows).rename_columns(ids), version=version, delta=action == "delta", by_id=True
+                    )
+                    naive.put(rows, version=version, delta=action == "delta")
+    agree(store, naive, keys, versions=range(version + 1))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), max_size=40), st.data())
+@settings(max_examples=60, deadline=None)
+def test_rows_without_primary_key_are_addressed_by_row_id(
+    steps: list[tuple[int, int, bool]], data: st.DataObject
+) -> None:
+    store = TableStore(TAIL)
+    expected: dict[int, dict[str, Any]] = {}
+    version = 0
+    for key, day, delete in steps:
+        version += 1
+        if delete and expected:
+            doomed = data.draw(st.lists(st.sampled_from(sorted(expected)), max_size=3))
+            rows = [expected.pop(id, None) or {"key": None, "time": None} for id in doomed]
+            keys = batch(TAIL, rows, ["key", "time"]).append_column(ROW_ID_NAME, pa.array(doomed, pa.int64()))
+            store.apply_delete(keys, version=version)
+            continue
+        time = None if day == 0 else datetime.date(2024, 1, day)
+        rows = [{"key": None if key == 0 else "x" * key, "time": time, "text": f"{version}.{n}"} for n in range(key)]
+        first = store.next_row_id
+        store.apply_put(batch(TAIL, rows), version=version)
+        expected.update(enumerate(rows, first))
+    rows = scanned(store, version=version, row_ids=True)
+    assert {row.pop(ROW_ID_NAME): row for row in rows} == expected
+    assert store.rows_count == len(expected)
+
+
+def test_a_conflict_on_a_row_id_is_seen() -> None:
+    store = TableStore(TAIL)
+    row = {"key": "a", "time": datetime.date(2024, 1, 1), "text": "t"}
+    store.apply_put(batch(TAIL, [row, row]), version=1)
+    keys = batch(TAIL, [row, row], ["key", "time"]).append_column(ROW_ID_NAME, pa.array([1, 2], pa.int64()))
+    store.apply_delete(keys.slice(1, 1), version=2)
+    assert store.changed_since(keys, 1, ignore_deltas=False).tolist() == [False, True]
+    assert store.newest(keys).alive.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("rows_count", [255, 256, 257, 70_000, 200_000])
+def test_chunks_and_index_grow_without_losing_a_row(rows_count: int) -> None:
+    store = TableStore(dataclasses.replace(EVENTS, every=None, shards=2))
+    rng = np.random.default_rng(rows_count)
+    keys = rng.permutation(rows_count)
+    whole = pa.RecordBatch.from_arrays(
+        [pa.array(keys), pa.array(keys).cast(pa.timestamp("us")), pa.array(keys / 2)], schema=EVENTS.arrow_schema
+    )
+    for version, start in enumerate(range(0, rows_count, 33_333), 1):
+        store.apply_put(whole.slice(start, 33_333), version=version)
+    assert store.rows_count == rows_count
+    found, indices = store.get_many(whole.select(["key", "time"]), version=version)
+    assert indices.tolist() == list(range(rows_count))
+    assert found.equals(whole)
+    store.apply_put(whole.slice(0, 1_000), version=version + 1)
+    store.apply_delete(whole.slice(rows_count - 100, 100).select(["key", "time"]), version=version + 2)
+    counts = [
+        sum(batch.num_rows for batch in store.scan(version=at).batches()) for at in (version, version + 1, version + 2)
+    ]
+    assert counts == [rows_count, rows_count, rows_count - 100]
+
+
+def test_texts_of_any_size_fill_chunks_and_come_back() -> None:
+    table = Table(
+        id=1,
+        name="texts",
+        columns=(
+            Column(id=1, name="name", type=types.TEXT, nullable=False),
+            Column(id=2, name="text", type=types.TEXT),
+        ),
+        primary_key=(1,),
+        key=(1,),
+        shards=2,
+    )
+    store, naive = TableStore(table), NaiveCells(table)
+    rng = np.random.default_rng(5)
+    names = ["x" * int(size) + str(n) for n, size in enumerate(rng.integers(0, 300, 600) ** 2 % 5_000)]
+    for version in range(1, 7):
+        rows = [
+            {"name": names[n], "text": None if n % 7 == 0 else names[n - 1] * 2}
+            for n in rng.integers(0, 100 * version, 150).tolist()
+        ]
+        store.apply_put(batch(table, rows), version=version)
+        naive.put(rows, version=version)
+    agree(store, naive, [(name,) for name in names], versions=range(7))
+
+
+def test_an_added_column_reads_as_its_default_and_a_dropped_one_is_gone() -> None:
+    store = TableStore(EVENTS)
+    store.apply_put(batch(EVENTS, [event(1, 0, 1.0)]), version=1)
+    added = dataclasses.replace(
+        EVENTS,
+        columns=(
+            EVENTS.columns[0],
+            dataclasses.replace(EVENTS.columns[1], name="at"),
+            Column(id=4, name="note", type=types.TEXT, missing=Literal(value="new", type=types.TEXT)),
+            Column(id=5, name="empty", type=types.UUID),
+        ),
+        next_column_id=6,
+    )
+    newer = store.with_definition(added)
+    row = {"key": 2, "at": datetime.datetime(2024, 1, 1), "note": None, "empty": None}
+    newer.apply_put(batch(added, [row]), version=2)
+    old_row = {"key": 1, "at": datetime.datetime(2024, 1, 1), "note": "new", "empty": None}
+    assert sorted(scanned(newer, version=2), key=lambda row: row["key"]) == [old_row, row]
+    assert newer.get((1, row["at"]), version=2) == old_row
+    assert newer.get_many(keys_batch(added, [(1, row["at"])]), version=2)[0].to_pylist() == [old_row]
+    assert scanned(store, version=1) == [event(1, 0, 1.0)]
+
+
+def test_too_many_slices_are_refused_before_the_commit_and_change_nothing() -> None:
+    store = TableStore(EVENTS)
+    rows = [event(n, n) for n in range(limits.SLICES_OPEN_MAX + 1)]
+    store.check_bounds(batch(EVENTS, rows[1:]))
+    with pytest.raises(LimitExceeded, match="10,001 slices"):
+        store.check_bounds(batch(EVENTS, rows))
+    store.apply_put(batch(EVENTS, rows[:20]), version=1)
+    assert store.cells_count >= 20
+    with pytest.raises(LimitExceeded, match="every"):
+        store.check_bounds(batch(EVENTS, rows[15:]))
+
+
+def test_a_key_value_of_the_wrong_type_is_refused_by_name() -> None:
+    with pytest.raises(Invalid, match='"key" of type bigint'):
+        TableStore(EVENTS).get(("seven", datetime.datetime(2024, 1, 1)), version=1)
+
+
+def test_readers_see_whole_versions_beside_a_concurrent_writer() -> None:
+    """Each version rewrites some keys with amount = version and adds some; readers check that nothing is torn."""
+    table = dataclasses.replace(EVENTS, every=None, shards=2)
+    store = TableStore(table)
+    published = [0]
+    failures: list[str] = []
+    done = threading.Event()
+    versions, per_version = 120, 500
+
+    def rows_at(version: int) -> pa.RecordBatch:
+        keys = np.concatenate([np.arange(200), np.arange(per_version) + version * per_version])
+        return pa.RecordBatch.from_arrays(
+            [pa.array(keys), pa.array(keys).cast(pa.timestamp("us")), pa.array(np.full(len(keys), float(version)))],
+            schema=table.arrow_schema,
+        )
+
+    def read() -> None:
+        probes = rows_at(0).slice(0, 200).select(["key", "time"])
+        while not done.is_set() and not failures:
+            version = published[0]
+            if version == 0:
+                continue
+            rows = pa.RecordBatchReader.from_stream(store.scan(version=version)).read_all()
+            keys, amounts = rows["key"].to_numpy(), rows["amount"].to_numpy()
+            if len(keys) != 200 + version * per_version or len(np.unique(keys)) != len(keys):
+                failures.append(f"version {version}: {len(keys)} rows")
+            if not (amounts[keys < 200] == version).all():
+                failures.append(f"version {version}: rewritten keys read {np.unique(amounts[keys < 200])}")
+            found, indices = store.get_many(probes, version=version)
+            if len(indices) != 200 or not (found["amount"].to_numpy() == version).all():
+                failures.append(f"version {version}: get_many found {len(indices)}")
+            one = store.get((7, datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=7)), version=version)
+            if one is None or one["amount"] != version:
+                failures.append(f"version {version}: get read {one}")
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for version in range(1, versions + 1):
+        store.apply_put(rows_at(version), version=version)
+        published[0] = version
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not failures, failures[:3]
