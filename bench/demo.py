@@ -19,14 +19,13 @@ from typing import Any
 import pyarrow as pa
 import weftdb
 from weftdb.base.interface import Database
+from weftdb.bench.process import ServerProcess
+from weftdb.bench.retail import data, statements
+from weftdb.bench.retail.model import CATEGORIES, read_history, score_table, train_and_score
+from weftdb.bench.retail.story import CheckFailed, Story, stopwatch
+from weftdb.bench.retail.stream import stream
+from weftdb.bench.systems import Missing
 from weftdb.server.progress import Progress
-
-from .process import ServerProcess
-from .retail import data, statements
-from .retail.model import CATEGORIES, read_history, score_table, train_and_score
-from .retail.story import CheckFailed, Story, stopwatch
-from .retail.stream import stream
-from .systems import Missing
 
 _KEPT = Path("demo-data")
 

@@ -15,9 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 import weftdb
+from weftdb.bench.retail.statements import FRESH
 from weftdb.server.progress import Progress
-
-from .statements import FRESH
 
 BATCH_ROWS = 20_000
 _EVERY_SECONDS = 0.5
