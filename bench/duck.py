@@ -65,7 +65,9 @@ class DuckStore:
         return [event.device, event.event_time]
 
     def get(self, key: list[Any]) -> Any:
-        return self._connection.execute("SELECT * FROM events WHERE device = ? AND event_time = ?", key).fetchone()
+        # fetchall, not fetchone: the connection refuses other work until a fetch has returned no rows.
+        rows = self._connection.execute("SELECT * FROM events WHERE device = ? AND event_time = ?", key).fetchall()
+        return rows[0] if rows else None
 
     def decode(self, row: Any) -> Event | None:
         return None if row is None else Event(device=row[0], event_time=row[1], kind=row[2], amount=row[3])
@@ -80,18 +82,16 @@ class DuckStore:
 
     def get_many(self, keys: pa.Table) -> pa.Table:
         self._connection.register("wanted", keys)
-        return self._connection.execute(
-            "SELECT e.* FROM events e JOIN wanted USING (device, event_time)"
-        ).to_arrow_table()
+        return self.execute("SELECT e.* FROM events e JOIN wanted USING (device, event_time)")
 
     def totals(self) -> Totals:
         query = "SELECT count(*), sum(device)::BIGINT, sum(kind)::BIGINT, sum(amount) FROM events"
-        rows, devices, kinds, amounts = self._connection.execute(query).fetchone()
+        [(rows, devices, kinds, amounts)] = self._connection.execute(query).fetchall()
         return Totals(rows=rows, devices=devices or 0, kinds=kinds or 0, amounts=amounts or 0.0)
 
     def execute(self, sql: str) -> pa.Table:
         """Any statement, for the query workload; rows as Arrow."""
-        return self._connection.execute(sql).to_arrow_table()
+        return self._connection.sql(sql).to_arrow_table()
 
     def load(self, name: str, columns: str, table: pa.Table) -> None:
         """A further table, outside every clock: ``CREATE TABLE name (columns``, then one bulk insert."""

@@ -1,0 +1,356 @@
+"""The benchmarks at a tiny size: every workload runs, and its check really fails when an answer is wrong.
+
+A benchmark whose check cannot fail proves nothing, so each check is shown a tampered answer: a row that is missing, a
+value that differs, a query result that was changed. Figures themselves are not tested: no timed tests. What is skipped
+is a peer that is not installed (PostgreSQL), and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from weftdb.bench import main as door
+from weftdb.bench.data import KINDS, Event, Totals, commits, devices, devices_count, events, sample, totals_of
+from weftdb.bench.duck import DuckStore
+from weftdb.bench.get import Get
+from weftdb.bench.ingest import MAKERS, Ingest, never_written
+from weftdb.bench.memory import MemoryUse
+from weftdb.bench.postgres import PostgresStore
+from weftdb.bench.query import Query, compare
+from weftdb.bench.report import Goal, Line, Report, aligned, figure
+from weftdb.bench.restart import Restart
+from weftdb.bench.sqlite import SqliteStore
+from weftdb.bench.systems import Missing, Store, WrongAnswer, check_store
+from weftdb.bench.weft import WeftServer, WeftServerRows, WeftStore
+from weftdb.bench.workload import Size, available, in_turn
+
+TINY = Size(rows=2_000, rounds=1)
+
+LOCAL: tuple[Callable[[], Store], ...] = (
+    partial(WeftStore, write="insert"),
+    partial(WeftStore, write="put"),
+    DuckStore,
+    partial(DuckStore, write="replace"),
+    partial(DuckStore, primary_key=False),
+    SqliteStore,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that a server of another user (PostgreSQL's) can reach."""
+    for part in (tmp_path, *tmp_path.parents[:2]):
+        part.chmod(0o755)
+    return tmp_path
+
+
+# --- the data ---------------------------------------------------------------------------------------------------------
+
+
+def test_events_are_the_same_every_time_ordered_by_time_and_unique_by_key() -> None:
+    table = events(5_000)
+    assert table.equals(events(5_000))
+    times = table["event_time"].to_pylist()
+    assert times == sorted(times)
+    assert len(set(times)) == 5_000
+    assert set(table["kind"].to_pylist()) == set(range(KINDS))
+    assert min(table["amount"].to_pylist()) >= 0
+    assert table.schema.types == [pa.int64(), pa.timestamp("us"), pa.int16(), pa.float64()]
+
+
+def test_every_device_of_an_event_is_in_the_dimension_table() -> None:
+    table = events(5_000, channel=True)
+    assert set(table["device"].to_pylist()) <= set(devices(5_000)["device"].to_pylist())
+    assert devices(5_000).num_rows == devices_count(5_000) == 250
+
+
+def test_commits_hold_all_rows_in_order() -> None:
+    table = events(120_000)
+    batches = commits(table)
+    assert [batch.num_rows for batch in batches] == [50_000, 50_000, 20_000]
+    assert pa.Table.from_batches(batches).equals(table)
+
+
+# --- stores and their check -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=LOCAL, ids=lambda maker: maker().name)
+def loaded(request: pytest.FixtureRequest, folder: Path) -> Iterator[Store]:
+    """Each local store with all of ``events(2_000)`` but the last row, in which the first row's amount is 1 less."""
+    store = request.param()
+    table = events(2_000).slice(0, 1_999)
+    amounts = table["amount"].to_pylist()
+    table = table.set_column(3, "amount", pa.array([amounts[0] + 1, *amounts[1:]]))
+    store.open(folder)
+    store.write(store.prepare(table.to_batches()[0]))
+    store.finish()
+    yield store
+    store.close()
+
+
+def test_check_finds_a_lost_row_and_a_changed_value(loaded: Store) -> None:
+    table = events(2_000)
+    first, last = (Event(**table.slice(at, 1).to_pylist()[0]) for at in (0, 1_999))
+    good = sample(table.slice(1, 1_998), 20, seed=1)
+    totals = loaded.totals()
+    check_store(loaded, expected=totals, present=good, absent=[last, *never_written(good)])
+    with pytest.raises(WrongAnswer, match="totals are"):
+        check_store(loaded, expected=totals_of(table), present=[], absent=[])
+    with pytest.raises(WrongAnswer, match="read None"):
+        check_store(loaded, expected=totals, present=[*good, last], absent=[])
+    with pytest.raises(WrongAnswer, match=r"wrote .* read "):
+        check_store(loaded, expected=totals, present=[first], absent=[])
+    with pytest.raises(WrongAnswer, match="never wrote"):
+        check_store(loaded, expected=totals, present=[], absent=[good[0]])
+
+
+def test_totals_differ_by_any_part_and_floats_only_beyond_rounding() -> None:
+    totals = Totals(rows=2, devices=3, kinds=4, amounts=1000.0)
+    assert not totals.differs_from(Totals(rows=2, devices=3, kinds=4, amounts=1000.0 + 1e-8))
+    assert totals.differs_from(Totals(rows=2, devices=3, kinds=4, amounts=1000.0 + 1e-5))
+    assert totals.differs_from(Totals(rows=1, devices=3, kinds=4, amounts=1000.0))
+    assert totals.differs_from(Totals(rows=2, devices=2, kinds=4, amounts=1000.0))
+    assert totals.differs_from(Totals(rows=2, devices=3, kinds=5, amounts=1000.0))
+
+
+def test_postgres_takes_part_where_it_is_installed(folder: Path) -> None:
+    try:
+        store = PostgresStore()
+    except Missing as reason:
+        pytest.skip(str(reason))
+    table = events(500)
+    present = sample(table, 50, seed=1)
+    try:
+        store.open(folder)
+        store.write(store.prepare(table.to_batches()[0]))
+        check_store(store, expected=totals_of(table), present=present, absent=never_written(present))
+        with pytest.raises(WrongAnswer):
+            check_store(store, expected=totals_of(table.slice(1)), present=[], absent=[])
+        assert len(store.get_many(store.prepare_keys(present))) == 50
+    finally:
+        store.close()
+
+
+def test_a_missing_peer_is_named_with_the_reason_and_skipped() -> None:
+    def absent_peer() -> Store:
+        raise Missing("package absent is not installed")
+
+    skipped: dict[str, str] = {}
+    stores = available([absent_peer, SqliteStore], skipped)
+    assert [store.name for store in stores] == [SqliteStore.name]
+    assert skipped == {"absent_peer": "package absent is not installed"}
+
+
+# --- the workloads ----------------------------------------------------------------------------------------------------
+
+
+def _drop_a_row(store: Store) -> None:
+    """Delete the newest event behind the workload's back."""
+    if isinstance(store, WeftStore):
+        store.execute("DELETE FROM events WHERE event_time = (SELECT max(event_time) FROM events)")
+    else:
+        store._connection.execute("DELETE FROM events WHERE event_time = (SELECT max(event_time) FROM events)")
+
+
+def test_ingest_runs_and_its_check_finds_a_row_that_is_gone(folder: Path) -> None:
+    workload = Ingest(size=TINY, folder=folder, makers=LOCAL)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        assert [line.label for line in report.lines] == [store.name for store in workload.stores]
+        assert all(line.value > 0 for line in report.lines)
+        assert {line.label for line in report.lines if line.ratio is None} == {"DuckDB INSERT"}
+        assert len(report.goals) == 2
+        for store in workload.stores:
+            _drop_a_row(store)
+            with pytest.raises(WrongAnswer, match="totals are"):
+                workload.check()
+            store.close()
+            workload._runs = [runs for runs in workload._runs if runs.store is not store]
+    finally:
+        workload.close()
+
+
+def test_ingest_over_grpc_runs_and_its_check_finds_a_row_that_is_gone(folder: Path) -> None:
+    workload = Ingest(size=TINY, folder=folder, makers=(WeftServer, WeftServerRows))
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        assert [goal.wanted for goal in report.goals] == [500_000, 100_000]
+        assert all(line.ratio is None for line in report.lines), "no reference ran, so there is no ratio"
+        _drop_a_row(workload.stores[1])
+        with pytest.raises(WrongAnswer, match="totals are"):
+            workload.check()
+    finally:
+        workload.close()
+
+
+def test_get_runs_and_its_check_finds_a_row_that_is_gone(folder: Path) -> None:
+    workload = Get(
+        size=TINY, folder=folder, makers=(partial(WeftStore, write="put"), SqliteStore, DuckStore, WeftServer)
+    )
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        assert [line.label for line in report.lines][:2] == ["WeftDB embedded get", f"{SqliteStore.name} get"]
+        for store in workload.stores:
+            store.execute("DELETE FROM events") if isinstance(store, WeftStore | DuckStore) else _drop_all(store)
+            with pytest.raises(WrongAnswer, match="returned"):
+                workload.check()
+            workload._runs = [runs for runs in workload._runs if runs.store is not store]
+            store.close()
+    finally:
+        workload.close()
+
+
+def _drop_all(store: Store) -> None:
+    store._connection.execute("DELETE FROM events")
+
+
+def test_query_runs_and_its_check_finds_a_changed_answer(folder: Path) -> None:
+    workload = Query(size=Size(rows=5_000, rounds=1), folder=folder)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        assert len(report.lines) >= 12
+        assert all(line.ratio is not None and line.ratio > 0 for line in report.lines)
+        for name, (weft, duck) in list(workload.answers.items()):
+            assert weft.num_rows > 0, f"{name} answers nothing at this size"
+            workload.answers[name] = (weft.slice(1), duck)
+            with pytest.raises(WrongAnswer, match="rows"):
+                workload.check()
+            workload.answers[name] = (weft, duck)
+    finally:
+        workload.close()
+
+
+def test_compare_finds_a_cell_a_column_and_forgives_rounding() -> None:
+    duck = pa.table({"day": ["a", "b"], "n": [1, 2], "total": [1.5, None]})
+    compare("q", duck, duck)
+    compare("q", duck.set_column(2, "total", pa.array([1.5 + 1e-12, None])), duck)
+    for column, values in (("total", [1.6, None]), ("total", [1.5, 0.0]), ("n", [1, 3]), ("day", ["a", None])):
+        changed = duck.set_column(duck.column_names.index(column), column, pa.array(values))
+        with pytest.raises(WrongAnswer, match=f"column {column}"):
+            compare("q", changed, duck)
+    with pytest.raises(WrongAnswer, match="columns"):
+        compare("q", duck.rename_columns(["day", "m", "total"]), duck)
+
+
+def test_memory_runs_and_its_check_finds_a_row_that_is_gone(folder: Path) -> None:
+    workload = MemoryUse(size=TINY, folder=folder, seconds_to_settle=0.1)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        assert report.lines[0].label == "idle"
+        assert report.lines[0].value > 20, "a Python process is never smaller"
+        assert all(goal.at_most for goal in report.goals)
+        _drop_a_row(workload.store)
+        with pytest.raises(WrongAnswer, match="totals are"):
+            workload.check()
+    finally:
+        workload.close()
+
+
+def test_restart_runs_and_its_check_finds_totals_that_differ(folder: Path) -> None:
+    workload = Restart(size=TINY, folder=folder)
+    workload.setup()
+    report = workload.run()
+    workload.check()
+    assert [line.label for line in report.lines] == ["WeftDB", "DuckDB", "SQLite", "WeftDB server"]
+    for runs in workload.runs:
+        right = runs.totals[0]
+        runs.totals[0] = Totals(rows=right.rows - 1, devices=right.devices, kinds=right.kinds, amounts=right.amounts)
+        with pytest.raises(WrongAnswer, match=runs.label):
+            workload.check()
+        runs.totals[0] = right
+
+
+# --- the report and the door ------------------------------------------------------------------------------------------
+
+
+def test_a_report_says_medians_ratios_goals_and_what_was_skipped() -> None:
+    report = Report(
+        name="ingest", title="ingest", rows=2_000, rounds=3, reference="peer", skipped={"Other": "not here"}
+    )
+    report.lines.append(Line(label="weft", unit="rows/s", samples=(1_000.0, 3_000_000.0, 2_000.0), ratio=5.26))
+    report.goals += [Goal(text="rate", wanted=5, value=5.26), Goal(text="size", wanted=5, value=6, at_most=True)]
+    text = report.text()
+    for part in ("2,000 rows, median of 3", "2,000 rows/s", "5.3", "goal reached: rate", "goal MISSED: size"):
+        assert part in text
+    assert "skipped Other: not here" in text
+    content = json.loads(json.dumps(report.as_json()))
+    assert content["lines"][0]["value"] == 2_000
+    assert [goal["reached"] for goal in content["goals"]] == [True, False]
+    assert content["versions"]["duckdb"]
+    assert content["machine"]["cores"] >= 1
+
+
+def test_figures_are_short_and_columns_aligned() -> None:
+    assert [figure(value) for value in (1234567.8, 99.4, 0.01234)] == ["1,234,568", "99.4", "0.0123"]
+    assert aligned(("", "n", ""), [("a", "1", "x"), ("bcd", "22", "")]).splitlines() == [
+        "      n",
+        "---  --  -",
+        "a     1  x",
+        "bcd  22",
+    ]
+
+
+def test_systems_take_turns_and_each_round_begins_one_further() -> None:
+    assert list(in_turn("abc", rounds=2)) == [(0, "a"), (0, "b"), (0, "c"), (1, "b"), (1, "c"), (1, "a")]
+
+
+class _Lies:
+    """A workload whose check fails."""
+
+    name = "ingest"
+    full = quick = TINY
+
+    def __init__(self, *, size: Size, folder: Path) -> None:
+        self.folder = folder
+
+    def setup(self) -> None: ...
+
+    def run(self) -> Report:
+        return Report(name="ingest", title="ingest", rows=1, rounds=1, reference="")
+
+    def check(self) -> None:
+        raise WrongAnswer("SQLite: two is three")
+
+    def close(self) -> None: ...
+
+
+def test_a_wrong_answer_ends_the_run_without_figures(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(door, "WORKLOADS", (_Lies,))
+    target = folder / "out.json"
+    assert door.main(["ingest", "--json", str(target), "--folder", str(folder)]) == 1
+    assert "two is three" in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_the_door_prints_the_table_and_writes_json(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_Lies, "check", lambda self: None)
+    monkeypatch.setattr(door, "WORKLOADS", (_Lies,))
+    target = folder / "results" / "out.json"
+    assert door.main(["ingest", "--rows", "7", "--json", str(target), "--folder", str(folder)]) == 0
+    assert "ingest: 1 rows" in capsys.readouterr().out
+    assert json.loads(target.read_text())["name"] == "ingest"
+    assert not list(folder.glob("weft-bench-*")), "the scratch folder is removed"
+
+
+def test_ingest_compares_what_the_goals_name() -> None:
+    names = [maker.func.__name__ if isinstance(maker, partial) else maker.__name__ for maker in MAKERS]
+    assert {"WeftStore", "WeftServer", "WeftServerRows", "DuckStore", "SqliteStore", "PostgresStore"} == set(names)
