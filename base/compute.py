@@ -1,0 +1,9 @@
+"""``pc``: pyarrow.compute. It makes its functions at import, so type checkers see none of them; hence Any, once, here."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pyarrow.compute
+
+pc: Final[Any] = pyarrow.compute

@@ -1,0 +1,230 @@
+"""Aggregates and window functions.
+
+Result types are PostgreSQL's, with NUMERIC in 38 digits: ``sum(int)`` is bigint, ``sum(bigint)`` numeric(38,0),
+``sum(numeric(p,s))`` numeric(38,s); ``avg`` of whole numbers and NUMERICs is numeric with ``max(16, s)`` digits after the
+point, rounded half away from zero (PostgreSQL shows at least 16 significant digits). Variances and standard deviations
+of NUMERICs are double precision here, numeric there.
+
+A template may call several native aggregates (``avg`` is sum ÷ count), each through ``Rendering.call``, which puts
+DISTINCT, ORDER BY, FILTER and OVER on it. ``naive`` of an aggregate takes the list of argument tuples of its group,
+those with NULL left out where the aggregate is strict; window functions have none.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from ....base.errors import Invalid
+from ....base.types import Type, numeric
+from .coercion import as_numeric
+from .model import Function, FunctionKind, Overload, Rendering, function, overload
+from .operators import DIVIDE_SCALE_MIN, quotient
+from .plain import compare_key
+
+Rows = list[tuple[Any, ...]]
+
+PRELUDE: Final[tuple[str, ...]] = (
+    "CREATE OR REPLACE MACRO weft_fraction(f) AS CASE WHEN f BETWEEN 0 AND 1 THEN f "
+    "ELSE error('percentile value ' || f || ' is not between 0 and 1') END",
+)
+
+
+def _aggregate(name: str, *overloads: Overload, doc: str = "") -> Function:
+    return function(name, *overloads, kind=FunctionKind.AGGREGATE, doc=doc)
+
+
+def _native(signature: str, call: str, **options: Any) -> Overload:
+    """An aggregate that DuckDB has under the name ``call`` with the right value and type."""
+    return overload(signature, lambda r: r.call(call, *r.arguments), **options)
+
+
+def _cast(signature: str, call: str, **options: Any) -> Overload:
+    """One whose native type is wider or narrower than PostgreSQL's."""
+    return overload(signature, lambda r: f"CAST({r.call(call, *r.arguments)} AS {r.t})", **options)
+
+
+def _sum(rows: Rows) -> Any:
+    return sum(row[0] for row in rows) if rows else None
+
+
+def _float_sum(rows: Rows) -> Any:
+    return math.fsum(row[0] for row in rows) if rows else None
+
+
+def _avg_type(types: Sequence[Type]) -> Type:
+    return numeric(38, max(DIVIDE_SCALE_MIN, as_numeric(types[0]).scale or 0))
+
+
+def _avg(r: Rendering) -> str:
+    total = numeric(38, as_numeric(r.types[0]).scale or 0)
+    sum_sql = f"CAST({r.call('sum', r[0])} AS DECIMAL({total.precision},{total.scale}))"
+    count_sql = f"nullif({r.call('count', r[0])}, 0)"
+    return quotient(sum_sql, count_sql, (total, numeric(19, 0)), r.result)
+
+
+def _exact_avg(rows: Rows) -> Any:
+    return Decimal(sum(row[0] for row in rows)) / len(rows) if rows else None
+
+
+def _float_avg(rows: Rows) -> Any:
+    return math.fsum(row[0] for row in rows) / len(rows) if rows else None
+
+
+def _extreme(pick: Callable[..., Any]) -> Callable[[Rows], Any]:
+    return lambda rows: pick((row[0] for row in rows), key=compare_key) if rows else None
+
+
+def _no_order(types: Sequence[Type]) -> None:
+    if types[0].kind.value in ("json", "uuid", "boolean"):
+        raise Invalid(f"function min/max({types[0]}) does not exist", hint="Cast it to text.", sqlstate="42883")
+
+
+def _spread(name: str, call: str, naive: Callable[[list[float]], float], least: int) -> Function:
+    def of(rows: Rows) -> float | None:
+        values = [float(row[0]) for row in rows]
+        return naive(values) if len(values) >= least else None
+
+    return _aggregate(name, _native("double -> double", call, naive=of))
+
+
+def _two(name: str) -> Function:
+    return _aggregate(name, _native("double, double -> double", name))
+
+
+def _bits(name: str) -> Function:
+    return _aggregate(name, *(_native(f"{k} -> {k}", name) for k in ("smallint", "integer", "bigint")))
+
+
+def _percentile(call: str) -> Callable[[Rendering], str]:
+    """percentile_*(fraction) WITHIN GROUP (ORDER BY x [DESC]): the arguments are the fraction and x."""
+
+    def render(r: Rendering) -> str:
+        fraction = f"weft_fraction({r[0]})"
+        if r.modifiers.descending:
+            raise Invalid(f"{r.function} with ORDER BY … DESC is not supported", hint="Use 1 - fraction and ascending order.")
+        filter = f" FILTER (WHERE {r.modifiers.filter})" if r.modifiers.filter else ""
+        return f"{call}({r[1]}, {fraction}){filter}"
+
+    return render
+
+
+def _mode(r: Rendering) -> str:
+    filter = f" FILTER (WHERE {r.modifiers.filter})" if r.modifiers.filter else ""
+    return f"mode({r[0]} ORDER BY {r[0]}){filter}"
+
+
+def _window(name: str, *overloads: Overload) -> Function:
+    return function(name, *overloads, kind=FunctionKind.WINDOW)
+
+
+def _ranking(name: str, result: str) -> Function:
+    return _window(name, _native(f"-> {result}", name))
+
+
+_AGGREGATES: Final[tuple[Function, ...]] = (
+    _aggregate(
+        "count",
+        overload("-> bigint", lambda r: r.call("count", "*"), naive=len, strict=False),
+        _native("any -> bigint", "count", naive=len),
+    ),
+    _aggregate(
+        "sum",
+        _cast("smallint -> bigint", "sum", naive=_sum, can_fail=True),
+        _cast("integer -> bigint", "sum", naive=_sum, can_fail=True),
+        _cast("bigint -> numeric", "sum", result=lambda t: numeric(38, 0), naive=_sum, can_fail=True),
+        _cast("numeric -> numeric", "sum", result=lambda t: numeric(38, t[0].scale or 0), naive=_sum, can_fail=True),
+        _cast("real -> real", "sum", naive=_float_sum, can_fail=True),
+        _native("double -> double", "sum", naive=_float_sum, can_fail=True),
+        _native("interval -> interval", "sum"),
+    ),
+    _aggregate(
+        "avg",
+        *(
+            overload(f"{kind} -> numeric", _avg, result=_avg_type, naive=_exact_avg, can_fail=True)
+            for kind in ("smallint", "integer", "bigint", "numeric")
+        ),
+        _native("real -> double", "avg", naive=_float_avg),
+        _native("double -> double", "avg", naive=_float_avg),
+    ),
+    _aggregate("min", _native("same -> same", "min", naive=_extreme(min), check=_no_order)),
+    _aggregate("max", _native("same -> same", "max", naive=_extreme(max), check=_no_order)),
+    *(
+        _aggregate(name, _native("boolean -> boolean", call, naive=naive))
+        for name, call, naive in (
+            ("bool_and", "bool_and", lambda rows: all(row[0] for row in rows) if rows else None),
+            ("every", "bool_and", lambda rows: all(row[0] for row in rows) if rows else None),
+            ("bool_or", "bool_or", lambda rows: any(row[0] for row in rows) if rows else None),
+        )
+    ),
+    _bits("bit_and"),
+    _bits("bit_or"),
+    _bits("bit_xor"),
+    _aggregate(
+        "string_agg",
+        _native("text, text -> text", "string_agg", naive=lambda rows: rows[0][1].join(r[0] for r in rows) if rows else None),
+    ),
+    _aggregate(
+        "array_agg",
+        _native("any -> array", "array_agg", naive=lambda rows: [row[0] for row in rows] if rows else None, strict=False),
+    ),
+    _spread("var_pop", "var_pop", statistics.pvariance, 1),
+    _spread("var_samp", "var_samp", statistics.variance, 2),
+    _spread("variance", "var_samp", statistics.variance, 2),
+    _spread("stddev_pop", "stddev_pop", statistics.pstdev, 1),
+    _spread("stddev_samp", "stddev_samp", statistics.stdev, 2),
+    _spread("stddev", "stddev_samp", statistics.stdev, 2),
+    *map(
+        _two,
+        (
+            "corr",
+            "covar_pop",
+            "covar_samp",
+            "regr_slope",
+            "regr_intercept",
+            "regr_r2",
+            "regr_avgx",
+            "regr_avgy",
+            "regr_sxx",
+            "regr_syy",
+            "regr_sxy",
+        ),
+    ),
+    _aggregate("regr_count", _cast("double, double -> bigint", "regr_count")),
+    _aggregate(
+        "percentile_cont",
+        overload("double, double -> double", _percentile("quantile_cont")),
+    ),
+    _aggregate("percentile_disc", overload("double, any -> any", _percentile("quantile_disc"), result=lambda t: t[1])),
+    _aggregate("mode", overload("any -> any", _mode)),
+    _aggregate("any_value", _native("any -> any", "any_value")),
+)
+
+_WINDOWS: Final[tuple[Function, ...]] = (
+    _ranking("row_number", "bigint"),
+    _ranking("rank", "bigint"),
+    _ranking("dense_rank", "bigint"),
+    _ranking("percent_rank", "double"),
+    _ranking("cume_dist", "double"),
+    _window("ntile", _cast("integer -> integer", "ntile")),
+    *(
+        _window(
+            name,
+            _native("any -> any", name),
+            overload("any, integer -> any", lambda r: r.call(r.function, r[0], r[1])),
+            overload("same, integer, same -> same", lambda r: r.call(r.function, *r.arguments)),
+        )
+        for name in ("lag", "lead")
+    ),
+    _window("first_value", _native("any -> any", "first_value")),
+    _window("last_value", _native("any -> any", "last_value")),
+    _window("nth_value", _native("any, integer -> any", "nth_value")),
+)
+
+
+def functions() -> tuple[Function, ...]:
+    """All aggregates and window functions."""
+    return (*_AGGREGATES, *_WINDOWS)

@@ -1,0 +1,230 @@
+"""Types, literals and casts as DuckDB SQL, with PostgreSQL's rounding, ranges and error messages.
+
+DuckDB reads ``'12.5'`` as the integer 13, ``'1_000'`` as 1000, cuts nothing to VARCHAR(n) and writes ``1.0`` where
+PostgreSQL writes ``1``. So each cast is a template of its own where the two differ, a native cast where they agree. Most
+of the longer ones are macros (``DUCKDB_PRELUDE``), which the executor creates once per DuckDB database; a macro's
+argument may be computed twice, which DuckDB's common-subexpression elimination undoes for all but volatile ones.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+from ....base.types import Kind, Type
+
+_DUCKDB: Final[dict[Kind, str]] = {
+    Kind.BOOLEAN: "BOOLEAN",
+    Kind.SMALLINT: "SMALLINT",
+    Kind.INTEGER: "INTEGER",
+    Kind.BIGINT: "BIGINT",
+    Kind.REAL: "FLOAT",
+    Kind.DOUBLE: "DOUBLE",
+    Kind.TEXT: "VARCHAR",
+    Kind.VARCHAR: "VARCHAR",
+    Kind.BYTEA: "BLOB",
+    Kind.DATE: "DATE",
+    Kind.TIME: "TIME",
+    Kind.TIMESTAMP: "TIMESTAMP",
+    Kind.TIMESTAMPTZ: "TIMESTAMP WITH TIME ZONE",
+    Kind.INTERVAL: "INTERVAL",
+    Kind.UUID: "UUID",
+    Kind.JSON: "JSON",
+    Kind.UNKNOWN: "VARCHAR",
+}
+
+
+def duckdb_type(type: Type) -> str:
+    """DuckDB's name of the type."""
+    match type.kind:
+        case Kind.NUMERIC:
+            return f"DECIMAL({type.precision},{type.scale})"
+        case Kind.ARRAY:
+            assert type.element is not None, "an array type has an element type"
+            return duckdb_type(type.element) + "[]"
+        case _:
+            return _DUCKDB[type.kind]
+
+
+def quote(text: str) -> str:
+    """A text literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def render_literal(value: Any, type: Type) -> str:
+    """A typed constant as DuckDB SQL; ``value`` is what a Literal of ``type`` holds."""
+    name = duckdb_type(type)
+    if value is None:
+        return f"CAST(NULL AS {name})"
+    match type.kind:
+        case Kind.BOOLEAN:
+            return "true" if value else "false"
+        case Kind.INTEGER if value >= 0:
+            return str(value)
+        case Kind.SMALLINT | Kind.INTEGER | Kind.BIGINT:
+            return f"CAST({value} AS {name})"
+        case Kind.TEXT | Kind.VARCHAR | Kind.UNKNOWN:
+            return f"CAST({quote(value)} AS VARCHAR)"
+        case Kind.NUMERIC:
+            return f"CAST({quote(format(Decimal(value), 'f'))} AS {name})"
+        case Kind.REAL | Kind.DOUBLE:
+            text = repr(float(value)) if math.isfinite(value) else str(value)
+            return f"CAST({quote(text)} AS {name})"
+        case Kind.BYTEA:
+            return "CAST('" + "".join(f"\\x{byte:02X}" for byte in value) + "' AS BLOB)"
+        case Kind.INTERVAL:
+            micro = value.nanoseconds // 1000
+            return f"(to_months({value.months}) + to_days({value.days}) + to_microseconds({micro}))"
+        case Kind.TIMESTAMP:
+            return f"CAST('{value.isoformat(' ')}' AS TIMESTAMP)"
+        case Kind.TIMESTAMPTZ:
+            return f"CAST('{value.astimezone(dt.UTC).isoformat(' ')}' AS TIMESTAMP WITH TIME ZONE)"
+        case Kind.DATE | Kind.TIME:
+            return f"CAST('{value.isoformat()}' AS {name})"
+        case Kind.UUID:
+            return f"CAST('{value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value)}' AS UUID)"
+        case Kind.JSON:
+            return f"CAST({quote(value)} AS JSON)"
+        case Kind.ARRAY:
+            assert type.element is not None, "an array type has an element type"
+            items = ", ".join(render_literal(item, type.element) for item in value)
+            return f"CAST([{items}] AS {name})"
+
+
+def render_cast(sql: str, source: Type, target: Type, *, explicit: bool = True) -> str:
+    """``sql`` of type ``source`` as ``target``.
+
+    ``explicit``: the user wrote CAST; VARCHAR(n) then cuts, where an assignment refuses what is too long.
+    """
+    if source == target or (source.kind is Kind.UNKNOWN and target.is_text and target.length is None):
+        return sql
+    if target.kind is Kind.VARCHAR and target.length is not None:
+        text = render_cast(sql, source, Type(kind=Kind.TEXT))
+        if source.kind is Kind.VARCHAR and source.length is not None and source.length <= target.length:
+            return text
+        if explicit:
+            return f"left({text}, {target.length})"
+        return f"weft_check_length({text}, {target.length})"
+    if source.is_text and target.is_text:
+        return sql
+    if target.kind is Kind.NUMERIC and source.kind in (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.NUMERIC):
+        return f"CAST({sql} AS {duckdb_type(target)})"
+    key = (Kind.TEXT if source.is_text or source.kind is Kind.UNKNOWN else source.kind)
+    template = _CASTS.get((key, Kind.TEXT if target.is_text else target.kind), "CAST({0} AS {t})")
+    if callable(template):
+        return template(sql, source, target)
+    return template.format(sql, t=duckdb_type(target))
+
+
+def _array_cast(sql: str, source: Type, target: Type) -> str:
+    assert source.element is not None, "an array type has an element type"
+    assert target.element is not None, "an array type has an element type"
+    return f"list_transform({sql}, lambda item: {render_cast('item', source.element, target.element)})"
+
+
+_CastTemplate = str | Callable[[str, Type, Type], str]
+
+# What is not here is DuckDB's own cast, which agrees: numeric → integer half away from zero, float → integer half to
+# even, each with a range check, date ↔ timestamp, and so on.
+_CASTS: Final[dict[tuple[Kind, Kind], _CastTemplate]] = {
+    (Kind.TEXT, Kind.SMALLINT): "CAST(weft_integer_text({0}, 'smallint') AS SMALLINT)",
+    (Kind.TEXT, Kind.INTEGER): "CAST(weft_integer_text({0}, 'integer') AS INTEGER)",
+    (Kind.TEXT, Kind.BIGINT): "CAST(weft_integer_text({0}, 'bigint') AS BIGINT)",
+    (Kind.TEXT, Kind.REAL): "CAST(weft_float_text({0}, 'real') AS FLOAT)",
+    (Kind.TEXT, Kind.DOUBLE): "CAST(weft_float_text({0}, 'double precision') AS DOUBLE)",
+    (Kind.TEXT, Kind.NUMERIC): "CAST(weft_numeric_text({0}) AS {t})",
+    (Kind.TEXT, Kind.BOOLEAN): "weft_boolean_text({0})",
+    (Kind.TEXT, Kind.DATE): "CAST(weft_date_text({0}) AS DATE)",
+    (Kind.TEXT, Kind.TIMESTAMP): "CAST(weft_timestamp_text({0}, 'timestamp') AS TIMESTAMP)",
+    (Kind.TEXT, Kind.TIMESTAMPTZ): (
+        "CAST(weft_timestamp_text({0}, 'timestamp with time zone') AS TIMESTAMP WITH TIME ZONE)"
+    ),
+    (Kind.TEXT, Kind.BYTEA): "weft_bytea_text({0})",
+    (Kind.TEXT, Kind.JSON): "CAST({0} AS JSON)",
+    (Kind.REAL, Kind.NUMERIC): "CAST(weft_finite_text({0}, '%.6g') AS {t})",
+    (Kind.DOUBLE, Kind.NUMERIC): "CAST(weft_finite_text({0}, '%.15g') AS {t})",
+    (Kind.REAL, Kind.TEXT): "weft_real_text({0})",
+    (Kind.DOUBLE, Kind.TEXT): "weft_double_text({0})",
+    (Kind.INTERVAL, Kind.TEXT): "weft_interval_text({0})",
+    (Kind.BYTEA, Kind.TEXT): "('\\x' || lower(hex({0})))",
+    (Kind.DOUBLE, Kind.REAL): "weft_to_real({0})",
+    (Kind.BOOLEAN, Kind.INTEGER): "CAST({0} AS INTEGER)",
+    (Kind.TIME, Kind.INTERVAL): "to_microseconds(date_part('epoch', {0})::DECIMAL(18,6) * 1000000)",
+    (Kind.INTERVAL, Kind.TIME): "CAST(TIME '00:00:00' + {0} AS TIME)",
+    (Kind.TIMESTAMPTZ, Kind.TIMESTAMP): "timezone('UTC', {0})",
+    (Kind.TIMESTAMP, Kind.TIMESTAMPTZ): "timezone('UTC', {0})",
+    (Kind.DATE, Kind.TIMESTAMPTZ): "timezone('UTC', CAST({0} AS TIMESTAMP))",
+    (Kind.TIMESTAMPTZ, Kind.DATE): "CAST(timezone('UTC', {0}) AS DATE)",
+    (Kind.TIMESTAMPTZ, Kind.TIME): "CAST(timezone('UTC', {0}) AS TIME)",
+    (Kind.ARRAY, Kind.ARRAY): _array_cast,
+    (Kind.ARRAY, Kind.TEXT): "weft_array_text({0})",
+}
+
+
+def _checked(name: str, pattern: str, type_sql: str) -> str:
+    """A macro that passes text which matches ``pattern`` and raises PostgreSQL's syntax error otherwise."""
+    return (
+        f"CREATE OR REPLACE MACRO {name}(x, type_name) AS CASE WHEN x IS NULL THEN NULL "
+        f"WHEN regexp_full_match(x, '{pattern}') THEN {type_sql} "
+        f"ELSE error('invalid input syntax for type ' || type_name || ': \"' || x || '\"') END"
+    )
+
+
+_NUMBER: Final = r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
+
+DUCKDB_PRELUDE: Final[tuple[str, ...]] = (
+    _checked("weft_integer_text", r"\s*[+-]?[0-9]+\s*", "trim(x)"),
+    _checked("weft_float_text", rf"(?i){_NUMBER}|\s*[+-]?(nan|inf|infinity)\s*", "trim(x)"),
+    "CREATE OR REPLACE MACRO weft_numeric_text(x) AS CASE WHEN x IS NULL THEN NULL "
+    f"WHEN regexp_full_match(x, '{_NUMBER}') THEN trim(x) "
+    "ELSE error('invalid input syntax for type numeric: \"' || x || '\"') END",
+    "CREATE OR REPLACE MACRO weft_boolean_text(x) AS CASE WHEN x IS NULL THEN NULL "
+    "WHEN regexp_full_match(x, '(?i)\\s*(t|tr|tru|true|y|ye|yes|on|1)\\s*') THEN true "
+    "WHEN regexp_full_match(x, '(?i)\\s*(f|fa|fal|fals|false|n|no|of|off|0)\\s*') THEN false "
+    "ELSE error('invalid input syntax for type boolean: \"' || x || '\"') END",
+    "CREATE OR REPLACE MACRO weft_date_text(x) AS CASE WHEN x IS NULL THEN NULL "
+    "WHEN regexp_full_match(x, '\\s*[0-9]{8}\\s*') "
+    "THEN substr(trim(x), 1, 4) || '-' || substr(trim(x), 5, 2) || '-' || substr(trim(x), 7, 2) "
+    "WHEN regexp_full_match(x, '\\s*[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}([ Tt].*)?') "
+    "THEN regexp_extract(x, '[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}') "
+    "ELSE error('invalid input syntax for type date: \"' || x || '\"') END",
+    _checked(
+        "weft_timestamp_text",
+        r"\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([ Tt]+[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+        r"\s*([Zz]|[+-][0-9]{2}(:?[0-9]{2})?|[A-Za-z][A-Za-z_/]*)?)?\s*",
+        "trim(x)",
+    ),
+    "CREATE OR REPLACE MACRO weft_bytea_text(x) AS CASE WHEN starts_with(x, '\\x') "
+    "THEN unhex(substr(x, 3)) ELSE encode(x) END",
+    "CREATE OR REPLACE MACRO weft_finite_text(x, pattern) AS CASE WHEN isfinite(x) THEN printf(pattern, x) "
+    "WHEN x IS NULL THEN NULL ELSE error('numeric field overflow') END",
+    "CREATE OR REPLACE MACRO weft_to_real(x) AS CASE WHEN isfinite(x) AND abs(x) > 3.4028235677973366e38::DOUBLE "
+    "THEN error('value out of range: overflow') ELSE CAST(x AS FLOAT) END",
+    "CREATE OR REPLACE MACRO weft_check_length(x, length_max) AS CASE WHEN length(x) > length_max "
+    "THEN error('value too long for type character varying(' || length_max || ')') ELSE x END",
+    "CREATE OR REPLACE MACRO weft_mantissa(digits, exponent) AS "
+    "rtrim(left(digits, 1) || '.' || rtrim(substr(digits, 2), '0'), '.') || 'e+' || exponent",
+    "CREATE OR REPLACE MACRO weft_double_text(x) AS CASE WHEN isnan(x) THEN 'NaN' "
+    "WHEN isinf(x) THEN CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END "
+    "WHEN abs(x) >= 1e15 AND abs(x) < 1e16 THEN CASE WHEN x < 0 THEN '-' ELSE '' END || "
+    "weft_mantissa(replace(CAST(abs(x) AS VARCHAR), '.0', ''), '15') "
+    "ELSE regexp_replace(CAST(x AS VARCHAR), '\\.0$', '') END",
+    "CREATE OR REPLACE MACRO weft_real_text(x) AS CASE WHEN isnan(x) THEN 'NaN' "
+    "WHEN isinf(x) THEN CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END "
+    "WHEN abs(x) >= 1e6 AND abs(x) < 1e16 THEN CASE WHEN x < 0 THEN '-' ELSE '' END || "
+    "weft_mantissa(regexp_replace(CAST(abs(x) AS VARCHAR), '\\..*$', ''), "
+    "lpad(CAST(length(regexp_replace(CAST(abs(x) AS VARCHAR), '\\..*$', '')) - 1 AS VARCHAR), 2, '0')) "
+    "ELSE regexp_replace(CAST(x AS VARCHAR), '\\.0$', '') END",
+    "CREATE OR REPLACE MACRO weft_interval_text(x) AS "
+    "regexp_replace(replace(CAST(x AS VARCHAR), ' month', ' mon'), '(-[0-9]+ [a-z]+) ([0-9])', '\\1 +\\2', 'g')",
+    "CREATE OR REPLACE MACRO weft_array_text(x) AS '{' || array_to_string(x, ',') || '}'",
+    # A quotient of two whole numbers (HUGEINT), rounded half away from zero.
+    "CREATE OR REPLACE MACRO weft_round_quotient(n, d) AS (n // d) + CASE "
+    "WHEN abs(n % d) >= abs(d) - abs(n % d) THEN CASE WHEN (n < 0) = (d < 0) THEN 1 ELSE -1 END ELSE 0 END",
+)
+
+

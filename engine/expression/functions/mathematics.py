@@ -1,0 +1,294 @@
+"""Mathematical functions, and the ones of any type: coalesce, nullif, greatest, least.
+
+Of NUMERICs: abs, sign, ceil, floor, round, trunc, mod, div are exact. Roots, powers, logarithms and the like compute in
+double precision for every argument, where PostgreSQL has slow NUMERIC versions too.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from typing import Any, Final
+
+from ....base.compute import pc
+from ....base.errors import Invalid
+from ....base.types import Type, numeric
+from .coercion import digits, limited
+from .model import Function, Overload, Rendering, Volatility, function, overload
+from .operators import POWER, modulo_decimal, modulo_type, modulo_whole, numeric_modulo, power
+from .plain import compare_key, division_by_zero, out_of_range
+from .vector import coalesce
+
+PRELUDE: Final[tuple[str, ...]] = (
+    "CREATE OR REPLACE MACRO weft_sqrt(x) AS CASE WHEN x < 0 "
+    "THEN error('cannot take square root of a negative number') ELSE sqrt(x) END",
+    "CREATE OR REPLACE MACRO weft_log_domain(x) AS CASE WHEN x = 0 THEN error('cannot take logarithm of zero') "
+    "WHEN x < 0 THEN error('cannot take logarithm of a negative number') ELSE x END",
+    "CREATE OR REPLACE MACRO weft_unit_domain(x) AS CASE WHEN abs(x) > 1 AND NOT isnan(x) "
+    "THEN error('input is out of range') ELSE x END",
+    "CREATE OR REPLACE MACRO weft_finite_domain(x) AS CASE WHEN isinf(x) "
+    "THEN error('input is out of range') ELSE x END",
+    "CREATE OR REPLACE MACRO weft_exp(x) AS CASE WHEN isinf(exp(x)) AND NOT isinf(x) "
+    "THEN error('value out of range: overflow') ELSE exp(x) END",
+)
+
+_WHOLE: Final = ("smallint", "integer", "bigint")
+
+
+def _one(name: str, template: str, naive: Callable[[float], float], *, can_fail: bool = False) -> Function:
+    return function(name, overload("double -> double", template, naive=_guarded(naive), can_fail=can_fail))
+
+
+def _guarded(compute: Callable[[float], float]) -> Callable[[float], float]:
+    """Python's ValueError and OverflowError as PostgreSQL's errors; NaN passes through."""
+
+    def guarded(x: float) -> float:
+        if math.isnan(x):
+            return x
+        try:
+            return compute(x)
+        except OverflowError:
+            raise Invalid("value out of range: overflow", sqlstate="22003") from None
+        except ValueError:
+            raise Invalid("input is out of range", sqlstate="22003") from None
+
+    return guarded
+
+
+def _sqrt(x: float) -> float:
+    if x < 0:
+        raise Invalid("cannot take square root of a negative number", sqlstate="2201F")
+    return math.sqrt(x)
+
+
+def _logarithm(compute: Callable[[float], float]) -> Callable[[float], float]:
+    def checked(x: float) -> float:
+        if x <= 0:
+            what = "zero" if x == 0 else "a negative number"
+            raise Invalid(f"cannot take logarithm of {what}", sqlstate="2201E")
+        return compute(x)
+
+    return checked
+
+
+def _log_base(base: float, x: float) -> float:
+    first, second = _logarithm(math.log)(base), _logarithm(math.log)(x)
+    if first == 0:
+        raise division_by_zero()
+    return second / first
+
+
+def _cbrt(x: float) -> float:
+    return math.copysign(abs(x) ** (1 / 3), x) if math.isfinite(x) else x
+
+
+# -- rounding -------------------------------------------------------------------------------------------------------------
+
+
+def _whole_digits(types: Sequence[Type]) -> Type:
+    """A NUMERIC without digits after the point, one more before it for 9.9 → 10."""
+    return limited(digits(types[0]) + 1, 0)
+
+
+def _rounding(name: str, kernel: str, mode: str, float_naive: Callable[[float], float]) -> Function:
+    arrow = getattr(pc, kernel)
+    return function(
+        name,
+        overload(
+            "numeric -> numeric",
+            f"CAST({kernel}({{0}}) AS {{t}})",
+            result=_whole_digits,
+            naive=lambda x: x.quantize(Decimal(1), rounding=mode),
+        ),
+        overload("double -> double", f"{kernel}({{0}})", naive=_keeping(float_naive), arrow=arrow),
+    )
+
+
+def _keeping(compute: Callable[[float], float]) -> Callable[[float], float]:
+    """NaN and infinities pass, and the sign of zero stays."""
+    return lambda x: math.copysign(float(compute(x)), x) if math.isfinite(x) else x
+
+
+def _scale_type(types: Sequence[Type]) -> Type:
+    """round(numeric, n): n is known only at run time, so the scale stays and the value is rounded."""
+    return limited(digits(types[0]) + 1, types[0].scale or 0)
+
+
+def _scale_of(literals: Any) -> int | None:
+    return int(literals[1]) if 1 in literals and literals[1] is not None else None
+
+
+def _round_scale(round_call: str) -> Callable[[Rendering], str]:
+    def render(r: Rendering) -> str:
+        places = _scale_of(r.literals)
+        source = r.types[0].scale or 0
+        if places is not None and places >= source:
+            return f"CAST({r[0]} AS {r.t})"
+        return f"CAST({round_call}({r[0]}, {r[1]}) AS {r.t})"
+
+    return render
+
+
+def _round_decimal(mode: str) -> Callable[[Decimal, int], Decimal]:
+    def rounded(x: Decimal, places: int) -> Decimal:
+        return x if -x.as_tuple().exponent <= places else x.quantize(Decimal(1).scaleb(-places), rounding=mode)  # type: ignore[operator]
+
+    return rounded
+
+
+def _width_bucket(x: float, low: float, high: float, count: int) -> int:
+    if count <= 0:
+        raise Invalid("count must be greater than zero", sqlstate="2201G")
+    if low == high:
+        raise Invalid("lower bound cannot equal upper bound", sqlstate="2201G")
+    if low < high:
+        return 0 if x < low else count + 1 if x >= high else int((x - low) / (high - low) * count) + 1
+    return 0 if x > low else count + 1 if x <= high else int((low - x) / (low - high) * count) + 1
+
+
+def _absolute(kind: str) -> Overload:
+    options: dict[str, Any] = {"result": (lambda t: t[0])} if kind == "numeric" else {}
+    arrow = None if kind == "numeric" else pc.abs_checked
+    return overload(f"{kind} -> {kind}", "abs({0})", naive=abs, arrow=arrow, can_fail=kind in _WHOLE, **options)
+
+
+def _gcd(name: str, naive: Callable[[int, int], int]) -> Function:
+    return function(
+        name,
+        *(overload(f"{k}, {k} -> {k}", f"CAST({name}({{0}}, {{1}}) AS {{t}})", naive=naive) for k in ("integer", "bigint")),
+    )
+
+
+def _factorial(n: int) -> Decimal:
+    if n < 0:
+        raise Invalid("factorial of a negative number is undefined", sqlstate="22003")
+    if n > 33:
+        raise out_of_range("value")
+    return Decimal(math.factorial(n))
+
+
+# -- of any type ----------------------------------------------------------------------------------------------------------
+
+
+def _extreme(name: str, pick: Callable[..., Any]) -> Function:
+    def naive(*values: Any) -> Any:
+        given = [value for value in values if value is not None]
+        return pick(given, key=compare_key) if given else None
+
+    return function(name, overload("same... -> same", f"{name}({{args}})", naive=naive, strict=False))
+
+
+def _nullif(a: Any, b: Any) -> Any:
+    return None if a is not None and b is not None and compare_key(a) == compare_key(b) else a
+
+
+_MOD: Final = (
+    *(overload(f"{k}, {k} -> {k}", "({0} % {1})", naive=modulo_whole, can_fail=True) for k in _WHOLE),
+    overload("numeric, numeric -> numeric", numeric_modulo, result=modulo_type, naive=modulo_decimal, can_fail=True),
+)
+
+
+def _div_type(types: Sequence[Type]) -> Type:
+    return limited(digits(types[0]) + (types[1].scale or 0), 0)
+
+
+def _div(r: Rendering) -> str:
+    """The whole quotient, truncated: exact digits first, so that no rounding comes between."""
+    from .operators import unscaled
+
+    scale = max(r.types[0].scale or 0, r.types[1].scale or 0)
+    wide = numeric(38, scale)
+    sides = [f"CAST({sql} AS DECIMAL(38,{scale}))" for sql in r.arguments]
+    return f"CAST({unscaled(sides[0], wide)} // {unscaled(sides[1], wide)} AS {r.t})"
+
+
+def _div_naive(a: Decimal, b: Decimal) -> Decimal:
+    if not b:
+        raise division_by_zero()
+    return (a / b).to_integral_value(ROUND_DOWN) if abs(a) >= abs(b) else Decimal(0)
+
+
+def functions() -> tuple[Function, ...]:
+    """All of this family."""
+    kinds = (*_WHOLE, "numeric", "real", "double")
+    return (
+        function("abs", *map(_absolute, kinds), operator="@"),
+        function(
+            "sign",
+            overload("numeric -> numeric", "CAST(sign({0}) AS {t})", result=lambda t: numeric(1, 0), naive=lambda x: Decimal((x > 0) - (x < 0))),
+            overload("double -> double", "CAST(sign({0}) AS DOUBLE)", naive=lambda x: x if x != x else float((x > 0) - (x < 0))),
+        ),
+        _rounding("ceil", "ceil", ROUND_CEILING, math.ceil),
+        _rounding("ceiling", "ceil", ROUND_CEILING, math.ceil),
+        _rounding("floor", "floor", ROUND_FLOOR, math.floor),
+        function(
+            "round",
+            overload(
+                "numeric -> numeric",
+                "CAST({0} AS {t})",
+                result=_whole_digits,
+                naive=lambda x: x.quantize(Decimal(1), rounding=ROUND_HALF_UP),
+            ),
+            overload("double -> double", "round_even({0}, 0)", naive=_keeping(round)),
+            overload(
+                "numeric, integer -> numeric", _round_scale("round"), result=_scale_type, naive=_round_decimal(ROUND_HALF_UP)
+            ),
+        ),
+        function(
+            "trunc",
+            overload(
+                "numeric -> numeric",
+                "CAST(trunc({0}) AS {t})",
+                result=_whole_digits,
+                naive=lambda x: x.quantize(Decimal(1), rounding=ROUND_DOWN),
+            ),
+            overload("double -> double", "trunc({0})", naive=_keeping(math.trunc)),
+            overload(
+                "numeric, integer -> numeric", _round_scale("trunc"), result=_scale_type, naive=_round_decimal(ROUND_DOWN)
+            ),
+        ),
+        function("mod", *_MOD),
+        function(
+            "div",
+            overload("numeric, numeric -> numeric", _div, result=_div_type, naive=_div_naive, can_fail=True),
+        ),
+        function("pow", overload("double, double -> double", POWER, naive=power, can_fail=True)),
+        _one("sqrt", "weft_sqrt({0})", _sqrt, can_fail=True),
+        _one("cbrt", "cbrt({0})", _cbrt),
+        _one("exp", "weft_exp({0})", math.exp, can_fail=True),
+        _one("ln", "ln(weft_log_domain({0}))", _logarithm(math.log), can_fail=True),
+        function(
+            "log",
+            overload(
+                "double -> double", "log10(weft_log_domain({0}))", naive=_guarded(_logarithm(math.log10)), can_fail=True
+            ),
+            overload(
+                "double, double -> double",
+                "weft_divide(ln(weft_log_domain({1})), ln(weft_log_domain({0})))",
+                naive=_log_base,
+                can_fail=True,
+            ),
+        ),
+        _one("log10", "log10(weft_log_domain({0}))", _logarithm(math.log10), can_fail=True),
+        *(
+            _one(name, f"{name}({{0}})", getattr(math, name))
+            for name in ("atan", "sinh", "tanh", "degrees", "radians", "asinh")
+        ),
+        *(_one(name, f"{name}(weft_finite_domain({{0}}))", getattr(math, name), can_fail=True) for name in ("sin", "cos", "tan")),
+        *(_one(name, f"{name}(weft_unit_domain({{0}}))", getattr(math, name), can_fail=True) for name in ("asin", "acos")),
+        _one("cot", "weft_divide(1.0::DOUBLE, tan(weft_finite_domain({0})))", lambda x: 1 / math.tan(x), can_fail=True),
+        _one("cosh", "cosh({0})", math.cosh),
+        function("atan2", overload("double, double -> double", "atan2({0}, {1})", naive=math.atan2)),
+        function("pi", overload("-> double", "pi()", naive=lambda: math.pi)),
+        function("factorial", overload("bigint -> numeric", "CAST(factorial(CAST({0} AS INTEGER)) AS {t})", result=lambda t: numeric(38, 0), naive=_factorial, can_fail=True)),
+        _gcd("gcd", math.gcd),
+        _gcd("lcm", math.lcm),
+        function("random", overload("-> double", "random()", naive=random.random), volatility=Volatility.VOLATILE),
+        function("coalesce", overload("same... -> same", "coalesce({args})", naive=lambda *v: next((x for x in v if x is not None), None), arrow=coalesce, strict=False)),
+        function("nullif", overload("same, same -> same", "nullif({0}, {1})", naive=_nullif, strict=False)),
+        _extreme("greatest", max),
+        _extreme("least", min),
+    )
+

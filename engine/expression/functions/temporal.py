@@ -1,0 +1,483 @@
+"""Dates, times, intervals: arithmetic, fields, truncation, buckets, zones.
+
+TIMESTAMPTZ is shown, cut and taken apart in UTC, whatever the session's zone: one answer for everyone. ``time_bucket``
+counts buckets of days and less from Monday 2000-01-03 and buckets of months from 2000-01-01, as slices do.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from ....base.errors import Invalid
+from ....base.types import Type, numeric
+from .model import Function, Overload, Rendering, Volatility, function, overload
+from .plain import division_by_zero, interval_span, out_of_range
+
+_DAY: Final = 86_400_000_000
+
+PRELUDE: Final[tuple[str, ...]] = (
+    "CREATE OR REPLACE MACRO weft_interval_months(x) AS (date_part('year', x) * 12 + date_part('month', x))",
+    "CREATE OR REPLACE MACRO weft_interval_micros(x) AS (date_part('hour', x) * 3600000000 "
+    "+ date_part('minute', x) * 60000000 + date_part('microsecond', x))",
+    "CREATE OR REPLACE MACRO weft_time_micros(x) AS (date_part('hour', x) * 3600000000 "
+    "+ date_part('minute', x) * 60000000 + date_part('microsecond', x))",
+    "CREATE OR REPLACE MACRO weft_interval_divide(x, d) AS CASE WHEN d = 0 THEN error('division by zero') ELSE x / d END",
+)
+
+
+# -- plain Python ---------------------------------------------------------------------------------------------------------
+
+
+def months_later(day: dt.date, months: int) -> dt.date:
+    """The same day ``months`` later, or the month's last day."""
+    total = day.year * 12 + day.month - 1 + months
+    year, month = divmod(total, 12)
+    if not 1 <= year <= 9999:
+        raise out_of_range("timestamp")
+    return day.replace(year=year, month=month + 1, day=min(day.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def _as_datetime(moment: Any) -> dt.datetime:
+    return moment if isinstance(moment, dt.datetime) else dt.datetime(moment.year, moment.month, moment.day)
+
+
+def add_interval(moment: Any, span: pa.MonthDayNano) -> Any:
+    """A date, timestamp or timestamptz plus an interval: months first, then days, then time."""
+    try:
+        later: Any = months_later(_as_datetime(moment), span.months)
+        return later + dt.timedelta(days=span.days, microseconds=span.nanoseconds // 1000)
+    except OverflowError:
+        raise out_of_range("timestamp") from None
+
+
+def negated(span: pa.MonthDayNano) -> pa.MonthDayNano:
+    return pa.MonthDayNano([-span.months, -span.days, -span.nanoseconds])
+
+
+def _add_days(day: dt.date, days: int) -> dt.date:
+    try:
+        return day + dt.timedelta(days=days)
+    except OverflowError:
+        raise Invalid("date out of range", sqlstate="22008") from None
+
+
+def _between(later: dt.datetime, earlier: dt.datetime) -> pa.MonthDayNano:
+    """Days and time of one sign."""
+    micros = (later - earlier) // dt.timedelta(microseconds=1)
+    days = abs(micros) // _DAY * (1 if micros >= 0 else -1)
+    return pa.MonthDayNano([0, days, (micros - days * _DAY) * 1000])
+
+
+def _add_spans(a: pa.MonthDayNano, b: pa.MonthDayNano) -> pa.MonthDayNano:
+    return pa.MonthDayNano([a.months + b.months, a.days + b.days, a.nanoseconds + b.nanoseconds])
+
+
+def _time_micros(time: dt.time) -> int:
+    return ((time.hour * 60 + time.minute) * 60 + time.second) * 1_000_000 + time.microsecond
+
+
+def _time_of(micros: int) -> dt.time:
+    return (dt.datetime(2000, 1, 1) + dt.timedelta(microseconds=micros % _DAY)).time()
+
+
+def _shift_time(time: dt.time, span: pa.MonthDayNano) -> dt.time:
+    return _time_of(_time_micros(time) + span.nanoseconds // 1000)
+
+
+def _scale_span(span: pa.MonthDayNano, factor: float) -> pa.MonthDayNano:
+    """PostgreSQL's interval_mul: fractions of months spill into days of 30, fractions of days into time."""
+    months = span.months * factor
+    days = span.days * factor
+    whole_months, whole_days = int(months), int(days)
+    month_days = round((months - whole_months) * 30, 6)
+    spill_days = int(month_days)
+    seconds = round((days - whole_days + month_days - spill_days) * 86_400, 6)
+    if abs(seconds) >= 86_400:
+        whole_days += int(seconds / 86_400)
+        seconds -= int(seconds / 86_400) * 86_400
+    micros = round(span.nanoseconds // 1000 * factor + seconds * 1_000_000)
+    return pa.MonthDayNano([whole_months, whole_days + spill_days, micros * 1000])
+
+
+def _divide_span(span: pa.MonthDayNano, divisor: float) -> pa.MonthDayNano:
+    if divisor == 0:
+        raise division_by_zero()
+    return _scale_span(span, 1 / divisor)
+
+
+def _combine(day: dt.date, time: dt.time) -> dt.datetime:
+    return dt.datetime.combine(day, time)
+
+
+# -- arithmetic: overloads of the operators -------------------------------------------------------------------------------
+
+_MOMENTS: Final = (("date", "timestamp"), ("timestamp", "timestamp"), ("timestamptz", "timestamptz"))
+
+ADD: Final[tuple[Overload, ...]] = (
+    overload("date, integer -> date", "({0} + {1})", naive=_add_days, can_fail=True),
+    overload("integer, date -> date", "({1} + {0})", naive=lambda days, day: _add_days(day, days), can_fail=True),
+    *(overload(f"{a}, interval -> {r}", "({0} + {1})", naive=add_interval, can_fail=True) for a, r in _MOMENTS),
+    *(
+        overload(f"interval, {a} -> {r}", "({1} + {0})", naive=lambda span, moment: add_interval(moment, span), can_fail=True)
+        for a, r in _MOMENTS
+    ),
+    overload("interval, interval -> interval", "({0} + {1})", naive=_add_spans, can_fail=True),
+    overload("time, interval -> time", "({0} + {1})", naive=_shift_time),
+    overload("interval, time -> time", "({1} + {0})", naive=lambda span, time: _shift_time(time, span)),
+    overload("date, time -> timestamp", "({0} + {1})", naive=_combine),
+    overload("time, date -> timestamp", "({1} + {0})", naive=lambda time, day: _combine(day, time)),
+)
+
+SUBTRACT: Final[tuple[Overload, ...]] = (
+    overload("date, date -> integer", "CAST({0} - {1} AS INTEGER)", naive=lambda a, b: (a - b).days),
+    overload("date, integer -> date", "({0} - {1})", naive=lambda day, days: _add_days(day, -days), can_fail=True),
+    *(
+        overload(f"{a}, interval -> {r}", "({0} - {1})", naive=lambda m, span: add_interval(m, negated(span)), can_fail=True)
+        for a, r in _MOMENTS
+    ),
+    overload("timestamp, timestamp -> interval", "({0} - {1})", naive=_between),
+    overload("timestamptz, timestamptz -> interval", "({0} - {1})", naive=_between),
+    overload("interval, interval -> interval", "({0} - {1})", naive=lambda a, b: _add_spans(a, negated(b)), can_fail=True),
+    overload(
+        "time, time -> interval",
+        "to_microseconds(weft_time_micros({0}) - weft_time_micros({1}))",
+        naive=lambda a, b: pa.MonthDayNano([0, 0, (_time_micros(a) - _time_micros(b)) * 1000]),
+    ),
+    overload("time, interval -> time", "({0} - {1})", naive=lambda time, span: _shift_time(time, negated(span))),
+)
+
+MULTIPLY: Final[tuple[Overload, ...]] = (
+    overload("interval, double -> interval", "({0} * {1})", naive=_scale_span, can_fail=True),
+    overload("double, interval -> interval", "({1} * {0})", naive=lambda f, span: _scale_span(span, f), can_fail=True),
+)
+
+DIVIDE: Final[tuple[Overload, ...]] = (
+    overload("interval, double -> interval", "weft_interval_divide({0}, {1})", naive=_divide_span, can_fail=True),
+)
+
+NEGATE: Final[tuple[Overload, ...]] = (overload("interval -> interval", "(-{0})", naive=negated),)
+
+
+# -- fields: extract and date_part ----------------------------------------------------------------------------------------
+
+
+def _time_parts(moment: Any) -> int:
+    """Microseconds since midnight."""
+    return _time_micros(moment) if not isinstance(moment, dt.date) or isinstance(moment, dt.datetime) else 0
+
+
+def _epoch(moment: Any) -> Decimal:
+    if isinstance(moment, dt.datetime):
+        micros = (moment.replace(tzinfo=None) - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
+    elif isinstance(moment, dt.date):
+        micros = (moment - dt.date(1970, 1, 1)).days * _DAY
+    else:
+        micros = _time_micros(moment)
+    return Decimal(micros).scaleb(-6)
+
+
+# field → (scale of extract's NUMERIC, DuckDB template, plain Python); for dates and timestamps, times from "hour" on
+_FIELDS: Final[dict[str, tuple[int, str, Callable[[Any], Any]]]] = {
+    "year": (0, "date_part('year', {0})", lambda x: x.year),
+    "month": (0, "date_part('month', {0})", lambda x: x.month),
+    "day": (0, "date_part('day', {0})", lambda x: x.day),
+    "quarter": (0, "date_part('quarter', {0})", lambda x: (x.month + 2) // 3),
+    "week": (0, "date_part('week', {0})", lambda x: x.isocalendar()[1]),
+    "dow": (0, "date_part('dow', {0})", lambda x: x.isoweekday() % 7),
+    "isodow": (0, "date_part('isodow', {0})", lambda x: x.isoweekday()),
+    "doy": (0, "date_part('doy', {0})", lambda x: x.timetuple().tm_yday),
+    "isoyear": (0, "date_part('isoyear', {0})", lambda x: x.isocalendar()[0]),
+    "decade": (0, "date_part('decade', {0})", lambda x: x.year // 10),
+    "century": (0, "date_part('century', {0})", lambda x: (x.year + 99) // 100),
+    "millennium": (0, "date_part('millennium', {0})", lambda x: (x.year + 999) // 1000),
+    "hour": (0, "date_part('hour', {0})", lambda x: _time_parts(x) // 3_600_000_000),
+    "minute": (0, "date_part('minute', {0})", lambda x: _time_parts(x) // 60_000_000 % 60),
+    "second": (6, "date_part('microsecond', {0}) * 0.000001", lambda x: Decimal(_time_parts(x) % 60_000_000).scaleb(-6)),
+    "milliseconds": (3, "date_part('microsecond', {0}) * 0.001", lambda x: Decimal(_time_parts(x) % 60_000_000).scaleb(-3)),
+    "microseconds": (0, "date_part('microsecond', {0})", lambda x: _time_parts(x) % 60_000_000),
+    "epoch": (6, "epoch_us({0}) * 0.000001", _epoch),
+}
+
+_ALIASES: Final[dict[str, str]] = {
+    **{f"{name}s": name for name in ("year", "month", "day", "week", "hour", "minute", "second", "decade")},
+    "millisecond": "milliseconds",
+    "microsecond": "microseconds",
+    "centuries": "century",
+    "millenniums": "millennium",
+}
+
+_OF_TIME: Final = ("hour", "minute", "second", "milliseconds", "microseconds", "epoch")
+
+_INTERVAL_MONTHS: Final = "weft_interval_months({0})"
+_INTERVAL_FIELDS: Final[dict[str, tuple[int, str, Callable[[pa.MonthDayNano], Any]]]] = {
+    "year": (0, "date_part('year', {0})", lambda x: int(x.months / 12)),
+    "month": (0, "date_part('month', {0})", lambda x: x.months - int(x.months / 12) * 12),
+    "day": (0, "date_part('day', {0})", lambda x: x.days),
+    "hour": (0, "date_part('hour', {0})", lambda x: int(Decimal(x.nanoseconds) / 3_600_000_000_000)),
+    "minute": (0, "date_part('minute', {0})", lambda x: int(Decimal(x.nanoseconds) / 60_000_000_000) % 60),
+    "second": (6, "date_part('microsecond', {0}) * 0.000001", lambda x: Decimal(x.nanoseconds // 1000 % 60_000_000).scaleb(-6)),
+    "epoch": (
+        6,
+        "CAST(weft_interval_months({0}) // 12 * 31557600 + weft_interval_months({0}) % 12 * 2592000 "
+        "+ date_part('day', {0}) * 86400 AS DECIMAL(20,0)) + weft_interval_micros({0}) * 0.000001",
+        lambda x: Decimal(
+            int(x.months / 12) * 31_557_600
+            + (x.months - int(x.months / 12) * 12) * 2_592_000
+            + x.days * 86_400
+        )
+        + Decimal(x.nanoseconds).scaleb(-9),
+    ),
+}
+
+
+def _field(name: Any, fields: Mapping[str, Any], type_name: str) -> Any:
+    wanted = _ALIASES.get(str(name).lower(), str(name).lower())
+    if wanted not in fields or (type_name == "time" and wanted not in _OF_TIME):
+        message = f'unit "{str(name).lower()}" not supported for type {type_name}'
+        raise Invalid(message, hint=f"Use one of {', '.join(_OF_TIME if type_name == 'time' else fields)}.", sqlstate="0A000")
+    return fields[wanted]
+
+
+def _field_overloads(*, exact: bool) -> list[Overload]:
+    """extract(field, source) is numeric, date_part the same as double precision."""
+    overloads: list[Overload] = []
+    for source in ("timestamp", "timestamptz", "date", "time", "interval"):
+        fields = _INTERVAL_FIELDS if source == "interval" else _FIELDS
+
+        def render(r: Rendering, *, source: str = source, fields: Mapping[str, Any] = fields) -> str:
+            moment = f"timezone('UTC', {r[1]})" if source == "timestamptz" else r[1]
+            moment = f"CAST({moment} AS TIMESTAMP)" if source == "date" else moment
+            scale, template, _ = _field(r.constant(0), fields, source)
+            if source == "time" and _ALIASES.get(r.constant(0), r.constant(0)) == "epoch":
+                template = "weft_time_micros({0}) * 0.000001"
+            target = (r.t if r.result.scale else f"DECIMAL(20,{scale})") if exact else "DOUBLE"
+            return f"CAST(({template.format(moment)}) AS {target})"
+
+        def naive(field: str, moment: Any, *, source: str = source, fields: Mapping[str, Any] = fields) -> Any:
+            value = _field(field, fields, source)[2](moment)
+            return value if exact else float(value)
+
+        def literal_result(literals: Mapping[int, object], *, source: str = source, fields: Any = fields) -> Type:
+            return numeric(20, _field(literals[0], fields, source)[0]) if 0 in literals else numeric(20, 6)
+
+        overloads.append(
+            overload(
+                f"text, {source} -> {'numeric' if exact else 'double'}",
+                render,
+                literal_result=literal_result if exact else None,
+                naive=naive,
+                constants=(0,),
+            )
+        )
+    return overloads
+
+
+# -- date_trunc -----------------------------------------------------------------------------------------------------------
+
+_TRUNC_UNITS: Final = (
+    "microseconds milliseconds second minute hour day week month quarter year decade century millennium".split()
+)
+
+
+def _unit(name: Any) -> str:
+    wanted = _ALIASES.get(str(name).lower(), str(name).lower())
+    if wanted not in _TRUNC_UNITS:
+        raise Invalid(f'unit "{name}" not recognized for date_trunc', hint=f"Use one of {', '.join(_TRUNC_UNITS)}.", sqlstate="22023")
+    return wanted
+
+
+def _trunc(r: Rendering) -> str:
+    unit = _unit(r.constant(0))
+    return f"date_trunc('{unit}', {r[1]})"
+
+
+def _trunc_zoned(r: Rendering) -> str:
+    return f"timezone('UTC', date_trunc('{_unit(r.constant(0))}', timezone('UTC', {r[1]})))"
+
+
+_CLOCK_UNITS: Final = {"microseconds": 1, "milliseconds": 1000, "second": 10**6, "minute": 60 * 10**6, "hour": 3600 * 10**6}
+_YEARS: Final = {"year": 1, "decade": 10, "century": 100, "millennium": 1000}
+
+
+def _trunc_naive(unit: str, moment: dt.datetime) -> dt.datetime:
+    unit = _unit(unit)
+    if unit in _CLOCK_UNITS:
+        micros = _time_micros(moment.timetz())
+        return moment - dt.timedelta(microseconds=micros % _CLOCK_UNITS[unit])
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if unit == "day":
+        return day
+    if unit == "week":
+        return day - dt.timedelta(days=day.weekday())
+    if unit == "month":
+        return day.replace(day=1)
+    if unit == "quarter":
+        return day.replace(day=1, month=(day.month - 1) // 3 * 3 + 1)
+    years = _YEARS[unit]
+    first = day.year // years * years if unit in ("year", "decade") else (day.year - 1) // years * years + 1
+    return day.replace(day=1, month=1, year=max(first, 1))
+
+
+# -- time_bucket ----------------------------------------------------------------------------------------------------------
+
+_MONDAY: Final = dt.datetime(2000, 1, 3)
+_FIRST: Final = dt.datetime(2000, 1, 1)
+
+
+def _bucket_origin(width: pa.MonthDayNano) -> dt.datetime:
+    if width.months and (width.days or width.nanoseconds):
+        raise Invalid("time_bucket: an interval of months cannot have days or time", sqlstate="22023")
+    if interval_span(width) <= 0:
+        raise Invalid("time_bucket: the width must be greater than zero", sqlstate="22023")
+    return _FIRST if width.months else _MONDAY
+
+
+def bucket(width: pa.MonthDayNano, moment: dt.datetime, origin: dt.datetime | None = None) -> dt.datetime:
+    """The start of the bucket that holds ``moment``."""
+    start = _bucket_origin(width) if origin is None else origin.replace(tzinfo=None)
+    naive = moment.replace(tzinfo=None)
+    if width.months:
+        months = (naive.year - start.year) * 12 + naive.month - start.month
+        months -= naive < months_later(start, months)  # type: ignore[operator]
+        found: Any = months_later(start, months // width.months * width.months)
+    else:
+        step = dt.timedelta(microseconds=interval_span(width))
+        found = start + (naive - start) // step * step
+    return found.replace(tzinfo=moment.tzinfo)
+
+
+def _bucket_date(width: pa.MonthDayNano, day: dt.date, origin: dt.date | None = None) -> dt.date:
+    return bucket(width, _as_datetime(day), None if origin is None else _as_datetime(origin)).date()
+
+
+def _bucket_sql(source: str) -> Callable[[Rendering], str]:
+    """DuckDB's time_bucket has the same origins; its origin and width are handed on, in UTC."""
+
+    def render(r: Rendering) -> str:
+        if 0 in r.literals:
+            _bucket_origin(r.literals[0])
+        moment = f"timezone('UTC', {r[1]})" if source == "timestamptz" else f"CAST({r[1]} AS TIMESTAMP)"
+        origin = ""
+        if len(r.arguments) == 3:
+            origin = f", timezone('UTC', {r[2]})" if source == "timestamptz" else f", CAST({r[2]} AS TIMESTAMP)"
+        bucketed = f"time_bucket({r[0]}, {moment}{origin})"
+        return f"timezone('UTC', {bucketed})" if source == "timestamptz" else f"CAST({bucketed} AS {r.t})"
+
+    return render
+
+
+def _bucket_overloads() -> list[Overload]:
+    from . import temporal_vector
+
+    return [
+        overload(
+            f"interval, {source}{origin} -> {source}",
+            _bucket_sql(source),
+            naive=_bucket_date if source == "date" else bucket,
+            arrow=temporal_vector.bucket if source != "date" else None,
+            can_fail=True,
+        )
+        for origin in (False, True)
+        for source in ("timestamp", "timestamptz", "date")
+        for origin in [f", {source}" if origin else ""]
+    ]
+
+
+# -- zones and making -----------------------------------------------------------------------------------------------------
+
+
+def zone(name: str) -> dt.tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise Invalid(f'time zone "{name}" not recognized', sqlstate="22023") from None
+
+
+def _to_zone(name: str, moment: dt.datetime) -> dt.datetime:
+    return moment.astimezone(zone(name)).replace(tzinfo=None)
+
+
+def _from_zone(name: str, moment: dt.datetime) -> dt.datetime:
+    return moment.replace(tzinfo=zone(name)).astimezone(dt.UTC)
+
+
+def _zoned(r: Rendering) -> str:
+    if 0 in r.literals:
+        zone(str(r.literals[0]))
+    return f"timezone({r[0]}, {r[1]})"
+
+
+def _make_date(year: int, month: int, day: int) -> dt.date:
+    try:
+        return dt.date(year, month, day)
+    except ValueError:
+        raise Invalid(f"date field value out of range: {year}-{month:02}-{day:02}", sqlstate="22008") from None
+
+
+def _make_timestamp(year: int, month: int, day: int, hour: int, minute: int, second: float) -> dt.datetime:
+    if not (0 <= hour < 24 and 0 <= minute < 60 and 0 <= second < 60):
+        raise Invalid(f"time field value out of range: {hour}:{minute:02}:{second:02g}", sqlstate="22008")
+    micros = round(second * 1_000_000)
+    day_start = _as_datetime(_make_date(year, month, day))
+    return day_start + dt.timedelta(hours=hour, minutes=minute, microseconds=micros)
+
+
+def _stable(name: str, result: str) -> Function:
+    """A value of the session: evaluated once per statement and bound as a literal, never rendered."""
+
+    def refuse(r: Rendering) -> str:
+        raise AssertionError(f"{r.function}() is bound as session_literal before it is rendered")
+
+    return function(name, overload(f"-> {result}", refuse), volatility=Volatility.STABLE)
+
+
+STABLE_NAMES: Final[dict[str, str]] = {
+    "now": "timestamptz",
+    "current_timestamp": "timestamptz",
+    "transaction_timestamp": "timestamptz",
+    "statement_timestamp": "timestamptz",
+    "current_date": "date",
+    "localtimestamp": "timestamp",
+    "localtime": "time",
+}
+
+
+def functions() -> tuple[Function, ...]:
+    """All functions of dates and times that are not operators."""
+    return (
+        function("extract", *_field_overloads(exact=True)),
+        function("date_part", *_field_overloads(exact=False)),
+        function(
+            "date_trunc",
+            overload("text, timestamp -> timestamp", _trunc, naive=_trunc_naive, constants=(0,)),
+            overload("text, timestamptz -> timestamptz", _trunc_zoned, naive=_trunc_naive, constants=(0,)),
+        ),
+        function("time_bucket", *_bucket_overloads()),
+        function(
+            "timezone",
+            overload("text, timestamptz -> timestamp", _zoned, naive=_to_zone, can_fail=True),
+            overload("text, timestamp -> timestamptz", _zoned, naive=_from_zone, can_fail=True),
+        ),
+        function(
+            "make_date",
+            overload("integer, integer, integer -> date", "make_date({0}, {1}, {2})", naive=_make_date, can_fail=True),
+        ),
+        function(
+            "make_timestamp",
+            overload(
+                "integer, integer, integer, integer, integer, double -> timestamp",
+                "make_timestamp({args})",
+                naive=_make_timestamp,
+                can_fail=True,
+            ),
+        ),
+        *(_stable(name, result) for name, result in STABLE_NAMES.items()),
+        function("clock_timestamp", overload("-> timestamptz", "now()"), volatility=Volatility.VOLATILE),
+    )
