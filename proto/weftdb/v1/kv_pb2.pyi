@@ -48,14 +48,16 @@ class TableDescription(_message.Message):
     def __init__(self, name: _Optional[str] = ..., schema: _Optional[bytes] = ..., primary_key: _Optional[_Iterable[str]] = ..., key: _Optional[_Iterable[str]] = ..., time: _Optional[str] = ..., schema_version: _Optional[int] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("session", "table", "key")
+    __slots__ = ("session", "table", "key", "key_columns")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
+    KEY_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     session: str
     table: str
     key: _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]
-    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ...) -> None: ...
+    key_columns: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., key_columns: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetResponse(_message.Message):
     __slots__ = ("found", "columns", "values")
@@ -104,12 +106,13 @@ class Entities(_message.Message):
     def __init__(self, keys: _Optional[_Iterable[_Union[_types_pb2.ValueList, _Mapping]]] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
-    __slots__ = ("session", "table", "action", "rows", "key", "columns", "values")
+    __slots__ = ("session", "table", "action", "rows", "key", "key_columns", "columns", "values")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
+    KEY_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     session: str
@@ -117,9 +120,10 @@ class WriteRequest(_message.Message):
     action: Action
     rows: bytes
     key: _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]
+    key_columns: _containers.RepeatedScalarFieldContainer[str]
     columns: _containers.RepeatedScalarFieldContainer[str]
     values: _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]
-    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., rows: _Optional[bytes] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ...) -> None: ...
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., rows: _Optional[bytes] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., key_columns: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ...) -> None: ...
 
 class WriteResponse(_message.Message):
     __slots__ = ("version", "rows")

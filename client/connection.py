@@ -1,0 +1,109 @@
+"""``weftdb.connect``: a remote database behind the same interface as an embedded one.
+
+    db = weftdb.connect("weft://127.0.0.1:7401")
+
+One ``RemoteDatabase`` is one gRPC channel, which reconnects by itself. It may be used from several threads.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from ..base.errors import Invalid, Unavailable
+from ..proto.weftdb.v1.transactions_pb2 import (
+    BeginRequest,
+    OpenSnapshotRequest,
+    SessionRequest,
+    SessionResponse,
+    VersionResponse,
+)
+from .reads import Leases, RemoteReads, RemoteSnapshot, RemoteTransaction
+from .table import RemoteTable
+from .wire import Wire
+from .writer import RemoteWriter
+
+PORT_DEFAULT: Final = 7401
+CONNECT_SECONDS: Final = 5.0
+
+_URL: Final = re.compile(r"weft://(?P<host>\[[0-9a-fA-F:.%]+\]|[^\[\]:/?#@\s]+)(?::(?P<port>\d{1,5}))?/?")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def connect(url: str, *, timeout: float = CONNECT_SECONDS) -> RemoteDatabase:
+    """Connect to ``weft://host:port`` (port 7401 unless given), waiting at most ``timeout`` seconds.
+
+    Raises Invalid for a malformed address, Unavailable, naming the address, when no server answers there.
+    """
+    match = _URL.fullmatch(str(url))
+    if match is None or int(match["port"] or 1) > 65_535:
+        raise Invalid(
+            f"{url!r} is not an address of a server", hint="Give weft://host:port, for example weft://127.0.0.1:7401."
+        )
+    address = f"{match['host']}:{match['port'] or PORT_DEFAULT}"
+    wire = Wire(target=f"dns:///{address}", address=address)
+    try:
+        wire.ask("Transactions/Version", SessionRequest(), VersionResponse, timeout=timeout)
+    except Unavailable as error:
+        wire.close()
+        raise Unavailable(
+            f"no WeftDB server answers at {url}: {error.message}",
+            hint="Start one with: weft serve --data DIR",
+            sqlstate="08001",
+        ) from None
+    except BaseException:
+        wire.close()
+        raise
+    return RemoteDatabase(wire)
+
+
+class RemoteDatabase(RemoteReads):
+    """Implements ``base.interface.Database``."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(wire)
+        self._leases = Leases(wire)
+        self._writers: weakref.WeakSet[RemoteWriter] = weakref.WeakSet()
+        self._closed = False
+
+    def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> RemoteTransaction:
+        request = BeginRequest(isolation=isolation, read_only=read_only)
+        answer = self.wire.ask("Transactions/Begin", request, SessionResponse, again=True)
+        transaction = RemoteTransaction(self.wire, self._leases, answer.session)
+        self._leases.keep(transaction, lease_seconds=answer.lease_seconds)
+        return transaction
+
+    def snapshot(self, *, as_of: int | datetime | None = None) -> RemoteSnapshot:
+        request = OpenSnapshotRequest()
+        if isinstance(as_of, datetime):
+            moment = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of
+            request.wall_clock = (moment - _EPOCH) // timedelta(microseconds=1)
+        elif as_of is not None:
+            request.version = _version(as_of)
+        answer = self.wire.ask("Transactions/OpenSnapshot", request, SessionResponse, again=True)
+        snapshot = RemoteSnapshot(self.wire, self._leases, answer.session)
+        self._leases.keep(snapshot, lease_seconds=answer.lease_seconds)
+        return snapshot
+
+    def writer(self, table: RemoteTable, options: dict[str, Any]) -> RemoteWriter:
+        writer = RemoteWriter(self.wire, table, **options)
+        self._writers.add(writer)
+        return writer
+
+    def close(self) -> None:
+        """Roll back open transactions, give up what writers have not sent, and close the channel."""
+        if self._closed:
+            return
+        self._closed = True
+        self._leases.close()
+        for writer in list(self._writers):
+            writer.abandon()
+        self.wire.close()
+
+
+def _version(as_of: object) -> int:
+    if isinstance(as_of, bool) or not isinstance(as_of, int) or not -(2**63) <= as_of < 2**63:
+        raise Invalid(f"as_of is a version (int) or a datetime, not {as_of!r}", sqlstate="22023")
+    return as_of

@@ -1,0 +1,77 @@
+"""What a failed call raises: the server's own error where there is one, else what the transport's status means."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from ..base.errors import Closed, Denied, Internal, Invalid, LimitExceeded, Unavailable, WeftError
+from ..proto.failures import METADATA_KEY, from_detail
+from ..proto.weftdb.v1.types_pb2 import ErrorDetail
+
+Code = grpc.StatusCode
+
+
+def of_server(error: Any) -> WeftError | None:
+    """The error that the server raised on purpose; None if the status is the transport's."""
+    for key, value in error.trailing_metadata() or ():
+        if key == METADATA_KEY:
+            try:
+                return from_detail(ErrorDetail.FromString(value))
+            except DecodeError:
+                return None
+    return None
+
+
+def is_broken(error: Any) -> bool:
+    """Whether the connection failed, or never was: nobody knows how far the call got."""
+    return error.code() is Code.UNAVAILABLE and of_server(error) is None
+
+
+def of_rpc(error: Any, *, address: str) -> WeftError:
+    """The error to raise for a failed call."""
+    return of_server(error) or _of_transport(error, address)
+
+
+def _of_transport(error: Any, address: str) -> WeftError:
+    code, details = error.code(), error.details() or ""
+    match code:
+        case Code.UNAVAILABLE:
+            return Unavailable(
+                f"the server at {address} does not answer: {_reason(details)}",
+                hint="Is it running? A write that was under way may or may not have happened.",
+                sqlstate="08006",
+            )
+        case Code.DEADLINE_EXCEEDED:
+            return Unavailable(f"no answer from {address} within the time-out", sqlstate="57014")
+        case Code.CANCELLED if "hannel" in details:  # gRPC's "Channel closed!"
+            return Closed(f"the connection to {address} was closed")
+        case Code.CANCELLED:
+            return Unavailable("the call was cancelled", sqlstate="57014")
+        case Code.RESOURCE_EXHAUSTED:
+            return LimitExceeded(f"a message is too large, or the server too busy: {details}", hint=_SMALLER)
+        case Code.UNAUTHENTICATED | Code.PERMISSION_DENIED:
+            return Denied(details or f"{address} refused the call")
+        case Code.UNIMPLEMENTED:
+            return Invalid(f"the server at {address} does not know this call; its release is another", sqlstate="0A000")
+        case _:
+            return Internal(f"the call to {address} failed with {code.name}: {details}")
+
+
+_SMALLER: Final = "Ask for less at a time, or use a writer."
+
+
+def _reason(details: str) -> str:
+    """gRPC's text without what only its authors can use."""
+    for known in (
+        "Connection refused",
+        "Socket closed",
+        "Connection reset",
+        "Timeout occurred",
+        "DNS resolution failed",
+    ):
+        if known.lower() in details.lower():
+            return known.lower()
+    return details or "no reason given"

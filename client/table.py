@@ -1,0 +1,209 @@
+"""One table, seen through a database, a transaction or a snapshot.
+
+Rows and keys are made Arrow here, against the table's schema as it was described last, so that a wrong value is refused
+before it travels. When that fails the description may be old (ALTER TABLE): it is asked for again, and the rows are
+tried once more if it has changed. The server checks everything again; it alone decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import pyarrow as pa
+
+from ..base.errors import Invalid
+from ..base.interface import Key, Keys, Rows, Written
+from ..base.limits import MIB
+from ..base.rows import to_batch, to_keys
+from ..proto.frames import cut, pack, read_schema, write_schema, write_stream
+from ..proto.values import from_value, to_value, to_values
+from ..proto.weftdb.v1.kv_pb2 import (
+    Action,
+    DescribeRequest,
+    Entities,
+    GetManyRequest,
+    GetRequest,
+    GetResponse,
+    LoadHeader,
+    LoadRequest,
+    ScanRequest,
+    TableDescription,
+    WriteRequest,
+    WriteResponse,
+)
+from ..proto.weftdb.v1.types_pb2 import ValueList
+from .wire import Wire
+from .writer import RemoteWriter
+
+T = TypeVar("T")
+
+_ONE_MESSAGE_BYTES: Final = 4 * MIB
+"""Rows above this go as a stream of chunks, which are cheaper than one large message."""
+
+
+class Source(Protocol):
+    """What a table is seen through. ``session`` raises Closed once that is over."""
+
+    wire: Wire
+
+    @property
+    def session(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+    def writer(self, table: RemoteTable, options: dict[str, Any]) -> RemoteWriter: ...
+
+
+class RemoteTable:
+    """Implements ``base.interface.Table``."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        self._source = source
+        self._name = name
+        self._describe()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def schema(self) -> pa.Schema:
+        self._describe()
+        return self._schema
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        return tuple(self._description.primary_key)
+
+    def insert(self, rows: Rows, /) -> Written:
+        return self._write(Action.ACTION_INSERT, self.rows(rows))
+
+    def put(self, rows: Rows, /) -> Written:
+        return self._write(Action.ACTION_PUT, self.rows(rows))
+
+    def delete(self, keys: Keys, /) -> Written:
+        return self._write(Action.ACTION_DELETE, self.keys(keys))
+
+    def update(self, key: Key, /, **changes: object) -> Written:
+        return self._change(Action.ACTION_UPDATE, key, changes)
+
+    def add(self, key: Key, /, **amounts: object) -> Written:
+        return self._change(Action.ACTION_ADD, key, amounts)
+
+    def get(self, key: Key, /) -> dict[str, object] | None:
+        request = GetRequest(session=self._source.session, table=self._name, **_key(key))
+        answer = self._source.wire.ask("KeyValue/Get", request, GetResponse, again=True)
+        if not answer.found:
+            return None
+        return dict(zip(answer.columns, map(from_value, answer.values), strict=True))
+
+    def get_many(self, keys: Keys, /) -> pa.Table:
+        batch = self.keys(keys)
+        request = GetManyRequest(
+            session=self._source.session, table=self._name, keys=write_stream([batch], batch.schema)
+        )
+        return self._source.wire.result("KeyValue/GetMany", request, again=True).arrow()
+
+    def scan(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        key: object = None,
+        time: tuple[object, object] | None = None,
+    ) -> pa.RecordBatchReader:
+        request = ScanRequest(
+            session=self._source.session,
+            table=self._name,
+            columns=columns,
+            all_columns=columns is None,
+            where=where,
+            entities=None if key is None else _entities(key),
+        )
+        if time is not None:
+            lower, upper = time
+            request.time_lower.CopyFrom(to_value(lower))
+            request.time_upper.CopyFrom(to_value(upper))
+        return self._source.wire.result("KeyValue/Scan", request, again=True).reader()
+
+    def writer(self, **options: Any) -> RemoteWriter:
+        """A pipelined writer; see ``RemoteWriter`` for the options."""
+        return self._source.writer(self, options)
+
+    def rows(self, rows: Rows) -> pa.RecordBatch:
+        """Rows as a batch of this table's types. Raises Invalid, naming column, row and value."""
+        return self._fitted(lambda: to_batch(rows, self._schema), rows)
+
+    def keys(self, keys: Keys) -> pa.RecordBatch:
+        """Primary keys as a batch. A table without a primary key gives one without columns: the server refuses it."""
+        if not self._description.primary_key:
+            return pa.RecordBatch.from_arrays([], schema=pa.schema([]))
+        return self._fitted(lambda: to_keys(keys, self._key_schema), keys)
+
+    def version(self) -> int:
+        """The version that reads of this table see."""
+        return self._source.version
+
+    def _fitted(self, build: Callable[[], T], given: object) -> T:
+        try:
+            return build()
+        except Invalid:
+            version = self._description.schema_version
+            if isinstance(given, pa.RecordBatchReader):
+                raise  # it is used up
+            self._describe()
+            if self._description.schema_version == version:
+                raise
+            return build()
+
+    def _describe(self) -> None:
+        request = DescribeRequest(session=self._source.session, table=self._name)
+        description = self._source.wire.ask("KeyValue/Describe", request, TableDescription, again=True)
+        schema = read_schema(description.schema)
+        self._description = description
+        self._schema = schema
+        self._key_schema = pa.schema([schema.field(name) for name in description.primary_key])
+
+    def _write(self, action: Action, batch: pa.RecordBatch) -> Written:
+        wire, session = self._source.wire, self._source.session
+        if batch.nbytes <= _ONE_MESSAGE_BYTES:
+            rows = write_stream([batch], batch.schema)
+            request = WriteRequest(session=session, table=self._name, action=action, rows=rows)
+            answer = wire.ask("KeyValue/Write", request, WriteResponse)
+        else:
+            header = LoadHeader(session=session, table=self._name, action=action, schema=write_schema(batch.schema))
+            answer = wire.send("KeyValue/Load", _load(header, batch), WriteResponse)
+        return Written(version=answer.version, rows=answer.rows)
+
+    def _change(self, action: Action, key: Key, changes: dict[str, object]) -> Written:
+        request = WriteRequest(
+            session=self._source.session,
+            table=self._name,
+            action=action,
+            columns=changes,
+            values=to_values(changes.values()),
+            **_key(key),
+        )
+        answer = self._source.wire.ask("KeyValue/Write", request, WriteResponse)
+        return Written(version=answer.version, rows=answer.rows)
+
+
+def _load(header: LoadHeader, batch: pa.RecordBatch) -> Iterator[bytes]:
+    head = LoadRequest(header=header)
+    for piece in cut([batch]):
+        yield pack(head, piece)
+        head = LoadRequest()
+
+
+def _key(key: Key) -> dict[str, Any]:
+    """A primary key's fields of a request: a value, a tuple in the key's order, or a dict by name."""
+    if isinstance(key, dict):
+        return {"key": to_values(key.values()), "key_columns": list(map(str, key))}
+    return {"key": to_values(key if isinstance(key, tuple) else (key,))}
+
+
+def _entities(key: object) -> Entities:
+    wanted: list[Any] = key if isinstance(key, list) else [key]
+    return Entities(keys=[ValueList(values=to_values(one if isinstance(one, tuple) else (one,))) for one in wanted])

@@ -1,0 +1,193 @@
+"""Calls: one channel to one server, statuses turned into errors, and what may be tried again.
+
+gRPC reconnects by itself; what it cannot know is which calls may be repeated. Reads may: ``ask`` and ``result`` with
+``again=True`` are tried up to four times within about a second when the connection breaks. Writes are not, since nobody
+knows how far they got; only a writer's batches (tokens) and COMMIT (the server remembers the outcome) can be repeated.
+
+A call that is interrupted (KeyboardInterrupt, a result closed early) is cancelled at the server.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import grpc
+import pyarrow as pa
+from google.protobuf.message import Message
+
+from ..base.errors import Closed, Invalid, WeftError
+from ..base.limits import CHUNK_BYTES, MESSAGE_BYTES_MAX
+from ..base.result import Result
+from ..proto.frames import read_batch, read_schema, unpack
+from ..proto.weftdb.v1.types_pb2 import ResultPart
+from .failures import is_broken, of_rpc
+
+R = TypeVar("R", bound=Message)
+
+_TRIES_MAX: Final = 4
+_GRACE_SECONDS: Final = 5.0
+"""How much later than the server's own time-out the call's deadline is, so that the server can say what happened."""
+
+OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_metadata_size", 64 * 1024),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.use_local_subchannel_pool", 1),  # a second connect() is a second connection
+)
+
+
+class Backoff:
+    """Growing pauses with jitter. The client's only door to the clock and to chance."""
+
+    def __init__(self, *, first: float = 0.05, most: float = 1.0) -> None:
+        self._next = first
+        self._most = most
+
+    def seconds(self) -> float:
+        """The next pause."""
+        pause = self._next * random.uniform(0.5, 1.0)
+        self._next = min(self._next * 2, self._most)
+        return pause
+
+
+def now() -> float:
+    """Seconds from an arbitrary start."""
+    return time.monotonic()
+
+
+class Wire:
+    """One channel. Thread-safe."""
+
+    def __init__(self, *, target: str, address: str) -> None:
+        self.address = address
+        self._channel: Any = grpc.insecure_channel(target, options=OPTIONS)
+        self._calls: dict[str, Any] = {}
+        self._closed = False
+
+    def ask(
+        self, method: str, request: Message, answer: type[R], *, timeout: float | None = None, again: bool = False
+    ) -> R:
+        """One request, one answer. ``again``: a repeat does no harm."""
+        call = self._callable(method, "unary_unary", answer.FromString)
+        return self._tried(lambda: call(request, timeout=timeout), again=again)
+
+    def send(self, method: str, messages: Iterator[bytes], answer: type[R]) -> R:
+        """Many messages, one answer."""
+        call = self._callable(method, "stream_unary", answer.FromString)
+        return self._tried(lambda: call(messages), again=False)
+
+    def talk(self, method: str, messages: Iterator[bytes], answer: type[Message]) -> Any:
+        """Many messages both ways: gRPC's own call object, which raises gRPC's own errors."""
+        return self._callable(method, "stream_stream", answer.FromString)(messages)
+
+    def result(self, method: str, request: Message, *, timeout: float | None = None, again: bool = False) -> Result:
+        """A result as it streams in. A small one is complete when this returns."""
+        call = self._callable(method, "unary_stream", _read_part)
+        deadline = None if timeout is None else timeout + _GRACE_SECONDS
+        stream, (part, data) = self._tried(lambda: _begin(call(request, timeout=deadline)), again=again)
+        try:
+            header = part.header
+            schema = read_schema(header.schema)
+            batches = [] if data is None else [read_batch(data, schema, trusted=True)]
+            if data is None or data.size < CHUNK_BYTES // 2:  # the server fills its chunks, so this is the end
+                batches += self._batches(stream, schema)
+                rest: Iterator[pa.RecordBatch] = iter(())
+            else:
+                rest = self._batches(stream, schema)
+        except BaseException:
+            stream.cancel()
+            raise
+        return Result(
+            schema=schema,
+            batches=_chain(batches, rest),
+            version=header.version,
+            tag=header.tag,
+            rows_affected=header.rows_affected if header.HasField("rows_affected") else None,
+            on_close=stream.cancel,
+        )
+
+    def close(self) -> None:
+        self._closed = True
+        self._channel.close()
+
+    def failure(self, error: Exception) -> WeftError:
+        """The error to raise for one of gRPC's."""
+        return of_rpc(error, address=self.address)
+
+    def _batches(self, stream: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rest of a stream's batches; the call is cancelled if the reader stops early."""
+        try:
+            for _, data in stream:
+                if data is not None:
+                    yield read_batch(data, schema, trusted=True)
+        except grpc.RpcError as error:
+            raise of_rpc(error, address=self.address) from None
+        finally:
+            stream.cancel()
+
+    def _tried(self, call: Callable[[], Any], *, again: bool) -> Any:
+        backoff = Backoff()
+        tries = _TRIES_MAX if again else 1
+        while True:
+            tries -= 1
+            try:
+                return call()
+            except grpc.RpcError as error:
+                if self._closed:
+                    raise self._gone() from None
+                if not tries or not is_broken(error):
+                    raise of_rpc(error, address=self.address) from None
+            except ValueError:  # gRPC's word for a channel that another thread closed
+                if self._closed:
+                    raise self._gone() from None
+                raise
+            time.sleep(backoff.seconds())
+
+    def _callable(self, method: str, kind: str, reader: Callable[[bytes], Any]) -> Any:
+        """gRPC's object for calling ``method`` ("KeyValue/Get"), made once. Requests are messages or bytes."""
+        if self._closed:
+            raise self._gone()
+        if method not in self._calls:
+            make = getattr(self._channel, kind)
+            self._calls[method] = make(
+                f"/weftdb.v1.{method}", request_serializer=_serialize, response_deserializer=reader
+            )
+        return self._calls[method]
+
+    def _gone(self) -> Closed:
+        return Closed(f"the connection to {self.address} was closed", hint="Connect again with weftdb.connect.")
+
+
+def _begin(stream: Any) -> tuple[Any, Any]:
+    """The stream and its first part, which has the header."""
+    try:
+        return stream, next(stream)
+    except StopIteration:
+        raise Invalid("the server ended the answer before it began", sqlstate="08P01") from None
+    except BaseException:
+        stream.cancel()
+        raise
+
+
+def _chain(first: list[pa.RecordBatch], rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield from first
+    first.clear()
+    yield from rest
+
+
+def _serialize(request: Any) -> bytes:
+    return request if isinstance(request, bytes) else request.SerializeToString()
+
+
+def _read_part(data: bytes) -> tuple[ResultPart, pa.Buffer | None]:
+    return unpack(ResultPart, data)

@@ -1,0 +1,228 @@
+"""The pipelined writer: rows or batches in, exactly once, in order.
+
+    with table.writer() as w:
+        for row in rows:
+            w.put(row)            # a tuple or a dict: gathered into batches
+        w.put(arrow)              # many rows: cut into batches
+
+Rows are gathered until there are ``batch_rows`` of them, or until ``linger`` seconds have passed and the pipe is nearly
+empty; so a fast producer gets large batches and a slow one gets its rows written soon. A batch is made Arrow by the
+caller's thread (or by the thread that lingers), sent by gRPC's, acknowledged to the pipe's: see ``pipe``.
+
+Estimate for put(tuple): 0.3 µs for the call, 0.5 µs per row of four columns into Arrow, which is a million rows/s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import pyarrow as pa
+
+from ..base.errors import Closed, Invalid, WeftError
+from ..base.interface import Keys, Rows
+from ..base.limits import RECORD_BYTES_MAX, WRITER_BATCH_ROWS, WRITER_LINGER_SECONDS
+from ..proto.frames import cut, write_schema
+from ..proto.weftdb.v1.kv_pb2 import Action, WriterLayout
+from .pipe import Pipe, closed
+from .wire import Wire
+
+if TYPE_CHECKING:
+    from .table import RemoteTable
+
+RETRY_SECONDS: Final = 60.0
+_BATCH_BYTES: Final = RECORD_BYTES_MAX // 2
+"""A batch of wide rows is cut at this; Arrow and log record add something on top."""
+
+
+class RemoteWriter:
+    """Implements ``base.interface.Writer``. For one producer thread.
+
+    ``batch_rows``: rows of a batch. ``linger``: seconds that a row waits for company. ``retry_seconds``: how long a
+    broken connection is tried again before the writer fails with Unavailable.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        table: RemoteTable,
+        *,
+        batch_rows: int = WRITER_BATCH_ROWS,
+        linger: float = WRITER_LINGER_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        if batch_rows < 1 or linger < 0 or retry_seconds < 0:
+            raise Invalid("batch_rows is at least 1, linger and retry_seconds at least 0", sqlstate="22023")
+        self._table = table
+        self._batch_rows = batch_rows
+        self._linger = linger
+        self._pipe = Pipe(wire, retry_seconds=retry_seconds)
+        self._lock = threading.Lock()
+        self._arrived = threading.Event()
+        self._rows: list[Any] = []
+        self._kind: tuple[type, Action] | None = None
+        self._rows_taken = 0
+        self._layouts: dict[tuple[Action, bytes], WriterLayout] = {}
+        self._unseen: WeftError | None = None
+        self._closed = False
+        self._flusher: threading.Thread | None = None
+
+    def put(self, rows: Rows, /) -> None:
+        self._take(Action.ACTION_PUT, rows)
+
+    def insert(self, rows: Rows, /) -> None:
+        self._take(Action.ACTION_INSERT, rows)
+
+    def delete(self, keys: Keys, /) -> None:
+        self._take(Action.ACTION_DELETE, keys)
+
+    def flush(self) -> int:
+        self._check()
+        with self._lock:
+            self._send_gathered()
+        self._pipe.drain()
+        self._check()
+        return self._pipe.version or self._table.version()
+
+    @property
+    def rows_acknowledged(self) -> int:
+        return self._pipe.rows_acknowledged
+
+    def close(self) -> None:
+        """Flush, and end the stream. Raises what the last batches gave. A second close does nothing."""
+        if self._closed:
+            return
+        try:
+            self.flush()
+        finally:
+            self._closed = True
+            self._arrived.set()
+            self._pipe.close()
+
+    def abandon(self) -> None:
+        """Give up what is not acknowledged; the database is being closed."""
+        self._closed = True
+        self._rows = []
+        self._arrived.set()
+        self._pipe.abandon(Closed("the database was closed before the writer was", hint="Close the writer first."))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            with contextlib.suppress(WeftError):
+                self.close()
+
+    def _take(self, action: Action, rows: object) -> None:
+        """Gather single rows and lists of them, cut up what is Arrow."""
+        if self._pipe.failed or self._unseen or self._closed:
+            self._check()
+        kind = rows.__class__
+        if kind is tuple or kind is dict:
+            self._gather((kind, action), (rows,))
+        elif isinstance(rows, list):
+            for start in range(0, len(rows), self._batch_rows):
+                self._gather((rows[start].__class__, action), rows[start : start + self._batch_rows])
+        elif isinstance(rows, pa.RecordBatchReader):
+            reader: Any = rows
+            for batch in reader:
+                self._take(action, batch)
+        elif hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
+            with self._lock:
+                self._send_gathered()
+                self._send(action, rows)
+        else:  # a plain key, a named tuple, or an error that shows when the batch is made
+            self._gather((kind, action), (rows,))
+        if self._pipe.failed or self._unseen:
+            self._check()
+
+    def _gather(self, kind: tuple[type, Action], rows: Sequence[Any]) -> None:
+        """Add rows of one kind to those that wait; a full batch goes out."""
+        with self._lock:
+            gathered = self._rows
+            if self._kind != kind:
+                self._send_gathered()
+                gathered, self._kind = self._rows, kind
+            started = not gathered
+            gathered.extend(rows)
+            if len(gathered) >= self._batch_rows:
+                self._send_gathered()
+                return
+        if started:
+            self._linger_from_now()
+
+    def _check(self) -> None:
+        """Raise what went wrong and was not seen yet, dropping what was gathered; or Closed."""
+        if self._closed:
+            raise closed()
+        if self._pipe.failed or self._unseen:
+            with self._lock:
+                self._rows = []
+                unseen, self._unseen = self._unseen, None
+            self._pipe.take_failure()
+            if unseen is not None:
+                raise unseen
+
+    def _send_gathered(self) -> None:
+        """Under the lock: make the gathered rows one batch."""
+        if self._rows and self._kind is not None:
+            rows, self._rows = self._rows, []
+            self._send(self._kind[1], rows)
+
+    def _send(self, action: Action, rows: object) -> None:
+        """Under the lock: make rows Arrow and hand them to the pipe, which may block."""
+        first = self._rows_taken + 1
+        try:
+            batch = self._table.keys(rows) if action == Action.ACTION_DELETE else self._table.rows(rows)
+        except Invalid as error:
+            self._rows_taken += len(rows) if isinstance(rows, list) else 0
+            error.message = f"in a batch from row {first:,} of this writer on: {error.message}"
+            raise
+        self._rows_taken += batch.num_rows
+        layout = self._layout(action, batch.schema)
+        for piece in cut([batch], bytes_max=_BATCH_BYTES):
+            for start in range(0, piece.num_rows, self._batch_rows):
+                part = piece.slice(start, self._batch_rows)
+                self._pipe.hand_over(layout, part, first_row=first)
+                first += part.num_rows
+
+    def _layout(self, action: Action, schema: pa.Schema) -> WriterLayout:
+        data = write_schema(schema)
+        found = self._layouts.get((action, data))
+        if found is None:
+            found = WriterLayout(table=self._table.name, action=action, schema=data)
+            self._layouts[action, data] = found
+        return found
+
+    # -- lingering -----------------------------------------------------------------------------------------------------
+
+    def _linger_from_now(self) -> None:
+        if self._flusher is None:
+            self._flusher = threading.Thread(target=self._run_flusher, name="weftdb-linger", daemon=True)
+            self._flusher.start()
+        self._arrived.set()
+
+    def _run_flusher(self) -> None:
+        """After the first row of a batch: wait a little, then send what there is, unless batches are on the way."""
+        pause = threading.Event()
+        while True:
+            self._arrived.wait()
+            self._arrived.clear()
+            if self._closed:
+                return
+            pause.wait(self._linger)
+            while self._pipe.is_busy and not self._closed:
+                pause.wait(self._linger)
+            with self._lock:
+                try:
+                    self._send_gathered()
+                except WeftError as error:
+                    self._unseen = error

@@ -1,0 +1,166 @@
+"""The gate: what every call passes before a handler sees it, and every error on its way out.
+
+    grpc ──► Gate.intercept_service ──► authenticate · draining? · too many? ──► handler(request, Call)
+    grpc ◄── status, trailing metadata ◄── WeftError, or Internal for anything unexpected ◄──┘
+
+It is a gRPC interceptor, so no method can be registered around it, and it is the one place where a principal comes
+from. Handlers get a ``Call`` instead of gRPC's context: the principal, the time left, and ``while_running``, which ties
+the cancellation of the call (by the client, by its deadline, by a broken connection) to something that can be stopped.
+
+What always holds: ``running`` counts the calls inside; after ``drain`` no call enters; an unexpected exception is
+logged here with its traceback and reaches the client as Internal, without one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import grpc
+
+from ..base.errors import Internal, Invalid, LimitExceeded, Unavailable, WeftError
+from ..base.limits import CALLS_MAX
+from .convert import Malformed, failure
+
+LOG: Final = logging.getLogger("weftdb.server")
+
+SERVICES: Final = "/weftdb.v1."
+"""The methods that need a principal and are counted; health and reflection are open to all."""
+
+
+class Call:
+    """One call, as a handler sees it."""
+
+    def __init__(self, context: Any, *, principal: str) -> None:
+        self._context = context
+        self.principal = principal
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the client's deadline; None if it set none."""
+        return self._context.time_remaining()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether somebody still waits for the answer."""
+        return self._context.is_active()
+
+    @contextmanager
+    def while_running(self, cancel: Callable[[], object]) -> Generator[None]:
+        """Call ``cancel`` (from another thread) if the call ends while the block runs; never after it."""
+        lock = threading.Lock()
+        armed = True
+
+        def ended() -> None:
+            with lock:
+                if armed:
+                    cancel()
+
+        if not self._context.add_callback(ended):
+            raise Unavailable("the call was cancelled before it began", sqlstate="57014")
+        try:
+            yield
+        finally:
+            with lock:
+                armed = False
+
+
+class Gate(grpc.ServerInterceptor):
+    """The interceptor. Thread-safe."""
+
+    def __init__(self, *, calls_max: int = CALLS_MAX) -> None:
+        self._calls_max = calls_max
+        self._changed = threading.Condition()
+        self._running = 0
+        self._draining = False
+
+    def authenticate(self, metadata: object) -> str:
+        """The principal of a call. Everybody is ``weft`` until there are users; the seam is here, and only here."""
+        return "weft"
+
+    def drain(self, *, grace: float) -> bool:
+        """Let no call in any more, and wait until those inside are done; False if they are not within ``grace`` s."""
+        with self._changed:
+            self._draining = True
+            return self._changed.wait_for(lambda: self._running == 0, timeout=grace)
+
+    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+        handler = continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith(SERVICES):
+            return handler
+        method: str = handler_call_details.method
+        metadata = handler_call_details.invocation_metadata
+        if handler.response_streaming:
+            behavior = handler.stream_stream or handler.unary_stream
+
+            def run_stream(request: Any, context: Any) -> Iterator[Any]:
+                with self._inside(method, metadata, context) as call:
+                    yield from behavior(_checked(request), call)
+
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else (grpc.unary_stream_rpc_method_handler)
+            )
+            return make(run_stream, handler.request_deserializer, handler.response_serializer)
+        behavior = handler.stream_unary or handler.unary_unary
+
+        def run(request: Any, context: Any) -> Any:
+            with self._inside(method, metadata, context) as call:
+                return behavior(_checked(request), call)
+
+        make = (
+            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        )
+        return make(run, handler.request_deserializer, handler.response_serializer)
+
+    @contextmanager
+    def _inside(self, method: str, metadata: object, context: Any) -> Generator[Call]:
+        """Everything around one call, errors included."""
+        try:
+            principal = self.authenticate(metadata)
+            self._enter()
+            try:
+                yield Call(context, principal=principal)
+            finally:
+                self._leave()
+        except WeftError as error:
+            _fail(context, error)
+        except Exception:
+            if context.is_active():
+                LOG.exception("%s failed by a bug", method)
+            name = method.rsplit("/", 1)[-1]
+            _fail(context, Internal(f"{name} failed by a bug of WeftDB", hint="The server's log says more; report it."))
+
+    def _enter(self) -> None:
+        with self._changed:
+            if self._draining:
+                raise Unavailable("the server is shutting down", hint="Try again in a moment.")
+            if self._running >= self._calls_max:
+                message = f"the server runs {self._running} calls already, as many as it may (CALLS_MAX)"
+                raise LimitExceeded(message, hint="Close writers and results that are not read, or try again later.")
+            self._running += 1
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()
+
+
+def _fail(context: Any, error: WeftError) -> None:
+    """End the call with this error. Raises what gRPC knows as an abort."""
+    status = failure(error)
+    context.set_trailing_metadata(status.metadata)
+    context.abort(status.code, status.text)
+
+
+def _checked(request: Any) -> Any:
+    """Requests that protobuf could not read are refused here, once for all methods."""
+    if isinstance(request, Malformed):
+        raise Invalid(f"the request is no {request.kind} message: {request.reason}", sqlstate="08P01")
+    if hasattr(request, "__next__"):
+        return map(_checked, request)
+    return request

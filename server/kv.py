@@ -1,0 +1,143 @@
+"""The key-value service: rows in and out by primary key, as values or as Arrow; a thin encoder over ``Session``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from ..base.errors import Invalid, LimitExceeded
+from ..base.limits import TRANSACTION_BYTES_MAX
+from ..engine.changes import Change
+from ..proto.frames import read_batch, read_schema, read_stream
+from ..proto.values import from_value, from_values, to_values
+from ..proto.weftdb.v1.kv_pb2 import (
+    DescribeRequest,
+    GetManyRequest,
+    GetRequest,
+    GetResponse,
+    LoadRequest,
+    ScanRequest,
+    TableDescription,
+    WriteRequest,
+    WriteResponse,
+)
+from ..sql.session import Session
+from .convert import change_of, describe, parts, result_of
+from .gate import Call
+from .sessions import Sessions
+from .writers import WriterStreams
+
+ROWS_CHANGES = (Change.INSERT, Change.PUT, Change.DELETE)
+"""What may be done with many rows at once; UPDATE and ADD name one row."""
+
+
+class KeyValueService:
+    """Methods of ``weftdb.v1.KeyValue``."""
+
+    def __init__(self, sessions: Sessions, writers: WriterStreams) -> None:
+        self._sessions = sessions
+        self._writers = writers
+
+    def describe(self, request: DescribeRequest, call: Call) -> TableDescription:
+        with self._sessions.use(request.session, call) as use:
+            return describe(use.session.describe(request.table))
+
+    def get(self, request: GetRequest, call: Call) -> GetResponse:
+        with self._sessions.use(request.session, call) as use:
+            row = use.session.get(request.table, _key(request))
+        if row is None:
+            return GetResponse(found=False)
+        return GetResponse(found=True, columns=row.keys(), values=to_values(row.values()))
+
+    def get_many(self, request: GetManyRequest, call: Call) -> Iterator[bytes]:
+        keys = read_stream(request.keys)
+        with self._sessions.use(request.session, call) as use:
+            rows = use.session.get_many(request.table, keys)
+            version = use.session.version
+            use.unlock()
+            yield from parts(result_of(rows, version=version))
+
+    def scan(self, request: ScanRequest, call: Call) -> Iterator[bytes]:
+        time = None
+        if request.HasField("time_lower") or request.HasField("time_upper"):
+            time = (from_value(request.time_lower), from_value(request.time_upper))
+        with self._sessions.use(request.session, call) as use:
+            result = use.session.scan(
+                request.table,
+                columns=None if request.all_columns else list(request.columns),
+                where=request.where or None,
+                key=_entities(request),
+                time=time,
+            )
+            use.unlock()
+            with result:
+                yield from parts(result)
+
+    def write(self, request: WriteRequest, call: Call) -> WriteResponse:
+        change = change_of(request.action)
+        if change in ROWS_CHANGES:
+            rows = read_stream(request.rows)
+            with self._sessions.use(request.session, call) as use:
+                return _write_rows(use.session, request.table, change, rows)
+        if len(request.columns) != len(request.values):
+            raise Invalid(f"{len(request.columns)} columns but {len(request.values)} values", sqlstate="08P01")
+        key = _key(request)
+        changes = dict(zip(request.columns, from_values(request.values), strict=True))
+        with self._sessions.use(request.session, call) as use:
+            method = use.session.update if change is Change.UPDATE else use.session.add
+            written = method(request.table, key, changes)
+        return WriteResponse(version=written.version, rows=written.rows)
+
+    def load(self, requests: Iterator[tuple[LoadRequest, pa.Buffer | None]], call: Call) -> WriteResponse:
+        """Collect all batches, then write them at once: all or nothing."""
+        first, data = next(requests, (None, None))
+        if first is None or not first.HasField("header"):
+            raise Invalid("the first message of a load has no header", sqlstate="08P01")
+        header = first.header
+        change = change_of(header.action, allowed=ROWS_CHANGES)
+        schema = read_schema(header.schema)
+        batches: list[pa.RecordBatch] = []
+        size = 0
+        while True:
+            if data is not None:
+                batches.append(read_batch(data, schema))
+                size += data.size
+            if size > TRANSACTION_BYTES_MAX:
+                message = f"a write of more than {TRANSACTION_BYTES_MAX:,} bytes (TRANSACTION_BYTES_MAX)"
+                raise LimitExceeded(message, hint="Write it in parts, or through a writer.")
+            message, data = next(requests, (None, None))
+            if message is None:
+                break
+        if not call.is_active:
+            raise Invalid("the load was broken off by the client; nothing was written", sqlstate="57014")
+        with self._sessions.use(header.session, call) as use:
+            return _write_rows(use.session, header.table, change, pa.Table.from_batches(batches, schema=schema))
+
+    def stream(self, requests: Iterator[Any], call: Call) -> Iterator[Any]:
+        return self._writers.run(requests, call)
+
+
+def _write_rows(session: Session, table: str, change: Change, rows: pa.Table) -> WriteResponse:
+    methods = {Change.INSERT: session.insert, Change.PUT: session.put, Change.DELETE: session.delete}
+    written = methods[change](table, rows)
+    return WriteResponse(version=written.version, rows=written.rows)
+
+
+def _key(request: GetRequest | WriteRequest) -> object:
+    """A primary key as a program gives it: a value, a tuple, or a dict by column name."""
+    values = from_values(request.key)
+    if request.key_columns:
+        if len(request.key_columns) != len(values):
+            raise Invalid(f"{len(request.key_columns)} key columns but {len(values)} values", sqlstate="08P01")
+        return dict(zip(request.key_columns, values, strict=True))
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _entities(request: ScanRequest) -> list[Any] | None:
+    """The keys wanted: plain values where the key has one column, else tuples; None for all."""
+    if not request.HasField("entities"):
+        return None
+    keys = [tuple(from_values(key.values)) for key in request.entities.keys]
+    return [key[0] if len(key) == 1 else key for key in keys]
