@@ -34,7 +34,7 @@ format: .venv/installed-dev ## format the code, and fix what the linter can fix
 	$(BIN)/ruff format .
 
 bench: .venv/installed-bench ## measure, beside the peers that are installed; ARGS='ingest' for one
-	$(BIN)/python -m weftdb.bench $(ARGS)
+	$(BIN)/python -m weftdb.bench $(or $(ARGS),all)
 
 clean: ## remove everything that was built, the virtual environment too
 	rm -rf .venv build dist *.egg-info demo-data bench-results .pytest_cache .ruff_cache .hypothesis

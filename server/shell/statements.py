@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Final
 
 _SPECIAL: Final = re.compile(r"""--|/\*|(?<!\w)[eE]'|'|"|(?<![\w$])\$(?:[^\W\d]\w*)?\$|[;()]""")
-_BLANK: Final = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 _BLOCK: Final = re.compile(r"/\*|\*/")
 _ENDS: Final = {
     "'": re.compile(r"(?:[^']|'')*'(?!')"),
@@ -88,6 +87,11 @@ def _skip(text: str, token: str, at: int) -> int | None:
 
 def _statement(text: str, begin: int, end: int) -> Statement:
     """The text in ``[begin, end)`` without blanks and comments around it."""
-    blank = _BLANK.match(text, begin, end)
-    assert blank is not None, "the pattern matches the empty text, too"
-    return Statement(text=text[blank.end() : end].rstrip(), offset=blank.end())
+    while begin < end:
+        if text[begin].isspace():
+            begin += 1
+        elif text.startswith(("--", "/*"), begin) and (after := _skip(text, text[begin : begin + 2], begin + 2)):
+            begin = after
+        else:
+            break
+    return Statement(text=text[begin:end].rstrip(), offset=begin)
