@@ -117,13 +117,30 @@ def _add_load(commands: Subparsers) -> None:
     )
 
 
+def _add_bench(commands: Subparsers) -> None:
+    parser = _add(
+        commands,
+        "bench",
+        help="measure this machine, beside the peers that are installed",
+        description="Run a benchmark: ingest, get, query, memory, restart, or all. weft bench NAME --help shows more.",
+        epilog="examples:\n  weft bench ingest\n  weft bench all",
+    )
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="NAME ...")
+
+
 def _add_warm(commands: Subparsers) -> None:
     """Not in the help: the last step of the installation."""
     parser = commands.add_parser("warm", description="Compile the kernels ahead of their first use.")
     parser.set_defaults(run=_run_module("warm"))
 
 
-COMMANDS: Final[tuple[Callable[[Subparsers], None], ...]] = (_add_serve, _add_sql, _add_load, _add_warm)
+COMMANDS: Final[tuple[Callable[[Subparsers], None], ...]] = (
+    _add_serve,
+    _add_sql,
+    _add_load,
+    _add_bench,
+    _add_warm,
+)
 
 
 def _add(commands: Subparsers, name: str, *, help: str, description: str, epilog: str) -> argparse.ArgumentParser:

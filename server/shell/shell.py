@@ -20,7 +20,7 @@ from ...base.errors import Invalid, WeftError
 from ...base.interface import Database, Reads, Transaction
 from ...base.result import Result
 from ...sql.source import split as split_sql
-from ...sql.statements import Begin, Commit, Prepare, Rollback, SetTransaction, SetVariable, read
+from ...sql.statements import Begin, Commit, Rollback, read
 from .output import Format, Layout, Output, print_result
 from .statements import Statement, split
 
@@ -171,9 +171,6 @@ class Shell:
             case Rollback(chain=chain):
                 self._end().rollback()
                 tag = "ROLLBACK"
-            case SetVariable() | SetTransaction() | Prepare() if self._transaction is None:
-                self.errors.write("WARNING:  outside a transaction this ends with the statement; BEGIN first.\n")
-                return None
             case _:
                 return None
         if chain:
