@@ -1,1 +1,1 @@
-"""TODO"""
+"""Expressions: the tree, the function table, and their evaluation. See node.py and functions/."""

@@ -1,0 +1,67 @@
+"""Walking and rewriting the expression tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import assert_never
+
+from .node import Call, Case, Cast, Column, Expression, Literal, Parameter
+
+
+def children(expression: Expression) -> tuple[Expression, ...]:
+    """The direct parts, in order of evaluation."""
+    match expression:
+        case Literal() | Column() | Parameter():
+            return ()
+        case Call():
+            return expression.arguments
+        case Cast():
+            return (expression.argument,)
+        case Case():
+            return (*(part for branch in expression.branches for part in branch), expression.default)
+        case _:
+            assert_never(expression)
+
+
+def walk(expression: Expression) -> Iterator[Expression]:
+    """The expression and all its parts, parents first."""
+    yield expression
+    for child in children(expression):
+        yield from walk(child)
+
+
+def transform(expression: Expression, change: Callable[[Expression], Expression]) -> Expression:
+    """The tree with ``change`` applied to every part, children first."""
+    match expression:
+        case Literal() | Column() | Parameter():
+            return change(expression)
+        case Call():
+            parts = tuple(transform(argument, change) for argument in expression.arguments)
+            return change(Call(function=expression.function, arguments=parts, type=expression.type))
+        case Cast():
+            return change(Cast(argument=transform(expression.argument, change), type=expression.type))
+        case Case():
+            branches = tuple((transform(test, change), transform(then, change)) for test, then in expression.branches)
+            default = transform(expression.default, change)
+            return change(Case(branches=branches, default=default, type=expression.type))
+        case _:
+            assert_never(expression)
+
+
+def columns_of(expression: Expression) -> frozenset[int]:
+    """Identifiers of the columns that the expression reads."""
+    return frozenset(part.id for part in walk(expression) if isinstance(part, Column))
+
+
+def conjuncts(expression: Expression) -> tuple[Expression, ...]:
+    """The parts of a top-level AND, flattened; the expression itself if it is none."""
+    if isinstance(expression, Call) and expression.function == "and":
+        return tuple(part for argument in expression.arguments for part in conjuncts(argument))
+    return (expression,)
+
+
+def substitute_parameters(expression: Expression, values: Mapping[int, Literal]) -> Expression:
+    """The tree with ``$n`` replaced by ``values[n]``; parameters without a value stay."""
+    return transform(
+        expression, lambda part: values.get(part.number, part) if isinstance(part, Parameter) else part
+    )
