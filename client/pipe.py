@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import grpc
 import pyarrow as pa
@@ -29,7 +28,7 @@ from ..base.limits import WRITER_BATCHES_IN_FLIGHT
 from ..proto.failures import from_detail
 from ..proto.frames import pack
 from ..proto.weftdb.v1.kv_pb2 import WriterLayout, WriterRequest, WriterResponse
-from .wire import Backoff, Wire, now
+from .wire import Backoff, Wire, new_uuid, now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,7 @@ class Pipe:
         self._wire = wire
         self._retry_seconds = retry_seconds
         self._in_flight = in_flight
-        self._writer = str(uuid4())
+        self._writer = new_uuid()
         self._changed = threading.Condition()
         self._unacknowledged: deque[Outgoing] = deque()
         self._sent = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -42,6 +43,7 @@ OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("SingleThreadedUnaryStream", 1),
     ("grpc.use_local_subchannel_pool", 1),  # a second connect() is a second connection
 )
 
@@ -58,6 +60,11 @@ class Backoff:
         pause = self._next * random.uniform(0.5, 1.0)
         self._next = min(self._next * 2, self._most)
         return pause
+
+
+def new_uuid() -> str:
+    """A random identity, as text."""
+    return str(uuid.uuid4())
 
 
 def now() -> float:

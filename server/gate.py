@@ -30,6 +30,9 @@ LOG: Final = logging.getLogger("weftdb.server")
 SERVICES: Final = "/weftdb.v1."
 """The methods that need a principal and are counted; health and reflection are open to all."""
 
+_FOREVER_SECONDS: Final = 1e9
+"""gRPC says "no deadline" by one in some centuries."""
+
 
 class Call:
     """One call, as a handler sees it."""
@@ -41,7 +44,8 @@ class Call:
     @property
     def seconds_left(self) -> float | None:
         """Until the client's deadline; None if it set none."""
-        return self._context.time_remaining()
+        seconds: float | None = self._context.time_remaining()
+        return None if seconds is None or seconds > _FOREVER_SECONDS else seconds
 
     @property
     def is_active(self) -> bool:
