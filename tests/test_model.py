@@ -24,7 +24,7 @@ from weftdb.engine.transaction import Transaction
 
 DAY = datetime(2026, 1, 5)
 
-KEYS = st.tuples(st.integers(0, 3), st.integers(0, 4).map(lambda n: DAY + timedelta(hours=17 * n)))
+KEYS = st.tuples(st.integers(0, 1), st.integers(0, 1).map(lambda n: DAY + timedelta(hours=17 * n)))
 AMOUNTS = st.none() | st.integers(-5, 5)
 TEXTS = st.none() | st.sampled_from(["", "a", "zwölf"])
 
@@ -247,5 +247,5 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
 TestEngineAgainstModel = EngineAgainstModel.TestCase
 TestEngineAgainstModel.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )

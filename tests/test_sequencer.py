@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from weftdb.base.errors import Conflict, Invalid, LimitExceeded, Unavailable
 from weftdb.base.types import BIGINT, INTEGER, TEXT, numeric
@@ -257,3 +258,60 @@ def run_threads(work: Any, *, count: int) -> None:
     for thread in threads:
         thread.join()
     assert not errors, errors
+
+
+def test_a_transactions_delta_conflicts_with_a_put_and_never_with_a_delta(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 1), (2, 2)))
+    one, two = engine.begin(), engine.begin()
+    one.add(one.catalog.table("accounts"), (1,), {"balance": 5})
+    two.add(two.catalog.table("accounts"), (2,), {"balance": 5})
+    engine.write("accounts", Change.ADD, rows((1, 10)))
+    engine.write("accounts", Change.PUT, rows((2, 20)))
+    one.commit()
+    with pytest.raises(Conflict):
+        two.commit()
+    assert content(engine) == {1: 16, 2: 20}
+
+
+def test_a_put_conflicts_with_a_delta_committed_meanwhile(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 1)))
+    transaction = engine.begin()
+    transaction.put(transaction.catalog.table("accounts"), rows((1, 9)))
+    engine.write("accounts", Change.ADD, rows((1, 10)))
+    with pytest.raises(Conflict):
+        transaction.commit()
+
+
+def test_a_transaction_reads_its_own_deltas_and_commits_their_sum(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 1)))
+    transaction = engine.begin()
+    table = transaction.catalog.table("accounts")
+    transaction.add(table, (1,), {"balance": 2})
+    transaction.add(table, (1,), {"balance": 3})
+    row = transaction.get(table, (1,))
+    assert row is not None
+    assert row["balance"] == 6
+    engine.write("accounts", Change.ADD, rows((1, 100)))
+    transaction.commit()
+    assert content(engine) == {1: 106}
+
+
+def test_a_transaction_in_a_table_without_primary_key_deletes_old_and_own_rows(engine: Engine) -> None:
+    column = Column(id=1, name="x", type=BIGINT)
+    creation = engine.begin()
+    creation.create(Table(id=engine.new_id(), name="notes", columns=(column,), next_column_id=2))
+    creation.commit()
+    values = pa.RecordBatch.from_pydict({"x": [1, 2, 3]})
+    engine.write("notes", Change.INSERT, values)
+    transaction = engine.begin()
+    table = transaction.catalog.table("notes")
+    transaction.insert(table, pa.RecordBatch.from_pydict({"x": [2, 4]}))
+    seen = pa.Table.from_batches(list(transaction.scan(table, row_ids=True).batches()))
+    twos = seen.filter(pc.equal(seen["x"], 2)).select(["weft_row_id"]).combine_chunks().to_batches()[0]
+    assert transaction.delete(table, twos) == 2
+    transaction.commit()
+    with engine.snapshot() as snapshot:
+        left = [row["x"] for batch in snapshot.scan(table).batches() for row in batch.to_pylist()]
+    assert sorted(left) == [1, 3, 4]
+    reopened = [row["x"] for batch in engine.snapshot().scan(table).batches() for row in batch.to_pylist()]
+    assert reopened == left

@@ -82,8 +82,8 @@ class Model:
                 rows[key] = value
                 self._changed[key] = version
             elif kind == "delete":
-                rows.pop(key, None)
-                self._changed[key] = version
+                if rows.pop(key, None) is not None:  # a delete that finds nothing writes nothing
+                    self._changed[key] = version
             else:
                 row = dict(rows.get(key, {**default, "k": key[0], "t": key[1]}))
                 row["amount"] = (row["amount"] or 0) + value
