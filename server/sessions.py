@@ -87,7 +87,7 @@ class Sessions:
         If the call is cancelled meanwhile, so is the session's running statement. Raises Closed for an unknown name.
         """
         if not name:
-            session = Session(self._engine, principal=call.principal)
+            session = Session(self._engine, principal=call.principal, single_call=True)
             try:
                 with call.while_running(session.cancel):
                     yield Use(session=session, unlock=lambda: None)

@@ -177,7 +177,7 @@ def _apply(session: Session, writer: str, batch: Batch) -> WriterResponse:
         return WriterResponse(sequence=batch.sequence, error=to_detail(batch.error))
     token = WriterToken(writer=writer, sequence=batch.sequence)
     try:
-        commit = session.write(batch.table, batch.change, batch.rows, token=token)
+        commit = session.write_batch(batch.table, batch.change, batch.rows, token=token)
     except Closed:
         error = Unavailable("the server is shutting down", hint="Connect again in a moment.")
         return WriterResponse(sequence=batch.sequence, error=to_detail(error))

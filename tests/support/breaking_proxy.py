@@ -37,7 +37,7 @@ class BreakingProxy:
         """None: never again."""
         self._bytes_left = count
 
-    def refuse(self, refusing: bool) -> None:  # noqa: FBT001
+    def refuse(self, refusing: bool) -> None:
         self._refusing = refusing
 
     def close(self) -> None:
