@@ -83,14 +83,12 @@ class Request:
     commit: Commit | None = None
     error: WeftError | None = None
     absent_count: int = 0  # rows that a blind delete did not find
+    rows_count: int = field(init=False)
+    bytes_count: int = field(init=False)
 
-    @property
-    def rows_count(self) -> int:
-        return sum(changes.rows_count for changes in self.changes)
-
-    @property
-    def bytes_count(self) -> int:
-        return sum(changes.bytes_count for changes in self.changes)
+    def __post_init__(self) -> None:
+        self.rows_count = sum(changes.rows_count for changes in self.changes)
+        self.bytes_count = sum(changes.bytes_count for changes in self.changes)
 
     @property
     def finished(self) -> bool:
