@@ -115,7 +115,8 @@ class _Located(Invalid):
 
 def _in_file(error: WeftError, *, first: int, name: str) -> WeftError:
     """``error`` with ``row 3`` counted from the beginning of the file."""
-    message = re.sub(r"\brow (\d+)\b", lambda match: f"row {first + int(match[1]):,} of {name}", error.message, count=1)
+    message = re.sub(r"^rows [\d,]+ to [\d,]+ of this writer were refused: ", "", error.message)
+    message = re.sub(r"\brow (\d+)\b", lambda match: f"row {first + int(match[1]):,} of {name}", message, count=1)
     kind = _Located if isinstance(error, Invalid) else type(error)
     return kind(message, hint=error.hint, sqlstate=error.sqlstate)
 
