@@ -1,4 +1,4 @@
-"""A cell, shard × slice: the unit of storage; and all cells of a table.
+"""A cell, one shard of one slice: the unit of storage; and all cells of a table.
 
 Cells are made when their first row arrives. They and the next row id are kept per table, whatever its definition at
 the moment.

@@ -89,13 +89,14 @@ class TableStore:
         replaced = 0
         for group in self._layout.route(values, keys, count=count):
             memtable = self._cells.open(group.slice, group.shard).memtable
-            whole = isinstance(group.rows, slice)
-            group_keys = keys if keys is None or whole else keys.take(group.rows)
+            rows, group_keys, group_count = group.rows, keys, count
+            if not isinstance(rows, slice):
+                group_count = len(rows)
+                group_keys = None if keys is None else keys.take(rows)
             bytes_before = memtable.bytes_used
             replaced += memtable.append(
-                self._layout, values, group.rows, group_keys,
-                count=count if whole else len(group.rows), version=version, delta=delta,
-            )  # fmt: skip
+                self._layout, values, rows, group_keys, count=group_count, version=version, delta=delta
+            )
             self._cells.bytes_used += memtable.bytes_used - bytes_before
             self._cells.chunks_most = max(self._cells.chunks_most, len(memtable.chunks))
         self._cells.rows_count += count - replaced
@@ -128,7 +129,7 @@ class TableStore:
         slices = {0}
         if self._layout.sliced and batch.num_rows:
             column = self._layout.time
-            assert column is not None and self.table.every is not None, "a sliced table has an event time"
+            assert column is not None, "a sliced table has an event time"
             name = str(column.id) if by_id else column.name
             times = self._layout.times({column.id: values_of(batch.column(name), column.type)})
             low, high = (self._layout.slice_of(int(time)) for time in (times.min(), times.max()))
@@ -188,12 +189,11 @@ class TableStore:
         if row < 0:
             return None
         chunk, offset = cell.memtable.chunks[row >> 16], row & 0xFFFF
-        return {
-            column.name: missing_value(column)
-            if (store := chunk.columns.get(column.id)) is None
-            else store.value(offset)
-            for column in self.table.columns
-        }
+        found: dict[str, Any] = {}
+        for column in self.table.columns:
+            store = chunk.columns.get(column.id)
+            found[column.name] = missing_value(column) if store is None else store.value(offset)
+        return found
 
     def get_many(
         self, keys: pa.RecordBatch, *, version: int, columns: Sequence[int] | None = None

@@ -4,8 +4,8 @@
     variable width   int32 offsets (n + 1) into bytes
     validity         one byte a row, 1 where there is a value; None where no value is NULL
 
-BOOLEAN is a bit in Arrow and a byte here. Nothing else is copied: arrays are views of Arrow's buffers, and Arrow arrays
-that are made here are views of ours.
+BOOLEAN is a bit in Arrow and a byte here. Nothing else is copied: arrays that come from Arrow are read-only views of its
+buffers, and Arrow arrays that are made here are views of ours.
 """
 
 from __future__ import annotations
@@ -37,7 +37,14 @@ DTYPES: Final[dict[Kind, np.dtype]] = {
 
 PAIRS: Final = frozenset((Kind.NUMERIC, Kind.UUID, Kind.INTERVAL))
 
-EMPTY_BYTES: Final = np.empty(0, np.uint8)
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """The array, read-only from now on. Kernels are compiled for read-only inputs, as views of Arrow's buffers are."""
+    array.flags.writeable = False
+    return array
+
+
+EMPTY_BYTES: Final = frozen(np.empty(0, np.uint8))
 
 
 class FixedValues:
@@ -48,9 +55,6 @@ class FixedValues:
     def __init__(self, values: np.ndarray, valid: np.ndarray | None) -> None:
         self.values = values
         self.valid = valid
-
-    def take(self, rows: np.ndarray) -> FixedValues:
-        return FixedValues(self.values[rows], None if self.valid is None else self.valid[rows])
 
 
 class VariableValues:
@@ -79,22 +83,22 @@ def values_of(array: pa.Array, type: Type) -> Values:
     kind = type.kind
     if type.is_variable:
         if buffers[1] is None or not count:
-            return VariableValues(np.zeros(count + 1, np.int32), EMPTY_BYTES, valid)
-        offsets = np.frombuffer(buffers[1], np.int32, count + 1, 4 * offset)
-        data = EMPTY_BYTES if buffers[2] is None else np.frombuffer(buffers[2], np.uint8)
+            return VariableValues(frozen(np.zeros(count + 1, np.int32)), EMPTY_BYTES, valid)
+        offsets = frozen(np.frombuffer(buffers[1], np.int32, count + 1, 4 * offset))
+        data = EMPTY_BYTES if buffers[2] is None else frozen(np.frombuffer(buffers[2], np.uint8))
         return VariableValues(offsets, data, valid)
     dtype = DTYPES[kind]
     if kind is Kind.BOOLEAN:
         return FixedValues(EMPTY_BYTES if not count else _unpacked(buffers[1], offset, count), valid)
     if kind in PAIRS:
         if not count:
-            return FixedValues(np.empty((0, 2), dtype), valid)
-        return FixedValues(np.frombuffer(buffers[1], dtype, 2 * count, 16 * offset).reshape(count, 2), valid)
+            return FixedValues(frozen(np.empty((0, 2), dtype)), valid)
+        return FixedValues(frozen(np.frombuffer(buffers[1], dtype, 2 * count, 16 * offset)).reshape(count, 2), valid)
     if not count:
-        return FixedValues(np.empty(0, dtype), valid)
+        return FixedValues(frozen(np.empty(0, dtype)), valid)
     if array.type.byte_width != dtype.itemsize:
         raise Internal(f"an Arrow array of {array.type} stands where {type} belongs")
-    return FixedValues(np.frombuffer(buffers[1], dtype, count, dtype.itemsize * offset), valid)
+    return FixedValues(frozen(np.frombuffer(buffers[1], dtype, count, dtype.itemsize * offset)), valid)
 
 
 def fixed_array(values: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.Array:
@@ -135,4 +139,4 @@ def _unpacked(buffer: pa.Buffer, offset: int, count: int) -> np.ndarray:
     first = offset >> 3
     packed = np.frombuffer(buffer, np.uint8, ((offset + count + 7) >> 3) - first, first)
     bits = np.unpackbits(packed, bitorder="little")
-    return bits[offset & 7 : (offset & 7) + count]
+    return frozen(bits[offset & 7 : (offset & 7) + count])

@@ -32,7 +32,7 @@ import xxhash
 
 from ..base.errors import Invalid
 from ..base.types import Kind, Type
-from .column_values import PAIRS, FixedValues, Values, VariableValues
+from .column_values import EMPTY_BYTES, PAIRS, FixedValues, Values, VariableValues, frozen
 from .kernels import encoding as kernels
 from .schema import Column
 
@@ -62,8 +62,7 @@ _TRANSFORMS: Final[dict[Kind, int]] = {
 }
 
 _UNSIGNED: Final = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
-_ALL_VALID: Final = np.empty(0, np.uint8)
-_NO_OFFSETS: Final = np.empty(0, np.int64)
+_NO_OFFSETS: Final = frozen(np.empty(0, np.int64))
 
 
 def check_key_types(columns: Sequence[Column]) -> None:
@@ -79,7 +78,7 @@ def check_key_types(columns: Sequence[Column]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """n encoded keys and their hashes (uint64[n]).
+    """n encoded keys and their hashes (uint64[n]), all arrays read-only.
 
     ``words`` is flat. Keys of one width take ``width`` words each and ``offsets`` is empty; else key i stands at
     ``words[offsets[i]:offsets[i + 1]]`` and ``width`` is 0.
@@ -95,15 +94,16 @@ class Keys:
 
     def take(self, rows: np.ndarray) -> Keys:
         """The keys at ``rows``, in that order."""
-        hashes = self.hashes[rows]
+        hashes = frozen(self.hashes[rows])
         if not len(self.offsets):
-            return Keys(self.words.reshape(-1, self.width)[rows].reshape(-1), _NO_OFFSETS, self.width, hashes)
+            words = frozen(self.words.reshape(-1, self.width)[rows].reshape(-1))
+            return Keys(words, _NO_OFFSETS, self.width, hashes)
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
         places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        return Keys(self.words[places], offsets, 0, hashes)
+        return Keys(frozen(self.words[places]), frozen(offsets), 0, hashes)
 
     def slice(self, start: int, stop: int) -> Keys:
         """Keys ``start`` to ``stop``; variable offsets go on counting from the first of all keys."""
@@ -137,7 +137,7 @@ class KeyEncoder:
         """The hash of the first ``length`` bytes of fixed-width keys: that of a key of the first columns alone."""
         hashes = np.empty(count, np.uint64)
         kernels.hash_fixed(words, self.width, length, hashes)
-        return hashes
+        return frozen(hashes)
 
     def encode_one(self, values: Sequence[object]) -> bytes:
         """Encode one key of Python values, padded. Raises Invalid for a value that the column cannot hold."""
@@ -147,8 +147,8 @@ class KeyEncoder:
     def keys_of_one(self, encoded: bytes) -> Keys:
         """Keys of one encoded key."""
         words = np.frombuffer(encoded, np.uint64)
-        offsets = _NO_OFFSETS if self.fixed else np.array([0, len(words)], np.int64)
-        return Keys(words, offsets, self.width, np.array([hash_one(encoded)], np.uint64))
+        offsets = _NO_OFFSETS if self.fixed else frozen(np.array([0, len(words)], np.int64))
+        return Keys(words, offsets, self.width, frozen(np.array([hash_one(encoded)], np.uint64)))
 
     def _words(self, values: Sequence[Values], *, count: int) -> np.ndarray:
         matrix = np.zeros((count, self.width), np.uint64)
@@ -157,7 +157,7 @@ class KeyEncoder:
             assert isinstance(column_values, FixedValues), f"{column.name} has a fixed width"
             _pack(column, column_values, offset, matrix)
             offset += _width(column)
-        return matrix.reshape(-1)
+        return frozen(matrix.reshape(-1))
 
     def _encode_variable(self, values: Sequence[Values], *, count: int) -> Keys:
         lengths = np.zeros(count, np.int64)
@@ -184,7 +184,7 @@ class KeyEncoder:
                 kernels.write_fixed(encoded.view(np.uint8), width, cursors, heap)
         hashes = np.empty(count, np.uint64)
         kernels.hash_variable(words, offsets, hashes)
-        return Keys(words, offsets, 0, hashes)
+        return Keys(frozen(words), frozen(offsets), 0, frozen(hashes))
 
 
 def hash_one(encoded: bytes) -> int:
@@ -197,7 +197,7 @@ def _width(column: Column) -> int:
 
 
 def _valid(values: Values) -> np.ndarray:
-    return _ALL_VALID if values.valid is None else values.valid
+    return EMPTY_BYTES if values.valid is None else values.valid
 
 
 def _null_bytes(values: Values, count: int) -> np.ndarray:
@@ -212,7 +212,7 @@ def _pack(column: Column, values: FixedValues, offset: int, words: np.ndarray) -
     valid = _valid(values)
     if column.nullable:
         if values.valid is not None:
-            kernels.pack(values.valid ^ np.uint8(1), _ALL_VALID, kernels.RAW, offset, words)
+            kernels.pack(frozen(values.valid ^ np.uint8(1)), EMPTY_BYTES, kernels.RAW, offset, words)
         offset += 1
     transform = _TRANSFORMS.get(column.type.kind, kernels.SIGNED)
     if column.type.kind not in PAIRS:
@@ -220,9 +220,9 @@ def _pack(column: Column, values: FixedValues, offset: int, words: np.ndarray) -
         kernels.pack(raw, valid, transform, offset, words)
         return
     first, second = (0, 1) if column.type.kind is Kind.UUID else (1, 0)
-    kernels.pack(np.ascontiguousarray(values.values[:, first]), valid, transform, offset, words)
+    kernels.pack(frozen(values.values[:, first].copy()), valid, transform, offset, words)
     rest = kernels.RAW if column.type.kind is Kind.UUID else kernels.UNSIGNED
-    kernels.pack(np.ascontiguousarray(values.values[:, second]), valid, rest, offset + 8, words)
+    kernels.pack(frozen(values.values[:, second].copy()), valid, rest, offset + 8, words)
 
 
 # One value at a time, for a get of one row: the same bytes from Python values.

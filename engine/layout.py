@@ -21,15 +21,15 @@ import pyarrow as pa
 
 from ..base.errors import Internal
 from ..base.types import BIGINT, Kind
-from .column_values import FixedValues, Values, values_of
-from .key_encoding import WIDTHS, KeyEncoder, Keys, hash_one, microseconds_of
+from .column_values import FixedValues, Values, frozen, values_of
 from .kernels import routing
+from .key_encoding import WIDTHS, KeyEncoder, Keys, hash_one, microseconds_of
 from .schema import ROW_ID, ROW_ID_NAME, SLICE_ORIGIN, Column, Table
 
 DAY: Final = 86_400_000_000
 _DAYS_MAX: Final = (2**63 - 1) // DAY
-_NO_HASHES: Final = np.empty(0, np.uint64)
-_NO_TIMES: Final = np.empty(0, np.int64)
+_NO_HASHES: Final = frozen(np.empty(0, np.uint64))
+_NO_TIMES: Final = frozen(np.empty(0, np.int64))
 
 ROW_ID_COLUMN: Final = Column(id=ROW_ID, name=ROW_ID_NAME, type=BIGINT, nullable=False)
 
@@ -141,8 +141,8 @@ class Layout:
         assert isinstance(source, FixedValues), "event time has a fixed width"
         times = source.values
         if self.time.type.kind is Kind.DATE:
-            times = np.clip(times.astype(np.int64), -_DAYS_MAX, _DAYS_MAX) * DAY
-        return times if source.valid is None else np.where(source.valid, times, SLICE_ORIGIN)
+            times = frozen(np.clip(times.astype(np.int64), -_DAYS_MAX, _DAYS_MAX) * DAY)
+        return times if source.valid is None else frozen(np.where(source.valid, times, SLICE_ORIGIN))
 
     def _column_named(self, name: str) -> Column | None:
         column = self.table.by_name.get(name)

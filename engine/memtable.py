@@ -27,8 +27,8 @@ import numpy as np
 
 from .column_store import ColumnStore, Rows, VariableColumn, new_column
 from .column_values import FixedValues, Values, VariableValues
-from .key_encoding import Keys
 from .kernels import index as kernels
+from .key_encoding import Keys
 from .layout import Layout
 from .schema import ROW_ID
 

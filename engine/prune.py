@@ -22,7 +22,13 @@ from .expression.node import Call, Column, Expression, Literal
 from .key_encoding import microseconds_of
 from .layout import DAY, Layout
 
-MIRRORED: Final = {"eq": "eq", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+MIRRORED: Final = {
+    "equal": "equal",
+    "less": "greater",
+    "less_equal": "greater_equal",
+    "greater": "less",
+    "greater_equal": "less_equal",
+}
 """Comparison functions of the function table, and each one's name with its arguments exchanged."""
 
 COMBINATIONS_MAX: Final = 1_024
@@ -60,7 +66,7 @@ def prune(filter: Expression | None, layout: Layout) -> Pruning:
         return pruning
     values: dict[int, tuple[Any, ...]] = {}
     for id, function, constants in _comparisons(filter, layout):
-        if function == "eq" and (id not in values or len(constants) < len(values[id])):
+        if function == "equal" and (id not in values or len(constants) < len(values[id])):
             values[id] = constants
         if layout.time is not None and id == layout.time.id:
             _bound(pruning, function, [stored_time(value, layout.time.type.kind) for value in constants])
@@ -123,12 +129,12 @@ def _comparisons(filter: Expression, layout: Layout) -> Iterator[tuple[int, str,
             function = MIRRORED[function]
             arguments.reverse()
         column, *constants = arguments
-        if not isinstance(column, Column) or function not in (*MIRRORED, "in") or column.id not in layout.by_id:
+        if not isinstance(column, Column) or function not in (*MIRRORED, "in_list") or column.id not in layout.by_id:
             continue
         kind = layout.by_id[column.id].type.kind
         values = [literal.value for literal in constants if isinstance(literal, Literal) and _same(literal, kind)]
         if len(values) == len(constants) and None not in values:
-            yield column.id, "eq" if function == "in" else function, tuple(values)
+            yield column.id, "equal" if function == "in_list" else function, tuple(values)
 
 
 def _same(literal: Literal, kind: Kind) -> bool:
@@ -139,13 +145,13 @@ def _same(literal: Literal, kind: Kind) -> bool:
 def _bound(pruning: Pruning, function: str, times: list[int]) -> None:
     low = high = None
     match function:
-        case "eq":
+        case "equal":
             low, high = min(times), max(times)
-        case "lt":
+        case "less":
             high = times[0] - 1
-        case "le":
+        case "less_equal":
             high = times[0]
-        case "gt":
+        case "greater":
             low = times[0] + 1
         case _:
             low = times[0]

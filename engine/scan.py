@@ -142,10 +142,11 @@ class Scan:
 
     def _filtered(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self._filter is not None:
-            from .expression.evaluate import evaluate
+            from .expression.evaluate import Context, evaluate
 
             ids = [column.id for column in self._read.columns]
-            batch = batch.filter(evaluate(self._filter, batch, column_ids=ids))
+            context = Context(now=0, parameters=())
+            batch = batch.filter(evaluate(self._filter, batch, column_ids=ids, context=context))
         if self._read is self._projection:
             return batch
         wanted = batch.columns[: len(self._projection.columns)]

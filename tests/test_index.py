@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,5 +130,5 @@ def test_routing_groups_rows_as_plain_loops_do(
     assert list(zip(slices.tolist(), shard_of.tolist(), strict=True)) == list(expected)
     if len(expected) > 1:
         bounds = starts.tolist()
-        groups = [order[start:stop].tolist() for start, stop in zip(bounds, bounds[1:], strict=False)]
+        groups = [order[start:stop].tolist() for start, stop in itertools.pairwise(bounds)]
         assert groups == list(expected.values())

@@ -25,7 +25,9 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
+
+intrinsic: Any = _intrinsic
 
 MISSING = -1
 STALE = -2
@@ -108,7 +110,7 @@ def tag_of(hashed: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def probe(slots: Any, table: Any, chunks: Any, tag: Any, words: Any, start: Any, count: Any) -> Any:
-    """The newest row with key ``words[start:start + count]`` and its slot's position: (row, MISSING or STALE; position)."""
+    """The newest row with key ``words[start:start + count]``, MISSING or STALE; and the position of its slot."""
     mask = np.uint64(slots.size - 1)
     position = tag & mask
     while True:
@@ -188,7 +190,7 @@ def upsert(
 def find(
     slots: Any, table: Any, chunks: Any, hashes: Any, words: Any, offsets: Any, width: Any, start: Any, rows: Any
 ) -> Any:
-    """Put into ``rows`` (int64) the newest row of each key, or MISSING; returns where it stopped (n, or a stale row)."""
+    """Put the newest row of each key into ``rows`` (int64), or MISSING; returns n, or the index of a stale row."""
     for index in range(start, hashes.size):
         if offsets.size > 0:
             at = offsets[index]

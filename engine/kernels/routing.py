@@ -1,4 +1,4 @@
-"""Kernel of routing: rows to cells, and the order that brings the rows of a cell together."""
+"""Kernels that bring rows to their cells: which rows go where, and values of different lengths gathered for a chunk."""
 
 from __future__ import annotations
 
@@ -16,6 +16,24 @@ def slice_of(time: Any, every: Any, base: Any, phase: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
+def place_of(slice_: Any, shard: Any, slices: Any, shard_of: Any, places: Any) -> Any:
+    """Where the group of a cell stands in the hash table ``places``, or where it would."""
+    mixed = (np.uint64(slice_) * np.uint64(0x9E3779B185EBCA87)) ^ (np.uint64(shard) * np.uint64(0xC2B2AE3D27D4EB4F))
+    mask = np.uint64(places.size - 1)
+    place = (mixed >> np.uint64(32)) & mask
+    while places[place] >= 0 and not (slices[places[place]] == slice_ and shard_of[places[place]] == shard):
+        place = (place + np.uint64(1)) & mask
+    return place
+
+
+@njit(nogil=True, cache=True)
+def enlarged(array: Any, fill: Any) -> Any:
+    larger = np.full(4 * array.size, fill, array.dtype)
+    larger[: array.size] = array
+    return larger
+
+
+@njit(nogil=True, cache=True)
 def route(hashes: Any, shards: Any, times: Any, every: Any, base: Any, phase: Any) -> Any:
     """Group rows by cell: returns (slices, shards, starts, order), groups in the order in which they first appear.
 
@@ -23,71 +41,46 @@ def route(hashes: Any, shards: Any, times: Any, every: Any, base: Any, phase: An
     of group ``g`` are ``order[starts[g]:starts[g + 1]]``, in their order; ``order`` is empty where there is one group.
     """
     count = max(hashes.size, times.size)
-    size = 16
-    places = np.full(size, -1, np.int32)
-    capacity = 8
-    slices = np.empty(capacity, np.int64)
-    shard_of = np.empty(capacity, np.int64)
-    sizes = np.zeros(capacity, np.int64)
+    power = shards & (shards - 1) == 0
+    places = np.full(16, -1, np.int32)
+    slices = np.empty(8, np.int64)
+    shard_of = np.empty(8, np.int64)
+    sizes = np.zeros(8, np.int64)
     group_of = np.empty(count, np.int32)
+    # Rows mostly come in order of event time: the group last seen of each shard, and the bounds of the last slice,
+    # save nearly all look-ups and divisions.
+    recent = np.full(shards, -1, np.int32)
     groups = 0
-    previous = -1
     low = np.int64(0)
     slice_ = np.int64(0)
     for row in range(count):
         shard = np.int64(0)
         if hashes.size > 0:
-            shard = np.int64(hashes[row] % np.uint64(shards))
-        if times.size > 0:
-            # The slice of the row before, most of the time; the bound below it saves the division.
-            since = np.uint64(times[row]) - np.uint64(low)
-            if row == 0 or since >= np.uint64(every):
-                slice_ = slice_of(times[row], every, base, phase)
-                low = (slice_ + base) * every + phase
-        if previous >= 0 and slices[previous] == slice_ and shard_of[previous] == shard:
-            group_of[row] = previous
-            sizes[previous] += 1
-            continue
-        mixed = (np.uint64(slice_) * np.uint64(0x9E3779B185EBCA87)) ^ (np.uint64(shard) * np.uint64(0xC2B2AE3D27D4EB4F))
-        place = np.int64(mixed >> np.uint64(32)) & (size - 1)
-        while True:
+            shard = np.int64(hashes[row] & np.uint64(shards - 1) if power else hashes[row] % np.uint64(shards))
+        if times.size > 0 and (row == 0 or np.uint64(times[row]) - np.uint64(low) >= np.uint64(every)):
+            slice_ = slice_of(times[row], every, base, phase)
+            low = (slice_ + base) * every + phase
+        group = recent[shard]
+        if group < 0 or slices[group] != slice_:
+            place = place_of(slice_, shard, slices, shard_of, places)
             group = places[place]
-            if group < 0 or (slices[group] == slice_ and shard_of[group] == shard):
-                break
-            place = (place + 1) & (size - 1)
-        if group < 0:
-            if groups == capacity:
-                capacity *= 4
-                size *= 4
-                wider = np.empty(capacity, np.int64)
-                wider[:groups] = slices
-                slices = wider
-                wider = np.empty(capacity, np.int64)
-                wider[:groups] = shard_of
-                shard_of = wider
-                wider = np.zeros(capacity, np.int64)
-                wider[:groups] = sizes
-                sizes = wider
-                places = np.full(size, -1, np.int32)
-                for other in range(groups):
-                    again = (np.uint64(slices[other]) * np.uint64(0x9E3779B185EBCA87)) ^ (
-                        np.uint64(shard_of[other]) * np.uint64(0xC2B2AE3D27D4EB4F)
-                    )
-                    place = np.int64(again >> np.uint64(32)) & (size - 1)
-                    while places[place] >= 0:
-                        place = (place + 1) & (size - 1)
-                    places[place] = other
-                place = np.int64(mixed >> np.uint64(32)) & (size - 1)
-                while places[place] >= 0:
-                    place = (place + 1) & (size - 1)
-            group = np.int32(groups)
-            places[place] = group
-            slices[group] = slice_
-            shard_of[group] = shard
-            groups += 1
+            if group < 0:
+                if groups == slices.size:
+                    slices = enlarged(slices, 0)
+                    shard_of = enlarged(shard_of, 0)
+                    sizes = enlarged(sizes, 0)
+                    places = np.full(4 * places.size, -1, np.int32)
+                    for other in range(groups):
+                        places[place_of(slices[other], shard_of[other], slices, shard_of, places)] = other
+                    place = place_of(slice_, shard, slices, shard_of, places)
+                group = np.int32(groups)
+                places[place] = group
+                slices[group] = slice_
+                shard_of[group] = shard
+                groups += 1
+            recent[shard] = group
         group_of[row] = group
         sizes[group] += 1
-        previous = np.int64(group)
     starts = np.zeros(groups + 1, np.int64)
     for group in range(groups):
         starts[group + 1] = starts[group] + sizes[group]
