@@ -18,7 +18,20 @@ from sqlglot.parsers.postgres import PostgresParser
 from sqlglot.tokens import TokenType
 
 _SPECIAL_CALLS: Final = ("CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM")
+_AFTER_LIST: Final = frozenset(
+    (TokenType.COMMA, TokenType.R_PAREN, TokenType.FROM, TokenType.WHERE, TokenType.GROUP_BY, TokenType.ORDER_BY)
+    + (TokenType.HAVING, TokenType.LIMIT, TokenType.OFFSET, TokenType.UNION, TokenType.SENTINEL)
+)
 _INTERVAL_FIELDS: Final = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
+
+
+_FOREIGN_WORDS: Final = frozenset(
+    """ANTI ASOF BLOB BPCHAR DATETIME DIV DOUBLE FINAL GLOB HUGEINT INT1 INT128 INT256 LONG LONGBLOB LONGTEXT MAP
+    MEDIUMBLOB MEDIUMINT MEDIUMTEXT NCHAR NVARCHAR NVARCHAR2 PIVOT POSITIONAL PREWHERE QUALIFY RLIKE SEMI
+    STRING STRUCT TINYBLOB TINYINT TINYTEXT UBIGINT UHUGEINT UINT UINTEGER UNPIVOT USMALLINT UTINYINT VARCHAR2 XOR
+    YEAR TIMESTAMP_S TIMESTAMP_MS TIMESTAMP_NS TIMESTAMPNTZ TIMESTAMPLTZ TIMESTAMP_LTZ TIMESTAMP_NTZ DECIMAL32 DECIMAL64
+    DECIMAL128 BIGDECIMAL BIGNUMERIC FIXED VARBINARY SUPER OBJECT VARIANT GEOGRAPHY GEOMETRY""".split()
+)
 
 
 class WeftParser(PostgresParser):
@@ -65,19 +78,43 @@ class WeftParser(PostgresParser):
         items = [] if first is None else [first]
         while self._match(sep):
             item = parse_method()
-            if item is None or first is None:
+            if item is not None:
+                items.append(item)
+            elif self._curr is None or self._curr.token_type in _AFTER_LIST:
                 self.raise_error("Expected something after the comma")
-            items.append(item)
         return items
+
+    def _parse_join(self, *arguments: Any, **options: Any) -> Any:
+        """Every JOIN but CROSS and NATURAL has ON or USING: sqlglot lets it out and means a cross join."""
+        comma = self._curr is not None and self._curr.token_type == TokenType.COMMA
+        join = super()._parse_join(*arguments, **options)
+        if (
+            isinstance(join, exp.Join)
+            and not comma
+            and not (join.args.get("on") or join.args.get("using"))
+            and join.kind != "CROSS"
+            and join.method != "NATURAL"
+        ):
+            self.raise_error("Expected ON or USING after JOIN")
+        return join
 
     def _warn_unsupported(self) -> None:
         """``parse`` refuses what falls back to a command; nothing is printed."""
+
+
+class WeftTokenizer(Postgres.Tokenizer):
+    """PostgreSQL's keywords only: what sqlglot adds for other dialects are names here."""
+
+    KEYWORDS: ClassVar[dict[str, Any]] = {
+        word: kind for word, kind in Postgres.Tokenizer.KEYWORDS.items() if word not in _FOREIGN_WORDS
+    }
 
 
 class Weft(Postgres):
     """The dialect of WeftDB's SQL texts. Subscripts stay as they were written."""
 
     INDEX_OFFSET = 0
+    Tokenizer = WeftTokenizer
     Parser = WeftParser
 
 

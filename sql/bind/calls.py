@@ -1,0 +1,299 @@
+"""Function calls: scalar functions, aggregates with their modifiers, windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlglot import exp
+
+from ...base.errors import Invalid, nearest
+from ...base.types import BIGINT, DATE, INTEGER, INTERVAL, TIMESTAMP, TIMESTAMPTZ, Type
+from ...engine.expression.functions import FUNCTIONS
+from ...engine.expression.functions.model import FunctionKind
+from .. import bound
+from ..parse import place
+from .binder import Clause, ExpressionBinder, Handler
+from .comparisons import row
+from .context import fail, only, unsupported
+from .names import fold, lower
+from .operators import array_query
+
+_SET_RETURNING: Final = ("generate_series", "unnest", "generate_subscripts")
+
+_INSIDE_AGGREGATE: Final = Clause(name="an aggregate's arguments")
+_INSIDE_WINDOW: Final = Clause(name="a window definition", aggregates=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSyntax:
+    """A call taken apart: ``name(DISTINCT arguments ORDER BY order) WITHIN GROUP (ORDER BY within) FILTER (...)``."""
+
+    name: str
+    arguments: tuple[exp.Expression, ...]
+    tree: exp.Expression
+    star: bool = False
+    distinct: bool = False
+    order: exp.Order | None = None
+    within: exp.Order | None = None
+    filter: exp.Expression | None = None
+
+
+def call(binder: ExpressionBinder, tree: exp.Expression) -> bound.Bound:
+    """A call without OVER."""
+    syntax = take_apart(tree)
+    match syntax.name:
+        case "row":
+            return row(binder, exp.Tuple(expressions=list(syntax.arguments)))
+        case "array" if len(syntax.arguments) == 1 and isinstance(syntax.arguments[0], exp.Query):
+            return array_query(binder, syntax.arguments[0])
+        case "grouping":
+            return _grouping(binder, syntax)
+        case name if name in _SET_RETURNING and name not in FUNCTIONS:
+            unsupported(f"{name}() outside of FROM", tree, hint=f"Write: FROM {name}(...) AS t(x).")
+        case _:
+            pass
+    match kind_of(syntax):
+        case FunctionKind.SCALAR:
+            return _scalar(binder, syntax)
+        case FunctionKind.AGGREGATE:
+            return aggregate(binder, syntax)
+        case FunctionKind.WINDOW:
+            fail(f"window function {syntax.name} requires an OVER clause", tree, sqlstate="42809")
+
+
+def take_apart(tree: exp.Expression) -> CallSyntax:
+    """The parts of a call, whichever nodes the parser put around it."""
+    match tree:
+        case exp.Filter():
+            return replace(take_apart(tree.this), filter=tree.expression.this)
+        case exp.WithinGroup():
+            return replace(take_apart(tree.this), within=tree.expression)
+        case exp.Dot() if isinstance(tree.expression, exp.Anonymous):
+            if tree.this.name.lower() != "pg_catalog":
+                fail(f'schema "{tree.this.name}" does not exist', tree, sqlstate="3F000")
+            return take_apart(tree.expression)
+        case exp.Anonymous():
+            pass
+        case _:
+            unsupported(tree.key.upper(), tree)
+    name = lower(tree.this) if isinstance(tree.this, str) else fold(tree.this)
+    arguments: list[exp.Expression] = list(tree.expressions)
+    order = None
+    if arguments and isinstance(arguments[-1], exp.Order):
+        order = arguments[-1]
+        arguments[-1] = order.this
+    distinct = False
+    if arguments and isinstance(arguments[0], exp.Distinct):
+        distinct = True
+        arguments[:1] = arguments[0].expressions
+    star = len(arguments) == 1 and isinstance(arguments[0], exp.Star)
+    if star:
+        arguments = []
+    return CallSyntax(name=name, arguments=tuple(arguments), tree=tree, star=star, distinct=distinct, order=order)
+
+
+def kind_of(syntax: CallSyntax) -> FunctionKind:
+    """Scalar, aggregate or window. Raises Invalid (42883) for a function that is not in the table."""
+    function = FUNCTIONS.get(syntax.name)
+    if function is None:
+        raise Invalid(
+            f"function {syntax.name}() does not exist",
+            sqlstate="42883",
+            position=place(syntax.tree),
+            hint=nearest(syntax.name, FUNCTIONS) or "docs/sql.md lists the functions.",
+        )
+    return function.kind
+
+
+def _scalar(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
+    for value, what in ((syntax.distinct, "DISTINCT"), (syntax.order, "ORDER BY"), (syntax.within, "WITHIN GROUP")):
+        if value:
+            fail(
+                f"{what} specified, but {syntax.name} is not an aggregate function", syntax.tree, sqlstate="42809"
+            )
+    if syntax.filter is not None:
+        fail(f"FILTER specified, but {syntax.name} is not an aggregate function", syntax.tree, sqlstate="42809")
+    if syntax.star:
+        fail(f"{syntax.name}(*) specified, but {syntax.name} takes no *", syntax.tree, sqlstate="42809")
+    return binder.call(syntax.name, *(binder.bind(argument) for argument in syntax.arguments), tree=syntax.tree)
+
+
+def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
+    """An aggregate of the SELECT around it."""
+    if not binder.clause.aggregates:
+        if binder.clause is _INSIDE_AGGREGATE:
+            fail("aggregate function calls cannot be nested", syntax.tree, sqlstate="42803")
+        fail(f"aggregate functions are not allowed in {binder.clause.name}", syntax.tree, sqlstate="42803")
+    inner = binder.within(_INSIDE_AGGREGATE)
+    arguments = _arguments(inner, syntax)
+    order = sort_keys(inner, syntax.order)
+    if syntax.within is not None:
+        order = sort_keys(inner, syntax.within)
+        if len(order) != 1:
+            unsupported("WITHIN GROUP with more than one ORDER BY expression", syntax.tree)
+        arguments.append(order[0].expression)
+    filter = inner.condition(syntax.filter, what="FILTER") if syntax.filter is not None else None
+    resolution, converted = binder.resolve(syntax.name, arguments, syntax.tree)
+    if syntax.within is not None:
+        order = (replace(order[0], expression=converted[-1]),)
+    if syntax.distinct and order and any(key.expression not in converted for key in order):
+        message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list"
+        fail(message, syntax.tree, sqlstate="42P10")
+    return bound.Aggregate(
+        function=syntax.name,
+        arguments=converted,
+        type=resolution.result,
+        distinct=syntax.distinct,
+        order=order,
+        filter=filter,
+        within=syntax.within is not None,
+    )
+
+
+def _arguments(binder: ExpressionBinder, syntax: CallSyntax) -> list[bound.Bound]:
+    if syntax.star and syntax.name != "count":
+        fail(f"{syntax.name}(*) specified, but only count takes *", syntax.tree, sqlstate="42809")
+    if not syntax.star and not syntax.arguments and syntax.name == "count":
+        fail("count(*) must be used to call a parameterless aggregate function", syntax.tree, sqlstate="42809")
+    return [binder.bind(argument) for argument in syntax.arguments]
+
+
+def _grouping(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
+    if not binder.clause.aggregates:
+        fail(f"grouping operations are not allowed in {binder.clause.name}", syntax.tree, sqlstate="42803")
+    keys = tuple(binder.within(_INSIDE_AGGREGATE).known(argument) for argument in syntax.arguments)
+    return binder.context.remember(bound.GroupingCall(keys=keys, type=INTEGER), syntax.tree)
+
+
+def window(binder: ExpressionBinder, tree: exp.Window) -> bound.Bound:
+    """A call with OVER (...) or OVER name."""
+    if not binder.clause.windows:
+        fail(f"window functions are not allowed in {binder.clause.name}", tree, sqlstate="42P20")
+    only(tree, "this", "partition_by", "order", "spec", "alias", "over")
+    if isinstance(tree.this, exp.IgnoreNulls | exp.RespectNulls):
+        unsupported("IGNORE NULLS / RESPECT NULLS", tree)
+    syntax = take_apart(tree.this)
+    kind = kind_of(syntax)
+    if kind is FunctionKind.SCALAR:
+        message = f"OVER specified, but {syntax.name} is not a window function nor an aggregate function"
+        fail(message, tree, sqlstate="42809")
+    if syntax.distinct:
+        unsupported("DISTINCT in a window function", tree)
+    if syntax.order is not None or syntax.within is not None:
+        unsupported("ORDER BY inside a window function's arguments", tree)
+    if syntax.filter is not None and kind is FunctionKind.WINDOW:
+        fail("FILTER is not implemented for non-aggregate window functions", tree, sqlstate="0A000")
+    inner = binder.within(_INSIDE_WINDOW)
+    resolution, arguments = binder.resolve(syntax.name, _arguments(inner, syntax), tree)
+    partition, order, frame = _definition(inner, tree)
+    return bound.Window(
+        function=syntax.name,
+        arguments=arguments,
+        type=resolution.result,
+        partition=partition,
+        order=order,
+        frame=frame,
+        filter=inner.condition(syntax.filter, what="FILTER") if syntax.filter is not None else None,
+    )
+
+
+def _definition(
+    binder: ExpressionBinder, tree: exp.Window
+) -> tuple[tuple[bound.Bound, ...], tuple[bound.SortKey, ...], bound.Frame | None]:
+    """PARTITION BY, ORDER BY and frame, with those of the named window it builds on."""
+    partition = tuple(binder.known(part) for part in tree.args.get("partition_by") or ())
+    order = sort_keys(binder, tree.args.get("order"))
+    spec = tree.args.get("spec")
+    base_name = tree.args.get("alias")
+    if base_name is not None:
+        name = fold(base_name)
+        base = binder.windows.get(name)
+        if base is None:
+            fail(f'window "{name}" does not exist', base_name, sqlstate="42704", hint=nearest(name, binder.windows))
+        base_partition, base_order, base_frame = _definition(binder, base)
+        if partition:
+            fail(f'cannot override PARTITION BY clause of window "{name}"', tree, sqlstate="42P20")
+        if order and base_order:
+            fail(f'cannot override ORDER BY clause of window "{name}"', tree, sqlstate="42P20")
+        partition, order = base_partition, order or base_order
+        if spec is None:
+            return partition, order, base_frame
+        if base_frame is not None:
+            fail(f'cannot copy window "{name}" because it has a frame clause', tree, sqlstate="42P20")
+    return partition, order, _frame(binder, spec, order) if spec is not None else None
+
+
+def _frame(binder: ExpressionBinder, spec: exp.WindowSpec, order: Sequence[bound.SortKey]) -> bound.Frame:
+    unit = str(spec.args["kind"]).upper()
+    exclude = spec.args.get("exclude")
+    if unit == "RANGE" and len(order) != 1 and any(_has_offset(spec, side) for side in ("start", "end")):
+        message = "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column"
+        fail(message, spec, sqlstate="42P20")
+    if unit == "GROUPS" and not order:
+        fail("GROUPS mode requires an ORDER BY clause", spec, sqlstate="42P20")
+    return bound.Frame(
+        unit=unit,
+        start=_frame_end(binder, spec, "start", unit, order),
+        end=_frame_end(binder, spec, "end", unit, order) if spec.args.get("end") else _CURRENT_ROW,
+        exclude=exclude.name.upper() if exclude is not None else None,
+    )
+
+
+_CURRENT_ROW: Final = bound.FrameEnd(side="CURRENT ROW")
+
+
+def _has_offset(spec: exp.WindowSpec, name: str) -> bool:
+    return isinstance(spec.args.get(name), exp.Expression)
+
+
+def _frame_end(
+    binder: ExpressionBinder, spec: exp.WindowSpec, name: str, unit: str, order: Sequence[bound.SortKey]
+) -> bound.FrameEnd:
+    value, side = spec.args[name], str(spec.args.get(f"{name}_side") or "").upper()
+    if value == "CURRENT ROW":
+        return _CURRENT_ROW
+    if value == "UNBOUNDED":
+        return bound.FrameEnd(side=f"UNBOUNDED {side}")
+    type: Type = BIGINT
+    if unit == "RANGE":
+        type = order[0].expression.type
+        if type in (DATE, TIMESTAMP, TIMESTAMPTZ):
+            type = INTERVAL
+    return bound.FrameEnd(side=side, offset=binder.typed(value, type, what=f"argument of {unit}"))
+
+
+def sort_keys(binder: ExpressionBinder, order: exp.Order | None) -> tuple[bound.SortKey, ...]:
+    """ORDER BY of an aggregate or window: expressions only, no ordinals or output names."""
+    if order is None:
+        return ()
+    return tuple(sort_key(binder.known(item.this), item) for item in order.expressions)
+
+
+def sort_key(expression: bound.Bound, item: exp.Ordered) -> bound.SortKey:
+    """NULLs sort as if larger than everything, unless told."""
+    only(item, "this", "desc", "nulls_first")
+    descending = bool(item.args.get("desc"))
+    nulls_first = item.args.get("nulls_first")
+    return bound.SortKey(
+        expression=expression,
+        descending=descending,
+        nulls_first=descending if nulls_first is None else bool(nulls_first),
+    )
+
+
+def dot(binder: ExpressionBinder, tree: exp.Dot) -> bound.Bound:
+    if isinstance(tree.expression, exp.Anonymous):
+        return call(binder, tree)
+    unsupported("a field of a composite value", tree)
+
+
+HANDLERS: Final[dict[type[exp.Expression], Handler]] = {
+    exp.Anonymous: call,
+    exp.Filter: call,
+    exp.WithinGroup: call,
+    exp.Window: window,
+    exp.Dot: dot,
+}
+

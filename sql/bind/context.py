@@ -1,0 +1,282 @@
+"""What binding one statement shares: the catalog, fresh identifiers, the types of ``$n``, and how to coerce.
+
+Untyped things, as in PostgreSQL: a quoted literal, NULL and a parameter without a declared type are UNKNOWN until
+something around them asks for a type (``coerce``). A literal is read as that type at once, so that ``'abc'::int`` fails
+when the statement is bound; a parameter takes the first type that it is asked for and keeps it for the statement.
+What nobody asks becomes TEXT.
+
+Always true: a node given to ``coerce`` comes back with exactly the type asked for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ...base.errors import Invalid, WeftError
+from ...base.limits import PARAMETERS_MAX
+from ...base.types import INTEGER, TEXT, UNKNOWN, Kind, Type, numeric
+from ...base.values import literal_value
+from ...engine.catalog import Catalog
+from ...engine.expression.functions import explicit_cast, implicit_cast
+from ...engine.expression.node import Cast, Column, Literal, Parameter
+from .. import bound
+from ..parse import place
+from .scope import Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What of a session's settings changes what a query means; part of a plan cache's key."""
+
+    timezone: str = "UTC"
+
+
+@dataclass(kw_only=True)
+class Context:
+    """The state of binding one statement. ``parameters`` grows as types are inferred."""
+
+    catalog: Catalog
+    settings: Settings
+    relations: Mapping[str, pa.Schema]
+    parameters: dict[int, Type] = field(default_factory=dict)
+    parameters_seen: set[int] = field(default_factory=set)
+    depends_on: dict[int, None] = field(default_factory=dict)
+    bind_query: Callable[[Context, exp.Expression, Scope], bound.Query]
+    view_depth: int = 0
+    _next_id: int = 0
+    _references: int = 0
+    _origins: dict[int, tuple[bound.Bound, exp.Expression]] = field(default_factory=dict)
+
+    def new_id(self) -> int:
+        """A column identifier that nothing else in the statement has."""
+        self._next_id += 1
+        return self._next_id
+
+    def new_reference(self) -> int:
+        """A number for a relation or WITH query of the statement."""
+        self._references += 1
+        return self._references
+
+    def new_column(self, name: str, type: Type) -> bound.OutputColumn:
+        return bound.OutputColumn(id=self.new_id(), name=name, type=type)
+
+    def remember(self, node: bound.Bound, tree: exp.Expression) -> bound.Bound:
+        """Note where a column was written, for errors that are found later. The node must be a new object."""
+        self._origins[id(node)] = (node, tree)
+        return node
+
+    def origin(self, node: bound.Bound) -> int | None:
+        found = self._origins.get(id(node))
+        return place(found[1]) if found else None
+
+    def parameter(self, number: int, tree: exp.Expression) -> Parameter:
+        """``$number``, with its type as far as it is known."""
+        if not 1 <= number <= PARAMETERS_MAX:
+            fail(f"there is no parameter ${number}", tree, sqlstate="42P02")
+        self.parameters_seen.add(number)
+        return Parameter(number=number, type=self.parameters.get(number, UNKNOWN))
+
+    def coerce(self, node: bound.Bound, type: Type, tree: exp.Expression | None = None) -> bound.Bound:
+        """``node`` as ``type``; the cast was allowed by whoever chose the type. Raises Invalid for a bad literal."""
+        if node.type == type:
+            return node
+        if type == UNKNOWN:
+            return node
+        if isinstance(node, Parameter) and node.type == UNKNOWN:
+            known = self.parameters.setdefault(node.number, _parameter_type(type))
+            return bound.cast_to(Parameter(number=node.number, type=known), type)
+        if isinstance(node, Literal):
+            return self._coerce_literal(node, type, tree)
+        if isinstance(node, bound.ArrayList) and node.query is None and type.kind is Kind.ARRAY:
+            assert type.element is not None, "an array type has an element type"
+            elements = tuple(self.coerce(element, type.element, tree) for element in node.elements)
+            return bound.ArrayList(elements=elements, type=type)
+        return bound.cast_to(node, type)
+
+    def known(self, node: bound.Bound, tree: exp.Expression | None = None) -> bound.Bound:
+        """``node`` with a type: what is still UNKNOWN is TEXT."""
+        return self.coerce(node, TEXT, tree) if node.type == UNKNOWN else node
+
+    def implicit(self, node: bound.Bound, type: Type, tree: exp.Expression, *, what: str) -> bound.Bound:
+        """``node`` as ``type`` if that needs no cast in the text. Raises Invalid (42804) ``what must be type``."""
+        if node.type != UNKNOWN and node.type != type and not implicit_cast(node.type, type):
+            fail(f"{what} must be type {type}, not type {node.type}", tree, sqlstate="42804")
+        return self.coerce(node, type, tree)
+
+    def cast(self, node: bound.Bound, type: Type, tree: exp.Expression) -> bound.Bound:
+        """An explicit cast. Raises Invalid (42846) where there is none."""
+        if node.type != UNKNOWN and not explicit_cast(node.type, type):
+            fail(f"cannot cast type {node.type} to {type}", tree, sqlstate="42846")
+        if isinstance(node, Literal) and node.type == UNKNOWN:
+            if node.value is not None and type.kind is Kind.VARCHAR and type.length is not None:
+                return Literal(value=str(node.value)[: type.length], type=type)
+            if node.value is not None and type.kind is Kind.NUMERIC:
+                # A literal with more digits than the type is rounded by the cast, not refused.
+                return bound.cast_to(self._coerce_literal(node, _own_numeric(str(node.value), type), tree), type)
+        return self.coerce(node, type, tree)
+
+    def bare_numeric(self, node: bound.Bound) -> Type:
+        """The type of ``node::numeric``: PostgreSQL keeps the value's own digits, so the scale is the argument's."""
+        if isinstance(node, Literal) and node.type == UNKNOWN and node.value is not None:
+            return _own_numeric(str(node.value), numeric())
+        match node.type.kind:
+            case Kind.NUMERIC:
+                return node.type
+            case Kind.SMALLINT | Kind.INTEGER | Kind.BIGINT:
+                return integer_numeric(node.type)
+            case _:
+                return numeric()
+
+    def _coerce_literal(self, node: Literal, type: Type, tree: exp.Expression | None) -> bound.Bound:
+        if node.value is None:
+            return Literal(value=None, type=type)
+        if node.type == UNKNOWN:
+            return Literal(value=self._read(str(node.value), type, tree), type=type)
+        folded = _fold(node, type)
+        return folded if folded is not None else Cast(argument=node, type=type)
+
+    def _read(self, text: str, type: Type, tree: exp.Expression | None) -> object:
+        """The text of a quoted literal as ``type``; a timestamp without a zone is in the session's zone."""
+        try:
+            if type.kind is Kind.ARRAY:
+                return _array_text(text, type)
+            if type.kind is Kind.TIMESTAMPTZ:
+                return zoned(text, self.settings.timezone)
+            return literal_value(text, type)
+        except WeftError as error:
+            if error.position is None:
+                error.position = place(tree)
+            raise
+
+
+def zoned(text: str, timezone: str) -> object:
+    """A TIMESTAMPTZ from text; without a zone in the text it is read in ``timezone``."""
+    value = literal_value(text, _TIMESTAMPTZ)
+    if timezone == "UTC" or not isinstance(value, dt.datetime):
+        return value
+    try:
+        literal_value(f"{text} UTC", _TIMESTAMPTZ)
+    except WeftError:
+        return value  # a second zone is one too many: the text has one
+    return value.replace(tzinfo=ZoneInfo(timezone)).astimezone(dt.UTC)
+
+
+_TIMESTAMPTZ = Type(kind=Kind.TIMESTAMPTZ)
+
+
+def integer_numeric(type: Type) -> Type:
+    """The NUMERIC that holds every value of an integer type."""
+    return numeric({Kind.SMALLINT: 5, Kind.INTEGER: 10, Kind.BIGINT: 19}[type.kind], 0)
+
+
+def fail(message: str, tree: exp.Expression | None, *, sqlstate: str, hint: str | None = None) -> NoReturn:
+    """Raise Invalid at the place of ``tree``."""
+    raise Invalid(message, sqlstate=sqlstate, hint=hint, position=place(tree))
+
+
+def unsupported(what: str, tree: exp.Expression | None, *, hint: str | None = None) -> NoReturn:
+    """Refuse by name (0A000)."""
+    fail(f"{what} is not supported", tree, sqlstate="0A000", hint=hint)
+
+
+def only(tree: exp.Expression, *names: str, what: str | None = None) -> None:
+    """Refuse a node that carries anything but ``names``: nothing is passed over in silence."""
+    for name, value in tree.args.items():
+        if name not in names and value not in (None, False) and value != []:
+            unsupported(f"{name.strip('_').replace('_', ' ').upper()} in {what or tree.key.upper()}", tree)
+
+
+def _parameter_type(type: Type) -> Type:
+    """A parameter is never cut to a length: ``$1::varchar(3)`` is a cast of a varchar."""
+    return Type(kind=Kind.VARCHAR) if type.kind is Kind.VARCHAR else type
+
+
+def _own_numeric(text: str, default: Type) -> Type:
+    """The narrowest NUMERIC that holds the number in ``text``."""
+    try:
+        _, digits, exponent = Decimal(text.strip()).as_tuple()
+    except ArithmeticError:
+        return default
+    if not isinstance(exponent, int):
+        return default
+    scale = max(-exponent, 0)
+    precision = max(len(digits) + max(exponent, 0), scale, 1)
+    return numeric(precision, scale) if precision <= 38 else default
+
+
+def _fold(node: Literal, type: Type) -> Literal | None:
+    """A number as another type of number where the value is exactly the same; None where a cast must decide."""
+    value: Any = node.value
+    if not (node.type.is_numeric and type.is_numeric):
+        return Literal(value=value, type=type) if node.type.is_text and type == TEXT else None
+    try:
+        if type.kind in (Kind.REAL, Kind.DOUBLE) and not isinstance(value, float):
+            return Literal(value=float(value), type=type) if type.kind is Kind.DOUBLE else None
+        converted: Any = literal_value(value, type)
+    except WeftError:
+        return None
+    return Literal(value=converted, type=type)
+
+
+def _array_text(text: str, type: Type) -> object:
+    """``'{1,2,NULL}'`` as a list; one dimension."""
+    assert type.element is not None, "an array type has an element type"
+    body = text.strip()
+    if not (body.startswith("{") and body.endswith("}")) or "{" in body[1:]:
+        raise Invalid(f'malformed array literal: "{text}"', sqlstate="22P02")
+    items: list[str | None] = []
+    current, quoted, was_quoted, escape = "", False, False, False
+    for character in body[1:-1] + ",":
+        if escape:
+            current, escape = current + character, False
+        elif character == "\\":
+            escape = True
+        elif character == '"':
+            quoted, was_quoted = not quoted, True
+        elif character == "," and not quoted:
+            plain = current if was_quoted else current.strip()
+            items.append(None if not was_quoted and plain.upper() == "NULL" else plain)
+            current, was_quoted = "", False
+        else:
+            current += character
+    if not body[1:-1].strip():
+        return []
+    element = type.element
+    return [None if item is None else literal_value(item, element) for item in items]
+
+
+def number_literal(text: str) -> Literal:
+    """A number as PostgreSQL types it: INTEGER, BIGINT, NUMERIC."""
+    if text.isdigit():
+        value = int(text)
+        if value < 2**31:
+            return Literal(value=value, type=INTEGER)
+        if value < 2**63:
+            return Literal(value=value, type=Type(kind=Kind.BIGINT))
+        if value < 10**38:
+            return Literal(value=Decimal(value), type=numeric(len(text.lstrip("0")), 0))
+    number = Decimal(text)
+    _, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int), "a number in SQL is finite"
+    scale = max(-exponent, 0)
+    precision = max(len(digits) + max(exponent, 0), scale, 1)
+    if precision > 38:
+        raise Invalid(f"the number {text} has more than 38 digits", sqlstate="22003")
+    return Literal(value=literal_value(number, numeric(precision, scale)), type=numeric(precision, scale))
+
+
+def types_of(nodes: Sequence[bound.Bound]) -> list[Type]:
+    return [node.type for node in nodes]
+
+
+__all__ = [
+    "Cast", "Column", "Context", "Settings", "fail", "integer_numeric", "number_literal", "only", "types_of", "unsupported"
+]  # fmt: skip

@@ -1,0 +1,436 @@
+"""FROM: tables, views, WITH queries, subqueries, functions, and how they join.
+
+An item of FROM is a relation and the names it brings: its tables by alias (``ranges``) and the columns that an
+unqualified name or ``*`` sees. LATERAL items and functions also see the items to their left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ...base.errors import Invalid, nearest
+from ...base.types import BIGINT, INTEGER, INTERVAL, TIMESTAMP, TIMESTAMPTZ, UNKNOWN, Kind, Type, type_of_field
+from ...engine import schema
+from ...engine.expression.functions import common_type
+from ...engine.expression.node import Literal
+from .. import bound
+from ..parse import parse, place
+from .binder import Clause
+from .context import Context, fail, only, types_of, unsupported
+from .expressions import expressions
+from .names import fold, lower
+from .retype import resolved, with_types
+from .scope import CteEntry, Range, Scope, ScopeColumn
+
+VIEW_DEPTH_MAX: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A relation in FROM and its names."""
+
+    relation: bound.Relation
+    ranges: tuple[Range, ...]
+    columns: tuple[ScopeColumn, ...]
+
+
+def bind_from(context: Context, tree: exp.Select, outer: Scope) -> tuple[bound.Relation | None, Scope]:
+    """The relation that FROM makes, and the scope for the rest of the SELECT."""
+    clause = tree.args.get("from_")
+    if clause is None:
+        return None, Scope(parent=outer)
+    if tree.args.get("laterals"):
+        unsupported("LATERAL VIEW", tree)
+    items = bind_list(context, clause.this, tree.args.get("joins") or [], outer)
+    return items.relation, _scope(items, outer)
+
+
+def bind_list(context: Context, first: exp.Expression, joins: Sequence[exp.Join], outer: Scope) -> Item:
+    """``first, second JOIN third ...``: a comma begins a new chain of joins, and all chains cross."""
+    chains: list[tuple[exp.Expression, list[exp.Join]]] = [(first, [])]
+    for join in joins:
+        if _is_comma(join):
+            chains.append((join.this, []))
+        else:
+            chains[-1][1].append(join)
+    whole: Item | None = None
+    for start, chain in chains:
+        item = _item(context, start, outer, whole)
+        for join in chain:
+            item = _join(context, join, item, outer, whole)
+        whole = item if whole is None else _combined(bound.JoinKind.CROSS, whole, item, None)
+    assert whole is not None, "FROM has at least one item"
+    return whole
+
+
+def _is_comma(join: exp.Join) -> bool:
+    return not any(join.args.get(name) for name in ("on", "using", "side", "kind", "method"))
+
+
+def _scope(item: Item | None, outer: Scope) -> Scope:
+    if item is None:
+        return outer
+    return Scope(parent=outer, ranges=item.ranges, columns=item.columns)
+
+
+def _combined(kind: bound.JoinKind, left: Item, right: Item, condition: bound.Bound | None) -> Item:
+    relation = bound.Join(
+        kind=kind, left=left.relation, right=right.relation, condition=condition, lateral=_is_lateral(right.relation)
+    )
+    return Item(
+        relation=relation, ranges=_distinct(left, right), columns=left.columns + right.columns
+    )
+
+
+def _is_lateral(relation: bound.Relation) -> bool:
+    match relation:
+        case bound.Derived():
+            return relation.lateral
+        case bound.FunctionScan():
+            return True
+        case _:
+            return False
+
+
+def _distinct(left: Item, right: Item) -> tuple[Range, ...]:
+    names = {range.name for range in left.ranges}
+    for range in right.ranges:
+        if range.name in names:
+            raise Invalid(
+                f'table name "{range.name}" specified more than once',
+                sqlstate="42712",
+                hint="Give one of them another name with AS.",
+            )
+    return left.ranges + right.ranges
+
+
+_KINDS: Final = {
+    "": bound.JoinKind.INNER,
+    "INNER": bound.JoinKind.INNER,
+    "LEFT": bound.JoinKind.LEFT,
+    "RIGHT": bound.JoinKind.RIGHT,
+    "FULL": bound.JoinKind.FULL,
+    "CROSS": bound.JoinKind.CROSS,
+}
+
+
+def _join(context: Context, tree: exp.Join, left: Item, outer: Scope, before: Item | None) -> Item:
+    """``left JOIN tree.this``; ``before`` are the chains to the left, which only LATERAL sees."""
+    only(tree, "this", "on", "using", "side", "kind", "method", what="JOIN")
+    if tree.method not in ("", "NATURAL") or tree.kind not in ("", "INNER", "CROSS", "OUTER"):
+        unsupported(f"{tree.method} {tree.kind} JOIN".strip(), tree)
+    kind = _KINDS[tree.side or ("CROSS" if tree.kind == "CROSS" else "")]
+    visible = left if before is None else replace(left, ranges=before.ranges + left.ranges,
+                                                  columns=before.columns + left.columns)  # fmt: skip
+    right = _item(context, tree.this, outer, visible)
+    if kind in (bound.JoinKind.RIGHT, bound.JoinKind.FULL) and _is_lateral(right.relation) and _correlated(right, left):
+        fail(f"LATERAL is not possible on the right side of a {tree.side} JOIN", tree, sqlstate="42P10")
+    if tree.method == "NATURAL" or tree.args.get("using"):
+        return _join_using(context, tree, kind, left, right, outer)
+    item = _combined(kind, left, right, None)
+    if kind is bound.JoinKind.CROSS:
+        return item
+    binder = expressions(context, _scope(item, outer), Clause(name="JOIN conditions"))
+    condition = binder.condition(tree.args["on"], what="JOIN/ON")
+    assert isinstance(item.relation, bound.Join), "two items make a join"
+    return replace(item, relation=replace(item.relation, condition=condition))
+
+
+def _correlated(right: Item, left: Item) -> bool:
+    ids = {column.id for column in relation_columns(left.relation)}
+    return any(isinstance(node, bound.Column) and node.id in ids for node in bound.walk(right.relation))
+
+
+def _join_using(
+    context: Context, tree: exp.Join, kind: bound.JoinKind, left: Item, right: Item, outer: Scope
+) -> Item:
+    """USING (a, b) and NATURAL: the named columns are equal, and appear once, in front."""
+    if tree.method == "NATURAL":
+        there = {column.name for column in right.columns}
+        names = list(dict.fromkeys(column.name for column in left.columns if column.name in there))
+    else:
+        names = [fold(identifier) for identifier in tree.args["using"]]
+    binder = expressions(context, outer, Clause(name="JOIN conditions"))
+    conditions: list[bound.Bound] = []
+    merged: list[ScopeColumn] = []
+    for name in names:
+        a, b = _using_column(left, name, "left", tree), _using_column(right, name, "right", tree)
+        conditions.append(binder.call("equal", a, b, tree=tree))
+        type = common_type(types_of([a, b]), context="JOIN/USING")
+        match kind:
+            case bound.JoinKind.FULL:
+                value = binder.call("coalesce", context.coerce(a, type), context.coerce(b, type), tree=tree)
+            case bound.JoinKind.RIGHT:
+                value = context.coerce(b, type)
+            case _:
+                value = context.coerce(a, type)
+        merged.append(ScopeColumn(name, value))
+    condition = conditions[0] if len(conditions) == 1 else bound.call("and", *conditions, type=_BOOLEAN)
+    if not conditions:
+        condition = Literal(value=True, type=_BOOLEAN)
+    item = _combined(kind, left, right, condition)
+    rest = tuple(column for column in item.columns if column.name not in names)
+    return replace(item, columns=tuple(merged) + rest)
+
+
+_BOOLEAN: Final = Type(kind=Kind.BOOLEAN)
+
+
+def _using_column(item: Item, name: str, side: str, tree: exp.Join) -> bound.Bound:
+    found = [column.value for column in item.columns if column.name == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        fail(f'common column name "{name}" appears more than once in {side} table', tree, sqlstate="42702")
+    hint = nearest(name, {column.name for column in item.columns})
+    fail(f'column "{name}" specified in USING clause does not exist in {side} table', tree, sqlstate="42703", hint=hint)
+
+
+def _item(context: Context, tree: exp.Expression, outer: Scope, left: Item | None) -> Item:
+    """One item of FROM. ``left`` is what LATERAL sees."""
+    match tree:
+        case exp.Table() if tree.args.get("rows_from"):
+            unsupported("ROWS FROM", tree)
+        case exp.Table() if isinstance(tree.this, exp.Anonymous):
+            only(tree, "this", "alias", "joins", "ordinality", what="FROM")
+            return _nested(context, tree, _function(context, tree.this, tree, _scope(left, outer)), outer)
+        case exp.Table():
+            only(tree, "this", "db", "alias", "joins", "only", what="FROM")
+            return _nested(context, tree, _table(context, tree, outer), outer)
+        case exp.Unnest():
+            return _function(context, tree, tree, _scope(left, outer))
+        case exp.Lateral():
+            only(tree, "this", "alias", "ordinality", what="LATERAL")
+            if isinstance(tree.this, exp.Subquery):
+                return _derived(context, tree.this, tree.args.get("alias"), _scope(left, outer), lateral=True)
+            return _function(context, tree.this, tree, _scope(left, outer))
+        case exp.Subquery() if isinstance(tree.this, exp.Table):
+            return _parenthesized(context, tree, outer)
+        case exp.Subquery():
+            item = _derived(context, tree, tree.args.get("alias"), outer, lateral=False)
+            return _nested(context, tree, item, outer)
+        case exp.Values():
+            return _derived(context, tree, tree.args.get("alias"), outer, lateral=False)
+        case _:
+            unsupported(f"{tree.key.upper()} in FROM", tree)
+
+
+def _nested(context: Context, tree: exp.Expression, item: Item, outer: Scope) -> Item:
+    """``a JOIN b JOIN c ON ... ON ...``: the inner join hangs below the table."""
+    for join in tree.args.get("joins") or ():
+        item = _join(context, join, item, outer, None)
+    return item
+
+
+def _parenthesized(context: Context, tree: exp.Subquery, outer: Scope) -> Item:
+    """``(a JOIN b ON ...)``; with an alias it is one table and the names inside are hidden."""
+    item = bind_list(context, tree.this, tree.args.get("joins") or [], outer)
+    alias = tree.args.get("alias")
+    if alias is None:
+        return item
+    name = fold(alias.this)
+    return replace(item, ranges=(Range(name=name, columns=_renamed(item.columns, alias)),),
+                   columns=_renamed(item.columns, alias))  # fmt: skip
+
+
+def _table(context: Context, tree: exp.Table, outer: Scope) -> Item:
+    """A name in FROM: a WITH query, a relation given as Arrow, a view or a table."""
+    name = fold(tree.this)
+    database = tree.args.get("db")
+    space = fold(database) if database is not None else None
+    alias = tree.args.get("alias")
+    entry = outer.cte(name) if space is None else None
+    if entry is not None:
+        return _cte(context, entry, alias)
+    given = _given(context, name, space)
+    if given is not None:
+        return _arrow(context, given, name, alias)
+    if space not in (None, "public"):
+        fail(f'relation "{space}.{name}" does not exist', tree, sqlstate="42P01")
+    try:
+        relation = context.catalog.relation(name)
+    except Invalid as error:
+        error.position = tree.this.meta.get("start")
+        raise
+    context.depends_on[relation.id] = None
+    if isinstance(relation, schema.View):
+        return _view(context, relation, alias, tree)
+    columns = tuple(context.new_column(column.name, column.type) for column in relation.columns)
+    sources = tuple(column.id for column in relation.columns)
+    row_id = None
+    shown = columns
+    if not relation.primary_key:
+        hidden = context.new_column(schema.ROW_ID_NAME, BIGINT)
+        columns, sources, row_id = (*columns, hidden), (*sources, schema.ROW_ID), hidden.reference()
+    label = fold(alias.this) if alias is not None and alias.this is not None else name
+    scan = bound.Scan(
+        reference=context.new_reference(), table=relation, alias=label, columns=columns, sources=sources
+    )
+    return _ranged(scan, shown, label, alias, row_id=row_id)
+
+
+def _given(context: Context, name: str, space: str | None) -> str | None:
+    """The key in ``relations`` that a name means; pg_catalog is searched without being named."""
+    keys = [f"{space}.{name}"] if space is not None else [name]
+    if space is None and name not in context.catalog.relations:
+        keys.append(f"pg_catalog.{name}")
+    return next((key for key in keys if key in context.relations), None)
+
+
+def _arrow(context: Context, key: str, name: str, alias: exp.TableAlias | None) -> Item:
+    fields: pa.Schema = context.relations[key]
+    columns = tuple(context.new_column(field.name, type_of_field(field)) for field in fields)
+    label = fold(alias.this) if alias is not None and alias.this is not None else name
+    scan = bound.ArrowScan(
+        reference=context.new_reference(),
+        name=key,
+        alias=label,
+        columns=columns,
+        sources=tuple(field.name for field in fields),
+    )
+    return _ranged(scan, columns, label, alias)
+
+
+def _cte(context: Context, entry: CteEntry, alias: exp.TableAlias | None) -> Item:
+    columns = tuple(context.new_column(column.name, column.type) for column in entry.columns)
+    reference = bound.CteReference(reference=context.new_reference(), cte=entry.id, columns=columns)
+    label = fold(alias.this) if alias is not None and alias.this is not None else entry.name
+    return _ranged(reference, columns, label, alias)
+
+
+def _view(context: Context, view: schema.View, alias: exp.TableAlias | None, tree: exp.Expression) -> Item:
+    """A view is its query, bound in a scope of its own."""
+    if context.view_depth >= VIEW_DEPTH_MAX:
+        fail(f'the view "{view.name}" is nested more than {VIEW_DEPTH_MAX} deep', tree, sqlstate="54001")
+    context.view_depth += 1
+    try:
+        query = context.bind_query(context, parse(view.query), Scope())
+    except Invalid as error:
+        error.position = place(tree)
+        error.message = f'in the view "{view.name}": {error.message}'
+        error.args = (error.message,)
+        raise
+    finally:
+        context.view_depth -= 1
+    if len(query.columns) != len(view.columns):
+        fail(f'the view "{view.name}" no longer fits its tables', tree, sqlstate="42P17", hint="Create it again.")
+    query = with_types(context, query, [type for _, type in view.columns])
+    columns = tuple(context.new_column(name, type) for name, type in view.columns)
+    label = fold(alias.this) if alias is not None and alias.this is not None else view.name
+    derived = bound.Derived(reference=context.new_reference(), query=query, columns=columns)
+    return _ranged(derived, columns, label, alias)
+
+
+def _derived(
+    context: Context, tree: exp.Expression, alias: exp.TableAlias | None, scope: Scope, *, lateral: bool
+) -> Item:
+    if alias is None or alias.this is None:
+        fail("subquery in FROM must have an alias", tree, sqlstate="42601", hint="For example: FROM (SELECT ...) AS t.")
+    query = resolved(context, context.bind_query(context, tree, scope))
+    columns = tuple(context.new_column(column.name, column.type) for column in query.columns)
+    derived = bound.Derived(reference=context.new_reference(), query=query, columns=columns, lateral=lateral)
+    return _ranged(derived, columns, fold(alias.this), alias)
+
+
+def _ranged(
+    relation: bound.Relation,
+    columns: Sequence[bound.OutputColumn],
+    name: str,
+    alias: exp.TableAlias | None,
+    *,
+    row_id: bound.Column | None = None,
+) -> Item:
+    named = tuple(ScopeColumn(column.name, column.reference()) for column in columns)
+    if alias is not None:
+        only(alias, "this", "columns", what="the alias of a table")
+        named = _renamed(named, alias)
+    return Item(relation=relation, ranges=(Range(name=name, columns=named, row_id=row_id),), columns=named)
+
+
+def _renamed(columns: tuple[ScopeColumn, ...], alias: exp.TableAlias) -> tuple[ScopeColumn, ...]:
+    names = [fold(_identifier(item)) for item in alias.args.get("columns") or ()]
+    if len(names) > len(columns):
+        message = f'table "{fold(alias.this)}" has {len(columns)} columns available but {len(names)} columns specified'
+        fail(message, alias, sqlstate="42P10")
+    renamed = tuple(ScopeColumn(name, column.value) for name, column in zip(names, columns, strict=False))
+    return renamed + columns[len(names) :]
+
+
+def _identifier(tree: exp.Expression) -> exp.Expression:
+    """The name in an alias's column list; a column definition (``AS t(a int)``) is refused."""
+    if isinstance(tree, exp.ColumnDef):
+        if tree.args.get("kind") is not None:
+            unsupported("a column definition list", tree)
+        return tree.this
+    return tree
+
+
+def _function(context: Context, call: exp.Expression, tree: exp.Expression, scope: Scope) -> Item:
+    """``generate_series(...)`` and ``unnest(...)`` in FROM."""
+    name = "unnest" if isinstance(call, exp.Unnest) else lower(call.name)
+    alias: exp.TableAlias | None = tree.args.get("alias")
+    binder = expressions(context, scope, Clause(name="functions in FROM"))
+    nodes = [binder.bind(argument) for argument in call.expressions]
+    ordinality_name: str | None = None
+    if tree.args.get("ordinality") or call.args.get("offset"):
+        offset = call.args.get("offset")
+        ordinality_name = fold(offset) if isinstance(offset, exp.Identifier) else "ordinality"
+    match name:
+        case "unnest":
+            if len(nodes) != 1:
+                unsupported("unnest with more than one array", tree)
+            if nodes[0].type.kind is not Kind.ARRAY or nodes[0].type.element is None:
+                fail(f"function unnest({nodes[0].type}) does not exist", tree, sqlstate="42883")
+            arguments, type = tuple(nodes), nodes[0].type.element
+        case "generate_series":
+            arguments, type = _series(context, nodes, call)
+        case _:
+            fail(f"function {name}() does not exist in FROM", tree, sqlstate="42883",
+                 hint="generate_series and unnest are the functions that FROM knows.")  # fmt: skip
+    label = fold(alias.this) if alias is not None and alias.this is not None else name
+    columns = [context.new_column(label, type)]
+    if ordinality_name is not None:
+        columns.append(context.new_column(ordinality_name, BIGINT))
+    scan = bound.FunctionScan(
+        reference=context.new_reference(),
+        function=name,
+        arguments=arguments,
+        columns=tuple(columns),
+        ordinality=ordinality_name is not None,
+    )
+    return _ranged(scan, columns, label, alias)
+
+
+def _series(
+    context: Context, nodes: Sequence[bound.Bound], tree: exp.Expression
+) -> tuple[tuple[bound.Bound, ...], Type]:
+    """The arguments of generate_series, one type; dates count as moments, as in PostgreSQL."""
+    if len(nodes) not in (2, 3):
+        fail("function generate_series takes a start, a stop and a step", tree, sqlstate="42883")
+    kinds = {node.type.kind for node in nodes[:2]} - {Kind.UNKNOWN}
+    if kinds & {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ}:
+        type = TIMESTAMP if kinds == {Kind.TIMESTAMP} else TIMESTAMPTZ
+        if len(nodes) != 3:
+            fail(f"function generate_series({type}, {type}) does not exist", tree, sqlstate="42883",
+                 hint="Give a step, such as INTERVAL '1 day'.")  # fmt: skip
+        step = context.implicit(nodes[2], INTERVAL, tree, what="the step of generate_series")
+        return (context.coerce(nodes[0], type, tree), context.coerce(nodes[1], type, tree), step), type
+    known = [node.type for node in nodes if node.type != UNKNOWN]
+    type = common_type(known, context="generate_series") if known else INTEGER
+    if type.kind is Kind.SMALLINT:
+        type = INTEGER
+    if type.kind not in (Kind.INTEGER, Kind.BIGINT):
+        unsupported(f"generate_series of {type}", tree, hint="Use integers, timestamps, or cast to bigint.")
+    return tuple(context.coerce(node, type, tree) for node in nodes), type
+
+
+def relation_columns(relation: bound.Relation) -> tuple[bound.OutputColumn, ...]:
+    """All columns of a relation, those of joins from both sides."""
+    if isinstance(relation, bound.Join):
+        return relation_columns(relation.left) + relation_columns(relation.right)
+    return relation.columns

@@ -1,0 +1,223 @@
+"""What the engine can filter by itself: simple conditions on one table's columns.
+
+A filter goes with a scan so that the engine can leave out cells, chunks and rows, or probe the primary-key index; DuckDB
+still evaluates the whole WHERE, so a filter may always say less than the query does, never more.
+
+    simple(condition, columns)      when the query is planned: the condition over the table's own column identifiers,
+                                    or None where it is not of the shapes below
+    finish(filter, parameters)      when the query runs: parameters and now() put in, constants computed, casts around
+                                    columns taken off where the constant fits the column's type exactly
+
+Shapes: column = < <= > >= constant, column IN (constants), column = ANY (constant array), column IS NULL, and AND and OR
+of these. A constant is anything without columns that is the same for the whole statement (``now() - interval '7 days'``).
+``<>`` and IS NOT NULL keep almost every row; they are not worth a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ..base.errors import Invalid, WeftError
+from ..base.rows import python_values
+from ..base.types import BOOLEAN, Kind, Type
+from ..base.values import literal_value
+from ..engine import schema
+from ..engine.expression.evaluate import Context, check_supported, evaluate
+from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
+from ..engine.expression.node import Call, Cast, Column, Expression, Literal, Parameter
+from ..engine.expression.tree import transform
+from . import bound
+
+_MIRRORED: Final = {
+    "equal": "equal",
+    "less": "greater",
+    "less_equal": "greater_equal",
+    "greater": "less",
+    "greater_equal": "less_equal",
+}
+
+Sources = Mapping[int, int]
+"""Column identifiers of the query → those of the table."""
+
+
+def conjuncts(node: bound.Bound | None) -> list[bound.Bound]:
+    """The parts of a top-level AND; nothing for None."""
+    if node is None:
+        return []
+    if isinstance(node, Call) and node.function == "and":
+        return [part for argument in node.arguments for part in conjuncts(argument)]
+    return [node]
+
+
+def rejects_null(node: bound.Bound) -> bool:
+    """Whether a simple condition is not true for a NULL column: true of every shape but IS NULL."""
+    return all(not (isinstance(part, Call) and part.function == "is_null") for part in bound.walk(node))
+
+
+def simple(node: bound.Bound, sources: Sources) -> Expression | None:
+    """``node`` over the table's columns, or None if the engine shall not see it."""
+    found = _simple(node, sources)
+    if found is None:
+        return None
+    try:
+        check_supported(found)
+    except Invalid:
+        return None
+    return found
+
+
+def _simple(node: bound.Bound, sources: Sources) -> Expression | None:
+    if isinstance(node, bound.QuantifiedArray):
+        column = _column(node.operand, sources)
+        if column is None or node.operator != "equal" or node.all or not _constant(node.array):
+            return None
+        return _call("in_list", column, bound.expression(node.array))
+    if not isinstance(node, Call):
+        return None
+    arguments = node.arguments
+    match node.function:
+        case "and":
+            parts = [part for argument in arguments if (part := _simple(argument, sources)) is not None]
+            return _call("and", *parts) if len(parts) > 1 else parts[0] if parts else None
+        case "or":
+            parts = [_simple(argument, sources) for argument in arguments]
+            known = [part for part in parts if part is not None]
+            return _call("or", *known) if len(known) == len(parts) else None
+        case "is_null":
+            column = _column(arguments[0], sources)
+            return _call("is_null", column) if column is not None else None
+        case "in_list":
+            column = _column(arguments[0], sources)
+            if column is None or not all(_constant(item) for item in arguments[1:]):
+                return None
+            return _call("in_list", column, *arguments[1:])
+        case function if function in _MIRRORED:
+            left, right = arguments
+            column = _column(left, sources)
+            if column is not None and _constant(right):
+                return _call(function, column, right)
+            column = _column(right, sources)
+            if column is not None and _constant(left):
+                return _call(_MIRRORED[function], column, left)
+            return None
+        case _:
+            return None
+
+
+def _call(function: str, *arguments: Expression) -> Call:
+    return Call(function=function, arguments=arguments, type=BOOLEAN)
+
+
+def _column(node: bound.Bound, sources: Sources) -> Expression | None:
+    """A column of the table, or a widening cast of one."""
+    if isinstance(node, Cast):
+        inner = _column(node.argument, sources)
+        return Cast(argument=inner, type=node.type) if isinstance(inner, Column) and _widens(inner.type, node.type) else None
+    if isinstance(node, Column) and sources.get(node.id, schema.ROW_ID) != schema.ROW_ID:
+        return Column(id=sources[node.id], type=node.type, name=node.name)
+    return None
+
+
+def _widens(source: Type, target: Type) -> bool:
+    """Whether the cast keeps every value and its order."""
+    if source.is_text and target.is_text:
+        return target.length is None
+    if source.is_integer:
+        return target.is_integer or target.kind is Kind.NUMERIC
+    if source.kind is Kind.NUMERIC and target.kind is Kind.NUMERIC:
+        return (target.scale or 0) >= (source.scale or 0)
+    return source.kind is Kind.DATE and target.kind is Kind.TIMESTAMP
+
+
+def _constant(node: bound.Bound) -> bool:
+    """Whether a value is the same for the whole statement, and the engine's nodes can say it."""
+    for part in bound.walk(node):
+        if isinstance(part, Column) or not isinstance(part, Literal | Parameter | Call | Cast):
+            return False
+        if isinstance(part, Call) and FUNCTIONS[part.function].volatility is Volatility.VOLATILE:
+            return False
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What is known when a statement runs: the values of its parameters, and its time (microseconds, UTC)."""
+
+    parameters: Mapping[int, Literal]
+    now: int
+
+
+def finish(filter: Expression | None, moment: Moment) -> Expression | None:
+    """The filter with constants computed; None where a constant cannot be (DuckDB then raises the error)."""
+    if filter is None:
+        return None
+    try:
+        return transform(_fold(filter, moment), _unwrap)
+    except WeftError:
+        return None
+
+
+def _fold(node: Expression, moment: Moment) -> Expression:
+    """Constants as literals, everything else kept."""
+    match node:
+        case Parameter():
+            return moment.parameters[node.number]
+        case Call() if not node.arguments and FUNCTIONS[node.function].volatility is Volatility.STABLE:
+            return session_literal(node.function, now=moment.now)
+        case Call() | Cast():
+            parts = node.arguments if isinstance(node, Call) else (node.argument,)
+            parts = tuple(_fold(part, moment) for part in parts)
+            if isinstance(node, Cast):
+                changed: Expression = Cast(argument=parts[0], type=node.type)
+            else:
+                changed = Call(function=node.function, arguments=parts, type=node.type)
+            return _computed(changed, moment) if all(isinstance(part, Literal) for part in parts) else changed
+        case _:
+            return node
+
+
+_ONE_ROW: Final = pa.RecordBatch.from_arrays([pa.array([True])], names=["0"])
+
+
+def _computed(node: Expression, moment: Moment) -> Literal:
+    array = evaluate(node, _ONE_ROW, column_ids=[-1], context=Context(now=moment.now))
+    return Literal(value=python_values(array, node.type)[0], type=node.type)
+
+
+def _unwrap(node: Expression) -> Expression:
+    """``CAST(column) = constant`` as ``column = constant``; ``column = ANY (array)`` as IN."""
+    if not isinstance(node, Call) or node.function not in ("in_list", *_MIRRORED):
+        return node
+    column, *constants = node.arguments
+    if node.function == "in_list" and len(constants) == 1 and constants[0].type.element is not None:
+        constants = _elements(constants[0], constants[0].type.element)
+    if not constants:
+        return Literal(value=False, type=BOOLEAN)
+    if isinstance(column, Cast) and isinstance(column.argument, Column):
+        exact = [_exact(constant, column.argument.type) for constant in constants]
+        if all(item is not None for item in exact):
+            column, constants = column.argument, [item for item in exact if item is not None]
+    return Call(function=node.function, arguments=(column, *constants), type=BOOLEAN)
+
+
+def _elements(array: Expression, element: Type) -> list[Expression]:
+    """The elements of a constant array; a NULL array has one, NULL, which equals nothing."""
+    assert isinstance(array, Literal), "constants were computed"
+    values: Sequence[Any] = [None] if array.value is None else array.value  # pyright: ignore[reportAssignmentType]
+    return [Literal(value=value, type=element) for value in values]
+
+
+def _exact(constant: Expression, type: Type) -> Literal | None:
+    """The constant as a value of the column's own type, if it is one."""
+    if not isinstance(constant, Literal):
+        return None
+    if type.kind is Kind.DATE and constant.value is not None:
+        return None
+    try:
+        return Literal(value=literal_value(constant.value, type), type=type)
+    except WeftError:
+        return None

@@ -1,0 +1,103 @@
+"""Read no column that nobody asks for.
+
+Top down: a subquery's column that is not used outside is not computed inside, then a table's column that is not used is
+not scanned. A scan of which nothing is used (``count(*)``) keeps its narrowest column, since rows must still be counted.
+DISTINCT, set operations and recursion give every column a meaning; they are left alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ...engine import schema
+from ...engine.expression.node import Column
+from .. import bound
+
+
+def prune_columns(query: bound.BoundQuery) -> bound.BoundQuery:
+    tree = query.query
+    while True:
+        pruned = _round(tree)
+        if pruned is tree:
+            break
+        tree = pruned
+    tree = _scans(tree)
+    uses = tuple(
+        bound.TableUse(
+            reference=scan.reference,
+            table=scan.table,
+            alias=scan.alias,
+            columns=tuple(source for source in scan.sources if source != schema.ROW_ID),
+            row_ids=schema.ROW_ID in scan.sources,
+        )
+        for scan in bound.walk(tree)
+        if isinstance(scan, bound.Scan)
+    )
+    return dataclasses.replace(query, query=tree, uses=uses)
+
+
+def _used(tree: bound.Node) -> set[int]:
+    return {node.id for node in bound.walk(tree) if isinstance(node, Column)}
+
+
+def _round(tree: bound.Query) -> bound.Query:
+    """Drop the unused columns of subqueries once; what they used in turn falls in the next round."""
+    used = _used(tree)
+
+    def replace(node: bound.Node) -> bound.Node | None:
+        if not isinstance(node, bound.Derived) or not isinstance(node.query, bound.Select):
+            return None
+        inner = node.query
+        if inner.distinct:
+            return None
+        kept = [index for index, column in enumerate(node.columns) if column.id in used] or [0]
+        if len(kept) == len(node.columns):
+            return None
+        ordered = _used(inner.order)
+        if any(
+            output.column.id in ordered for index, output in enumerate(inner.outputs) if index not in kept
+        ):
+            return None
+        return dataclasses.replace(
+            node,
+            query=bound.rewrite(
+                dataclasses.replace(inner, outputs=tuple(inner.outputs[index] for index in kept)), replace
+            ),
+            columns=tuple(node.columns[index] for index in kept),
+        )
+
+    return bound.rewrite(tree, replace)
+
+
+def _scans(tree: bound.Query) -> bound.Query:
+    used = _used(tree)
+
+    def replace(node: bound.Node) -> bound.Node | None:
+        if not isinstance(node, bound.Scan | bound.ArrowScan):
+            return None
+        kept = [index for index, column in enumerate(node.columns) if column.id in used]
+        if not kept:
+            kept = [_narrowest(node)]
+        if len(kept) == len(node.columns):
+            return None
+        columns = tuple(node.columns[index] for index in kept)
+        if isinstance(node, bound.Scan):
+            return dataclasses.replace(node, columns=columns, sources=tuple(node.sources[index] for index in kept))
+        return dataclasses.replace(node, columns=columns, sources=tuple(node.sources[index] for index in kept))
+
+    return bound.rewrite(tree, replace)
+
+
+def _narrowest(scan: bound.Scan | bound.ArrowScan) -> int:
+    def width(index: int) -> tuple[int, int]:
+        if isinstance(scan, bound.Scan) and scan.sources[index] == schema.ROW_ID:
+            return 1_000_000, index
+        type = scan.columns[index].type
+        if type.is_variable or type.element is not None:
+            return 1_000, index
+        try:
+            return type.arrow.bit_width, index
+        except ValueError:
+            return 128, index
+
+    return min(range(len(scan.columns)), key=width)
