@@ -42,7 +42,7 @@ clean: ## remove everything that was built, the virtual environment too
 
 # The warm-up compiles the kernels once, into __pycache__, so that nobody waits for a compiler later.
 .venv/installed-demo: pyproject.toml .venv/made
-	@echo 'Installing WeftDB and what the demo needs (once; some 200 MB to download) ...'
+	@echo 'Installing WeftDB and what the demo needs (once; some 250 MB to download) ...'
 	@$(PIP) install --quiet --editable '.[demo]'
 	@echo 'Compiling kernels (once; less than a minute) ...'
 	@$(BIN)/python -m weftdb warm
