@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlglot import exp
 
+from ..base.compute import pc
 from ..base.errors import Invalid
 from ..base.result import Result
 from ..base.rows import python_values
@@ -209,7 +209,7 @@ def _alter_column(table: Table, action: exp.AlterColumn, execution: Execution) -
         raise refuse("this form of ALTER COLUMN", "Use SET DEFAULT, DROP DEFAULT, SET NOT NULL or DROP NOT NULL.")
     if column.identity is not None:
         raise Invalid(f'column "{column.name}" is an identity column and has no DEFAULT', sqlstate="42601")
-    default = default_of(column.name, type=column.type, tree=tree)
+    default = default_of(column, tree)
     return _with_column(table, replace(column, default=default, default_text=tree.sql(dialect=DIALECT)))
 
 

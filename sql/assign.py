@@ -96,8 +96,8 @@ def literal_rows(
             raise Invalid("VALUES lists must all be the same length", sqlstate="42601")
         converted: list[object] = []
         for node, column in zip(nodes, columns, strict=True):
-            value = _simple(node, column, parameters=parameters, zone=zone)
-            if value is _COMPLEX:
+            value = simple_value(node, column, parameters=parameters, zone=zone)
+            if value is COMPLEX:
                 return None
             converted.append(value)
         names = frozenset(c.name for c, value in zip(columns, converted, strict=True) if value is DEFAULT)
@@ -107,17 +107,18 @@ def literal_rows(
     return Rows(batch=to_batch(rows, schema), defaults=tuple(defaults) if any(defaults) else None)
 
 
-_COMPLEX: Final = object()
+COMPLEX: Final = object()
+"""Stands for a value that takes an evaluation."""
 
 
-def _simple(node: exp.Expression, column: Column, *, parameters: Sequence[object], zone: str) -> object:
-    """The Python value of a node for ``column``; _COMPLEX where it takes an evaluation."""
+def simple_value(node: exp.Expression, column: Column, *, parameters: Sequence[object], zone: str) -> object:
+    """The Python value of a node for ``column``, DEFAULT, or COMPLEX."""
     type = column.type
     match node:
         case exp.Literal():
             if not node.is_string:
                 return _number(node.this, column)
-            return _COMPLEX if type.kind is Kind.TIMESTAMPTZ and zone != "UTC" else node.this
+            return COMPLEX if type.kind is Kind.TIMESTAMPTZ and zone != "UTC" else node.this
         case exp.Neg(this=exp.Literal(is_string=False) as literal):
             return _number(f"-{literal.this}", column)
         case exp.Null():
@@ -129,10 +130,10 @@ def _simple(node: exp.Expression, column: Column, *, parameters: Sequence[object
             return bool(node.this) if type.kind is Kind.BOOLEAN else str(bool(node.this)).lower()
         case exp.Cast(this=exp.Literal(is_string=True) as literal):
             if type.kind is Kind.TIMESTAMPTZ and zone != "UTC":
-                return _COMPLEX
-            return literal_value(literal.this, type) if type_of(node.to) == type else _COMPLEX
+                return COMPLEX
+            return literal_value(literal.this, type) if type_of(node.to) == type else COMPLEX
         case _:
-            return DEFAULT if is_default(node) else _COMPLEX
+            return DEFAULT if is_default(node) else COMPLEX
 
 
 def _parameter(node: exp.Parameter, parameters: Sequence[object]) -> object:

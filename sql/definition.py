@@ -20,12 +20,12 @@ from sqlglot import exp
 from ..base.errors import Invalid
 from ..base.limits import COLUMNS_MAX, NAME_BYTES_MAX
 from ..base.rows import literal_value
-from ..base.types import BIGINT, BOOLEAN, INTEGER, SMALLINT, Kind, Type
+from ..base.types import BIGINT, INTEGER, SMALLINT, Kind, Type
 from ..engine.expression.evaluate import check_supported
-from ..engine.expression.functions import assignment_cast
 from ..engine.expression.node import Expression, Literal
 from ..engine.expression.tree import columns_of
 from ..engine.schema import ROW_ID_NAME, Check, Column, Identity, Table
+from .assign import COMPLEX, simple_value
 from .bind import bind_expression, fold, type_of
 from .options import layout_of
 
@@ -171,8 +171,6 @@ def column_of(definition: exp.ColumnDef, *, table: Table) -> tuple[Column, list[
 def check_of(table: Table, *, name: str | None, column: str | None, tree: exp.Expression) -> Check:
     """A CHECK bound to ``table``; without a name it gets PostgreSQL's: table_column_check, then with a number."""
     expression = bind_expression(tree, table)
-    if isinstance(expression, Literal) and expression.type.kind is Kind.UNKNOWN:
-        expression = Literal(value=literal_value(expression.value, BOOLEAN), type=BOOLEAN)
     if expression.type.kind is not Kind.BOOLEAN:
         raise Invalid(
             f"argument of CHECK must be type boolean, not type {expression.type}",
@@ -192,22 +190,14 @@ def check_of(table: Table, *, name: str | None, column: str | None, tree: exp.Ex
     return Check(name=name, expression=expression, text=tree.sql(dialect="postgres"))
 
 
-def default_of(name: str, *, type: Type, tree: exp.Expression) -> Expression:
+def default_of(column: Column, tree: exp.Expression) -> Expression:
     """A DEFAULT bound and cast to its column's type: constants exactly, all else by assignment."""
     if any(isinstance(node, (exp.Column, exp.Query)) for node in tree.walk()):
         raise refuse("a column or a subquery in DEFAULT", "Use constants and functions such as now().")
-    expression = bind_expression(tree, None)
-    given = expression.type
-    if given != type and given.kind is not Kind.UNKNOWN and not assignment_cast(given, type):
-        raise Invalid(
-            f'column "{name}" is of type {type} but its default is of type {given}',
-            hint="Write a cast, or a default of the right type.",
-            sqlstate="42804",
-        )
-    if isinstance(expression, Literal):
-        return Literal(value=literal_value(expression.value, type), type=type)
-    if given != type:
-        expression = bind_expression(tree, None, type=type)
+    constant = simple_value(tree, column, parameters=(), zone="UTC")
+    if constant is not COMPLEX:
+        return Literal(value=literal_value(constant, column.type), type=column.type)
+    expression = bind_expression(tree, None, type=column.type)
     check_supported(expression)
     return expression
 
@@ -329,7 +319,7 @@ def _with_default(draft: _Draft, column: Column) -> Column:
     tree = draft.defaults.get(column.name)
     if tree is None or isinstance(tree, exp.Null):
         return column
-    expression = default_of(column.name, type=column.type, tree=tree)
+    expression = default_of(column, tree)
     return replace(column, default=expression, default_text=tree.sql(dialect="postgres"))
 
 

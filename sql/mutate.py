@@ -14,7 +14,9 @@ PostgreSQL. Not here: ON CONFLICT (sql/upsert.py), MERGE, WHERE CURRENT OF, data
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -26,6 +28,7 @@ from ..engine.schema import Column, Table
 from .assign import Rows, assigned_query, check_width, exactly, is_default, literal_rows, one_batch
 from .definition import name_of, only_parts, refuse
 from .execution import Execution
+from .source import Source
 from .target import Target, assignments, target_of
 from .upsert import upsert
 
@@ -46,6 +49,20 @@ def simple_insert(
     rows = literal_rows(statement.expression, columns, parameters=parameters, zone=zone)
     groups = [] if rows is None else rows.groups()
     return groups[0][0] if len(groups) == 1 else None
+
+
+_OVERRIDING: Final = re.compile(r"\bOVERRIDING\s+(SYSTEM|USER)\s+VALUE\b", re.IGNORECASE)
+
+
+def cut_overriding(source: Source) -> tuple[Source, bool]:
+    """The INSERT without OVERRIDING SYSTEM VALUE, which the parser does not know, and whether it had it."""
+    match = _OVERRIDING.search(source.rewritten)
+    if match is None or source.rewritten.count("'", 0, match.start()) % 2:
+        return source, False
+    if match[1].upper() == "USER":
+        raise refuse("OVERRIDING USER VALUE", "Leave the identity column out.")
+    text = source.rewritten
+    return replace(source, rewritten=text[: match.start()] + " " * len(match[0]) + text[match.end() :]), True
 
 
 def insert(statement: exp.Insert, execution: Execution, *, overriding: bool = False) -> Result:

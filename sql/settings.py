@@ -199,30 +199,32 @@ def _isolation(value: str) -> str:
     return isolation_name(value)
 
 
-ISOLATIONS: Final[Mapping[str, str]] = {
-    "snapshot": "repeatable read",
-    "repeatable read": "repeatable read",
-    "read committed": "read committed",
-    "read uncommitted": "read committed",
+SNAPSHOT: Final = "repeatable read"
+"""PostgreSQL's name for snapshot isolation, which is what WeftDB gives."""
+
+_NO_LEVEL: Final[Mapping[str, str]] = {
+    "serializable": "it raises Conflict where two transactions write one row",
+    "read committed": "a statement outside a transaction always reads the newest commit",
+    "read uncommitted": "a statement outside a transaction always reads the newest commit",
 }
-"""Accepted names of isolation levels → PostgreSQL's name of what they get. Snapshot isolation is the default."""
 
 
 def isolation_name(value: str) -> str:
-    """PostgreSQL's name for an isolation level. Raises Invalid: 0A000 for SERIALIZABLE, 22023 for no level at all."""
+    """SNAPSHOT for its names. Raises Invalid: 0A000 for the other levels of the standard, 22023 for no level at all."""
     name = " ".join(value.lower().split())
-    if name == "serializable":
+    if name in ("snapshot", SNAPSHOT):
+        return SNAPSHOT
+    if name in _NO_LEVEL:
         raise Invalid(
-            "isolation level SERIALIZABLE is not supported yet",
-            hint="Use snapshot isolation (REPEATABLE READ); it raises Conflict where two transactions write one row.",
+            f"isolation level {name.upper()} is not supported yet",
+            hint=f"Use snapshot isolation (REPEATABLE READ), the default; {_NO_LEVEL[name]}.",
             sqlstate="0A000",
         )
-    found = ISOLATIONS.get(name)
-    if found is None:
-        raise Invalid(
-            f'isolation level "{value}" does not exist', hint=f"Use one of {', '.join(ISOLATIONS)}.", sqlstate="22023"
-        )
-    return found
+    raise Invalid(
+        f'isolation level "{value}" does not exist',
+        hint="Use snapshot (or its name REPEATABLE READ).",
+        sqlstate="22023",
+    )
 
 
 def _own(name: str, default: str, check: Callable[[str], str], doc: str) -> Setting:

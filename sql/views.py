@@ -32,7 +32,22 @@ from .bind import bind_query
 from .bound import BoundQuery
 from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node, relation_name
 from .execution import Execution
+from .lexer import Tokens
 from .parse import parse
+from .source import Source
+
+
+def query_text(source: Source) -> str:
+    """The text after AS of a CREATE VIEW: what the view stores."""
+    tokens = Tokens(source.rewritten)
+    depth = 0
+    while (token := tokens.peek()) is not None:
+        tokens.next()
+        if token.sort == "sign":
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+        elif depth == 0 and token.upper == "AS":
+            return tokens.rest().strip()
+    return ""
 
 
 def create_view(statement: exp.Create, execution: Execution, *, query_text: str) -> Result:

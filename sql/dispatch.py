@@ -1,0 +1,414 @@
+"""One statement, in one session: what each sort does.
+
+``run`` is the only place that matches all sorts of statement. What a statement raises is pointed into its text, and
+leaves an open transaction failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, assert_never
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ..base.errors import Invalid, LimitExceeded, nearest
+from ..base.result import Result
+from ..base.types import TEXT, Type, arrow_field
+from ..engine.changes import Change
+from ..engine.reader import Reader
+from ..engine.schema import View
+from ..engine.transaction import Transaction
+from . import statements as st
+from .bind import type_of
+from .block import Running
+from .ddl import DDL_WORDS, parse_ddl, run_ddl
+from .definition import refuse, relation_name
+from .describe import information_schema, show_columns, show_create, show_tables
+from .dialect import DIALECT
+from .execution import EMPTY_SCHEMA, Execution
+from .explain import explain
+from .mutate import cut_overriding, delete, insert, simple_insert, update
+from .parse import parse
+from .source import Source, first_words, pointing, split
+from .statements import read
+from .views import query_text
+
+if TYPE_CHECKING:
+    from .session import Session
+
+PREPARED_MAX: Final = 1_000
+"""Prepared statements of one session."""
+
+_SETTING: Final = ("SET", "RESET", "DISCARD", "PREPARE", "DEALLOCATE")
+_CONTROL: Final = (*_SETTING, "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "EXECUTE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """``types`` are the declared ones of $1, $2, …; parameters beyond them are inferred at each EXECUTE."""
+
+    source: Source
+    types: tuple[Type, ...]
+
+
+def check_single_call(sources: Sequence[Source]) -> None:
+    """Raise Invalid (0A000) for a text of nothing but settings, in a session that ends with it."""
+    words = [first_words(source, 1) for source in sources]
+    if words and all(word and word[0] in _SETTING for word in words):
+        raise Invalid(
+            f"{words[-1][0]} alone has no effect: each execute is a session of its own, and it ends with the text",
+            hint="Put the statement that needs it into the same text, separated by a semicolon.",
+            sqlstate="0A000",
+        )
+
+
+def may_repeat(sources: Sequence[Source]) -> bool:
+    """Whether a text of several statements can be run again after a Conflict: no statement changes the session."""
+    return all((first_words(source, 1) or ("",))[0] not in _CONTROL for source in sources)
+
+
+def run(
+    session: Session, source: Source, parameters: Sequence[object], *, running: Running, types: Mapping[int, Type]
+) -> Result:
+    """Run one statement. Raises WeftError with the place in the text where it is known."""
+    try:
+        with pointing(source):
+            statement = read(source)
+            if session.block is not None and not isinstance(statement, st.Commit | st.Rollback):
+                session.block.check_usable()
+            return _run(session, statement, parameters, running, types)
+    except BaseException as error:
+        if session.block is not None and getattr(error, "sqlstate", None) != "2D000":
+            session.block.failed = True
+        raise
+
+
+def _run(
+    session: Session,
+    statement: st.Statement,
+    parameters: Sequence[object],
+    running: Running,
+    types: Mapping[int, Type],
+) -> Result:
+    match statement:
+        case st.Other():
+            return _run_other(session, statement, parameters, running, types)
+        case st.Begin():
+            return _begin(session, statement)
+        case st.Commit():
+            return _commit(session, chain=statement.chain)
+        case st.Rollback():
+            return _rollback(session, chain=statement.chain)
+        case st.SetTransaction():
+            return _set_transaction(session, statement)
+        case st.SetVariable():
+            session.settings.set(statement.name, statement.value, local=statement.local)
+            return _done(session, "SET")
+        case st.Reset():
+            session.settings.reset(statement.name)
+            if statement.discard:
+                session.prepared.clear()
+            return _done(session, "DISCARD ALL" if statement.discard else "RESET")
+        case st.Show():
+            return _show(session, statement.name)
+        case st.ShowCatalog():
+            return _show_catalog(session, statement, running)
+        case st.Prepare():
+            return _prepare(session, statement)
+        case st.Execute():
+            return _execute(session, statement, running)
+        case st.Deallocate():
+            return _deallocate(session, statement.name)
+        case st.Explain():
+            return _explain(session, statement, parameters, running, types)
+        case st.Refresh():
+            return _refresh(session, statement.name)
+        case st.Maintain():
+            session.notice(f"{statement.name} has nothing to do: WeftDB maintains itself")
+            return _done(session, statement.name)
+        case _:
+            assert_never(statement)
+
+
+def _run_other(
+    session: Session, statement: st.Other, parameters: Sequence[object], running: Running, types: Mapping[int, Type]
+) -> Result:
+    source, words = statement.source, statement.words
+    if words and words[0] in DDL_WORDS:
+        return _run_ddl(session, source, words, running)
+    source, overriding = cut_overriding(source)
+    tree = session.resources.parse(source)
+    if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
+        if isinstance(tree, exp.Insert) and not overriding:
+            quick = _insert_blindly(session, tree, parameters)
+            if quick is not None:
+                return quick
+
+        def work(transaction: Transaction) -> Result:
+            execution = session.execution(transaction, running, parameters, types)
+            return run_change(tree, execution, overriding=overriding)
+
+        result, version = session.transact(tree.key.upper(), work, running)
+        result.version = version
+        return result
+    if not isinstance(tree, exp.Query | exp.Values):
+        raise refuse(tree.key.upper(), "See docs/sql.md for the statements that there are.")
+    return session.read_stream(
+        lambda reader: _query(session, source, tree, reader, parameters, running, types), running
+    )
+
+
+def run_change(tree: exp.Expression, execution: Execution, *, overriding: bool) -> Result:
+    """INSERT, UPDATE or DELETE in a transaction."""
+    match tree:
+        case exp.Insert():
+            return insert(tree, execution, overriding=overriding)
+        case exp.Update():
+            return update(tree, execution)
+        case _:
+            assert isinstance(tree, exp.Delete), f"{tree.key} changes no rows"
+            return delete(tree, execution)
+
+
+def _insert_blindly(session: Session, tree: exp.Insert, parameters: Sequence[object]) -> Result | None:
+    """INSERT of literals outside a transaction: no snapshot, no binder, no conflict. None if it is not that."""
+    if session.block is not None or session.pinned:
+        return None
+    named = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+    if not isinstance(named, exp.Table):
+        return None
+    table = session.describe(relation_name(named))
+    batch = simple_insert(tree, table, parameters=parameters, zone=session.settings.get("timezone"))
+    if batch is None:
+        return None
+    commit = session.engine.write(table.name, Change.INSERT, batch)
+    return _done(session, f"INSERT 0 {commit.rows}", version=commit.version, rows=commit.rows)
+
+
+def _query(
+    session: Session,
+    source: Source,
+    tree: exp.Expression,
+    reader: Reader,
+    parameters: Sequence[object],
+    running: Running,
+    types: Mapping[int, Type],
+) -> Result:
+    """Bind (or find bound) and run a query."""
+    execution = session.execution(reader, running, parameters, types)
+    if "information_schema" in source.rewritten.lower():
+        return execution.query(tree, relations=information_schema(reader.catalog))
+    if session.block is not None and session.block.altered:
+        return execution.query(tree)
+    key = (source.rewritten, tuple(sorted(types.items())), execution.binder, reader.catalog.version)
+    return execution.run(session.resources.queries.get(key, lambda: execution.bind(tree)))
+
+
+def _run_ddl(session: Session, source: Source, words: tuple[str, ...], running: Running) -> Result:
+    tree, options = parse_ddl(source, words)
+    text = query_text(source) if isinstance(tree, exp.Create) and tree.kind == "VIEW" else ""
+
+    def work(transaction: Transaction) -> Result:
+        if session.block is not None:
+            session.block.altered = True
+        return run_ddl(tree, options, session.execution(transaction, running), query_text=text)
+
+    result, version = session.transact(" ".join(words), work, running)
+    result.version = version
+    return result
+
+
+def _done(session: Session, tag: str, *, version: int | None = None, rows: int | None = None) -> Result:
+    """The result of a statement without rows. It takes no snapshot: BEGIN must not."""
+    at = session.engine.version if version is None else version
+    return Result(schema=EMPTY_SCHEMA, batches=(), version=at, tag=tag, rows_affected=rows)
+
+
+def _begin(session: Session, statement: st.Begin) -> Result:
+    if session.block is not None and session.block.explicit:
+        session.notice("there is already a transaction in progress")
+        return _done(session, "BEGIN")
+    isolation = statement.isolation or session.settings.get("default_transaction_isolation")
+    read_only = session.settings.get("default_transaction_read_only") == "on"
+    session.begin(isolation, read_only if statement.read_only is None else statement.read_only, held=False)
+    return _done(session, "BEGIN")
+
+
+def _check_not_held(session: Session, what: str) -> None:
+    if session.block is not None and session.block.held:
+        raise Invalid(
+            f"{what} cannot end this transaction: it belongs to a transaction object",
+            hint="Use its commit() and rollback(), or leave its with block.",
+            sqlstate="2D000",
+        )
+
+
+def _commit(session: Session, *, chain: bool) -> Result:
+    _check_not_held(session, "COMMIT")
+    if session.block is not None and session.block.failed:
+        return _rollback(session, chain=chain)
+    if session.block is None or not session.block.explicit:
+        session.notice("there is no transaction in progress")
+        if session.block is None:
+            return _done(session, "COMMIT")
+    read_only = session.block.read_only
+    version = session.commit()
+    if chain:
+        session.begin(read_only=read_only, held=False)
+    return _done(session, "COMMIT", version=version)
+
+
+def _rollback(session: Session, *, chain: bool) -> Result:
+    _check_not_held(session, "ROLLBACK")
+    if session.block is None or not session.block.explicit:
+        session.notice("there is no transaction in progress")
+    read_only = session.block is not None and session.block.read_only
+    session.rollback()
+    if chain:
+        session.begin(read_only=read_only, held=False)
+    return _done(session, "ROLLBACK")
+
+
+def _set_transaction(session: Session, statement: st.SetTransaction) -> Result:
+    if statement.session:
+        if statement.isolation is not None:
+            session.settings.set("default_transaction_isolation", statement.isolation)
+        if statement.read_only is not None:
+            session.settings.set("default_transaction_read_only", "on" if statement.read_only else "off")
+    elif session.block is None:
+        session.notice("SET TRANSACTION can only be used in transaction blocks")
+    elif session.block.opened is not None and (statement.isolation is not None or statement.read_only is False):
+        raise Invalid("SET TRANSACTION must be called before any query", hint="Say it in BEGIN.", sqlstate="25001")
+    elif statement.read_only is not None:
+        session.block.read_only = statement.read_only or session.pinned
+    return _done(session, "SET")
+
+
+def _show(session: Session, name: str | None) -> Result:
+    if name is None:
+        rows = [{"name": n, "setting": value, "description": doc} for n, value, doc in session.settings.all()]
+        schema = pa.schema([arrow_field(column, TEXT) for column in ("name", "setting", "description")])
+        return _rows(session, pa.RecordBatch.from_pylist(rows, schema=schema))
+    value = session.settings.get(name)
+    if name == "transaction_isolation" and session.block is None:
+        value = session.settings.get("default_transaction_isolation")
+    if name == "transaction_read_only" and session.block is not None:
+        value = "on" if session.block.read_only else "off"
+    schema = pa.schema([arrow_field(_SHOWN.get(name, name), TEXT)])
+    return _rows(session, pa.RecordBatch.from_arrays([pa.array([value])], schema=schema))
+
+
+_SHOWN: Final = {"timezone": "TimeZone", "datestyle": "DateStyle", "intervalstyle": "IntervalStyle"}
+"""Settings whose column PostgreSQL spells with capitals."""
+
+
+def _rows(session: Session, batch: pa.RecordBatch, *, tag: str = "SHOW") -> Result:
+    return Result(schema=batch.schema, batches=[batch], version=session.engine.version, tag=tag)
+
+
+def _show_catalog(session: Session, statement: st.ShowCatalog, running: Running) -> Result:
+    del running
+
+    def work(reader: Reader) -> Result:
+        match statement.what:
+            case "tables":
+                batch = show_tables(reader.catalog)
+            case "columns":
+                batch = show_columns(reader.catalog.relation(statement.name or ""))
+            case "create":
+                batch = show_create(reader.catalog.relation(statement.name or ""))
+        return Result(schema=batch.schema, batches=[batch], version=reader.version, tag="SHOW")
+
+    return session.read_now(work)
+
+
+def _prepare(session: Session, statement: st.Prepare) -> Result:
+    if statement.name in session.prepared:
+        raise Invalid(
+            f'prepared statement "{statement.name}" already exists', hint="DEALLOCATE it first.", sqlstate="42P05"
+        )
+    if len(session.prepared) >= PREPARED_MAX:
+        raise LimitExceeded(f"a session has at most {PREPARED_MAX} prepared statements", hint="DEALLOCATE some.")
+    inner = read(statement.source)
+    if not isinstance(inner, st.Other) or (inner.words and inner.words[0] in DDL_WORDS):
+        raise refuse("PREPARE of this statement", "Prepare SELECT, VALUES, INSERT, UPDATE or DELETE.")
+    session.resources.parse(cut_overriding(statement.source)[0])
+    types = tuple(type_of(exp.DataType.build(name, dialect=DIALECT)) for name in statement.types)
+    session.prepared[statement.name] = Prepared(source=statement.source, types=types)
+    return _done(session, "PREPARE")
+
+
+def _execute(session: Session, statement: st.Execute, running: Running) -> Result:
+    prepared = _prepared(session, statement.name)
+    parameters = _arguments(session, statement.arguments, prepared, running)
+    if len(parameters) < len(prepared.types):
+        raise Invalid(
+            f'wrong number of parameters for prepared statement "{statement.name}": '
+            f"{len(parameters)} given, {len(prepared.types)} expected",
+            sqlstate="42601",
+        )
+    with pointing(prepared.source):
+        inner = st.Other(words=first_words(prepared.source), source=prepared.source)
+        return _run_other(session, inner, parameters, running, dict(enumerate(prepared.types, 1)))
+
+
+def _prepared(session: Session, name: str) -> Prepared:
+    found = session.prepared.get(name)
+    if found is None:
+        raise Invalid(
+            f'prepared statement "{name}" does not exist', hint=nearest(name, session.prepared), sqlstate="26000"
+        )
+    return found
+
+
+def _arguments(session: Session, text: str, prepared: Prepared, running: Running) -> list[object]:
+    """The values between EXECUTE's parentheses: expressions without columns."""
+    if not text:
+        return []
+    tree = parse(split(f"SELECT {text}")[0])
+
+    def work(reader: Reader) -> list[object]:
+        execution = session.execution(reader, running)
+        targets = prepared.types if len(prepared.types) == len(tree.expressions) else None
+        return list(execution.query(tree, targets=targets).rows()[0])
+
+    return session.read_now(work)
+
+
+def _deallocate(session: Session, name: str | None) -> Result:
+    if name is None:
+        session.prepared.clear()
+        return _done(session, "DEALLOCATE ALL")
+    _prepared(session, name)
+    del session.prepared[name]
+    return _done(session, "DEALLOCATE")
+
+
+def _explain(
+    session: Session, statement: st.Explain, parameters: Sequence[object], running: Running, types: Mapping[int, Type]
+) -> Result:
+    inner = read(statement.source)
+    if not isinstance(inner, st.Other) or (inner.words and inner.words[0] in DDL_WORDS):
+        raise refuse("EXPLAIN of this statement", "Explain SELECT, VALUES, INSERT, UPDATE or DELETE.")
+    source, overriding = cut_overriding(inner.source)
+    tree = session.resources.parse(source)
+
+    def work(reader: Reader) -> Result:
+        execution = session.execution(reader, running, parameters, types)
+        return explain(tree, execution, analyze=statement.analyze, overriding=overriding)
+
+    if statement.analyze and isinstance(tree, exp.Insert | exp.Update | exp.Delete):
+        result, version = session.transact("EXPLAIN ANALYZE", work, running)
+        result.version = version
+        return result
+    return session.read_now(work)
+
+
+def _refresh(session: Session, name: str) -> Result:
+    relation = session.read_now(lambda reader: reader.catalog.relation(name))
+    if not isinstance(relation, View) or not relation.materialized:
+        raise Invalid(f'"{name}" is not a materialized view', sqlstate="42809")
+    session.notice("a materialized view is exact at every snapshot: there is nothing to refresh")
+    return _done(session, "REFRESH MATERIALIZED VIEW")

@@ -1,0 +1,320 @@
+"""The embedded database: ``weftdb.open``. The public interface as a thin encoder over ``Session``.
+
+    db = weftdb.open("data")          a folder; a second open of it in this process returns a handle to the same engine
+    db = weftdb.open()                in memory, gone with the last handle
+
+One engine per folder and process, counted: it closes when its last handle does. Every call outside a transaction has a
+session of its own, so a database may be used from any number of threads. A transaction and a snapshot are one session
+each, for one thread at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TypeVar
+
+import pyarrow as pa
+
+from ..base import interface
+from ..base.errors import Closed, Invalid, nearest
+from ..base.interface import Key, Keys, Rows, Written
+from ..base.result import Result
+from ..engine.database import Engine
+from ..engine.options import Options
+from ..engine.schema import Table as Definition
+from .resources import release
+from .session import Session
+from .writer import EmbeddedWriter
+
+
+def open(path: str | Path | None = None, **options: Any) -> EmbeddedDatabase:
+    """Open the database in folder ``path``, made if absent, or one in memory for None.
+
+    ``options`` are the fields of ``engine.options.Options``: durable, memory_limit (bytes), history_seconds. A folder
+    that is open already keeps those it was opened with; other ones are Invalid.
+
+    Raises Unavailable when another process has the folder (its process id is in the message) or a newer version of
+    WeftDB wrote it, Invalid for an unknown option, Corrupt when the log is damaged.
+    """
+    known = tuple(Options.__dataclass_fields__)
+    for name in options:
+        if name not in known:
+            hint = nearest(name, known) or f"The options are {', '.join(known)}."
+            raise Invalid(f'option "{name}" does not exist', hint=hint, sqlstate="22023")
+    wanted = Options(**options)
+    if path is None:
+        return EmbeddedDatabase(_Shared(Engine.open(None, options=wanted), folder=None))
+    folder = Path(path).expanduser().resolve()
+    with _OPEN_LOCK:
+        shared = _OPEN.get(folder)
+        if shared is None:
+            shared = _OPEN[folder] = _Shared(Engine.open(folder, options=wanted), folder=folder)
+        elif options and wanted != shared.engine.options:
+            raise Invalid(
+                f"{folder} is open in this process with other options: {shared.engine.options}",
+                hint="Close it first, or leave the options out.",
+                sqlstate="55006",
+            )
+        return EmbeddedDatabase(shared)
+
+
+class _Shared:
+    """An engine and how many handles it has. Guarded by _OPEN_LOCK."""
+
+    def __init__(self, engine: Engine, *, folder: Path | None) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.handles = 0
+
+    def leave(self) -> None:
+        with _OPEN_LOCK:
+            self.handles -= 1
+            if self.handles:
+                return
+            if self.folder is not None:
+                _OPEN.pop(self.folder, None)
+            self.engine.close()
+        release(self.engine)
+
+
+class _Child(Protocol):
+    """What is opened from a database and ends with it."""
+
+    def abandon(self) -> None:
+        """The database closes: end, without raising."""
+        ...
+
+
+C = TypeVar("C", bound=_Child)
+
+_OPEN: Final[dict[Path, _Shared]] = {}
+_OPEN_LOCK: Final = threading.Lock()
+
+
+class EmbeddedDatabase(interface.Database):
+    """See ``base.interface.Database``."""
+
+    def __init__(self, shared: _Shared) -> None:
+        shared.handles += 1
+        self._shared: _Shared | None = shared
+        self._children: weakref.WeakSet[_Child] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine below: for the server, which serves it, and for tests. Raises Closed."""
+        shared = self._shared
+        if shared is None:
+            raise Closed("the database is closed", hint="Open it again.")
+        return shared.engine
+
+    @property
+    def version(self) -> int:
+        return self.engine.version
+
+    def execute(self, sql: str, parameters: Sequence[object] = (), /, *, timeout: float | None = None) -> Result:
+        with self.session() as session:
+            return session.execute(sql, parameters, timeout=timeout)
+
+    def session(self) -> Session:
+        """A session for one call."""
+        return Session(self.engine, single_call=True)
+
+    def table(self, name: str, /) -> EmbeddedTable:
+        return EmbeddedTable(self, name)
+
+    def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> EmbeddedTransaction:
+        session = Session(self.engine)
+        session.begin(isolation, read_only)
+        return self._child(EmbeddedTransaction(session))
+
+    def snapshot(self, *, as_of: int | datetime | None = None) -> EmbeddedSnapshot:
+        engine = self.engine
+        return self._child(EmbeddedSnapshot(Session(engine, as_of=engine.version if as_of is None else as_of)))
+
+    def writer(self, table: str) -> EmbeddedWriter:
+        """A writer that ends with the database."""
+        return self._child(EmbeddedWriter(Session(self.engine), table))
+
+    def _child(self, child: C) -> C:
+        with self._lock:
+            self._children.add(child)
+        return child
+
+    def close(self) -> None:
+        with self._lock:
+            shared, self._shared = self._shared, None
+            children = list(self._children)
+        if shared is None:
+            return
+        for child in children:
+            child.abandon()
+        shared.leave()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Held:
+    """A session that several calls share, as a block that does not close it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> Session:
+        return self._session
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class _Sessions(Protocol):
+    """Where a table's calls get their session from."""
+
+    def session(self) -> Session | _Held: ...
+
+    def writer(self, table: str) -> EmbeddedWriter: ...
+
+
+class _OneSession:
+    """What transaction and snapshot have in common."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def session(self) -> _Held:
+        return _Held(self._session)
+
+    def writer(self, table: str) -> EmbeddedWriter:
+        raise Invalid(
+            f'a writer of "{table}" cannot be part of a transaction or snapshot',
+            hint="Use put, or the database's own table for a writer.",
+            sqlstate="25001",
+        )
+
+    @property
+    def version(self) -> int:
+        return self._session.version
+
+    def execute(self, sql: str, parameters: Sequence[object] = (), /, *, timeout: float | None = None) -> Result:
+        return self._session.execute(sql, parameters, timeout=timeout)
+
+    def table(self, name: str, /) -> EmbeddedTable:
+        return EmbeddedTable(self, name)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def abandon(self) -> None:
+        self._session.cancel()
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+
+class EmbeddedTransaction(_OneSession, interface.Transaction):
+    """See ``base.interface.Transaction``."""
+
+    def commit(self) -> int:
+        try:
+            return self._session.commit()
+        finally:
+            self._session.close()
+
+    def rollback(self) -> None:
+        self._session.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if kind is None and not self._session.closed:
+            self.commit()
+        self._session.close()
+
+
+class EmbeddedSnapshot(_OneSession, interface.Snapshot):
+    """See ``base.interface.Snapshot``."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+
+class EmbeddedTable(interface.Table):
+    """See ``base.interface.Table``. Holds a name; the definition is looked up by each call."""
+
+    def __init__(self, source: _Sessions, name: str) -> None:
+        self._source = source
+        self._name = name
+        self._describe()
+
+    def _describe(self) -> Definition:
+        with self._source.session() as session:
+            return session.describe(self._name)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._describe().arrow_schema
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self._describe().primary_key_columns)
+
+    def insert(self, rows: Rows, /) -> Written:
+        with self._source.session() as session:
+            return session.insert(self._name, rows)
+
+    def put(self, rows: Rows, /) -> Written:
+        with self._source.session() as session:
+            return session.put(self._name, rows)
+
+    def update(self, key: Key, /, **changes: object) -> Written:
+        with self._source.session() as session:
+            return session.update(self._name, key, changes)
+
+    def add(self, key: Key, /, **amounts: object) -> Written:
+        with self._source.session() as session:
+            return session.add(self._name, key, amounts)
+
+    def delete(self, keys: Keys, /) -> Written:
+        with self._source.session() as session:
+            return session.delete(self._name, keys)
+
+    def get(self, key: Key, /) -> dict[str, object] | None:
+        with self._source.session() as session:
+            return session.get(self._name, key)
+
+    def get_many(self, keys: Keys, /) -> pa.Table:
+        with self._source.session() as session:
+            return session.get_many(self._name, keys)
+
+    def scan(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        key: object = None,
+        time: tuple[object, object] | None = None,
+    ) -> pa.RecordBatchReader:
+        with self._source.session() as session:
+            return session.scan(self._name, columns=columns, where=where, key=key, time=time).reader()
+
+    def writer(self) -> EmbeddedWriter:
+        return self._source.writer(self._name)
+
+    def __repr__(self) -> str:
+        return f"<Table {self._name}>"

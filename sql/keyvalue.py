@@ -1,0 +1,169 @@
+"""Key-value reads, and the keys and conditions of key-value calls, as functions over a Reader.
+
+``scan`` turns ``where`` (SQL text), ``key`` and ``time`` into one engine expression, so that cells are pruned by it and
+no relational executor is needed. A key here is a value of the key *dimension* (a customer), not a primary key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from ..base.errors import Invalid, NotFound
+from ..base.rows import literal_value, to_batch, to_keys
+from ..base.types import BOOLEAN, Type
+from ..engine.expression.evaluate import check_supported
+from ..engine.expression.node import Call, Expression, Literal
+from ..engine.expression.node import Column as ColumnNode
+from ..engine.reader import Reader, RowStream
+from ..engine.schema import Column, Table
+from .bind import Settings as BinderSettings
+from .bind import bind_expression
+
+
+def key_values(table: Table, key: object) -> tuple[Any, ...]:
+    """One primary key (a value, a tuple, a dict) as Python values in its order. Raises Invalid."""
+    columns = table.primary_key_columns
+    require_primary_key(table)
+    if len(columns) == 1 and not isinstance(key, dict | tuple | list):
+        values: Sequence[object] = (key,)
+    elif isinstance(key, dict) or not isinstance(key, tuple | list) or len(key) != len(columns):
+        batch = one_key(table, key)
+        values = [column[0].as_py() for column in batch.columns]
+    else:
+        values = key
+    return tuple(_converted(value, column) for value, column in zip(values, columns, strict=True))
+
+
+def _converted(value: object, column: Column) -> object:
+    if value is None:
+        raise Invalid(f'column "{column.name}": NULL is not a primary-key value', sqlstate="23502")
+    try:
+        return literal_value(value, column.type)
+    except Invalid as error:
+        raise Invalid(f'column "{column.name}" of the key: {error.message}', sqlstate=error.sqlstate) from None
+
+
+def require_primary_key(table: Table) -> None:
+    if not table.primary_key:
+        raise Invalid(
+            f'table "{table.name}" has no primary key to find rows by',
+            hint="Use scan or SQL, or create the table with a primary key.",
+            sqlstate="55000",
+        )
+
+
+def keys_schema(table: Table) -> pa.Schema:
+    """The primary key's fields in its order. Raises Invalid for a table without one."""
+    require_primary_key(table)
+    return pa.schema([column.field for column in table.primary_key_columns])
+
+
+def one_key(table: Table, key: object) -> pa.RecordBatch:
+    """One primary key as a batch of one row. Raises Invalid for none or several."""
+    if isinstance(key, list):
+        raise Invalid("one key is expected, not a list", hint="get_many and delete take several.")
+    batch = to_keys(key, keys_schema(table))
+    if batch.num_rows != 1:
+        raise Invalid(f"one key is expected, not {batch.num_rows}", hint="get_many and delete take several.")
+    return batch
+
+
+def scan(
+    reader: Reader,
+    table: Table,
+    *,
+    columns: Sequence[str] | None,
+    where: str | None,
+    key: object,
+    time: tuple[object, object] | None,
+    settings: BinderSettings,
+) -> RowStream:
+    """The rows of a table that meet all conditions. Raises Invalid."""
+    conditions: list[Expression] = []
+    if key is not None:
+        conditions.append(_key_condition(table, key))
+    if time is not None:
+        conditions += _time_conditions(table, time)
+    if where is not None:
+        expression = bind_expression(where, table, type=BOOLEAN, settings=settings)
+        check_supported(expression)
+        conditions.append(expression)
+    ids = None if columns is None else [table.column(name).id for name in columns]
+    filter = _call("and", *conditions) if len(conditions) > 1 else next(iter(conditions), None)
+    return reader.scan(table, columns=ids, filter=filter)
+
+
+def changed_row(reader: Reader, table: Table, keys: pa.RecordBatch, changes: Mapping[str, object]) -> pa.RecordBatch:
+    """The row at ``keys`` (one) with some columns set, as full row. Raises NotFound, and Invalid for the values."""
+    given = to_batch([dict(changes)], table.arrow_schema) if changes else None
+    row, _ = reader.get_many(table, keys)
+    if not row.num_rows:
+        shown = ", ".join(f"{name} = {keys.column(name)[0].as_py()!r}" for name in keys.schema.names)
+        raise NotFound(f'table "{table.name}" has no row with {shown}', hint="put or insert it.")
+    if given is None:
+        return row
+    arrays = [given.column(n) if n in given.schema.names else row.column(n) for n in row.schema.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=row.schema)
+
+
+def _call(function: str, *arguments: Expression) -> Expression:
+    return Call(function=function, arguments=arguments, type=BOOLEAN)
+
+
+def _node(column: Column) -> Expression:
+    return ColumnNode(id=column.id, type=column.type, name=column.name)
+
+
+def _literal(value: object, type: Type) -> Expression:
+    return Literal(value=literal_value(value, type), type=type)
+
+
+def _key_condition(table: Table, key: object) -> Expression:
+    columns = [table.by_id[id] for id in table.key]
+    if not columns:
+        raise Invalid(f'table "{table.name}" has no key', hint="Use where=.", sqlstate="22023")
+    keys = key if isinstance(key, list) else [key]
+    if not keys:
+        return Literal(value=False, type=BOOLEAN)
+    if len(columns) == 1:
+        column = columns[0]
+        values = [_literal(one[0] if isinstance(one, tuple) else one, column.type) for one in keys]
+        if len(values) == 1:
+            return _call("equal", _node(column), values[0])
+        return _call("in_list", _node(column), *values)
+    choices = [_same(columns, one) for one in keys]
+    return choices[0] if len(choices) == 1 else _call("or", *choices)
+
+
+def _same(columns: list[Column], key: object) -> Expression:
+    if not isinstance(key, tuple | list) or len(key) != len(columns):
+        names = ", ".join(column.name for column in columns)
+        raise Invalid(f"{key!r} is not a key of this table", hint=f"Give a tuple ({names}).")
+    pairs = zip(columns, key, strict=True)
+    return _call("and", *(_call("equal", _node(column), _literal(value, column.type)) for column, value in pairs))
+
+
+def _time_conditions(table: Table, time: tuple[object, object]) -> list[Expression]:
+    if table.time is None:
+        raise Invalid(f'table "{table.name}" has no event time', hint="Use where=.", sqlstate="22023")
+    if not isinstance(time, tuple | list) or len(time) != 2:
+        raise Invalid(f"time is a pair (lower, upper), not {time!r}", hint="None stands for no bound.")
+    column = table.by_id[table.time]
+    return [
+        _call(function, _node(column), _literal(bound, column.type))
+        for function, bound in (("greater_equal", time[0]), ("less", time[1]))
+        if bound is not None
+    ]
+
+
+def as_of_version(moment: int | datetime | None) -> int | datetime | None:
+    """``as_of`` as the engine takes it. Raises Invalid for a datetime without a zone: it would be ambiguous."""
+    if isinstance(moment, datetime) and moment.tzinfo is None:
+        raise Invalid(
+            f"as_of={moment!r} has no time zone", hint="Use datetime.now(timezone.utc) and the like.", sqlstate="22007"
+        )
+    return moment

@@ -1,0 +1,74 @@
+"""What all sessions of one engine share: the relational executor and the caches of parsed and bound statements.
+
+Found by the engine itself, so that a session needs nothing but the engine to be made, and cheaply. The caches are
+bounded; a syntax tree in the cache is never changed by who uses it (statements are rewritten on copies).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from sqlglot import exp
+
+from ..engine.database import Engine
+from .parse import parse
+from .relational import DuckDbExecutor, QueryCache, RelationalExecutor
+from .source import Source
+
+TREES_MAX: Final = 512
+TREE_TEXT_MAX: Final = 20_000
+"""Longer texts are loads written as SQL: they do not come again, and their trees are large."""
+
+
+class Resources:
+    """One per engine. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.executor: RelationalExecutor = DuckDbExecutor()
+        self.queries = QueryCache()
+        self._lock = threading.Lock()
+        self._trees: OrderedDict[str, exp.Expression] = OrderedDict()
+
+    def parse(self, source: Source) -> exp.Expression:
+        """The statement's tree, not to be changed. Raises Invalid (42601)."""
+        text = source.rewritten
+        if len(text) > TREE_TEXT_MAX:
+            return parse(source)
+        with self._lock:
+            tree = self._trees.get(text)
+            if tree is not None:
+                self._trees.move_to_end(text)
+                return tree
+        tree = parse(source)
+        with self._lock:
+            self._trees[text] = tree
+            while len(self._trees) > TREES_MAX:
+                self._trees.popitem(last=False)
+        return tree
+
+    def close(self) -> None:
+        self.executor.close()
+
+
+_RESOURCES: Final[WeakKeyDictionary[Engine, Resources]] = WeakKeyDictionary()
+_LOCK: Final = threading.Lock()
+
+
+def resources_of(engine: Engine) -> Resources:
+    """The engine's shared resources, made at first use; they go with the engine."""
+    with _LOCK:
+        found = _RESOURCES.get(engine)
+        if found is None:
+            found = _RESOURCES[engine] = Resources()
+        return found
+
+
+def release(engine: Engine) -> None:
+    """Close what the sessions of an engine shared. To be called when it is closed; harmless if never used."""
+    with _LOCK:
+        found = _RESOURCES.pop(engine, None)
+    if found is not None:
+        found.close()

@@ -1,0 +1,465 @@
+"""The session: the one door to the engine. gRPC, embedded use and every later protocol are thin encoders over it.
+
+    text ──split──► statement ──read──► BEGIN, SET, PREPARE, …     sql/dispatch.py
+                                  └──► sqlglot ──► query           binder, relational executor     ──► Result
+                                              ├──► INSERT, …       sql/mutate.py  ┐ one call of the
+                                              └──► CREATE, …       sql/ddl.py     ┘ engine's transaction
+
+It holds what belongs to one client: the principal, settings, prepared statements, and the state of its transaction
+(sql/block.py). What always holds:
+
+- A statement that fails changes nothing. In a transaction it also leaves the transaction failed (25P02), as PostgreSQL.
+  A key-value call that fails leaves it usable.
+- A statement outside a transaction that meets a Conflict is run again at a new snapshot, until its time is over; nobody
+  has seen anything of it yet. Several statements in one text are one transaction unless the text says BEGIN itself.
+- ``now()`` is read once: per transaction, or per statement outside one.
+- A result keeps the snapshot that it reads pinned until it is read, closed or forgotten, and needs the session no more.
+  Inside a transaction results are read at once, so that errors belong to the statement that has them.
+- ``cancel`` reaches the statement that runs, and the result of the last one while it streams; never a later statement.
+
+A session serves one caller at a time; only ``cancel`` may come from another thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Self, TypeVar
+
+import pyarrow as pa
+
+from ..base.errors import Closed, Conflict, Invalid
+from ..base.interface import Written
+from ..base.result import Result
+from ..base.rows import to_batch, to_keys
+from ..base.types import Type
+from ..engine.changes import Change, Commit, WriterToken
+from ..engine.clock import sleep, wall_clock
+from ..engine.database import Engine
+from ..engine.delta import check_addable
+from ..engine.reader import Reader
+from ..engine.schema import Table
+from ..engine.snapshot import Snapshot
+from ..engine.transaction import Transaction
+from . import dispatch, keyvalue
+from .bind import Settings as BinderSettings
+from .bind import parameter_type
+from .block import Block, Running
+from .execution import EMPTY_SCHEMA, Execution, read_only_error
+from .resources import resources_of
+from .settings import Settings, isolation_name
+from .source import Source, split
+from .stream import streamed
+
+T = TypeVar("T")
+
+RETRY_SECONDS_MAX: Final = 30.0
+"""How long a statement without a time-out of its own is tried again after conflicts."""
+
+RETRY_PAUSES: Final = (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
+"""Seconds before each further attempt; the last one repeats."""
+
+
+class Session:
+    """One client's session. ``as_of`` makes it a snapshot: every read is at that version, every write refused.
+
+    ``single_call`` is for a door that makes a session for one call only: a text that leaves a transaction open, or that
+    only sets what ends with the session, is then an error and not a surprise.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        principal: str = "weft",
+        as_of: int | datetime | None = None,
+        settings: Mapping[str, str] | None = None,
+        single_call: bool = False,
+    ) -> None:
+        self.engine = engine
+        self.principal = principal
+        self.settings = Settings(settings)
+        self.notices: list[str] = []
+        self.prepared: dict[str, dispatch.Prepared] = {}
+        self.resources = resources_of(engine)
+        self.block: Block | None = None
+        self._single_call = single_call
+        self._running: Running | None = None
+        self._closed = False
+        self._pinned: Snapshot | None = None if as_of is None else engine.snapshot(keyvalue.as_of_version(as_of))
+
+    # SQL
+
+    def execute(self, sql: str, parameters: Sequence[object] = (), *, timeout: float | None = None) -> Result:
+        """Run the statements of a text, separated by semicolons, and return the last one's result.
+
+        ``parameters`` stand for ``$1``, ``$2``, … of a single statement. ``timeout`` in seconds counts for the whole
+        text; the setting statement_timeout holds where it is shorter. Raises what ``base.interface`` says.
+        """
+        self._check_open()
+        sources = split(sql)
+        if len(sources) > 1 and parameters:
+            raise Invalid(f"parameters go with one statement, the text has {len(sources)}", hint="Run them one by one.")
+        if self._single_call:
+            dispatch.check_single_call(sources)
+        limits = [seconds for seconds in (timeout, self.settings.statement_timeout_seconds) if seconds is not None]
+        running = self._running = Running(seconds=min(limits, default=None))
+        try:
+            result = self._run(sources, parameters, running)
+            if self._single_call and self.block is not None:
+                raise Invalid(
+                    "the text leaves a transaction open, which ends with it: it was rolled back",
+                    hint="Add COMMIT, or use db.transaction() for several calls.",
+                    sqlstate="25001",
+                )
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                running.cancel.cancel()
+            running.finish()
+            if self._single_call:
+                self.rollback()
+            raise
+        if not running.streaming:
+            running.finish()
+        return result
+
+    def _run(self, sources: list[Source], parameters: Sequence[object], running: Running) -> Result:
+        if not sources:
+            return Result(schema=EMPTY_SCHEMA, batches=(), version=self.version, tag="")
+        if len(sources) == 1:
+            types = {number: parameter_type(value) for number, value in enumerate(parameters, 1)}
+            return dispatch.run(self, sources[0], parameters, running=running, types=types)
+        if self.block is None and dispatch.may_repeat(sources):
+            return self._retried(lambda: self._script(sources, running), running)
+        return self._script(sources, running)
+
+    def _script(self, sources: list[Source], running: Running) -> Result:
+        """Several statements: one implicit transaction, as far as the text does not say BEGIN and COMMIT itself."""
+        result: Result | None = None
+        try:
+            for source in sources:
+                if self.block is None:
+                    self._open_block(explicit=False)
+                result = dispatch.run(self, source, (), running=running, types={})
+            if self.block is not None and not self.block.explicit:
+                self.commit()
+        except BaseException:
+            if self.block is not None and not self.block.explicit:
+                self.rollback()
+            raise
+        assert result is not None, "a script has statements"
+        return result
+
+    def cancel(self) -> None:
+        """Cancel the statement that runs, if any; it raises Unavailable (57014). From any thread."""
+        running = self._running
+        if running is not None:
+            running.cancel.cancel()
+
+    # Transactions
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.block is not None
+
+    @property
+    def status(self) -> str:
+        """``idle``, ``transaction`` or ``failed``."""
+        if self.block is None:
+            return "idle"
+        return "failed" if self.block.failed else "transaction"
+
+    @property
+    def version(self) -> int:
+        """The version that reads see: the transaction's or snapshot's own, else the newest visible."""
+        self._check_open()
+        if self._pinned is not None:
+            return self._pinned.version
+        return self.engine.version if self.block is None else self.block.transaction.version
+
+    def begin(self, isolation: str = "snapshot", read_only: bool = False, *, held: bool = True) -> None:
+        """Begin a transaction. Raises Invalid: 25001 inside of one, 0A000 for a level that is not supported.
+
+        ``held``: it is ended by ``commit`` and ``rollback`` only; COMMIT and ROLLBACK in a text are refused.
+        """
+        self._check_open()
+        if self.block is not None and self.block.explicit:
+            raise Invalid("there is already a transaction in progress", hint="End it first.", sqlstate="25001")
+        level = isolation_name(isolation)
+        if self.block is not None:
+            self.block.explicit = True
+        else:
+            self._open_block(explicit=True, read_only=read_only)
+            assert self.block is not None, "it was just opened"
+            self.block.isolation, self.block.held = level, held
+
+    def _open_block(self, *, explicit: bool, read_only: bool | None = None) -> None:
+        default = self.settings.get("default_transaction_read_only") == "on"
+        self.block = Block(
+            engine=self.engine,
+            isolation=self.settings.get("default_transaction_isolation"),
+            read_only=(default if read_only is None else read_only) or self._pinned is not None,
+            explicit=explicit,
+        )
+        self.settings.mark()
+
+    def commit(self) -> int:
+        """Commit and return the version. The transaction is over, also after an error. Raises Conflict.
+
+        Raises Invalid: 25P01 without a transaction, 25P02 for one that has failed (it is rolled back).
+        """
+        self._check_open()
+        block, self.block = self.block, None
+        if block is None:
+            raise Invalid("there is no transaction in progress", hint="BEGIN first.", sqlstate="25P01")
+        try:
+            block.check_usable()
+            version = block.commit()
+        except BaseException:
+            block.rollback()
+            self.settings.rollback()
+            raise
+        self.settings.commit()
+        return version
+
+    def rollback(self) -> None:
+        """Forget everything that the transaction did; no error without one."""
+        block, self.block = self.block, None
+        if block is not None:
+            block.rollback()
+            self.settings.rollback()
+
+    # Key-value calls
+
+    def describe(self, table: str) -> Table:
+        """The table's definition. Raises Invalid (42P01) with the nearest name."""
+        return self.read_now(lambda reader: reader.catalog.table(table))
+
+    def insert(self, table: str, rows: object) -> Written:
+        """See ``base.interface.Table``; likewise the calls below."""
+        return self._write_rows(table, Change.INSERT, rows)
+
+    def put(self, table: str, rows: object) -> Written:
+        return self._write_rows(table, Change.PUT, rows)
+
+    def delete(self, table: str, keys: object) -> Written:
+        return self._write_rows(table, Change.DELETE, keys)
+
+    def _write_rows(self, table: str, change: Change, rows: object) -> Written:
+        self._check_writable(change.name)
+        definition = self.describe(table)
+        if change is Change.DELETE:
+            batch = to_keys(rows, keyvalue.keys_schema(definition))
+        else:
+            batch = to_batch(rows, definition.arrow_schema)
+        if not batch.num_rows:
+            return Written(version=self.version, rows=0)
+        if self.block is None:
+            commit = self.engine.write(table, change, batch)
+            return Written(version=commit.version, rows=commit.rows)
+        transaction = self.block.transaction
+        match change:
+            case Change.INSERT:
+                count = transaction.insert(definition, batch)
+            case Change.PUT:
+                count = transaction.put(definition, batch)
+            case _:
+                count = transaction.delete(definition, batch)
+        return Written(version=transaction.version, rows=count)
+
+    def update(self, table: str, key: object, changes: Mapping[str, object]) -> Written:
+        """Set columns of one row. Raises NotFound."""
+
+        def work(transaction: Transaction) -> int:
+            definition = transaction.catalog.table(table)
+            keys = keyvalue.one_key(definition, key)
+            rows = keyvalue.changed_row(transaction, definition, keys, changes)
+            return transaction.update(definition, keys, rows)
+
+        count, version = self.transact("UPDATE", work)
+        return Written(version=version, rows=count)
+
+    def add(self, table: str, key: object, amounts: Mapping[str, object]) -> Written:
+        """Add amounts to numeric columns of one row, commutatively."""
+        self._check_writable("ADD")
+        definition = self.describe(table)
+        check_addable(definition, list(amounts))
+        keys = keyvalue.one_key(definition, key)
+        batch = to_batch([dict(amounts)], definition.arrow_schema)
+        if self.block is None:
+            both = pa.RecordBatch.from_arrays(
+                [*keys.columns, *batch.columns], schema=pa.schema([*keys.schema, *batch.schema])
+            )
+            commit = self.engine.write(table, Change.ADD, both)
+            return Written(version=commit.version, rows=commit.rows)
+        transaction = self.block.transaction
+        values = {name: batch.column(name)[0].as_py() for name in batch.schema.names}
+        transaction.add(definition, keyvalue.key_values(definition, key), values)
+        return Written(version=transaction.version, rows=1)
+
+    def get(self, table: str, key: object) -> dict[str, Any] | None:
+        """One row by primary key, as column name → Python value."""
+
+        def work(reader: Reader) -> dict[str, Any] | None:
+            definition = reader.catalog.table(table)
+            return reader.get(definition, keyvalue.key_values(definition, key))
+
+        return self.read_now(work)
+
+    def get_many(self, table: str, keys: object) -> pa.Table:
+        """The rows found, in the order of the keys."""
+
+        def work(reader: Reader) -> pa.Table:
+            definition = reader.catalog.table(table)
+            rows, _ = reader.get_many(definition, to_keys(keys, keyvalue.keys_schema(definition)))
+            return pa.Table.from_batches([rows])
+
+        return self.read_now(work)
+
+    def scan(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        key: object = None,
+        time: tuple[object, object] | None = None,
+    ) -> Result:
+        """Rows of a table, at one snapshot, as a stream."""
+
+        def work(reader: Reader) -> Result:
+            definition = reader.catalog.table(table)
+            rows = keyvalue.scan(
+                reader, definition, columns=columns, where=where, key=key, time=time, settings=self.binder_settings
+            )
+            return Result(schema=rows.schema, batches=rows.batches(), version=reader.version)
+
+        return self.read_stream(work, Running(seconds=None))
+
+    def write(self, table: str, change: Change, batch: pa.RecordBatch, token: WriterToken | None = None) -> Commit:
+        """A writer's batch, outside of any transaction. Raises what ``Engine.write`` raises."""
+        self._check_writable(change.name)
+        return self.engine.write(table, change, batch, token=token)
+
+    # For dispatch
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the session is a snapshot."""
+        return self._pinned is not None
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+        del self.notices[:-100]
+
+    @property
+    def binder_settings(self) -> BinderSettings:
+        return BinderSettings(timezone=self.settings.get("timezone"))
+
+    def execution(
+        self,
+        reader: Reader,
+        running: Running,
+        parameters: Sequence[object] = (),
+        types: Mapping[int, Type] | None = None,
+    ) -> Execution:
+        """What a statement runs in."""
+        return Execution(
+            reader=reader,
+            new_id=self.engine.new_id,
+            executor=self.resources.executor,
+            cancel=running.cancel,
+            now=reader.now if isinstance(reader, Transaction) else wall_clock(),
+            binder=self.binder_settings,
+            parameters=parameters,
+            parameter_types=types or {},
+            notice=self.notice,
+        )
+
+    def read_now(self, work: Callable[[Reader], T]) -> T:
+        """Something that is read completely before this returns."""
+        self._check_open()
+        if self._pinned is not None:
+            return work(self._pinned)
+        if self.block is not None:
+            self.block.check_usable()
+            return work(self.block.transaction)
+        with self.engine.snapshot() as snapshot:
+            return work(snapshot)
+
+    def read_stream(self, work: Callable[[Reader], Result], running: Running) -> Result:
+        """A result that may be read later; it keeps a pin of its own, or is read now in a transaction."""
+        self._check_open()
+        if self.block is not None and self._pinned is None:
+            self.block.check_usable()
+            result = work(self.block.transaction)
+            result.arrow()
+            return result
+        snapshot = self.engine.snapshot(None if self._pinned is None else self._pinned.version)
+        try:
+            return streamed(work(snapshot), snapshot=snapshot, running=running)
+        except BaseException:
+            snapshot.close()
+            raise
+
+    def transact(self, what: str, work: Callable[[Transaction], T], running: Running | None = None) -> tuple[T, int]:
+        """Run ``work`` in the open transaction, or in one of its own that is tried again after a Conflict.
+
+        Returns what it returned and the version that made it visible (inside a transaction the one that it reads at).
+        """
+        self._check_writable(what)
+        if self.block is not None:
+            self.block.check_usable()
+            return work(self.block.transaction), self.block.transaction.version
+
+        def attempt() -> tuple[T, int]:
+            transaction = self.engine.begin()
+            try:
+                outcome = work(transaction)
+                return outcome, transaction.commit().version
+            finally:
+                transaction.rollback()
+
+        return self._retried(attempt, running)
+
+    def _retried(self, attempt: Callable[[], T], running: Running | None) -> T:
+        """``attempt``, again after each Conflict until the time is over."""
+        clock = Running(seconds=None) if running is None else running
+        pauses = 0
+        while True:
+            try:
+                return attempt()
+            except Conflict:
+                pause = RETRY_PAUSES[min(pauses, len(RETRY_PAUSES) - 1)]
+                if clock.age + pause > RETRY_SECONDS_MAX or clock.cancel.cancelled:
+                    raise
+                sleep(pause)
+                pauses += 1
+
+    def _check_writable(self, what: str) -> None:
+        self._check_open()
+        if self._pinned is not None or (self.block is not None and self.block.read_only):
+            raise read_only_error(what)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("the session, transaction or snapshot is closed", hint="Open a new one.")
+
+    def close(self) -> None:
+        """Roll back what is open and release the snapshot. Results that are being read stay readable."""
+        if self._closed:
+            return
+        self.rollback()
+        self._closed = True
+        self.prepared.clear()
+        if self._pinned is not None:
+            self._pinned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
