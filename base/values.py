@@ -225,7 +225,7 @@ def _to_float(value: object, type: Type) -> float:
         raise syntax(value, type)
     if type.kind is Kind.REAL and math.isfinite(number):
         try:
-            number = struct.unpack("f", struct.pack("f", number))[0]
+            number = struct.unpack("<f", struct.pack("<f", number))[0]
         except OverflowError:
             raise out_of_range(value, type) from None
     return number

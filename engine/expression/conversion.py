@@ -85,7 +85,7 @@ def _rescaled(value: Decimal, type: Type) -> Decimal:
 
 def _single(value: float) -> float:
     try:
-        return struct.unpack("f", struct.pack("f", value))[0]
+        return struct.unpack("<f", struct.pack("<f", value))[0]
     except OverflowError:
         raise Invalid("value out of range: overflow", sqlstate="22003") from None
 

@@ -80,6 +80,12 @@ def _log_base(base: float, x: float) -> float:
     return second / first
 
 
+def _cot(x: float) -> float:
+    if x == 0:
+        return math.inf
+    return 1 / math.tan(x)
+
+
 def _cbrt(x: float) -> float:
     return math.copysign(abs(x) ** (1 / 3), x) if math.isfinite(x) else x
 
@@ -278,7 +284,7 @@ def functions() -> tuple[Function, ...]:
         ),
         *(_one(name, f"{name}(weft_finite_domain({{0}}))", getattr(math, name), can_fail=True) for name in ("sin", "cos", "tan")),
         *(_one(name, f"{name}(weft_unit_domain({{0}}))", getattr(math, name), can_fail=True) for name in ("asin", "acos")),
-        _one("cot", "weft_divide(1.0::DOUBLE, tan(weft_finite_domain({0})))", lambda x: 1 / math.tan(x), can_fail=True),
+        _one("cot", "(1.0::DOUBLE / tan(weft_finite_domain({0})))", _cot, can_fail=True),
         _one("cosh", "cosh({0})", math.cosh),
         function("atan2", overload("double, double -> double", "atan2({0}, {1})", naive=math.atan2)),
         function("pi", overload("-> double", "pi()", naive=lambda: math.pi)),
