@@ -253,7 +253,7 @@ class TableStore:
     def _find(
         self, keys: pa.RecordBatch, *, by_id: bool = False
     ) -> Iterator[tuple[slice | np.ndarray, Cell, np.ndarray, np.ndarray]]:
-        """Per cell with any of the keys: their positions, the cell, the newest rows, and the table that reaches them."""
+        """Per cell with any of the keys: their positions, the cell, the newest rows, the table that reaches them."""
         values = self._layout.values(keys, by_id=by_id)
         count = keys.num_rows
         encoded = self._layout.encode(values, count=count) if self.table.primary_key else None

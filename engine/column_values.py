@@ -4,8 +4,8 @@
     variable width   int32 offsets (n + 1) into bytes
     validity         one byte a row, 1 where there is a value; None where no value is NULL
 
-BOOLEAN is a bit in Arrow and a byte here. Nothing else is copied: arrays that come from Arrow are read-only views of its
-buffers, and Arrow arrays that are made here are views of ours.
+BOOLEAN is a bit in Arrow and a byte here. Nothing else is copied: arrays that come from Arrow are read-only views of
+its buffers, and Arrow arrays that are made here are views of ours.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def measure(offsets: Any, data: Any, valid: Any, lengths: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def write_fixed(encoded: Any, width: Any, cursors: Any, heap: Any) -> None:
-    """Copy the first ``width`` bytes of each row of ``encoded`` (n, bytes) to its cursor in ``heap``, and move it on."""
+    """Copy the first ``width`` bytes of each row of ``encoded`` (n, bytes) to its cursor in ``heap``; advance it."""
     for row in range(cursors.size):
         cursor = cursors[row]
         for at in range(width):
