@@ -161,7 +161,7 @@ class RemoteTable:
     def _describe(self) -> None:
         request = DescribeRequest(session=self._source.session, table=self._name)
         description = self._source.wire.ask("KeyValue/Describe", request, TableDescription, again=True)
-        schema = read_schema(description.schema)
+        schema = read_schema(description.schema, trusted=True)
         self._description = description
         self._schema = schema
         self._key_schema = pa.schema([schema.field(name) for name in description.primary_key])

@@ -115,20 +115,31 @@ def write_schema(schema: pa.Schema) -> bytes:
     return schema.serialize().to_pybytes()
 
 
-def read_schema(data: bytes) -> pa.Schema:
-    """The schema of an encapsulated message. Raises Invalid for malformed bytes and for dictionaries."""
+def read_schema(data: bytes, *, trusted: bool = False) -> pa.Schema:
+    """The schema of an encapsulated message; without metadata unless ``trusted``.
+
+    Raises Invalid for malformed bytes and for dictionaries.
+    """
     try:
         schema: pa.Schema = ipc.read_schema(pa.py_buffer(data))
+        found = schema if trusted else _plain(schema)
     except _ARROW_ERRORS as error:
         raise _malformed("schema", error) from None
-    for field in schema:
+    for field in found:
         if pa.types.is_dictionary(field.type):
             raise Invalid(
                 f'column "{field.name}" is dictionary-encoded, which a stream of batches cannot carry',
                 hint="Cast it to its value type first.",
                 sqlstate="22023",
             )
-    return schema
+    return found
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Names and types only. Raises UnicodeDecodeError where one of them is no text, which Arrow does not check."""
+    fields = [pa.field(field.name, field.type, nullable=field.nullable) for field in schema]
+    _ = [str(field.type) for field in fields]  # the names inside of nested types, too
+    return pa.schema(fields)
 
 
 def read_batch(data: pa.Buffer | bytes, schema: pa.Schema, *, trusted: bool = False) -> pa.RecordBatch:
@@ -162,7 +173,8 @@ def read_stream(data: bytes) -> pa.Table:
             for batch in reader:
                 batch.validate(full=True)
                 batches.append(batch)
-            return pa.Table.from_batches(batches, schema=reader.schema)
+            table = pa.Table.from_batches(batches, schema=reader.schema)
+            return pa.Table.from_arrays(table.columns, schema=_plain(reader.schema))
     except _ARROW_ERRORS as error:
         raise _malformed("stream", error) from None
 

@@ -28,6 +28,7 @@ from .. import __version__
 from ..base.errors import Invalid, Unavailable
 from ..base.limits import CALLS_MAX, MESSAGE_BYTES_MAX
 from ..engine.database import Engine
+from ..engine.kernels.warm import warm_up
 from ..proto.weftdb.v1 import kv_pb2, sql_pb2, transactions_pb2
 from .convert import handlers
 from .gate import Gate
@@ -148,6 +149,7 @@ def serve(engine: Engine, *, host: str = "127.0.0.1", port: int = PORT_DEFAULT) 
     """
     if not 0 <= port <= 65_535:
         raise Invalid(f"{port} is no port", hint="Ports are 1 to 65535, 0 means a free one.")
+    warm_up()
     return Server(engine, host=host, port=port)
 
 

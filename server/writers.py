@@ -26,8 +26,10 @@ import pyarrow as pa
 
 from ..base.errors import Closed, Internal, Invalid, Unavailable, WeftError
 from ..base.limits import NAME_BYTES_MAX
+from ..base.rows import to_batch, to_keys
 from ..engine.changes import Change, WriterToken
 from ..engine.database import Engine
+from ..engine.schema import Table
 from ..proto.failures import to_detail
 from ..proto.frames import read_batch, read_schema
 from ..proto.weftdb.v1.kv_pb2 import WriterLayout, WriterRequest, WriterResponse
@@ -177,7 +179,8 @@ def _apply(session: Session, writer: str, batch: Batch) -> WriterResponse:
         return WriterResponse(sequence=batch.sequence, error=to_detail(batch.error))
     token = WriterToken(writer=writer, sequence=batch.sequence)
     try:
-        commit = session.write_batch(batch.table, batch.change, batch.rows, token=token)
+        rows = _fitted(session.describe(batch.table), batch.change, batch.rows)
+        commit = session.write_batch(batch.table, batch.change, rows, token=token)
     except Closed:
         error = Unavailable("the server is shutting down", hint="Connect again in a moment.")
         return WriterResponse(sequence=batch.sequence, error=to_detail(error))
@@ -188,6 +191,13 @@ def _apply(session: Session, writer: str, batch: Batch) -> WriterResponse:
         error = Internal("the batch failed by a bug of WeftDB", hint="The server's log says more; report it.")
         return WriterResponse(sequence=batch.sequence, error=to_detail(error))
     return WriterResponse(sequence=batch.sequence, version=commit.version, rows=commit.rows)
+
+
+def _fitted(table: Table, change: Change, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch in exactly the table's types: what a client says of its own is not believed."""
+    if change is Change.DELETE:
+        return to_keys(rows, pa.schema([column.field for column in table.primary_key_columns]))
+    return to_batch(rows, table.arrow_schema)
 
 
 def _identity(request: WriterRequest) -> str:
