@@ -31,6 +31,7 @@ import dataclasses
 import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, TypeAlias, cast
 
 import pyarrow as pa
@@ -364,10 +365,14 @@ class BoundQuery:
     timezone: str = "UTC"
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """The result's Arrow schema, with SQL types in the metadata. Names may repeat."""
         return pa.schema([arrow_field(name, type) for name, type in self.columns])
+
+    @cached_property
+    def types(self) -> tuple[Type, ...]:
+        return tuple(type for _, type in self.columns)
 
     @property
     def tables(self) -> tuple[schema.Table, ...]:

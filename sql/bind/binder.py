@@ -79,7 +79,9 @@ class ExpressionBinder:
         """The overload, and the arguments converted to its types. Raises Invalid: 42883, 42725, 42804."""
         position = place(tree)
         arguments = self._known_parameters(arguments)
-        resolution = resolve(function, [argument.type for argument in arguments], position=position)
+        literals = {index: node.value for index, node in enumerate(arguments) if isinstance(node, Literal)}
+        types = [argument.type for argument in arguments]
+        resolution = resolve(function, types, literals=literals, position=position)
         exact = [
             _wide(argument, wanted) for argument, wanted in zip(arguments, resolution.argument_types, strict=True)
         ]
@@ -88,7 +90,8 @@ class ExpressionBinder:
                 argument if type is None else self.context.coerce(argument, type, tree)
                 for argument, type in zip(arguments, exact, strict=True)
             ]
-            resolution = resolve(function, [argument.type for argument in arguments], position=position)
+            types = [argument.type for argument in arguments]
+            resolution = resolve(function, types, literals=literals, position=position)
         converted = tuple(
             self.context.coerce(argument, type, tree)
             for argument, type in zip(arguments, resolution.argument_types, strict=True)

@@ -16,6 +16,7 @@ from typing import NoReturn
 from sqlglot import exp
 
 from ...base.errors import Invalid
+from ...engine.expression.node import Literal
 from .. import bound
 from .context import Context, unsupported
 from .scope import Scope
@@ -37,12 +38,9 @@ def grouping_sets(group: exp.Group) -> tuple[list[exp.Expression], list[tuple[in
         trees.extend(parts)
         return indices
 
-    elements: list[list[tuple[int, ...]]] = [[add(tree)] for tree in group.expressions]
-    special = False
-    for name in ("grouping_sets", "rollup", "cube"):
-        for tree in group.args.get(name) or ():
-            special = True
-            elements.append(_sets(tree, add))
+    listed = [tree for name in ("expressions", "grouping_sets", "rollup", "cube") for tree in group.args.get(name) or ()]
+    special = any(isinstance(tree, exp.Rollup | exp.Cube | exp.GroupingSets) or _is_empty(tree) for tree in listed)
+    elements = [_sets(tree, add) for tree in listed]
     for name, value in group.args.items():
         if value and name not in ("expressions", "grouping_sets", "rollup", "cube"):
             unsupported(f"GROUP BY {name.upper()}", group)
@@ -52,6 +50,11 @@ def grouping_sets(group: exp.Group) -> tuple[list[exp.Expression], list[tuple[in
     if len(sets) > SETS_MAX:
         raise Invalid(f"too many grouping sets present (maximum {SETS_MAX})", sqlstate="54001")
     return trees, sets
+
+
+def _is_empty(tree: exp.Expression) -> bool:
+    """``GROUP BY ()``."""
+    return isinstance(tree, exp.Tuple) and not tree.expressions
 
 
 def _sets(tree: exp.Expression, add: object) -> list[tuple[int, ...]]:
@@ -134,14 +137,18 @@ class Grouper:
         return column.reference()
 
     def _grouping_call(self, node: bound.GroupingCall) -> bound.Node:
-        for key in node.keys:
-            if all(known.expression != key for known in self.keys):
-                raise Invalid(
-                    "arguments to GROUPING must be grouping expressions of the associated query level",
-                    sqlstate="42803",
-                    position=self.context.origin(node),
-                )
-        return self._aggregate(node)
+        """GROUPING() over the keys' own columns; without grouping sets no key is ever left out."""
+        columns = [key.column for wanted in node.keys for key in self.keys if key.expression == wanted]
+        if len(columns) != len(node.keys):
+            raise Invalid(
+                "arguments to GROUPING must be grouping expressions of the associated query level",
+                sqlstate="42803",
+                position=self.context.origin(node),
+            )
+        if not self.sets:
+            return Literal(value=0, type=node.type)
+        keys = tuple(column.reference() for column in columns)
+        return self._aggregate(bound.GroupingCall(keys=keys, type=node.type))
 
     def _check_level(self, node: bound.Aggregate) -> None:
         """An aggregate of an outer query's columns alone belongs to that query in PostgreSQL; refused here."""

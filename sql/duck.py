@@ -1,0 +1,262 @@
+"""The relational executor: who computes joins, sorts, windows and aggregates. Today DuckDB, behind a Protocol.
+
+DuckDB runs in memory, alone: no files, no network, no extensions; it sees nothing but the SQL that ``render`` wrote and
+one Arrow stream object per table reference. Such an object is lazy and repeatable: DuckDB opens it several times for one
+statement (to learn the schema, to plan, to read), and rows come from the snapshot each time.
+
+    DuckDbExecutor        one database of DuckDB for the whole engine; safe for threads
+    └── _Lane             one cursor with its registered sources, for one statement at a time
+        └── _Source       what is registered: forwards to the scan of the moment, and keeps what it raised
+
+Registering costs more than many a query, so a lane is kept after use under the *shape* of its query (the key that
+``run_query`` makes) and used again with other scans; ``LANES_MAX`` bounds how many wait.
+
+Always true: a lane that waits holds no scan, hence no snapshot. What DuckDB raises leaves here as one of our errors.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, Final, Protocol
+
+import duckdb
+import pyarrow as pa
+
+from ..base.errors import Closed, Internal, Invalid, LimitExceeded, Unavailable, WeftError
+from ..engine.expression.functions import DUCKDB_PRELUDE, translate_error
+from .cancel import Cancel
+
+LANES_MAX: Final = 64
+BATCH_ROWS: Final = 65_536
+
+
+class RelationalExecutor(Protocol):
+    """Runs SQL text over Arrow streams.
+
+    ``execute`` gives the batches lazily, with whatever Arrow types the executor has; the caller makes them ours. The
+    iterator's ``close`` gives up the rest. Errors are ours: Invalid for what the data caused (division by zero, out of
+    range), LimitExceeded for memory, Unavailable (57014) when cancelled, Internal for anything else.
+    """
+
+    def execute(
+        self, sql: str, sources: Mapping[str, Any], *, shape: Hashable, cancel: Cancel | None = None
+    ) -> Iterator[pa.RecordBatch]: ...
+
+    def explain(self, sql: str, sources: Mapping[str, Any], *, analyze: bool = False) -> str:
+        """The executor's own plan of the text; with ``analyze`` after running it, with its times."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class _Source:
+    """A name that DuckDB knows; what it reads is set for each execution."""
+
+    __slots__ = ("error", "scan")
+
+    def __init__(self, scan: Any) -> None:
+        self.scan = scan
+        self.error: BaseException | None = None
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        scan = self.scan
+        if scan is None:
+            raise Closed("this result was closed")
+        try:
+            if not hasattr(scan, "batches"):
+                return scan.__arrow_c_stream__(requested_schema)
+            return pa.RecordBatchReader.from_batches(scan.schema, self._batches(scan)).__arrow_c_stream__()
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _batches(self, scan: Any) -> Iterator[pa.RecordBatch]:
+        """The scan's batches; an error would reach the caller as text, so it is kept here as well."""
+        try:
+            yield from scan.batches()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+class _Lane:
+    """One cursor and its sources."""
+
+    __slots__ = ("cursor", "sources")
+
+    def __init__(self, cursor: Any, sources: Mapping[str, Any]) -> None:
+        self.cursor = cursor
+        self.sources = {name: _Source(scan) for name, scan in sources.items()}
+        for name, source in self.sources.items():
+            cursor.register(name, source)
+
+    def load(self, sources: Mapping[str, Any]) -> None:
+        for name, scan in sources.items():
+            self.sources[name].scan = scan
+
+    def unload(self) -> None:
+        for source in self.sources.values():
+            source.scan = None
+            source.error = None
+
+    def error(self) -> BaseException | None:
+        return next((source.error for source in self.sources.values() if source.error is not None), None)
+
+
+class DuckDbExecutor:
+    """DuckDB as the relational executor.
+
+    ``memory_limit`` as DuckDB writes it ("4GB"), 60 % of the machine unless told. Without ``temp_directory`` nothing is
+    ever written to disk, and a query that does not fit in memory raises LimitExceeded.
+    """
+
+    def __init__(
+        self, *, threads: int | None = None, memory_limit: str | None = None, temp_directory: str | None = None
+    ) -> None:
+        config: dict[str, str] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+            "temp_directory": temp_directory or "",
+            "memory_limit": memory_limit or "60%",
+        }
+        if threads is not None:
+            config["threads"] = str(threads)
+        self._database: Any = duckdb.connect(":memory:", config=config)
+        self._database.execute("SET TimeZone = 'UTC'")
+        for statement in DUCKDB_PRELUDE:
+            self._database.execute(statement)
+        self._database.execute("SET GLOBAL arrow_lossless_conversion = true")
+        self._database.execute("SET GLOBAL enable_external_access = false")
+        self._lock = threading.Lock()
+        self._waiting: OrderedDict[Hashable, list[_Lane]] = OrderedDict()
+        self._waiting_count = 0
+        self._closed = False
+
+    def execute(
+        self, sql: str, sources: Mapping[str, Any], *, shape: Hashable, cancel: Cancel | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        if cancel is not None:
+            cancel.check()
+        lane: _Lane | None = None
+        remove: Callable[[], None] | None = None
+        done = False
+        try:
+            lane = self._lane(shape, sources)
+            if cancel is not None:
+                remove = cancel.on_cancel(lane.cursor.interrupt)
+            reader = lane.cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
+            try:
+                while True:
+                    try:
+                        batch = reader.read_next_batch()
+                    except StopIteration:
+                        break
+                    if cancel is not None:
+                        cancel.check()
+                    yield batch
+                done = True
+            finally:
+                reader.close()
+        except GeneratorExit:
+            raise
+        except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:
+            raise _translated(error, lane, cancel, sql) from None
+        finally:
+            if remove is not None:
+                remove()
+            if lane is not None:
+                self._release(shape, lane, reusable=done)
+
+    def explain(self, sql: str, sources: Mapping[str, Any], *, analyze: bool = False) -> str:
+        lane: _Lane | None = None
+        try:
+            lane = self._lane(None, sources)
+            rows = lane.cursor.execute(f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}").fetchall()
+            return "\n".join(str(row[-1]) for row in rows)
+        except duckdb.Error as error:
+            raise _translated(error, lane, None, sql) from None
+        finally:
+            if lane is not None:
+                self._release(None, lane, reusable=False)
+
+    def close(self) -> None:
+        """Close DuckDB; queries that still run end with an error."""
+        with self._lock:
+            self._closed = True
+            lanes = [lane for waiting in self._waiting.values() for lane in waiting]
+            self._waiting.clear()
+            self._waiting_count = 0
+        for lane in lanes:
+            lane.cursor.close()
+        self._database.close()
+
+    def _lane(self, shape: Hashable, sources: Mapping[str, Any]) -> _Lane:
+        with self._lock:
+            if self._closed:
+                raise Closed("the database is closed")
+            waiting = self._waiting.get(shape)
+            if waiting:
+                lane = waiting.pop()
+                self._waiting_count -= 1
+                if not waiting:
+                    del self._waiting[shape]
+                lane.load(sources)
+                return lane
+        return _Lane(self._database.cursor(), sources)
+
+    def _release(self, shape: Hashable, lane: _Lane, *, reusable: bool) -> None:
+        lane.unload()
+        dropped: list[_Lane] = []
+        with self._lock:
+            if not reusable or shape is None or self._closed or not lane.sources:
+                dropped.append(lane)
+            else:
+                self._waiting.setdefault(shape, []).append(lane)
+                self._waiting.move_to_end(shape)
+                self._waiting_count += 1
+                while self._waiting_count > LANES_MAX:
+                    _, oldest = self._waiting.popitem(last=False)
+                    dropped.extend(oldest)
+                    self._waiting_count -= len(oldest)
+        for old in dropped:
+            old.cursor.close()
+
+
+def _translated(error: BaseException, lane: _Lane | None, cancel: Cancel | None, sql: str) -> WeftError:
+    """Our error for whatever was raised while DuckDB ran ``sql``."""
+    inner = lane.error() if lane is not None else None
+    if isinstance(inner, WeftError):
+        return inner
+    if cancel is not None and cancel.cancelled:
+        return cancel.error()
+    message = str(error)
+    if isinstance(error, duckdb.InterruptException) or "INTERRUPT" in message:
+        return Unavailable("canceling statement due to user request", sqlstate="57014")
+    if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory Error" in message:
+        return LimitExceeded(
+            "out of memory: the query needs more than the memory limit of the relational executor",
+            hint="Select fewer rows or columns, or raise memory_limit.",
+            sqlstate="53200",
+        )
+    if "LIMIT/OFFSET cannot be negative" in message:
+        return Invalid("LIMIT and OFFSET must not be negative", sqlstate="2201W")
+    translated = translate_error(_plain(message))
+    if translated is not None:
+        return translated
+    if isinstance(inner, Exception):
+        return Internal(f"reading a table failed: {inner!r}")
+    return Internal(
+        f"the relational executor failed: {message.splitlines()[0] if message else error!r}",
+        hint=f"This is a bug; please report it with the statement. SQL: {sql[:2000]}",
+    )
+
+
+def _plain(message: str) -> str:
+    """The message without what streaming puts in front of it."""
+    return re.sub(r"^.*?(?=[A-Z][A-Za-z -]* Error: )", "", message, count=1, flags=re.DOTALL)

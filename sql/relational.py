@@ -1,0 +1,238 @@
+"""Running a bound query: parameters in, scans made, the executor's batches turned into ours.
+
+    bound + parameters ──► literals ──► SQL text (holes filled), engine filters (constants computed)
+    reader.scan(...) per table reference ──► executor ──► batches with exactly the result's types ──► Result
+
+Small results are read completely before ``run_query`` returns (up to ``READ_AHEAD_BYTES``), so that they hold neither
+snapshot nor executor; larger ones stream, and ``on_close`` is called when the last batch was read or the result closed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from itertools import chain
+from types import MappingProxyType
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ..base.compute import pc
+from ..base.errors import Invalid
+from ..base.limits import MIB
+from ..base.result import Result
+from ..base.types import UNKNOWN, Kind
+from ..base.values import literal_value
+from ..engine.expression.node import Literal
+from ..engine.reader import Reader
+from .bind.context import zoned
+from .bound import BoundQuery
+from .cancel import Cancel
+from .duck import DuckDbExecutor, RelationalExecutor
+from .pushdown import Moment, finish
+from .render import Template, render, scan_name, substitute
+
+__all__ = ["Cancel", "DuckDbExecutor", "QueryCache", "RelationalExecutor", "run_query", "sql_text"]
+
+READ_AHEAD_BYTES: Final = 8 * MIB
+QUERIES_MAX: Final = 512
+
+
+def run_query(
+    bound: BoundQuery,
+    reader: Reader,
+    parameters: Sequence[object] = (),
+    *,
+    executor: RelationalExecutor,
+    now: int,
+    cancel: Cancel | None = None,
+    relations: Mapping[str, Any] = MappingProxyType({}),
+    on_close: Callable[[], None] | None = None,
+    read_all: bool = False,
+) -> Result:
+    """Run ``bound`` at ``reader``'s version.
+
+    ``parameters``: Python values for ``$1``, ``$2``, ...; ``now``: the statement's time, microseconds UTC;
+    ``relations``: the Arrow data of relations that the query was bound with; ``read_all``: read everything before
+    returning (for a reader that will change, a transaction). ``on_close`` is called once, also when this raises.
+    """
+    released = _once(on_close)
+    try:
+        moment = Moment(parameters=parameter_literals(bound, parameters), now=now)
+        sources = {scan_name(use.reference): reader.scan(
+                use.table, columns=use.columns, filter=finish(use.filter, moment), row_ids=use.row_ids
+            ) for use in bound.uses}  # fmt: skip
+        for scan in bound.arrow_scans:
+            sources[scan_name(scan.reference)] = _columns_of(relations[scan.name], scan.sources)
+        batches = executor.execute(sql_text(bound, moment), sources, shape=_shape(bound), cancel=cancel)
+        conformed = (_conform(batch, bound.schema) for batch in batches)
+        ahead, more = _read_ahead(conformed, None if read_all else READ_AHEAD_BYTES)
+    except BaseException:
+        released()
+        raise
+    if not more:
+        released()
+        return Result(schema=bound.schema, batches=ahead, version=reader.version, types=bound.types)
+
+    def close() -> None:
+        conformed.close()
+        batches.close()  # pyright: ignore[reportAttributeAccessIssue]
+        released()
+
+    return Result(
+        schema=bound.schema,
+        batches=chain(ahead, conformed),
+        version=reader.version,
+        types=bound.types,
+        on_close=close,
+    )
+
+
+def sql_text(bound: BoundQuery, moment: Moment) -> str:
+    """The executor's text with everything filled in."""
+    template = _template(bound)
+    if template is None:
+        template = render(substitute(bound.query, moment.parameters))
+    return template.fill(moment.parameters, now=moment.now)
+
+
+def _template(bound: BoundQuery) -> Template | None:
+    """Rendered once; None where a function needs the value of a parameter to be rendered."""
+    if "template" not in bound.memo:
+        try:
+            bound.memo["template"] = render(bound.query)
+        except Invalid:
+            if not bound.parameters:
+                raise
+            bound.memo["template"] = None
+    return bound.memo["template"]
+
+
+def parameter_literals(bound: BoundQuery, parameters: Sequence[object]) -> dict[int, Literal]:
+    """The parameters' values as the types that the query gives them. Raises Invalid, naming the parameter."""
+    needed = max(bound.parameters, default=0)
+    if len(parameters) < needed:
+        raise Invalid(
+            f"the statement needs {needed} parameters, {len(parameters)} were given",
+            sqlstate="08P01",
+            hint="Give one value for each of $1, $2, ... in order.",
+        )
+    if len(parameters) > needed:
+        raise Invalid(
+            f"{len(parameters)} parameters were given, the statement has {needed}",
+            sqlstate="08P01",
+            hint="Parameters are written $1, $2, ...",
+        )
+    literals: dict[int, Literal] = {}
+    for number, type in bound.parameters.items():
+        value = parameters[number - 1]
+        try:
+            if type.kind is Kind.TIMESTAMPTZ and isinstance(value, str):
+                value = zoned(value, bound.timezone)
+            elif type.is_text and not isinstance(value, str | None):
+                value = _as_text(value)
+            literals[number] = Literal(value=literal_value(value, type), type=type)
+        except Invalid as error:
+            error.message = f"parameter ${number}: {error.message}"
+            error.args = (error.message,)
+            raise
+    assert all(literal.type != UNKNOWN for literal in literals.values()), "the binder types every parameter"
+    return literals
+
+
+def _as_text(value: object) -> object:
+    """Numbers and dates where text is wanted, as their text; ``SELECT $1`` gives TEXT, as in PostgreSQL."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, bytes | bytearray | list | tuple | dict) else str(value)
+
+
+def _shape(bound: BoundQuery) -> Hashable:
+    """What makes two executions able to share a lane: the same sources with the same columns."""
+    shape = bound.memo.get("shape")
+    if shape is None:
+        shape = bound.memo["shape"] = (
+            tuple(
+                (use.reference, use.table.id, use.table.schema_version, use.columns, use.row_ids) for use in bound.uses
+            ),
+            None if not bound.arrow_scans else object(),
+        )
+    return shape
+
+
+def _columns_of(data: Any, names: Sequence[str]) -> pa.Table:
+    table = data if isinstance(data, pa.Table) else pa.table(data)
+    return table.select([table.schema.get_field_index(name) for name in names])
+
+
+def _read_ahead(
+    batches: Iterator[pa.RecordBatch], limit: int | None
+) -> tuple[list[pa.RecordBatch], bool]:
+    """The first batches up to ``limit`` bytes, and whether there are more."""
+    ahead: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        ahead.append(batch)
+        size += batch.nbytes
+        if limit is not None and size > limit:
+            return ahead, True
+    return ahead, False
+
+
+def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The executor's batch with exactly the result's types and names."""
+    columns = [_column(column, field) for column, field in zip(batch.columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _column(column: pa.Array, field: pa.Field) -> pa.Array:
+    wanted = field.type
+    if column.type == wanted:
+        return column
+    if isinstance(wanted, pa.BaseExtensionType):
+        storage = column.storage if isinstance(column.type, pa.BaseExtensionType) else column
+        return wanted.wrap_array(storage if storage.type == wanted.storage_type else storage.cast(wanted.storage_type))
+    if isinstance(column.type, pa.BaseExtensionType):
+        column = column.storage
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    return column if column.type == wanted else pc.cast(column, wanted)
+
+
+def _once(call: Callable[[], None] | None) -> Callable[[], None]:
+    called = False
+
+    def run() -> None:
+        nonlocal called
+        if not called and call is not None:
+            called = True
+            call()
+
+    return run
+
+
+class QueryCache:
+    """Bound queries by key, the most recently used ones. The key says all that binding depends on:
+
+    the text, the declared types of parameters, the settings, the catalog's version. Safe for threads.
+    """
+
+    def __init__(self, *, queries_max: int = QUERIES_MAX) -> None:
+        self._max = queries_max
+        self._lock = threading.Lock()
+        self._queries: OrderedDict[Hashable, BoundQuery] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], BoundQuery]) -> BoundQuery:
+        """The query under ``key``; made by ``make`` the first time. What raises is not kept."""
+        with self._lock:
+            found = self._queries.get(key)
+            if found is not None:
+                self._queries.move_to_end(key)
+                return found
+        made = make()
+        with self._lock:
+            self._queries[key] = made
+            while len(self._queries) > self._max:
+                self._queries.popitem(last=False)
+        return made
