@@ -91,10 +91,14 @@ def python_values(column: pa.Array | pa.ChunkedArray, type: Type) -> list[Any]:
     for INTERVAL, uuid.UUID, the text of JSON, lists of arrays, None for NULL.
     """
     if type.kind is Kind.UUID and not isinstance(column.type, pa.UuidType):
-        return [None if value is None else uuid.UUID(bytes=value) for value in column.to_pylist()]
+        return [None if value is None else _uuid(value) for value in column.to_pylist()]
     if type.kind is Kind.TIMESTAMPTZ:
         return [None if value is None else value.replace(tzinfo=UTC) for value in _naive(column).to_pylist()]
     return column.to_pylist()
+
+
+def _uuid(value: str | bytes) -> uuid.UUID:
+    return uuid.UUID(value) if isinstance(value, str) else uuid.UUID(bytes=value)
 
 
 def python_rows(table: pa.Table | pa.RecordBatch, types: Sequence[Type]) -> list[tuple[Any, ...]]:

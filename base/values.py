@@ -141,7 +141,8 @@ def out_of_range(value: object, type: Type) -> Refused:
     if type.kind in _TEMPORAL:
         message = f"date/time field value out of range: {quoted}"
         return Refused(f"{shown(value)} is out of range for {type}", postgres=message, sqlstate="22008")
-    message = f"value {quoted} is out of range for type {_family(type)}"
+    value_word = "" if type.kind in (Kind.REAL, Kind.DOUBLE) else "value "
+    message = f"{value_word}{quoted} is out of range for type {_family(type)}"
     return Refused(f"{shown(value)} is out of range for {type}", postgres=message, sqlstate="22003")
 
 

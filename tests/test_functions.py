@@ -223,7 +223,15 @@ TYPE_DEVIATIONS = {
 }
 
 # Whole calls that PostgreSQL answers differently, and why.
-DEVIATIONS: dict[str, str] = {}
+DEVIATIONS: dict[tuple[str, ...], str] = {
+    ("json_get_text", 'json:{"a":1.50}', "text:a"): "JSON numbers are printed anew: 1.5",
+    ("cast:numeric(5,2)", "text:NaN"): "NUMERIC holds no NaN here",
+    ("cast:numeric(5,2)", "double precision:NaN"): "NUMERIC holds no NaN here",
+    ("cast:bytea", "text:a\\001b"): "the escape form is read in literals, not by DuckDB",
+    ("cast:bytea", "text:\\xZZ"): "another wording",
+    ("cast:json", 'text:{"a":'): "the reason is added",
+    ("cast:interval", "text:P1Y2M3DT4H5M6S"): "the ISO form is read in literals, not by DuckDB",
+}
 
 
 def same(mine: Any, type: Type, theirs: str) -> bool:
@@ -254,7 +262,7 @@ def outcome(machine: Any, name: str, arguments: list[str]) -> tuple[Any, Type | 
 
 def check(machine: Any, line: list[str]) -> str | None:
     name, *arguments, their_type, theirs = line
-    if "\t".join(line[:-2]) in DEVIATIONS:
+    if tuple(line[:-2]) in DEVIATIONS:
         return None
     value, type, text = outcome(machine, name, arguments)
     if their_type == "ERROR":

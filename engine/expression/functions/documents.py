@@ -6,10 +6,15 @@ import json
 import uuid
 from typing import Any, Final
 
+from ....base.types import TEXT, array_of
+from .duck import quote, render_cast
 from .model import Function, Rendering, Volatility, function, overload
-from .duck import quote
 
-PRELUDE: Final[tuple[str, ...]] = ()
+PRELUDE: Final[tuple[str, ...]] = (
+    "CREATE OR REPLACE MACRO weft_join(items, delimiter) AS CASE WHEN items IS NULL OR delimiter IS NULL THEN NULL "
+    "WHEN len(list_filter(items, lambda item: item IS NOT NULL)) = 0 THEN '' "
+    "ELSE list_reduce(list_filter(items, lambda item: item IS NOT NULL), lambda a, b: a || delimiter || b) END",
+)
 
 
 def _get(document: str, step: str | int) -> Any:
@@ -60,10 +65,21 @@ def _path(extract: str) -> Any:
     """#> and #>>: the path is a constant ``{a,0,b}``."""
 
     def render(r: Rendering) -> str:
-        pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in _steps(r.constant(1)))
-        return f"{extract}({r[0]}, {quote(pointer)})" if pointer else r[0]
+        steps = _steps(r.constant(1))
+        if not steps:
+            return f"CAST({r[0]} AS {r.t})"
+        if any(step.startswith("-") and step[1:].isdigit() for step in steps):
+            return f"{extract}({r[0]}, {quote('$' + ''.join(map(_json_path_step, steps)))})"
+        pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+        return f"{extract}({r[0]}, {quote(pointer)})"
 
     return render
+
+
+def _json_path_step(step: str) -> str:
+    if step.lstrip("-").isdigit():
+        return f"[#{step}]" if step.startswith("-") else f"[{step}]"
+    return '."' + step.replace('"', '\\"') + '"'
 
 
 def _steps(path: str) -> list[str]:
@@ -136,7 +152,7 @@ def functions() -> tuple[Function, ...]:
             "array_to_string",
             overload(
                 "array, text -> text",
-                lambda r: f"weft_concat_ws({r[1]}, CAST({r[0]} AS VARCHAR[]))",
+                lambda r: f"weft_join({render_cast(r[0], r.types[0], array_of(TEXT))}, {r[1]})",
             ),
         ),
     )

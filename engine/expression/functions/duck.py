@@ -134,8 +134,12 @@ _CASTS: Final[dict[tuple[Kind, Kind], _CastTemplate]] = {
     (Kind.TEXT, Kind.SMALLINT): "CAST(weft_integer_text({0}, 'smallint') AS SMALLINT)",
     (Kind.TEXT, Kind.INTEGER): "CAST(weft_integer_text({0}, 'integer') AS INTEGER)",
     (Kind.TEXT, Kind.BIGINT): "CAST(weft_integer_text({0}, 'bigint') AS BIGINT)",
-    (Kind.TEXT, Kind.REAL): "CAST(weft_float_text({0}, 'real') AS FLOAT)",
-    (Kind.TEXT, Kind.DOUBLE): "CAST(weft_float_text({0}, 'double precision') AS DOUBLE)",
+    (Kind.TEXT, Kind.REAL): "weft_float_range(CAST(weft_float_text({0}, 'real') AS FLOAT), {0}, 'real')",
+    (Kind.TEXT, Kind.DOUBLE): (
+        "weft_float_range(CAST(weft_float_text({0}, 'double precision') AS DOUBLE), {0}, 'double precision')"
+    ),
+    (Kind.TEXT, Kind.TIME): "CAST(weft_time_text({0}, 'time') AS TIME)",
+    (Kind.TEXT, Kind.INTERVAL): "CAST(weft_interval_clean({0}) AS INTERVAL)",
     (Kind.TEXT, Kind.NUMERIC): "CAST(weft_numeric_text({0}) AS {t})",
     (Kind.TEXT, Kind.BOOLEAN): "weft_boolean_text({0})",
     (Kind.TEXT, Kind.DATE): "CAST(weft_date_text({0}) AS DATE)",
@@ -153,7 +157,7 @@ _CASTS: Final[dict[tuple[Kind, Kind], _CastTemplate]] = {
     (Kind.BYTEA, Kind.TEXT): "('\\x' || lower(hex({0})))",
     (Kind.DOUBLE, Kind.REAL): "weft_to_real({0})",
     (Kind.BOOLEAN, Kind.INTEGER): "CAST({0} AS INTEGER)",
-    (Kind.TIME, Kind.INTERVAL): "to_microseconds(date_part('epoch', {0})::DECIMAL(18,6) * 1000000)",
+    (Kind.TIME, Kind.INTERVAL): "to_microseconds(weft_time_micros({0}))",
     (Kind.INTERVAL, Kind.TIME): "CAST(TIME '00:00:00' + {0} AS TIME)",
     (Kind.TIMESTAMPTZ, Kind.TIMESTAMP): "timezone('UTC', {0})",
     (Kind.TIMESTAMP, Kind.TIMESTAMPTZ): "timezone('UTC', {0})",
@@ -198,8 +202,15 @@ DUCKDB_PRELUDE: Final[tuple[str, ...]] = (
         r"\s*([Zz]|[+-][0-9]{2}(:?[0-9]{2})?|[A-Za-z][A-Za-z_/]*)?)?\s*",
         "trim(x)",
     ),
-    "CREATE OR REPLACE MACRO weft_bytea_text(x) AS CASE WHEN starts_with(x, '\\x') "
-    "THEN unhex(substr(x, 3)) ELSE encode(x) END",
+    _checked("weft_time_text", r"\s*[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?\s*", "trim(x)"),
+    # '1 02:03:04' is a day and two hours, and DuckDB knows no plus sign.
+    "CREATE OR REPLACE MACRO weft_interval_clean(x) AS regexp_replace(regexp_replace(x, "
+    "'^\\s*([+-]?[0-9]+)\\s+([+-]?[0-9]+:)', '\\1 days \\2'), '\\+([0-9])', '\\1', 'g')",
+    "CREATE OR REPLACE MACRO weft_float_range(number, x, type_name) AS CASE "
+    "WHEN isinf(number) AND NOT contains(lower(x), 'inf') "
+    "THEN error('\"' || x || '\" is out of range for type ' || type_name) ELSE number END",
+    "CREATE OR REPLACE MACRO weft_bytea_text(x) AS CASE WHEN starts_with(x, '\\x') THEN unhex(substr(x, 3)) "
+    "WHEN contains(x, '\\') THEN error('invalid input syntax for type bytea') ELSE encode(x) END",
     "CREATE OR REPLACE MACRO weft_finite_text(x, pattern) AS CASE WHEN isfinite(x) THEN printf(pattern, x) "
     "WHEN x IS NULL THEN NULL ELSE error('numeric field overflow') END",
     "CREATE OR REPLACE MACRO weft_to_real(x) AS CASE WHEN isfinite(x) AND abs(x) > 3.4028235677973366e38::DOUBLE "
@@ -220,7 +231,8 @@ DUCKDB_PRELUDE: Final[tuple[str, ...]] = (
     "lpad(CAST(length(regexp_replace(CAST(abs(x) AS VARCHAR), '\\..*$', '')) - 1 AS VARCHAR), 2, '0')) "
     "ELSE regexp_replace(CAST(x AS VARCHAR), '\\.0$', '') END",
     "CREATE OR REPLACE MACRO weft_interval_text(x) AS "
-    "regexp_replace(replace(CAST(x AS VARCHAR), ' month', ' mon'), '(-[0-9]+ [a-z]+) ([0-9])', '\\1 +\\2', 'g')",
+    "regexp_replace(regexp_replace(replace(CAST(x AS VARCHAR), ' month', ' mon'), '-1 (year|mon|day)\\b', '-1 \\1s', 'g'), "
+    "'(-[0-9]+ [a-z]+) ([0-9])', '\\1 +\\2', 'g')",
     "CREATE OR REPLACE MACRO weft_array_text(x) AS '{' || array_to_string(x, ',') || '}'",
     # A quotient of two whole numbers (HUGEINT), rounded half away from zero.
     "CREATE OR REPLACE MACRO weft_round_quotient(n, d) AS (n // d) + CASE "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
@@ -117,22 +117,22 @@ def _keeping(compute: Callable[[float], float]) -> Callable[[float], float]:
     return lambda x: math.copysign(float(compute(x)), x) if math.isfinite(x) else x
 
 
-def _scale_type(types: Sequence[Type]) -> Type:
-    """round(numeric, n): n is known only at run time, so the scale stays and the value is rounded."""
-    return limited(digits(types[0]) + 1, types[0].scale or 0)
+def _scale_type(types: Sequence[Type], literals: Mapping[int, object]) -> Type:
+    """round(numeric, n) has n digits after the point, if n is known when the query is bound; else the argument's."""
+    places = literals.get(1)
+    scale = max(int(places), 0) if isinstance(places, int) else types[0].scale or 0
+    return limited(digits(types[0]) + 1, scale)
 
 
-def _scale_of(literals: Any) -> int | None:
-    return int(literals[1]) if 1 in literals and literals[1] is not None else None
+def _round_scale(call: str) -> Callable[[Rendering], str]:
+    """DuckDB wants the number of digits as a constant, and so do we."""
 
-
-def _round_scale(round_call: str) -> Callable[[Rendering], str]:
     def render(r: Rendering) -> str:
-        places = _scale_of(r.literals)
+        places = r.constant(1)
+        if places is None:
+            return f"CAST(NULL AS {r.t})"
         source = r.types[0].scale or 0
-        if places is not None and places >= source:
-            return f"CAST({r[0]} AS {r.t})"
-        return f"CAST({round_call}({r[0]}, {r[1]}) AS {r.t})"
+        return f"CAST({r[0]} AS {r.t})" if places >= source else f"CAST({call}({r[0]}, {places}) AS {r.t})"
 
     return render
 
@@ -191,7 +191,7 @@ def _nullif(a: Any, b: Any) -> Any:
 
 
 _MOD: Final = (
-    *(overload(f"{k}, {k} -> {k}", "({0} % {1})", naive=modulo_whole, can_fail=True) for k in _WHOLE),
+    *(overload(f"{k}, {k} -> {k}", "weft_modulo({0}, {1})", naive=modulo_whole, can_fail=True) for k in _WHOLE),
     overload("numeric, numeric -> numeric", numeric_modulo, result=modulo_type, naive=modulo_decimal, can_fail=True),
 )
 
@@ -224,7 +224,7 @@ def functions() -> tuple[Function, ...]:
         function(
             "sign",
             overload("numeric -> numeric", "CAST(sign({0}) AS {t})", result=lambda t: numeric(1, 0), naive=lambda x: Decimal((x > 0) - (x < 0))),
-            overload("double -> double", "CAST(sign({0}) AS DOUBLE)", naive=lambda x: x if x != x else float((x > 0) - (x < 0))),
+            overload("double -> double", "CAST(sign({0}) AS DOUBLE)", naive=lambda x: float((x > 0) - (x < 0))),
         ),
         _rounding("ceil", "ceil", ROUND_CEILING, math.ceil),
         _rounding("ceiling", "ceil", ROUND_CEILING, math.ceil),
@@ -239,7 +239,7 @@ def functions() -> tuple[Function, ...]:
             ),
             overload("double -> double", "round_even({0}, 0)", naive=_keeping(round)),
             overload(
-                "numeric, integer -> numeric", _round_scale("round"), result=_scale_type, naive=_round_decimal(ROUND_HALF_UP)
+                "numeric, integer -> numeric", _round_scale("round"), literal_result=_scale_type, naive=_round_decimal(ROUND_HALF_UP), constants=(1,)
             ),
         ),
         function(
@@ -252,7 +252,7 @@ def functions() -> tuple[Function, ...]:
             ),
             overload("double -> double", "trunc({0})", naive=_keeping(math.trunc)),
             overload(
-                "numeric, integer -> numeric", _round_scale("trunc"), result=_scale_type, naive=_round_decimal(ROUND_DOWN)
+                "numeric, integer -> numeric", _round_scale("trunc"), literal_result=_scale_type, naive=_round_decimal(ROUND_DOWN), constants=(1,)
             ),
         ),
         function("mod", *_MOD),
@@ -284,7 +284,7 @@ def functions() -> tuple[Function, ...]:
         ),
         *(_one(name, f"{name}(weft_finite_domain({{0}}))", getattr(math, name), can_fail=True) for name in ("sin", "cos", "tan")),
         *(_one(name, f"{name}(weft_unit_domain({{0}}))", getattr(math, name), can_fail=True) for name in ("asin", "acos")),
-        _one("cot", "(1.0::DOUBLE / tan(weft_finite_domain({0})))", _cot, can_fail=True),
+        _one("cot", "(CAST(1 AS DOUBLE) / tan(weft_finite_domain({0})))", _cot),
         _one("cosh", "cosh({0})", math.cosh),
         function("atan2", overload("double, double -> double", "atan2({0}, {1})", naive=math.atan2)),
         function("pi", overload("-> double", "pi()", naive=lambda: math.pi)),

@@ -132,7 +132,7 @@ class Overload:
     can_fail: bool = False
     constants: tuple[int, ...] = ()
     check: Callable[[Sequence[Type]], None] | None = None
-    literal_result: Callable[[Mapping[int, object]], Type] | None = None
+    literal_result: Callable[[Sequence[Type], Mapping[int, object]], Type] | None = None
 
     def patterns(self, count: int) -> tuple[Pattern, ...] | None:
         """The pattern of each of ``count`` arguments, or None if the count does not fit."""
@@ -229,7 +229,7 @@ def overload(
     can_fail: bool = False,
     constants: tuple[int, ...] = (),
     check: Callable[[Sequence[Type]], None] | None = None,
-    literal_result: Callable[[Mapping[int, object]], Type] | None = None,
+    literal_result: Callable[[Sequence[Type], Mapping[int, object]], Type] | None = None,
 ) -> Overload:
     """An overload from its signature; ``result`` where the result's type depends on the arguments'."""
     left, _, right = signature.partition("->")

@@ -32,6 +32,8 @@ DIVIDE_SCALE_MIN: Final = 16
 PRELUDE: Final[tuple[str, ...]] = (
     "CREATE OR REPLACE MACRO weft_finite(x, a, b) AS CASE WHEN isinf(x) AND NOT isinf(a) AND NOT isinf(b) "
     "THEN error('value out of range: overflow') ELSE x END",
+    # The least integer has no quotient with -1, but its remainder is 0.
+    "CREATE OR REPLACE MACRO weft_modulo(a, b) AS CASE WHEN b = -1 THEN a - a ELSE a % b END",
     "CREATE OR REPLACE MACRO weft_divide(a, b) AS CASE WHEN b = 0 AND NOT isnan(a) "
     "THEN error('division by zero') ELSE a / b END",
     # A quotient of two whole numbers (HUGEINT), rounded half away from zero.
@@ -279,7 +281,7 @@ def _arithmetic() -> tuple[Function, ...]:
         arithmetic(
             "modulo",
             "%",
-            whole="({0} % {1})",
+            whole="weft_modulo({0}, {1})",
             floats=None,
             naive=modulo_whole,
             naive_decimal=modulo_decimal,
@@ -290,7 +292,7 @@ def _arithmetic() -> tuple[Function, ...]:
         ),
         function(
             "negate",
-            *(overload(f"{k} -> {k}", "(-{0})", naive=operator.neg, arrow=pc.negate_checked, can_fail=True) for k in _WHOLE),
+            *(overload(f"{k} -> {k}", "(CAST(0 AS {t}) - {0})", naive=operator.neg, arrow=pc.negate_checked, can_fail=True) for k in _WHOLE),
             overload("numeric -> numeric", "(-{0})", result=lambda t: t[0], naive=operator.neg),
             overload("real -> real", "(-{0})", naive=operator.neg, arrow=pc.negate),
             overload("double -> double", "(-{0})", naive=operator.neg, arrow=pc.negate),

@@ -47,7 +47,7 @@ def resolve_in(
     types = _targets(found, patterns, argument_types)
     if overload.check is not None:
         overload.check(types)
-    result = _result(overload, patterns, types) if overload.literal_result is None else overload.literal_result(literals or {})
+    result = _result(overload, patterns, types) if overload.literal_result is None else overload.literal_result(types, literals or {})
     return Resolution(function=found, overload=overload, argument_types=types, result=result)
 
 
@@ -171,5 +171,6 @@ def _no_match(function: Function, types: Sequence[Type], *, several: bool, posit
         call += f"{function.operator} {names[0]}" if len(types) == 1 else f"{names[0]} {function.operator} {names[1]}"
     else:
         call = f"function {function.name}({_types(types)}) {'is not unique' if several else 'does not exist'}"
-    hint = "Could not choose a best candidate. Add explicit type casts." if several else "Add explicit type casts."
+    hint = "Could not choose a best candidate" if several else "None matches the name and argument types"
+    hint += ": add explicit type casts."
     return Invalid(call, hint=hint, sqlstate="42725" if several else "42883", position=position)

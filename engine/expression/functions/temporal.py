@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -28,6 +28,8 @@ PRELUDE: Final[tuple[str, ...]] = (
     "+ date_part('minute', x) * 60000000 + date_part('microsecond', x))",
     "CREATE OR REPLACE MACRO weft_time_micros(x) AS (date_part('hour', x) * 3600000000 "
     "+ date_part('minute', x) * 60000000 + date_part('microsecond', x))",
+    "CREATE OR REPLACE MACRO weft_trunc_years(x, years) AS CASE WHEN x IS NULL THEN NULL ELSE "
+    "make_timestamp((date_part('year', x) - 1) // years * years + 1, 1, 1, 0, 0, 0.0) END",
     "CREATE OR REPLACE MACRO weft_interval_divide(x, d) AS CASE WHEN d = 0 THEN error('division by zero') ELSE x / d END",
 )
 
@@ -112,6 +114,24 @@ def _divide_span(span: pa.MonthDayNano, divisor: float) -> pa.MonthDayNano:
     return _scale_span(span, 1 / divisor)
 
 
+def _age(later: dt.datetime, earlier: dt.datetime) -> pa.MonthDayNano:
+    """PostgreSQL's age: whole months, days and time from the earlier to the later, of one sign."""
+    if later < earlier:
+        return negated(_age_forward(later, earlier))
+    return _age_forward(earlier, later)
+
+
+def _age_forward(start: dt.datetime, end: dt.datetime) -> pa.MonthDayNano:
+    micros = _time_micros(end.timetz()) - _time_micros(start.timetz())
+    days, months = end.day - start.day, (end.year - start.year) * 12 + end.month - start.month
+    if micros < 0:
+        micros, days = micros + _DAY, days - 1
+    if days < 0:
+        days += calendar.monthrange(start.year, start.month)[1]
+        months -= 1
+    return pa.MonthDayNano([months, days, micros * 1000])
+
+
 def _combine(day: dt.date, time: dt.time) -> dt.datetime:
     return dt.datetime.combine(day, time)
 
@@ -173,6 +193,11 @@ def _time_parts(moment: Any) -> int:
     return _time_micros(moment) if not isinstance(moment, dt.date) or isinstance(moment, dt.datetime) else 0
 
 
+def _signed(nanoseconds: int, unit: int, modulus: int) -> int:
+    """A field of a time span: as of its absolute value, with its sign."""
+    return abs(nanoseconds) // unit % modulus * (1 if nanoseconds >= 0 else -1)
+
+
 def _epoch(moment: Any) -> Decimal:
     if isinstance(moment, dt.datetime):
         micros = (moment.replace(tzinfo=None) - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
@@ -213,6 +238,12 @@ _ALIASES: Final[dict[str, str]] = {
     "millenniums": "millennium",
 }
 
+_LONG_NAMES: Final = {
+    "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+    "time": "time without time zone",
+}
+
 _OF_TIME: Final = ("hour", "minute", "second", "milliseconds", "microseconds", "epoch")
 
 _INTERVAL_MONTHS: Final = "weft_interval_months({0})"
@@ -221,8 +252,8 @@ _INTERVAL_FIELDS: Final[dict[str, tuple[int, str, Callable[[pa.MonthDayNano], An
     "month": (0, "date_part('month', {0})", lambda x: x.months - int(x.months / 12) * 12),
     "day": (0, "date_part('day', {0})", lambda x: x.days),
     "hour": (0, "date_part('hour', {0})", lambda x: int(Decimal(x.nanoseconds) / 3_600_000_000_000)),
-    "minute": (0, "date_part('minute', {0})", lambda x: int(Decimal(x.nanoseconds) / 60_000_000_000) % 60),
-    "second": (6, "date_part('microsecond', {0}) * 0.000001", lambda x: Decimal(x.nanoseconds // 1000 % 60_000_000).scaleb(-6)),
+    "minute": (0, "date_part('minute', {0})", lambda x: _signed(x.nanoseconds, 60_000_000_000, 60)),
+    "second": (6, "date_part('microsecond', {0}) * 0.000001", lambda x: Decimal(_signed(x.nanoseconds, 1000, 60_000_000)).scaleb(-6)),
     "epoch": (
         6,
         "CAST(weft_interval_months({0}) // 12 * 31557600 + weft_interval_months({0}) % 12 * 2592000 "
@@ -240,7 +271,8 @@ _INTERVAL_FIELDS: Final[dict[str, tuple[int, str, Callable[[pa.MonthDayNano], An
 def _field(name: Any, fields: Mapping[str, Any], type_name: str) -> Any:
     wanted = _ALIASES.get(str(name).lower(), str(name).lower())
     if wanted not in fields or (type_name == "time" and wanted not in _OF_TIME):
-        message = f'unit "{str(name).lower()}" not supported for type {type_name}'
+        known = wanted in _FIELDS and "supported" or "recognized"
+        message = f'unit "{str(name).lower()}" not {known} for type {_LONG_NAMES.get(type_name, type_name)}'
         raise Invalid(message, hint=f"Use one of {', '.join(_OF_TIME if type_name == 'time' else fields)}.", sqlstate="0A000")
     return fields[wanted]
 
@@ -264,7 +296,7 @@ def _field_overloads(*, exact: bool) -> list[Overload]:
             value = _field(field, fields, source)[2](moment)
             return value if exact else float(value)
 
-        def literal_result(literals: Mapping[int, object], *, source: str = source, fields: Any = fields) -> Type:
+        def literal_result(types: Sequence[Type], literals: Mapping[int, object], *, source: str = source, fields: Any = fields) -> Type:
             return numeric(20, _field(literals[0], fields, source)[0]) if 0 in literals else numeric(20, 6)
 
         overloads.append(
@@ -286,20 +318,29 @@ _TRUNC_UNITS: Final = (
 )
 
 
-def _unit(name: Any) -> str:
+def _unit(name: Any, type_name: str = "timestamp without time zone") -> str:
     wanted = _ALIASES.get(str(name).lower(), str(name).lower())
     if wanted not in _TRUNC_UNITS:
-        raise Invalid(f'unit "{name}" not recognized for date_trunc', hint=f"Use one of {', '.join(_TRUNC_UNITS)}.", sqlstate="22023")
+        message = f'unit "{name}" not recognized for type {type_name}'
+        raise Invalid(message, hint=f"Use one of {', '.join(_TRUNC_UNITS)}.", sqlstate="22023")
     return wanted
 
 
+def _truncated(unit: str, moment: str) -> str:
+    """DuckDB begins centuries with the year 2000, PostgreSQL with 2001."""
+    if unit in ("century", "millennium"):
+        return f"weft_trunc_years({moment}, {_YEARS[unit]})"
+    return f"date_trunc('{unit}', {moment})"
+
+
 def _trunc(r: Rendering) -> str:
-    unit = _unit(r.constant(0))
-    return f"date_trunc('{unit}', {r[1]})"
+    return _truncated(_unit(r.constant(0)), r[1])
 
 
 def _trunc_zoned(r: Rendering) -> str:
-    return f"timezone('UTC', date_trunc('{_unit(r.constant(0))}', timezone('UTC', {r[1]})))"
+    unit = _unit(r.constant(0), "timestamp with time zone")
+    moment = f"timezone('UTC', {r[1]})"
+    return f"timezone('UTC', {_truncated(unit, moment)})"
 
 
 _CLOCK_UNITS: Final = {"microseconds": 1, "milliseconds": 1000, "second": 10**6, "minute": 60 * 10**6, "hour": 3600 * 10**6}
@@ -449,6 +490,9 @@ STABLE_NAMES: Final[dict[str, str]] = {
 }
 
 
+_AGE_ZONED: Final = "age(timezone('UTC', {0}), timezone('UTC', {1}))"
+
+
 def functions() -> tuple[Function, ...]:
     """All functions of dates and times that are not operators."""
     return (
@@ -464,6 +508,11 @@ def functions() -> tuple[Function, ...]:
             "timezone",
             overload("text, timestamptz -> timestamp", _zoned, naive=_to_zone, can_fail=True),
             overload("text, timestamp -> timestamptz", _zoned, naive=_from_zone, can_fail=True),
+        ),
+        function(
+            "age",
+            overload("timestamp, timestamp -> interval", "age({0}, {1})", naive=_age),
+            overload("timestamptz, timestamptz -> interval", _AGE_ZONED, naive=_age),
         ),
         function(
             "make_date",

@@ -34,13 +34,9 @@ PRELUDE: Final[tuple[str, ...]] = (
     "CREATE OR REPLACE MACRO weft_chr(code) AS CASE WHEN code = 0 THEN error('null character not permitted') "
     "WHEN code < 0 THEN error('character number must be positive') "
     "WHEN code > 1114111 THEN error('requested character too large for encoding: ' || code) ELSE chr(code) END",
-    "CREATE OR REPLACE MACRO weft_initcap(x) AS list_aggregate(list_transform("
+    "CREATE OR REPLACE MACRO weft_initcap(x) AS CASE WHEN x = '' THEN x ELSE list_aggregate(list_transform("
     "regexp_extract_all(x, '[\\p{L}\\p{N}]+|[^\\p{L}\\p{N}]+'), "
-    "lambda word: upper(left(word, 1)) || lower(substr(word, 2))), 'string_agg', '')",
-    "CREATE OR REPLACE MACRO weft_concat_ws(delimiter, items) AS CASE WHEN delimiter IS NULL THEN NULL "
-    "ELSE coalesce(array_to_string(list_filter(items, lambda item: item IS NOT NULL), delimiter), '') END",
-    "CREATE OR REPLACE MACRO weft_trim_set(characters) AS '[' || "
-    "regexp_replace(characters, '([\\]\\[\\\\^-])', '\\\\\\1', 'g') || ']'",
+    "lambda word: upper(left(word, 1)) || lower(substr(word, 2))), 'string_agg', '') END",
 )
 
 
@@ -275,7 +271,7 @@ def functions() -> tuple[Function, ...]:
             "concat_ws",
             overload(
                 "text, textual... -> text",
-                lambda r: f"weft_concat_ws({r[0]}, [{', '.join(r.arguments[1:])}])",
+                "concat_ws({args})",
                 naive=_concat_ws,
                 strict=False,
             ),
