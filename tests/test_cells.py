@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import threading
+import time
 from typing import Any
 
 import naive_cells
@@ -287,48 +288,71 @@ def test_a_key_value_of_the_wrong_type_is_refused_by_name() -> None:
         TableStore(EVENTS).get(("seven", datetime.datetime(2024, 1, 1)), version=1)
 
 
-def test_readers_see_whole_versions_beside_a_concurrent_writer() -> None:
-    """Each version rewrites some keys with amount = version and adds some; readers check that nothing is torn."""
-    table = dataclasses.replace(EVENTS, every=None, shards=2)
+@pytest.mark.parametrize("type", [types.BIGINT, types.TEXT], ids=str)
+def test_readers_see_whole_versions_beside_a_concurrent_writer(type: Type) -> None:
+    """Each version rewrites some keys with note = version and adds others; readers check that nothing is torn."""
+    table = Table(
+        id=1,
+        name="t",
+        columns=(Column(id=1, name="key", type=type, nullable=False), Column(id=2, name="note", type=types.TEXT)),
+        primary_key=(1,),
+        key=(1,),
+        shards=2,
+    )
     store = TableStore(table)
     published = [0]
     failures: list[str] = []
     done = threading.Event()
-    versions, per_version = 120, 500
+    versions, added, rewritten = 60, 500, 200
+
+    def key_of(n: int) -> Any:
+        return n if type is types.BIGINT else "k" * (n % 40) + str(n)
 
     def rows_at(version: int) -> pa.RecordBatch:
-        keys = np.concatenate([np.arange(200), np.arange(per_version) + version * per_version])
-        return pa.RecordBatch.from_arrays(
-            [pa.array(keys), pa.array(keys).cast(pa.timestamp("us")), pa.array(np.full(len(keys), float(version)))],
-            schema=table.arrow_schema,
-        )
+        keys = [key_of(n) for n in (*range(rewritten), *range(version * added, (version + 1) * added))]
+        notes = pa.array([f"{version}"] * len(keys))
+        return pa.RecordBatch.from_arrays([pa.array(keys, type.arrow), notes], schema=table.arrow_schema)
+
+    prepared = [rows_at(version) for version in range(versions + 1)]
+    probes = prepared[0].slice(0, rewritten).select(["key"])
+    old_keys = set(probes.column(0).to_pylist())
+
+    def check(version: int) -> str | None:
+        rows = pa.RecordBatchReader.from_stream(store.scan(version=version)).read_all()
+        keys = rows["key"].to_pylist()
+        if len(keys) != rewritten + version * added or len(set(keys)) != len(keys):
+            return f"{len(keys)} rows, {len(set(keys))} keys"
+        notes = {note for key, note in zip(keys, rows["note"].to_pylist(), strict=True) if key in old_keys}
+        if notes != {str(version)}:
+            return f"rewritten rows read {notes}"
+        found, indices = store.get_many(probes, version=version)
+        if len(indices) != rewritten or set(found["note"].to_pylist()) != {str(version)}:
+            return f"get_many found {len(indices)} rows with {set(found['note'].to_pylist())}"
+        for n in range(0, rewritten, 7):
+            one = store.get((key_of(n),), version=version)
+            if one is None or one["note"] != str(version):
+                return f"get of {key_of(n)} read {one}"
+        return None
 
     def read() -> None:
-        probes = rows_at(0).slice(0, 200).select(["key", "time"])
-        while not done.is_set() and not failures:
-            version = published[0]
-            if version == 0:
-                continue
-            rows = pa.RecordBatchReader.from_stream(store.scan(version=version)).read_all()
-            keys, amounts = rows["key"].to_numpy(), rows["amount"].to_numpy()
-            if len(keys) != 200 + version * per_version or len(np.unique(keys)) != len(keys):
-                failures.append(f"version {version}: {len(keys)} rows")
-            if not (amounts[keys < 200] == version).all():
-                failures.append(f"version {version}: rewritten keys read {np.unique(amounts[keys < 200])}")
-            found, indices = store.get_many(probes, version=version)
-            if len(indices) != 200 or not (found["amount"].to_numpy() == version).all():
-                failures.append(f"version {version}: get_many found {len(indices)}")
-            one = store.get((7, datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=7)), version=version)
-            if one is None or one["amount"] != version:
-                failures.append(f"version {version}: get read {one}")
+        try:
+            while not done.is_set() and not failures:
+                version = published[0]
+                if version and (failure := check(version)) is not None:
+                    failures.append(f"version {version}: {failure}")
+        except Exception as error:
+            failures.append(repr(error))
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
     for version in range(1, versions + 1):
-        store.apply_put(rows_at(version), version=version)
+        store.apply_put(prepared[version], version=version)
         published[0] = version
+        time.sleep(0.002)
     done.set()
     for reader in readers:
         reader.join()
     assert not failures, failures[:3]
+    assert check(versions) is None
+    assert check(versions // 2) is None
