@@ -107,9 +107,15 @@ class Transaction:
 
     # Writes
 
+    def complete(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> pa.RecordBatch:
+        """Full rows from a batch that may lack columns, checked, not written: for RETURNING and ON CONFLICT."""
+        self._check_writable()
+        context = Context(now=self.now, parameters=())
+        return complete(table, batch, context=context, identities=self._identities, overriding=overriding)
+
     def insert(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> int:
         """Add rows; columns may be absent. Raises Invalid (23505) where a primary key exists. Returns the row count."""
-        rows = self._complete(table, batch, overriding=overriding)
+        rows = self.complete(table, batch, overriding=overriding)
         self._check_absent(table, rows)
         self._writes_to(table).put(rows)
         return rows.num_rows
@@ -117,7 +123,7 @@ class Transaction:
     def put(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> int:
         """Add or replace whole rows."""
         self._require_primary_key(table, "put")
-        rows = self._complete(table, batch, overriding=overriding)
+        rows = self.complete(table, batch, overriding=overriding)
         self._writes_to(table).put(rows)
         return rows.num_rows
 
@@ -133,7 +139,7 @@ class Transaction:
 
         Raises Invalid where a new primary key exists already, or stands twice.
         """
-        checked = self._complete(table, rows, overriding=True)
+        checked = self.complete(table, rows, overriding=True)
         writes = self._writes_to(table)
         if not table.primary_key:
             writes.delete(old_keys)
@@ -154,7 +160,7 @@ class Transaction:
         check_addable(table, list(amounts))
         keys = key_batch(table, key)
         delta = Delta(
-            key=key, key_batch=keys, amounts=dict(amounts), default_row=default_row(table, keys, self._complete)
+            key=key, key_batch=keys, amounts=dict(amounts), default_row=default_row(table, keys, self.complete)
         )
         self._writes_to(table).add(delta, row=self.get(table, key) or delta.default_row)
 
@@ -262,11 +268,6 @@ class Transaction:
         if writes is None:
             writes = self._writes[table.id] = TableWrites(table, is_new=self._is_new(table))
         return writes
-
-    def _complete(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> pa.RecordBatch:
-        self._check_writable()
-        context = Context(now=self.now, parameters=())
-        return complete(table, batch, context=context, identities=self._identities, overriding=overriding)
 
     def _check_absent(self, table: Table, rows: pa.RecordBatch) -> None:
         if table.primary_key:
