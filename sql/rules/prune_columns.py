@@ -33,7 +33,8 @@ def prune_columns(query: bound.BoundQuery) -> bound.BoundQuery:
         for scan in bound.walk(tree)
         if isinstance(scan, bound.Scan)
     )
-    return dataclasses.replace(query, query=tree, uses=uses)
+    arrow_scans = tuple(node for node in bound.walk(tree) if isinstance(node, bound.ArrowScan))
+    return dataclasses.replace(query, query=tree, uses=uses, arrow_scans=arrow_scans)
 
 
 def _used(tree: bound.Node) -> set[int]:
