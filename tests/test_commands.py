@@ -174,7 +174,7 @@ def test_several_commands_run_in_order_and_the_first_error_ends_with_1(
         *("-c", "SELECT vv FROM t", "-c", "INSERT INTO t VALUES (2, 'y')"),
     )
     assert code == 1
-    assert out.splitlines() == ["CREATE TABLE", "INSERT 1"]
+    assert out.splitlines() == ["CREATE TABLE", "INSERT 0 1"]
     lines = err.splitlines()
     assert lines[0] == 'ERROR:  column "vv" does not exist'
     assert lines[1].endswith("SELECT vv FROM t")
@@ -293,16 +293,16 @@ class Terminal:
 
 def test_the_prompt_takes_several_lines_survives_errors_and_keeps_history(folder: Path, tmp_path: Path) -> None:
     terminal = Terminal("sql", str(folder), history=tmp_path)
-    terminal.wait_for("weft=> ")
+    terminal.wait_for("weft=>")
     terminal.type("SELECT 40 +\r")
-    terminal.wait_for("weft-> ")
+    terminal.wait_for("weft->")
     terminal.type("2 AS answer;\r")
     terminal.wait_for("(1 row)")
     terminal.type("SELECT * FROM nothing;\r")
     terminal.wait_for('relation "nothing" does not exist')
     terminal.type("half a statement\x03")
     terminal.type("BEGIN;\r")
-    terminal.wait_for("weft=*> ")
+    terminal.wait_for("weft=*>")
     terminal.type("\\q\r")
     terminal.wait_for("rolled back")
     assert terminal.wait_for_end() == 0

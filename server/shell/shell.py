@@ -148,12 +148,12 @@ class Shell:
 
     def _print(self, result: Result) -> None:
         if not result.schema.names and result.tag != "SELECT":
-            self._say(result.tag if result.rows_affected is None else f"{result.tag} {result.rows_affected}")
+            self._say(result.tag)
             return
         with self.pager() if self.pager else contextlib.nullcontext(self.out) as out:
             print_result(result, self.layout, out)
         if not result.tag.startswith(("SELECT", "SHOW", "EXPLAIN", "VALUES")):
-            self._say(result.tag if result.rows_affected is None else f"{result.tag} {result.rows_affected}")
+            self._say(result.tag)
 
     def _say(self, tag: str) -> None:
         """A command's tag; not in CSV and JSON, which are for programs."""
