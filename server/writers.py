@@ -180,7 +180,7 @@ def _apply(session: Session, writer: str, batch: Batch) -> WriterResponse:
     token = WriterToken(writer=writer, sequence=batch.sequence)
     try:
         rows = _fitted(session.describe(batch.table), batch.change, batch.rows)
-        commit = session.write_batch(batch.table, batch.change, rows, token=token)
+        commit = session.write(batch.table, batch.change, rows, token=token)
     except Closed:
         error = Unavailable("the server is shutting down", hint="Connect again in a moment.")
         return WriterResponse(sequence=batch.sequence, error=to_detail(error))

@@ -310,7 +310,8 @@ def test_cancelling_ends_a_long_query_at_the_server(server: Server, sql: Any) ->
 def test_a_result_that_nobody_reads_on_ends_with_its_reader(server: Server) -> None:
     with weftdb.connect(server.address) as db:
         result = db.execute("SELECT x, x AS y FROM generate_series(1, 3000000) a(x)")
-        next(iter(result.reader()))
+        reader = result.reader()
+        reader.read_next_batch()
         assert not quiet(server, seconds=0.05)
         result.close()
         assert quiet(server)
