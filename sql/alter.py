@@ -34,8 +34,8 @@ from .definition import (
     refuse,
     refuse_node,
     relation_name,
+    shown,
 )
-from .dialect import DIALECT
 from .execution import Execution
 from .parse import parse_expression
 from .views import check_column_unused, check_dependents
@@ -191,7 +191,7 @@ def _renamed(text: str, old: str, new: str) -> str:
     for node in tree.find_all(exp.Column):
         if name_of(node.this) == old:
             node.set("this", exp.to_identifier(new))
-    return tree.sql(dialect=DIALECT)
+    return shown(tree)
 
 
 def _alter_column(table: Table, action: exp.AlterColumn, execution: Execution) -> Table:
@@ -210,7 +210,7 @@ def _alter_column(table: Table, action: exp.AlterColumn, execution: Execution) -
     if column.identity is not None:
         raise Invalid(f'column "{column.name}" is an identity column and has no DEFAULT', sqlstate="42601")
     default = default_of(column, tree)
-    return _with_column(table, replace(column, default=default, default_text=tree.sql(dialect=DIALECT)))
+    return _with_column(table, replace(column, default=default, default_text=shown(tree)))
 
 
 def _drop_not_null(table: Table, column: Column) -> Table:

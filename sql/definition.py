@@ -27,6 +27,7 @@ from ..engine.expression.tree import columns_of
 from ..engine.schema import ROW_ID_NAME, Check, Column, Identity, Table
 from .assign import COMPLEX, simple_value
 from .bind import bind_expression, fold, type_of
+from .dialect import DIALECT
 from .options import layout_of
 
 RESERVED_PREFIX: Final = "weft_"
@@ -61,8 +62,13 @@ def refuse(name: str, hint: str) -> Invalid:
 
 def refuse_node(node: exp.Expression) -> Invalid:
     """The error for a part of a statement that is not supported, by the name that its user knows."""
-    name, hint = _REFUSED.get(type(node), (node.sql(dialect="postgres"), "Leave it out."))
+    name, hint = _REFUSED.get(type(node), (shown(node), "Leave it out."))
     return refuse(name, hint)
+
+
+def shown(tree: exp.Expression) -> str:
+    """A tree as text, for display and for CHECKs that are renamed."""
+    return tree.sql(dialect=DIALECT, normalize_functions=False)
 
 
 def only_parts(node: exp.Expression, *parts: str) -> None:
@@ -88,7 +94,7 @@ def relation_name(table: exp.Table) -> str:
     """The name of a table reference. Raises Invalid (3F000) for a schema other than public."""
     if table.args.get("catalog") or (table.args.get("db") and name_of(table.args["db"]) != "public"):
         raise Invalid(
-            f'schema of "{table.sql(dialect="postgres")}" does not exist',
+            f'schema of "{shown(table)}" does not exist',
             hint="There is one schema, public; leave it out.",
             sqlstate="3F000",
         )
@@ -187,7 +193,7 @@ def check_of(table: Table, *, name: str | None, column: str | None, tree: exp.Ex
         name = next(each for each in (base, *(f"{base}{n}" for n in range(1, len(taken) + 2))) if each not in taken)
     elif name in taken:
         raise Invalid(f'constraint "{name}" of table "{table.name}" already exists', sqlstate="42710")
-    return Check(name=name, expression=expression, text=tree.sql(dialect="postgres"))
+    return Check(name=name, expression=expression, text=shown(tree))
 
 
 def default_of(column: Column, tree: exp.Expression) -> Expression:
@@ -320,7 +326,7 @@ def _with_default(draft: _Draft, column: Column) -> Column:
     if tree is None or isinstance(tree, exp.Null):
         return column
     expression = default_of(column, tree)
-    return replace(column, default=expression, default_text=tree.sql(dialect="postgres"))
+    return replace(column, default=expression, default_text=shown(tree))
 
 
 _NOT_IN_PRIMARY_KEY: Final = (Kind.INTERVAL, Kind.JSON)

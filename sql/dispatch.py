@@ -6,7 +6,7 @@ leaves an open transaction failed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -29,7 +29,7 @@ from .describe import information_schema, show_columns, show_create, show_tables
 from .dialect import DIALECT
 from .execution import EMPTY_SCHEMA, Execution
 from .explain import explain
-from .mutate import cut_overriding, delete, insert, simple_insert, update
+from .mutate import cut_overriding, run_change, simple_insert
 from .parse import parse
 from .source import Source, first_words, pointing, split
 from .statements import read
@@ -155,21 +155,12 @@ def _run_other(
         return result
     if not isinstance(tree, exp.Query | exp.Values):
         raise refuse(tree.key.upper(), "See docs/sql.md for the statements that there are.")
-    return session.read_stream(
-        lambda reader: _query(session, source, tree, reader, parameters, running, types), running
-    )
 
+    def query(reader: Reader, on_close: Callable[[], None] | None) -> Result:
+        execution = session.execution(reader, running, parameters, types)
+        return _query(session, source, tree, execution, on_close)
 
-def run_change(tree: exp.Expression, execution: Execution, *, overriding: bool) -> Result:
-    """INSERT, UPDATE or DELETE in a transaction."""
-    match tree:
-        case exp.Insert():
-            return insert(tree, execution, overriding=overriding)
-        case exp.Update():
-            return update(tree, execution)
-        case _:
-            assert isinstance(tree, exp.Delete), f"{tree.key} changes no rows"
-            return delete(tree, execution)
+    return session.read_stream(query, running)
 
 
 def _insert_blindly(session: Session, tree: exp.Insert, parameters: Sequence[object]) -> Result | None:
@@ -188,22 +179,16 @@ def _insert_blindly(session: Session, tree: exp.Insert, parameters: Sequence[obj
 
 
 def _query(
-    session: Session,
-    source: Source,
-    tree: exp.Expression,
-    reader: Reader,
-    parameters: Sequence[object],
-    running: Running,
-    types: Mapping[int, Type],
+    session: Session, source: Source, tree: exp.Expression, execution: Execution, on_close: Callable[[], None] | None
 ) -> Result:
     """Bind (or find bound) and run a query."""
-    execution = session.execution(reader, running, parameters, types)
     if "information_schema" in source.rewritten.lower():
-        return execution.query(tree, relations=information_schema(reader.catalog))
+        return execution.query(tree, relations=information_schema(execution.catalog), on_close=on_close)
     if session.block is not None and session.block.altered:
-        return execution.query(tree)
-    key = (source.rewritten, tuple(sorted(types.items())), execution.binder, reader.catalog.version)
-    return execution.run(session.resources.queries.get(key, lambda: execution.bind(tree)))
+        return execution.query(tree, on_close=on_close)
+    declared = tuple(sorted(execution.parameter_types.items(), key=lambda item: item[0]))
+    key = (source.rewritten, declared, execution.binder, execution.catalog.version)
+    return execution.run(session.resources.queries.get(key, lambda: execution.bind(tree)), on_close=on_close)
 
 
 def _run_ddl(session: Session, source: Source, words: tuple[str, ...], running: Running) -> Result:

@@ -7,7 +7,7 @@ functions from a syntax tree to a ``Result``. ``query`` is their only way to run
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -53,6 +53,10 @@ class Execution:
             raise read_only_error("write")
         return self.reader
 
+    def on(self, reader: Reader) -> Execution:
+        """The same on another reader of the same version."""
+        return replace(self, reader=reader)
+
     def bind(
         self,
         tree: exp.Expression,
@@ -69,7 +73,14 @@ class Execution:
             relations=relations or {},
         )
 
-    def run(self, bound: BoundQuery, *, relations: Mapping[str, Any] | None = None) -> Result:
+    def run(
+        self,
+        bound: BoundQuery,
+        *,
+        relations: Mapping[str, Any] | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> Result:
+        """Run a bound query: completely, or as a stream that calls ``on_close`` (once) when it ends or fails."""
         return run_query(
             bound,
             self.reader,
@@ -78,6 +89,8 @@ class Execution:
             now=self.now,
             cancel=self.cancel,
             relations=relations or {},
+            on_close=on_close,
+            read_all=on_close is None,
         )
 
     def query(
@@ -86,10 +99,12 @@ class Execution:
         *,
         targets: Sequence[Type] | None = None,
         relations: Mapping[str, pa.RecordBatch] | None = None,
+        on_close: Callable[[], None] | None = None,
     ) -> Result:
         """Bind and run a query, with in-memory relations beside the catalog's."""
         schemas = {name: batch.schema for name, batch in (relations or {}).items()}
-        return self.run(self.bind(tree, targets=targets, relations=schemas), relations=relations)
+        bound = self.bind(tree, targets=targets, relations=schemas)
+        return self.run(bound, relations=relations, on_close=on_close)
 
     def done(self, tag: str, *, rows: int | None = None) -> Result:
         """The result of a statement that returns no rows."""

@@ -89,24 +89,43 @@ def insert(statement: exp.Insert, execution: Execution, *, overriding: bool = Fa
     return _answer(answer, f"INSERT 0 {count}", count, execution)
 
 
+def run_change(tree: exp.Expression, execution: Execution, *, overriding: bool) -> Result:
+    """INSERT, UPDATE or DELETE in a transaction."""
+    match tree:
+        case exp.Insert():
+            return insert(tree, execution, overriding=overriding)
+        case exp.Update():
+            return update(tree, execution)
+        case _:
+            assert isinstance(tree, exp.Delete), f"{tree.key} changes no rows"
+            return delete(tree, execution)
+
+
+def plan_of_change(tree: exp.Expression, execution: Execution) -> tuple[Table, exp.Expression | None]:
+    """The table that a statement changes and the query that it runs for it; None where it is a list of values."""
+    schema = tree.this
+    target = target_of(schema.this if isinstance(schema, exp.Schema) else schema, execution)
+    match tree:
+        case exp.Insert():
+            source = tree.expression
+            return target.table, None if source is None or isinstance(source, exp.Values) else _with_ctes(source, tree)
+        case exp.Update():
+            values, _ = _new_values(tree, target)
+            return target.table, _select(target, values, others=_update_sources(tree), statement=tree)
+        case _:
+            return target.table, _select(target, [], others=tree.args.get("using") or [], statement=tree)
+
+
 def update(statement: exp.Update, execution: Execution) -> Result:
     """UPDATE. Raises Invalid for values that the columns refuse and for primary keys that exist already."""
     only_parts(statement, "this", "expressions", "from_", "where", "returning", "with_")
     target = target_of(statement.this, execution)
     table = target.table
-    sets = assignments(statement.expressions, table)
-    for name, value in sets.items():
-        if is_default(value) and table.column(name).identity is not None:
-            raise refuse(f'SET "{name}" = DEFAULT of an identity column', "Give the value.")
-    defaulted = [name for name, value in sets.items() if is_default(value)]
-    values = [
-        exp.Null() if column.name in defaulted else sets.get(column.name) or target.column(column.name)
-        for column in table.columns
-    ]
-    source = statement.args.get("from_")
-    query = _select(target, values, others=[source.this] if source else [], statement=statement)
+    values, defaulted = _new_values(statement, target)
+    others = _update_sources(statement)
+    query = _select(target, values, others=others, statement=statement)
     found = assigned_query(query, table.columns, execution=execution, keys=[type for _, type in target.keys])
-    old, new = _split(found, target, once=source is not None)
+    old, new = _split(found, target, once=bool(others))
     rows = exactly(new, table.columns)
     full = _completed(
         Rows(batch=rows, defaults=(frozenset(defaulted),) * rows.num_rows if defaulted else None),
@@ -117,6 +136,24 @@ def update(statement: exp.Update, execution: Execution) -> Result:
     answer = _returning(statement.args.get("returning"), full, target, execution)
     count = execution.transaction.update(table, old, full) if full.num_rows else 0
     return _answer(answer, f"UPDATE {count}", count, execution)
+
+
+def _update_sources(statement: exp.Update) -> list[exp.Expression]:
+    source = statement.args.get("from_")
+    return [source.this] if source else []
+
+
+def _new_values(statement: exp.Update, target: Target) -> tuple[list[exp.Expression], list[str]]:
+    """Every column's new value, and the columns that are set to DEFAULT (NULL among the values)."""
+    sets = assignments(statement.expressions, target.table)
+    defaulted = [name for name, value in sets.items() if is_default(value)]
+    for name in defaulted:
+        if target.table.column(name).identity is not None:
+            raise refuse(f'SET "{name}" = DEFAULT of an identity column', "Give the value.")
+    return [
+        exp.Null() if column.name in defaulted else sets.get(column.name) or target.column(column.name)
+        for column in target.table.columns
+    ], defaulted
 
 
 def delete(statement: exp.Delete, execution: Execution) -> Result:

@@ -49,7 +49,7 @@ from .execution import EMPTY_SCHEMA, Execution, read_only_error
 from .resources import resources_of
 from .settings import Settings, isolation_name
 from .source import Source, split
-from .stream import streamed
+from .stream import Hold
 
 T = TypeVar("T")
 
@@ -330,12 +330,12 @@ class Session:
     ) -> Result:
         """Rows of a table, at one snapshot, as a stream."""
 
-        def work(reader: Reader) -> Result:
+        def work(reader: Reader, on_close: Callable[[], None] | None) -> Result:
             definition = reader.catalog.table(table)
             rows = keyvalue.scan(
                 reader, definition, columns=columns, where=where, key=key, time=time, settings=self.binder_settings
             )
-            return Result(schema=rows.schema, batches=rows.batches(), version=reader.version)
+            return Result(schema=rows.schema, batches=rows.batches(), version=reader.version, on_close=on_close)
 
         return self.read_stream(work, Running(seconds=None))
 
@@ -390,19 +390,19 @@ class Session:
         with self.engine.snapshot() as snapshot:
             return work(snapshot)
 
-    def read_stream(self, work: Callable[[Reader], Result], running: Running) -> Result:
-        """A result that may be read later; it keeps a pin of its own, or is read now in a transaction."""
+    def read_stream(self, work: Callable[[Reader, Callable[[], None] | None], Result], running: Running) -> Result:
+        """A result that may be read later. ``work`` gets what to call when it has ended; None: read it at once."""
         self._check_open()
         if self.block is not None and self._pinned is None:
             self.block.check_usable()
-            result = work(self.block.transaction)
+            result = work(self.block.transaction, None)
             result.arrow()
             return result
-        snapshot = self.engine.snapshot(None if self._pinned is None else self._pinned.version)
+        hold = Hold(self.engine.snapshot(None if self._pinned is None else self._pinned.version), running)
         try:
-            return streamed(work(snapshot), snapshot=snapshot, running=running)
+            return hold.follow(work(hold.snapshot, hold))
         except BaseException:
-            snapshot.close()
+            hold()
             raise
 
     def transact(self, what: str, work: Callable[[Transaction], T], running: Running | None = None) -> tuple[T, int]:

@@ -11,7 +11,7 @@ from ..base.errors import Invalid
 from ..base.types import BIGINT, Type
 from ..engine.schema import ROW_ID_NAME, Table
 from .bind import fold
-from .definition import name_of, only_parts, refuse, relation_name
+from .definition import name_of, only_parts, refuse, relation_name, shown
 from .execution import Execution
 
 
@@ -76,7 +76,7 @@ def _pairs(nodes: Sequence[exp.Expression]) -> Iterator[tuple[str, exp.Expressio
 def _set_name(node: exp.Expression) -> str:
     if not isinstance(node, exp.Column) or node.args.get("table"):
         raise Invalid(
-            f'"{node.sql(dialect="postgres")}" cannot be set',
+            f'"{shown(node)}" cannot be set',
             hint="Write the column's name alone on the left.",
             sqlstate="42601",
         )

@@ -30,7 +30,7 @@ from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.schema import Table, View
 from .bind import bind_query
 from .bound import BoundQuery
-from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node, relation_name
+from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node, relation_name, shown
 from .execution import Execution
 from .lexer import Tokens
 from .parse import parse
@@ -102,7 +102,7 @@ def view_of(
             raise Invalid(
                 f'column "{column}" specified more than once', hint="Name each column with AS.", sqlstate="42701"
             )
-    if columns is not None or any(isinstance(node, exp.Star) for node in query.find_all(exp.Star)):
+    if columns is not None or query.find(exp.Star) is not None:
         listed = ", ".join(f'"{column.replace(chr(34), chr(34) * 2)}"' for column in names)
         text = f"SELECT {listed} FROM ({text}) AS weft_view({listed})"
     return View(
@@ -168,8 +168,8 @@ def check_column_unused(table: Table, column: str, execution: Execution, *, what
     """Raise Invalid (2BP01) if a view reads this column. Called before a column is renamed or dropped, since another
     column of the old name might take its place in the view's text."""
     for view in dependents(execution.catalog, table.id):
-        for use in _bound(view, execution).describe():
-            if use.table == table.name and column in use.columns:
+        for use in _bound(view, execution).uses:
+            if use.table.id == table.id and table.column(column).id in use.columns:
                 raise _depends(what, view)
 
 
@@ -221,7 +221,7 @@ def _check_shape(query: exp.Expression, execution: Execution) -> None:
     for item in query.expressions:
         inner = item.this if isinstance(item, exp.Alias) else item
         if inner not in keys and not (isinstance(inner, exp.Anonymous) and inner.name.lower() in _AGGREGATES):
-            raise _not_maintained(f'"{inner.sql(dialect="postgres")}" in the select list')
+            raise _not_maintained(f'"{shown(inner)}" in the select list')
 
 
 def _group_keys(query: exp.Select, group: exp.Group) -> Iterator[exp.Expression]:
@@ -236,7 +236,7 @@ def _group_keys(query: exp.Select, group: exp.Group) -> Iterator[exp.Expression]
             key = named.get(node.name, node)
         bucket = isinstance(key, exp.Anonymous) and key.name.lower() == "time_bucket"
         if not isinstance(key, exp.Column) and not bucket:
-            raise _not_maintained(f'GROUP BY "{key.sql(dialect="postgres")}"')
+            raise _not_maintained(f'GROUP BY "{shown(key)}"')
         yield key
 
 
