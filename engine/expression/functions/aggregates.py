@@ -21,16 +21,14 @@ from typing import Any, Final
 from ....base.errors import Invalid
 from ....base.types import Type, numeric
 from .coercion import as_numeric
+from .duck import quote
 from .model import Function, FunctionKind, Overload, Rendering, function, overload
 from .operators import DIVIDE_SCALE_MIN, quotient
 from .plain import compare_key
 
 Rows = list[tuple[Any, ...]]
 
-PRELUDE: Final[tuple[str, ...]] = (
-    "CREATE OR REPLACE MACRO weft_fraction(f) AS CASE WHEN f BETWEEN 0 AND 1 THEN f "
-    "ELSE error('percentile value ' || f || ' is not between 0 and 1') END",
-)
+PRELUDE: Final[tuple[str, ...]] = ()
 
 
 def _aggregate(name: str, *overloads: Overload, doc: str = "") -> Function:
@@ -66,6 +64,18 @@ def _avg(r: Rendering) -> str:
     return quotient(sum_sql, count_sql, (total, numeric(19, 0)), r.result)
 
 
+def _interval_sum(r: Rendering) -> str:
+    """DuckDB has no sum of intervals: months, days and microseconds apart."""
+    months = r.call("sum", f"weft_interval_months({r[0]})")
+    days = r.call("sum", f"date_part('day', {r[0]})")
+    micros = r.call("sum", f"weft_interval_micros({r[0]})")
+    return f"(to_months(CAST({months} AS INTEGER)) + to_days(CAST({days} AS INTEGER)) + to_microseconds(CAST({micros} AS BIGINT)))"
+
+
+def _interval_avg(r: Rendering) -> str:
+    return f"({_interval_sum(r)} / CAST(nullif({r.call('count', r[0])}, 0) AS DOUBLE))"
+
+
 def _exact_avg(rows: Rows) -> Any:
     return Decimal(sum(row[0] for row in rows)) / len(rows) if rows else None
 
@@ -92,7 +102,22 @@ def _spread(name: str, call: str, naive: Callable[[list[float]], float], least: 
 
 
 def _two(name: str) -> Function:
-    return _aggregate(name, _native("double, double -> double", name))
+    """Of pairs (y, x). Without spread in x (corr: in either) PostgreSQL gives NULL where DuckDB gives NaN."""
+
+    def render(r: Rendering) -> str:
+        call = r.call(name, *r.arguments)
+        flat = [r.call(spread, *r.arguments) for spread in _NULL_WHEN_FLAT.get(name, ())]
+        return f"CASE WHEN {' OR '.join(f'{spread} = 0' for spread in flat)} THEN NULL ELSE {call} END" if flat else call
+
+    return _aggregate(name, overload("double, double -> double", render))
+
+
+_NULL_WHEN_FLAT: Final = {
+    "corr": ("regr_sxx", "regr_syy"),
+    "regr_slope": ("regr_sxx",),
+    "regr_intercept": ("regr_sxx",),
+    "regr_r2": ("regr_sxx",),
+}
 
 
 def _bits(name: str) -> Function:
@@ -100,14 +125,19 @@ def _bits(name: str) -> Function:
 
 
 def _percentile(call: str) -> Callable[[Rendering], str]:
-    """percentile_*(fraction) WITHIN GROUP (ORDER BY x [DESC]): the arguments are the fraction and x."""
+    """percentile_*(fraction) WITHIN GROUP (ORDER BY x): the arguments are the fraction, a constant, and x."""
 
     def render(r: Rendering) -> str:
-        fraction = f"weft_fraction({r[0]})"
+        fraction = r.constant(0)
         if r.modifiers.descending:
-            raise Invalid(f"{r.function} with ORDER BY … DESC is not supported", hint="Use 1 - fraction and ascending order.")
+            hint = "Use 1 - fraction and ascending order."
+            raise Invalid(f"{r.function} with ORDER BY … DESC is not supported", hint=hint, sqlstate="0A000")
+        if fraction is None:
+            return f"CAST(NULL AS {r.t})"
+        if not 0 <= fraction <= 1:
+            raise Invalid(f"percentile value {fraction} is not between 0 and 1", sqlstate="22003")
         filter = f" FILTER (WHERE {r.modifiers.filter})" if r.modifiers.filter else ""
-        return f"{call}({r[1]}, {fraction}){filter}"
+        return f"{call}({r[1]}, CAST({fraction} AS DOUBLE)){filter}"
 
     return render
 
@@ -139,7 +169,7 @@ _AGGREGATES: Final[tuple[Function, ...]] = (
         _cast("numeric -> numeric", "sum", result=lambda t: numeric(38, t[0].scale or 0), naive=_sum, can_fail=True),
         _cast("real -> real", "sum", naive=_float_sum, can_fail=True),
         _native("double -> double", "sum", naive=_float_sum, can_fail=True),
-        _native("interval -> interval", "sum"),
+        overload("interval -> interval", _interval_sum, can_fail=True),
     ),
     _aggregate(
         "avg",
@@ -149,6 +179,7 @@ _AGGREGATES: Final[tuple[Function, ...]] = (
         ),
         _native("real -> double", "avg", naive=_float_avg),
         _native("double -> double", "avg", naive=_float_avg),
+        overload("interval -> interval", _interval_avg, can_fail=True),
     ),
     _aggregate("min", _native("same -> same", "min", naive=_extreme(min), check=_no_order)),
     _aggregate("max", _native("same -> same", "max", naive=_extreme(max), check=_no_order)),
@@ -165,7 +196,12 @@ _AGGREGATES: Final[tuple[Function, ...]] = (
     _bits("bit_xor"),
     _aggregate(
         "string_agg",
-        _native("text, text -> text", "string_agg", naive=lambda rows: rows[0][1].join(r[0] for r in rows) if rows else None),
+        overload(
+            "text, text -> text",
+            lambda r: r.call("string_agg", r[0], quote(r.constant(1) or "")),
+            naive=lambda rows: rows[0][1].join(row[0] for row in rows) if rows else None,
+            constants=(1,),
+        ),
     ),
     _aggregate(
         "array_agg",
@@ -196,9 +232,9 @@ _AGGREGATES: Final[tuple[Function, ...]] = (
     _aggregate("regr_count", _cast("double, double -> bigint", "regr_count")),
     _aggregate(
         "percentile_cont",
-        overload("double, double -> double", _percentile("quantile_cont")),
+        overload("double, double -> double", _percentile("quantile_cont"), constants=(0,)),
     ),
-    _aggregate("percentile_disc", overload("double, any -> any", _percentile("quantile_disc"), result=lambda t: t[1])),
+    _aggregate("percentile_disc", overload("double, any -> any", _percentile("quantile_disc"), result=lambda t: t[1], constants=(0,))),
     _aggregate("mode", overload("any -> any", _mode)),
     _aggregate("any_value", _native("any -> any", "any_value")),
 )
