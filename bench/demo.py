@@ -24,7 +24,6 @@ from weftdb.bench.retail import data, statements
 from weftdb.bench.retail.model import CATEGORIES, read_history, score_table, train_and_score
 from weftdb.bench.retail.story import CheckFailed, Story, stopwatch
 from weftdb.bench.retail.stream import stream
-from weftdb.bench.systems import Missing
 from weftdb.server.progress import Progress
 
 _KEPT = Path("demo-data")
@@ -41,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CheckFailed, AssertionError) as error:
         print(f"\nNOT SO: {error}", file=sys.stderr)
         return 1
-    except (weftdb.WeftError, FileNotFoundError, Missing) as error:
+    except (weftdb.WeftError, FileNotFoundError, RuntimeError) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -119,9 +118,9 @@ class Demo:
         )
 
     def _stream(self, database: Database) -> None:
-        self._story.step("Stream a year of purchases, while a second connection asks SQL every half second")
+        self._story.step("Stream a year of purchases, row by row, while a second connection asks SQL every half second")
         transactions = self._retail.transactions
-        with Progress("      ", total=transactions.num_rows, out=sys.stdout) as progress:
+        with Progress("      purchases", total=transactions.num_rows, out=sys.stdout) as progress:
             streamed = stream(self._server.url, transactions, progress)
         rows, sales = database.execute("SELECT count(*), sum(sales_value) FROM transactions").rows()[0]
         check = self._story.check
@@ -132,7 +131,7 @@ class Demo:
         check(view[0] == rows and _near(view[1], sales), "the materialized view of daily spend says the same")
         self._summary += [
             ("rows streamed", f"{rows:,}"),
-            ("rows/s, durable and visible, over gRPC", f"{streamed.rows_per_second:,.0f}"),
+            ("rows/s over gRPC, put one by one, durable", f"{streamed.rows_per_second:,.0f}"),
         ]
         if streamed.answers:
             latencies = sorted(answer.seconds for answer in streamed.answers)
@@ -253,7 +252,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _prepared(folder: Path) -> Path:
-    """An empty folder for ``--keep``. Raises Missing while a server that was kept still runs on it."""
+    """An empty folder for ``--keep``. Raises RuntimeError while a server that was kept still runs on it."""
     folder.mkdir(exist_ok=True)
     if (folder / "data").exists():
         from weftdb.storage.files import DataFolder
@@ -261,7 +260,7 @@ def _prepared(folder: Path) -> Path:
         try:
             DataFolder.open(folder / "data").close()
         except weftdb.Unavailable as error:
-            raise Missing(f"a server of an earlier demo is still running: {error}") from None
+            raise RuntimeError(f"a server of an earlier demo is still running: {error}") from None
         shutil.rmtree(folder / "data")
     return folder
 

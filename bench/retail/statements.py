@@ -163,14 +163,14 @@ QUESTIONS: Final = (SPEND_BY_INCOME, BEST_SELLERS, BREAD_ONLY, TOP_TEN)
 # Months are 30 days each, counted back from the newest transaction: month 0 is the last.
 FEATURES: Final = """
     SELECT t.household_id,
-           floor(extract(epoch FROM (newest.at - t.transaction_timestamp)) / 2592000)::integer AS month,
+           (newest.day - t.transaction_timestamp::date) / 30 AS month,
            count(DISTINCT t.basket_id) AS baskets,
            sum(t.sales_value) AS sales,
            count(DISTINCT t.basket_id) FILTER (WHERE p.product_category LIKE '%BREAD%') AS bread,
            count(DISTINCT t.basket_id) FILTER (WHERE p.product_category = 'SOFT DRINKS') AS soft_drinks
     FROM transactions AS t
     JOIN products AS p USING (product_id)
-    CROSS JOIN (SELECT max(transaction_timestamp) AS at FROM transactions) AS newest
+    CROSS JOIN (SELECT max(transaction_timestamp)::date AS day FROM transactions) AS newest
     GROUP BY 1, 2
 """
 

@@ -1,4 +1,4 @@
-"""Write the stream through one connection while another one asks analytical questions about it.
+"""Write the stream through one connection, a purchase at a time, while another one asks analytical questions about it.
 
 What is checked on the way, on every answer: it contains every row that was acknowledged before the question was asked
 (fresh, no batch window), it never contains fewer rows than the answer before, and never more than were sent.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,7 @@ import weftdb
 from weftdb.bench.retail.statements import FRESH
 from weftdb.server.progress import Progress
 
-BATCH_ROWS = 20_000
+_CHUNK_ROWS = 2_000
 _EVERY_SECONDS = 0.5
 
 
@@ -55,8 +56,9 @@ def stream(url: str, transactions: pa.Table, progress: Progress) -> Streamed:
         begin = time.perf_counter()
         watcher.begin = begin
         with database.table("transactions").writer() as writer:
-            for batch in transactions.to_batches(max_chunksize=BATCH_ROWS):
-                writer.put(batch)
+            for purchases in _chunks(transactions):
+                for purchase in purchases:
+                    writer.put(purchase)
                 watcher.acknowledged = writer.rows_acknowledged
                 progress.update(writer.rows_acknowledged)
                 _print_answers(watcher, outcome, progress)
@@ -69,6 +71,16 @@ def stream(url: str, transactions: pa.Table, progress: Progress) -> Streamed:
         raise watcher.error
     _check(outcome.answers, sent=transactions.num_rows)
     return outcome
+
+
+def _chunks(transactions: pa.Table) -> Iterator[Iterator[tuple[Any, ...]]]:
+    """The purchases as tuples, in the order in which they happened."""
+    for batch in transactions.to_batches(max_chunksize=_CHUNK_ROWS):
+        columns = [
+            column.cast(pa.timestamp("us")) if pa.types.is_timestamp(column.type) else column
+            for column in batch.columns
+        ]
+        yield zip(*(column.to_pylist() for column in columns), strict=True)
 
 
 class _Watcher:
@@ -118,9 +130,10 @@ def _print_answers(watcher: _Watcher, outcome: Streamed, progress: Progress) -> 
     while not watcher.answers.empty():
         answer = watcher.answers.get()
         outcome.answers.append(answer)
+        sales = f"${answer.sales:,.2f}"
         progress.note(
             f"      {answer.at:4.1f} s  SQL sees {answer.rows:>9,} rows, {answer.households:>5,} households, "
-            f"${answer.sales:>12,.2f} up to {answer.newest:%Y-%m-%d}   ({answer.seconds * 1000:4.0f} ms)"
+            f"{sales:>13} up to {answer.newest:%Y-%m-%d}   ({answer.seconds * 1000:4.0f} ms)"
         )
 
 
