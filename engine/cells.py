@@ -22,13 +22,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..base.errors import Internal
+from ..base.errors import Internal, Invalid
 from .cell import Cell, Cells
 from .column_values import FixedValues, Values, constant_array, values_of
 from .expression.node import Expression
 from .kernels import index as kernels
-from .key_encoding import Keys
-from .layout import Group, Layout
+from .layout import Layout
 from .memtable import OPEN
 from .scan import Projection, Scan, missing_value, rows_of
 from .schema import ROW_ID, ROW_ID_NAME, Table
@@ -86,16 +85,16 @@ class TableStore:
         values = self._layout.values(batch, by_id=by_id)
         self._complete(values, count=count)
         keys = self._layout.encode(values, count=count) if self.table.primary_key else None
+        routes = self._layout.route(values, keys, count=count)
+        if routes.order is not None:
+            values = {id: column.take(routes.order) for id, column in values.items()}
+            keys = None if keys is None else keys.take(routes.order)
         replaced = 0
-        for group in self._layout.route(values, keys, count=count):
+        for group in routes.groups:
             memtable = self._cells.open(group.slice, group.shard).memtable
-            rows, group_keys, group_count = group.rows, keys, count
-            if not isinstance(rows, slice):
-                group_count = len(rows)
-                group_keys = None if keys is None else keys.take(rows)
             bytes_before = memtable.bytes_used
             replaced += memtable.append(
-                self._layout, values, rows, group_keys, count=group_count, version=version, delta=delta
+                self._layout, values, keys, group.start, group.stop, version=version, delta=delta
             )
             self._cells.bytes_used += memtable.bytes_used - bytes_before
             self._cells.chunks_most = max(self._cells.chunks_most, len(memtable.chunks))
@@ -176,7 +175,7 @@ class TableStore:
     # Reading at a version.
 
     def get(self, key: tuple[Any, ...], *, version: int) -> dict[str, Any] | None:
-        """The row with this primary key as Python values by column name, or None. Raises Invalid for a wrong value."""
+        """The row with this primary key as Python values by name, or None. Raises Invalid for a wrong type."""
         layout = self._layout
         assert layout.encoder is not None, f'"{self.table.name}" has a primary key'
         encoded = layout.encoder.encode_one(key)
@@ -192,7 +191,14 @@ class TableStore:
         found: dict[str, Any] = {}
         for column in self.table.columns:
             store = chunk.columns.get(column.id)
-            found[column.name] = missing_value(column) if store is None else store.value(offset)
+            try:
+                found[column.name] = missing_value(column) if store is None else store.value(offset)
+            except OverflowError as error:
+                raise Invalid(
+                    f'the {column.type} in column "{column.name}" of row {key} is beyond the years that Python can say',
+                    hint="Read it as Arrow: get_many, scan or a query.",
+                    sqlstate="22008",
+                ) from error
         return found
 
     def get_many(
@@ -257,19 +263,20 @@ class TableStore:
         values = self._layout.values(keys, by_id=by_id)
         count = keys.num_rows
         encoded = self._layout.encode(values, count=count) if self.table.primary_key else None
-        for group in self._layout.route(values, encoded, count=count):
+        routes = self._layout.route(values, encoded, count=count)
+        if encoded is not None and routes.order is not None:
+            encoded = encoded.take(routes.order)
+        for group in routes.groups:
             cell = self._cells.get(group.slice, group.shard)
-            if cell is not None:
-                yield group.rows, cell, *self._find_in(cell, group, values, encoded)
-
-    def _find_in(
-        self, cell: Cell, group: Group, values: dict[int, Values], keys: Keys | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if keys is not None:
-            return cell.memtable.find(keys if isinstance(group.rows, slice) else keys.take(group.rows))
-        ids = values[ROW_ID]
-        assert isinstance(ids, FixedValues), f"{ROW_ID_NAME} is BIGINT"
-        return cell.memtable.find_row_ids(ids.values[group.rows])
+            if cell is None:
+                continue
+            positions = routes.positions(group)
+            if encoded is not None:
+                yield positions, cell, *cell.memtable.find(encoded.slice(group.start, group.stop))
+            else:
+                ids = values[ROW_ID]
+                assert isinstance(ids, FixedValues), f"{ROW_ID_NAME} is BIGINT"
+                yield positions, cell, *cell.memtable.find_row_ids(ids.values[positions])
 
     def _complete(self, values: dict[int, Values], *, count: int) -> None:
         """Give values to the columns that a batch lacks, row ids above all."""

@@ -19,13 +19,9 @@ import pyarrow as pa
 
 from ..base.types import Kind, Type
 from .column_values import DTYPES, PAIRS, FixedValues, Values, VariableValues, fixed_array, variable_array
-from .kernels.routing import gather_variable
 
 HEAP_BYTES_MAX: Final = 512 * 1024 * 1024
 """A chunk closes before a heap outgrows this, unless one single value does; int32 offsets end at four times as much."""
-
-Rows = slice | np.ndarray
-"""Which rows of a batch: a slice with both ends given, or int64 positions."""
 
 
 class FixedColumn:
@@ -40,15 +36,12 @@ class FixedColumn:
         self.valid: np.ndarray | None = None
         self._read = _reader_of(type)
 
-    def append(self, at: int, source: Values, rows: Rows, *, count: int) -> None:
+    def append(self, at: int, source: Values, start: int, *, count: int) -> None:
+        """Write ``count`` values of ``source``, from ``start`` on, behind the first ``at``."""
         assert isinstance(source, FixedValues), f"{self.type} has a fixed width"
-        target = self.values[at : at + count]
-        if isinstance(rows, slice):
-            target[:] = source.values[rows]
-        else:
-            np.take(source.values, rows, axis=0, out=target, mode="clip")
+        self.values[at : at + count] = source.values[start : start + count]
         if source.valid is not None:
-            self.valid = _extended(self.valid, len(self.values), at, source.valid[rows])
+            self.valid = _extended(self.valid, len(self.values), at, source.valid[start : start + count])
 
     def array(self, count: int, rows: np.ndarray | None) -> pa.Array:
         """The first ``count`` values, without a copy; or those of ``rows``."""
@@ -75,31 +68,25 @@ class VariableColumn:
         self.heap = np.empty(16 * capacity, np.uint8)
         self.valid: np.ndarray | None = None
 
-    def append(self, at: int, source: Values, rows: Rows, *, count: int) -> None:
+    def append(self, at: int, source: Values, start: int, *, count: int) -> None:
+        """Write ``count`` values of ``source``, from ``start`` on, behind the first ``at``."""
         assert isinstance(source, VariableValues), f"{self.type} has a variable width"
-        used = int(self.offsets[at])
-        if isinstance(rows, slice):
-            start, stop = int(source.offsets[rows.start]), int(source.offsets[rows.stop])
-            self._reserve(used, stop - start)
-            self.heap[used : used + stop - start] = source.data[start:stop]
-            np.add(
-                source.offsets[rows.start + 1 : rows.stop + 1],
-                np.int32(used - start),
-                out=self.offsets[at + 1 : at + count + 1],
-            )
-        else:
-            self._reserve(used, int(np.sum(source.offsets[rows + 1] - source.offsets[rows], dtype=np.int64)))
-            gather_variable(source.offsets, source.data, rows, self.offsets, at, self.heap)
+        used, stop = int(self.offsets[at]), start + count
+        first, last = int(source.offsets[start]), int(source.offsets[stop])
+        self._reserve(used, last - first)
+        self.heap[used : used + last - first] = source.data[first:last]
+        np.add(source.offsets[start + 1 : stop + 1], np.int32(used - first), out=self.offsets[at + 1 : at + count + 1])
         if source.valid is not None:
-            self.valid = _extended(self.valid, len(self.offsets) - 1, at, source.valid[rows])
+            self.valid = _extended(self.valid, len(self.offsets) - 1, at, source.valid[start:stop])
 
-    def fitting(self, at: int, source: VariableValues, rows: Rows, *, count: int) -> int:
-        """How many of ``rows`` fit behind the first ``at`` values; at least one in an empty heap."""
+    def fitting(self, at: int, source: VariableValues, start: int, *, count: int) -> int:
+        """How many of ``count`` values from ``start`` on fit behind the first ``at``; at least one in an empty heap."""
         used = int(self.offsets[at])
-        if used + int(source.offsets[-1]) - int(source.offsets[0]) <= HEAP_BYTES_MAX:
+        first = int(source.offsets[start])
+        if used + int(source.offsets[start + count]) - first <= HEAP_BYTES_MAX:
             return count
-        lengths = np.diff(source.offsets)[rows]
-        fitting = int(np.searchsorted(np.cumsum(lengths, dtype=np.int64), HEAP_BYTES_MAX - used, side="right"))
+        ends = source.offsets[start + 1 : start + count + 1].astype(np.int64) - first
+        fitting = int(np.searchsorted(ends, HEAP_BYTES_MAX - used, side="right"))
         return max(fitting, int(used == 0))
 
     def trim(self, count: int) -> None:

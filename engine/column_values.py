@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from ..base.errors import Internal
 from ..base.types import Kind, Type
+from .kernels.routing import gather_variable
 
 DTYPES: Final[dict[Kind, np.dtype]] = {
     Kind.BOOLEAN: np.dtype(np.uint8),
@@ -56,6 +57,10 @@ class FixedValues:
         self.values = values
         self.valid = valid
 
+    def take(self, order: np.ndarray) -> FixedValues:
+        """The values at ``order`` (int64)."""
+        return FixedValues(self.values.take(order, axis=0), None if self.valid is None else self.valid[order])
+
 
 class VariableValues:
     """n values of different lengths: value i is ``data[offsets[i]:offsets[i + 1]]``."""
@@ -66,6 +71,13 @@ class VariableValues:
         self.offsets = offsets
         self.data = data
         self.valid = valid
+
+    def take(self, order: np.ndarray) -> VariableValues:
+        """The values at ``order`` (int64)."""
+        offsets = np.zeros(len(order) + 1, np.int32)
+        data = np.empty(int(np.sum(np.diff(self.offsets)[order], dtype=np.int64)), np.uint8)
+        gather_variable(self.offsets, self.data, order, offsets, data)
+        return VariableValues(offsets, data, None if self.valid is None else self.valid[order])
 
 
 Values = FixedValues | VariableValues

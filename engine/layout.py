@@ -38,11 +38,24 @@ TIME_KINDS: Final = frozenset((Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ))
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rows of one batch that go to one cell: positions in the batch, or all of it as a slice."""
+    """Rows ``start`` to ``stop`` of a batch, once it is in the order of its routes, go to this cell."""
 
     slice: int
     shard: int
-    rows: slice | np.ndarray
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Where the rows of a batch go. ``order`` (int64[n]) brings the rows of a cell together; None: they are."""
+
+    order: np.ndarray | None
+    groups: list[Group]
+
+    def positions(self, group: Group) -> np.ndarray | slice:
+        """The places in the batch of a group's rows."""
+        return slice(group.start, group.stop) if self.order is None else self.order[group.start : group.stop]
 
 
 class Layout:
@@ -85,22 +98,18 @@ class Layout:
         assert self.encoder is not None, f'"{self.table.name}" has a primary key'
         return self.encoder.encode([values[id] for id in self.table.primary_key], count=count)
 
-    def route(self, values: dict[int, Values], keys: Keys | None, *, count: int) -> list[Group]:
+    def route(self, values: dict[int, Values], keys: Keys | None, *, count: int) -> Routes:
         """The cells of ``count`` rows, in the order in which they first appear."""
         if not (self.sharded or self.sliced) or count == 0:
-            return [Group(0, 0, slice(0, count))] if count else []
+            return Routes(None, [Group(0, 0, 0, count)] if count else [])
         hashes = self._shard_hashes(values, keys, count=count) if self.sharded else _NO_HASHES
         times = self.times(values) if self.sliced else _NO_TIMES
         slices, shards, starts, order = routing.route(
             hashes, self.table.shards, times, self.table.every or 1, self._base, self._phase
         )
-        if len(slices) == 1:
-            return [Group(int(slices[0]), int(shards[0]), slice(0, count))]
         bounds = starts.tolist()
-        return [
-            Group(slice_, shard, order[start:stop])
-            for slice_, shard, start, stop in zip(slices.tolist(), shards.tolist(), bounds, bounds[1:], strict=False)
-        ]
+        groups = list(map(Group, slices.tolist(), shards.tolist(), bounds, bounds[1:]))
+        return Routes(order if len(groups) > 1 else None, groups)
 
     def route_one(self, key: Sequence[Any], encoded: bytes) -> tuple[int, int]:
         """The cell of one primary key of Python values."""

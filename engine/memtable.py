@@ -25,7 +25,7 @@ from typing import Final
 
 import numpy as np
 
-from .column_store import ColumnStore, Rows, VariableColumn, new_column
+from .column_store import ColumnStore, VariableColumn, new_column
 from .column_values import FixedValues, Values, VariableValues
 from .kernels import index as kernels
 from .key_encoding import Keys
@@ -78,35 +78,37 @@ class Chunk:
         self.header[BEGINS] = _address(self.begins)
         self.header[BASE] = base
 
-    def fill(self, values: Mapping[int, Values], rows: Rows, keys: Keys | None, *, count: int, begin: int) -> None:
-        """Write ``count`` rows behind the last, all but their previous locators and the row count."""
+    def fill(self, values: Mapping[int, Values], keys: Keys | None, start: int, *, count: int, begin: int) -> None:
+        """Write ``count`` rows of a batch, from ``start`` on, behind the last: all but their previous locators and the
+        row count. ``keys`` are those of these rows alone.
+        """
         at = self.count
         for id, column in self.columns.items():
-            column.append(at, values[id], rows, count=count)
+            column.append(at, values[id], start, count=count)
         self.begins[at : at + count] = begin - self.base
         if keys is not None:
             if self.key_offsets is None:
                 self.keys[at * keys.width : (at + count) * keys.width] = keys.words
             else:
                 first = int(self.key_offsets[at])
-                start, stop = int(keys.offsets[0]), int(keys.offsets[-1])
-                self.keys[first : first + stop - start] = keys.words[start:stop]
-                self.key_offsets[at + 1 : at + count + 1] = keys.offsets[1:] + (first - start)
+                word, word_stop = int(keys.offsets[0]), int(keys.offsets[-1])
+                self.keys[first : first + word_stop - word] = keys.words[word:word_stop]
+                self.key_offsets[at + 1 : at + count + 1] = keys.offsets[1:] + (first - word)
         if self.layout.time is not None:
             source = values[self.layout.time.id]
             assert isinstance(source, FixedValues), "event time has a fixed width"
-            times = source.values[rows]
+            times = source.values[start : start + count]
             self.time_low = min(self.time_low, int(times.min()))
             self.time_high = max(self.time_high, int(times.max()))
 
-    def fitting(self, values: Mapping[int, Values], rows: Rows, keys: Keys | None, *, count: int) -> int:
-        """How many of ``count`` rows there is room for."""
+    def fitting(self, values: Mapping[int, Values], keys: Keys | None, start: int, *, count: int) -> int:
+        """How many of ``count`` rows, from ``start`` on, there is room for. ``keys`` begin with the first of them."""
         count = min(count, self.capacity - self.count)
         for id, column in self.columns.items():
             if isinstance(column, VariableColumn) and count:
                 source = values[id]
                 assert isinstance(source, VariableValues), f"{column.type} has a variable width"
-                count = min(count, column.fitting(self.count, source, rows, count=count))
+                count = min(count, column.fitting(self.count, source, start, count=count))
         if keys is not None and self.key_offsets is not None and count:
             room = len(self.keys) - int(self.key_offsets[self.count])
             count = min(count, int(np.searchsorted(keys.offsets[1:] - keys.offsets[0], room, side="right")))
@@ -175,36 +177,34 @@ class Memtable:
         self.bytes_used = self.slots.nbytes
 
     def append(
-        self, layout: Layout, values: Mapping[int, Values], rows: Rows, keys: Keys | None, *,
-        count: int, version: int, delta: bool,
+        self, layout: Layout, values: Mapping[int, Values], keys: Keys | None, start: int, stop: int, *,
+        version: int, delta: bool,
     ) -> int:  # fmt: skip
-        """Append ``count`` rows of a batch, in order; each ends the newest row with its key. Returns how many ended.
+        """Append rows ``start`` to ``stop`` of a batch, in order; each ends the newest row with its key.
 
-        ``keys`` are those of ``rows`` alone, None for a table without primary key.
+        Returns how many ended. ``keys`` is None for a table without primary key.
         """
         if keys is not None:
-            self._reserve_slots(count)
-        done = replaced = 0
-        while done < count:
-            piece = slice(rows.start + done, rows.stop) if isinstance(rows, slice) else rows[done:]
-            piece_keys = None if keys is None else keys.slice(done, count)
-            chunk = self._open_chunk(layout, piece_keys, count=count - done, version=version)
-            fitting = chunk.fitting(values, piece, piece_keys, count=count - done)
-            if fitting == 0:
+            self._reserve_slots(stop - start)
+        at, replaced = start, 0
+        while at < stop:
+            pending = None if keys is None else keys.slice(at, stop)
+            chunk = self._open_chunk(layout, pending, count=stop - at, version=version)
+            count = chunk.fitting(values, pending, at, count=stop - at)
+            if count == 0:
                 self._close()
                 continue
-            if fitting < count - done:
-                piece = slice(piece.start, piece.start + fitting) if isinstance(piece, slice) else piece[:fitting]
-                piece_keys = None if keys is None else keys.slice(done, done + fitting)
-            chunk.fill(values, piece, piece_keys, count=fitting, begin=version)
+            if keys is not None and count < stop - at:
+                pending = keys.slice(at, at + count)
+            chunk.fill(values, pending, at, count=count, begin=version)
             if delta:
-                self.bytes_used += chunk.mark_deltas(fitting)
-            if piece_keys is not None:
-                replaced += self._upsert(chunk, piece_keys, version=version)
-            chunk.count += fitting
-            done += fitting
-        self.bytes_used += count * layout.row_bytes
-        self.rows_count += count - replaced
+                self.bytes_used += chunk.mark_deltas(count)
+            if pending is not None:
+                replaced += self._upsert(chunk, pending, version=version)
+            chunk.count += count
+            at += count
+        self.bytes_used += (stop - start) * layout.row_bytes
+        self.rows_count += stop - start - replaced
         return replaced
 
     def end(self, rows: np.ndarray, *, version: int) -> int:

@@ -288,6 +288,20 @@ def test_a_key_value_of_the_wrong_type_is_refused_by_name() -> None:
         TableStore(EVENTS).get(("seven", datetime.datetime(2024, 1, 1)), version=1)
 
 
+def test_a_timestamp_beyond_python_is_refused_by_get_and_read_as_arrow() -> None:
+    columns = (
+        Column(id=1, name="id", type=types.BIGINT, nullable=False),
+        Column(id=2, name="at", type=types.TIMESTAMP),
+    )
+    store = TableStore(Table(id=1, name="t", columns=columns, primary_key=(1,), key=(1,)))
+    far = pa.array([2**62], pa.int64()).cast(pa.timestamp("us"))
+    rows = pa.RecordBatch.from_arrays([pa.array([1]), far], schema=store.table.arrow_schema)
+    store.apply_put(rows, version=1)
+    with pytest.raises(Invalid, match='column "at"'):
+        store.get((1,), version=1)
+    assert store.get_many(rows.select(["id"]), version=1)[0].equals(rows)
+
+
 @pytest.mark.parametrize("type", [types.BIGINT, types.TEXT], ids=str)
 def test_readers_see_whole_versions_beside_a_concurrent_writer(type: Type) -> None:
     """Each version rewrites some keys with note = version and adds others; readers check that nothing is torn."""

@@ -57,7 +57,7 @@ def test_the_index_finds_the_newest_row_as_a_dictionary_does(
 
     for version, batch in enumerate(batches, 1):
         values, keys = encoded(batch)
-        memtable.append(layout, values, slice(0, len(batch)), keys, count=len(batch), version=version, delta=False)
+        memtable.append(layout, values, keys, 0, len(batch), version=version, delta=False)
         for key in batch:
             newest[key] = row
             chains.setdefault(key, []).append(row)
@@ -86,7 +86,7 @@ def test_a_reader_with_a_short_table_is_told_where_to_capture_again() -> None:
     for version, first in enumerate((0, 1_000), 1):
         values = integers(list(range(first, first + 1_000)))
         keys = layout.encode(values, count=1_000)
-        memtable.append(layout, values, slice(0, 1_000), keys, count=1_000, version=version, delta=False)
+        memtable.append(layout, values, keys, 0, 1_000, version=version, delta=False)
     assert len(memtable.chunks) > 1
     keys = layout.encode(integers([5, 1_900, 6]), count=3)
     rows = np.empty(3, np.int64)

@@ -1,4 +1,4 @@
-"""Kernels that bring rows to their cells: which rows go where, and values of different lengths gathered for a chunk."""
+"""Kernels that bring rows to their cells: which rows go where, and values of different lengths put in that order."""
 
 from __future__ import annotations
 
@@ -128,16 +128,12 @@ def route(hashes: Any, shards: Any, times: Any, every: Any, base: Any, phase: An
 
 
 @njit(nogil=True, cache=True)
-def gather_variable(offsets: Any, data: Any, rows: Any, target_offsets: Any, at: Any, heap: Any) -> None:
-    """Append values ``rows`` (int64) of (offsets int32, data) to a heap, after its ``at`` values.
-
-    ``target_offsets[at]`` is the heap's used length; the caller made room for all.
-    """
-    cursor = target_offsets[at]
+def gather_variable(offsets: Any, data: Any, rows: Any, target_offsets: Any, heap: Any) -> None:
+    """Copy values ``rows`` (int64[n]) of (offsets int32, data) one after another to (target_offsets[n + 1], heap)."""
+    cursor = target_offsets[0]
     for index in range(rows.size):
         row = rows[index]
-        start, stop = offsets[row], offsets[row + 1]
-        for byte in range(start, stop):
+        for byte in range(offsets[row], offsets[row + 1]):
             heap[cursor] = data[byte]
             cursor += 1
-        target_offsets[at + index + 1] = cursor
+        target_offsets[index + 1] = cursor
