@@ -1,0 +1,322 @@
+"""Expression trees: three evaluations agree on random rows, JSON round-trips, errors carry their row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from machines import Duck
+
+from weftdb.base.errors import Corrupt, Invalid, Unavailable
+from weftdb.base.rows import python_values, to_batch
+from weftdb.base.types import (
+    BIGINT,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    INTEGER,
+    INTERVAL,
+    SMALLINT,
+    TEXT,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    UNKNOWN,
+    UUID,
+    Type,
+    array_of,
+    arrow_field,
+    numeric,
+    varchar,
+)
+from weftdb.engine.expression import serialize, tree
+from weftdb.engine.expression.evaluate import Context, check_supported, evaluate, evaluate_filter
+from weftdb.engine.expression.functions import render_cast, render_literal, resolve
+from weftdb.engine.expression.naive import evaluate_row
+from weftdb.engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
+
+COLUMNS: tuple[tuple[str, Type, st.SearchStrategy[Any]], ...] = (
+    ("i", INTEGER, st.integers(-5, 5) | st.sampled_from([2**31 - 1, -(2**31)])),
+    ("b", BIGINT, st.integers(-100, 100)),
+    ("d", DOUBLE, st.sampled_from([0.0, -0.0, 1.5, -2.5, math.nan, math.inf, 1e300])),
+    ("n", numeric(8, 2), st.decimals(-999, 999, places=2)),
+    ("t", TEXT, st.text("ab%_\\ä", max_size=4)),
+    ("x", BOOLEAN, st.booleans()),
+    ("day", DATE, st.dates(dt.date(1990, 1, 1), dt.date(2040, 12, 31))),
+    ("at", TIMESTAMP, st.datetimes(dt.datetime(1990, 1, 1), dt.datetime(2040, 12, 31))),
+)
+IDS = list(range(1, len(COLUMNS) + 1))
+SCHEMA = pa.schema([arrow_field(name, type) for name, type, _ in COLUMNS])
+ROWS = st.lists(st.tuples(*[st.none() | values for _, _, values in COLUMNS]), min_size=1, max_size=8)
+LEAVES = {name: Column(id=id, type=type, name=name) for id, (name, type, _) in zip(IDS, COLUMNS, strict=True)}
+
+
+def literal(value: Any, type: Type) -> Literal:
+    return Literal(value=value, type=type)
+
+
+def call(name: str, *arguments: Expression) -> Expression:
+    """A call as the binder makes it: arguments cast to the overload's types."""
+    literals = {i: a.value for i, a in enumerate(arguments) if isinstance(a, Literal)}
+    resolution = resolve(name, [argument.type for argument in arguments], literals=literals)
+    cast = (a if a.type == t else Cast(argument=a, type=t) for a, t in zip(arguments, resolution.argument_types, strict=True))
+    return Call(function=name, arguments=tuple(cast), type=resolution.result)
+
+
+NUMBERS = st.sampled_from([LEAVES["i"], LEAVES["b"], LEAVES["d"], LEAVES["n"], literal(0, INTEGER), literal(3, INTEGER)])
+
+
+def numbers(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+    names = st.sampled_from(["add", "subtract", "multiply", "divide", "coalesce", "greatest", "least", "nullif"])
+    return st.builds(call, names, inner, inner) | st.builds(call, st.sampled_from(["negate", "abs"]), inner)
+
+
+ARITHMETIC = st.recursive(NUMBERS, numbers, max_leaves=4)
+COMPARISON = st.sampled_from(["equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "is_distinct"])
+PREDICATES = st.recursive(
+    st.builds(call, COMPARISON, ARITHMETIC, ARITHMETIC)
+    | st.builds(call, st.sampled_from(["like", "ilike"]), st.just(LEAVES["t"]), st.sampled_from([literal("a%", TEXT), literal("_b\\%", TEXT)]))
+    | st.builds(call, COMPARISON, st.just(LEAVES["t"]), st.just(literal("ab", TEXT)))
+    | st.builds(call, COMPARISON, st.just(LEAVES["day"]), st.just(LEAVES["at"]))
+    | st.builds(call, st.just("in_list"), st.just(LEAVES["i"]), st.just(literal(1, INTEGER)), st.just(literal(None, INTEGER)))
+    | st.sampled_from([LEAVES["x"]]),
+    lambda inner: st.builds(call, st.sampled_from(["and", "or"]), inner, inner)
+    | st.builds(call, st.sampled_from(["not", "is_null", "is_not_true"]), inner),
+    max_leaves=4,
+)
+
+
+def by_rows(expression: Expression, rows: Sequence[tuple[Any, ...]]) -> list[Any] | str:
+    try:
+        return [evaluate_row(expression, dict(zip(IDS, row, strict=True)), context=Context()) for row in rows]
+    except Invalid as error:
+        return error.message
+
+
+def by_batch(expression: Expression, rows: Sequence[tuple[Any, ...]]) -> list[Any] | str:
+    try:
+        array = evaluate(expression, to_batch(list(rows), SCHEMA), column_ids=IDS, context=Context())
+    except Invalid as error:
+        assert error.message.startswith("row ")
+        return error.message.split(": ", 1)[1]
+    assert array.type == expression.type.arrow
+    return python_values(array, expression.type)
+
+
+def alike(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-12)
+    return a == b
+
+
+def assert_alike(mine: list[Any] | str, theirs: list[Any] | str) -> None:
+    if isinstance(mine, str) or isinstance(theirs, str):
+        assert isinstance(mine, str), f"{mine!r} but {theirs!r}"
+        assert isinstance(theirs, str), f"{mine!r} but {theirs!r}"
+    else:
+        assert all(map(alike, mine, theirs)), f"{mine!r} but {theirs!r}"
+
+
+@settings(max_examples=250, deadline=None)
+@given(ARITHMETIC | PREDICATES, ROWS)
+def test_the_vectorized_evaluation_agrees_with_the_naive_one(expression: Expression, rows: list[tuple[Any, ...]]) -> None:
+    assert_alike(by_batch(expression, rows), by_rows(expression, rows))
+
+
+def sql_of(expression: Expression) -> str:
+    match expression:
+        case Literal():
+            return render_literal(expression.value, expression.type)
+        case Column():
+            return f'"{expression.name}"'
+        case Cast():
+            return render_cast(sql_of(expression.argument), expression.argument.type, expression.type)
+        case Call():
+            literals = {i: a.value for i, a in enumerate(expression.arguments) if isinstance(a, Literal)}
+            types = [argument.type for argument in expression.arguments]
+            return resolve(expression.function, types, literals=literals).render(
+                [sql_of(argument) for argument in expression.arguments], literals=literals
+            )
+        case _:
+            raise AssertionError(expression)
+
+
+@pytest.fixture(scope="module")
+def duck() -> Duck:
+    return Duck()
+
+
+@settings(max_examples=120, deadline=None)
+@given(expression=ARITHMETIC | PREDICATES, rows=ROWS)
+def test_duckdb_agrees_with_the_naive_evaluation(duck: Duck, expression: Expression, rows: list[tuple[Any, ...]]) -> None:
+    values = ", ".join(
+        "(" + ", ".join(render_literal(v, type) for v, (_, type, _) in zip(row, COLUMNS, strict=True)) + ")" for row in rows
+    )
+    names = ", ".join(f'"{name}"' for name, _, _ in COLUMNS)
+    expected = by_rows(expression, rows)
+    try:
+        found: list[Any] | str = duck.run(f"SELECT {sql_of(expression)} AS x FROM (VALUES {values}) AS t({names})", expression.type)
+    except Invalid as error:
+        found = error.message
+    if isinstance(expected, list) and isinstance(found, str):
+        return  # DuckDB may compute what AND and OR need not, as PostgreSQL's planner may
+    assert_alike(found, expected)
+
+
+# -- laziness, errors, contexts -------------------------------------------------------------------------------------------
+
+I, B = LEAVES["i"], LEAVES["b"]
+ROW = (1, 10, 1.5, Decimal("1.00"), "a", True, dt.date(2024, 1, 1), dt.datetime(2024, 1, 1))
+ZERO = (0, *ROW[1:])
+
+
+def test_what_may_fail_is_computed_only_where_it_is_needed() -> None:
+    quotient = call("divide", B, I)
+    guarded = call("and", call("not_equal", I, literal(0, INTEGER)), call("greater", quotient, literal(3, BIGINT)))
+    assert by_batch(guarded, [ROW, ZERO]) == by_rows(guarded, [ROW, ZERO]) == [True, False]
+    either = call("or", call("equal", I, literal(0, INTEGER)), call("greater", quotient, literal(3, BIGINT)))
+    assert by_batch(either, [ROW, ZERO]) == by_rows(either, [ROW, ZERO]) == [True, True]
+    case = Case(branches=((call("equal", I, literal(0, INTEGER)), literal(-1, BIGINT)),), default=quotient, type=BIGINT)
+    assert by_batch(case, [ROW, ZERO, ROW]) == by_rows(case, [ROW, ZERO, ROW]) == [10, -1, 10]
+    first = call("coalesce", B, quotient)
+    assert by_batch(first, [ZERO]) == by_rows(first, [ZERO]) == [10]
+
+
+def test_an_error_names_its_row_and_has_postgresql_s_sqlstate() -> None:
+    batch = to_batch([ROW, ROW, ZERO], SCHEMA)
+    with pytest.raises(Invalid, match="^row 3: division by zero$") as error:
+        evaluate(call("divide", B, I), batch, column_ids=IDS)
+    assert error.value.sqlstate == "22012"
+    guarded = call("and", LEAVES["x"], call("greater", call("divide", B, I), literal(0, BIGINT)))
+    hidden = (5, 1, 1.0, Decimal(0), "", False, None, None)
+    with pytest.raises(Invalid, match="^row 3: "):
+        evaluate(guarded, to_batch([ROW, hidden, ZERO], SCHEMA), column_ids=IDS)
+    overflow = call("add", I, literal(1, INTEGER))
+    with pytest.raises(Invalid, match="^row 1: integer out of range$"):
+        evaluate(overflow, to_batch([(2**31 - 1, *ROW[1:])], SCHEMA), column_ids=IDS)
+
+
+def test_a_failing_text_cast_names_its_row() -> None:
+    with pytest.raises(Invalid, match='^row 1: invalid input syntax for type integer: "a"$'):
+        evaluate(Cast(argument=LEAVES["t"], type=INTEGER), to_batch([ROW], SCHEMA), column_ids=IDS)
+
+
+def test_now_and_parameters_come_from_the_context() -> None:
+    context = Context(now=86_400_000_000, parameters=(literal(41, INTEGER),))
+    batch = to_batch([ROW, ZERO], SCHEMA)
+    now = Call(function="now", arguments=(), type=TIMESTAMPTZ)
+    assert evaluate(now, batch, column_ids=IDS, context=context).to_pylist()[0] == dt.datetime(1970, 1, 2, tzinfo=dt.UTC)
+    today = Call(function="current_date", arguments=(), type=DATE)
+    assert evaluate_row(today, {}, context=context) == dt.date(1970, 1, 2)
+    total = call("add", Parameter(number=1, type=INTEGER), I)
+    assert evaluate(total, batch, column_ids=IDS, context=context).to_pylist() == [42, 41]
+    with pytest.raises(Invalid, match=r"no parameter \$2"):
+        evaluate(Parameter(number=2, type=INTEGER), batch, column_ids=IDS, context=context)
+
+
+def test_volatile_functions_differ_from_row_to_row_and_constants_do_not_need_rows() -> None:
+    batch = to_batch([ROW, ROW], SCHEMA)
+    made = evaluate(Call(function="gen_random_uuid", arguments=(), type=UUID), batch, column_ids=IDS)
+    assert made.type == pa.uuid()
+    assert len(set(made.to_pylist())) == 2
+    assert evaluate(literal(7, BIGINT), batch.slice(0, 0), column_ids=IDS).to_pylist() == []
+
+
+def test_a_filter_is_true_or_false() -> None:
+    batch = to_batch([ROW, (None, *ROW[1:])], SCHEMA)
+    mask = evaluate_filter(call("equal", I, literal(1, INTEGER)), batch, column_ids=IDS)
+    assert mask.to_pylist() == [True, False]
+
+
+def test_time_buckets_are_counted_from_one_monday() -> None:
+    for width, expected in (
+        (pa.MonthDayNano([0, 7, 0]), dt.datetime(2023, 12, 25)),
+        (pa.MonthDayNano([0, 0, 3_600_000_000_000]), dt.datetime(2023, 12, 31, 23)),
+        (pa.MonthDayNano([1, 0, 0]), dt.datetime(2023, 12, 1)),
+        (pa.MonthDayNano([3, 0, 0]), dt.datetime(2023, 10, 1)),
+    ):
+        bucket = call("time_bucket", literal(width, INTERVAL), LEAVES["at"])
+        rows = [(*ROW[:7], dt.datetime(2023, 12, 31, 23, 59))]
+        assert by_batch(bucket, rows) == by_rows(bucket, rows) == [expected]
+
+
+@settings(max_examples=100, deadline=None)
+@given(moment=st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)), months=st.integers(0, 13), micros=st.integers(1, 10**13))
+def test_duckdb_s_time_buckets_are_the_naive_ones(duck: Duck, moment: dt.datetime, months: int, micros: int) -> None:
+    width = pa.MonthDayNano([months, 0, 0]) if months else pa.MonthDayNano([0, micros // 86_400_000_000, micros % 86_400_000_000 * 1000])
+    bucket = call("time_bucket", literal(width, INTERVAL), literal(moment, TIMESTAMP))
+    found = duck.run(f"SELECT {sql_of(bucket)} AS x", TIMESTAMP)
+    assert found == [evaluate_row(bucket, {}, context=Context())]
+
+
+def test_what_the_engine_cannot_evaluate_is_refused_by_name() -> None:
+    check_supported(call("greater", call("lower", LEAVES["t"]), literal("a", TEXT)))
+    check_supported(Call(function="now", arguments=(), type=TIMESTAMPTZ))
+    with pytest.raises(Invalid, match='aggregate function "sum" is not allowed here'):
+        check_supported(call("sum", I))
+    with pytest.raises(Invalid, match='function "array_to_string" cannot be used here'):
+        check_supported(call("array_to_string", literal(["a"], array_of(TEXT)), literal(",", TEXT)))
+    with pytest.raises(Invalid, match='argument 1 of "date_trunc" must be a constant'):
+        check_supported(call("date_trunc", LEAVES["t"], LEAVES["at"]))
+
+
+# -- trees ----------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=80, deadline=None)
+@given(ARITHMETIC | PREDICATES)
+def test_trees_survive_json(expression: Expression) -> None:
+    assert serialize.from_json(serialize.to_json(expression)) == expression
+
+
+def test_every_node_and_every_type_of_literal_survives_json() -> None:
+    values: list[tuple[Any, Type]] = [
+        (None, UNKNOWN),
+        (True, BOOLEAN),
+        (5, SMALLINT),
+        (1.5, DOUBLE),
+        (math.inf, DOUBLE),
+        (Decimal("1.50"), numeric(5, 2)),
+        ("ä'", varchar(3)),
+        (b"\x00\xff", Type(kind=next(k for k in type(TEXT.kind) if k.value == "bytea"))),
+        (dt.date(2024, 1, 1), DATE),
+        (dt.time(1, 2, 3, 4), Type(kind=next(k for k in type(TEXT.kind) if k.value.startswith("time without")))),
+        (dt.datetime(2024, 1, 1, 2, 3, 4, 5), TIMESTAMP),
+        (dt.datetime(2024, 1, 1, tzinfo=dt.UTC), TIMESTAMPTZ),
+        (pa.MonthDayNano([1, -2, 3000]), INTERVAL),
+        ([1, None], array_of(INTEGER)),
+    ]
+    for value, type_ in values:
+        case = Case(
+            branches=((literal(True, BOOLEAN), Cast(argument=literal(value, type_), type=type_)),),
+            default=Parameter(number=3, type=type_),
+            type=type_,
+        )
+        assert serialize.from_json(serialize.to_json(case)) == case
+    nan = serialize.from_json(serialize.to_json(literal(math.nan, DOUBLE)))
+    assert isinstance(nan, Literal)
+    assert str(nan.value) == "nan"
+
+
+def test_a_newer_or_broken_document_is_refused() -> None:
+    with pytest.raises(Unavailable, match="format version 99"):
+        serialize.from_json('{"version": 99, "expression": {}}')
+    for text in ("{", "{}", '{"version": 1, "expression": {"node": "magic", "type": "integer"}}'):
+        with pytest.raises(Corrupt):
+            serialize.from_json(text)
+
+
+def test_columns_conjuncts_and_parameters_are_found() -> None:
+    left, right = call("less", I, B), call("equal", LEAVES["t"], Parameter(number=1, type=TEXT))
+    both = call("and", left, call("and", right, LEAVES["x"]))
+    assert tree.columns_of(both) == {1, 2, 5, 6}
+    assert tree.conjuncts(both) == (left, right, LEAVES["x"])
+    assert tree.conjuncts(left) == (left,)
+    bound = tree.substitute_parameters(both, {1: literal("a", TEXT)})
+    assert not any(isinstance(part, Parameter) for part in tree.walk(bound))
