@@ -21,7 +21,7 @@ What holds everywhere:
 - Closing twice is allowed; any other use after ``close`` raises Closed.
 
 Not here: sessions and their settings. ``Database.execute`` runs each call in a session of its own that ends with it,
-so SET and BEGIN have no effect beyond the text they stand in; ``transaction`` is how several calls belong together.
+so a text that is only SET, or that leaves a BEGIN open, is refused; ``transaction`` is how several calls belong together.
 """
 
 from __future__ import annotations
@@ -238,8 +238,8 @@ class Database(Reads, Protocol):
         ...
 
     def snapshot(self, *, as_of: int | datetime | None = None) -> Snapshot:
-        """Read at one version: the newest, a version number, or the last at or before a time-zone aware datetime.
+        """Read at one version: the newest, a version number, or the last at or before a datetime (naive means UTC).
 
-        Raises NotFound if history does not reach back to it, or if it lies in the future.
+        Raises Invalid (22023) for a version that does not exist yet, NotFound for one that history has forgotten.
         """
         ...

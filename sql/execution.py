@@ -23,7 +23,8 @@ from ..engine.transaction import Transaction
 from .bind import Settings as BinderSettings
 from .bind import bind_query
 from .bound import BoundQuery
-from .relational import Cancel, RelationalExecutor, run_query
+from .relational import Cancel, run_query
+from .resources import Resources
 
 EMPTY_SCHEMA: Final = pa.schema([])
 
@@ -34,7 +35,7 @@ class Execution:
 
     reader: Reader
     new_id: Callable[[], int]
-    executor: RelationalExecutor
+    resources: Resources
     cancel: Cancel
     now: int
     binder: BinderSettings
@@ -85,7 +86,7 @@ class Execution:
             bound,
             self.reader,
             self.parameters,
-            executor=self.executor,
+            executor=self.resources.executor,
             now=self.now,
             cancel=self.cancel,
             relations=relations or {},

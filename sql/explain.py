@@ -139,7 +139,7 @@ def _plan(bound: BoundQuery, execution: Execution) -> list[str]:
         lines += _use(use, filter, stream)
     if moment is not None and not bound.arrow_scans:
         lines.append("Relational executor (DuckDB):")
-        lines += _indented(execution.executor.explain(sql_text(bound, moment), sources).splitlines())
+        lines += _indented(execution.resources.executor.explain(sql_text(bound, moment), sources).splitlines())
     return lines
 
 

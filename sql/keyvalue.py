@@ -7,7 +7,6 @@ no relational executor is needed. A key here is a value of the key *dimension* (
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -158,12 +157,3 @@ def _time_conditions(table: Table, time: tuple[object, object]) -> list[Expressi
         for function, bound in (("greater_equal", time[0]), ("less", time[1]))
         if bound is not None
     ]
-
-
-def as_of_version(moment: int | datetime | None) -> int | datetime | None:
-    """``as_of`` as the engine takes it. Raises Invalid for a datetime without a zone: it would be ambiguous."""
-    if isinstance(moment, datetime) and moment.tzinfo is None:
-        raise Invalid(
-            f"as_of={moment!r} has no time zone", hint="Use datetime.now(timezone.utc) and the like.", sqlstate="22007"
-        )
-    return moment

@@ -27,10 +27,18 @@ class Resources:
     """One per engine. Thread-safe."""
 
     def __init__(self) -> None:
-        self.executor: RelationalExecutor = DuckDbExecutor()
         self.queries = QueryCache()
+        self._executor: RelationalExecutor | None = None
         self._lock = threading.Lock()
         self._trees: OrderedDict[str, exp.Expression] = OrderedDict()
+
+    @property
+    def executor(self) -> RelationalExecutor:
+        """Made by the first query: a program that only gets and puts has none."""
+        with self._lock:
+            if self._executor is None:
+                self._executor = DuckDbExecutor()
+            return self._executor
 
     def parse(self, source: Source) -> exp.Expression:
         """The statement's tree, not to be changed. Raises Invalid (42601)."""
@@ -50,7 +58,8 @@ class Resources:
         return tree
 
     def close(self) -> None:
-        self.executor.close()
+        if self._executor is not None:
+            self._executor.close()
 
 
 _RESOURCES: Final[WeakKeyDictionary[Engine, Resources]] = WeakKeyDictionary()

@@ -86,7 +86,7 @@ class Session:
         self._single_call = single_call
         self._running: Running | None = None
         self._closed = False
-        self._pinned: Snapshot | None = None if as_of is None else engine.snapshot(keyvalue.as_of_version(as_of))
+        self._pinned: Snapshot | None = None if as_of is None else engine.snapshot(as_of)
 
     # SQL
 
@@ -370,7 +370,7 @@ class Session:
         return Execution(
             reader=reader,
             new_id=self.engine.new_id,
-            executor=self.resources.executor,
+            resources=self.resources,
             cancel=running.cancel,
             now=reader.now if isinstance(reader, Transaction) else wall_clock(),
             binder=self.binder_settings,

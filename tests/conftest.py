@@ -1,0 +1,36 @@
+"""Fixtures of all tests.
+
+``database`` is the public interface, twice: embedded in memory, and a client of a server on a free loopback port. What
+is written against it holds for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import weftdb
+from weftdb.base.interface import Database
+
+
+@pytest.fixture
+def db() -> Iterator[Database]:
+    """An embedded database in memory."""
+    with weftdb.open() as database:
+        yield database
+
+
+@pytest.fixture(params=["embedded", "remote"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """An empty database through the public interface."""
+    if request.param == "embedded":
+        with weftdb.open() as opened:
+            yield opened
+        return
+    service = pytest.importorskip("weftdb.server.service", exc_type=ImportError)
+    pytest.importorskip("weftdb.client.connection", exc_type=ImportError)
+    from weftdb.engine.database import Engine
+
+    engine = Engine.open(None)
+    with service.serve(engine, port=0) as server, weftdb.connect(server.address) as connected:
+        yield connected
