@@ -34,6 +34,15 @@ TABLE = Table(
     shards=4,
     next_column_id=5,
 )
+NAMED = dataclasses.replace(
+    TABLE,
+    columns=(*TABLE.columns, Column(id=5, name="name", type=types.TEXT, nullable=False)),
+    primary_key=(5, 1, 2),
+    key=(5, 1),
+    every=3 * DAY,
+    next_column_id=6,
+)
+UNSLICED = dataclasses.replace(TABLE, every=None, shards=1)
 NODES = {column.name: ColumnNode(id=column.id, type=column.type, name=column.name) for column in TABLE.columns}
 
 
@@ -104,13 +113,13 @@ def holds(row: dict[str, Any], condition: tuple[str, str, tuple[Any, ...], bool]
     return COMPARE[function](values[0], value) if mirrored else COMPARE[function](value, values[0])
 
 
-@given(conditions(), st.booleans())
-@settings(max_examples=150, deadline=None)
+@given(conditions(), st.sampled_from((TABLE, NAMED, UNSLICED)))
+@settings(max_examples=200, deadline=None)
 def test_a_filtered_scan_returns_exactly_the_rows_for_which_the_filter_is_true(
-    drawn: list[tuple[str, str, tuple[Any, ...], bool]], sliced: bool
+    drawn: list[tuple[str, str, tuple[Any, ...], bool]], table: Table
 ) -> None:
-    rows = rows_of(60)
-    store = stored(rows, TABLE if sliced else dataclasses.replace(TABLE, every=None, shards=1))
+    rows = [row | {"name": "x" * 9 * row["key"]} if table is NAMED else row for row in rows_of(60)]
+    store = stored(rows, table)
     parts = [compare(function, name, *values, mirrored=mirrored) for function, name, values, mirrored in drawn]
     filter = both(*parts) if len(parts) > 1 else parts[0] if parts else None
     expected = [row for row in rows if all(holds(row, condition) for condition in drawn)]
