@@ -26,11 +26,7 @@ _INTERVAL_FIELDS: Final = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 
 
 _FOREIGN_WORDS: Final = frozenset(
-    """ANTI ASOF BLOB BPCHAR DATETIME DIV DOUBLE FINAL GLOB HUGEINT INT1 INT128 INT256 LONG LONGBLOB LONGTEXT MAP
-    MEDIUMBLOB MEDIUMINT MEDIUMTEXT NCHAR NVARCHAR NVARCHAR2 PIVOT POSITIONAL PREWHERE QUALIFY RLIKE SEMI
-    STRING STRUCT TINYBLOB TINYINT TINYTEXT UBIGINT UHUGEINT UINT UINTEGER UNPIVOT USMALLINT UTINYINT VARCHAR2 XOR
-    YEAR TIMESTAMP_S TIMESTAMP_MS TIMESTAMP_NS TIMESTAMPNTZ TIMESTAMPLTZ TIMESTAMP_LTZ TIMESTAMP_NTZ DECIMAL32 DECIMAL64
-    DECIMAL128 BIGDECIMAL BIGNUMERIC FIXED VARBINARY SUPER OBJECT VARIANT GEOGRAPHY GEOMETRY""".split()
+    ["ANTI", "ASOF", "BLOB", "BPCHAR", "DATETIME", "DIV", "DOUBLE", "FINAL", "GLOB", "HUGEINT", "INT1", "INT128", "INT256", "LONG", "LONGBLOB", "LONGTEXT", "MAP", "MEDIUMBLOB", "MEDIUMINT", "MEDIUMTEXT", "NCHAR", "NVARCHAR", "NVARCHAR2", "PIVOT", "POSITIONAL", "PREWHERE", "QUALIFY", "RLIKE", "SEMI", "STRING", "STRUCT", "TINYBLOB", "TINYINT", "TINYTEXT", "UBIGINT", "UHUGEINT", "UINT", "UINTEGER", "UNPIVOT", "USMALLINT", "UTINYINT", "VARCHAR2", "XOR", "YEAR", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMPNTZ", "TIMESTAMPLTZ", "TIMESTAMP_LTZ", "TIMESTAMP_NTZ", "DECIMAL32", "DECIMAL64", "DECIMAL128", "BIGDECIMAL", "BIGNUMERIC", "FIXED", "VARBINARY", "SUPER", "OBJECT", "VARIANT", "GEOGRAPHY", "GEOMETRY"]
 )
 
 
@@ -53,6 +49,17 @@ class WeftParser(PostgresParser):
             exp.JSONBExtractScalar(this=this, expression=path)
         ),
     }
+
+    def _parse_type(self, parse_interval: bool = True, fallback_to_identifier: bool = False) -> Any:
+        """``DATE '2024-01-01'::text`` is the date as text; sqlglot casts the string first."""
+        if self._curr is not None and self._curr.token_type in self.TYPE_TOKENS:
+            index = self._index
+            type = self._parse_types(check_func=True, allow_identifiers=False)
+            if isinstance(type, exp.DataType) and self._match(TokenType.STRING):
+                literal = self.expression(exp.Literal.string(self._prev.text), self._prev)
+                return self._parse_column_ops(self.expression(exp.Cast(this=literal, to=type)))
+            self._retreat(index)
+        return super()._parse_type(parse_interval=parse_interval, fallback_to_identifier=fallback_to_identifier)
 
     def _parse_interval(self, require_interval: bool = True, parse_function_unit: bool = True) -> Any:
         """``INTERVAL '1 day'`` and ``INTERVAL '1' DAY`` as a cast of the text; the text is read by the type."""

@@ -29,6 +29,15 @@ from ..base.errors import Closed, Internal, Invalid, LimitExceeded, Unavailable,
 from ..engine.expression.functions import DUCKDB_PRELUDE, translate_error
 from .cancel import Cancel
 
+try:
+    # Not a public name of DuckDB's package: where it is missing, plans are worse and answers the same.
+    from duckdb._sources import ArrowScanSource as _ScanSource  # pyright: ignore[reportAssignmentType]
+except ImportError:
+
+    class _ScanSource:
+        def __init__(self, obj: object) -> None: ...
+
+
 LANES_MAX: Final = 64
 BATCH_ROWS: Final = 65_536
 
@@ -52,14 +61,26 @@ class RelationalExecutor(Protocol):
     def close(self) -> None: ...
 
 
-class _Source:
-    """A name that DuckDB knows; what it reads is set for each execution."""
+class _Source(_ScanSource):
+    """A name that DuckDB knows; what it reads is set for each execution.
 
-    __slots__ = ("error", "scan")
+    To DuckDB's Arrow scan it is one of its own sources, of which it asks ``rows``: without that it takes every table
+    for one row, and builds its hash tables from the largest.
+    """
 
     def __init__(self, scan: Any) -> None:
+        super().__init__(None)
         self.scan = scan
         self.error: BaseException | None = None
+
+    def stream(self, columns: Any, filters: Any) -> tuple[object, bool]:
+        """The stream, and that it has all columns."""
+        return self.__arrow_c_stream__(), False
+
+    def rows(self) -> int | None:
+        """An upper bound of the rows that the scan will give; None where it does not know."""
+        scan = self.scan
+        return len(scan) if isinstance(scan, pa.Table) else getattr(scan, "rows_estimate", None)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         scan = self.scan
@@ -246,6 +267,8 @@ def _translated(error: BaseException, lane: _Lane | None, cancel: Cancel | None,
         )
     if "LIMIT/OFFSET cannot be negative" in message:
         return Invalid("LIMIT and OFFSET must not be negative", sqlstate="2201W")
+    if "step size cannot equal zero" in message:
+        return Invalid("step size cannot equal zero", sqlstate="22023")
     translated = translate_error(_plain(message))
     if translated is not None:
         return translated

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
@@ -25,13 +25,15 @@ from ..base.result import Result
 from ..base.types import UNKNOWN, Kind
 from ..base.values import literal_value
 from ..engine.expression.node import Literal
-from ..engine.reader import Reader
 from .bind.context import zoned
 from .bound import BoundQuery
 from .cancel import Cancel
 from .duck import DuckDbExecutor, RelationalExecutor
 from .pushdown import Moment, finish
 from .render import Template, render, scan_name, substitute
+
+if TYPE_CHECKING:
+    from ..engine.reader import Reader
 
 __all__ = ["Cancel", "DuckDbExecutor", "QueryCache", "RelationalExecutor", "run_query", "sql_text"]
 

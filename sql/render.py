@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from ..base.errors import Invalid
-
 from ..engine.expression.functions import (
     FUNCTIONS,
     Modifiers,

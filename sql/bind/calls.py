@@ -154,7 +154,7 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
 
 def _arguments(binder: ExpressionBinder, syntax: CallSyntax) -> list[bound.Bound]:
     if syntax.star and syntax.name != "count":
-        fail(f"{syntax.name}(*) specified, but only count takes *", syntax.tree, sqlstate="42809")
+        fail(f"function {syntax.name}() does not exist", syntax.tree, sqlstate="42883", hint="Only count takes *.")
     if not syntax.star and not syntax.arguments and syntax.name == "count":
         fail("count(*) must be used to call a parameterless aggregate function", syntax.tree, sqlstate="42809")
     return [binder.bind(argument) for argument in syntax.arguments]

@@ -28,7 +28,6 @@ _NODE_NAMES: Final[dict[type[exp.Expression], str]] = {
     exp.CurrentRole: "current_role",
     exp.CurrentCatalog: "current_catalog",
     exp.CurrentSchema: "current_schema",
-    exp.Boolean: "bool",
 }
 
 _TRIMS: Final = {"LEADING": "ltrim", "TRAILING": "rtrim"}
@@ -83,7 +82,7 @@ def _figure(tree: exp.Expression) -> tuple[str | None, int]:
             return _figure(tree.this.expressions[0])
         case _:
             name = _NODE_NAMES.get(tree.__class__)
-            return (name, 1 if isinstance(tree, exp.Boolean) else 2) if name else (None, 0)
+            return (name, 2) if name else (None, 0)
 
 
 def _type_name(tree: exp.Expression) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlglot import exp
 
 from ...base.types import BOOLEAN, DATE, TEXT, TIME, TIMESTAMPTZ, UNKNOWN, Kind, Type, array_of
+from ...base.values import literal_value
 from ...engine.expression.functions import common_type
 from ...engine.expression.node import Case, Literal
 from .. import bound
@@ -210,9 +211,29 @@ def case(binder: ExpressionBinder, tree: exp.Case) -> bound.Bound:
 
 def cast(binder: ExpressionBinder, tree: exp.Cast) -> bound.Bound:
     only(tree, "this", "to")
+    number = _float_literal(tree)
+    if number is not None:
+        return number
     node = binder.bind(tree.this)
     type = binder.context.bare_numeric(node) if is_bare_numeric(tree.to) else type_of(tree.to)
     return binder.context.cast(node, type, tree)
+
+
+def _float_literal(tree: exp.Cast) -> Literal | None:
+    """``1e300::float8``: a number that no NUMERIC holds."""
+    inner = tree.this.this if isinstance(tree.this, exp.Neg | exp.Paren) else tree.this
+    if not isinstance(inner, exp.Literal) or inner.is_string or "e" not in inner.name.lower():
+        return None
+    type = type_of(tree.to)
+    if type.kind is not Kind.DOUBLE:
+        return None
+    value = literal_value(inner.name, type)
+    assert isinstance(value, float), "a DOUBLE is a float"
+    return Literal(value=-value if isinstance(tree.this, exp.Neg) else value, type=type)
+
+
+def adjacent(binder: ExpressionBinder, tree: exp.Concat) -> bound.Bound:
+    fail("syntax error: two string constants side by side", tree, sqlstate="42601", hint="Join them with ||.")
 
 
 def collate(binder: ExpressionBinder, tree: exp.Collate) -> bound.Bound:
@@ -327,6 +348,7 @@ HANDLERS: Final[dict[type[exp.Expression], Handler]] = {
     exp.Between: between,
     exp.Case: case,
     exp.Cast: cast,
+    exp.Concat: adjacent,
     exp.Collate: collate,
     exp.AtTimeZone: at_time_zone,
     exp.Extract: extract,

@@ -234,7 +234,7 @@ def limits(context: Context, tree: exp.Expression) -> tuple[bound.Bound | None, 
 
 
 def _limit(context: Context, tree: exp.Expression | None, name: str) -> bound.Bound | None:
-    if tree is None or isinstance(tree, exp.Null) or (isinstance(tree, exp.Column) and tree.name.lower() == "all"):
+    if tree is None or isinstance(tree, exp.Null) or (isinstance(tree, exp.Var) and tree.name.upper() == "ALL"):
         return None
     if any(isinstance(node, exp.Column) for node in tree.walk()) and not tree.find(exp.Query):
         fail(f"argument of {name} must not contain variables", tree, sqlstate="42P10")
