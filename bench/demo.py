@@ -56,7 +56,7 @@ class Demo:
         self._retail = retail
         self._keep = keep
         self._folder = folder / "data"
-        self._story = Story(steps=8)
+        self._story = Story(steps=7)
         self._summary: list[tuple[str, str]] = []
 
     def run(self) -> None:
@@ -217,7 +217,6 @@ class Demo:
         return server
 
     def _summarize(self) -> None:
-        self._story.step("Done")
         self._summary.append(("the whole demo", f"{self._story.seconds:.1f} s"))
         self._story.summary(self._summary)
         if self._keep:

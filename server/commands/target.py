@@ -13,10 +13,10 @@ from ...base.interface import Database
 
 def open_target(target: str) -> Database:
     """Connect to ``weft://host:port``, or open the folder. Raises Invalid for a folder that is not there."""
-    from ... import connect
-    from ... import open as open_folder
-
+    # Each name loads what it needs: a client no engine, a folder no network.
     if "://" in target:
+        from ... import connect
+
         return connect(target)
     path = Path(target).expanduser()
     if not path.is_dir():
@@ -24,4 +24,6 @@ def open_target(target: str) -> Database:
             f"{target} is neither a URL nor a folder",
             hint="A server is weft://host:7401. An empty folder becomes a new database: mkdir first.",
         )
+    from ... import open as open_folder
+
     return open_folder(str(path))

@@ -13,12 +13,12 @@ from __future__ import annotations
 import enum
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
 
 import pyarrow as pa
-from prompt_toolkit.utils import get_cwidth
 
 from ...base.result import Result
 from ...base.types import Kind, Type, type_of_field
@@ -77,13 +77,13 @@ def _windows(result: Result) -> Iterator[pa.RecordBatch]:
 
 def _print_table(names: list[str], types: list[Type], windows: Iterator[pa.RecordBatch], null: str, out: Output) -> int:
     right = [is_right_aligned(type) for type in types]
-    widths = [get_cwidth(name) for name in names]
+    widths = [_width(name) for name in names]
     count = 0
     headed = False
     for window in windows:
         columns = [_cells(column, type, null) for column, type in zip(window.columns, types, strict=True)]
         for i, column in enumerate(columns):
-            widths[i] = max([widths[i], *(get_cwidth(line) for cell in column for line in cell)])
+            widths[i] = max([widths[i], *(_width(line) for cell in column for line in cell)])
         if not headed:
             _print_head(names, widths, out)
             headed = True
@@ -115,7 +115,7 @@ def _print_row(row: Sequence[list[str]], widths: list[int], right: list[bool], o
 def _print_expanded(
     names: list[str], types: list[Type], windows: Iterator[pa.RecordBatch], null: str, out: Output
 ) -> int:
-    width = max((get_cwidth(name) for name in names), default=0)
+    width = max((_width(name) for name in names), default=0)
     count = 0
     for window in windows:
         columns = [_cells(column, type, null) for column, type in zip(window.columns, types, strict=True)]
@@ -193,9 +193,16 @@ def _printable(text: str) -> str:
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text.replace("\t", "        "))
 
 
+def _width(text: str) -> int:
+    """How many columns of a terminal ``text`` takes: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
 def _pad(text: str, width: int, side: str) -> str:
     """``text`` with blanks to ``width`` columns of the terminal, where wide characters take two."""
-    blanks = max(width - get_cwidth(text), 0)
+    blanks = max(width - _width(text), 0)
     match side:
         case "right":
             return " " * blanks + text

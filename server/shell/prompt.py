@@ -19,7 +19,7 @@ from typing import Final, TextIO
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import has_completions
+from prompt_toolkit.filters import completion_is_selected
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
@@ -158,13 +158,17 @@ class _Names(Completer):
 def _keys() -> KeyBindings:
     keys = KeyBindings()
 
-    @keys.add("enter", filter=~has_completions)
+    @keys.add("enter", filter=~completion_is_selected)
     def _(event: KeyPressEvent) -> None:  # pyright: ignore[reportUnusedFunction]
         text = event.current_buffer.text
         if not text.strip() or text.lstrip().startswith("\\") or not split(text).waiting:
             event.current_buffer.validate_and_handle()
         else:
             event.current_buffer.insert_text("\n")
+
+    @keys.add("enter", filter=completion_is_selected)
+    def _(event: KeyPressEvent) -> None:  # pyright: ignore[reportUnusedFunction]
+        event.current_buffer.complete_state = None
 
     return keys
 

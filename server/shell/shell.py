@@ -112,7 +112,7 @@ class Shell:
         except KeyboardInterrupt:
             self._failed = self._transaction is not None
             self.out.flush()
-            self.errors.write("Cancelled.\n")
+            self.errors.write("\nCancelled.\n")
             return False
         if self.timing:
             self.out.write(f"Time: {(time.perf_counter() - begin) * 1000:,.3f} ms\n")
