@@ -22,7 +22,7 @@ from ..proto.weftdb.v1.transactions_pb2 import (
 )
 from .reads import Leases, RemoteReads, RemoteSnapshot, RemoteTransaction
 from .table import RemoteTable
-from .wire import Wire
+from .wire import Again, Wire
 from .writer import RemoteWriter
 
 PORT_DEFAULT: Final = 7401
@@ -45,7 +45,7 @@ def connect(url: str, *, timeout: float = CONNECT_SECONDS) -> RemoteDatabase:
     address = f"{match['host']}:{match['port'] or PORT_DEFAULT}"
     wire = Wire(target=f"dns:///{address}", address=address)
     try:
-        wire.ask("Transactions/Version", SessionRequest(), VersionResponse, timeout=timeout)
+        wire.ask("Transactions/Version", SessionRequest(), VersionResponse, timeout=timeout, again=Again.NEVER)
     except Unavailable as error:
         wire.close()
         raise Unavailable(
@@ -70,7 +70,7 @@ class RemoteDatabase(RemoteReads):
 
     def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> RemoteTransaction:
         request = BeginRequest(isolation=isolation, read_only=read_only)
-        answer = self.wire.ask("Transactions/Begin", request, SessionResponse, again=True)
+        answer = self.wire.ask("Transactions/Begin", request, SessionResponse, again=Again.ALWAYS)
         transaction = RemoteTransaction(self.wire, self._leases, answer.session)
         self._leases.keep(transaction, lease_seconds=answer.lease_seconds)
         return transaction
@@ -82,7 +82,7 @@ class RemoteDatabase(RemoteReads):
             request.wall_clock = (moment - _EPOCH) // timedelta(microseconds=1)
         elif as_of is not None:
             request.version = _version(as_of)
-        answer = self.wire.ask("Transactions/OpenSnapshot", request, SessionResponse, again=True)
+        answer = self.wire.ask("Transactions/OpenSnapshot", request, SessionResponse, again=Again.ALWAYS)
         snapshot = RemoteSnapshot(self.wire, self._leases, answer.session)
         self._leases.keep(snapshot, lease_seconds=answer.lease_seconds)
         return snapshot

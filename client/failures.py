@@ -30,6 +30,14 @@ def is_broken(error: Any) -> bool:
     return error.code() is Code.UNAVAILABLE and of_server(error) is None
 
 
+def is_unsent(error: Any) -> bool:
+    """Whether the call certainly did not reach the server: there was no connection to send it on.
+
+    gRPC says so in the text only; it is the text of its connection picker, which comes before anything is sent.
+    """
+    return error.code() is Code.UNAVAILABLE and (error.details() or "").startswith("failed to connect to all addresses")
+
+
 def of_rpc(error: Any, *, address: str) -> WeftError:
     """The error to raise for a failed call."""
     return of_server(error) or _of_transport(error, address)

@@ -27,7 +27,7 @@ from ..proto.weftdb.v1.transactions_pb2 import (
     VersionResponse,
 )
 from .table import RemoteTable
-from .wire import Wire
+from .wire import Again, Wire
 from .writer import RemoteWriter
 
 _CLOSE_SECONDS: Final = 5.0
@@ -47,7 +47,7 @@ class RemoteReads:
     @property
     def version(self) -> int:
         request = SessionRequest(session=self.session)
-        return self.wire.ask("Transactions/Version", request, VersionResponse, again=True).version
+        return self.wire.ask("Transactions/Version", request, VersionResponse, again=Again.ALWAYS).version
 
     def execute(self, sql: str, parameters: Sequence[object] = (), /, *, timeout: float | None = None) -> Result:
         if len(sql) > STATEMENT_BYTES_MAX:
@@ -131,7 +131,7 @@ class RemoteTransaction(RemoteSession):
     def commit(self) -> int:
         request = SessionRequest(session=self.session)
         try:
-            return self.wire.ask("Transactions/Commit", request, CommitResponse, again=True).version
+            return self.wire.ask("Transactions/Commit", request, CommitResponse, again=Again.ALWAYS).version
         except Unavailable as error:
             raise Unavailable(
                 f"whether the transaction was committed is not known: {error.message}",
@@ -144,7 +144,7 @@ class RemoteTransaction(RemoteSession):
     def rollback(self) -> None:
         request = SessionRequest(session=self.session)
         self._end("rolled back")
-        self.wire.ask("Transactions/Rollback", request, EmptyResponse, again=True)
+        self.wire.ask("Transactions/Rollback", request, EmptyResponse, again=Again.ALWAYS)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

@@ -33,7 +33,7 @@ from ..proto.weftdb.v1.kv_pb2 import (
     WriteResponse,
 )
 from ..proto.weftdb.v1.types_pb2 import ValueList
-from .wire import Wire
+from .wire import Again, Wire
 from .writer import RemoteWriter
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class RemoteTable:
 
     def get(self, key: Key, /) -> dict[str, object] | None:
         request = GetRequest(session=self._source.session, table=self._name, **_key(key))
-        answer = self._source.wire.ask("KeyValue/Get", request, GetResponse, again=True)
+        answer = self._source.wire.ask("KeyValue/Get", request, GetResponse, again=Again.ALWAYS)
         if not answer.found:
             return None
         return dict(zip(answer.columns, map(from_value, answer.values), strict=True))
@@ -104,7 +104,7 @@ class RemoteTable:
         request = GetManyRequest(
             session=self._source.session, table=self._name, keys=write_stream([batch], batch.schema)
         )
-        return self._source.wire.result("KeyValue/GetMany", request, again=True).arrow()
+        return self._source.wire.result("KeyValue/GetMany", request, again=Again.ALWAYS).arrow()
 
     def scan(
         self,
@@ -126,7 +126,7 @@ class RemoteTable:
             lower, upper = time
             request.time_lower.CopyFrom(to_value(lower))
             request.time_upper.CopyFrom(to_value(upper))
-        return self._source.wire.result("KeyValue/Scan", request, again=True).reader()
+        return self._source.wire.result("KeyValue/Scan", request, again=Again.ALWAYS).reader()
 
     def writer(self, **options: Any) -> RemoteWriter:
         """A pipelined writer; see ``RemoteWriter`` for the options."""
@@ -160,7 +160,7 @@ class RemoteTable:
 
     def _describe(self) -> None:
         request = DescribeRequest(session=self._source.session, table=self._name)
-        description = self._source.wire.ask("KeyValue/Describe", request, TableDescription, again=True)
+        description = self._source.wire.ask("KeyValue/Describe", request, TableDescription, again=Again.ALWAYS)
         schema = read_schema(description.schema, trusted=True)
         self._description = description
         self._schema = schema

@@ -1,14 +1,16 @@
 """Calls: one channel to one server, statuses turned into errors, and what may be tried again.
 
-gRPC reconnects by itself; what it cannot know is which calls may be repeated. Reads may: ``ask`` and ``result`` with
-``again=True`` are tried up to four times within about a second when the connection breaks. Writes are not, since nobody
-knows how far they got; only a writer's batches (tokens) and COMMIT (the server remembers the outcome) can be repeated.
+gRPC reconnects by itself; what it cannot know is which calls may be repeated. Reads may (``Again.ALWAYS``). Writes may
+only if they certainly did not reach the server (``Again.UNSENT``), since otherwise nobody knows how far they got; a
+writer's batches (tokens) and COMMIT (the server remembers the outcome) may be repeated always. A call is tried for
+about a second and a half, which is longer than gRPC waits before it connects again.
 
 A call that is interrupted (KeyboardInterrupt, a result closed early) is cancelled at the server.
 """
 
 from __future__ import annotations
 
+import enum
 import random
 import time
 import uuid
@@ -24,11 +26,11 @@ from ..base.limits import CHUNK_BYTES, MESSAGE_BYTES_MAX
 from ..base.result import Result
 from ..proto.frames import read_batch, read_schema, unpack
 from ..proto.weftdb.v1.types_pb2 import ResultPart
-from .failures import is_broken, of_rpc
+from .failures import is_broken, is_unsent, of_rpc
 
 R = TypeVar("R", bound=Message)
 
-_TRIES_MAX: Final = 4
+_TRIES_MAX: Final = 7
 _GRACE_SECONDS: Final = 5.0
 """How much later than the server's own time-out the call's deadline is, so that the server can say what happened."""
 
@@ -42,10 +44,18 @@ OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 500),
     ("SingleThreadedUnaryStream", 1),
     ("grpc.use_local_subchannel_pool", 1),  # a second connect() is a second connection
 )
+
+
+class Again(enum.Enum):
+    """When a call may be tried again after the connection failed."""
+
+    ALWAYS = "always"
+    UNSENT = "unsent"
+    NEVER = "never"
 
 
 class Backoff:
@@ -82,22 +92,30 @@ class Wire:
         self._closed = False
 
     def ask(
-        self, method: str, request: Message, answer: type[R], *, timeout: float | None = None, again: bool = False
+        self,
+        method: str,
+        request: Message,
+        answer: type[R],
+        *,
+        timeout: float | None = None,
+        again: Again = Again.UNSENT,
     ) -> R:
-        """One request, one answer. ``again``: a repeat does no harm."""
+        """One request, one answer."""
         call = self._callable(method, "unary_unary", answer.FromString)
         return self._tried(lambda: call(request, timeout=timeout), again=again)
 
     def send(self, method: str, messages: Iterator[bytes], answer: type[R]) -> R:
         """Many messages, one answer."""
         call = self._callable(method, "stream_unary", answer.FromString)
-        return self._tried(lambda: call(messages), again=False)
+        return self._tried(lambda: call(messages), again=Again.NEVER)
 
     def talk(self, method: str, messages: Iterator[bytes], answer: type[Message]) -> Any:
         """Many messages both ways: gRPC's own call object, which raises gRPC's own errors."""
         return self._callable(method, "stream_stream", answer.FromString)(messages)
 
-    def result(self, method: str, request: Message, *, timeout: float | None = None, again: bool = False) -> Result:
+    def result(
+        self, method: str, request: Message, *, timeout: float | None = None, again: Again = Again.UNSENT
+    ) -> Result:
         """A result as it streams in. A small one is complete when this returns."""
         call = self._callable(method, "unary_stream", _read_part)
         deadline = None if timeout is None else timeout + _GRACE_SECONDS
@@ -142,9 +160,9 @@ class Wire:
         finally:
             stream.cancel()
 
-    def _tried(self, call: Callable[[], Any], *, again: bool) -> Any:
+    def _tried(self, call: Callable[[], Any], *, again: Again) -> Any:
         backoff = Backoff()
-        tries = _TRIES_MAX if again else 1
+        tries = _TRIES_MAX
         while True:
             tries -= 1
             try:
@@ -152,7 +170,8 @@ class Wire:
             except grpc.RpcError as error:
                 if self._closed:
                     raise self._gone() from None
-                if not tries or not is_broken(error):
+                repeat = (again is Again.ALWAYS and is_broken(error)) or (again is Again.UNSENT and is_unsent(error))
+                if not tries or not repeat:
                     raise of_rpc(error, address=self.address) from None
             except ValueError:  # gRPC's word for a channel that another thread closed
                 if self._closed:
