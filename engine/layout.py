@@ -79,11 +79,6 @@ class Layout:
         )
         self.row_bytes += 4 + (8 * self.encoder.width if self.encoder else 0)
 
-    def routing_ids(self) -> tuple[int, ...]:
-        """Columns beside the row id that say in which cell a row is."""
-        time = () if self.table.time is None or self.table.time in self.table.key else (self.table.time,)
-        return (*self.table.key, *time)
-
     def values(self, batch: pa.RecordBatch, *, by_id: bool) -> dict[int, Values]:
         """A batch's columns by identifier. Its fields are named by column name, or by identifier in decimal."""
         values: dict[int, Values] = {}

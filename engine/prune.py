@@ -11,12 +11,14 @@ any case. So pruning may only ever leave out rows for which the filter is not tr
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any, Final
 
+from ..base.errors import Invalid
 from ..base.types import Kind
 from .expression.node import Call, Column, Expression, Literal
 from .key_encoding import microseconds_of
@@ -37,15 +39,14 @@ COMBINATIONS_MAX: Final = 1_024
 
 @dataclass(slots=True)
 class Pruning:
-    """``shards`` None: any. ``low`` and ``high`` bound the stored event time. ``key``: the one primary key."""
+    """``shards`` None: any. ``low`` and ``high`` bound the stored event time. ``key``: the one primary key, encoded."""
 
     shards: frozenset[int] | None = None
     low: int | None = None
     high: int | None = None
     slice_low: int | None = None
     slice_high: int | None = None
-    key: tuple[Any, ...] | None = None
-    reasons: list[str] = field(default_factory=list)
+    key: bytes | None = None
 
     def keeps_cell(self, slice: int, shard: int) -> bool:
         if self.shards is not None and shard not in self.shards:
@@ -70,18 +71,23 @@ def prune(filter: Expression | None, layout: Layout) -> Pruning:
             values[id] = constants
         if layout.time is not None and id == layout.time.id:
             _bound(pruning, function, [stored_time(value, layout.time.type.kind) for value in constants])
-    table = layout.table
     if layout.sliced:
         scale = DAY if layout.time is not None and layout.time.type.kind is Kind.DATE else 1
         pruning.slice_low = None if pruning.low is None else layout.slice_of(pruning.low * scale)
         pruning.slice_high = None if pruning.high is None else layout.slice_of(pruning.high * scale)
+    with contextlib.suppress(Invalid):  # A constant that the column cannot hold: the filter itself finds no row.
+        _prune_keys(pruning, values, layout)
+    return pruning
+
+
+def _prune_keys(pruning: Pruning, values: dict[int, tuple[Any, ...]], layout: Layout) -> None:
+    table = layout.table
     if layout.sharded and all(id in values for id in table.key):
         keys = list(islice(product(*(values[id] for id in table.key)), COMBINATIONS_MAX + 1))
         if len(keys) <= COMBINATIONS_MAX:
             pruning.shards = frozenset(layout.shard_of(key) for key in keys)
-    if table.primary_key and all(len(values.get(id, ())) == 1 for id in table.primary_key):
-        pruning.key = tuple(values[id][0] for id in table.primary_key)
-    return pruning
+    if layout.encoder is not None and all(len(values.get(id, ())) == 1 for id in table.primary_key):
+        pruning.key = layout.encoder.encode_one([values[id][0] for id in table.primary_key])
 
 
 def stored_time(value: Any, kind: Kind) -> int:

@@ -133,7 +133,7 @@ class Scan:
         encoder = self._layout.encoder
         assert encoder is not None, "the filter gives a primary key"
         assert self._pruning.key is not None, "the filter gives a primary key"
-        rows, table = cell.memtable.find(encoder.keys_of_one(encoder.encode_one(self._pruning.key)))
+        rows, table = cell.memtable.find(encoder.keys_of_one(self._pruning.key))
         kernels.visible(table, self._version, rows)
         row = rows.item()
         if row >= 0:

@@ -165,7 +165,7 @@ def test_a_value_that_the_column_cannot_hold_is_refused_by_name(type: Type, valu
 
 def test_slices_of_arrow_arrays_encode_as_their_own_rows() -> None:
     for type in typed_values.KEY_TYPES:
-        values = typed_values._values(type)
+        values = typed_values.samples_of(type)
         whole = typed_values.array_of([*values, None, *values], type)
         columns = columns_of([type], [True])
         encoder = KeyEncoder(columns)

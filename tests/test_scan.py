@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -156,6 +157,17 @@ def test_a_whole_primary_key_is_probed_not_scanned() -> None:
     assert list(store.scan(version=0, filter=filter).batches()) == []
 
 
+def test_a_constant_that_a_key_column_cannot_hold_finds_nothing() -> None:
+    column = Column(id=1, name="key", type=types.numeric(5, 2), nullable=False)
+    table = Table(id=1, name="t", columns=(column,), primary_key=(1,), key=(1,), shards=4)
+    store = stored([{"key": Decimal("1.23")}], table)
+    node = ColumnNode(id=1, type=column.type, name="key")
+    for value, found in ((Decimal("1.23"), 1), (Decimal("1.234"), 0)):
+        literal = Literal(value=value, type=types.numeric(6, 3))
+        filter = Call(function="equal", arguments=(node, literal), type=types.BOOLEAN)
+        assert sum(batch.num_rows for batch in store.scan(version=1, filter=filter).batches()) == found
+
+
 def test_chunks_outside_the_time_range_are_left_out() -> None:
     store = stored(rows_of(3_000), dataclasses.replace(TABLE, every=None, shards=1))
     by_name = {column.name: column.type for column in TABLE.columns}
@@ -193,7 +205,7 @@ def test_every_type_comes_back_with_its_public_arrow_type() -> None:
         {
             column.name: None
             if n == 2
-            else typed_values._values(column.type)[n % len(typed_values._values(column.type))]
+            else typed_values.samples_of(column.type)[n % len(typed_values.samples_of(column.type))]
             for column in columns
         }
         for n in range(6)

@@ -52,7 +52,7 @@ def use(type: types.Type, time: types.Type, *, nullable: bool) -> None:
         shards=3,
     )
     store = TableStore(table)
-    values = list(typed_values._values(type))
+    values = list(typed_values.samples_of(type))
     times = [datetime.date(2024, 1, n) if time is types.DATE else datetime.datetime(2024, 1, n) for n in range(1, 9)]
     rows = [
         {"key": value, "time": at, "text": None if at.day == 3 else "x"}

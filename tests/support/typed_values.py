@@ -42,7 +42,8 @@ _TIMES = tuple(
 )
 
 
-def _values(type: Type) -> tuple[Any, ...]:
+def samples_of(type: Type) -> tuple[Any, ...]:
+    """Some values of one type, its corners among them."""
     match type.kind:
         case Kind.BOOLEAN:
             return (True, False)
@@ -88,7 +89,7 @@ def _wide() -> Any:
 
 def values_of(type: Type, *, nullable: bool = False) -> st.SearchStrategy[Any]:
     """Values of one type, None among them where ``nullable``."""
-    strategy = st.sampled_from(_values(type))
+    strategy = st.sampled_from(samples_of(type))
     return st.none() | strategy if nullable else strategy
 
 
