@@ -44,8 +44,8 @@ DOORS = {
     "sklearn": (),
 }
 
-# Randomness: identifiers and jitter. Nothing that ``apply`` can reach.
-RANDOM = {"engine/clock.py", "client/wire.py"}
+# Randomness: identifiers, jitter, and SQL's random(), whose values are logged. Nothing that ``apply`` can reach.
+RANDOM = {"engine/clock.py", "client/wire.py", "engine/expression/functions/mathematics.py"}
 
 # The wall clock, as opposed to stop-watches (``perf_counter``, ``monotonic``).
 WALL_CLOCK = {"engine/clock.py"}

@@ -1,0 +1,45 @@
+"""What the documents show is what happens: the README's session is run, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_session_in_the_readme_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    session = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+    assert len(session.examples) >= 10
+    printed: list[str] = []
+    results = doctest.DocTestRunner().run(session, out=printed.append)
+    assert results.failed == 0, "".join(printed)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_of_a_document_leads_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+    missing = [target for target in targets if "://" not in target and not (document.parent / target).exists()]
+    assert not missing
+
+
+def test_the_documents_name_no_command_and_no_option_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    from weftdb.server.main import main
+
+    helps = ""
+    for arguments in ([], ["serve"], ["sql"], ["load"], ["bench"], ["warm"]):
+        with pytest.raises(SystemExit):
+            main([*arguments, "--help"])
+        helps += capsys.readouterr().out
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for line in re.findall(r"weft (?:serve|sql|load)[^`|\n]*", text):
+            for option in re.findall(r"(?<= )--?[a-z][a-z-]*", line):
+                assert re.search(rf"(?<![\w-]){option}\b", helps), f"{document.name}: {line}"
