@@ -153,15 +153,7 @@ class Subscript:
 
 
 QueryExpression: TypeAlias = (
-    Aggregate
-    | GroupingCall
-    | Window
-    | ScalarSubquery
-    | Exists
-    | Quantified
-    | QuantifiedArray
-    | ArrayList
-    | Subscript
+    Aggregate | GroupingCall | Window | ScalarSubquery | Exists | Quantified | QuantifiedArray | ArrayList | Subscript
 )
 Bound: TypeAlias = Expression | QueryExpression
 
@@ -462,4 +454,4 @@ def rewrite_inside(node: Node, replace: Callable[[Node], Node | None]) -> Node:
         value = rewrite(old, replace)
         if value is not old:
             changes[name] = value
-    return dataclasses.replace(cast(Any, node), **changes) if changes else node
+    return dataclasses.replace(node, **changes) if changes else node

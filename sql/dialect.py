@@ -15,18 +15,93 @@ from typing import Any, ClassVar, Final
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.parsers.postgres import PostgresParser
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 
 _SPECIAL_CALLS: Final = ("CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM")
 _AFTER_LIST: Final = frozenset(
-    (TokenType.COMMA, TokenType.R_PAREN, TokenType.FROM, TokenType.WHERE, TokenType.GROUP_BY, TokenType.ORDER_BY)
-    + (TokenType.HAVING, TokenType.LIMIT, TokenType.OFFSET, TokenType.UNION, TokenType.SENTINEL)
+    (
+        TokenType.COMMA,
+        TokenType.R_PAREN,
+        TokenType.FROM,
+        TokenType.WHERE,
+        TokenType.GROUP_BY,
+        TokenType.HAVING,
+        TokenType.ORDER_BY,
+        TokenType.LIMIT,
+        TokenType.OFFSET,
+        TokenType.UNION,
+        TokenType.SENTINEL,
+    )
 )
 _INTERVAL_FIELDS: Final = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 
 
 _FOREIGN_WORDS: Final = frozenset(
-    ["ANTI", "ASOF", "BLOB", "BPCHAR", "DATETIME", "DIV", "DOUBLE", "FINAL", "GLOB", "HUGEINT", "INT1", "INT128", "INT256", "LONG", "LONGBLOB", "LONGTEXT", "MAP", "MEDIUMBLOB", "MEDIUMINT", "MEDIUMTEXT", "NCHAR", "NVARCHAR", "NVARCHAR2", "PIVOT", "POSITIONAL", "PREWHERE", "QUALIFY", "RLIKE", "SEMI", "STRING", "STRUCT", "TINYBLOB", "TINYINT", "TINYTEXT", "UBIGINT", "UHUGEINT", "UINT", "UINTEGER", "UNPIVOT", "USMALLINT", "UTINYINT", "VARCHAR2", "XOR", "YEAR", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMPNTZ", "TIMESTAMPLTZ", "TIMESTAMP_LTZ", "TIMESTAMP_NTZ", "DECIMAL32", "DECIMAL64", "DECIMAL128", "BIGDECIMAL", "BIGNUMERIC", "FIXED", "VARBINARY", "SUPER", "OBJECT", "VARIANT", "GEOGRAPHY", "GEOMETRY"]
+    [
+        "ANTI",
+        "ASOF",
+        "BLOB",
+        "BPCHAR",
+        "DATETIME",
+        "DIV",
+        "DOUBLE",
+        "FINAL",
+        "GLOB",
+        "HUGEINT",
+        "INT1",
+        "INT128",
+        "INT256",
+        "LONG",
+        "LONGBLOB",
+        "LONGTEXT",
+        "MAP",
+        "MEDIUMBLOB",
+        "MEDIUMINT",
+        "MEDIUMTEXT",
+        "NCHAR",
+        "NVARCHAR",
+        "NVARCHAR2",
+        "PIVOT",
+        "POSITIONAL",
+        "PREWHERE",
+        "QUALIFY",
+        "RLIKE",
+        "SEMI",
+        "STRING",
+        "STRUCT",
+        "TINYBLOB",
+        "TINYINT",
+        "TINYTEXT",
+        "UBIGINT",
+        "UHUGEINT",
+        "UINT",
+        "UINTEGER",
+        "UNPIVOT",
+        "USMALLINT",
+        "UTINYINT",
+        "VARCHAR2",
+        "XOR",
+        "YEAR",
+        "TIMESTAMP_S",
+        "TIMESTAMP_MS",
+        "TIMESTAMP_NS",
+        "TIMESTAMPNTZ",
+        "TIMESTAMPLTZ",
+        "TIMESTAMP_LTZ",
+        "TIMESTAMP_NTZ",
+        "DECIMAL32",
+        "DECIMAL64",
+        "DECIMAL128",
+        "BIGDECIMAL",
+        "BIGNUMERIC",
+        "FIXED",
+        "VARBINARY",
+        "SUPER",
+        "OBJECT",
+        "VARIANT",
+        "GEOGRAPHY",
+        "GEOMETRY",
+    ]
 )
 
 
@@ -52,7 +127,7 @@ class WeftParser(PostgresParser):
 
     def _parse_type(self, parse_interval: bool = True, fallback_to_identifier: bool = False) -> Any:
         """``DATE '2024-01-01'::text`` is the date as text; sqlglot casts the string first."""
-        if self._curr is not None and self._curr.token_type in self.TYPE_TOKENS:
+        if self._curr.token_type in self.TYPE_TOKENS:
             index = self._index
             type = self._parse_types(check_func=True, allow_identifiers=False)
             if isinstance(type, exp.DataType) and self._match(TokenType.STRING):
@@ -78,7 +153,6 @@ class WeftParser(PostgresParser):
         literal = self.expression(exp.Literal.string(text), token)
         return self.expression(exp.Cast(this=literal, to=exp.DataType(this=exp.DType.INTERVAL)))
 
-
     def _parse_csv(self, parse_method: Any, sep: Any = TokenType.COMMA) -> list[Any]:
         """A list with something between the commas: sqlglot lets ``SELECT a,, b`` and ``SELECT a, FROM t`` pass."""
         first = parse_method()
@@ -87,13 +161,13 @@ class WeftParser(PostgresParser):
             item = parse_method()
             if item is not None:
                 items.append(item)
-            elif self._curr is None or self._curr.token_type in _AFTER_LIST:
+            elif self._curr.token_type in _AFTER_LIST:
                 self.raise_error("Expected something after the comma")
         return items
 
     def _parse_join(self, *arguments: Any, **options: Any) -> Any:
         """Every JOIN but CROSS and NATURAL has ON or USING: sqlglot lets it out and means a cross join."""
-        comma = self._curr is not None and self._curr.token_type == TokenType.COMMA
+        comma = self._curr.token_type == TokenType.COMMA
         join = super()._parse_join(*arguments, **options)
         if (
             isinstance(join, exp.Join)

@@ -1,8 +1,8 @@
 """The relational executor: who computes joins, sorts, windows and aggregates. Today DuckDB, behind a Protocol.
 
-DuckDB runs in memory, alone: no files, no network, no extensions; it sees nothing but the SQL that ``render`` wrote and
-one Arrow stream object per table reference. Such an object is lazy and repeatable: DuckDB opens it several times for one
-statement (to learn the schema, to plan, to read), and rows come from the snapshot each time.
+DuckDB runs in memory, alone: no files, no network, no extensions; it sees nothing but the SQL that ``render``
+wrote and one Arrow stream object per table reference. Such an object is lazy and repeatable: DuckDB opens it several
+times for one statement (to learn the schema, to plan, to read), and rows come from the snapshot each time.
 
     DuckDbExecutor        one database of DuckDB for the whole engine; safe for threads
     └── _Lane             one cursor with its registered sources, for one statement at a time
@@ -139,7 +139,7 @@ class DuckDbExecutor:
     def __init__(
         self, *, threads: int | None = None, memory_limit: str | None = None, temp_directory: str | None = None
     ) -> None:
-        config: dict[str, str] = {
+        config: dict[str, Any] = {
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",

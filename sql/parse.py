@@ -23,7 +23,7 @@ from .source import Source, first_words, point, pointing, split
 __all__ = ["Source", "first_words", "parse", "parse_expression", "place", "pointing", "split"]
 
 
-def parse(source: Source | str) -> exp.Expression:
+def parse(source: Source | str) -> exp.Expr:
     """The syntax tree of one statement. Raises Invalid (42601)."""
     if isinstance(source, str):
         sources = split(source)
@@ -33,7 +33,7 @@ def parse(source: Source | str) -> exp.Expression:
     return _parse(source, None)
 
 
-def parse_expression(text: str) -> exp.Expression:
+def parse_expression(text: str) -> exp.Expr:
     """The syntax tree of a scalar expression such as ``a > 5 AND b IS NULL``. Raises Invalid (42601)."""
     sources = split(text)
     if len(sources) != 1:
@@ -41,7 +41,7 @@ def parse_expression(text: str) -> exp.Expression:
     return _parse(sources[0], exp.Condition)
 
 
-def place(tree: exp.Expression | None) -> int | None:
+def place(tree: exp.Expr | None) -> int | None:
     """The 0-based place of a node in the rewritten text: the leftmost place known inside it."""
     if tree is None:
         return None

@@ -1,15 +1,16 @@
 """What the engine can filter by itself: simple conditions on one table's columns.
 
-A filter goes with a scan so that the engine can leave out cells, chunks and rows, or probe the primary-key index; DuckDB
-still evaluates the whole WHERE, so a filter may always say less than the query does, never more.
+A filter goes with a scan so that the engine can leave out cells, chunks and rows, or probe the primary-key index;
+DuckDB still evaluates the whole WHERE, so a filter may always say less than the query does, never more.
 
     simple(condition, columns)      when the query is planned: the condition over the table's own column identifiers,
                                     or None where it is not of the shapes below
     finish(filter, parameters)      when the query runs: parameters and now() put in, constants computed, casts around
                                     columns taken off where the constant fits the column's type exactly
 
-Shapes: column = < <= > >= constant, column IN (constants), column = ANY (constant array), column IS NULL, and AND and OR
-of these. A constant is anything without columns that is the same for the whole statement (``now() - interval '7 days'``).
+Shapes: column = < <= > >= constant, column IN (constants), column = ANY (constant array), column IS NULL, and AND and
+OR of these. A constant is anything without columns that is the same for the whole statement, such as
+``now() - interval '7 days'``.
 ``<>`` and IS NOT NULL keep almost every row; they are not worth a copy.
 """
 
@@ -116,7 +117,11 @@ def _column(node: bound.Bound, sources: Sources) -> Expression | None:
     """A column of the table, or a widening cast of one."""
     if isinstance(node, Cast):
         inner = _column(node.argument, sources)
-        return Cast(argument=inner, type=node.type) if isinstance(inner, Column) and _widens(inner.type, node.type) else None
+        return (
+            Cast(argument=inner, type=node.type)
+            if isinstance(inner, Column) and _widens(inner.type, node.type)
+            else None
+        )
     if isinstance(node, Column) and sources.get(node.id, schema.ROW_ID) != schema.ROW_ID:
         return Column(id=sources[node.id], type=node.type, name=node.name)
     return None

@@ -168,9 +168,7 @@ def _columns_of(data: Any, names: Sequence[str]) -> pa.Table:
     return table.select([table.schema.get_field_index(name) for name in names])
 
 
-def _read_ahead(
-    batches: Iterator[pa.RecordBatch], limit: int | None
-) -> tuple[list[pa.RecordBatch], bool]:
+def _read_ahead(batches: Iterator[pa.RecordBatch], limit: int | None) -> tuple[list[pa.RecordBatch], bool]:
     """The first batches up to ``limit`` bytes, and whether there are more."""
     ahead: list[pa.RecordBatch] = []
     size = 0

@@ -5,10 +5,11 @@ where NULLs go, and every function is the template of its overload, which gives 
 are unique in a statement, so no name is ever qualified.
 
 A text is made once per bound query. What is known only when it runs, parameters and ``now()``, are *holes*:
-``Template.fill`` writes them as typed literals. Some functions need a literal at a place where the query has a parameter
-(``date_trunc($1, ts)``); such a query is rendered anew for each execution (``Template`` is None).
+``Template.fill`` writes them as typed literals. Some functions need a literal at a place where the query has a
+parameter (``date_trunc($1, ts)``); such a query is rendered anew for each execution.
 
-    SELECT c5 AS c6 FROM (SELECT c1 AS c4, sum(c2) AS c5 FROM s1 AS t1(c1, c2) GROUP BY 1) AS g7 ORDER BY c6 ASC NULLS LAST
+    SELECT c5 AS c6 FROM (SELECT c1 AS c4, sum(c2) AS c5 FROM s1 AS t1(c1, c2) GROUP BY 1) AS g
+    ORDER BY c6 ASC NULLS LAST
 
 Not here: optimization. DuckDB flattens nested SELECTs and pushes filters by itself.
 """
@@ -202,7 +203,7 @@ def _function_scan(scan: bound.FunctionScan) -> str:
     else:
         constant = all(isinstance(argument, Literal) and argument.value is not None for argument in scan.arguments)
         step = scan.arguments[2] if len(scan.arguments) == 3 else None
-        if constant and column.type.is_integer and not scan.ordinality and (step is None or step.value != 0):
+        if constant and column.type.is_integer and not scan.ordinality and _is_step(step):
             values = f"generate_series({', '.join(arguments)}) AS x(v)"
             inner = f"SELECT CAST(v AS {duckdb_type(column.type)}) FROM {values}"
             return f"({inner}) AS t{scan.reference}(c{column.id})"
@@ -214,6 +215,10 @@ def _function_scan(scan: bound.FunctionScan) -> str:
     # unnest gives the rows in any order once joins are around it; the series keeps its own.
     inner = f"SELECT CAST(unnest({items}) AS {duckdb_type(column.type)}){number}"
     return f"LATERAL ({inner}) AS t{scan.reference}({_names(scan.columns)})"
+
+
+def _is_step(step: bound.Bound | None) -> bool:
+    return step is None or (isinstance(step, Literal) and step.value != 0)
 
 
 # Expressions
@@ -300,9 +305,7 @@ def _window(node: bound.Window) -> str:
         parts.append(f"ORDER BY {_order(keys)}")
     if node.frame is not None:
         parts.append(_frame(node.frame))
-    modifiers = Modifiers(
-        filter=expression(node.filter) if node.filter is not None else "", over=" ".join(parts)
-    )
+    modifiers = Modifiers(filter=expression(node.filter) if node.filter is not None else "", over=" ".join(parts))
     arguments = [expression(argument) for argument in node.arguments]
     return f"({resolution.render(arguments, literals=literals, modifiers=modifiers)})"
 
@@ -330,7 +333,8 @@ def _quantified(node: bound.Quantified) -> str:
     if len(node.operands) > 1:
         return _quantified_row(node)
     symbol = _symbol(node.operator)
-    operand, query = expression(node.operands[0]), _query(node.query)
+    (left,) = node.operands
+    operand, query = expression(left), _query(node.query)
     if symbol == "=" and not node.all:
         return f"({operand} IN ({query}))"
     if symbol == "<>" and node.all:
@@ -368,5 +372,3 @@ def _symbol(operator: str) -> str:
     if symbol is None:
         raise Invalid(f"{operator} with ANY or ALL is not supported", sqlstate="0A000")
     return symbol
-
-

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -97,7 +97,7 @@ def first_words(source: Source | str, n: int = 2) -> tuple[str, ...]:
 
 
 @contextmanager
-def pointing(source: Source) -> Iterator[None]:
+def pointing(source: Source) -> Generator[None]:
     """Give errors raised inside that carry a ``position`` their line, column and caret, once."""
     try:
         yield
@@ -257,9 +257,7 @@ def _unescape(script: str, begin: int, end: int) -> str:
 
 
 def _source(script: str, start: int, end: int, pieces: list[str], moved: list[tuple[int, int]]) -> Source:
-    return Source(
-        text=script[start:end], script=script, offset=start, rewritten="".join(pieces), moved=tuple(moved)
-    )
+    return Source(text=script[start:end], script=script, offset=start, rewritten="".join(pieces), moved=tuple(moved))
 
 
 def _error(message: str, script: str, index: int, *, sqlstate: str = "42601") -> Invalid:

@@ -8,7 +8,6 @@ from pathlib import Path
 import golden
 import pytest
 import shop
-
 from weftdb.base.errors import WeftError
 from weftdb.sql.bind import Settings, bind_query
 from weftdb.sql.parse import parse, pointing, split
@@ -41,9 +40,7 @@ def answer(sql: str, executor: DuckDbExecutor, *, reader: shop.OracleReader) -> 
 
 
 @pytest.mark.parametrize(("script", "case"), CASES, ids=[f"{script}:{case.line}" for script, case in CASES])
-def test_the_answer_is_the_one_that_postgresql_gave(
-    script: str, case: golden.Case, executor: DuckDbExecutor
-) -> None:
+def test_the_answer_is_the_one_that_postgresql_gave(script: str, case: golden.Case, executor: DuckDbExecutor) -> None:
     got, expected = answer(case.sql, executor, reader=shop.reader()), case.expected
     if "order by" not in case.sql.lower():
         got, expected = got[:1] + sorted(got[1:]), expected[:1] + sorted(expected[1:])

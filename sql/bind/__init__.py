@@ -1,11 +1,11 @@
 """From syntax to meaning: names, scopes, types. In: sqlglot's tree and a catalog. Out: the bound tree.
 
-    names, scope     what names mean; folding; output names
-    context          one statement's state; coercion; inference of parameters
-    types            names of types
-    binder           one expression: the dispatcher; operators, comparisons, calls: its handlers
-    tables           FROM; select, grouping: SELECT; query: WITH, set operations, VALUES
-    standalone       CHECK, DEFAULT, scan(where=)
+names, scope     what names mean; folding; output names
+context          one statement's state; coercion; inference of parameters
+types            names of types
+binder           one expression: the dispatcher; operators, comparisons, calls: its handlers
+tables           FROM; select, grouping: SELECT; query: WITH, set operations, VALUES
+standalone       CHECK, DEFAULT, scan(where=)
 """
 
 from __future__ import annotations

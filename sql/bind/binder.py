@@ -45,11 +45,11 @@ class ExpressionBinder:
     handlers: Mapping[type, Handler]
     windows: Mapping[str, exp.Window] = field(default_factory=dict)
 
-    def bind(self, tree: exp.Expression) -> bound.Bound:
+    def bind(self, tree: exp.Expr) -> bound.Bound:
         """The bound node of ``tree``; its type may be UNKNOWN. Raises Invalid with a position."""
         handler = self.handlers.get(tree.__class__)
         if handler is None:
-            unsupported(_describe(tree), tree)
+            raise unsupported(_describe(tree), tree)
         try:
             return handler(self, tree)
         except Invalid as error:
@@ -57,24 +57,24 @@ class ExpressionBinder:
                 error.position = place(tree)
             raise
 
-    def known(self, tree: exp.Expression) -> bound.Bound:
+    def known(self, tree: exp.Expr) -> bound.Bound:
         """Bound, and TEXT where nothing said otherwise."""
         return self.context.known(self.bind(tree), tree)
 
-    def typed(self, tree: exp.Expression, type: Type, *, what: str) -> bound.Bound:
+    def typed(self, tree: exp.Expr, type: Type, *, what: str) -> bound.Bound:
         """Bound and implicitly converted to ``type``; ``what`` begins the message: ``argument of WHERE``."""
         return self.context.implicit(self.bind(tree), type, tree, what=what)
 
-    def condition(self, tree: exp.Expression, *, what: str) -> bound.Bound:
+    def condition(self, tree: exp.Expr, *, what: str) -> bound.Bound:
         return self.typed(tree, BOOLEAN, what=f"argument of {what}")
 
-    def call(self, function: str, *arguments: bound.Bound, tree: exp.Expression) -> bound.Bound:
+    def call(self, function: str, *arguments: bound.Bound, tree: exp.Expr) -> bound.Bound:
         """A scalar function of the table on bound arguments, converted to the overload's types."""
         resolution, converted = self.resolve(function, arguments, tree)
         return bound.call(function, *converted, type=resolution.result)
 
     def resolve(
-        self, function: str, arguments: Sequence[bound.Bound], tree: exp.Expression
+        self, function: str, arguments: Sequence[bound.Bound], tree: exp.Expr
     ) -> tuple[Resolution, tuple[bound.Bound, ...]]:
         """The overload, and the arguments converted to its types. Raises Invalid: 42883, 42725, 42804."""
         position = place(tree)
@@ -82,9 +82,7 @@ class ExpressionBinder:
         literals = {index: node.value for index, node in enumerate(arguments) if isinstance(node, Literal)}
         types = [argument.type for argument in arguments]
         resolution = resolve(function, types, literals=literals, position=position)
-        exact = [
-            _wide(argument, wanted) for argument, wanted in zip(arguments, resolution.argument_types, strict=True)
-        ]
+        exact = [_wide(argument, wanted) for argument, wanted in zip(arguments, resolution.argument_types, strict=True)]
         if any(type is not None for type in exact):
             arguments = [
                 argument if type is None else self.context.coerce(argument, type, tree)
@@ -134,7 +132,7 @@ def _wide(argument: bound.Bound, wanted: Type) -> Type | None:
     return None
 
 
-def _describe(tree: exp.Expression) -> str:
+def _describe(tree: exp.Expr) -> str:
     """What to call a node in a refusal: its keyword, and the text where it is short."""
     text = tree.sql("postgres")
     return f"{tree.key.upper()} ({text})" if len(text) <= 60 else tree.key.upper()

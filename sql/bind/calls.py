@@ -31,16 +31,16 @@ class CallSyntax:
     """A call taken apart: ``name(DISTINCT arguments ORDER BY order) WITHIN GROUP (ORDER BY within) FILTER (...)``."""
 
     name: str
-    arguments: tuple[exp.Expression, ...]
-    tree: exp.Expression
+    arguments: tuple[exp.Expr, ...]
+    tree: exp.Expr
     star: bool = False
     distinct: bool = False
     order: exp.Order | None = None
     within: exp.Order | None = None
-    filter: exp.Expression | None = None
+    filter: exp.Expr | None = None
 
 
-def call(binder: ExpressionBinder, tree: exp.Expression) -> bound.Bound:
+def call(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
     """A call without OVER."""
     syntax = take_apart(tree)
     match syntax.name:
@@ -51,7 +51,7 @@ def call(binder: ExpressionBinder, tree: exp.Expression) -> bound.Bound:
         case "grouping":
             return _grouping(binder, syntax)
         case name if name in _SET_RETURNING and name not in FUNCTIONS:
-            unsupported(f"{name}() outside of FROM", tree, hint=f"Write: FROM {name}(...) AS t(x).")
+            raise unsupported(f"{name}() outside of FROM", tree, hint=f"Write: FROM {name}(...) AS t(x).")
         case _:
             pass
     match kind_of(syntax):
@@ -60,10 +60,10 @@ def call(binder: ExpressionBinder, tree: exp.Expression) -> bound.Bound:
         case FunctionKind.AGGREGATE:
             return aggregate(binder, syntax)
         case FunctionKind.WINDOW:
-            fail(f"window function {syntax.name} requires an OVER clause", tree, sqlstate="42809")
+            raise fail(f"window function {syntax.name} requires an OVER clause", tree, sqlstate="42809")
 
 
-def take_apart(tree: exp.Expression) -> CallSyntax:
+def take_apart(tree: exp.Expr) -> CallSyntax:
     """The parts of a call, whichever nodes the parser put around it."""
     match tree:
         case exp.Filter():
@@ -72,14 +72,14 @@ def take_apart(tree: exp.Expression) -> CallSyntax:
             return replace(take_apart(tree.this), within=tree.expression)
         case exp.Dot() if isinstance(tree.expression, exp.Anonymous):
             if tree.this.name.lower() != "pg_catalog":
-                fail(f'schema "{tree.this.name}" does not exist', tree, sqlstate="3F000")
+                raise fail(f'schema "{tree.this.name}" does not exist', tree, sqlstate="3F000")
             return take_apart(tree.expression)
         case exp.Anonymous():
             pass
         case _:
-            unsupported(tree.key.upper(), tree)
+            raise unsupported(tree.key.upper(), tree)
     name = lower(tree.this) if isinstance(tree.this, str) else fold(tree.this)
-    arguments: list[exp.Expression] = list(tree.expressions)
+    arguments: list[exp.Expr] = list(tree.expressions)
     order = None
     if arguments and isinstance(arguments[-1], exp.Order):
         order = arguments[-1]
@@ -110,29 +110,31 @@ def kind_of(syntax: CallSyntax) -> FunctionKind:
 def _scalar(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
     for value, what in ((syntax.distinct, "DISTINCT"), (syntax.order, "ORDER BY"), (syntax.within, "WITHIN GROUP")):
         if value:
-            fail(
-                f"{what} specified, but {syntax.name} is not an aggregate function", syntax.tree, sqlstate="42809"
-            )
+            raise _not_aggregate(what, syntax)
     if syntax.filter is not None:
-        fail(f"FILTER specified, but {syntax.name} is not an aggregate function", syntax.tree, sqlstate="42809")
+        raise _not_aggregate("FILTER", syntax)
     if syntax.star:
-        fail(f"{syntax.name}(*) specified, but {syntax.name} takes no *", syntax.tree, sqlstate="42809")
+        raise fail(f"{syntax.name}(*) specified, but {syntax.name} takes no *", syntax.tree, sqlstate="42809")
     return binder.call(syntax.name, *(binder.bind(argument) for argument in syntax.arguments), tree=syntax.tree)
+
+
+def _not_aggregate(what: str, syntax: CallSyntax) -> Invalid:
+    return fail(f"{what} specified, but {syntax.name} is not an aggregate function", syntax.tree, sqlstate="42809")
 
 
 def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
     """An aggregate of the SELECT around it."""
     if not binder.clause.aggregates:
         if binder.clause is _INSIDE_AGGREGATE:
-            fail("aggregate function calls cannot be nested", syntax.tree, sqlstate="42803")
-        fail(f"aggregate functions are not allowed in {binder.clause.name}", syntax.tree, sqlstate="42803")
+            raise fail("aggregate function calls cannot be nested", syntax.tree, sqlstate="42803")
+        raise fail(f"aggregate functions are not allowed in {binder.clause.name}", syntax.tree, sqlstate="42803")
     inner = binder.within(_INSIDE_AGGREGATE)
     arguments = _arguments(inner, syntax)
     order = sort_keys(inner, syntax.order)
     if syntax.within is not None:
         order = sort_keys(inner, syntax.within)
         if len(order) != 1:
-            unsupported("WITHIN GROUP with more than one ORDER BY expression", syntax.tree)
+            raise unsupported("WITHIN GROUP with more than one ORDER BY expression", syntax.tree)
         arguments.append(order[0].expression)
     filter = inner.condition(syntax.filter, what="FILTER") if syntax.filter is not None else None
     resolution, converted = binder.resolve(syntax.name, arguments, syntax.tree)
@@ -140,7 +142,7 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
         order = (replace(order[0], expression=converted[-1]),)
     if syntax.distinct and order and any(key.expression not in converted for key in order):
         message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list"
-        fail(message, syntax.tree, sqlstate="42P10")
+        raise fail(message, syntax.tree, sqlstate="42P10")
     return bound.Aggregate(
         function=syntax.name,
         arguments=converted,
@@ -154,15 +156,16 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
 
 def _arguments(binder: ExpressionBinder, syntax: CallSyntax) -> list[bound.Bound]:
     if syntax.star and syntax.name != "count":
-        fail(f"function {syntax.name}() does not exist", syntax.tree, sqlstate="42883", hint="Only count takes *.")
+        message = f"function {syntax.name}() does not exist"
+        raise fail(message, syntax.tree, sqlstate="42883", hint="Only count takes *.")
     if not syntax.star and not syntax.arguments and syntax.name == "count":
-        fail("count(*) must be used to call a parameterless aggregate function", syntax.tree, sqlstate="42809")
+        raise fail("count(*) must be used to call a parameterless aggregate function", syntax.tree, sqlstate="42809")
     return [binder.bind(argument) for argument in syntax.arguments]
 
 
 def _grouping(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
     if not binder.clause.aggregates:
-        fail(f"grouping operations are not allowed in {binder.clause.name}", syntax.tree, sqlstate="42803")
+        raise fail(f"grouping operations are not allowed in {binder.clause.name}", syntax.tree, sqlstate="42803")
     keys = tuple(binder.within(_INSIDE_AGGREGATE).known(argument) for argument in syntax.arguments)
     return binder.context.remember(bound.GroupingCall(keys=keys, type=INTEGER), syntax.tree)
 
@@ -170,21 +173,21 @@ def _grouping(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
 def window(binder: ExpressionBinder, tree: exp.Window) -> bound.Bound:
     """A call with OVER (...) or OVER name."""
     if not binder.clause.windows:
-        fail(f"window functions are not allowed in {binder.clause.name}", tree, sqlstate="42P20")
+        raise fail(f"window functions are not allowed in {binder.clause.name}", tree, sqlstate="42P20")
     only(tree, "this", "partition_by", "order", "spec", "alias", "over")
     if isinstance(tree.this, exp.IgnoreNulls | exp.RespectNulls):
-        unsupported("IGNORE NULLS / RESPECT NULLS", tree)
+        raise unsupported("IGNORE NULLS / RESPECT NULLS", tree)
     syntax = take_apart(tree.this)
     kind = kind_of(syntax)
     if kind is FunctionKind.SCALAR:
         message = f"OVER specified, but {syntax.name} is not a window function nor an aggregate function"
-        fail(message, tree, sqlstate="42809")
+        raise fail(message, tree, sqlstate="42809")
     if syntax.distinct:
-        unsupported("DISTINCT in a window function", tree)
+        raise unsupported("DISTINCT in a window function", tree)
     if syntax.order is not None or syntax.within is not None:
-        unsupported("ORDER BY inside a window function's arguments", tree)
+        raise unsupported("ORDER BY inside a window function's arguments", tree)
     if syntax.filter is not None and kind is FunctionKind.WINDOW:
-        fail("FILTER is not implemented for non-aggregate window functions", tree, sqlstate="0A000")
+        raise fail("FILTER is not implemented for non-aggregate window functions", tree, sqlstate="0A000")
     inner = binder.within(_INSIDE_WINDOW)
     resolution, arguments = binder.resolve(syntax.name, _arguments(inner, syntax), tree)
     partition, order, frame = _definition(inner, tree)
@@ -211,17 +214,18 @@ def _definition(
         name = fold(base_name)
         base = binder.windows.get(name)
         if base is None:
-            fail(f'window "{name}" does not exist', base_name, sqlstate="42704", hint=nearest(name, binder.windows))
+            hint = nearest(name, binder.windows)
+            raise fail(f'window "{name}" does not exist', base_name, sqlstate="42704", hint=hint)
         base_partition, base_order, base_frame = _definition(binder, base)
         if partition:
-            fail(f'cannot override PARTITION BY clause of window "{name}"', tree, sqlstate="42P20")
+            raise fail(f'cannot override PARTITION BY clause of window "{name}"', tree, sqlstate="42P20")
         if order and base_order:
-            fail(f'cannot override ORDER BY clause of window "{name}"', tree, sqlstate="42P20")
+            raise fail(f'cannot override ORDER BY clause of window "{name}"', tree, sqlstate="42P20")
         partition, order = base_partition, order or base_order
         if spec is None:
             return partition, order, base_frame
         if base_frame is not None:
-            fail(f'cannot copy window "{name}" because it has a frame clause', tree, sqlstate="42P20")
+            raise fail(f'cannot copy window "{name}" because it has a frame clause', tree, sqlstate="42P20")
     return partition, order, _frame(binder, spec, order) if spec is not None else None
 
 
@@ -230,9 +234,9 @@ def _frame(binder: ExpressionBinder, spec: exp.WindowSpec, order: Sequence[bound
     exclude = spec.args.get("exclude")
     if unit == "RANGE" and len(order) != 1 and any(_has_offset(spec, side) for side in ("start", "end")):
         message = "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column"
-        fail(message, spec, sqlstate="42P20")
+        raise fail(message, spec, sqlstate="42P20")
     if unit == "GROUPS" and not order:
-        fail("GROUPS mode requires an ORDER BY clause", spec, sqlstate="42P20")
+        raise fail("GROUPS mode requires an ORDER BY clause", spec, sqlstate="42P20")
     return bound.Frame(
         unit=unit,
         start=_frame_end(binder, spec, "start", unit, order),
@@ -245,7 +249,7 @@ _CURRENT_ROW: Final = bound.FrameEnd(side="CURRENT ROW")
 
 
 def _has_offset(spec: exp.WindowSpec, name: str) -> bool:
-    return isinstance(spec.args.get(name), exp.Expression)
+    return isinstance(spec.args.get(name), exp.Expr)
 
 
 def _frame_end(
@@ -286,14 +290,13 @@ def sort_key(expression: bound.Bound, item: exp.Ordered) -> bound.SortKey:
 def dot(binder: ExpressionBinder, tree: exp.Dot) -> bound.Bound:
     if isinstance(tree.expression, exp.Anonymous):
         return call(binder, tree)
-    unsupported("a field of a composite value", tree)
+    raise unsupported("a field of a composite value", tree)
 
 
-HANDLERS: Final[dict[type[exp.Expression], Handler]] = {
+HANDLERS: Final[dict[type[exp.Expr], Handler]] = {
     exp.Anonymous: call,
     exp.Filter: call,
     exp.WithinGroup: call,
     exp.Window: window,
     exp.Dot: dot,
 }
-

@@ -36,7 +36,7 @@ def comparison(binder: ExpressionBinder, tree: exp.Binary) -> bound.Bound:
     if lefts is not None and isinstance(right, exp.Subquery):
         return quantified(binder, tree, left, function, right, all=False)
     if lefts is None or rights is None or len(lefts) != len(rights):
-        fail("unequal number of entries in row expressions", tree, sqlstate="42601")
+        raise fail("unequal number of entries in row expressions", tree, sqlstate="42601")
     return compare_rows(
         binder, function, [binder.bind(part) for part in lefts], [binder.bind(part) for part in rights], tree
     )
@@ -47,7 +47,7 @@ def compare_rows(
     function: str,
     lefts: Sequence[bound.Bound],
     rights: Sequence[bound.Bound],
-    tree: exp.Expression,
+    tree: exp.Expr,
 ) -> bound.Bound:
     """The comparison of two rows as one of their parts."""
 
@@ -71,7 +71,7 @@ def _joined(name: str, parts: Sequence[bound.Bound]) -> bound.Bound:
     return parts[0] if len(parts) == 1 else bound.call(name, *parts, type=BOOLEAN)
 
 
-def row_parts(tree: exp.Expression) -> list[exp.Expression] | None:
+def row_parts(tree: exp.Expr) -> list[exp.Expr] | None:
     """The parts of ``(a, b)`` or ``ROW(a, b)``; None for anything else."""
     if isinstance(tree, exp.Tuple):
         return tree.expressions
@@ -80,7 +80,7 @@ def row_parts(tree: exp.Expression) -> list[exp.Expression] | None:
     return None
 
 
-def _quantifier(tree: exp.Expression) -> tuple[bool, exp.Expression] | None:
+def _quantifier(tree: exp.Expr) -> tuple[bool, exp.Expr] | None:
     """(is it ALL, what is inside) of ``ANY (...)``, ``SOME (...)``, ``ALL (...)``."""
     if isinstance(tree, exp.Any | exp.All):
         inner = tree.this
@@ -92,10 +92,10 @@ def _quantifier(tree: exp.Expression) -> tuple[bool, exp.Expression] | None:
 
 def quantified(
     binder: ExpressionBinder,
-    tree: exp.Expression,
-    left: exp.Expression,
+    tree: exp.Expr,
+    left: exp.Expr,
     function: str,
-    inner: exp.Expression,
+    inner: exp.Expr,
     *,
     all: bool,
 ) -> bound.Bound:
@@ -106,9 +106,9 @@ def quantified(
     query = binder.context.bind_query(binder.context, inner, binder.scope)
     if len(query.columns) != len(parts):
         few = "few" if len(query.columns) < len(parts) else "many"
-        fail(f"subquery has too {few} columns", inner, sqlstate="42601")
+        raise fail(f"subquery has too {few} columns", inner, sqlstate="42601")
     if len(parts) > 1 and function not in ("equal", "not_equal"):
-        unsupported("comparing rows with a subquery by anything but = and <>", tree)
+        raise unsupported("comparing rows with a subquery by anything but = and <>", tree)
     operands: list[bound.Bound] = []
     types = []
     for part, column in zip(parts, query.columns, strict=True):
@@ -126,10 +126,10 @@ def quantified(
 
 def _quantified_array(
     binder: ExpressionBinder,
-    tree: exp.Expression,
-    left: exp.Expression,
+    tree: exp.Expr,
+    left: exp.Expr,
     function: str,
-    inner: exp.Expression,
+    inner: exp.Expr,
     *,
     all: bool,
 ) -> bound.Bound:
@@ -139,7 +139,7 @@ def _quantified_array(
         operand = binder.context.known(operand, left)
         array = binder.context.coerce(array, array_of(operand.type), inner)
     if array.type.kind is not Kind.ARRAY or array.type.element is None:
-        fail("op ANY/ALL (array) requires array on right side", tree, sqlstate="42809")
+        raise fail("op ANY/ALL (array) requires array on right side", tree, sqlstate="42809")
     element = Parameter(number=0, type=array.type.element)  # stands for any element while types are chosen
     resolution, (operand, _) = binder.resolve(function, [operand, element], tree)
     wanted = array_of(resolution.argument_types[1])
@@ -153,7 +153,7 @@ def membership(binder: ExpressionBinder, tree: exp.In) -> bound.Bound:
     if query is not None:
         node = quantified(binder, tree, tree.this, "equal", query, all=False)
     elif tree.args.get("unnest") or tree.args.get("field"):
-        fail("IN needs a list in parentheses or a subquery", tree, sqlstate="42601")
+        raise fail("IN needs a list in parentheses or a subquery", tree, sqlstate="42601")
     else:
         node = _in_list(binder, tree)
     return negated(node) if tree.args.get("negate") else node
@@ -166,7 +166,7 @@ def _in_list(binder: ExpressionBinder, tree: exp.In) -> bound.Bound:
         for item in tree.expressions:
             rights = row_parts(item)
             if rights is None or len(rights) != len(parts):
-                fail("unequal number of entries in row expressions", item, sqlstate="42601")
+                raise fail("unequal number of entries in row expressions", item, sqlstate="42601")
             lefts = [binder.bind(part) for part in parts]
             alternatives.append(compare_rows(binder, "equal", lefts, [binder.bind(part) for part in rights], item))
         return _joined("or", alternatives)
@@ -181,29 +181,29 @@ def _in_list(binder: ExpressionBinder, tree: exp.In) -> bound.Bound:
 
 def scalar_subquery(binder: ExpressionBinder, tree: exp.Subquery) -> bound.Bound:
     if not isinstance(tree.this, exp.Query | exp.Values):
-        unsupported("this in parentheses", tree)
+        raise unsupported("this in parentheses", tree)
     query = binder.context.bind_query(binder.context, tree, binder.scope)
     if len(query.columns) != 1:
-        fail("subquery must return only one column", tree, sqlstate="42601")
+        raise fail("subquery must return only one column", tree, sqlstate="42601")
     return bound.ScalarSubquery(query=query, type=query.columns[0].type)
 
 
 def exists(binder: ExpressionBinder, tree: exp.Exists) -> bound.Bound:
     inner = tree.this
     if not isinstance(inner, exp.Query):
-        unsupported("EXISTS of anything but a subquery", tree)
+        raise unsupported("EXISTS of anything but a subquery", tree)
     return bound.Exists(query=binder.context.bind_query(binder.context, inner, binder.scope), type=BOOLEAN)
 
 
 def row(binder: ExpressionBinder, tree: exp.Tuple) -> bound.Bound:
-    unsupported("a row as a value", tree, hint="Compare rows with rows, or name the columns one by one.")
+    raise unsupported("a row as a value", tree, hint="Compare rows with rows, or name the columns one by one.")
 
 
-def quantifier_alone(binder: ExpressionBinder, tree: exp.Expression) -> bound.Bound:
-    fail(f"{tree.key.upper()} stands after a comparison: x = {tree.key.upper()} (...)", tree, sqlstate="42601")
+def quantifier_alone(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
+    raise fail(f"{tree.key.upper()} stands after a comparison: x = {tree.key.upper()} (...)", tree, sqlstate="42601")
 
 
-HANDLERS: Final[dict[type[exp.Expression], Handler]] = {
+HANDLERS: Final[dict[type[exp.Expr], Handler]] = {
     **dict.fromkeys(COMPARISONS, comparison),
     exp.In: membership,
     exp.Subquery: scalar_subquery,
@@ -212,5 +212,3 @@ HANDLERS: Final[dict[type[exp.Expression], Handler]] = {
     exp.Any: quantifier_alone,
     exp.All: quantifier_alone,
 }
-
-

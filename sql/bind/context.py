@@ -14,7 +14,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -26,7 +26,7 @@ from ...base.types import INTEGER, TEXT, UNKNOWN, Kind, Type, numeric
 from ...base.values import literal_value
 from ...engine.catalog import Catalog
 from ...engine.expression.functions import explicit_cast, implicit_cast
-from ...engine.expression.node import Cast, Column, Literal, Parameter
+from ...engine.expression.node import Cast, Literal, Parameter
 from .. import bound
 from ..parse import place
 from .scope import Scope
@@ -49,11 +49,11 @@ class Context:
     parameters: dict[int, Type] = field(default_factory=dict)
     parameters_seen: set[int] = field(default_factory=set)
     depends_on: dict[int, None] = field(default_factory=dict)
-    bind_query: Callable[[Context, exp.Expression, Scope], bound.Query]
+    bind_query: Callable[[Context, exp.Expr, Scope], bound.Query]
     view_depth: int = 0
     _next_id: int = 0
     _references: int = 0
-    _origins: dict[int, tuple[bound.Bound, exp.Expression]] = field(default_factory=dict)
+    _origins: dict[int, tuple[bound.Bound, exp.Expr]] = field(default_factory=dict)
 
     def new_id(self) -> int:
         """A column identifier that nothing else in the statement has."""
@@ -68,7 +68,7 @@ class Context:
     def new_column(self, name: str, type: Type) -> bound.OutputColumn:
         return bound.OutputColumn(id=self.new_id(), name=name, type=type)
 
-    def remember(self, node: bound.Bound, tree: exp.Expression) -> bound.Bound:
+    def remember(self, node: bound.Bound, tree: exp.Expr) -> bound.Bound:
         """Note where a column was written, for errors that are found later. The node must be a new object."""
         self._origins[id(node)] = (node, tree)
         return node
@@ -77,14 +77,14 @@ class Context:
         found = self._origins.get(id(node))
         return place(found[1]) if found else None
 
-    def parameter(self, number: int, tree: exp.Expression) -> Parameter:
+    def parameter(self, number: int, tree: exp.Expr) -> Parameter:
         """``$number``, with its type as far as it is known."""
         if not 1 <= number <= PARAMETERS_MAX:
-            fail(f"there is no parameter ${number}", tree, sqlstate="42P02")
+            raise fail(f"there is no parameter ${number}", tree, sqlstate="42P02")
         self.parameters_seen.add(number)
         return Parameter(number=number, type=self.parameters.get(number, UNKNOWN))
 
-    def coerce(self, node: bound.Bound, type: Type, tree: exp.Expression | None = None) -> bound.Bound:
+    def coerce(self, node: bound.Bound, type: Type, tree: exp.Expr | None = None) -> bound.Bound:
         """``node`` as ``type``; the cast was allowed by whoever chose the type. Raises Invalid for a bad literal."""
         if node.type == type:
             return node
@@ -101,20 +101,20 @@ class Context:
             return bound.ArrayList(elements=elements, type=type)
         return bound.cast_to(node, type)
 
-    def known(self, node: bound.Bound, tree: exp.Expression | None = None) -> bound.Bound:
+    def known(self, node: bound.Bound, tree: exp.Expr | None = None) -> bound.Bound:
         """``node`` with a type: what is still UNKNOWN is TEXT."""
         return self.coerce(node, TEXT, tree) if node.type == UNKNOWN else node
 
-    def implicit(self, node: bound.Bound, type: Type, tree: exp.Expression, *, what: str) -> bound.Bound:
+    def implicit(self, node: bound.Bound, type: Type, tree: exp.Expr, *, what: str) -> bound.Bound:
         """``node`` as ``type`` if that needs no cast in the text. Raises Invalid (42804) ``what must be type``."""
         if node.type != UNKNOWN and node.type != type and not implicit_cast(node.type, type):
-            fail(f"{what} must be type {type}, not type {node.type}", tree, sqlstate="42804")
+            raise fail(f"{what} must be type {type}, not type {node.type}", tree, sqlstate="42804")
         return self.coerce(node, type, tree)
 
-    def cast(self, node: bound.Bound, type: Type, tree: exp.Expression) -> bound.Bound:
+    def cast(self, node: bound.Bound, type: Type, tree: exp.Expr) -> bound.Bound:
         """An explicit cast. Raises Invalid (42846) where there is none."""
         if node.type != UNKNOWN and not explicit_cast(node.type, type):
-            fail(f"cannot cast type {node.type} to {type}", tree, sqlstate="42846")
+            raise fail(f"cannot cast type {node.type} to {type}", tree, sqlstate="42846")
         if isinstance(node, Literal) and node.type == UNKNOWN:
             if node.value is not None and type.kind is Kind.VARCHAR and type.length is not None:
                 return Literal(value=str(node.value)[: type.length], type=type)
@@ -135,7 +135,7 @@ class Context:
             case _:
                 return numeric()
 
-    def _coerce_literal(self, node: Literal, type: Type, tree: exp.Expression | None) -> bound.Bound:
+    def _coerce_literal(self, node: Literal, type: Type, tree: exp.Expr | None) -> bound.Bound:
         if node.value is None:
             return Literal(value=None, type=type)
         if node.type == UNKNOWN:
@@ -143,7 +143,7 @@ class Context:
         folded = _fold(node, type)
         return folded if folded is not None else Cast(argument=node, type=type)
 
-    def _read(self, text: str, type: Type, tree: exp.Expression | None) -> object:
+    def _read(self, text: str, type: Type, tree: exp.Expr | None) -> object:
         """The text of a quoted literal as ``type``; a timestamp without a zone is in the session's zone."""
         try:
             if type.kind is Kind.ARRAY:
@@ -177,21 +177,21 @@ def integer_numeric(type: Type) -> Type:
     return numeric({Kind.SMALLINT: 5, Kind.INTEGER: 10, Kind.BIGINT: 19}[type.kind], 0)
 
 
-def fail(message: str, tree: exp.Expression | None, *, sqlstate: str, hint: str | None = None) -> NoReturn:
-    """Raise Invalid at the place of ``tree``."""
-    raise Invalid(message, sqlstate=sqlstate, hint=hint, position=place(tree))
+def fail(message: str, tree: exp.Expr | None, *, sqlstate: str, hint: str | None = None) -> Invalid:
+    """The error to raise at the place of ``tree``."""
+    return Invalid(message, sqlstate=sqlstate, hint=hint, position=place(tree))
 
 
-def unsupported(what: str, tree: exp.Expression | None, *, hint: str | None = None) -> NoReturn:
-    """Refuse by name (0A000)."""
-    fail(f"{what} is not supported", tree, sqlstate="0A000", hint=hint)
+def unsupported(what: str, tree: exp.Expr | None, *, hint: str | None = None) -> Invalid:
+    """The refusal by name (0A000) to raise."""
+    return fail(f"{what} is not supported", tree, sqlstate="0A000", hint=hint)
 
 
-def only(tree: exp.Expression, *names: str, what: str | None = None) -> None:
+def only(tree: exp.Expr, *names: str, what: str | None = None) -> None:
     """Refuse a node that carries anything but ``names``: nothing is passed over in silence."""
     for name, value in tree.args.items():
         if name not in names and value not in (None, False) and value != []:
-            unsupported(f"{name.strip('_').replace('_', ' ').upper()} in {what or tree.key.upper()}", tree)
+            raise unsupported(f"{name.strip('_').replace('_', ' ').upper()} in {what or tree.key.upper()}", tree)
 
 
 def _parameter_type(type: Type) -> Type:
@@ -275,8 +275,3 @@ def number_literal(text: str) -> Literal:
 
 def types_of(nodes: Sequence[bound.Bound]) -> list[Type]:
     return [node.type for node in nodes]
-
-
-__all__ = [
-    "Cast", "Column", "Context", "Settings", "fail", "integer_numeric", "number_literal", "only", "types_of", "unsupported"
-]  # fmt: skip

@@ -9,7 +9,7 @@ too, as in PostgreSQL.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -25,25 +25,27 @@ from .tables import relation_columns
 SETS_MAX = 4096
 
 
-def grouping_sets(group: exp.Group) -> tuple[list[exp.Expression], list[tuple[int, ...]] | None]:
+def grouping_sets(group: exp.Group) -> tuple[list[exp.Expr], list[tuple[int, ...]] | None]:
     """The expressions of GROUP BY in order, and the grouping sets as indices into them; None: just one set of all.
 
     ``GROUP BY a, ROLLUP (b, c)`` is the cross product of the sets of its elements: (a), and (b, c), (b), ().
     """
-    trees: list[exp.Expression] = []
+    trees: list[exp.Expr] = []
 
-    def add(tree: exp.Expression) -> tuple[int, ...]:
+    def add(tree: exp.Expr) -> tuple[int, ...]:
         parts = tree.expressions if isinstance(tree, exp.Tuple) else [tree]
         indices = tuple(range(len(trees), len(trees) + len(parts)))
         trees.extend(parts)
         return indices
 
-    listed = [tree for name in ("expressions", "grouping_sets", "rollup", "cube") for tree in group.args.get(name) or ()]
+    listed = [
+        tree for name in ("expressions", "grouping_sets", "rollup", "cube") for tree in group.args.get(name) or ()
+    ]
     special = any(isinstance(tree, exp.Rollup | exp.Cube | exp.GroupingSets) or _is_empty(tree) for tree in listed)
     elements = [_sets(tree, add) for tree in listed]
     for name, value in group.args.items():
         if value and name not in ("expressions", "grouping_sets", "rollup", "cube"):
-            unsupported(f"GROUP BY {name.upper()}", group)
+            raise unsupported(f"GROUP BY {name.upper()}", group)
     if not special:
         return trees, None
     sets = [tuple(itertools.chain(*combination)) for combination in itertools.product(*elements)]
@@ -52,13 +54,12 @@ def grouping_sets(group: exp.Group) -> tuple[list[exp.Expression], list[tuple[in
     return trees, sets
 
 
-def _is_empty(tree: exp.Expression) -> bool:
+def _is_empty(tree: exp.Expr) -> bool:
     """``GROUP BY ()``."""
     return isinstance(tree, exp.Tuple) and not tree.expressions
 
 
-def _sets(tree: exp.Expression, add: object) -> list[tuple[int, ...]]:
-    assert callable(add), "the caller's function"
+def _sets(tree: exp.Expr, add: Callable[[exp.Expr], tuple[int, ...]]) -> list[tuple[int, ...]]:
     match tree:
         case exp.Rollup():
             parts = [add(part) for part in tree.expressions]
@@ -161,7 +162,7 @@ class Grouper:
         }
         ids -= inner
         if ids and not ids & self._own:
-            unsupported("an aggregate over columns of an outer query only", None)
+            raise unsupported("an aggregate over columns of an outer query only", None)
 
     def _depends_on_keys(self, node: bound.Column) -> bool:
         scan = next((scan for scan in scans(self.source) if any(c.id == node.id for c in scan.columns)), None)

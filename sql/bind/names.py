@@ -10,7 +10,7 @@ from .types import INTERNAL_NAMES, type_of
 
 NAMELESS: Final = "?column?"
 
-_NODE_NAMES: Final[dict[type[exp.Expression], str]] = {
+_NODE_NAMES: Final[dict[type[exp.Expr], str]] = {
     exp.Exists: "exists",
     exp.Array: "array",
     exp.Extract: "extract",
@@ -33,7 +33,7 @@ _NODE_NAMES: Final[dict[type[exp.Expression], str]] = {
 _TRIMS: Final = {"LEADING": "ltrim", "TRAILING": "rtrim"}
 
 
-def fold(identifier: exp.Expression | str) -> str:
+def fold(identifier: exp.Expr | str) -> str:
     """The name an identifier means: unquoted ones in lower case (ASCII letters, as PostgreSQL), quoted ones as is."""
     if isinstance(identifier, str):
         return lower(identifier)
@@ -45,14 +45,14 @@ def lower(name: str) -> str:
     return name.lower() if name.isascii() else "".join(c.lower() if c.isascii() else c for c in name)
 
 
-def output_name(tree: exp.Expression) -> str:
+def output_name(tree: exp.Expr) -> str:
     """What the column of a select list is called (PostgreSQL's FigureColname)."""
     if isinstance(tree, exp.Alias):
         return fold(tree.args["alias"])
     return _figure(tree)[0] or NAMELESS
 
 
-def _figure(tree: exp.Expression) -> tuple[str | None, int]:
+def _figure(tree: exp.Expr) -> tuple[str | None, int]:
     """A name and how good it is: 2 for a column or function, 1 for a type or CASE, 0 for none."""
     match tree:
         case exp.Column():
@@ -85,7 +85,7 @@ def _figure(tree: exp.Expression) -> tuple[str | None, int]:
             return (name, 2) if name else (None, 0)
 
 
-def _type_name(tree: exp.Expression) -> str:
+def _type_name(tree: exp.Expr) -> str:
     type = type_of(tree)
     while type.element is not None:
         type = type.element

@@ -16,7 +16,7 @@ from .context import fail, number_literal, only, types_of, unsupported
 from .names import fold
 from .types import is_bare_numeric, type_of
 
-BINARY: Final[dict[type[exp.Expression], str]] = {
+BINARY: Final[dict[type[exp.Expr], str]] = {
     exp.Add: "add",
     exp.Sub: "subtract",
     exp.Mul: "multiply",
@@ -40,7 +40,7 @@ BINARY: Final[dict[type[exp.Expression], str]] = {
     exp.JSONBExtractScalar: "json_path_text",
 }
 
-COMPARISONS: Final[dict[type[exp.Expression], str]] = {
+COMPARISONS: Final[dict[type[exp.Expr], str]] = {
     exp.EQ: "equal",
     exp.NEQ: "not_equal",
     exp.LT: "less",
@@ -70,17 +70,17 @@ def null(binder: ExpressionBinder, tree: exp.Null) -> bound.Bound:
 
 def parameter(binder: ExpressionBinder, tree: exp.Parameter) -> bound.Bound:
     if not isinstance(tree.this, exp.Literal) or not tree.name.isdigit():
-        unsupported(f"the operator or parameter @{tree.name}", tree)
+        raise unsupported(f"the operator or parameter @{tree.name}", tree)
     return binder.context.parameter(int(tree.name), tree)
 
 
 def placeholder(binder: ExpressionBinder, tree: exp.Placeholder) -> bound.Bound:
-    fail("parameters are written $1, $2, ...", tree, sqlstate="42601")
+    raise fail("parameters are written $1, $2, ...", tree, sqlstate="42601")
 
 
 def column(binder: ExpressionBinder, tree: exp.Column) -> bound.Bound:
     if isinstance(tree.this, exp.Star):
-        unsupported("* in an expression", tree, hint="Name the columns, or use count(*).")
+        raise unsupported("* in an expression", tree, hint="Name the columns, or use count(*).")
     position = tree.this.meta.get("start")
     name = fold(tree.this)
     table = tree.args.get("table")
@@ -102,7 +102,7 @@ def binary(binder: ExpressionBinder, tree: exp.Binary) -> bound.Bound:
     only(tree, "this", "expression", "safe", "typed", "negate")
     function = BINARY[tree.__class__]
     if isinstance(tree.expression, exp.Any):
-        unsupported(f"{tree.key.upper()} ANY", tree)
+        raise unsupported(f"{tree.key.upper()} ANY", tree)
     node = binder.call(function, binder.bind(tree.this), binder.bind(tree.expression), tree=tree)
     return negated(node) if tree.args.get("negate") else node
 
@@ -110,7 +110,7 @@ def binary(binder: ExpressionBinder, tree: exp.Binary) -> bound.Bound:
 def escape(binder: ExpressionBinder, tree: exp.Escape) -> bound.Bound:
     like = tree.this
     if not isinstance(like, exp.Like | exp.ILike):
-        unsupported("ESCAPE here", tree)
+        raise unsupported("ESCAPE here", tree)
     arguments = (binder.bind(like.this), binder.bind(like.expression), binder.bind(tree.expression))
     node = binder.call(_ESCAPED[BINARY[like.__class__]], *arguments, tree=tree)
     return negated(node) if like.args.get("negate") else node
@@ -160,14 +160,14 @@ def is_test(binder: ExpressionBinder, tree: exp.Is) -> bound.Bound:
     if isinstance(right, exp.Not):
         negate, right = not negate, right.this
     if isinstance(tree.this, exp.Tuple):
-        unsupported("IS with a row", tree)
+        raise unsupported("IS with a row", tree)
     if isinstance(right, exp.Null):
         name = "is_not_null" if negate else "is_null"
         return bound.call(name, binder.known(tree.this), type=BOOLEAN)
     if isinstance(right, exp.Boolean):
         name = f"is_{'not_' if negate else ''}{'true' if right.this else 'false'}"
         return bound.call(name, binder.condition(tree.this, what=f"IS {right.sql()}"), type=BOOLEAN)
-    unsupported(f"IS {right.sql('postgres')}", tree)
+    raise unsupported(f"IS {right.sql('postgres')}", tree)
 
 
 def between(binder: ExpressionBinder, tree: exp.Between) -> bound.Bound:
@@ -180,7 +180,7 @@ def between(binder: ExpressionBinder, tree: exp.Between) -> bound.Bound:
 
 
 def _between(
-    binder: ExpressionBinder, value: bound.Bound, low: bound.Bound, high: bound.Bound, tree: exp.Expression
+    binder: ExpressionBinder, value: bound.Bound, low: bound.Bound, high: bound.Bound, tree: exp.Expr
 ) -> bound.Bound:
     above = binder.call("greater_equal", value, low, tree=tree)
     below = binder.call("less_equal", value, high, tree=tree)
@@ -233,13 +233,13 @@ def _float_literal(tree: exp.Cast) -> Literal | None:
 
 
 def adjacent(binder: ExpressionBinder, tree: exp.Concat) -> bound.Bound:
-    fail("syntax error: two string constants side by side", tree, sqlstate="42601", hint="Join them with ||.")
+    raise fail("syntax error: two string constants side by side", tree, sqlstate="42601", hint="Join them with ||.")
 
 
 def collate(binder: ExpressionBinder, tree: exp.Collate) -> bound.Bound:
     name = tree.expression.name
     if name not in ("C", "POSIX", "default", "ucs_basic"):
-        unsupported(f'the collation "{name}"', tree, hint='Text compares by bytes, which is COLLATE "C".')
+        raise unsupported(f'the collation "{name}"', tree, hint='Text compares by bytes, which is COLLATE "C".')
     return binder.known(tree.this)
 
 
@@ -284,7 +284,7 @@ def array(binder: ExpressionBinder, tree: exp.Array) -> bound.Bound:
     if len(tree.expressions) == 1 and isinstance(tree.expressions[0], exp.Query):
         return array_query(binder, tree.expressions[0])
     if not tree.expressions:
-        fail("cannot determine type of empty array", tree, sqlstate="42P18", hint="Cast it: ARRAY[]::integer[].")
+        raise fail("cannot determine type of empty array", tree, sqlstate="42P18", hint="Cast it: ARRAY[]::integer[].")
     nodes = [binder.bind(element) for element in tree.expressions]
     element = common_type(types_of(nodes), context="ARRAY")
     elements = tuple(
@@ -293,32 +293,33 @@ def array(binder: ExpressionBinder, tree: exp.Array) -> bound.Bound:
     return bound.ArrayList(elements=elements, type=array_of(element))
 
 
-def array_query(binder: ExpressionBinder, tree: exp.Expression) -> bound.Bound:
+def array_query(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
     query = binder.context.bind_query(binder.context, tree, binder.scope)
     if len(query.columns) != 1:
-        fail("subquery must return only one column", tree, sqlstate="42601")
+        raise fail("subquery must return only one column", tree, sqlstate="42601")
     return bound.ArrayList(elements=(), type=array_of(query.columns[0].type), query=query)
 
 
 def subscript(binder: ExpressionBinder, tree: exp.Bracket) -> bound.Bound:
     node = binder.known(tree.this)
     if len(tree.expressions) != 1 or isinstance(tree.expressions[0], exp.Slice):
-        unsupported("an array slice", tree)
+        raise unsupported("an array slice", tree)
     if node.type.kind is not Kind.ARRAY or node.type.element is None:
-        fail(f"cannot subscript type {node.type} because it does not support subscripting", tree, sqlstate="42804")
+        message = f"cannot subscript type {node.type} because it does not support subscripting"
+        raise fail(message, tree, sqlstate="42804")
     index = binder.typed(tree.expressions[0], Type(kind=Kind.INTEGER), what="array subscript")
     return bound.Subscript(array=node, index=index, type=node.type.element)
 
 
-def now(binder: ExpressionBinder, tree: exp.Expression) -> bound.Bound:
+def now(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
     """CURRENT_TIMESTAMP and friends: the statement's one moment, in the session's zone where there is no zone."""
     if tree.args.get("this") is not None:
-        unsupported(f"a precision for {tree.key.upper()}", tree)
+        raise unsupported(f"a precision for {tree.key.upper()}", tree)
     moment = bound.call("now", type=TIMESTAMPTZ)
     if isinstance(tree, exp.CurrentTimestamp):
         return moment
     if isinstance(tree, exp.CurrentTime):
-        unsupported("CURRENT_TIME (time with time zone)", tree, hint="Use LOCALTIME.")
+        raise unsupported("CURRENT_TIME (time with time zone)", tree, hint="Use LOCALTIME.")
     local = binder.call("timezone", Literal(value=binder.context.settings.timezone, type=TEXT), moment, tree=tree)
     match tree:
         case exp.CurrentDate():
@@ -329,7 +330,7 @@ def now(binder: ExpressionBinder, tree: exp.Expression) -> bound.Bound:
             return local
 
 
-HANDLERS: Final[dict[type[exp.Expression], Handler]] = {
+HANDLERS: Final[dict[type[exp.Expr], Handler]] = {
     **dict.fromkeys(BINARY, binary),
     exp.Literal: literal,
     exp.Boolean: boolean,

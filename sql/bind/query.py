@@ -27,7 +27,7 @@ from .scope import CteEntry, Scope
 from .select import bind_select, limits, sort_key
 
 _VALUES: Final = Clause(name="VALUES")
-_SET_KINDS: Final[dict[type[exp.Expression], bound.SetKind]] = {
+_SET_KINDS: Final[dict[type[exp.Expr], bound.SetKind]] = {
     exp.Union: bound.SetKind.UNION,
     exp.Intersect: bound.SetKind.INTERSECT,
     exp.Except: bound.SetKind.EXCEPT,
@@ -35,7 +35,7 @@ _SET_KINDS: Final[dict[type[exp.Expression], bound.SetKind]] = {
 
 
 def bind_query(
-    tree: exp.Expression,
+    tree: exp.Expr,
     catalog: Catalog,
     *,
     parameter_types: Mapping[int, Type] = MappingProxyType({}),
@@ -101,11 +101,11 @@ def _with_parameters(query: bound.Query, parameters: Mapping[int, Type]) -> boun
     return bound.rewrite(query, replace)
 
 
-def _bind_resolved(context: Context, tree: exp.Expression, scope: Scope) -> bound.Query:
+def _bind_resolved(context: Context, tree: exp.Expr, scope: Scope) -> bound.Query:
     return resolved(context, _bind(context, tree, scope))
 
 
-def _bind(context: Context, tree: exp.Expression, scope: Scope) -> bound.Query:
+def _bind(context: Context, tree: exp.Expr, scope: Scope) -> bound.Query:
     """Any query; columns may be UNKNOWN."""
     clause = tree.args.get("with_")
     if clause is not None:
@@ -113,7 +113,7 @@ def _bind(context: Context, tree: exp.Expression, scope: Scope) -> bound.Query:
     return _body(context, tree, scope)
 
 
-def _body(context: Context, tree: exp.Expression, scope: Scope) -> bound.Query:
+def _body(context: Context, tree: exp.Expr, scope: Scope) -> bound.Query:
     match tree:
         case exp.Select():
             return bind_select(context, tree, scope)
@@ -124,12 +124,12 @@ def _body(context: Context, tree: exp.Expression, scope: Scope) -> bound.Query:
         case exp.Subquery():
             return _parentheses(context, tree, scope)
         case exp.Insert() | exp.Update() | exp.Delete():
-            unsupported(f"{tree.key.upper()} inside a query", tree)
+            raise unsupported(f"{tree.key.upper()} inside a query", tree)
         case _:
-            unsupported(tree.key.upper(), tree)
+            raise unsupported(tree.key.upper(), tree)
 
 
-def _with(context: Context, clause: exp.With, tree: exp.Expression, scope: Scope) -> bound.Query:
+def _with(context: Context, clause: exp.With, tree: exp.Expr, scope: Scope) -> bound.Query:
     """WITH: each query sees the ones before it, a recursive one itself."""
     inner = Scope(parent=scope, ctes={})
     entries: dict[str, CteEntry] = {}
@@ -139,7 +139,7 @@ def _with(context: Context, clause: exp.With, tree: exp.Expression, scope: Scope
         only(item, "this", "alias", "materialized", "key_expressions", what="WITH")
         name = fold(item.args["alias"].this)
         if name in entries:
-            fail(f'WITH query name "{name}" specified more than once', item.args["alias"], sqlstate="42712")
+            raise fail(f'WITH query name "{name}" specified more than once', item.args["alias"], sqlstate="42712")
         recursive = bool(clause.args.get("recursive")) and _refers_to(item.this, name)
         cte = _recursive(context, item, name, inner, entries) if recursive else _plain_cte(context, item, name, inner)
         entries[name] = CteEntry(id=cte.id, name=name, columns=_named_columns(item, cte.query.columns, name))
@@ -147,7 +147,7 @@ def _with(context: Context, clause: exp.With, tree: exp.Expression, scope: Scope
     return bound.With(ctes=tuple(ctes), query=_body(context, tree, inner))
 
 
-def _refers_to(tree: exp.Expression, name: str) -> bool:
+def _refers_to(tree: exp.Expr, name: str) -> bool:
     return any(fold(table.this) == name and not table.args.get("db") for table in tree.find_all(exp.Table))
 
 
@@ -156,27 +156,25 @@ def _plain_cte(context: Context, item: exp.CTE, name: str, scope: Scope) -> boun
     return bound.Cte(id=context.new_reference(), name=name, query=query, materialized=item.args.get("materialized"))
 
 
-def _recursive(
-    context: Context, item: exp.CTE, name: str, scope: Scope, entries: dict[str, CteEntry]
-) -> bound.Cte:
+def _recursive(context: Context, item: exp.CTE, name: str, scope: Scope, entries: dict[str, CteEntry]) -> bound.Cte:
     """``first UNION [ALL] step``: the first term fixes names and types, the step sees the rows of the round before."""
     tree = item.this
     shape = f'recursive query "{name}" must have the form non-recursive-term UNION [ALL] recursive-term'
     if not isinstance(tree, exp.Union) or _refers_to(tree.this, name):
-        fail(shape, item.args["alias"], sqlstate="42P19")
+        raise fail(shape, item.args["alias"], sqlstate="42P19")
     for word in ("order", "limit", "offset"):
         if tree.args.get(word):
-            unsupported(f"{word.upper()} in a recursive query", tree)
+            raise unsupported(f"{word.upper()} in a recursive query", tree)
     id = context.new_reference()
     first = _bind_resolved(context, tree.this, scope)
     entries[name] = CteEntry(id=id, name=name, columns=_named_columns(item, first.columns, name))
     step = _bind(context, tree.expression, scope)
     if len(step.columns) != len(first.columns):
-        fail("each UNION query must have the same number of columns", tree, sqlstate="42601")
+        raise fail("each UNION query must have the same number of columns", tree, sqlstate="42601")
     for index, (a, b) in enumerate(zip(first.columns, step.columns, strict=True), start=1):
         if b.type != UNKNOWN and not (implicit_cast(b.type, a.type)):
             message = f'recursive query "{name}" column {index} has type {a.type} in non-recursive term but type'
-            fail(f"{message} {b.type} overall", tree, sqlstate="42804",
+            raise fail(f"{message} {b.type} overall", tree, sqlstate="42804",
                  hint="Cast the output of the non-recursive term to the correct type.")  # fmt: skip
     types = [column.type for column in first.columns]
     columns = tuple(context.new_column(column.name, column.type) for column in first.columns)
@@ -190,13 +188,11 @@ def _recursive(
     return bound.Cte(id=id, name=name, query=query, recursive=True)
 
 
-def _named_columns(
-    item: exp.CTE, columns: Sequence[bound.OutputColumn], name: str
-) -> tuple[bound.OutputColumn, ...]:
+def _named_columns(item: exp.CTE, columns: Sequence[bound.OutputColumn], name: str) -> tuple[bound.OutputColumn, ...]:
     names = [fold(identifier) for identifier in item.args["alias"].args.get("columns") or ()]
     if len(names) > len(columns):
         message = f'WITH query "{name}" has {len(columns)} columns available but {len(names)} columns specified'
-        fail(message, item.args["alias"], sqlstate="42P10")
+        raise fail(message, item.args["alias"], sqlstate="42P10")
     renamed = [dataclasses.replace(column, name=new) for new, column in zip(names, columns, strict=False)]
     return (*renamed, *columns[len(names) :])
 
@@ -206,14 +202,13 @@ def _set_operation(context: Context, tree: exp.SetOperation, scope: Scope) -> bo
     kind = _SET_KINDS[tree.__class__]
     left, right = _bind(context, tree.this, scope), _bind(context, tree.expression, scope)
     if len(left.columns) != len(right.columns):
-        fail(f"each {kind.value} query must have the same number of columns", tree.expression, sqlstate="42601")
+        raise fail(f"each {kind.value} query must have the same number of columns", tree.expression, sqlstate="42601")
     try:
         types = [
-            common_type([a.type, b.type], context=kind.value)
-            for a, b in zip(left.columns, right.columns, strict=True)
+            common_type([a.type, b.type], context=kind.value) for a, b in zip(left.columns, right.columns, strict=True)
         ]
     except Invalid as error:
-        fail(error.message, tree.expression, sqlstate="42804")
+        raise fail(error.message, tree.expression, sqlstate="42804") from None
     columns = tuple(context.new_column(a.name, type) for a, type in zip(left.columns, types, strict=True))
     operation = bound.SetOperation(
         kind=kind,
@@ -226,7 +221,7 @@ def _set_operation(context: Context, tree: exp.SetOperation, scope: Scope) -> bo
     return dataclasses.replace(operation, order=_order(tree, columns, kind.value), limit=limit, offset=offset)
 
 
-def _order(tree: exp.Expression, columns: Sequence[bound.OutputColumn], what: str) -> tuple[bound.SortKey, ...]:
+def _order(tree: exp.Expr, columns: Sequence[bound.OutputColumn], what: str) -> tuple[bound.SortKey, ...]:
     """ORDER BY of a set operation or VALUES: output columns by name or ordinal, nothing else."""
     order = tree.args.get("order")
     if order is None:
@@ -236,16 +231,16 @@ def _order(tree: exp.Expression, columns: Sequence[bound.OutputColumn], what: st
         node = item.this
         if isinstance(node, exp.Literal) and not node.is_string and node.name.isdigit():
             if not 1 <= int(node.name) <= len(columns):
-                fail(f"ORDER BY position {node.name} is not in select list", node, sqlstate="42P10")
+                raise fail(f"ORDER BY position {node.name} is not in select list", node, sqlstate="42P10")
             column = columns[int(node.name) - 1]
         elif isinstance(node, exp.Column) and node.args.get("table") is None:
             found = [column for column in columns if column.name == fold(node.this)]
             if len(found) != 1:
                 state = ("42702", "is ambiguous") if found else ("42703", "does not exist")
-                fail(f'column "{fold(node.this)}" {state[1]}', node, sqlstate=state[0])
+                raise fail(f'column "{fold(node.this)}" {state[1]}', node, sqlstate=state[0])
             column = found[0]
         else:
-            fail(f"invalid {what} ORDER BY clause", node, sqlstate="0A000",
+            raise fail(f"invalid {what} ORDER BY clause", node, sqlstate="0A000",
                  hint="Only result column names and ordinals can be used, not expressions.")  # fmt: skip
         keys.append(sort_key(column.reference(), item))
     return tuple(keys)
@@ -260,7 +255,7 @@ def _values(context: Context, tree: exp.Values, scope: Scope) -> bound.Query:
         parts = row.expressions if isinstance(row, exp.Tuple) else [row]
         rows.append([binder.bind(part) for part in parts])
         if len(rows[-1]) != len(rows[0]):
-            fail("VALUES lists must all be the same length", row, sqlstate="42601")
+            raise fail("VALUES lists must all be the same length", row, sqlstate="42601")
     types = [_common([row[index] for row in rows]) for index in range(len(rows[0]))]
     columns = tuple(context.new_column(f"column{index}", type) for index, type in enumerate(types, start=1))
     converted = tuple(
@@ -289,5 +284,3 @@ def _parentheses(context: Context, tree: exp.Subquery, scope: Scope) -> bound.Qu
     columns = tuple(output.column for output in wrapped.outputs)
     limit, offset = limits(context, tree)
     return dataclasses.replace(wrapped, order=_order(tree, columns, "SELECT"), limit=limit, offset=offset)
-
-

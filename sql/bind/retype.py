@@ -71,9 +71,7 @@ def around(context: Context, query: bound.Query, types: Sequence[Type]) -> bound
     """A SELECT around ``query`` that casts its columns."""
     inner = tuple(context.new_column(column.name, column.type) for column in query.columns)
     outputs = tuple(
-        bound.Output(
-            column=context.new_column(column.name, type), expression=bound.cast_to(column.reference(), type)
-        )
+        bound.Output(column=context.new_column(column.name, type), expression=bound.cast_to(column.reference(), type))
         for column, type in zip(inner, types, strict=True)
     )
     source = bound.Derived(reference=context.new_reference(), query=query, columns=inner)
@@ -84,9 +82,7 @@ def _may_change(query: bound.Select, types: Sequence[Type]) -> bool:
     """Whether casting the outputs in place keeps what DISTINCT, ORDER BY and LIMIT did."""
     if not (query.distinct or query.distinct_on or query.order or query.limit or query.offset):
         return True
-    return all(
-        output.column.type in (type, UNKNOWN) for output, type in zip(query.outputs, types, strict=True)
-    )
+    return all(output.column.type in (type, UNKNOWN) for output, type in zip(query.outputs, types, strict=True))
 
 
 def _null(type: Type) -> bound.Bound:

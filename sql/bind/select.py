@@ -43,17 +43,18 @@ class Item:
 
     name: str
     expression: bound.Bound
-    tree: exp.Expression | None
+    tree: exp.Expr | None
 
 
 def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Select:
     """The SELECT without its WITH. Columns may still be UNKNOWN: the caller decides what they become."""
     if tree.args.get("locks"):
-        unsupported("FOR UPDATE and FOR SHARE", tree, hint="A transaction that writes the row conflicts by itself.")
+        hint = "A transaction that writes the row conflicts by itself."
+        raise unsupported("a locking clause (FOR UPDATE, FOR SHARE)", tree, hint=hint)
     only(tree, "expressions", "from_", "joins", "where", "group", "having", "windows", "order", "limit", "offset",
          "distinct", "with_", "kind", what="SELECT")  # fmt: skip
     if tree.args.get("kind"):
-        unsupported(f"SELECT AS {tree.args['kind']}", tree)
+        raise unsupported(f"SELECT AS {tree.args['kind']}", tree)
     source, scope = bind_from(context, tree, outer)
     windows = {fold(window.this): window for window in tree.args.get("windows") or ()}
 
@@ -64,7 +65,7 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
     condition = binder(_WHERE).condition(where.this, what="WHERE") if where is not None else None
     items = _select_list(binder(_SELECT), tree.expressions)
     if not items:
-        unsupported("a SELECT without columns", tree)
+        raise unsupported("a SELECT without columns", tree)
 
     group: exp.Group | None = tree.args.get("group")
     grouper = Grouper(context=context, scope=scope, source=source)
@@ -98,10 +99,10 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
         for key, item in zip(keys, tree.args["order"].expressions if keys else (), strict=True):
             if not isinstance(key.expression, bound.Column) or key.expression.id not in ids:
                 message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list"
-                fail(message, item, sqlstate="42P10")
+                raise fail(message, item, sqlstate="42P10")
     if on and order and any(key.expression not in on for key in order[: len(on)]):
         message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions"
-        fail(message, distinct, sqlstate="42P10")
+        raise fail(message, distinct, sqlstate="42P10")
     limit, offset = limits(context, tree)
     return bound.Select(
         source=source,
@@ -117,13 +118,13 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
     )
 
 
-def _select_list(binder: ExpressionBinder, trees: Sequence[exp.Expression]) -> list[Item]:
+def _select_list(binder: ExpressionBinder, trees: Sequence[exp.Expr]) -> list[Item]:
     items: list[Item] = []
     for tree in trees:
         if isinstance(tree, exp.Star):
             only(tree, "this", what="*")
             if not binder.scope.ranges:
-                fail("SELECT * with no tables specified is not valid", tree, sqlstate="42601")
+                raise fail("SELECT * with no tables specified is not valid", tree, sqlstate="42601")
             items.extend(_star(binder.scope.columns))
         elif isinstance(tree, exp.Column) and isinstance(tree.this, exp.Star):
             only(tree.this, "this", what="*")
@@ -139,27 +140,27 @@ def _star(columns: Sequence[ScopeColumn]) -> list[Item]:
     return [Item(column.name, column.value, None) for column in columns]
 
 
-def _ordinal(tree: exp.Expression, items: Sequence[Item], clause: str) -> Item | None:
+def _ordinal(tree: exp.Expr, items: Sequence[Item], clause: str) -> Item | None:
     """The column that ``2`` means."""
     if not isinstance(tree, exp.Literal) or tree.is_string:
         if isinstance(tree, exp.Literal):
-            fail(f"non-integer constant in {clause}", tree, sqlstate="42601")
+            raise fail(f"non-integer constant in {clause}", tree, sqlstate="42601")
         return None
     if not tree.name.isdigit():
-        fail(f"non-integer constant in {clause}", tree, sqlstate="42601")
+        raise fail(f"non-integer constant in {clause}", tree, sqlstate="42601")
     if not 1 <= int(tree.name) <= len(items):
-        fail(f"{clause} position {tree.name} is not in select list", tree, sqlstate="42P10")
+        raise fail(f"{clause} position {tree.name} is not in select list", tree, sqlstate="42P10")
     return items[int(tree.name) - 1]
 
 
-def _named(tree: exp.Expression, items: Sequence[Item], clause: str) -> Item | None:
+def _named(tree: exp.Expr, items: Sequence[Item], clause: str) -> Item | None:
     """The column of the select list that a bare name means. Raises Invalid (42702) if it could be several."""
     if not isinstance(tree, exp.Column) or tree.args.get("table") is not None or isinstance(tree.this, exp.Star):
         return None
     name = fold(tree.this)
     found = [item for item in items if item.name == name]
     if len(found) > 1 and any(item.expression != found[0].expression for item in found):
-        fail(f'{clause} "{name}" is ambiguous', tree, sqlstate="42702")
+        raise fail(f'{clause} "{name}" is ambiguous', tree, sqlstate="42702")
     return found[0] if found else None
 
 
@@ -170,13 +171,13 @@ def _bind_group(
     indices: list[int] = []
     for tree in trees:
         if isinstance(tree, exp.Tuple):
-            unsupported("a row in GROUP BY", tree)
+            raise unsupported("a row in GROUP BY", tree)
         item = _ordinal(tree, items, "GROUP BY")
         if item is None and isinstance(tree, exp.Column) and not binder.scope.has_column(fold(tree.this)):
             item = _named(tree, items, "GROUP BY")
         expression = item.expression if item is not None else binder.bind(tree)
         if has_aggregate([expression]):
-            fail("aggregate functions are not allowed in GROUP BY", tree, sqlstate="42803")
+            raise fail("aggregate functions are not allowed in GROUP BY", tree, sqlstate="42803")
         indices.append(grouper.add_key(binder.context.known(expression, tree)))
     if sets is None:
         return None
@@ -196,9 +197,7 @@ def _order(binder: ExpressionBinder, order: exp.Order | None, items: Sequence[It
     return keys
 
 
-def _distinct_on(
-    binder: ExpressionBinder, distinct: exp.Distinct | None, items: Sequence[Item]
-) -> list[bound.Bound]:
+def _distinct_on(binder: ExpressionBinder, distinct: exp.Distinct | None, items: Sequence[Item]) -> list[bound.Bound]:
     on = distinct.args.get("on") if distinct is not None else None
     if on is None:
         return []
@@ -218,14 +217,14 @@ def _as_output(expression: bound.Bound, outputs: Sequence[bound.Output]) -> boun
     return expression
 
 
-def limits(context: Context, tree: exp.Expression) -> tuple[bound.Bound | None, bound.Bound | None]:
+def limits(context: Context, tree: exp.Expr) -> tuple[bound.Bound | None, bound.Bound | None]:
     """LIMIT (or FETCH FIRST) and OFFSET as BIGINT; None where there is none, or NULL, or ALL."""
     limit, offset = tree.args.get("limit"), tree.args.get("offset")
-    count: exp.Expression | None = None
+    count: exp.Expr | None = None
     if isinstance(limit, exp.Fetch):
         options = limit.args.get("limit_options")
         if options is not None and (options.args.get("with_ties") or options.args.get("percent")):
-            unsupported("FETCH FIRST ... WITH TIES or PERCENT", limit)
+            raise unsupported("FETCH FIRST ... WITH TIES or PERCENT", limit)
         count = limit.args.get("count") or exp.Literal.number(1)
     elif limit is not None:
         only(limit, "this", "expression", what="LIMIT")
@@ -233,11 +232,11 @@ def limits(context: Context, tree: exp.Expression) -> tuple[bound.Bound | None, 
     return _limit(context, count, "LIMIT"), _limit(context, offset.expression if offset is not None else None, "OFFSET")
 
 
-def _limit(context: Context, tree: exp.Expression | None, name: str) -> bound.Bound | None:
+def _limit(context: Context, tree: exp.Expr | None, name: str) -> bound.Bound | None:
     if tree is None or isinstance(tree, exp.Null) or (isinstance(tree, exp.Var) and tree.name.upper() == "ALL"):
         return None
     if any(isinstance(node, exp.Column) for node in tree.walk()) and not tree.find(exp.Query):
-        fail(f"argument of {name} must not contain variables", tree, sqlstate="42P10")
+        raise fail(f"argument of {name} must not contain variables", tree, sqlstate="42P10")
     node = expressions(context, Scope(), replace(_LIMIT, name=name)).bind(tree)
     if isinstance(node, Literal) and node.value is None:
         return None

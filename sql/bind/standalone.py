@@ -25,7 +25,7 @@ _EXPRESSION: Final = Clause(name="this expression", subqueries=False)
 
 
 def bind_expression(
-    text_or_tree: str | exp.Expression,
+    text_or_tree: str | exp.Expr,
     table: schema.Table | None,
     *,
     type: Type | None = None,
@@ -35,8 +35,8 @@ def bind_expression(
 ) -> Expression:
     """Bind an expression over the columns of ``table`` (by their identifiers), or over nothing.
 
-    ``type``: what the result is assigned to; an untyped literal is read as that type. ``alias``: the table's name in the
-    text, the table's own unless told. No subqueries, aggregates or windows. Raises Invalid.
+    ``type``: what the result is assigned to; an untyped literal is read as that type. ``alias``: the table's name in
+    the text, the table's own unless told. No subqueries, aggregates or windows. Raises Invalid.
     """
     tree = parse_expression(text_or_tree) if isinstance(text_or_tree, str) else text_or_tree
     context = Context(
@@ -61,7 +61,7 @@ def bind_expression(
         node = context.known(node, tree)
     else:
         if node.type != UNKNOWN and not assignment_cast(node.type, type):
-            fail(f"the expression is of type {node.type} but must be of type {type}", tree, sqlstate="42804",
+            raise fail(f"the expression is of type {node.type} but must be of type {type}", tree, sqlstate="42804",
                  hint="Rewrite it or cast it.")  # fmt: skip
         node = context.coerce(node, type, tree)
     if not bound.is_scalar(node):
@@ -69,5 +69,5 @@ def bind_expression(
     return bound.expression(node)
 
 
-def _no_query(context: Context, tree: exp.Expression, scope: Scope) -> bound.Query:
-    fail("cannot use a subquery in this expression", tree, sqlstate="0A000")
+def _no_query(context: Context, tree: exp.Expr, scope: Scope) -> bound.Query:
+    raise fail("cannot use a subquery in this expression", tree, sqlstate="0A000")

@@ -45,14 +45,14 @@ def bind_from(context: Context, tree: exp.Select, outer: Scope) -> tuple[bound.R
     if clause is None:
         return None, Scope(parent=outer)
     if tree.args.get("laterals"):
-        unsupported("LATERAL VIEW", tree)
+        raise unsupported("LATERAL VIEW", tree)
     items = bind_list(context, clause.this, tree.args.get("joins") or [], outer)
     return items.relation, _scope(items, outer)
 
 
-def bind_list(context: Context, first: exp.Expression, joins: Sequence[exp.Join], outer: Scope) -> Item:
+def bind_list(context: Context, first: exp.Expr, joins: Sequence[exp.Join], outer: Scope) -> Item:
     """``first, second JOIN third ...``: a comma begins a new chain of joins, and all chains cross."""
-    chains: list[tuple[exp.Expression, list[exp.Join]]] = [(first, [])]
+    chains: list[tuple[exp.Expr, list[exp.Join]]] = [(first, [])]
     for join in joins:
         if _is_comma(join):
             chains.append((join.this, []))
@@ -82,9 +82,7 @@ def _combined(kind: bound.JoinKind, left: Item, right: Item, condition: bound.Bo
     relation = bound.Join(
         kind=kind, left=left.relation, right=right.relation, condition=condition, lateral=_is_lateral(right.relation)
     )
-    return Item(
-        relation=relation, ranges=_distinct(left, right), columns=left.columns + right.columns
-    )
+    return Item(relation=relation, ranges=_distinct(left, right), columns=left.columns + right.columns)
 
 
 def _is_lateral(relation: bound.Relation) -> bool:
@@ -123,13 +121,13 @@ def _join(context: Context, tree: exp.Join, left: Item, outer: Scope, before: It
     """``left JOIN tree.this``; ``before`` are the chains to the left, which only LATERAL sees."""
     only(tree, "this", "on", "using", "side", "kind", "method", what="JOIN")
     if tree.method not in ("", "NATURAL") or tree.kind not in ("", "INNER", "CROSS", "OUTER"):
-        unsupported(f"{tree.method} {tree.kind} JOIN".strip(), tree)
+        raise unsupported(f"{tree.method} {tree.kind} JOIN".strip(), tree)
     kind = _KINDS[tree.side or ("CROSS" if tree.kind == "CROSS" else "")]
     visible = left if before is None else replace(left, ranges=before.ranges + left.ranges,
                                                   columns=before.columns + left.columns)  # fmt: skip
     right = _item(context, tree.this, outer, visible)
     if kind in (bound.JoinKind.RIGHT, bound.JoinKind.FULL) and _is_lateral(right.relation) and _correlated(right, left):
-        fail(f"LATERAL is not possible on the right side of a {tree.side} JOIN", tree, sqlstate="42P10")
+        raise fail(f"LATERAL is not possible on the right side of a {tree.side} JOIN", tree, sqlstate="42P10")
     if tree.method == "NATURAL" or tree.args.get("using"):
         return _join_using(context, tree, kind, left, right, outer)
     item = _combined(kind, left, right, None)
@@ -146,9 +144,7 @@ def _correlated(right: Item, left: Item) -> bool:
     return any(isinstance(node, bound.Column) and node.id in ids for node in bound.walk(right.relation))
 
 
-def _join_using(
-    context: Context, tree: exp.Join, kind: bound.JoinKind, left: Item, right: Item, outer: Scope
-) -> Item:
+def _join_using(context: Context, tree: exp.Join, kind: bound.JoinKind, left: Item, right: Item, outer: Scope) -> Item:
     """USING (a, b) and NATURAL: the named columns are equal, and appear once, in front."""
     if tree.method == "NATURAL":
         there = {column.name for column in right.columns}
@@ -186,16 +182,17 @@ def _using_column(item: Item, name: str, side: str, tree: exp.Join) -> bound.Bou
     if len(found) == 1:
         return found[0]
     if found:
-        fail(f'common column name "{name}" appears more than once in {side} table', tree, sqlstate="42702")
+        raise fail(f'common column name "{name}" appears more than once in {side} table', tree, sqlstate="42702")
     hint = nearest(name, {column.name for column in item.columns})
-    fail(f'column "{name}" specified in USING clause does not exist in {side} table', tree, sqlstate="42703", hint=hint)
+    message = f'column "{name}" specified in USING clause does not exist in {side} table'
+    raise fail(message, tree, sqlstate="42703", hint=hint)
 
 
-def _item(context: Context, tree: exp.Expression, outer: Scope, left: Item | None) -> Item:
+def _item(context: Context, tree: exp.Expr, outer: Scope, left: Item | None) -> Item:
     """One item of FROM. ``left`` is what LATERAL sees."""
     match tree:
         case exp.Table() if tree.args.get("rows_from"):
-            unsupported("ROWS FROM", tree)
+            raise unsupported("ROWS FROM", tree)
         case exp.Table() if isinstance(tree.this, exp.Anonymous):
             only(tree, "this", "alias", "joins", "ordinality", what="FROM")
             return _nested(context, tree, _function(context, tree.this, tree, _scope(left, outer)), outer)
@@ -217,10 +214,10 @@ def _item(context: Context, tree: exp.Expression, outer: Scope, left: Item | Non
         case exp.Values():
             return _derived(context, tree, tree.args.get("alias"), outer, lateral=False)
         case _:
-            unsupported(f"{tree.key.upper()} in FROM", tree)
+            raise unsupported(f"{tree.key.upper()} in FROM", tree)
 
 
-def _nested(context: Context, tree: exp.Expression, item: Item, outer: Scope) -> Item:
+def _nested(context: Context, tree: exp.Expr, item: Item, outer: Scope) -> Item:
     """``a JOIN b JOIN c ON ... ON ...``: the inner join hangs below the table."""
     for join in tree.args.get("joins") or ():
         item = _join(context, join, item, outer, None)
@@ -251,7 +248,7 @@ def _table(context: Context, tree: exp.Table, outer: Scope) -> Item:
     if given is not None:
         return _arrow(context, given, name, alias)
     if space not in (None, "public"):
-        fail(f'relation "{space}.{name}" does not exist', tree, sqlstate="42P01")
+        raise fail(f'relation "{space}.{name}" does not exist', tree, sqlstate="42P01")
     try:
         relation = context.catalog.relation(name)
     except Invalid as error:
@@ -268,9 +265,7 @@ def _table(context: Context, tree: exp.Table, outer: Scope) -> Item:
         hidden = context.new_column(schema.ROW_ID_NAME, BIGINT)
         columns, sources, row_id = (*columns, hidden), (*sources, schema.ROW_ID), hidden.reference()
     label = fold(alias.this) if alias is not None and alias.this is not None else name
-    scan = bound.Scan(
-        reference=context.new_reference(), table=relation, alias=label, columns=columns, sources=sources
-    )
+    scan = bound.Scan(reference=context.new_reference(), table=relation, alias=label, columns=columns, sources=sources)
     return _ranged(scan, shown, label, alias, row_id=row_id)
 
 
@@ -303,10 +298,10 @@ def _cte(context: Context, entry: CteEntry, alias: exp.TableAlias | None) -> Ite
     return _ranged(reference, columns, label, alias)
 
 
-def _view(context: Context, view: schema.View, alias: exp.TableAlias | None, tree: exp.Expression) -> Item:
+def _view(context: Context, view: schema.View, alias: exp.TableAlias | None, tree: exp.Expr) -> Item:
     """A view is its query, bound in a scope of its own."""
     if context.view_depth >= VIEW_DEPTH_MAX:
-        fail(f'the view "{view.name}" is nested more than {VIEW_DEPTH_MAX} deep', tree, sqlstate="54001")
+        raise fail(f'the view "{view.name}" is nested more than {VIEW_DEPTH_MAX} deep', tree, sqlstate="54001")
     context.view_depth += 1
     try:
         query = context.bind_query(context, parse(view.query), Scope())
@@ -318,7 +313,7 @@ def _view(context: Context, view: schema.View, alias: exp.TableAlias | None, tre
     finally:
         context.view_depth -= 1
     if len(query.columns) != len(view.columns):
-        fail(f'the view "{view.name}" no longer fits its tables', tree, sqlstate="42P17", hint="Create it again.")
+        raise fail(f'the view "{view.name}" no longer fits its tables', tree, sqlstate="42P17", hint="Create it again.")
     query = with_types(context, query, [type for _, type in view.columns])
     columns = tuple(context.new_column(name, type) for name, type in view.columns)
     label = fold(alias.this) if alias is not None and alias.this is not None else view.name
@@ -326,11 +321,10 @@ def _view(context: Context, view: schema.View, alias: exp.TableAlias | None, tre
     return _ranged(derived, columns, label, alias)
 
 
-def _derived(
-    context: Context, tree: exp.Expression, alias: exp.TableAlias | None, scope: Scope, *, lateral: bool
-) -> Item:
+def _derived(context: Context, tree: exp.Expr, alias: exp.TableAlias | None, scope: Scope, *, lateral: bool) -> Item:
     if alias is None or alias.this is None:
-        fail("subquery in FROM must have an alias", tree, sqlstate="42601", hint="For example: FROM (SELECT ...) AS t.")
+        hint = "For example: FROM (SELECT ...) AS t."
+        raise fail("subquery in FROM must have an alias", tree, sqlstate="42601", hint=hint)
     query = resolved(context, context.bind_query(context, tree, scope))
     columns = tuple(context.new_column(column.name, column.type) for column in query.columns)
     derived = bound.Derived(reference=context.new_reference(), query=query, columns=columns, lateral=lateral)
@@ -356,21 +350,21 @@ def _renamed(columns: tuple[ScopeColumn, ...], alias: exp.TableAlias) -> tuple[S
     names = [fold(_identifier(item)) for item in alias.args.get("columns") or ()]
     if len(names) > len(columns):
         message = f'table "{fold(alias.this)}" has {len(columns)} columns available but {len(names)} columns specified'
-        fail(message, alias, sqlstate="42P10")
+        raise fail(message, alias, sqlstate="42P10")
     renamed = tuple(ScopeColumn(name, column.value) for name, column in zip(names, columns, strict=False))
     return renamed + columns[len(names) :]
 
 
-def _identifier(tree: exp.Expression) -> exp.Expression:
+def _identifier(tree: exp.Expr) -> exp.Expr:
     """The name in an alias's column list; a column definition (``AS t(a int)``) is refused."""
     if isinstance(tree, exp.ColumnDef):
         if tree.args.get("kind") is not None:
-            unsupported("a column definition list", tree)
+            raise unsupported("a column definition list", tree)
         return tree.this
     return tree
 
 
-def _function(context: Context, call: exp.Expression, tree: exp.Expression, scope: Scope) -> Item:
+def _function(context: Context, call: exp.Expr, tree: exp.Expr, scope: Scope) -> Item:
     """``generate_series(...)`` and ``unnest(...)`` in FROM."""
     name = "unnest" if isinstance(call, exp.Unnest) else lower(call.name)
     alias: exp.TableAlias | None = tree.args.get("alias")
@@ -383,14 +377,14 @@ def _function(context: Context, call: exp.Expression, tree: exp.Expression, scop
     match name:
         case "unnest":
             if len(nodes) != 1:
-                unsupported("unnest with more than one array", tree)
+                raise unsupported("unnest with more than one array", tree)
             if nodes[0].type.kind is not Kind.ARRAY or nodes[0].type.element is None:
-                fail(f"function unnest({nodes[0].type}) does not exist", tree, sqlstate="42883")
+                raise fail(f"function unnest({nodes[0].type}) does not exist", tree, sqlstate="42883")
             arguments, type = tuple(nodes), nodes[0].type.element
         case "generate_series":
             arguments, type = _series(context, nodes, call)
         case _:
-            fail(f"function {name}() does not exist in FROM", tree, sqlstate="42883",
+            raise fail(f"function {name}() does not exist in FROM", tree, sqlstate="42883",
                  hint="generate_series and unnest are the functions that FROM knows.")  # fmt: skip
     label = fold(alias.this) if alias is not None and alias.this is not None else name
     columns = [context.new_column(label, type)]
@@ -406,17 +400,15 @@ def _function(context: Context, call: exp.Expression, tree: exp.Expression, scop
     return _ranged(scan, columns, label, alias)
 
 
-def _series(
-    context: Context, nodes: Sequence[bound.Bound], tree: exp.Expression
-) -> tuple[tuple[bound.Bound, ...], Type]:
+def _series(context: Context, nodes: Sequence[bound.Bound], tree: exp.Expr) -> tuple[tuple[bound.Bound, ...], Type]:
     """The arguments of generate_series, one type; dates count as moments, as in PostgreSQL."""
     if len(nodes) not in (2, 3):
-        fail("function generate_series takes a start, a stop and a step", tree, sqlstate="42883")
+        raise fail("function generate_series takes a start, a stop and a step", tree, sqlstate="42883")
     kinds = {node.type.kind for node in nodes[:2]} - {Kind.UNKNOWN}
     if kinds & {Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ}:
         type = TIMESTAMP if kinds == {Kind.TIMESTAMP} else TIMESTAMPTZ
         if len(nodes) != 3:
-            fail(f"function generate_series({type}, {type}) does not exist", tree, sqlstate="42883",
+            raise fail(f"function generate_series({type}, {type}) does not exist", tree, sqlstate="42883",
                  hint="Give a step, such as INTERVAL '1 day'.")  # fmt: skip
         step = context.implicit(nodes[2], INTERVAL, tree, what="the step of generate_series")
         return (context.coerce(nodes[0], type, tree), context.coerce(nodes[1], type, tree), step), type
@@ -425,7 +417,7 @@ def _series(
     if type.kind is Kind.SMALLINT:
         type = INTEGER
     if type.kind not in (Kind.INTEGER, Kind.BIGINT):
-        unsupported(f"generate_series of {type}", tree, hint="Use integers, timestamps, or cast to bigint.")
+        raise unsupported(f"generate_series of {type}", tree, hint="Use integers, timestamps, or cast to bigint.")
     return tuple(context.coerce(node, type, tree) for node in nodes), type
 
 

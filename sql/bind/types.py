@@ -80,7 +80,7 @@ INTERNAL_NAMES: Final[dict[Kind, str]] = {
 _BY_INTERNAL_NAME: Final = {name: kind for kind, name in INTERNAL_NAMES.items()}
 
 
-def type_of(node: exp.Expression) -> Type:
+def type_of(node: exp.Expr) -> Type:
     """The type that a type name in SQL means. Raises Invalid: 42704 unknown, 0A000 not supported."""
     if not isinstance(node, exp.DataType):
         raise _unsupported(node, node.name)
@@ -121,7 +121,7 @@ def type_of(node: exp.Expression) -> Type:
             raise _unsupported(node, f'the type "{kind.value.lower()}"', _HINTS.get(kind.value.lower()))
 
 
-def is_bare_numeric(node: exp.Expression) -> bool:
+def is_bare_numeric(node: exp.Expr) -> bool:
     """Whether a type name is NUMERIC without precision: in a cast it keeps the value's own scale."""
     return isinstance(node, exp.DataType) and node.this == exp.DType.DECIMAL and not node.expressions
 
@@ -129,7 +129,7 @@ def is_bare_numeric(node: exp.Expression) -> bool:
 def _named(node: exp.DataType) -> Type:
     """A name the parser does not know; ``pg_catalog.int4`` is one."""
     kind = node.args.get("kind")
-    name = kind.sql() if isinstance(kind, exp.Expression) else str(kind)
+    name = kind.sql() if isinstance(kind, exp.Expr) else str(kind)
     if isinstance(kind, exp.Dot) and kind.this.name.lower() == "pg_catalog":
         found = _BY_INTERNAL_NAME.get(kind.expression.name.lower())
         if found is not None:
@@ -141,11 +141,11 @@ def _named(node: exp.DataType) -> Type:
     )
 
 
-def _number(node: exp.Expression, owner: exp.Expression) -> int:
+def _number(node: exp.Expr, owner: exp.Expr) -> int:
     if not isinstance(node, exp.Literal) or node.is_string or not node.name.isdigit():
         raise Invalid("a type's modifiers must be whole numbers", sqlstate="42601", position=place(owner))
     return int(node.name)
 
 
-def _unsupported(node: exp.Expression, what: str, hint: str | None = None) -> Invalid:
+def _unsupported(node: exp.Expr, what: str, hint: str | None = None) -> Invalid:
     return Invalid(f"{what} is not supported", sqlstate="0A000", position=place(node), hint=hint)

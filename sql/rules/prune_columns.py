@@ -1,7 +1,7 @@
 """Read no column that nobody asks for.
 
-Top down: a subquery's column that is not used outside is not computed inside, then a table's column that is not used is
-not scanned. A scan of which nothing is used (``count(*)``) keeps its narrowest column, since rows must still be counted.
+Top down: a subquery's column that is not used outside is not computed inside, then a table's column that is not used
+is not scanned. A scan of which nothing is used (``count(*)``) keeps its narrowest column: rows must still be counted.
 DISTINCT, set operations and recursion give every column a meaning; they are left alone.
 """
 
@@ -55,9 +55,7 @@ def _round(tree: bound.Query) -> bound.Query:
         if len(kept) == len(node.columns):
             return None
         ordered = _used(inner.order)
-        if any(
-            output.column.id in ordered for index, output in enumerate(inner.outputs) if index not in kept
-        ):
+        if any(output.column.id in ordered for index, output in enumerate(inner.outputs) if index not in kept):
             return None
         return dataclasses.replace(
             node,

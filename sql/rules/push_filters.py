@@ -22,9 +22,10 @@ def push_filters(query: bound.BoundQuery) -> bound.BoundQuery:
     _query(query.query, [], filters)
     # Subqueries inside expressions are queries of their own.
     for node in bound.walk(query.query):
-        if isinstance(node, bound.ScalarSubquery | bound.Exists | bound.Quantified):
-            _query(node.query, [], filters)
-        elif isinstance(node, bound.ArrayList) and node.query is not None:
+        if (
+            isinstance(node, bound.ScalarSubquery | bound.Exists | bound.Quantified | bound.ArrayList)
+            and node.query is not None
+        ):
             _query(node.query, [], filters)
     uses = tuple(
         dataclasses.replace(use, filter=_conjunction(filters[use.reference])) if filters.get(use.reference) else use

@@ -127,7 +127,6 @@ def plain_number(text: str) -> str:
 def setup_sql() -> str:
     """The tables of ``shop`` for PostgreSQL, from the same definitions."""
     import shop
-
     from weftdb.engine.schema import Table
 
     lines = ["DROP SCHEMA public CASCADE; CREATE SCHEMA public; SET client_min_messages = warning;"]
@@ -178,9 +177,7 @@ def ask(psql: list[str], sql: str) -> list[str]:
     body = answer.stdout.removesuffix("\n")
     for record in body.split("\x1e") if body else []:
         cells = record.split("\x1f")
-        shown = [
-            _shown(cell, type) for cell, (_, type) in zip(cells, columns, strict=True)
-        ]
+        shown = [_shown(cell, type) for cell, (_, type) in zip(cells, columns, strict=True)]
         lines.append(" | ".join(shown))
     return lines
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-
 from weftdb.base.rows import to_batch
 from weftdb.engine.catalog import Catalog
 from weftdb.engine.expression.evaluate import evaluate
