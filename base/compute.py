@@ -1,4 +1,4 @@
-"""``pc``: pyarrow.compute. It makes its functions at import, so type checkers see none of them; hence Any, once, here."""
+"""``pc``: pyarrow.compute. It makes its functions at import and type checkers see none of them; hence Any, once."""
 
 from __future__ import annotations
 

@@ -466,7 +466,7 @@ def _zone(name: str, text: str, type: Type) -> dt.tzinfo:
         raise Refused(f"{shown(text)}: {message}", postgres=message, sqlstate="22023") from None
 
 
-def _to_interval(value: object, type: Type) -> pa.MonthDayNano:
+def _to_interval(value: Any, type: Type) -> pa.MonthDayNano:
     if isinstance(value, pa.MonthDayNano):
         if value.nanoseconds % 1000:
             raise Refused(f"{shown(value)} is not a whole number of microseconds", sqlstate="22008")

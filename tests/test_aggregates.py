@@ -13,9 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pytest
 import machines as functions
-
+import pytest
 from weftdb.base.errors import Invalid
 from weftdb.base.types import Kind, Type, numeric, parse_type
 from weftdb.base.values import literal_value
@@ -41,7 +40,10 @@ def cases() -> list[list[str]]:
 def parsed(line: list[str]) -> tuple[str, str, list[Type], list[list[Any]]]:
     name, _, constant = line[0].partition(" ")
     types = [parse_type(text) for text in line[1].split(",")] if "(" not in line[1] else [parse_type(line[1])]
-    rows = [[None if v == r"\N" else literal_value(v, t) for v, t in zip(row.split("|"), types, strict=True)] for row in line[2].split(";")]
+    rows = [
+        [None if v == r"\N" else literal_value(v, t) for v, t in zip(row.split("|"), types, strict=True)]
+        for row in line[2].split(";")
+    ]
     return name, constant, types, rows
 
 
@@ -63,7 +65,9 @@ def duckdb_sql(line: list[str], **modifiers: Any) -> tuple[str, Type]:
     first: list[Any] = [Decimal(constant)] if constant and constant != "*" else rows[0]
     literals = {index: first[index] for index in resolution.overload.constants}
     sql = resolution.render(arguments, literals=literals, modifiers=Modifiers(order_by=order, **modifiers))
-    values = ", ".join("(" + ", ".join(render_literal(v, t) for v, t in zip(row, types, strict=True)) + ")" for row in rows)
+    values = ", ".join(
+        "(" + ", ".join(render_literal(v, t) for v, t in zip(row, types, strict=True)) + ")" for row in rows
+    )
     return f"SELECT {sql} AS x FROM (VALUES {values}) AS t({', '.join(columns)})", resolution.result
 
 

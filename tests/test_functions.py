@@ -4,19 +4,15 @@
 call is computed by DuckDB through the template, by the vectorized evaluator and by the naive one; all three must agree
 with PostgreSQL. What differs on purpose is listed in ``DEVIATIONS`` with the reason.
 
-    cd tests/support; python -c "import machines; machines.regenerate('host=... user=postgres')"     fills in PostgreSQL's side
+PostgreSQL's side is filled in by, in tests/support,
+
+    python -c "import machines; machines.regenerate('host=… user=postgres')"
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from machines import Duck, by_arrow, by_naive, cases, check, report
-
-from weftdb.base.errors import Invalid
-from weftdb.base.types import parse_type
-from weftdb.engine.expression.functions import FUNCTIONS, FunctionKind, Volatility, resolve
 
 
 @pytest.fixture(scope="module")

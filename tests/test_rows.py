@@ -14,7 +14,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from weftdb.base.errors import Invalid, LimitExceeded
 from weftdb.base.intervals import interval_text, parse_interval
 from weftdb.base.limits import VALUE_BYTES_MAX
@@ -58,10 +57,14 @@ def refusal(rows: Any, schema: pa.Schema) -> str:
     return str(error.value)
 
 
-# -- round trips ----------------------------------------------------------------------------------------------------------
+# -- round trips -----------------------------------------------------------------------------------------------------
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
-JSONS = st.recursive(st.none() | st.booleans() | st.integers() | TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=5)
+JSONS = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+    max_leaves=5,
+)
 VALUES: dict[Type, st.SearchStrategy[Any]] = {
     BOOLEAN: st.booleans(),
     SMALLINT: st.integers(-(2**15), 2**15 - 1),
@@ -112,7 +115,7 @@ def test_interval_text_is_read_back_as_it_was_written(months: int, days: int, mi
     assert parse_interval(interval_text(months, days, microseconds)) == (months, days, microseconds)
 
 
-# -- what is taken --------------------------------------------------------------------------------------------------------
+# -- what is taken ---------------------------------------------------------------------------------------------------
 
 
 def test_dicts_tuples_lists_and_single_rows_are_the_same() -> None:
@@ -176,7 +179,7 @@ def test_what_converts_exactly_is_taken(value: Any, type: Type, expected: Any) -
     assert alike(through(value, type), expected)
 
 
-# -- what is refused ------------------------------------------------------------------------------------------------------
+# -- what is refused -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,11 @@ def test_what_would_lose_something_is_refused_with_column_row_and_value(value: A
         (pa.array([Decimal("1.5"), Decimal("1.555")]), numeric(5, 2), 'column "v", row 2: 1.555 has more than'),
         (pa.array(["a", "b\0"]), TEXT, 'column "v", row 2: the text holds a zero byte'),
         (pa.array(["a", "bcde"]), varchar(3), 'column "v", row 2: "bcde" has 4 characters'),
-        (pa.array([dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, 5)]), DATE, 'column "v", row 2: 2024-01-01 05:00:00 has'),
+        (
+            pa.array([dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, 5)]),
+            DATE,
+            'column "v", row 2: 2024-01-01 05:00:00 has',
+        ),
         (pa.array([1], pa.timestamp("us", tz="UTC")), TIMESTAMP, "has a time zone"),
         (pa.array([{"a": 1}]), BIGINT, 'column "v", row 1'),
     ],
@@ -259,18 +266,28 @@ def test_a_value_over_the_limit_is_refused() -> None:
 def test_keys_come_as_values_tuples_dicts_or_arrow() -> None:
     one, two = schema_of(BIGINT), pa.schema([arrow_field("a", BIGINT), arrow_field("b", TEXT)])
     assert to_keys(7, one).to_pydict() == {"v": [7]}
-    assert to_keys([7, (8,), ], one).to_pydict() == {"v": [7, 8]}
+    assert to_keys(
+        [
+            7,
+            (8,),
+        ],
+        one,
+    ).to_pydict() == {"v": [7, 8]}
     assert to_keys({"v": 9}, one).to_pydict() == {"v": [9]}
     assert to_keys((1, "x"), two).to_pydict() == {"a": [1], "b": ["x"]}
     assert to_keys([(1, "x"), (2, "y")], two).num_rows == 2
     assert to_keys(pa.table({"b": ["x"], "a": [1]}), two).schema.names == ["a", "b"]
-    for bad, message in ((5, "the primary key has 2 columns"), ([(1, None)], "NULL is not"), ([{"a": 1}], 'lacks the primary-key column "b"')):
+    for bad, message in (
+        (5, "the primary key has 2 columns"),
+        ([(1, None)], "NULL is not"),
+        ([{"a": 1}], 'lacks the primary-key column "b"'),
+    ):
         with pytest.raises(Invalid, match=message):
             to_keys(bad, two)
 
 
 def test_parameters_get_postgresql_s_sentence() -> None:
-    with pytest.raises(Invalid, match='^invalid input syntax for type integer: "abc"$') as error:
+    with pytest.raises(Invalid, match=r'^invalid input syntax for type integer: "abc"$') as error:
         literal_value("abc", INTEGER)
     assert error.value.sqlstate == "22P02"
     assert literal_value(None, INTEGER) is None

@@ -80,7 +80,7 @@ def _rescaled(value: Decimal, type: Type) -> Decimal:
     rounded = value.quantize(Decimal(1).scaleb(-(type.scale or 0)), rounding=ROUND_HALF_UP, context=_WIDE)
     if rounded and rounded.adjusted() >= (type.precision or 38) - (type.scale or 0):
         raise Invalid("numeric field overflow", sqlstate="22003")
-    return abs(rounded) if not rounded else rounded
+    return rounded if rounded else abs(rounded)  # no negative zero
 
 
 def _single(value: float) -> float:
@@ -164,7 +164,9 @@ def text_of(value: Any, type: Type) -> str:
         case Kind.UUID:
             return str(value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value))
         case Kind.ARRAY:
-            return "{" + ",".join("NULL" if item is None else text_of(item, type.element or TEXT) for item in value) + "}"
+            return (
+                "{" + ",".join("NULL" if item is None else text_of(item, type.element or TEXT) for item in value) + "}"
+            )
         case _:
             return str(value)
 

@@ -119,7 +119,7 @@ def _value(expression: Expression, rows: _Rows) -> Datum:
             assert_never(expression)
 
 
-# -- calls --------------------------------------------------------------------------------------------------------------
+# -- calls -----------------------------------------------------------------------------------------------------------
 
 
 def _call(call: Call, rows: _Rows) -> Datum:
@@ -146,7 +146,12 @@ def _fitted(result: Datum, type: Type, *, can_fail: bool) -> Datum:
     storage = _storage(type)
     if not result.type.equals(storage):
         result = result.cast(storage)
-    if can_fail and pa.types.is_floating(storage) and isinstance(result, pa.Array) and pc.any(pc.is_inf(result)).as_py():
+    if (
+        can_fail
+        and pa.types.is_floating(storage)
+        and isinstance(result, pa.Array)
+        and pc.any(pc.is_inf(result)).as_py()
+    ):
         raise NotVectorized
     return result
 
@@ -177,7 +182,7 @@ def _at_row(error: Invalid, number: int) -> Invalid:
     return Invalid(f"row {number}: {error.message}", hint=error.hint, sqlstate=error.sqlstate)
 
 
-# -- what is computed only where needed -----------------------------------------------------------------------------------
+# -- what is computed only where needed ------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=4096)
@@ -212,9 +217,9 @@ _LAZY: Final[dict[str, Any]] = {
 }
 
 _JOIN: Final[dict[str, Any]] = {
-    "and": lambda result, spread, open: pc.if_else(open, pc.and_kleene(result, spread), result),
-    "or": lambda result, spread, open: pc.if_else(open, pc.or_kleene(result, spread), result),
-    "coalesce": lambda result, spread, open: pc.if_else(open, spread, result),
+    "and": lambda result, spread, left: pc.if_else(left, pc.and_kleene(result, spread), result),
+    "or": lambda result, spread, left: pc.if_else(left, pc.or_kleene(result, spread), result),
+    "coalesce": lambda result, spread, left: pc.if_else(left, spread, result),
 }
 
 
@@ -239,7 +244,7 @@ def _case(case: Case, rows: _Rows) -> Datum:
     return result
 
 
-# -- casts ----------------------------------------------------------------------------------------------------------------
+# -- casts -----------------------------------------------------------------------------------------------------------
 
 
 def _cast(cast: Cast, rows: _Rows) -> Datum:
@@ -289,7 +294,7 @@ _SAFE_CASTS: Final = frozenset(
 )
 
 
-# -- arrays and scalars ---------------------------------------------------------------------------------------------------
+# -- arrays and scalars ----------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1024)

@@ -62,9 +62,9 @@ def apply(resolution: Resolution, values: Sequence[Any], call: Call) -> Any:
         raise Invalid(f'function "{call.function}" cannot be computed outside of a query', sqlstate="0A000")
     with decimal.localcontext(_EXACT):
         result = overload.naive(*values)
-    if isinstance(result, float) and math.isinf(result) and overload.can_fail:
-        if not any(isinstance(value, float) and math.isinf(value) for value in values):
-            raise Invalid("value out of range: overflow", sqlstate="22003")
+    overflowed = isinstance(result, float) and math.isinf(result) and overload.can_fail
+    if overflowed and not any(isinstance(value, float) and math.isinf(value) for value in values):
+        raise Invalid("value out of range: overflow", sqlstate="22003")
     return settle(result, call.type) if call.type.kind is not Kind.ARRAY else result
 
 

@@ -45,14 +45,23 @@ def encode(expression: Expression) -> dict[str, Any]:
     """The tree as JSON values, without the version: for documents that carry their own."""
     match expression:
         case Literal():
-            return {"node": "literal", "type": str(expression.type), "value": _encoded(expression.value, expression.type)}
+            return {
+                "node": "literal",
+                "type": str(expression.type),
+                "value": _encoded(expression.value, expression.type),
+            }
         case Column():
             return {"node": "column", "type": str(expression.type), "id": expression.id, "name": expression.name}
         case Parameter():
             return {"node": "parameter", "type": str(expression.type), "number": expression.number}
         case Call():
             arguments = [encode(argument) for argument in expression.arguments]
-            return {"node": "call", "type": str(expression.type), "function": expression.function, "arguments": arguments}
+            return {
+                "node": "call",
+                "type": str(expression.type),
+                "function": expression.function,
+                "arguments": arguments,
+            }
         case Cast():
             return {"node": "cast", "type": str(expression.type), "argument": encode(expression.argument)}
         case Case():
@@ -108,7 +117,10 @@ def _same(value: Any) -> Any:
 _Codec = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 _AS_IS: Final[_Codec] = (_same, _same)
 _FLOAT: Final[_Codec] = (lambda value: repr(float(value)), float)
-_UUID: Final[_Codec] = (lambda value: (value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value)).hex, uuid.UUID)
+_UUID: Final[_Codec] = (
+    lambda value: (value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value)).hex,
+    uuid.UUID,
+)
 
 _CODECS: Final[dict[Kind, _Codec]] = {
     Kind.BOOLEAN: _AS_IS,

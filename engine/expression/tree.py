@@ -62,6 +62,4 @@ def conjuncts(expression: Expression) -> tuple[Expression, ...]:
 
 def substitute_parameters(expression: Expression, values: Mapping[int, Literal]) -> Expression:
     """The tree with ``$n`` replaced by ``values[n]``; parameters without a value stay."""
-    return transform(
-        expression, lambda part: values.get(part.number, part) if isinstance(part, Parameter) else part
-    )
+    return transform(expression, lambda part: values.get(part.number, part) if isinstance(part, Parameter) else part)

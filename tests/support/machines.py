@@ -1,6 +1,5 @@
 """Three machines for one call, PostgreSQL's answer beside them: the harness of the function table's golden tests."""
 
-
 from __future__ import annotations
 
 import json
@@ -12,7 +11,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-
 from weftdb.base.errors import Invalid
 from weftdb.base.rows import python_values
 from weftdb.base.types import Kind, Type, parse_type
@@ -28,6 +26,7 @@ from weftdb.engine.expression.functions import (
     resolve,
     translate_error,
 )
+from weftdb.engine.expression.functions.duck import quote
 from weftdb.engine.expression.naive import evaluate_row
 from weftdb.engine.expression.node import Call, Cast, Column, Expression, Literal
 
@@ -91,7 +90,9 @@ def postgres_sql(name: str, arguments: list[str]) -> str:
     parts = []
     for argument in arguments:
         type, _, text = argument.partition(":")
-        parts.append("CAST(NULL AS %s)" % type if text == r"\N" else "CAST('%s' AS %s)" % (text.replace("'", "''"), type))
+        parts.append(
+            f"CAST(NULL AS {type})" if text == r"\N" else f"CAST({quote(text)} AS {type})"
+        )
     if name.startswith("cast:"):
         return f"CAST({parts[0]} AS {name[5:]})"
     if name == "in_list":
@@ -102,7 +103,7 @@ def postgres_sql(name: str, arguments: list[str]) -> str:
     return form.format(*parts) if form else f"{name}({', '.join(parts)})"
 
 
-# -- the three machines ---------------------------------------------------------------------------------------------------
+# -- the three machines ----------------------------------------------------------------------------------------------
 
 
 class Failed(Exception):
@@ -196,7 +197,7 @@ class Duck:
         return self.run(sql, type)[0], type
 
 
-# -- comparison with PostgreSQL -------------------------------------------------------------------------------------------
+# -- comparison with PostgreSQL --------------------------------------------------------------------------------------
 
 # (function, PostgreSQL's type): our type, where ours is another on purpose.
 TYPE_DEVIATIONS = {
@@ -227,7 +228,9 @@ def same(mine: Any, type: Type, theirs: str) -> bool:
     if type.kind is Kind.NUMERIC:
         expected_number = Decimal(theirs)
         tolerance = Decimal(1).scaleb(-min(type.scale or 0, max(-expected_number.as_tuple().exponent, 0)))
-        tolerance = 0 if (type.scale or 0) >= -expected_number.as_tuple().exponent and (type.scale or 0) < 16 else tolerance
+        tolerance = (
+            0 if (type.scale or 0) >= -expected_number.as_tuple().exponent and (type.scale or 0) < 16 else tolerance
+        )
         return abs(mine - expected_number) <= tolerance
     if type.kind is Kind.JSON:
         return json.loads(mine) == json.loads(theirs)
@@ -274,7 +277,9 @@ def regenerate(connection: str) -> None:
             f"(SELECT {sql} AS x) q; RAISE NOTICE E'OK\\t%\\t%', t, coalesce(v, '\\N'); "
             "EXCEPTION WHEN OTHERS THEN RAISE NOTICE E'ERROR\\t%', split_part(sqlerrm, E'\\n', 1); END $do$;"
         )
-    run = subprocess.run(["psql", "-X", "-q", connection], input="\n".join(script), text=True, capture_output=True, check=True)
+    run = subprocess.run(
+        ["psql", "-X", "-q", connection], input="\n".join(script), text=True, capture_output=True, check=True
+    )
     answers = [line.split("NOTICE:  ")[1] for line in run.stderr.splitlines() if "NOTICE:  " in line]
     assert len(answers) == len(lines), f"{len(answers)} answers for {len(lines)} calls:\n{run.stderr[-2000:]}"
     with GOLDEN.open("w") as file:

@@ -22,7 +22,7 @@ from typing import Final
 
 from ....base.types import TIMESTAMPTZ, Type
 from ..node import Literal
-from . import aggregates, documents, mathematics, operators, temporal, text
+from . import aggregates, documents, formats, mathematics, operators, temporal, text
 from .coercion import assignment_cast, common_type, explicit_cast, implicit_cast
 from .duck import DUCKDB_PRELUDE as _CASTS_PRELUDE
 from .duck import duckdb_type, render_cast, render_literal
@@ -51,7 +51,7 @@ __all__ = [
     "translate_error",
 ]
 
-_FAMILIES: Final = (operators, mathematics, text, temporal, documents, aggregates)
+_FAMILIES: Final = (operators, mathematics, text, temporal, formats, documents, aggregates)
 
 FUNCTIONS: Final[Mapping[str, Function]] = {
     function.name: function for family in _FAMILIES for function in family.functions()

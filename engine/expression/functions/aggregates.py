@@ -1,9 +1,9 @@
 """Aggregates and window functions.
 
 Result types are PostgreSQL's, with NUMERIC in 38 digits: ``sum(int)`` is bigint, ``sum(bigint)`` numeric(38,0),
-``sum(numeric(p,s))`` numeric(38,s); ``avg`` of whole numbers and NUMERICs is numeric with ``max(16, s)`` digits after the
-point, rounded half away from zero (PostgreSQL shows at least 16 significant digits). Variances and standard deviations
-of NUMERICs are double precision here, numeric there.
+``sum(numeric(p,s))`` numeric(38,s); ``avg`` of whole numbers and NUMERICs is numeric with ``max(16, s)`` digits
+after the point, rounded half away from zero (PostgreSQL shows at least 16 significant digits). Variances and standard
+deviations of NUMERICs are double precision here, numeric there.
 
 A template may call several native aggregates (``avg`` is sum ÷ count), each through ``Rendering.call``, which puts
 DISTINCT, ORDER BY, FILTER and OVER on it. ``naive`` of an aggregate takes the list of argument tuples of its group,
@@ -69,7 +69,8 @@ def _interval_sum(r: Rendering) -> str:
     months = r.call("sum", f"weft_interval_months({r[0]})")
     days = r.call("sum", f"date_part('day', {r[0]})")
     micros = r.call("sum", f"weft_interval_micros({r[0]})")
-    return f"(to_months(CAST({months} AS INTEGER)) + to_days(CAST({days} AS INTEGER)) + to_microseconds(CAST({micros} AS BIGINT)))"
+    whole = f"to_months(CAST({months} AS INTEGER)) + to_days(CAST({days} AS INTEGER))"
+    return f"({whole} + to_microseconds(CAST({micros} AS BIGINT)))"
 
 
 def _interval_avg(r: Rendering) -> str:
@@ -107,7 +108,9 @@ def _two(name: str) -> Function:
     def render(r: Rendering) -> str:
         call = r.call(name, *r.arguments)
         flat = [r.call(spread, *r.arguments) for spread in _NULL_WHEN_FLAT.get(name, ())]
-        return f"CASE WHEN {' OR '.join(f'{spread} = 0' for spread in flat)} THEN NULL ELSE {call} END" if flat else call
+        return (
+            f"CASE WHEN {' OR '.join(f'{spread} = 0' for spread in flat)} THEN NULL ELSE {call} END" if flat else call
+        )
 
     return _aggregate(name, overload("double, double -> double", render))
 
@@ -205,7 +208,9 @@ _AGGREGATES: Final[tuple[Function, ...]] = (
     ),
     _aggregate(
         "array_agg",
-        _native("any -> array", "array_agg", naive=lambda rows: [row[0] for row in rows] if rows else None, strict=False),
+        _native(
+            "any -> array", "array_agg", naive=lambda rows: [row[0] for row in rows] if rows else None, strict=False
+        ),
     ),
     _spread("var_pop", "var_pop", statistics.pvariance, 1),
     _spread("var_samp", "var_samp", statistics.variance, 2),
@@ -234,7 +239,10 @@ _AGGREGATES: Final[tuple[Function, ...]] = (
         "percentile_cont",
         overload("double, double -> double", _percentile("quantile_cont"), constants=(0,)),
     ),
-    _aggregate("percentile_disc", overload("double, any -> any", _percentile("quantile_disc"), result=lambda t: t[1], constants=(0,))),
+    _aggregate(
+        "percentile_disc",
+        overload("double, any -> any", _percentile("quantile_disc"), result=lambda t: t[1], constants=(0,)),
+    ),
     _aggregate("mode", overload("any -> any", _mode)),
     _aggregate("any_value", _native("any -> any", "any_value")),
 )

@@ -1,6 +1,7 @@
 """Which type becomes which, by PostgreSQL's rules.
 
-    implicit      in any expression: smallint → integer → bigint → numeric → real → double; date → timestamp → timestamptz
+    implicit      in any expression: smallint → integer → bigint → numeric → real → double;
+                  date → timestamp → timestamptz
     assignment    storing into a column: also back down the numeric chain, anything to text
     explicit      CAST(x AS type): also from text to anything, boolean ↔ integer
 
@@ -132,7 +133,7 @@ def common_type(types: Sequence[Type], *, context: str = "CASE") -> Type:
     for type in known:
         if type.kind not in chain or (Kind.TIME in chain and type.kind is not first.kind):
             raise Invalid(f"{context} types {first} and {type} cannot be matched", sqlstate="42804")
-    widest = max(known, key=lambda type: chain.index(type.kind))
+    widest = max(known, key=lambda each: chain.index(each.kind))
     if widest.kind is Kind.NUMERIC:
         return common_numeric(known)
     if widest.kind is Kind.VARCHAR:

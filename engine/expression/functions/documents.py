@@ -116,17 +116,26 @@ def functions() -> tuple[Function, ...]:
         function(
             "json_get_text",
             overload("json, text -> text", _object_get("json_extract_string"), naive=lambda d, k: _as_text(_get(d, k))),
-            overload("json, integer -> text", _array_get("json_extract_string"), naive=lambda d, k: _as_text(_get(d, k))),
+            overload(
+                "json, integer -> text", _array_get("json_extract_string"), naive=lambda d, k: _as_text(_get(d, k))
+            ),
             operator="->>",
         ),
         function(
             "json_path",
-            overload("json, text -> json", _path("json_extract"), naive=lambda d, p: _as_json(_walk(d, p)), constants=(1,)),
+            overload(
+                "json, text -> json", _path("json_extract"), naive=lambda d, p: _as_json(_walk(d, p)), constants=(1,)
+            ),
             operator="#>",
         ),
         function(
             "json_path_text",
-            overload("json, text -> text", _path("json_extract_string"), naive=lambda d, p: _as_text(_walk(d, p)), constants=(1,)),
+            overload(
+                "json, text -> text",
+                _path("json_extract_string"),
+                naive=lambda d, p: _as_text(_walk(d, p)),
+                constants=(1,),
+            ),
             operator="#>>",
         ),
         function(
@@ -137,12 +146,17 @@ def functions() -> tuple[Function, ...]:
             "json_typeof",
             overload(
                 "json -> text",
-                "CASE json_type({0}) WHEN 'OBJECT' THEN 'object' WHEN 'ARRAY' THEN 'array' WHEN 'VARCHAR' THEN 'string' "
-                "WHEN 'BOOLEAN' THEN 'boolean' WHEN 'NULL' THEN 'null' ELSE CASE WHEN {0} IS NULL THEN NULL ELSE 'number' END END",
+                "CASE WHEN {0} IS NULL THEN NULL ELSE CASE json_type({0}) WHEN 'OBJECT' THEN 'object' "
+                "WHEN 'ARRAY' THEN 'array' WHEN 'VARCHAR' THEN 'string' WHEN 'BOOLEAN' THEN 'boolean' "
+                "WHEN 'NULL' THEN 'null' ELSE 'number' END END",
                 naive=_json_typeof,
             ),
         ),
-        function("gen_random_uuid", overload("-> uuid", "gen_random_uuid()", naive=uuid.uuid4), volatility=Volatility.VOLATILE),
+        function(
+            "gen_random_uuid",
+            overload("-> uuid", "gen_random_uuid()", naive=uuid.uuid4),
+            volatility=Volatility.VOLATILE,
+        ),
         function(
             "array_length",
             overload("array, integer -> integer", "CASE WHEN {1} = 1 THEN CAST(nullif(len({0}), 0) AS INTEGER) END"),

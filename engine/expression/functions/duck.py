@@ -1,8 +1,8 @@
 """Types, literals and casts as DuckDB SQL, with PostgreSQL's rounding, ranges and error messages.
 
 DuckDB reads ``'12.5'`` as the integer 13, ``'1_000'`` as 1000, cuts nothing to VARCHAR(n) and writes ``1.0`` where
-PostgreSQL writes ``1``. So each cast is a template of its own where the two differ, a native cast where they agree. Most
-of the longer ones are macros (``DUCKDB_PRELUDE``), which the executor creates once per DuckDB database; a macro's
+PostgreSQL writes ``1``. So each cast is a template of its own where the two differ, a native cast where they agree.
+Most of the longer ones are macros (``DUCKDB_PRELUDE``), which the executor creates once per DuckDB database; a macro's
 argument may be computed twice, which DuckDB's common-subexpression elimination undoes for all but volatile ones.
 """
 
@@ -113,7 +113,7 @@ def render_cast(sql: str, source: Type, target: Type, *, explicit: bool = True) 
         return sql
     if target.kind is Kind.NUMERIC and source.kind in (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.NUMERIC):
         return f"CAST({sql} AS {duckdb_type(target)})"
-    key = (Kind.TEXT if source.is_text or source.kind is Kind.UNKNOWN else source.kind)
+    key = Kind.TEXT if source.is_text or source.kind is Kind.UNKNOWN else source.kind
     template = _CASTS.get((key, Kind.TEXT if target.is_text else target.kind), "CAST({0} AS {t})")
     if callable(template):
         return template(sql, source, target)
@@ -231,12 +231,10 @@ DUCKDB_PRELUDE: Final[tuple[str, ...]] = (
     "lpad(CAST(length(regexp_replace(CAST(abs(x) AS VARCHAR), '\\..*$', '')) - 1 AS VARCHAR), 2, '0')) "
     "ELSE regexp_replace(CAST(x AS VARCHAR), '\\.0$', '') END",
     "CREATE OR REPLACE MACRO weft_interval_text(x) AS "
-    "regexp_replace(regexp_replace(replace(CAST(x AS VARCHAR), ' month', ' mon'), '-1 (year|mon|day)\\b', '-1 \\1s', 'g'), "
-    "'(-[0-9]+ [a-z]+) ([0-9])', '\\1 +\\2', 'g')",
+    "regexp_replace(regexp_replace(replace(CAST(x AS VARCHAR), ' month', ' mon'), "
+    "'-1 (year|mon|day)\\b', '-1 \\1s', 'g'), '(-[0-9]+ [a-z]+) ([0-9])', '\\1 +\\2', 'g')",
     "CREATE OR REPLACE MACRO weft_array_text(x) AS '{' || array_to_string(x, ',') || '}'",
     # A quotient of two whole numbers (HUGEINT), rounded half away from zero.
     "CREATE OR REPLACE MACRO weft_round_quotient(n, d) AS (n // d) + CASE "
     "WHEN abs(n % d) >= abs(d) - abs(n % d) THEN CASE WHEN (n < 0) = (d < 0) THEN 1 ELSE -1 END ELSE 0 END",
 )
-
-

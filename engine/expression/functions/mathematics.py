@@ -90,7 +90,7 @@ def _cbrt(x: float) -> float:
     return math.copysign(abs(x) ** (1 / 3), x) if math.isfinite(x) else x
 
 
-# -- rounding -------------------------------------------------------------------------------------------------------------
+# -- rounding --------------------------------------------------------------------------------------------------------
 
 
 def _whole_digits(types: Sequence[Type]) -> Type:
@@ -144,16 +144,6 @@ def _round_decimal(mode: str) -> Callable[[Decimal, int], Decimal]:
     return rounded
 
 
-def _width_bucket(x: float, low: float, high: float, count: int) -> int:
-    if count <= 0:
-        raise Invalid("count must be greater than zero", sqlstate="2201G")
-    if low == high:
-        raise Invalid("lower bound cannot equal upper bound", sqlstate="2201G")
-    if low < high:
-        return 0 if x < low else count + 1 if x >= high else int((x - low) / (high - low) * count) + 1
-    return 0 if x > low else count + 1 if x <= high else int((low - x) / (low - high) * count) + 1
-
-
 def _absolute(kind: str) -> Overload:
     options: dict[str, Any] = {"result": (lambda t: t[0])} if kind == "numeric" else {}
     arrow = None if kind == "numeric" else pc.abs_checked
@@ -163,7 +153,10 @@ def _absolute(kind: str) -> Overload:
 def _gcd(name: str, naive: Callable[[int, int], int]) -> Function:
     return function(
         name,
-        *(overload(f"{k}, {k} -> {k}", f"CAST({name}({{0}}, {{1}}) AS {{t}})", naive=naive) for k in ("integer", "bigint")),
+        *(
+            overload(f"{k}, {k} -> {k}", f"CAST({name}({{0}}, {{1}}) AS {{t}})", naive=naive)
+            for k in ("integer", "bigint")
+        ),
     )
 
 
@@ -175,7 +168,7 @@ def _factorial(n: int) -> Decimal:
     return Decimal(math.factorial(n))
 
 
-# -- of any type ----------------------------------------------------------------------------------------------------------
+# -- of any type -----------------------------------------------------------------------------------------------------
 
 
 def _extreme(name: str, pick: Callable[..., Any]) -> Function:
@@ -223,7 +216,12 @@ def functions() -> tuple[Function, ...]:
         function("abs", *map(_absolute, kinds), operator="@"),
         function(
             "sign",
-            overload("numeric -> numeric", "CAST(sign({0}) AS {t})", result=lambda t: numeric(1, 0), naive=lambda x: Decimal((x > 0) - (x < 0))),
+            overload(
+                "numeric -> numeric",
+                "CAST(sign({0}) AS {t})",
+                result=lambda t: numeric(1, 0),
+                naive=lambda x: Decimal((x > 0) - (x < 0)),
+            ),
             overload("double -> double", "CAST(sign({0}) AS DOUBLE)", naive=lambda x: float((x > 0) - (x < 0))),
         ),
         _rounding("ceil", "ceil", ROUND_CEILING, math.ceil),
@@ -239,7 +237,11 @@ def functions() -> tuple[Function, ...]:
             ),
             overload("double -> double", "round_even({0}, 0)", naive=_keeping(round)),
             overload(
-                "numeric, integer -> numeric", _round_scale("round"), literal_result=_scale_type, naive=_round_decimal(ROUND_HALF_UP), constants=(1,)
+                "numeric, integer -> numeric",
+                _round_scale("round"),
+                literal_result=_scale_type,
+                naive=_round_decimal(ROUND_HALF_UP),
+                constants=(1,),
             ),
         ),
         function(
@@ -252,7 +254,11 @@ def functions() -> tuple[Function, ...]:
             ),
             overload("double -> double", "trunc({0})", naive=_keeping(math.trunc)),
             overload(
-                "numeric, integer -> numeric", _round_scale("trunc"), literal_result=_scale_type, naive=_round_decimal(ROUND_DOWN), constants=(1,)
+                "numeric, integer -> numeric",
+                _round_scale("trunc"),
+                literal_result=_scale_type,
+                naive=_round_decimal(ROUND_DOWN),
+                constants=(1,),
             ),
         ),
         function("mod", *_MOD),
@@ -282,19 +288,42 @@ def functions() -> tuple[Function, ...]:
             _one(name, f"{name}({{0}})", getattr(math, name))
             for name in ("atan", "sinh", "tanh", "degrees", "radians", "asinh")
         ),
-        *(_one(name, f"{name}(weft_finite_domain({{0}}))", getattr(math, name), can_fail=True) for name in ("sin", "cos", "tan")),
-        *(_one(name, f"{name}(weft_unit_domain({{0}}))", getattr(math, name), can_fail=True) for name in ("asin", "acos")),
+        *(
+            _one(name, f"{name}(weft_finite_domain({{0}}))", getattr(math, name), can_fail=True)
+            for name in ("sin", "cos", "tan")
+        ),
+        *(
+            _one(name, f"{name}(weft_unit_domain({{0}}))", getattr(math, name), can_fail=True)
+            for name in ("asin", "acos")
+        ),
         _one("cot", "(CAST(1 AS DOUBLE) / tan(weft_finite_domain({0})))", _cot),
         _one("cosh", "cosh({0})", math.cosh),
         function("atan2", overload("double, double -> double", "atan2({0}, {1})", naive=math.atan2)),
         function("pi", overload("-> double", "pi()", naive=lambda: math.pi)),
-        function("factorial", overload("bigint -> numeric", "CAST(factorial(CAST({0} AS INTEGER)) AS {t})", result=lambda t: numeric(38, 0), naive=_factorial, can_fail=True)),
+        function(
+            "factorial",
+            overload(
+                "bigint -> numeric",
+                "CAST(factorial(CAST({0} AS INTEGER)) AS {t})",
+                result=lambda t: numeric(38, 0),
+                naive=_factorial,
+                can_fail=True,
+            ),
+        ),
         _gcd("gcd", math.gcd),
         _gcd("lcm", math.lcm),
         function("random", overload("-> double", "random()", naive=random.random), volatility=Volatility.VOLATILE),
-        function("coalesce", overload("same... -> same", "coalesce({args})", naive=lambda *v: next((x for x in v if x is not None), None), arrow=coalesce, strict=False)),
+        function(
+            "coalesce",
+            overload(
+                "same... -> same",
+                "coalesce({args})",
+                naive=lambda *v: next((x for x in v if x is not None), None),
+                arrow=coalesce,
+                strict=False,
+            ),
+        ),
         function("nullif", overload("same, same -> same", "nullif({0}, {1})", naive=_nullif, strict=False)),
         _extreme("greatest", max),
         _extreme("least", min),
     )
-

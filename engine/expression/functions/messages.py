@@ -62,7 +62,10 @@ _DUCKDB: Final[tuple[tuple[str, _Translate], ...]] = (
     (r"Could not convert string '(?P<text>.*?)' to (?P<type>INT(?:16|32|64))\b", _text_overflow),
     (r"Could not convert string '(.*?)' to UUID", _fixed(r'invalid input syntax for type uuid: "\1"', "22P02")),
     (r"Could not convert string '(.*?)' to INTERVAL", _fixed(r'invalid input syntax for type interval: "\1"', "22007")),
-    (r'invalid (date|timestamp|time) field format: "(.*?)"', _fixed(r'invalid input syntax for type \1: "\2"', "22007")),
+    (
+        r'invalid (date|timestamp|time) field format: "(.*?)"',
+        _fixed(r'invalid input syntax for type \1: "\2"', "22007"),
+    ),
     (
         r'(?:date|timestamp|time) field value out of range: "(.*?)"',
         _fixed(r'date/time field value out of range: "\1"', "22008"),
@@ -76,8 +79,15 @@ _DUCKDB: Final[tuple[tuple[str, _Translate], ...]] = (
     (r"Unknown TimeZone '(.*?)'", _fixed(r'time zone "\1" not recognized', "22023")),
     (r"(?:Malformed|Invalid) JSON", _fixed("invalid input syntax for type json", "22P02")),
     (r"Invalid input for hex digit: (.)", _fixed(r'invalid hexadecimal digit: "\1"', "22023")),
+    (
+        r"Could not parse string \"(.*?)\" according to format specifier \"(.*?)\"",
+        _fixed(r'invalid value "\1" for the pattern', "22007"),
+    ),
     (r"factorial of a negative number is undefined", _fixed("factorial of a negative number is undefined", "22003")),
-    (r"(?:missing|invalid|unexpected|no argument|bad) \S*(?: \S+)*: .*", _fixed(r"invalid regular expression: \g<0>", "2201B")),
+    (
+        r"(?:missing|invalid|unexpected|no argument|bad) \S*(?: \S+)*: .*",
+        _fixed(r"invalid regular expression: \g<0>", "2201B"),
+    ),
     (r"More than one row returned by a subquery", _fixed(_ONE_ROW, "21000")),
 )
 

@@ -2,7 +2,7 @@
 
 A signature is written as PostgreSQL's documentation writes it: ``"text, integer -> text"``. Its words:
 
-    integer, numeric, text, ...   that kind of type; NUMERIC keeps the argument's precision and scale, VARCHAR counts as text
+    integer, numeric, text, ...   that kind of type; NUMERIC keeps the argument's precision, VARCHAR counts as text
     any                           whatever comes, unchanged (an untyped literal becomes text)
     same                          all arguments so marked become their one common type (PostgreSQL's anycompatible)
     array, element                an array, and its element's type
@@ -13,12 +13,12 @@ The result is a kind, ``same``, ``element``, ``array`` (of the common type), or 
 
 An overload says how three machines compute it:
 
-    duckdb     a template: ``"strpos({0}, {1})"`` with ``{t}`` for the result's DuckDB type, or a function of ``Rendering``
-    arrow      vectorized, over arrays and scalars of the argument types; None: the naive one is mapped over the rows
+    duckdb     a template: ``"strpos({0}, {1})"``, ``{t}`` being the result's DuckDB type; or a function of Rendering
+    arrow      vectorized, over arrays and scalars of the argument types; None: naive is mapped over the rows
     naive      plain Python on the values of one row; None: the engine cannot evaluate it, only the relational executor
 
-NULL: a ``strict`` overload gives NULL for any NULL argument and its ``naive`` never sees one. Overflow, division by zero
-and the like raise ``Invalid`` in naive, Arrow errors in arrow, ``error('…')`` or DuckDB's own errors in the template;
+NULL: a ``strict`` overload gives NULL for any NULL argument and its ``naive`` never sees one. Overflow, division by
+zero and the like raise ``Invalid`` in naive, Arrow errors in arrow, ``error('…')`` or DuckDB's own in the template;
 integer ranges, NUMERIC scale and float overflow of results are checked by the evaluators, not by each function.
 """
 

@@ -3,7 +3,7 @@
 NUMERIC arithmetic in 38 digits, where PostgreSQL's has no bound:
 
     + - %    scale max(s1, s2), one digit more before the point: exact
-    *        scale s1 + s2, exact; where that is above 22, max(22, s1, s2), rounded, so that 16 digits stay before the point
+    *        scale s1 + s2, exact; above 22 it is max(22, s1, s2), rounded, so that 16 digits stay before the point
     /        scale max(16, s1, s2), rounded half away from zero
 
 What does not fit in 38 digits raises ``numeric field overflow``. DuckDB's integer operators raise on overflow and on
@@ -15,14 +15,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from typing import Any, Final
 
 from ....base.compute import pc
 from ....base.errors import Invalid
-from ....base.types import BIGINT, DOUBLE, INTEGER, Kind, Type
+from ....base.types import Kind, Type
 from . import vector
-from .coercion import as_numeric, digits, limited
+from .coercion import digits, limited
 from .model import Function, Overload, Rendering, function, overload
 from .plain import compare_key, division_by_zero, like_regex
 
@@ -46,7 +46,7 @@ PRELUDE: Final[tuple[str, ...]] = (
 )
 
 
-# -- NUMERIC ------------------------------------------------------------------------------------------------------------
+# -- NUMERIC ---------------------------------------------------------------------------------------------------------
 
 
 def _scales(types: Sequence[Type]) -> tuple[int, int]:
@@ -139,7 +139,7 @@ def modulo_decimal(a: Decimal, b: Decimal) -> Decimal:
     return a % b
 
 
-# -- whole numbers and floats ---------------------------------------------------------------------------------------------
+# -- whole numbers and floats ----------------------------------------------------------------------------------------
 
 
 def _divide_whole(a: int, b: int) -> int:
@@ -180,7 +180,12 @@ POWER: Final = (
 )
 
 _WHOLE: Final = ("smallint", "integer", "bigint")
-_FLOAT_PAIRS: Final = (("real", "real", "real"), ("double", "double", "double"), ("real", "double", "double"), ("double", "real", "double"))
+_FLOAT_PAIRS: Final = (
+    ("real", "real", "real"),
+    ("double", "double", "double"),
+    ("real", "double", "double"),
+    ("double", "real", "double"),
+)
 
 
 def _floats(template: str, naive: Callable[[Any, Any], Any], arrow: Callable[..., Any]) -> list[Overload]:
@@ -292,7 +297,12 @@ def _arithmetic() -> tuple[Function, ...]:
         ),
         function(
             "negate",
-            *(overload(f"{k} -> {k}", "(CAST(0 AS {t}) - {0})", naive=operator.neg, arrow=pc.negate_checked, can_fail=True) for k in _WHOLE),
+            *(
+                overload(
+                    f"{k} -> {k}", "(CAST(0 AS {t}) - {0})", naive=operator.neg, arrow=pc.negate_checked, can_fail=True
+                )
+                for k in _WHOLE
+            ),
             overload("numeric -> numeric", "(-{0})", result=lambda t: t[0], naive=operator.neg),
             overload("real -> real", "(-{0})", naive=operator.neg, arrow=pc.negate),
             overload("double -> double", "(-{0})", naive=operator.neg, arrow=pc.negate),
@@ -303,7 +313,7 @@ def _arithmetic() -> tuple[Function, ...]:
     )
 
 
-# -- bits -----------------------------------------------------------------------------------------------------------------
+# -- bits ------------------------------------------------------------------------------------------------------------
 
 
 def _bits(name: str, sign: str, template: str, naive: Callable[[Any, Any], Any], arrow: Callable[..., Any]) -> Function:
@@ -326,14 +336,16 @@ _BITS: Final = (
 )
 
 
-# -- comparison -----------------------------------------------------------------------------------------------------------
+# -- comparison ------------------------------------------------------------------------------------------------------
 
 
 def _comparable(types: Sequence[Type]) -> None:
     """PostgreSQL has no equality for json."""
     for type in types:
         if type.kind is Kind.JSON:
-            raise Invalid("could not identify an equality operator for type json", hint="Compare ->> texts.", sqlstate="42883")
+            raise Invalid(
+                "could not identify an equality operator for type json", hint="Compare ->> texts.", sqlstate="42883"
+            )
 
 
 def _compare(name: str, sign: str) -> Function:
@@ -411,14 +423,19 @@ _COMPARISON: Final = (
     function(
         "in_list",
         overload(
-            "same, same... -> boolean", _in_template, naive=_in_list, arrow=vector.in_list, strict=False, check=_comparable
+            "same, same... -> boolean",
+            _in_template,
+            naive=_in_list,
+            arrow=vector.in_list,
+            strict=False,
+            check=_comparable,
         ),
         operator="IN",
     ),
 )
 
 
-# -- logic ----------------------------------------------------------------------------------------------------------------
+# -- logic -----------------------------------------------------------------------------------------------------------
 
 
 def _and(*values: bool | None) -> bool | None:
@@ -430,7 +447,9 @@ def _or(*values: bool | None) -> bool | None:
 
 
 def _truth(name: str, template: str, naive: Callable[[Any], bool], arrow: Callable[..., Any]) -> Function:
-    return function(name, overload("boolean -> boolean", template, naive=naive, arrow=arrow, strict=False), operator=name)
+    return function(
+        name, overload("boolean -> boolean", template, naive=naive, arrow=arrow, strict=False), operator=name
+    )
 
 
 _LOGIC: Final = (
@@ -474,7 +493,7 @@ _LOGIC: Final = (
 )
 
 
-# -- patterns and concatenation -------------------------------------------------------------------------------------------
+# -- patterns and concatenation --------------------------------------------------------------------------------------
 
 
 def _like(keyword: str) -> Callable[[Rendering], str]:
@@ -538,5 +557,3 @@ def functions() -> tuple[Function, ...]:
         *_likes("ilike", "ILIKE", fold=True),
         _CONCAT,
     )
-
-

@@ -22,7 +22,7 @@ def out_of_range(what: str) -> Invalid:
 
 
 def compare_key(value: Any) -> Any:
-    """Values of one type compare as their keys do: NaN equal to itself and above all, text by bytes, intervals by span."""
+    """Values of one type compare as their keys do: NaN equals itself and is above all, text by bytes."""
     if isinstance(value, float):
         return (1, 0.0) if math.isnan(value) else (0, value)
     if isinstance(value, str):

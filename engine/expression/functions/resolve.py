@@ -37,8 +37,7 @@ def resolve_in(
     candidates = [
         (overload, patterns)
         for overload in found.overloads
-        if (patterns := overload.patterns(len(argument_types))) is not None
-        and _fits(patterns, argument_types)
+        if (patterns := overload.patterns(len(argument_types))) is not None and _fits(patterns, argument_types)
     ]
     chosen = _best(found, candidates, argument_types)
     if chosen is None:
@@ -47,7 +46,11 @@ def resolve_in(
     types = _targets(found, patterns, argument_types)
     if overload.check is not None:
         overload.check(types)
-    result = _result(overload, patterns, types) if overload.literal_result is None else overload.literal_result(types, literals or {})
+    result = (
+        _result(overload, patterns, types)
+        if overload.literal_result is None
+        else overload.literal_result(types, literals or {})
+    )
     return Resolution(function=found, overload=overload, argument_types=types, result=result)
 
 
@@ -61,7 +64,9 @@ def _matches(pattern: Pattern, type: Type) -> bool:
 def _fits(patterns: Sequence[Pattern], types: Sequence[Type]) -> bool:
     for pattern, type in zip(patterns, types, strict=True):
         if isinstance(pattern, Poly):
-            if (pattern is Poly.ARRAY) > (type.kind is Kind.ARRAY) or (pattern is Poly.TEXTUAL) and type.kind is Kind.ARRAY:
+            if (pattern is Poly.ARRAY) > (type.kind is Kind.ARRAY) or (
+                (pattern is Poly.TEXTUAL) and type.kind is Kind.ARRAY
+            ):
                 return False
         elif not implicit_cast(type, Type(kind=pattern)):
             return False
@@ -77,7 +82,9 @@ def _best(function: Function, candidates: list[_Candidate], types: Sequence[Type
     unknown = [type.kind is Kind.UNKNOWN for type in types]
     if len(candidates) <= 1:
         return candidates[0] if candidates else None
-    exact = [c for c in candidates if all(not u and _matches(p, t) for p, t, u in zip(c[1], types, unknown, strict=True))]
+    exact = [
+        c for c in candidates if all(not u and _matches(p, t) for p, t, u in zip(c[1], types, unknown, strict=True))
+    ]
     if exact:
         return exact[0]
     if function.operator and len(types) == 2 and any(unknown) and not all(unknown):
@@ -156,6 +163,8 @@ def _result(overload: Overload, patterns: Sequence[Pattern], types: Sequence[Typ
             return array.element or TEXT
         case Poly.SAME | Poly.ANY:
             return next(type for pattern, type in zip(patterns, types, strict=True) if pattern is rule)
+        case Poly.TEXTUAL:
+            return TEXT
         case _:
             return rule(types)
 

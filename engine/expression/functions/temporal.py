@@ -30,11 +30,12 @@ PRELUDE: Final[tuple[str, ...]] = (
     "+ date_part('minute', x) * 60000000 + date_part('microsecond', x))",
     "CREATE OR REPLACE MACRO weft_trunc_years(x, years) AS CASE WHEN x IS NULL THEN NULL ELSE "
     "make_timestamp((date_part('year', x) - 1) // years * years + 1, 1, 1, 0, 0, 0.0) END",
-    "CREATE OR REPLACE MACRO weft_interval_divide(x, d) AS CASE WHEN d = 0 THEN error('division by zero') ELSE x / d END",
+    "CREATE OR REPLACE MACRO weft_interval_divide(x, d) AS CASE WHEN d = 0 "
+    "THEN error('division by zero') ELSE x / d END",
 )
 
 
-# -- plain Python ---------------------------------------------------------------------------------------------------------
+# -- plain Python ----------------------------------------------------------------------------------------------------
 
 
 def months_later(day: dt.date, months: int) -> dt.date:
@@ -81,7 +82,7 @@ def _add_spans(a: pa.MonthDayNano, b: pa.MonthDayNano) -> pa.MonthDayNano:
     return pa.MonthDayNano([a.months + b.months, a.days + b.days, a.nanoseconds + b.nanoseconds])
 
 
-def _time_micros(time: dt.time) -> int:
+def _time_micros(time: Any) -> int:
     return ((time.hour * 60 + time.minute) * 60 + time.second) * 1_000_000 + time.microsecond
 
 
@@ -136,7 +137,7 @@ def _combine(day: dt.date, time: dt.time) -> dt.datetime:
     return dt.datetime.combine(day, time)
 
 
-# -- arithmetic: overloads of the operators -------------------------------------------------------------------------------
+# -- arithmetic: overloads of the operators --------------------------------------------------------------------------
 
 _MOMENTS: Final = (("date", "timestamp"), ("timestamp", "timestamp"), ("timestamptz", "timestamptz"))
 
@@ -145,7 +146,9 @@ ADD: Final[tuple[Overload, ...]] = (
     overload("integer, date -> date", "({1} + {0})", naive=lambda days, day: _add_days(day, days), can_fail=True),
     *(overload(f"{a}, interval -> {r}", "({0} + {1})", naive=add_interval, can_fail=True) for a, r in _MOMENTS),
     *(
-        overload(f"interval, {a} -> {r}", "({1} + {0})", naive=lambda span, moment: add_interval(moment, span), can_fail=True)
+        overload(
+            f"interval, {a} -> {r}", "({1} + {0})", naive=lambda span, moment: add_interval(moment, span), can_fail=True
+        )
         for a, r in _MOMENTS
     ),
     overload("interval, interval -> interval", "({0} + {1})", naive=_add_spans, can_fail=True),
@@ -159,12 +162,16 @@ SUBTRACT: Final[tuple[Overload, ...]] = (
     overload("date, date -> integer", "CAST({0} - {1} AS INTEGER)", naive=lambda a, b: (a - b).days),
     overload("date, integer -> date", "({0} - {1})", naive=lambda day, days: _add_days(day, -days), can_fail=True),
     *(
-        overload(f"{a}, interval -> {r}", "({0} - {1})", naive=lambda m, span: add_interval(m, negated(span)), can_fail=True)
+        overload(
+            f"{a}, interval -> {r}", "({0} - {1})", naive=lambda m, span: add_interval(m, negated(span)), can_fail=True
+        )
         for a, r in _MOMENTS
     ),
     overload("timestamp, timestamp -> interval", "({0} - {1})", naive=_between),
     overload("timestamptz, timestamptz -> interval", "({0} - {1})", naive=_between),
-    overload("interval, interval -> interval", "({0} - {1})", naive=lambda a, b: _add_spans(a, negated(b)), can_fail=True),
+    overload(
+        "interval, interval -> interval", "({0} - {1})", naive=lambda a, b: _add_spans(a, negated(b)), can_fail=True
+    ),
     overload(
         "time, time -> interval",
         "to_microseconds(weft_time_micros({0}) - weft_time_micros({1}))",
@@ -185,7 +192,7 @@ DIVIDE: Final[tuple[Overload, ...]] = (
 NEGATE: Final[tuple[Overload, ...]] = (overload("interval -> interval", "(-{0})", naive=negated),)
 
 
-# -- fields: extract and date_part ----------------------------------------------------------------------------------------
+# -- fields: extract and date_part -----------------------------------------------------------------------------------
 
 
 def _time_parts(moment: Any) -> int:
@@ -224,8 +231,16 @@ _FIELDS: Final[dict[str, tuple[int, str, Callable[[Any], Any]]]] = {
     "millennium": (0, "date_part('millennium', {0})", lambda x: (x.year + 999) // 1000),
     "hour": (0, "date_part('hour', {0})", lambda x: _time_parts(x) // 3_600_000_000),
     "minute": (0, "date_part('minute', {0})", lambda x: _time_parts(x) // 60_000_000 % 60),
-    "second": (6, "date_part('microsecond', {0}) * 0.000001", lambda x: Decimal(_time_parts(x) % 60_000_000).scaleb(-6)),
-    "milliseconds": (3, "date_part('microsecond', {0}) * 0.001", lambda x: Decimal(_time_parts(x) % 60_000_000).scaleb(-3)),
+    "second": (
+        6,
+        "date_part('microsecond', {0}) * 0.000001",
+        lambda x: Decimal(_time_parts(x) % 60_000_000).scaleb(-6),
+    ),
+    "milliseconds": (
+        3,
+        "date_part('microsecond', {0}) * 0.001",
+        lambda x: Decimal(_time_parts(x) % 60_000_000).scaleb(-3),
+    ),
     "microseconds": (0, "date_part('microsecond', {0})", lambda x: _time_parts(x) % 60_000_000),
     "epoch": (6, "epoch_us({0}) * 0.000001", _epoch),
 }
@@ -253,17 +268,21 @@ _INTERVAL_FIELDS: Final[dict[str, tuple[int, str, Callable[[pa.MonthDayNano], An
     "day": (0, "date_part('day', {0})", lambda x: x.days),
     "hour": (0, "date_part('hour', {0})", lambda x: int(Decimal(x.nanoseconds) / 3_600_000_000_000)),
     "minute": (0, "date_part('minute', {0})", lambda x: _signed(x.nanoseconds, 60_000_000_000, 60)),
-    "second": (6, "date_part('microsecond', {0}) * 0.000001", lambda x: Decimal(_signed(x.nanoseconds, 1000, 60_000_000)).scaleb(-6)),
+    "second": (
+        6,
+        "date_part('microsecond', {0}) * 0.000001",
+        lambda x: Decimal(_signed(x.nanoseconds, 1000, 60_000_000)).scaleb(-6),
+    ),
     "epoch": (
         6,
         "CAST(weft_interval_months({0}) // 12 * 31557600 + weft_interval_months({0}) % 12 * 2592000 "
         "+ date_part('day', {0}) * 86400 AS DECIMAL(20,0)) + weft_interval_micros({0}) * 0.000001",
-        lambda x: Decimal(
-            int(x.months / 12) * 31_557_600
-            + (x.months - int(x.months / 12) * 12) * 2_592_000
-            + x.days * 86_400
-        )
-        + Decimal(x.nanoseconds).scaleb(-9),
+        lambda x: (
+            Decimal(
+                int(x.months / 12) * 31_557_600 + (x.months - int(x.months / 12) * 12) * 2_592_000 + x.days * 86_400
+            )
+            + Decimal(x.nanoseconds).scaleb(-9)
+        ),
     ),
 }
 
@@ -271,9 +290,11 @@ _INTERVAL_FIELDS: Final[dict[str, tuple[int, str, Callable[[pa.MonthDayNano], An
 def _field(name: Any, fields: Mapping[str, Any], type_name: str) -> Any:
     wanted = _ALIASES.get(str(name).lower(), str(name).lower())
     if wanted not in fields or (type_name == "time" and wanted not in _OF_TIME):
-        known = wanted in _FIELDS and "supported" or "recognized"
+        known = (wanted in _FIELDS and "supported") or "recognized"
         message = f'unit "{str(name).lower()}" not {known} for type {_LONG_NAMES.get(type_name, type_name)}'
-        raise Invalid(message, hint=f"Use one of {', '.join(_OF_TIME if type_name == 'time' else fields)}.", sqlstate="0A000")
+        raise Invalid(
+            message, hint=f"Use one of {', '.join(_OF_TIME if type_name == 'time' else fields)}.", sqlstate="0A000"
+        )
     return fields[wanted]
 
 
@@ -296,7 +317,9 @@ def _field_overloads(*, exact: bool) -> list[Overload]:
             value = _field(field, fields, source)[2](moment)
             return value if exact else float(value)
 
-        def literal_result(types: Sequence[Type], literals: Mapping[int, object], *, source: str = source, fields: Any = fields) -> Type:
+        def literal_result(
+            types: Sequence[Type], literals: Mapping[int, object], *, source: str = source, fields: Any = fields
+        ) -> Type:
             return numeric(20, _field(literals[0], fields, source)[0]) if 0 in literals else numeric(20, 6)
 
         overloads.append(
@@ -311,11 +334,23 @@ def _field_overloads(*, exact: bool) -> list[Overload]:
     return overloads
 
 
-# -- date_trunc -----------------------------------------------------------------------------------------------------------
+# -- date_trunc ------------------------------------------------------------------------------------------------------
 
-_TRUNC_UNITS: Final = (
-    "microseconds milliseconds second minute hour day week month quarter year decade century millennium".split()
-)
+_TRUNC_UNITS: Final = [
+    "microseconds",
+    "milliseconds",
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "quarter",
+    "year",
+    "decade",
+    "century",
+    "millennium",
+]
 
 
 def _unit(name: Any, type_name: str = "timestamp without time zone") -> str:
@@ -343,7 +378,13 @@ def _trunc_zoned(r: Rendering) -> str:
     return f"timezone('UTC', {_truncated(unit, moment)})"
 
 
-_CLOCK_UNITS: Final = {"microseconds": 1, "milliseconds": 1000, "second": 10**6, "minute": 60 * 10**6, "hour": 3600 * 10**6}
+_CLOCK_UNITS: Final = {
+    "microseconds": 1,
+    "milliseconds": 1000,
+    "second": 10**6,
+    "minute": 60 * 10**6,
+    "hour": 3600 * 10**6,
+}
 _YEARS: Final = {"year": 1, "decade": 10, "century": 100, "millennium": 1000}
 
 
@@ -366,7 +407,7 @@ def _trunc_naive(unit: str, moment: dt.datetime) -> dt.datetime:
     return day.replace(day=1, month=1, year=max(first, 1))
 
 
-# -- time_bucket ----------------------------------------------------------------------------------------------------------
+# -- time_bucket -----------------------------------------------------------------------------------------------------
 
 _MONDAY: Final = dt.datetime(2000, 1, 3)
 _FIRST: Final = dt.datetime(2000, 1, 1)
@@ -431,7 +472,7 @@ def _bucket_overloads() -> list[Overload]:
     ]
 
 
-# -- zones and making -----------------------------------------------------------------------------------------------------
+# -- zones and making ------------------------------------------------------------------------------------------------
 
 
 def zone(name: str) -> dt.tzinfo:

@@ -44,7 +44,7 @@ def _plain(name: str, signature: str, template: str, naive: Callable[..., Any], 
     return function(name, overload(signature, template, naive=naive, **options))
 
 
-# -- plain Python ---------------------------------------------------------------------------------------------------------
+# -- plain Python ----------------------------------------------------------------------------------------------------
 
 
 def _substring(x: str, start: int, count: int | None = None) -> str:
@@ -109,7 +109,7 @@ def _overlay(x: str, new: str, start: int, count: int | None = None) -> str:
     return x[: start - 1] + new + x[max(start - 1 + count, 0) :]
 
 
-# -- regular expressions --------------------------------------------------------------------------------------------------
+# -- regular expressions ---------------------------------------------------------------------------------------------
 
 
 def _pattern(text: str, *, fold: bool = False) -> re.Pattern[str]:
@@ -132,7 +132,11 @@ def _flags(text: str) -> str:
 
 def _backslash_groups(replacement: str) -> str:
     """PostgreSQL's ``\\1`` and ``\\&`` for Python's re."""
-    return re.sub(r"\\(.)", lambda m: r"\g<0>" if m[1] == "&" else f"\\g<{m[1]}>" if m[1].isdigit() else "\\\\" + m[1], replacement)
+    return re.sub(
+        r"\\(.)",
+        lambda m: r"\g<0>" if m[1] == "&" else f"\\g<{m[1]}>" if m[1].isdigit() else "\\\\" + m[1],
+        replacement,
+    )
 
 
 def _regexp_replace(x: str, pattern: str, replacement: str, flags: str = "") -> str:
@@ -170,7 +174,7 @@ def _matches(fold: bool) -> Overload:
 
 def _similar_regex(pattern: str) -> str:
     """SIMILAR TO's pattern as a regular expression for the whole text."""
-    letters = {"%": ".*", "_": ".", ".": r"\.", "^": r"\^", "$": r"\$"}
+    letters: dict[str, str] = {"%": ".*", "_": ".", ".": r"\.", "^": r"\^", "$": r"\$"}
     parts = re.findall(r"\\.|.", pattern, re.DOTALL)
     return "^(?:" + "".join(letters.get(part, part) for part in parts) + ")$"
 
@@ -179,7 +183,7 @@ def _trim(name: str, side: str, strip: Callable[[str, str], str]) -> Function:
     return function(
         name,
         overload("text -> text", f"{side}({{0}}, ' ')", naive=lambda x: strip(x, " ")),
-        overload("text, text -> text", f"{side}({{0}}, {{1}})", naive=lambda x, set: strip(x, set) if set else x),
+        overload("text, text -> text", f"{side}({{0}}, {{1}})", naive=lambda x, set_: strip(x, set_) if set_ else x),
     )
 
 
@@ -199,14 +203,23 @@ def _lengths() -> tuple[Function, ...]:
 
 
 def _searches() -> tuple[Function, ...]:
-    position = overload("text, text -> integer", "CAST(strpos({0}, {1}) AS INTEGER)", naive=lambda x, part: x.find(part) + 1)
+    position = overload(
+        "text, text -> integer", "CAST(strpos({0}, {1}) AS INTEGER)", naive=lambda x, part: x.find(part) + 1
+    )
     return (
         function("strpos", position),
         function("position", position),
         _plain("starts_with", "text, text -> boolean", "starts_with({0}, {1})", str.startswith),
-        _plain("replace", "text, text, text -> text", "weft_replace({0}, {1}, {2})", lambda x, a, b: x.replace(a, b) if a else x),
+        _plain(
+            "replace",
+            "text, text, text -> text",
+            "weft_replace({0}, {1}, {2})",
+            lambda x, a, b: x.replace(a, b) if a else x,
+        ),
         _plain("translate", "text, text, text -> text", "translate({0}, {1}, {2})", _translate),
-        _plain("split_part", "text, text, integer -> text", "weft_split_part({0}, {1}, {2})", _split_part, can_fail=True),
+        _plain(
+            "split_part", "text, text, integer -> text", "weft_split_part({0}, {1}, {2})", _split_part, can_fail=True
+        ),
     )
 
 
@@ -215,12 +228,21 @@ def _pieces() -> tuple[Function, ...]:
         overload("text, integer -> text", "substring({0}, greatest({1}, 1))", naive=_substring),
         overload("text, integer, integer -> text", "weft_substring({0}, {1}, {2})", naive=_substring, can_fail=True),
     )
-    by_pattern = overload("text, text -> text", _substring_template, naive=_substring_pattern, constants=(1,), can_fail=True)
+    by_pattern = overload(
+        "text, text -> text", _substring_template, naive=_substring_pattern, constants=(1,), can_fail=True
+    )
     return (
         function("substring", *substring, by_pattern),
         function("substr", *substring),
-        _plain("left", "text, integer -> text", "left({0}, {1})", lambda x, n: x[:n] if n >= 0 else x[: max(len(x) + n, 0)]),
-        _plain("right", "text, integer -> text", "right({0}, {1})", lambda x, n: (x[-n:] if n else "") if n >= 0 else x[-n:]),
+        _plain(
+            "left", "text, integer -> text", "left({0}, {1})", lambda x, n: x[:n] if n >= 0 else x[: max(len(x) + n, 0)]
+        ),
+        _plain(
+            "right",
+            "text, integer -> text",
+            "right({0}, {1})",
+            lambda x, n: (x[-n:] if n else "") if n >= 0 else x[-n:],
+        ),
         function(
             "overlay",
             overload(
@@ -239,7 +261,11 @@ def _pieces() -> tuple[Function, ...]:
         *(
             function(
                 name,
-                overload("text, integer -> text", f"weft_{name}({{0}}, {{1}}, ' ')", naive=lambda x, n, at=at: _pad(x, n, " ", left=at)),
+                overload(
+                    "text, integer -> text",
+                    f"weft_{name}({{0}}, {{1}}, ' ')",
+                    naive=lambda x, n, at=at: _pad(x, n, " ", left=at),
+                ),
                 overload(
                     "text, integer, text -> text",
                     f"weft_{name}({{0}}, {{1}}, {{2}})",
@@ -285,9 +311,21 @@ def functions() -> tuple[Function, ...]:
         function(
             "regexp_replace",
             overload("text, text, text -> text", _replace_template, naive=_regexp_replace, can_fail=True),
-            overload("text, text, text, text -> text", _replace_template, naive=_regexp_replace, constants=(3,), can_fail=True),
+            overload(
+                "text, text, text, text -> text",
+                _replace_template,
+                naive=_regexp_replace,
+                constants=(3,),
+                can_fail=True,
+            ),
         ),
-        _plain("regexp_substr", "text, text -> text", "nullif(regexp_extract({0}, {1}, 0, 's'), '')", lambda x, p: m[0] if (m := _pattern(p).search(x)) else None, can_fail=True),
+        _plain(
+            "regexp_substr",
+            "text, text -> text",
+            "nullif(regexp_extract({0}, {1}, 0, 's'), '')",
+            lambda x, p: m[0] if (m := _pattern(p).search(x)) else None,
+            can_fail=True,
+        ),
         function(
             "similar_to",
             overload(

@@ -66,7 +66,11 @@ def is_distinct(a: Datum, b: Datum) -> Datum:
 
 def in_list(value: Datum, *items: Datum) -> Datum:
     """IN: true if found, NULL if not found and there is a NULL, else false."""
-    if pa.types.is_floating(value.type) or pa.types.is_nested(value.type) or not all(isinstance(i, pa.Scalar) for i in items):
+    if (
+        pa.types.is_floating(value.type)
+        or pa.types.is_nested(value.type)
+        or not all(isinstance(i, pa.Scalar) for i in items)
+    ):
         return functools.reduce(pc.or_kleene, (_equal(value, item) for item in items))
     if pa.types.is_interval(value.type):
         raise NotVectorized
