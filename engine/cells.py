@@ -83,6 +83,7 @@ class TableStore:
         """
         count = batch.num_rows
         values = self._layout.values(batch, by_id=by_id)
+        values.pop(ROW_ID, None)  # Row ids are given here and nowhere else.
         self._complete(values, count=count)
         keys = self._layout.encode(values, count=count) if self.table.primary_key else None
         routes = self._layout.route(values, keys, count=count)

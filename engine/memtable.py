@@ -233,7 +233,9 @@ class Memtable:
         rows = np.empty(len(keys), np.int64)
         done = 0
         while True:
-            count, table, slots = len(self.chunks), self.table, self.slots
+            # The count first: the writer enlarges the table before it adds a chunk.
+            count = len(self.chunks)
+            table, slots = self.table, self.slots
             done = kernels.find(slots, table, count, keys.hashes, keys.words, keys.offsets, keys.width, done, rows)
             if done == len(keys):
                 return rows, table

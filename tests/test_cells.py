@@ -191,6 +191,15 @@ def test_rows_without_primary_key_are_addressed_by_row_id(
     assert store.rows_count == len(expected)
 
 
+def test_row_ids_that_come_with_the_rows_are_not_taken() -> None:
+    store = TableStore(TAIL)
+    row = {"key": "a", "time": datetime.date(2024, 1, 1), "text": "t"}
+    rows = batch(TAIL, [row, row]).append_column(ROW_ID_NAME, pa.array([7, 7], pa.int64()))
+    store.apply_put(rows, version=1)
+    assert sorted(row[ROW_ID_NAME] for row in scanned(store, version=1, row_ids=True)) == [1, 2]
+    assert store.next_row_id == 3
+
+
 def test_a_conflict_on_a_row_id_is_seen() -> None:
     store = TableStore(TAIL)
     row = {"key": "a", "time": datetime.date(2024, 1, 1), "text": "t"}
