@@ -17,7 +17,7 @@ from ..base.errors import Invalid, LimitExceeded, nearest
 from ..base.limits import VALUE_BYTES_MAX
 from ..base.types import Kind
 from .expression.evaluate import Context, evaluate
-from .schema import Check, Column, Identity, Table
+from .schema import Column, Identity, Table
 
 IdentityAllocator = Callable[[Table, Column, int], int]
 """(table, column, count) → the first of ``count`` consecutive identity values."""
@@ -31,10 +31,24 @@ def complete(
     identities: IdentityAllocator,
     overriding: bool = False,
 ) -> pa.RecordBatch:
-    """Full rows of ``table`` in its column order, from a batch that may lack columns.
+    """Full, valid rows of ``table`` in its column order, from a batch that may lack columns.
 
     ``overriding`` lets explicit values into GENERATED ALWAYS columns. Raises Invalid with column and row (from 1).
     """
+    rows = fill(table, batch, context=context, identities=identities, overriding=overriding)
+    check(table, rows, context=context)
+    return rows
+
+
+def fill(
+    table: Table,
+    batch: pa.RecordBatch,
+    *,
+    context: Context,
+    identities: IdentityAllocator,
+    overriding: bool = False,
+) -> pa.RecordBatch:
+    """Full rows, not checked yet: absent columns take identity values, their DEFAULT, or NULL."""
     for name in batch.schema.names:
         if name not in table.by_name:
             raise Invalid(
@@ -46,24 +60,20 @@ def complete(
         _column_values(table, column, batch, context=context, identities=identities, overriding=overriding)
         for column in table.columns
     ]
-    rows = pa.RecordBatch.from_arrays(arrays, schema=table.arrow_schema)
-    for column, array in zip(table.columns, arrays, strict=True):
+    return pa.RecordBatch.from_arrays(arrays, schema=table.arrow_schema)
+
+
+def check(table: Table, rows: pa.RecordBatch, *, context: Context) -> None:
+    """Raise Invalid for the first full row that a constraint refuses: NOT NULL, length, CHECK (NULL passes)."""
+    for column, array in zip(table.columns, rows.columns, strict=True):
         _check_column(table, column, array)
-    check_rows(table, rows, table.checks, context=context)
-    return rows
-
-
-def check_rows(table: Table, rows: pa.RecordBatch, checks: tuple[Check, ...], *, context: Context) -> None:
-    """Raise Invalid (23514) for the first row for which a CHECK is false; NULL passes."""
-    if not checks:
-        return
     ids = [column.id for column in table.columns]
-    for check in checks:
-        outcome = evaluate(check.expression, rows, column_ids=ids, context=context)
+    for constraint in table.checks:
+        outcome = evaluate(constraint.expression, rows, column_ids=ids, context=context)
         row = _first(pc.equal(outcome, False))
         if row is not None:
             raise Invalid(
-                f'row {row + 1} of "{table.name}" violates the check "{check.name}": {check.text}',
+                f'row {row + 1} of "{table.name}" violates the check "{constraint.name}": {constraint.text}',
                 hint=f"The row is {_shown(rows, row)}.",
                 sqlstate="23514",
             )

@@ -11,7 +11,6 @@ Opening replays the log; there is nothing else to recover. SQL, sessions and the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,16 +19,16 @@ from typing import Self
 import pyarrow as pa
 
 from ..base.errors import Closed, Invalid
-from ..base.rows import python_values
+from ..base.rows import python_rows, python_values
 from ..storage.files import DataFolder
 from ..storage.lmdb_log import LmdbLog
 from ..storage.log import CommitLog
 from ..storage.memory_log import MemoryLog
 from .apply import State
 from .changes import Change, Commit, Isolation, WriterToken
-from .clock import new_uuid, wall_clock
+from .clock import wall_clock
 from .conflict import key_columns
-from .constraints import complete
+from .constraints import complete, fill
 from .delta import Delta, check_addable
 from .expression.evaluate import Context
 from .identity import IdentityValues
@@ -37,7 +36,7 @@ from .options import Options
 from .schema import Table
 from .sequencer import Request, Sequencer, TableChanges
 from .snapshot import Pins, Snapshot
-from .transaction import Transaction, default_row, key_batch
+from .transaction import Transaction
 
 MICROSECONDS = 1_000_000
 
@@ -164,12 +163,30 @@ class Engine:
                 return TableChanges(table=table, deletes=(key_columns(table, batch),))
             case Change.ADD:
                 _require_primary_key(table)
-                return TableChanges(table=table, deltas=tuple(_deltas(table, batch, self._complete)))
+                return TableChanges(table=table, deltas=tuple(self._deltas(table, batch)))
             case Change.UPDATE:
                 raise Invalid("a blind write cannot UPDATE", hint="Use a transaction, or PUT whole rows.")
 
+    def _deltas(self, table: Table, batch: pa.RecordBatch) -> list[Delta]:
+        key_names = [column.name for column in table.primary_key_columns]
+        amount_names = [name for name in batch.schema.names if name not in key_names]
+        check_addable(table, amount_names)
+        keys = key_columns(table, batch)
+        starts = fill(table, keys, context=Context(now=wall_clock()), identities=self._identities.take, overriding=True)
+        amounts = {name: python_values(batch.column(name), table.by_name[name].type) for name in amount_names}
+        key_values = python_rows(keys, [column.type for column in table.primary_key_columns])
+        return [
+            Delta(
+                key=key,
+                key_batch=keys.slice(row, 1),
+                amounts={name: values[row] for name, values in amounts.items()},
+                default_row=default_row,
+            )
+            for row, (key, default_row) in enumerate(zip(key_values, starts.to_pylist(), strict=True))
+        ]
+
     def _complete(self, table: Table, batch: pa.RecordBatch) -> pa.RecordBatch:
-        context = Context(now=wall_clock(), parameters=())
+        context = Context(now=wall_clock())
         return complete(table, batch, context=context, identities=self._identities.take)
 
     def _version_of(self, as_of: int | datetime | None) -> int:
@@ -201,28 +218,3 @@ def _require_primary_key(table: Table) -> None:
             hint="Create the table with a primary key to put, add or delete by it.",
             sqlstate="55000",
         )
-
-
-def _deltas(
-    table: Table, batch: pa.RecordBatch, complete_rows: Callable[[Table, pa.RecordBatch], pa.RecordBatch]
-) -> list[Delta]:
-    key_names = [column.name for column in table.primary_key_columns]
-    amount_names = [name for name in batch.schema.names if name not in key_names]
-    check_addable(table, amount_names)
-    keys = key_columns(table, batch)
-    amounts = {name: python_values(batch.column(name), table.by_name[name].type) for name in amount_names}
-    key_values = list(
-        zip(*(python_values(keys.column(c.name), c.type) for c in table.primary_key_columns), strict=True)
-    )
-    return [
-        Delta(
-            key=key,
-            key_batch=(one := key_batch(table, key)),
-            amounts={name: values[row] for name, values in amounts.items()},
-            default_row=default_row(table, one, complete_rows),
-        )
-        for row, key in enumerate(key_values)
-    ]
-
-
-__all__ = ["Engine", "new_uuid"]

@@ -17,9 +17,9 @@ from typing import Any
 import pyarrow as pa
 
 from ..base.errors import Invalid
-from ..base.types import Kind, Type
+from ..base.types import Kind
 from .apply import State
-from .constraints import check_rows
+from .constraints import check
 from .expression.evaluate import Context
 from .schema import Column, Table
 
@@ -55,7 +55,7 @@ class DeltaResolver:
     def resolve(self, table: Table, deltas: Sequence[Delta], *, state: State) -> pa.RecordBatch:
         """The rows after ``deltas``, one per touched row.
 
-        Raises Invalid on overflow (22003) or where a CHECK fails (23514); then nothing is kept.
+        Raises Invalid on overflow (22003) or where a constraint refuses the row; then nothing is kept.
         """
         known = self._rows.get(table.id, {})
         store = state.stores[table.id]
@@ -63,8 +63,7 @@ class DeltaResolver:
         for delta in deltas:
             row = touched.get(delta.key) or known.get(delta.key) or store.get(delta.key, version=state.version)
             touched[delta.key] = add_amounts(table, row or delta.default_row, delta.amounts)
-        rows = pa.RecordBatch.from_pylist([storable(table, row) for row in touched.values()], schema=table.arrow_schema)
-        check_rows(table, rows, table.checks, context=Context(now=0, parameters=()))
+        rows = row_batch(table, list(touched.values()))
         self._rows.setdefault(table.id, {}).update(touched)
         return rows
 
@@ -93,7 +92,14 @@ def check_addable(table: Table, names: Sequence[str]) -> None:
             )
 
 
-def storable(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+def row_batch(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+    """Full rows of Python values as a checked batch. Raises Invalid where a constraint refuses one."""
+    batch = pa.RecordBatch.from_pylist([_storable(table, row) for row in rows], schema=table.arrow_schema)
+    check(table, batch, context=Context())
+    return batch
+
+
+def _storable(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
     """Values that pyarrow takes for the table's extension types (UUID as bytes)."""
     return {
         column.name: value.bytes if column.type.kind is Kind.UUID and value is not None else value
@@ -119,8 +125,4 @@ def _sum(column: Column, value: Any, amount: Any) -> Any:
 
 
 def _out_of_range(column: Column, total: object) -> Invalid:
-    return Invalid(f'column "{column.name}": {total} is out of range for {_name(column.type)}', sqlstate="22003")
-
-
-def _name(type: Type) -> str:
-    return str(type)
+    return Invalid(f'column "{column.name}": {total} is out of range for {column.type}', sqlstate="22003")

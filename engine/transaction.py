@@ -20,7 +20,7 @@ from .catalog import Catalog
 from .changes import Commit, Isolation
 from .clock import wall_clock
 from .conflict import check_key_absent, key_at, key_columns, raise_duplicates_within
-from .constraints import IdentityAllocator, complete
+from .constraints import IdentityAllocator, complete, fill
 from .delta import Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
@@ -110,7 +110,7 @@ class Transaction:
     def complete(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> pa.RecordBatch:
         """Full rows from a batch that may lack columns, checked, not written: for RETURNING and ON CONFLICT."""
         self._check_writable()
-        context = Context(now=self.now, parameters=())
+        context = Context(now=self.now)
         return complete(table, batch, context=context, identities=self._identities, overriding=overriding)
 
     def insert(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> int:
@@ -159,9 +159,7 @@ class Transaction:
         self._require_primary_key(table, "add")
         check_addable(table, list(amounts))
         keys = key_batch(table, key)
-        delta = Delta(
-            key=key, key_batch=keys, amounts=dict(amounts), default_row=default_row(table, keys, self.complete)
-        )
+        delta = Delta(key=key, key_batch=keys, amounts=dict(amounts), default_row=self._default_row(table, keys))
         self._writes_to(table).add(delta, row=self.get(table, key) or delta.default_row)
 
     def truncate(self, table: Table) -> None:
@@ -185,7 +183,10 @@ class Transaction:
         """Change a relation's definition, found by its identifier; its name may change."""
         self._check_writable()
         before = self.catalog.by_id[relation.id]
-        if relation.id in self._writes:
+        writes = self._writes.get(relation.id)
+        if writes is not None and writes.is_empty:  # it was only read
+            del self._writes[relation.id]
+        elif writes is not None:
             raise Invalid(
                 f'"{before.name}" was written by this transaction: it cannot be altered before the commit',
                 hint="Commit first, or alter before you write.",
@@ -269,6 +270,10 @@ class Transaction:
             writes = self._writes[table.id] = TableWrites(table, is_new=self._is_new(table))
         return writes
 
+    def _default_row(self, table: Table, keys: pa.RecordBatch) -> dict[str, Any]:
+        context = Context(now=self.now)
+        return fill(table, keys, context=context, identities=self._identities, overriding=True).to_pylist()[0]
+
     def _check_absent(self, table: Table, rows: pa.RecordBatch) -> None:
         if table.primary_key:
             keys = key_columns(table, rows)
@@ -297,14 +302,6 @@ class Transaction:
 def key_batch(table: Table, key: tuple[Any, ...]) -> pa.RecordBatch:
     """One primary key (Python values in primary-key order) as a one-row batch."""
     return to_keys([tuple(key)], pa.schema([column.field for column in table.primary_key_columns]))
-
-
-def default_row(
-    table: Table, keys: pa.RecordBatch, complete_rows: Callable[[Table, pa.RecordBatch], pa.RecordBatch]
-) -> dict[str, Any]:
-    """The row that an ``add`` to an absent primary key starts from: the key, and every column's default."""
-    row: dict[str, Any] = complete_rows(table, keys).to_pylist()[0]
-    return row
 
 
 def _differ(left: pa.RecordBatch, right: pa.RecordBatch) -> np.ndarray:

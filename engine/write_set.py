@@ -25,7 +25,7 @@ import pyarrow as pa
 from ..base.types import BIGINT
 from .cells import TableStore
 from .conflict import key_at, key_columns
-from .delta import Delta, add_amounts, storable
+from .delta import Delta, add_amounts, row_batch
 from .expression.node import Expression
 from .reader import RowStream
 from .scan import Scan, ScanStatistics
@@ -55,6 +55,10 @@ class TableWrites:
     def rows_count(self) -> int:
         return self._rows.rows_count + self._touched.rows_count
 
+    @property
+    def is_empty(self) -> bool:
+        return not self.rows_count and not self._truncated
+
     def put(self, rows: pa.RecordBatch) -> None:
         if self.table.primary_key:
             self._touch(key_columns(self.table, rows))
@@ -79,9 +83,7 @@ class TableWrites:
         """Add amounts to ``row``, the row as the transaction sees it (or the delta's default row)."""
         known = self._deltas.get(delta.key)
         fresh = known is None and not self._touches(delta.key_batch)
-        changed = pa.RecordBatch.from_pylist(
-            [storable(self.table, add_amounts(self.table, row, delta.amounts))], schema=self.table.arrow_schema
-        )
+        changed = row_batch(self.table, [add_amounts(self.table, row, delta.amounts)])
         self.put(changed)
         if known is not None:
             amounts = {name: known.amounts.get(name) for name in (*known.amounts, *delta.amounts)}
