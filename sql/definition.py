@@ -262,10 +262,13 @@ def _read_column(draft: _Draft, definition: exp.ColumnDef, *, id: int) -> None:
     if kind is None:
         raise Invalid(f'column "{name}" has no type', hint=f"Write {name} BIGINT, or another type.", sqlstate="42601")
     serial = _SERIAL.get(kind.this)
+    type = serial or type_of(kind)
+    if type.kind is Kind.ARRAY:
+        raise refuse(f'column "{name}" of type {type}', "Use one row per element, or JSON.")
     column = Column(
         id=id,
         name=name,
-        type=serial or type_of(kind),
+        type=type,
         nullable=serial is None,
         identity=None if serial is None else Identity.BY_DEFAULT,
     )
