@@ -29,6 +29,7 @@ from ..base.errors import Conflict, Internal, Invalid, LimitExceeded, Unavailabl
 from ..base.limits import RECORD_BYTES_MAX, RECORD_ROWS_MAX, RECORD_TRANSACTIONS_MAX, TRANSACTION_BYTES_MAX
 from ..storage.log import CommitLog, Outcome
 from ..storage.record import Action, Operation, Record, TransactionEntry
+from . import interrupts
 from .apply import State, named_by_id
 from .catalog import encode_relation
 from .changes import Commit, WriterToken
@@ -145,7 +146,8 @@ class Sequencer:
             while self._queue and group.takes(self._queue[0]):
                 self._consider(self._queue.popleft(), group=group)
             if group.requests:
-                self._append(group)
+                with interrupts.deferred():
+                    self._append(group)
 
     def _settle(self) -> None:
         """Find out what became of an *unknown* append before anything else is appended."""
@@ -220,7 +222,7 @@ class Sequencer:
         match outcome:
             case Outcome.APPENDED:
                 self._unresolved = None
-                self._state.apply(record)
+                self._apply(record)
                 if not self._keeps_log:
                     self._log.trim(before=self._log.tail())
                 for request, entry in zip(requests, record.transactions, strict=False):
@@ -237,6 +239,18 @@ class Sequencer:
                 self._unresolved = (record, [])
                 for request in requests:
                     request.reject(_unknown_outcome())
+
+
+    def _apply(self, record: Record) -> None:
+        """Apply what is in the log. A failure here is a bug of ours: nothing of it is visible, and nothing follows."""
+        try:
+            self._state.apply(record)
+        except BaseException:
+            self._stopped = Internal(
+                f"version {record.version} is in the commit log, but could not be applied",
+                hint="Close the database and open it again; report the traceback of the failed commit.",
+            )
+            raise
 
 
 class _Group:

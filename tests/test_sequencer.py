@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from weftdb.base.errors import Conflict, Invalid, LimitExceeded, Unavailable
+from weftdb.base.errors import Conflict, Internal, Invalid, LimitExceeded, Unavailable
 from weftdb.base.types import BIGINT, INTEGER, TEXT, numeric
 from weftdb.engine.changes import Change, WriterToken
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 from weftdb.engine.schema import Column, Table
+from weftdb.storage.log import Outcome
 from weftdb.storage.memory_log import Fault, MemoryLog
+from weftdb.storage.record import Record
 
 
 @pytest.fixture
@@ -241,6 +245,41 @@ def test_the_memory_limit_refuses_writes_and_not_reads(log: MemoryLog) -> None:
     with pytest.raises(LimitExceeded, match="memory_limit"):
         engine.write("accounts", Change.PUT, many)
     assert content(engine) == {}
+
+
+class InterruptedLog(MemoryLog):
+    """Ctrl-C arrives while the record is being appended."""
+
+    def append(self, record: Record) -> Outcome:
+        outcome = super().append(record)
+        if record.version == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return outcome
+
+
+def test_an_interrupt_inside_a_commit_waits_until_it_is_applied() -> None:
+    engine = Engine.open(log=InterruptedLog())
+    create(engine)
+    with pytest.raises(KeyboardInterrupt):
+        engine.write("accounts", Change.PUT, rows((1, 10)))
+    assert content(engine) == {1: 10}
+    engine.write("accounts", Change.PUT, rows((2, 20)))
+    assert content(engine) == {1: 10, 2: 20}
+
+
+def test_a_failure_inside_apply_shows_nothing_and_stops_the_sequencer(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("weftdb.engine.cells.TableStore.apply_put", fail)
+        with pytest.raises(MemoryError):
+            engine.write("accounts", Change.PUT, rows((1, 10)))
+    assert content(engine) == {}
+    with pytest.raises(Internal, match="open it again"):
+        engine.write("accounts", Change.PUT, rows((1, 10)))
 
 
 def run_threads(work: Any, *, count: int) -> None:
