@@ -1,0 +1,338 @@
+"""INSERT, UPDATE, DELETE: values into columns, conflicts, RETURNING, and what a failed statement leaves: nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import weftdb
+from weftdb.base.interface import Database
+
+
+def refused(db: Any, sql: str, parameters: list[object] | None = None) -> weftdb.WeftError:
+    """The error of a statement that must fail."""
+    with pytest.raises(weftdb.WeftError) as caught:
+        db.execute(sql, parameters or [])
+    return caught.value
+
+
+@pytest.fixture
+def t(db: Database) -> Any:
+    db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, a INT, b TEXT DEFAULT 'd', n NUMERIC(8,2))")
+    db.execute("INSERT INTO t VALUES (1, 10, 'x', 1.5), (2, 20, 'y', 2.5), (3, 30, NULL, NULL)")
+    return db
+
+
+def rows(db: Database, columns: str = "*") -> list[tuple[Any, ...]]:
+    return db.execute(f"SELECT {columns} FROM t ORDER BY id").rows()
+
+
+# -- INSERT ----------------------------------------------------------------------------------------------------------
+
+
+def test_insert_says_how_many(t: Database) -> None:
+    result = t.execute("INSERT INTO t VALUES (4, 1, 'a', 0), (5, 2, 'b', 0)")
+    assert (result.tag, result.rows_affected) == ("INSERT 0 2", 2)
+    assert result.version == t.version
+    assert result.rows() == []
+
+
+def test_insert_with_a_column_list_or_fewer_values_fills_the_rest(t: Database) -> None:
+    t.execute("INSERT INTO t (n, id) VALUES (7, 4)")
+    t.execute("INSERT INTO t VALUES (5, 50)")
+    assert rows(t)[3:] == [(4, None, "d", Decimal("7.00")), (5, 50, "d", None)]
+
+
+def test_insert_with_default_in_some_rows(t: Database) -> None:
+    t.execute("INSERT INTO t VALUES (4, DEFAULT, DEFAULT, DEFAULT), (5, 1, 'b', DEFAULT), (6, 1, DEFAULT, 1)")
+    assert rows(t, "id, a, b")[3:] == [(4, None, "d"), (5, 1, "b"), (6, 1, "d")]
+    result = t.execute("INSERT INTO t VALUES (9, 1, DEFAULT, 1), (8, 2, 'e', DEFAULT) RETURNING id, b")
+    assert result.rows() == [(9, "d"), (8, "e")]
+
+
+def test_insert_default_values(db: Database) -> None:
+    db.execute("CREATE TABLE t (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a INT DEFAULT 5)")
+    assert db.execute("INSERT INTO t DEFAULT VALUES").tag == "INSERT 0 1"
+    assert db.execute("SELECT a FROM t").rows() == [(5,)]
+
+
+def test_insert_from_a_query(t: Database) -> None:
+    assert t.execute("INSERT INTO t SELECT id + 10, a, b, n FROM t WHERE a > 10").tag == "INSERT 0 2"
+    assert rows(t, "id")[3:] == [(12,), (13,)]
+    t.execute("WITH x AS (SELECT 99 AS id) INSERT INTO t (id, b) SELECT id, 'w' FROM x")
+    t.execute("WITH x AS (SELECT 98 AS id) INSERT INTO t (id) VALUES ((SELECT id FROM x))")
+    assert rows(t, "id, b")[-2:] == [(98, "d"), (99, "w")]
+    assert t.execute("INSERT INTO t (id) SELECT 1 WHERE false").tag == "INSERT 0 0"
+
+
+def test_untyped_literals_and_parameters_take_the_columns_types(db: Database) -> None:
+    db.execute("CREATE TABLE t (id INT PRIMARY KEY, d DATE, at TIMESTAMPTZ, n NUMERIC(6,2), j JSON, b BOOLEAN)")
+    db.execute("INSERT INTO t SELECT '1', '2024-01-02', '2024-01-02 03:04:05+00', '1.5', '{}', 'yes'")
+    db.execute("INSERT INTO t VALUES ('2', '2024-01-02', '2024-01-02 03:04:05Z', '1.5', '{}', 'on')")
+    db.execute(
+        "INSERT INTO t SELECT $1, $2, $3, $4, $5, $6", [3, date(2024, 1, 2), "2024-01-02 03:04:05Z", 1.5, {}, True]
+    )
+    expected = (date(2024, 1, 2), datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC), Decimal("1.50"), "{}", True)
+    assert db.execute("SELECT d, at, n, j, b FROM t").rows() == [expected] * 3
+
+
+def test_the_time_zone_of_the_session_reads_a_timestamptz(db: Database) -> None:
+    db.execute("CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMPTZ)")
+    db.execute(
+        "SET timezone = 'Europe/Berlin';INSERT INTO t VALUES (1, '2024-06-01 12:00'), (2, TIMESTAMP '2024-06-01 12:00')"
+    )
+    noon = datetime(2024, 6, 1, 10, tzinfo=UTC)
+    assert db.execute("SELECT at FROM t ORDER BY id").rows() == [(noon,), (noon,)]
+
+
+def test_numbers_go_into_text_by_assignment(t: Database) -> None:
+    t.execute("INSERT INTO t (id, b) VALUES (4, 1.50), (5, true), (6, -7)")
+    t.execute("INSERT INTO t (id, b) SELECT 7, 1.50 UNION ALL SELECT 8, 2.25")
+    t.execute("UPDATE t SET b = a WHERE id = 1")
+    assert rows(t, "b") == [("10",), ("y",), (None,), ("1.50",), ("true",), ("-7",), ("1.50",), ("2.25",)]
+
+
+@pytest.mark.parametrize(
+    ("values", "sqlstate", "words"),
+    [
+        ("(4, 'abc', 'x', 1)", "22P02", ["a", "row 1", "abc"]),
+        ("(4, 1, 'x', 1), (5, 'abc', 'x', 1)", "22P02", ["a", "row 2", "abc"]),
+        ("(4, 2147483648, 'x', 1)", "22003", ["a", "row 1", "2147483648"]),
+        ("(4, 1.5, 'x', 1)", "22P02", ["a", "row 1", "1.5"]),
+        ("(4, true, 'x', 1)", "42804", ["a", "integer", "boolean"]),
+        ("(4, 1, 'x', 1.234)", "22003", ["n", "row 1", "1.234"]),
+        ("(4, 1, 'x', 1234567.5)", "22003", ["n", "1234567.5"]),
+        ("(NULL, 1, 'x', 1)", "23502", ["id", "row 1"]),
+        ("(4, DATE '2024-01-01', 'x', 1)", "42804", ["a", "integer", "date"]),
+        ("(4, 1 + 1.5, 'x', 1)", "22P02", ["a", "row 1", "2.5"]),
+        ("(4, 1, 'x', 1), (5, 1, 'x', round(1.0 / 3, 3))", "22003", ["n", "row 2", "0.333"]),
+        ("(4, now(), 'x', 1)", "42804", ["a", "integer"]),
+        ("(4, 1, 'x', 1, 5)", "42601", ["more expressions than target columns"]),
+        ("(4, 1), (5)", "42601", ["same length"]),
+        ("(4, nope)", "42703", ["nope"]),
+        ("(4, 1 / 0)", "22012", ["division by zero"]),
+        ("(4, $3)", "42P02", ["$3"]),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_with_column_row_and_value(
+    t: Database, values: str, sqlstate: str, words: list[str]
+) -> None:
+    error = refused(t, f"INSERT INTO t VALUES {values}")
+    for word in words:
+        assert word in str(error)
+    assert error.sqlstate == sqlstate
+    assert len(rows(t)) == 3
+
+
+@pytest.mark.parametrize(
+    ("sql", "sqlstate"),
+    [
+        ("INSERT INTO nope VALUES (1)", "42P01"),
+        ("INSERT INTO t (id, nope) VALUES (1, 2)", "42703"),
+        ("INSERT INTO t (id, id) VALUES (1, 2)", "42701"),
+        ("INSERT INTO t (id, a) VALUES (4)", "42601"),
+        ("INSERT INTO t (id, a) SELECT 4", "42601"),
+        ("INSERT INTO t SELECT 1, 2, 3, 4, 5", "42601"),
+        ("INSERT INTO t VALUES (1, 1, 'dup', 1)", "23505"),
+        ("INSERT INTO t VALUES (7, 1, 'dup', 1), (7, 1, 'dup', 1)", "23505"),
+        ("INSERT INTO t SELECT id, a, b, n FROM t", "23505"),
+        ("INSERT OR REPLACE INTO t VALUES (1)", "0A000"),
+        ("UPDATE t SET nope = 1", "42703"),
+        ("UPDATE t SET a = 1, a = 2", "42601"),
+        ("UPDATE t SET a = 'x' || b", "42804"),
+        ("UPDATE t SET (a, b) = (1, 2, 3)", "42601"),
+        ("UPDATE t SET a = 1 LIMIT 1", "0A000"),
+        ("UPDATE t SET id = 1 WHERE id = 2", "23505"),
+        ("UPDATE t SET id = 9", "23505"),
+        ("UPDATE t SET t.a = 1", "42601"),
+        ("UPDATE t SET a = nope", "42703"),
+        ("UPDATE t SET id = NULL", "23502"),
+        ("UPDATE t SET a = 5000000000 WHERE id = 1", "22003"),
+        ("DELETE FROM t WHERE nope", "42703"),
+        ("DELETE FROM t ORDER BY id", "0A000"),
+        ("DELETE FROM nope", "42P01"),
+        ("DELETE FROM t RETURNING nope", "42703"),
+        ("INSERT INTO t VALUES (9) RETURNING nope", "42703"),
+        ("UPDATE t SET a = 1 RETURNING nope", "42703"),
+        ("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone", "0A000"),
+    ],
+)
+def test_a_statement_that_fails_changes_nothing(t: Database, sql: str, sqlstate: str) -> None:
+    before, version = rows(t), t.version
+    error = refused(t, sql)
+    assert error.sqlstate == sqlstate, str(error)
+    assert rows(t) == before
+    assert t.version == version
+
+
+def test_a_duplicate_key_names_the_keys_values(db: Database) -> None:
+    db.execute("CREATE TABLE t (k TEXT, d DATE, PRIMARY KEY (k, d)); INSERT INTO t VALUES ('a', '2024-01-01')")
+    error = refused(db, "INSERT INTO t VALUES ('b', '2024-01-01'), ('a', '2024-01-01')")
+    assert "(k, d)=(a, 2024-01-01)" in str(error)
+    assert "row 2" in str(error)
+
+
+# -- ON CONFLICT -----------------------------------------------------------------------------------------------------
+
+
+def test_on_conflict_do_nothing_keeps_what_is_there(t: Database) -> None:
+    result = t.execute(
+        "INSERT INTO t VALUES (1, 0, 'new', 0), (4, 0, 'new', 0), (4, 1, 'again', 0) ON CONFLICT DO NOTHING"
+    )
+    assert result.tag == "INSERT 0 1"
+    assert rows(t, "id, b") == [(1, "x"), (2, "y"), (3, None), (4, "new")]
+    assert t.execute("INSERT INTO t (id) VALUES (4) ON CONFLICT (id) DO NOTHING RETURNING id").rows() == []
+    assert t.execute("INSERT INTO t (id) VALUES (4) ON CONFLICT ON CONSTRAINT t_pkey DO NOTHING").rows_affected == 0
+
+
+def test_on_conflict_do_update_sees_both_rows(t: Database) -> None:
+    result = t.execute("""
+        INSERT INTO t AS old VALUES (1, 5, 'n', 1), (2, 5, 'n', 1), (4, 5, 'n', 1)
+        ON CONFLICT (id) DO UPDATE SET a = old.a + excluded.a, b = excluded.b || old.b WHERE old.a < 20
+        RETURNING id, a, b
+    """)
+    assert sorted(result.rows()) == [(1, 15, "nx"), (4, 5, "n")]
+    assert result.tag == "INSERT 0 2"
+    assert rows(t, "a, b") == [(15, "nx"), (20, "y"), (30, None), (5, "n")]
+
+
+def test_on_conflict_do_update_from_a_query(t: Database) -> None:
+    t.execute("INSERT INTO t (id, a) SELECT id, 1 FROM t ON CONFLICT (id) DO UPDATE SET a = t.a + excluded.a")
+    assert rows(t, "a, b") == [(11, "x"), (21, "y"), (31, None)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "sqlstate"),
+    [
+        ("INSERT INTO t (id) VALUES (1), (1) ON CONFLICT (id) DO UPDATE SET a = 1", "21000"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (a) DO NOTHING", "42P10"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT DO UPDATE SET a = 1", "42601"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET nope = 1", "42703"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET a = a + 1", "42702"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET n = 1.005", "22003"),
+        ("INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET id = 2", "23505"),
+        ("INSERT INTO t (id) VALUES (1) ON DUPLICATE KEY UPDATE a = 1", "0A000"),
+    ],
+)
+def test_a_conflict_clause_that_cannot_be_is_refused(t: Database, sql: str, sqlstate: str) -> None:
+    before = rows(t)
+    error = refused(t, sql)
+    assert error.sqlstate == sqlstate, str(error)
+    assert rows(t) == before
+
+
+# -- UPDATE ----------------------------------------------------------------------------------------------------------
+
+
+def test_update_sets_from_the_old_values(t: Database) -> None:
+    result = t.execute("UPDATE t SET a = id, id = a WHERE id < 3")
+    assert (result.tag, result.rows_affected) == ("UPDATE 2", 2)
+    assert rows(t, "id, a") == [(3, 30), (10, 1), (20, 2)]
+
+
+def test_update_can_shift_primary_keys(t: Database) -> None:
+    t.execute("UPDATE t SET id = id + 1")
+    assert rows(t, "id, a") == [(2, 10), (3, 20), (4, 30)]
+
+
+def test_update_takes_lists_defaults_and_returning(t: Database) -> None:
+    result = t.execute("UPDATE t SET (a, b) = (a + 1, 'z'), n = DEFAULT WHERE id = 1 RETURNING *, a * 2 AS twice")
+    assert result.names == ("id", "a", "b", "n", "twice")
+    assert result.rows() == [(1, 11, "z", None, 22)]
+    t.execute("UPDATE t SET b = DEFAULT")
+    assert rows(t, "b") == [("d",)] * 3
+
+
+def test_update_from_another_table(t: Database) -> None:
+    t.execute("CREATE TABLE u (id BIGINT, a INT); INSERT INTO u VALUES (1, 100), (1, 100), (3, 300), (9, 900)")
+    result = t.execute("UPDATE t AS x SET a = x.a + u.a FROM u WHERE u.id = x.id")
+    assert result.tag == "UPDATE 2"
+    assert rows(t, "a") == [(110,), (20,), (330,)]
+    t.execute("WITH w AS (SELECT 1 AS one) UPDATE t SET a = (SELECT one FROM w) WHERE id IN (SELECT one FROM w)")
+    assert rows(t, "a") == [(1,), (20,), (330,)]
+
+
+def test_update_of_nothing_changes_nothing(t: Database) -> None:
+    version = t.version
+    assert t.execute("UPDATE t SET a = 1 WHERE false").tag == "UPDATE 0"
+    assert t.version == version
+
+
+def test_excess_digits_are_refused_unless_rounded(t: Database) -> None:
+    error = refused(t, "UPDATE t SET n = n / 7 WHERE id = 1")
+    assert error.sqlstate == "22003"
+    assert 'column "n", row 1' in str(error)
+    t.execute("UPDATE t SET n = round(2 * n / 3, 2), a = round(a / 7.0)::int WHERE id = 1")
+    assert rows(t, "a, n")[0] == (1, Decimal("1.00"))
+
+
+# -- DELETE ----------------------------------------------------------------------------------------------------------
+
+
+def test_delete_says_how_many_and_returns_what_was(t: Database) -> None:
+    result = t.execute("DELETE FROM t WHERE a >= 20 RETURNING id, b")
+    assert (result.tag, sorted(result.rows())) == ("DELETE 2", [(2, "y"), (3, None)])
+    assert t.execute("DELETE FROM t").tag == "DELETE 1"
+    assert t.execute("DELETE FROM t").tag == "DELETE 0"
+
+
+def test_delete_using_another_table(t: Database) -> None:
+    t.execute("CREATE TABLE u (id BIGINT, a INT); INSERT INTO u VALUES (1, 100), (1, 100), (3, 300)")
+    assert t.execute("DELETE FROM t AS x USING u WHERE u.id = x.id").tag == "DELETE 2"
+    assert rows(t, "id") == [(2,)]
+
+
+# -- tables without primary key --------------------------------------------------------------------------------------
+
+
+def test_rows_without_primary_key_are_changed_one_by_one(db: Database) -> None:
+    db.execute("""
+        CREATE TABLE log (device BIGINT, at TIMESTAMP, line TEXT)
+        WITH (key = 'device', time = 'at', every = '1 day', shards = 2)
+    """)
+    db.execute("INSERT INTO log VALUES (1, '2024-01-01', 'a'), (1, '2024-01-01', 'a'), (2, '2024-01-05', 'b')")
+    assert db.execute("UPDATE log SET line = 'c' WHERE device = 1").tag == "UPDATE 2"
+    assert db.execute("UPDATE log SET at = at + INTERVAL '3 days', device = 5 WHERE device = 2").tag == "UPDATE 1"
+    assert db.execute("SELECT device, line FROM log ORDER BY 1").rows() == [(1, "c"), (1, "c"), (5, "b")]
+    with db.transaction() as txn:
+        txn.execute("INSERT INTO log VALUES (7, '2024-01-01', 'mine')")
+        assert txn.execute("UPDATE log SET line = 'ours' WHERE device = 7").tag == "UPDATE 1"
+        assert txn.execute("DELETE FROM log WHERE line IN ('ours', 'b')").tag == "DELETE 2"
+    assert db.execute("SELECT count(*), min(line) FROM log").rows() == [(2, "c")]
+    assert db.execute("INSERT INTO log VALUES (1, '2024-01-01', 'x') ON CONFLICT DO NOTHING").tag == "INSERT 0 1"
+    assert refused(db, "INSERT INTO log VALUES (1, NULL, 'x')").sqlstate == "23502"
+
+
+# -- inside a transaction --------------------------------------------------------------------------------------------
+
+
+def test_statements_of_a_transaction_see_the_ones_before(t: Database) -> None:
+    with t.transaction() as txn:
+        txn.execute("INSERT INTO t VALUES (4, 40, 'w', NULL)")
+        txn.execute("UPDATE t SET a = a + 1 WHERE id >= 3")
+        txn.execute("DELETE FROM t WHERE id = 1")
+        txn.execute("INSERT INTO t VALUES (1, 0, 'back', NULL) ON CONFLICT (id) DO NOTHING")
+        txn.execute("INSERT INTO t (id, a) VALUES (4, 0) ON CONFLICT (id) DO UPDATE SET a = t.a * 2")
+        assert txn.execute("SELECT id, a FROM t ORDER BY id").rows() == [(1, 0), (2, 20), (3, 31), (4, 82)]
+        assert rows(t, "id, a") == [(1, 10), (2, 20), (3, 30)]
+    assert rows(t, "id, a") == [(1, 0), (2, 20), (3, 31), (4, 82)]
+
+
+def test_now_is_one_moment_in_a_transaction(db: Database) -> None:
+    db.execute("CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMPTZ DEFAULT now())")
+    with db.transaction() as txn:
+        txn.execute("INSERT INTO t (id) VALUES (1)")
+        txn.execute("INSERT INTO t VALUES (2, now())")
+        first = txn.execute("SELECT now()").scalar()
+        assert txn.execute("SELECT DISTINCT at FROM t").rows() == [(first,)]
+
+
+def test_a_large_insert_from_a_query_is_one_statement(db: Database) -> None:
+    db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, v DOUBLE PRECISION)")
+    result = db.execute("INSERT INTO t SELECT x, x / 2.0::double precision FROM generate_series(1, 200000) AS g(x)")
+    assert result.rows_affected == 200000
+    assert db.execute("SELECT count(*), sum(id) FROM t").rows() == [(200000, 20000100000)]
+    assert db.execute("UPDATE t SET v = v + 1 WHERE id % 2 = 0").rows_affected == 100000
+    assert db.execute("DELETE FROM t WHERE id > 100").rows_affected == 199900
