@@ -72,7 +72,10 @@ def format_column(column: pa.Array | pa.ChunkedArray, type: Type) -> list[str | 
 
 def format_double(value: float) -> str:
     """The shortest text that reads back as the same double; exponents below 1e-4 and from 1e+15 on."""
-    return _format_float(value, repr(value), _DOUBLE_DIGITS)
+    text = repr(value)
+    if len(text) <= _DOUBLE_DIGITS and "e" not in text and "n" not in text:
+        return text.removesuffix(".0")  # Python and PostgreSQL differ from here on only
+    return _format_float(value, text, _DOUBLE_DIGITS)
 
 
 def format_real(value: float) -> str:

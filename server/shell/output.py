@@ -27,6 +27,8 @@ from ..text import format_column, is_right_aligned
 WINDOW_ROWS: Final = 10_000
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MUST_BE_QUOTED: Final = re.compile(r'[,"\r\n]|^\s|\s$|^\\\.$')
+_BARE_CSV: Final = frozenset(Kind) - {Kind.TEXT, Kind.VARCHAR, Kind.JSON, Kind.UNKNOWN, Kind.ARRAY}
 _BARE_JSON: Final = frozenset((Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.NUMERIC, Kind.JSON))
 
 
@@ -134,10 +136,15 @@ def _print_csv(names: list[str], types: list[Type], windows: Iterator[pa.RecordB
     out.write(",".join(_quote_csv(name) for name in names) + "\n")
     count = 0
     for window in windows:
-        columns = [format_column(column, type) for column, type in zip(window.columns, types, strict=True)]
-        out.write("".join(",".join(map(_quote_csv, row)) + "\n" for row in zip(*columns, strict=True)))
+        columns = [_csv_column(column, type) for column, type in zip(window.columns, types, strict=True)]
+        out.write("".join(",".join(row) + "\n" for row in zip(*columns, strict=True)))
         count += window.num_rows
     return count
+
+
+def _csv_column(column: pa.Array, type: Type) -> list[str]:
+    quote = str if type.kind in _BARE_CSV else _quote_csv
+    return ["" if text is None else quote(text) for text in format_column(column, type)]
 
 
 def _print_json(names: list[str], types: list[Type], windows: Iterator[pa.RecordBatch], out: Output) -> int:
@@ -212,9 +219,7 @@ def _pad(text: str, width: int, side: str) -> str:
             return text + " " * blanks
 
 
-def _quote_csv(text: str | None) -> str:
-    if text is None:
-        return ""
-    if text and not re.search(r'[,"\r\n]|^\s|\s$|^\\\.$', text):
+def _quote_csv(text: str) -> str:
+    if text and not _MUST_BE_QUOTED.search(text):
         return text
     return '"' + text.replace('"', '""') + '"'
