@@ -104,7 +104,11 @@ class RemoteSession(RemoteReads):
         self._end("closed")
         with contextlib.suppress(WeftError):
             self.wire.ask(
-                "Transactions/Close", SessionRequest(session=self._name), EmptyResponse, timeout=_CLOSE_SECONDS
+                "Transactions/Close",
+                SessionRequest(session=self._name),
+                EmptyResponse,
+                timeout=_CLOSE_SECONDS,
+                again=Again.NEVER,
             )
 
     def _end(self, how: str) -> None:

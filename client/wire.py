@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import random
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ class Wire:
         self.address = address
         self._channel: Any = grpc.insecure_channel(target, options=OPTIONS)
         self._calls: dict[str, Any] = {}
-        self._closed = False
+        self._closed = threading.Event()
 
     def ask(
         self,
@@ -142,7 +143,7 @@ class Wire:
         )
 
     def close(self) -> None:
-        self._closed = True
+        self._closed.set()
         self._channel.close()
 
     def failure(self, error: Exception) -> WeftError:
@@ -168,20 +169,20 @@ class Wire:
             try:
                 return call()
             except grpc.RpcError as error:
-                if self._closed:
+                if self._closed.is_set():
                     raise self._gone() from None
                 repeat = (again is Again.ALWAYS and is_broken(error)) or (again is Again.UNSENT and is_unsent(error))
                 if not tries or not repeat:
                     raise of_rpc(error, address=self.address) from None
             except ValueError:  # gRPC's word for a channel that another thread closed
-                if self._closed:
+                if self._closed.is_set():
                     raise self._gone() from None
                 raise
-            time.sleep(backoff.seconds())
+            self._closed.wait(backoff.seconds())
 
     def _callable(self, method: str, kind: str, reader: Callable[[bytes], Any]) -> Any:
         """gRPC's object for calling ``method`` ("KeyValue/Get"), made once. Requests are messages or bytes."""
-        if self._closed:
+        if self._closed.is_set():
             raise self._gone()
         if method not in self._calls:
             make = getattr(self._channel, kind)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -33,12 +35,51 @@ ROWS_CHANGES = (Change.INSERT, Change.PUT, Change.DELETE)
 """What may be done with many rows at once; UPDATE and ADD name one row."""
 
 
+class Budget:
+    """Bytes that all loads together may hold while they collect their rows. Thread-safe."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    @contextmanager
+    def share(self) -> Generator[Share]:
+        """One load's part, given back when the block ends."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.change(-share.taken)
+
+    def change(self, count: int) -> None:
+        with self._lock:
+            if self._taken + count > self._bytes_max:
+                message = f"the writes that are coming in hold more than {self._bytes_max:,} bytes"
+                raise LimitExceeded(f"{message} (TRANSACTION_BYTES_MAX)", hint="Write in parts, or through a writer.")
+            self._taken += count
+
+
+class Share:
+    """What one load holds."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.taken = 0
+
+    def take(self, count: int) -> None:
+        """Raises LimitExceeded."""
+        self._budget.change(count)
+        self.taken += count
+
+
 class KeyValueService:
     """Methods of ``weftdb.v1.KeyValue``."""
 
     def __init__(self, sessions: Sessions, writers: WriterStreams) -> None:
         self._sessions = sessions
         self._writers = writers
+        self._loading = Budget(TRANSACTION_BYTES_MAX)
 
     def describe(self, request: DescribeRequest, call: Call) -> TableDescription:
         with self._sessions.use(request.session, call) as use:
@@ -99,21 +140,16 @@ class KeyValueService:
         change = change_of(header.action, allowed=ROWS_CHANGES)
         schema = read_schema(header.schema)
         batches: list[pa.RecordBatch] = []
-        size = 0
-        while True:
-            if data is not None:
-                batches.append(read_batch(data, schema))
-                size += data.size
-            if size > TRANSACTION_BYTES_MAX:
-                message = f"a write of more than {TRANSACTION_BYTES_MAX:,} bytes (TRANSACTION_BYTES_MAX)"
-                raise LimitExceeded(message, hint="Write it in parts, or through a writer.")
-            message, data = next(requests, (None, None))
-            if message is None:
-                break
-        if not call.is_active:
-            raise Invalid("the load was broken off by the client; nothing was written", sqlstate="57014")
-        with self._sessions.use(header.session, call) as use:
-            return _write_rows(use.session, header.table, change, pa.Table.from_batches(batches, schema=schema))
+        with self._loading.share() as share:
+            while first is not None:
+                if data is not None:
+                    share.take(data.size)
+                    batches.append(read_batch(data, schema))
+                first, data = next(requests, (None, None))
+            if not call.is_active:
+                raise Invalid("the load was broken off by the client; nothing was written", sqlstate="57014")
+            with self._sessions.use(header.session, call) as use:
+                return _write_rows(use.session, header.table, change, pa.Table.from_batches(batches, schema=schema))
 
     def stream(self, requests: Iterator[Any], call: Call) -> Iterator[Any]:
         return self._writers.run(requests, call)

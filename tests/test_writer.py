@@ -302,7 +302,7 @@ def test_every_row_is_applied_once_over_a_server_that_is_killed(tmp_path: Path) 
 
         def kill_and_restart() -> None:
             chance = random.Random(5)
-            for _ in range(3):
+            for _ in range(2):
                 time.sleep(chance.uniform(0.2, 0.5))
                 child.kill()
                 child.start()
