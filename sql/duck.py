@@ -89,15 +89,16 @@ class _Source(_ScanSource):
         try:
             if not hasattr(scan, "batches"):
                 return scan.__arrow_c_stream__(requested_schema)
-            return pa.RecordBatchReader.from_batches(scan.schema, self._batches(scan)).__arrow_c_stream__()
+            schema, batches = scan.coded() if hasattr(scan, "coded") else (scan.schema, scan.batches())
+            return pa.RecordBatchReader.from_batches(schema, self._guarded(batches)).__arrow_c_stream__()
         except BaseException as error:
             self.error = error
             raise
 
-    def _batches(self, scan: Any) -> Iterator[pa.RecordBatch]:
+    def _guarded(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The scan's batches; an error would reach the caller as text, so it is kept here as well."""
         try:
-            yield from scan.batches()
+            yield from batches
         except GeneratorExit:
             raise
         except BaseException as error:

@@ -101,7 +101,7 @@ def _syntax_error(source: Source, error: ParseError) -> Invalid:
         if near and text[start : start + len(near)] != near:
             start = max(text.rfind(near, 0, begin + column + len(near)), 0)
     description = str(detail.get("description") or "")
-    at_end = not text[start + len(near) :].strip() and "SENTINEL" in description
+    at_end = not text[start + len(near) :].strip() and ("SENTINEL" in description or "Required" in description)
     message = "syntax error at end of input" if at_end or not near else f'syntax error at or near "{near}"'
     if description.endswith("is not supported"):
         message = description

@@ -65,10 +65,18 @@ def simple(node: bound.Bound, sources: Sources) -> Expression | None:
     if found is None:
         return None
     try:
-        check_supported(found)
+        check_supported(transform(found, _any_element))
     except Invalid:
         return None
     return found
+
+
+def _any_element(node: Expression) -> Expression:
+    """``column IN array`` as it will look when the array is known."""
+    if not isinstance(node, Call) or node.function != "in_list" or node.arguments[-1].type.element is None:
+        return node
+    element = Literal(value=None, type=node.arguments[-1].type.element)
+    return _call("in_list", node.arguments[0], element)
 
 
 def _simple(node: bound.Bound, sources: Sources) -> Expression | None:

@@ -35,7 +35,15 @@ from .render import Template, render, scan_name, substitute
 if TYPE_CHECKING:
     from ..engine.reader import Reader
 
-__all__ = ["Cancel", "DuckDbExecutor", "QueryCache", "RelationalExecutor", "run_query", "sql_text"]
+__all__ = [
+    "Cancel",
+    "DuckDbExecutor",
+    "QueryCache",
+    "RelationalExecutor",
+    "parameter_literals",
+    "run_query",
+    "sql_text",
+]
 
 READ_AHEAD_BYTES: Final = 8 * MIB
 QUERIES_MAX: Final = 512

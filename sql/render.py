@@ -330,10 +330,10 @@ _SYMBOLS: Final = {
 
 
 def _quantified(node: bound.Quantified) -> str:
-    if len(node.operands) > 1:
+    left, *more = node.operands
+    if more:
         return _quantified_row(node)
     symbol = _symbol(node.operator)
-    (left,) = node.operands
     operand, query = expression(left), _query(node.query)
     if symbol == "=" and not node.all:
         return f"({operand} IN ({query}))"

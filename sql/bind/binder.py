@@ -21,8 +21,10 @@ from ...engine.expression.functions.model import Resolution
 from ...engine.expression.node import Literal, Parameter
 from .. import bound
 from ..parse import place
-from .context import Context, unsupported
+from .context import Context
+from .errors import unsupported
 from .scope import Scope
+from .zones import call_in_zone, is_utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,10 @@ class ExpressionBinder:
     def call(self, function: str, *arguments: bound.Bound, tree: exp.Expr) -> bound.Bound:
         """A scalar function of the table on bound arguments, converted to the overload's types."""
         resolution, converted = self.resolve(function, arguments, tree)
+        if not is_utc(self.context.settings.timezone):
+            local = call_in_zone(function, converted, self.context.settings.timezone, self.call, tree)
+            if local is not None:
+                return local
         return bound.call(function, *converted, type=resolution.result)
 
     def resolve(

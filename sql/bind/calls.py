@@ -16,7 +16,7 @@ from .. import bound
 from ..parse import place
 from .binder import Clause, ExpressionBinder, Handler
 from .comparisons import row
-from .context import fail, only, unsupported
+from .errors import fail, only, unsupported
 from .names import fold, lower
 from .operators import array_query
 

@@ -16,7 +16,8 @@ from ...engine.expression.functions import common_type
 from ...engine.expression.node import Parameter
 from .. import bound
 from .binder import ExpressionBinder, Handler
-from .context import fail, types_of, unsupported
+from .context import types_of
+from .errors import fail, unsupported
 from .operators import COMPARISONS, negated
 from .retype import with_types
 

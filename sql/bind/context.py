@@ -22,14 +22,16 @@ from sqlglot import exp
 
 from ...base.errors import Invalid, WeftError
 from ...base.limits import PARAMETERS_MAX
-from ...base.types import INTEGER, TEXT, UNKNOWN, Kind, Type, numeric
+from ...base.types import INTEGER, TEXT, TIMESTAMPTZ, UNKNOWN, Kind, Type, numeric
 from ...base.values import literal_value
 from ...engine.catalog import Catalog
 from ...engine.expression.functions import explicit_cast, implicit_cast
-from ...engine.expression.node import Cast, Literal, Parameter
+from ...engine.expression.node import Literal, Parameter
 from .. import bound
 from ..parse import place
+from .errors import fail
 from .scope import Scope
+from .zones import cast_in_zone, is_utc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +94,21 @@ class Context:
             return node
         if isinstance(node, Parameter) and node.type == UNKNOWN:
             known = self.parameters.setdefault(node.number, _parameter_type(type))
-            return bound.cast_to(Parameter(number=node.number, type=known), type)
+            return self._cast(Parameter(number=node.number, type=known), type)
         if isinstance(node, Literal):
             return self._coerce_literal(node, type, tree)
         if isinstance(node, bound.ArrayList) and node.query is None and type.kind is Kind.ARRAY:
             assert type.element is not None, "an array type has an element type"
             elements = tuple(self.coerce(element, type.element, tree) for element in node.elements)
             return bound.ArrayList(elements=elements, type=type)
+        return self._cast(node, type)
+
+    def _cast(self, node: bound.Bound, type: Type) -> bound.Bound:
+        """A cast, in the session's time zone."""
+        if not is_utc(self.settings.timezone) and TIMESTAMPTZ in (node.type, type):
+            local = cast_in_zone(node, type, self.settings.timezone)
+            if local is not None:
+                return local
         return bound.cast_to(node, type)
 
     def known(self, node: bound.Bound, tree: exp.Expr | None = None) -> bound.Bound:
@@ -141,7 +151,7 @@ class Context:
         if node.type == UNKNOWN:
             return Literal(value=self._read(str(node.value), type, tree), type=type)
         folded = _fold(node, type)
-        return folded if folded is not None else Cast(argument=node, type=type)
+        return folded if folded is not None else self._cast(node, type)
 
     def _read(self, text: str, type: Type, tree: exp.Expr | None) -> object:
         """The text of a quoted literal as ``type``; a timestamp without a zone is in the session's zone."""
@@ -159,39 +169,19 @@ class Context:
 
 def zoned(text: str, timezone: str) -> object:
     """A TIMESTAMPTZ from text; without a zone in the text it is read in ``timezone``."""
-    value = literal_value(text, _TIMESTAMPTZ)
+    value = literal_value(text, TIMESTAMPTZ)
     if timezone == "UTC" or not isinstance(value, dt.datetime):
         return value
     try:
-        literal_value(f"{text} UTC", _TIMESTAMPTZ)
+        literal_value(f"{text} UTC", TIMESTAMPTZ)
     except WeftError:
         return value  # a second zone is one too many: the text has one
     return value.replace(tzinfo=ZoneInfo(timezone)).astimezone(dt.UTC)
 
 
-_TIMESTAMPTZ = Type(kind=Kind.TIMESTAMPTZ)
-
-
 def integer_numeric(type: Type) -> Type:
     """The NUMERIC that holds every value of an integer type."""
     return numeric({Kind.SMALLINT: 5, Kind.INTEGER: 10, Kind.BIGINT: 19}[type.kind], 0)
-
-
-def fail(message: str, tree: exp.Expr | None, *, sqlstate: str, hint: str | None = None) -> Invalid:
-    """The error to raise at the place of ``tree``."""
-    return Invalid(message, sqlstate=sqlstate, hint=hint, position=place(tree))
-
-
-def unsupported(what: str, tree: exp.Expr | None, *, hint: str | None = None) -> Invalid:
-    """The refusal by name (0A000) to raise."""
-    return fail(f"{what} is not supported", tree, sqlstate="0A000", hint=hint)
-
-
-def only(tree: exp.Expr, *names: str, what: str | None = None) -> None:
-    """Refuse a node that carries anything but ``names``: nothing is passed over in silence."""
-    for name, value in tree.args.items():
-        if name not in names and value not in (None, False) and value != []:
-            raise unsupported(f"{name.strip('_').replace('_', ' ').upper()} in {what or tree.key.upper()}", tree)
 
 
 def _parameter_type(type: Type) -> Type:

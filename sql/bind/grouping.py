@@ -18,7 +18,8 @@ from sqlglot import exp
 from ...base.errors import Invalid
 from ...engine.expression.node import Literal
 from .. import bound
-from .context import Context, unsupported
+from .context import Context
+from .errors import unsupported
 from .scope import Scope
 from .tables import relation_columns
 

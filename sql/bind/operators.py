@@ -12,7 +12,8 @@ from ...engine.expression.functions import common_type
 from ...engine.expression.node import Case, Literal
 from .. import bound
 from .binder import ExpressionBinder, Handler
-from .context import fail, number_literal, only, types_of, unsupported
+from .context import number_literal, types_of
+from .errors import fail, only, unsupported
 from .names import fold
 from .types import is_bare_numeric, type_of
 

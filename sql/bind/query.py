@@ -19,7 +19,8 @@ from ...engine.expression.node import Parameter
 from .. import bound
 from ..rules import plan
 from .binder import Clause
-from .context import Context, Settings, fail, only, unsupported
+from .context import Context, Settings
+from .errors import fail, only, unsupported
 from .expressions import expressions
 from .names import fold
 from .retype import around, resolved, with_types

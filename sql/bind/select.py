@@ -21,7 +21,8 @@ from .. import bound
 from ..parse import place
 from .binder import Clause, ExpressionBinder
 from .calls import sort_key
-from .context import Context, fail, only, unsupported
+from .context import Context
+from .errors import fail, only, unsupported
 from .expressions import expressions
 from .grouping import Grouper, grouping_sets, has_aggregate
 from .names import fold, output_name

@@ -17,7 +17,8 @@ from ...engine.expression.node import Column, Expression
 from .. import bound
 from ..parse import parse_expression
 from .binder import Clause
-from .context import Context, Settings, fail
+from .context import Context, Settings
+from .errors import fail
 from .expressions import expressions
 from .scope import Range, Scope, ScopeColumn
 

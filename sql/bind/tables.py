@@ -21,7 +21,8 @@ from ...engine.expression.node import Literal
 from .. import bound
 from ..parse import parse, place
 from .binder import Clause
-from .context import Context, fail, only, types_of, unsupported
+from .context import Context, types_of
+from .errors import fail, only, unsupported
 from .expressions import expressions
 from .names import fold, lower
 from .retype import resolved, with_types

@@ -9,8 +9,9 @@ SELECT 1::float8/0;
 SELECT 7/2, -7/2, 7/-2;
 -- ?column? integer | ?column? integer | ?column? integer
 -- 3 | -3 | -3
-SELECT -7%3, 7%-3, 7.5%2;
--- ERROR 42883
+SELECT -7%3, 7 % -3, 7.5%2;
+-- ?column? integer | ?column? integer | ?column? numeric
+-- -1 | 1 | 1.5
 SELECT 5/2.0, 10/4.0, 1.5*2.25, 0.1+0.2, 3-5.55;
 -- ?column? numeric | ?column? numeric | ?column? numeric | ?column? numeric | ?column? numeric
 -- 2.5 | 2.5 | 3.375 | 0.3 | -2.55
