@@ -26,11 +26,10 @@ from .block import Running
 from .ddl import DDL_WORDS, parse_ddl, run_ddl
 from .definition import refuse, relation_name
 from .describe import information_schema, show_columns, show_create, show_tables
-from .dialect import DIALECT
 from .execution import EMPTY_SCHEMA, Execution
 from .explain import explain
 from .mutate import cut_overriding, run_change, simple_insert
-from .parse import parse
+from .parse import parse, parse_expression
 from .source import Source, first_words, pointing, split
 from .statements import read
 from .views import query_text
@@ -320,7 +319,7 @@ def _prepare(session: Session, statement: st.Prepare) -> Result:
     if not isinstance(inner, st.Other) or (inner.words and inner.words[0] in DDL_WORDS):
         raise refuse("PREPARE of this statement", "Prepare SELECT, VALUES, INSERT, UPDATE or DELETE.")
     session.resources.parse(cut_overriding(statement.source)[0])
-    types = tuple(type_of(exp.DataType.build(name, dialect=DIALECT)) for name in statement.types)
+    types = tuple(type_of(parse_expression(f"CAST(NULL AS {name})").args["to"]) for name in statement.types)
     session.prepared[statement.name] = Prepared(source=statement.source, types=types)
     return _done(session, "PREPARE")
 

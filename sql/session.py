@@ -190,22 +190,19 @@ class Session:
         if self.block is not None and self.block.explicit:
             raise Invalid("there is already a transaction in progress", hint="End it first.", sqlstate="25001")
         level = isolation_name(isolation)
-        if self.block is not None:
-            self.block.explicit = True
-        else:
-            self._open_block(explicit=True, read_only=read_only)
-            assert self.block is not None, "it was just opened"
-            self.block.isolation, self.block.held = level, held
+        block = self.block or self._open_block(explicit=True)
+        block.explicit, block.isolation, block.held = True, level, held
+        block.read_only = read_only or self._pinned is not None
 
-    def _open_block(self, *, explicit: bool, read_only: bool | None = None) -> None:
-        default = self.settings.get("default_transaction_read_only") == "on"
+    def _open_block(self, *, explicit: bool) -> Block:
         self.block = Block(
             engine=self.engine,
             isolation=self.settings.get("default_transaction_isolation"),
-            read_only=(default if read_only is None else read_only) or self._pinned is not None,
+            read_only=self._pinned is not None or self.settings.get("default_transaction_read_only") == "on",
             explicit=explicit,
         )
         self.settings.mark()
+        return self.block
 
     def commit(self) -> int:
         """Commit and return the version. The transaction is over, also after an error. Raises Conflict.

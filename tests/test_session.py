@@ -1,0 +1,546 @@
+"""The session: transactions, settings, prepared statements, time-outs, retries, EXPLAIN; and its pure parts."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import weftdb
+from weftdb.engine.database import Engine
+from weftdb.sql import statements as st
+from weftdb.sql.session import Session
+from weftdb.sql.settings import Settings
+from weftdb.sql.source import split
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine.open(None) as opened:
+        yield opened
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    with Session(engine) as opened:
+        opened.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, v INT)")
+        opened.execute("INSERT INTO t VALUES (1, 10), (2, 20)")
+        yield opened
+
+
+def refused(session: Session, sql: str, parameters: list[object] | None = None) -> weftdb.WeftError:
+    with pytest.raises(weftdb.WeftError) as caught:
+        session.execute(sql, parameters or [])
+    return caught.value
+
+
+def tags(session: Session, *texts: str) -> list[str]:
+    return [session.execute(text).tag for text in texts]
+
+
+# -- reading statements ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "statement"),
+    [
+        ("BEGIN", st.Begin(isolation=None, read_only=None)),
+        ("begin work", st.Begin(isolation=None, read_only=None)),
+        ("START TRANSACTION READ ONLY", st.Begin(isolation=None, read_only=True)),
+        (
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ WRITE",
+            st.Begin(isolation="repeatable read", read_only=False),
+        ),
+        ("COMMIT", st.Commit(chain=False)),
+        ("END TRANSACTION", st.Commit(chain=False)),
+        ("COMMIT AND CHAIN", st.Commit(chain=True)),
+        ("abort", st.Rollback(chain=False)),
+        ("ROLLBACK AND NO CHAIN", st.Rollback(chain=False)),
+        ("SET TIME ZONE 'UTC'", st.SetVariable(name="timezone", value="UTC", local=False)),
+        ("SET LOCAL statement_timeout TO 5", st.SetVariable(name="statement_timeout", value="5", local=True)),
+        ("SET search_path = a, b", st.SetVariable(name="search_path", value="a, b", local=False)),
+        ("SET x.y = -1.5", st.SetVariable(name="x.y", value="-1.5", local=False)),
+        ("SET a TO DEFAULT", st.SetVariable(name="a", value=None, local=False)),
+        ("SHOW ALL", st.Show(name=None)),
+        ("SHOW TRANSACTION ISOLATION LEVEL", st.Show(name="transaction_isolation")),
+        ("SHOW COLUMNS FROM public.t", st.ShowCatalog(what="columns", name="t")),
+        ('SHOW CREATE "T"', st.ShowCatalog(what="create", name="T")),
+        ("RESET ALL", st.Reset(name=None, discard=False)),
+        ("DISCARD ALL", st.Reset(name=None, discard=True)),
+        ("EXECUTE p (1, 'a)')", st.Execute(name="p", arguments="1, 'a)'")),
+        ("DEALLOCATE PREPARE p", st.Deallocate(name="p")),
+        ("REFRESH MATERIALIZED VIEW v", st.Refresh(name="v")),
+        ("/* x */ VACUUM ANALYZE t", st.Maintain(name="VACUUM")),
+    ],
+)
+def test_the_sessions_own_statements_are_read(text: str, statement: st.Statement) -> None:
+    assert st.read(split(text)[0]) == statement
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "BEGIN foo",
+        "START",
+        "COMMIT x",
+        "SET",
+        "SET a",
+        "SET a =",
+        "SHOW",
+        "PREPARE p",
+        "EXECUTE",
+        "EXPLAIN",
+        "DEALLOCATE",
+        "SHOW COLUMNS t",
+        "BEGIN ISOLATION LEVEL",
+    ],
+)
+def test_a_wrong_one_is_a_syntax_error_with_a_place(session: Session, text: str) -> None:
+    error = refused(session, text)
+    assert error.sqlstate == "42601"
+    assert "^" in str(error)
+
+
+def test_the_statement_inside_keeps_its_place_in_the_text(session: Session) -> None:
+    error = refused(session, "EXPLAIN (ANALYZE)\n  SELECT nope FROM t")
+    assert "LINE 2, column 10" in str(error)
+    error = refused(session, "SELECT 1;\nSELECT nope")
+    assert "LINE 2, column 8" in str(error)
+
+
+# -- settings --------------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_set_shown_and_reset(session: Session) -> None:
+    assert session.execute("SHOW timezone").names == ("TimeZone",)
+    session.execute("SET TIME ZONE 'europe/berlin'")
+    assert session.execute("SHOW TimeZone").scalar() == "Europe/Berlin"
+    session.execute("RESET timezone")
+    assert session.execute("SHOW timezone").scalar() == "UTC"
+    session.execute("SET statement_timeout = '2 min'; SET application_name TO 'me'")
+    assert session.execute("SHOW statement_timeout").scalar() == "120000"
+    session.execute("RESET ALL")
+    assert session.execute("SHOW application_name").scalar() == ""
+    names = [row[0] for row in session.execute("SHOW ALL").rows()]
+    assert "server_version" in names
+    assert names == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "sqlstate", "words"),
+    [
+        ("SET timezon = 'UTC'", "42704", ["timezone"]),
+        ("SET timezone = 'Europe/Berlim'", "22023", ["europe/berlin"]),
+        ("SET statement_timeout = '5 parsecs'", "22023", ["ms"]),
+        ("SET server_version = '1'", "55P02", ["server_version"]),
+        ("SET client_encoding = 'LATIN1'", "0A000", ["UTF8"]),
+        ("SET standard_conforming_strings = off", "0A000", ["on"]),
+        ("SET default_transaction_isolation = 'serializable'", "0A000", ["SERIALIZABLE"]),
+        ("SHOW nothing", "42704", ["nothing"]),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(session: Session, text: str, sqlstate: str, words: list[str]) -> None:
+    error = refused(session, text)
+    assert error.sqlstate == sqlstate
+    for word in words:
+        assert word.lower() in str(error).lower()
+
+
+def test_what_drivers_set_when_they_connect_is_accepted(session: Session) -> None:
+    for text in (
+        "SET client_encoding TO 'UTF8'",
+        "SET NAMES 'utf-8'",
+        "SET DateStyle = 'ISO'",
+        "SET DateStyle = ISO, MDY",
+        "SET extra_float_digits = 3",
+        "SET standard_conforming_strings = on",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+        "SET client_min_messages TO warning",
+        "SET search_path TO public",
+    ):
+        assert session.execute(text).tag == "SET"
+
+
+def test_settings_are_part_of_the_transaction(session: Session) -> None:
+    session.execute("BEGIN; SET timezone = 'Asia/Tokyo'; SET LOCAL application_name = 'inside'")
+    assert session.execute("SHOW application_name").scalar() == "inside"
+    session.execute("COMMIT")
+    assert session.execute("SHOW application_name").scalar() == ""
+    assert session.execute("SHOW timezone").scalar() == "Asia/Tokyo"
+    session.execute("BEGIN; SET timezone = 'UTC'; ROLLBACK")
+    assert session.execute("SHOW timezone").scalar() == "Asia/Tokyo"
+
+
+def test_a_session_starts_with_the_settings_it_was_given() -> None:
+    settings = Settings({"TimeZone": "asia/tokyo"})
+    assert settings.get("timezone") == "Asia/Tokyo"
+    settings.set("timezone", "UTC")
+    settings.reset("timezone")
+    assert settings.get("timezone") == "Asia/Tokyo"
+
+
+def test_the_time_zone_changes_what_a_query_means_also_from_the_cache(session: Session) -> None:
+    text = "SELECT extract(hour FROM (TIMESTAMPTZ '2024-06-01 12:00+00')::timestamp)"
+    assert session.execute(text).scalar() == 12
+    session.execute("SET timezone = 'Europe/Berlin'")
+    assert session.execute(text).scalar() == 14
+
+
+# -- transactions ----------------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_block_by_sql(session: Session, engine: Engine) -> None:
+    assert tags(session, "BEGIN", "INSERT INTO t VALUES (3, 30)", "SELECT 1", "COMMIT") == [
+        "BEGIN",
+        "INSERT 0 1",
+        "SELECT",
+        "COMMIT",
+    ]
+    assert tags(session, "BEGIN", "DELETE FROM t", "ROLLBACK") == ["BEGIN", "DELETE 3", "ROLLBACK"]
+    assert Session(engine).get("t", 3) == {"id": 3, "v": 30}
+    assert session.status == "idle"
+
+
+def test_begin_takes_no_snapshot_until_something_is_read(session: Session, engine: Engine) -> None:
+    session.execute("BEGIN")
+    Session(engine).put("t", (1, 99))
+    assert session.execute("SELECT v FROM t WHERE id = 1").scalar() == 99
+    Session(engine).put("t", (1, 100))
+    assert session.execute("SELECT v FROM t WHERE id = 1").scalar() == 99
+    session.execute("ROLLBACK")
+
+
+def test_a_failed_transaction_only_ends(session: Session) -> None:
+    session.execute("BEGIN; UPDATE t SET v = 0")
+    assert refused(session, "SELECT 1/0").sqlstate == "22012"
+    assert session.status == "failed"
+    for text in ("SELECT 1", "INSERT INTO t VALUES (9, 9)", "SHOW timezone", "BEGIN", "SET timezone = 'UTC'"):
+        assert refused(session, text).sqlstate == "25P02"
+    with pytest.raises(weftdb.Invalid):
+        session.get("t", 1)
+    assert session.execute("COMMIT").tag == "ROLLBACK"
+    assert session.status == "idle"
+    assert session.execute("SELECT sum(v) FROM t").scalar() == 30
+
+
+def test_syntax_errors_and_refusals_fail_a_transaction_too(session: Session) -> None:
+    for text in ("SELEC 1", "SAVEPOINT a", "CREATE INDEX i ON t (v)"):
+        session.execute("BEGIN")
+        refused(session, text)
+        assert session.status == "failed"
+        session.execute("ROLLBACK")
+
+
+def test_a_conflict_at_commit_ends_the_transaction(session: Session, engine: Engine) -> None:
+    session.execute("BEGIN; UPDATE t SET v = v + 1 WHERE id = 1")
+    Session(engine).execute("UPDATE t SET v = v + 5 WHERE id = 1")
+    with pytest.raises(weftdb.Conflict) as caught:
+        session.execute("COMMIT")
+    assert caught.value.sqlstate == "40001"
+    assert session.status == "idle"
+    assert session.execute("SELECT v FROM t WHERE id = 1").scalar() == 15
+
+
+def test_commands_without_a_transaction_only_notice(session: Session) -> None:
+    assert tags(session, "COMMIT", "ROLLBACK", "BEGIN", "BEGIN", "ROLLBACK") == [
+        "COMMIT", "ROLLBACK", "BEGIN", "BEGIN", "ROLLBACK"
+    ]  # fmt: skip
+    assert session.notices[0] == "there is no transaction in progress"
+    assert "there is already a transaction in progress" in session.notices
+
+
+def test_chain_begins_the_next_one(session: Session) -> None:
+    session.execute("BEGIN READ ONLY; COMMIT AND CHAIN")
+    assert session.in_transaction
+    assert refused(session, "DELETE FROM t").sqlstate == "25006"
+    session.execute("ROLLBACK")
+
+
+def test_read_only_may_be_said_in_three_ways(session: Session) -> None:
+    session.execute("START TRANSACTION READ ONLY")
+    assert refused(session, "INSERT INTO t VALUES (5, 5)").sqlstate == "25006"
+    session.execute("ROLLBACK; BEGIN; SET TRANSACTION READ ONLY")
+    assert refused(session, "CREATE TABLE x (a INT)").sqlstate == "25006"
+    session.execute("ROLLBACK; SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; BEGIN")
+    assert session.execute("SHOW transaction_read_only").scalar() == "on"
+    assert session.execute("SELECT count(*) FROM t").scalar() == 2
+    assert refused(session, "TRUNCATE t").sqlstate == "25006"
+
+
+@pytest.mark.parametrize("level", ["SERIALIZABLE", "READ COMMITTED", "READ UNCOMMITTED"])
+def test_other_isolation_levels_are_refused_by_name(session: Session, level: str) -> None:
+    for text in (
+        f"BEGIN ISOLATION LEVEL {level}",
+        f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}",
+    ):
+        error = refused(session, text)
+        assert error.sqlstate == "0A000"
+        assert level in str(error)
+    assert session.status == "idle"
+
+
+def test_definitions_in_a_transaction_are_seen_by_its_own_statements(session: Session) -> None:
+    session.execute("SELECT * FROM t")
+    session.execute("BEGIN; ALTER TABLE t ADD COLUMN w INT DEFAULT 5")
+    assert session.execute("SELECT * FROM t ORDER BY id").rows() == [(1, 10, 5), (2, 20, 5)]
+    session.execute("CREATE TABLE u (a INT); INSERT INTO u VALUES (1)")
+    assert session.execute("SELECT count(*) FROM u").scalar() == 1
+    session.execute("ROLLBACK")
+    assert session.execute("SELECT * FROM t").names == ("id", "v")
+    assert refused(session, "SELECT * FROM u").sqlstate == "42P01"
+
+
+# -- several statements in one text ----------------------------------------------------------------------------------
+
+
+def test_a_text_is_one_transaction_unless_it_says_otherwise(session: Session) -> None:
+    refused(session, "INSERT INTO t VALUES (3, 3); SELECT 1/0")
+    assert session.get("t", 3) is None
+    refused(session, "INSERT INTO t VALUES (3, 3); COMMIT; INSERT INTO t VALUES (4, 4); SELECT 1/0")
+    assert session.get("t", 3) is not None
+    assert session.get("t", 4) is None
+    assert session.status == "idle"
+    session.execute("INSERT INTO t VALUES (5, 5); BEGIN; INSERT INTO t VALUES (6, 6)")
+    assert session.status == "transaction"
+    session.execute("ROLLBACK")
+    assert session.get("t", 5) is None
+
+
+def test_parameters_go_with_one_statement(session: Session) -> None:
+    assert refused(session, "SELECT $1; SELECT 2", [1]).sqlstate.startswith("22")
+    assert session.execute("SELECT $1::int;", [1]).scalar() == 1
+
+
+def test_an_empty_text_gives_an_empty_result(session: Session) -> None:
+    for text in ("", " ; ;", "-- nothing", "/* nothing */ ;"):
+        result = session.execute(text)
+        assert (result.tag, result.rows()) == ("", [])
+
+
+# -- prepared statements ---------------------------------------------------------------------------------------------
+
+
+def test_prepared_statements_take_parameters(session: Session) -> None:
+    session.execute("PREPARE get (bigint) AS SELECT v FROM t WHERE id = $1")
+    assert session.execute("EXECUTE get (1 + 1)").scalar() == 20
+    session.execute("PREPARE put AS INSERT INTO t VALUES ($1, $2)")
+    assert session.execute("EXECUTE put (3, 30)").tag == "INSERT 0 1"
+    assert session.execute("EXECUTE get ('3')").scalar() == 30
+    assert tags(session, "DEALLOCATE get", "DEALLOCATE ALL") == ["DEALLOCATE", "DEALLOCATE ALL"]
+    assert refused(session, "EXECUTE get (1)").sqlstate == "26000"
+
+
+@pytest.mark.parametrize(
+    ("text", "sqlstate"),
+    [
+        ("PREPARE p AS SELECT 2", "42P05"),
+        ("PREPARE q AS CREATE TABLE x (a INT)", "0A000"),
+        ("PREPARE q AS BEGIN", "0A000"),
+        ("PREPARE q AS SELEC 1", "42601"),
+        ("PREPARE q (nothing) AS SELECT $1", "42704"),
+        ("EXECUTE p", "42601"),
+        ("EXECUTE p (1, 2)", "08P01"),
+        ("EXECUTE pp (1)", "26000"),
+        ("DEALLOCATE pp", "26000"),
+    ],
+)
+def test_a_prepared_statement_that_cannot_be_is_refused(session: Session, text: str, sqlstate: str) -> None:
+    session.execute("PREPARE p (int) AS SELECT $1")
+    error = refused(session, text)
+    assert error.sqlstate == sqlstate, str(error)
+
+
+# -- time-outs, cancelling, retries ----------------------------------------------------------------------------------
+
+LONG = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 1000000) b WHERE (a * b) % 7 = 3"
+
+
+def test_statement_timeout_cancels(session: Session) -> None:
+    session.execute("SET statement_timeout = 200")
+    began = time.monotonic()
+    error = refused(session, LONG)
+    assert isinstance(error, weftdb.Unavailable)
+    assert error.sqlstate == "57014"
+    assert "statement timeout" in str(error)
+    assert time.monotonic() - began < 5
+    assert session.execute("SELECT 1").scalar() == 1
+
+
+def test_cancel_reaches_the_running_statement_and_no_later_one(session: Session) -> None:
+    session.cancel()
+    assert session.execute("SELECT 1").scalar() == 1
+    timer = threading.Timer(0.2, session.cancel)
+    timer.start()
+    error = refused(session, LONG)
+    timer.join()
+    assert error.sqlstate == "57014"
+    assert "user request" in str(error)
+    assert session.execute("SELECT 2").scalar() == 2
+
+
+def test_a_statement_is_tried_again_after_a_conflict(session: Session, engine: Engine) -> None:
+    attempts = 0
+    other = Session(engine)
+
+    def work(transaction: Any) -> int:
+        nonlocal attempts
+        attempts += 1
+        table = transaction.catalog.table("t")
+        row = transaction.get(table, (1,))
+        if attempts < 3:
+            other.put("t", (1, attempts))
+        schema = pa.schema([column.field for column in table.columns])
+        transaction.put(table, pa.RecordBatch.from_pylist([{"id": 1, "v": row["v"] + 100}], schema=schema))
+        return row["v"]
+
+    seen, version = session.transact("TEST", work)
+    assert (attempts, seen) == (3, 2)
+    assert session.get("t", 1) == {"id": 1, "v": 102}
+    assert version == session.version
+
+
+def test_inside_a_transaction_nothing_is_tried_again(session: Session, engine: Engine) -> None:
+    session.begin()
+    session.execute("UPDATE t SET v = 1 WHERE id = 1")
+    Session(engine).put("t", (1, 5))
+    with pytest.raises(weftdb.Conflict):
+        session.commit()
+
+
+# -- results ---------------------------------------------------------------------------------------------------------
+
+
+def test_results_let_go_of_their_snapshot(session: Session, engine: Engine) -> None:
+    session.execute("INSERT INTO t SELECT x, x FROM generate_series(1000, 2000000) AS g(x)")
+    pins = engine._pins  # pyright: ignore[reportPrivateUsage]
+    read = session.execute("SELECT * FROM t")
+    closed = session.execute("SELECT * FROM t")
+    forgotten = session.execute("SELECT * FROM t")
+    small = session.execute("SELECT count(*) FROM t")
+    assert len(pins) == 3
+    session.put("t", (1, 777))
+    assert read.arrow().num_rows == 1999003
+    closed.close()
+    del forgotten
+    gc.collect()
+    assert len(pins) == 0
+    assert small.scalar() == 1999003
+
+
+def test_a_result_outlives_its_session(engine: Engine, session: Session) -> None:
+    session.execute("INSERT INTO t SELECT x, x FROM generate_series(1000, 1000000) AS g(x)")
+    with Session(engine) as other:
+        result = other.execute("SELECT id FROM t")
+    assert result.arrow().num_rows == 999003
+
+
+def test_a_result_in_a_transaction_shows_the_state_when_it_ran(session: Session) -> None:
+    session.execute("BEGIN")
+    before = session.execute("SELECT sum(v) FROM t")
+    session.execute("UPDATE t SET v = 0")
+    after = session.execute("SELECT sum(v) FROM t")
+    session.execute("ROLLBACK")
+    assert (before.scalar(), after.scalar()) == (30, 0)
+
+
+# -- EXPLAIN ---------------------------------------------------------------------------------------------------------
+
+
+def plan(session: Session, sql: str, parameters: list[object] | None = None) -> str:
+    return "\n".join(row[0] for row in session.execute(sql, parameters or []).rows())
+
+
+def test_explain_names_the_engines_choice(session: Session) -> None:
+    session.execute("""
+        CREATE TABLE e (k BIGINT, at TIMESTAMP, v INT, w TEXT, PRIMARY KEY (k, at))
+        WITH (key = 'k', time = 'at', every = '1 day', shards = 4)
+    """)
+    session.execute(
+        "INSERT INTO e SELECT x % 100, TIMESTAMP '2024-01-01' + x * INTERVAL '1 minute', x, 'w' "
+        "FROM generate_series(1, 10000) AS g(x)"
+    )
+    text = plan(session, "EXPLAIN SELECT v FROM e WHERE k = 7 AND at = TIMESTAMP '2024-01-01 00:07'")
+    assert "Primary Key Get on e" in text
+    assert "at most 1 rows" in text
+    text = plan(session, "EXPLAIN SELECT sum(v) FROM e AS x WHERE at >= $1 AND k = $2", ["2024-01-05", 7])
+    assert "Key and Time Read on e AS x" in text
+    assert "Filter: at >= '2024-01-05 00:00:00' AND k = 7" in text
+    assert "DuckDB" in text
+    text = plan(session, "EXPLAIN SELECT count(*) FROM e WHERE v * 2 > 5")
+    assert "Scan on e" in text
+    assert "Columns: v" in text
+    assert "Filter: k = $1" in plan(session, "EXPLAIN SELECT count(*) FROM e WHERE k = $1")
+
+
+def test_explain_analyze_says_what_was_read(session: Session) -> None:
+    text = plan(session, "EXPLAIN ANALYZE SELECT a.v FROM t AS a JOIN t AS b ON a.id = b.id WHERE a.id = 1")
+    assert text.count("Read t:") == 2
+    assert "Execution time:" in text
+    assert "rows: 1" in text
+
+
+def test_explain_of_a_change_changes_nothing_without_analyze(session: Session) -> None:
+    assert "Update on t" in plan(session, "EXPLAIN UPDATE t SET v = 0 WHERE id = 1")
+    assert "Delete on t" in plan(session, "EXPLAIN DELETE FROM t")
+    assert "Insert on t" in plan(session, "EXPLAIN INSERT INTO t SELECT id + 10, v FROM t")
+    assert session.execute("SELECT sum(v) FROM t").scalar() == 30
+    assert "Rows: 1" in plan(session, "EXPLAIN ANALYZE UPDATE t SET v = 0 WHERE id = 1")
+    assert session.execute("SELECT sum(v) FROM t").scalar() == 20
+    assert refused(session, "EXPLAIN CREATE TABLE x (a INT)").sqlstate == "0A000"
+
+
+# -- odds and ends ---------------------------------------------------------------------------------------------------
+
+
+def test_maintenance_commands_do_nothing_and_say_so(session: Session) -> None:
+    assert tags(session, "VACUUM", "ANALYZE t", "CHECKPOINT") == ["VACUUM", "ANALYZE", "CHECKPOINT"]
+    assert len(session.notices) == 3
+
+
+def test_select_into_and_row_locks_are_refused(session: Session) -> None:
+    for text in ("SELECT * INTO x FROM t", "SELECT * FROM t FOR UPDATE"):
+        assert refused(session, text).sqlstate == "0A000"
+
+
+def test_a_closed_session_refuses_everything(engine: Engine) -> None:
+    session = Session(engine)
+    session.begin()
+    session.close()
+    session.close()
+    with pytest.raises(weftdb.Closed):
+        session.execute("SELECT 1")
+    with pytest.raises(weftdb.Closed):
+        session.begin()
+
+
+def test_a_session_of_the_past_reads_and_refuses_to_write(session: Session, engine: Engine) -> None:
+    version = session.version
+    session.put("t", (1, 999))
+    with Session(engine, as_of=version) as past:
+        assert past.version == version
+        assert past.get("t", 1) == {"id": 1, "v": 10}
+        past.execute("BEGIN")
+        assert past.execute("SELECT v FROM t WHERE id = 1").scalar() == 10
+        assert refused(past, "DELETE FROM t").sqlstate == "25006"
+
+
+def test_key_value_calls_and_sql_share_one_transaction(session: Session) -> None:
+    session.begin()
+    session.put("t", (3, 30))
+    session.update("t", 3, {"v": 31})
+    session.add("t", 3, {"v": 1})
+    session.execute("UPDATE t SET v = v + 1 WHERE id = 3")
+    assert session.get("t", 3) == {"id": 3, "v": 33}
+    assert session.delete("t", [1]).rows == 1
+    assert session.commit() == session.version
+    assert session.execute("SELECT id, v FROM t ORDER BY id").rows() == [(2, 20), (3, 33)]
+
+
+def test_numbers_of_every_sort_bind_as_parameters(session: Session) -> None:
+    row = session.execute("SELECT $1 + 1, $2 || 'x', $3 * 2, $4::text", [1, "a", Decimal("1.5"), None]).rows()
+    assert row == [(2, "ax", Decimal("3.0"), None)]
