@@ -24,7 +24,7 @@ _REWRITES = (
     (r"^from google\.protobuf import runtime_version as .*\n", ""),
     (r"^_runtime_version\.ValidateProtobufRuntimeVersion\((?:.|\n)*?^\)\n", ""),
     (r"^# Protobuf Python Version: .*\n", ""),
-    (r"^GRPC_GENERATED_VERSION = (?:.|\n)*?^if _version_not_supported:\n(?:    .*\n|\n)+?(?=\n\S)", ""),
+    (r"^GRPC_GENERATED_VERSION = (?:.|\n)*?^if _version_not_supported:\n(?:    .*\n|\n)+?(?=\n\S|\Z)", ""),
     (r"^import warnings\n", ""),
 )
 
