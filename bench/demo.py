@@ -139,7 +139,9 @@ class Demo:
 
     def _ask(self, database: Database) -> None:
         self._story.step("Ask the retail questions in SQL")
-        for question in statements.QUESTIONS:
+        for place, question in enumerate(statements.QUESTIONS):
+            if place:
+                self._story.say("")
             self._story.say(question.text)
             with stopwatch() as seconds:
                 result = database.execute(question.sql)

@@ -39,7 +39,7 @@ class Story:
         print(f"\n{self._bold(f'{self._step}/{self._steps}  {text}')}", flush=True)
 
     def say(self, text: str) -> None:
-        print("\n".join(f"      {line}" for line in text.splitlines()), flush=True)
+        print("\n".join(f"      {line}".rstrip() for line in text.split("\n")), flush=True)
 
     def check(self, holds: bool, text: str) -> None:
         """Print that ``text`` holds, or raise CheckFailed."""
