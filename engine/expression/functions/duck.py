@@ -234,7 +234,4 @@ DUCKDB_PRELUDE: Final[tuple[str, ...]] = (
     "regexp_replace(regexp_replace(replace(CAST(x AS VARCHAR), ' month', ' mon'), "
     "'-1 (year|mon|day)\\b', '-1 \\1s', 'g'), '(-[0-9]+ [a-z]+) ([0-9])', '\\1 +\\2', 'g')",
     "CREATE OR REPLACE MACRO weft_array_text(x) AS '{' || array_to_string(x, ',') || '}'",
-    # A quotient of two whole numbers (HUGEINT), rounded half away from zero.
-    "CREATE OR REPLACE MACRO weft_round_quotient(n, d) AS (n // d) + CASE "
-    "WHEN abs(n % d) >= abs(d) - abs(n % d) THEN CASE WHEN (n < 0) = (d < 0) THEN 1 ELSE -1 END ELSE 0 END",
 )

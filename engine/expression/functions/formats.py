@@ -55,10 +55,21 @@ _TRIMMED: Final[dict[str, tuple[str, Callable[[dt.datetime], str]]]] = {
     "Month": ("%B", lambda x: _MONTHS[x.month - 1]),
     "Day": ("%A", lambda x: _DAYS[x.weekday()]),
 }
-_MONTHS: Final = (
-    "January February March April May June July August September October November December".split()
-)
-_DAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_MONTHS: Final = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_DAYS: Final = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 _WORDS: Final = (*_PARTS, "Month", "Day")
 _CASED: Final = frozenset(("Mon", "Dy", "Month", "Day"))
@@ -111,7 +122,7 @@ def _char_naive(moment: dt.datetime, pattern: str) -> str:
     return "".join(write(moment) for _, write in _date_pieces(pattern))
 
 
-# -- numbers --------------------------------------------------------------------------------------------------------------
+# -- numbers ---------------------------------------------------------------------------------------------------------
 
 _NUMBER: Final = re.compile(r"(?P<fm>FM)?(?P<whole>[90,]*[90])(?:(?P<point>\.)(?P<fraction>[90]*))?")
 
@@ -163,9 +174,18 @@ def _number_template(r: Rendering) -> str:
     return f"CASE WHEN {whole} >= {limit} THEN {overflow} ELSE {sign} || {body}{point} END"
 
 
-# -- reading --------------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------------------------
 
-_READ: Final = {"YYYY": "%Y", "MM": "%m", "DD": "%d", "HH24": "%H", "HH12": "%I", "MI": "%M", "SS": "%S", "US": "%f"} | {
+_READ: Final = {
+    "YYYY": "%Y",
+    "MM": "%m",
+    "DD": "%d",
+    "HH24": "%H",
+    "HH12": "%I",
+    "MI": "%M",
+    "SS": "%S",
+    "US": "%f",
+} | {
     "Mon": "%b",
     "Month": "%B",
     "AM": "%p",
@@ -251,5 +271,3 @@ def functions() -> tuple[Function, ...]:
             ),
         ),
     )
-
-

@@ -175,7 +175,7 @@ def _matches(fold: bool) -> Overload:
 def _similar_regex(pattern: str) -> str:
     """SIMILAR TO's pattern as a regular expression for the whole text."""
     letters: dict[str, str] = {"%": ".*", "_": ".", ".": r"\.", "^": r"\^", "$": r"\$"}
-    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    parts: list[str] = re.findall(r"\\.|.", pattern, re.DOTALL)
     return "^(?:" + "".join(letters.get(part, part) for part in parts) + ")$"
 
 
