@@ -3,6 +3,8 @@
     bound + parameters ──► literals ──► SQL text (holes filled), engine filters (constants computed)
     reader.scan(...) per table reference ──► executor ──► batches with exactly the result's types ──► Result
 
+A query that is nothing but a filtered scan skips the executor (``direct``).
+
 Small results are read completely before ``run_query`` returns (up to ``READ_AHEAD_BYTES``), so that they hold neither
 snapshot nor executor; larger ones stream, and ``on_close`` is called when the last batch was read or the result closed.
 """
@@ -28,6 +30,7 @@ from ..engine.expression.node import Literal
 from .bind.context import zoned
 from .bound import BoundQuery
 from .cancel import Cancel
+from .direct import DirectRead, direct_read
 from .duck import DuckDbExecutor, RelationalExecutor
 from .pushdown import Moment, finish
 from .render import Template, render, scan_name, substitute
@@ -70,12 +73,15 @@ def run_query(
     released = _once(on_close)
     try:
         moment = Moment(parameters=parameter_literals(bound, parameters), now=now)
-        sources = {scan_name(use.reference): reader.scan(
-                use.table, columns=use.columns, filter=finish(use.filter, moment), row_ids=use.row_ids
-            ) for use in bound.uses}  # fmt: skip
-        for scan in bound.arrow_scans:
-            sources[scan_name(scan.reference)] = _columns_of(relations[scan.name], scan.sources)
-        batches = executor.execute(sql_text(bound, moment), sources, shape=_shape(bound), cancel=cancel)
+        direct = _direct(bound)
+        filter = finish(direct.use.filter, moment) if direct is not None else None
+        if direct is not None and (filter is not None or direct.use.filter is None):
+            _check_limit(direct, moment)
+            scan = reader.scan(direct.use.table, columns=direct.use.columns, filter=filter)
+            batches = _checked(direct.batches(scan, moment), cancel)
+        else:
+            sources = _sources(bound, reader, moment, relations)
+            batches = executor.execute(sql_text(bound, moment), sources, shape=_shape(bound), cancel=cancel)
         conformed = (_conform(batch, bound.schema) for batch in batches)
         ahead, more = _read_ahead(conformed, None if read_all else READ_AHEAD_BYTES)
     except BaseException:
@@ -97,6 +103,41 @@ def run_query(
         types=bound.types,
         on_close=close,
     )
+
+
+def _direct(bound: BoundQuery) -> DirectRead | None:
+    """Decided once per bound query."""
+    if "direct" not in bound.memo:
+        bound.memo["direct"] = direct_read(bound)
+    return bound.memo["direct"]
+
+
+def _check_limit(direct: DirectRead, moment: Moment) -> None:
+    if (limit := direct.rows_max(moment)) is not None and limit < 0:
+        raise Invalid("LIMIT must not be negative", sqlstate="2201W")
+
+
+def _checked(batches: Iterator[pa.RecordBatch], cancel: Cancel | None) -> Iterator[pa.RecordBatch]:
+    """The engine's batches, with a look at ``cancel`` before each."""
+    if cancel is not None:
+        cancel.check()
+    for batch in batches:
+        yield batch
+        if cancel is not None:
+            cancel.check()
+
+
+def _sources(bound: BoundQuery, reader: Reader, moment: Moment, relations: Mapping[str, Any]) -> dict[str, Any]:
+    """One scan per table reference, by the name that the text has for it."""
+    sources: dict[str, Any] = {}
+    for use in bound.uses:
+        filter = finish(use.filter, moment)
+        sources[scan_name(use.reference)] = reader.scan(
+            use.table, columns=use.columns, filter=filter, row_ids=use.row_ids
+        )
+    for scan in bound.arrow_scans:
+        sources[scan_name(scan.reference)] = _columns_of(relations[scan.name], scan.sources)
+    return sources
 
 
 def sql_text(bound: BoundQuery, moment: Moment) -> str:

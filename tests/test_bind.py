@@ -28,6 +28,7 @@ from weftdb.base.types import (
 from weftdb.engine.expression.node import Call, Column, Literal
 from weftdb.sql.bind import Settings, bind_expression, bind_query, type_of
 from weftdb.sql.bound import BoundQuery
+from weftdb.sql.direct import direct_read
 from weftdb.sql.parse import parse, pointing, split
 from weftdb.sql.relational import Cancel, DuckDbExecutor, QueryCache, run_query
 
@@ -239,6 +240,29 @@ def test_only_columns_that_are_used_are_read(sql: str, columns: list[str] | None
     scans = asked(sql, executor)
     if columns is not None:
         assert [column for _, names, _ in scans for column in names] == columns
+
+
+@pytest.mark.parametrize(
+    ("sql", "direct"),
+    [
+        ("SELECT name FROM people WHERE id = 3", True),
+        ("SELECT * FROM kinds", True),
+        ("SELECT name, name FROM people WHERE id > 1 AND (age > 40 OR city IS NULL) LIMIT 2", True),
+        ("SELECT name FROM people WHERE id > 1 AND length(name) > 2", False),
+        ("SELECT name FROM people WHERE id > 1 OR (id = 0 AND length(name) > 2)", False),
+        ("SELECT upper(name) FROM people", False),
+        ("SELECT name FROM people ORDER BY id", False),
+        ("SELECT weft_row_id FROM loose", False),
+    ],
+)
+def test_a_filtered_scan_skips_the_executor(sql: str, direct: bool, executor: DuckDbExecutor) -> None:
+    query = bound(sql)
+    assert (direct_read(query) is not None) == direct
+    by_executor = bound(sql)
+    by_executor.memo["direct"] = None
+    one, other = (run_query(item, shop.reader(), executor=executor, now=NOW).arrow() for item in (query, by_executor))
+    assert one.schema == other.schema
+    assert sorted(map(str, one.to_pylist())) == sorted(map(str, other.to_pylist()))
 
 
 def test_filters_never_change_an_answer(executor: DuckDbExecutor) -> None:

@@ -22,7 +22,7 @@ from sqlglot import exp
 
 from ...base.errors import Invalid, WeftError
 from ...base.limits import PARAMETERS_MAX
-from ...base.types import INTEGER, TEXT, TIMESTAMPTZ, UNKNOWN, Kind, Type, numeric
+from ...base.types import DOUBLE, INTEGER, TEXT, TIMESTAMPTZ, UNKNOWN, Kind, Type, numeric
 from ...base.values import literal_value
 from ...engine.catalog import Catalog
 from ...engine.expression.functions import explicit_cast, implicit_cast
@@ -244,7 +244,7 @@ def _array_text(text: str, type: Type) -> object:
 
 
 def number_literal(text: str) -> Literal:
-    """A number as PostgreSQL types it: INTEGER, BIGINT, NUMERIC."""
+    """A number as PostgreSQL types it: INTEGER, BIGINT, NUMERIC; DOUBLE for 1e300, which no NUMERIC here holds."""
     if text.isdigit():
         value = int(text)
         if value < 2**31:
@@ -258,6 +258,8 @@ def number_literal(text: str) -> Literal:
     assert isinstance(exponent, int), "a number in SQL is finite"
     scale = max(-exponent, 0)
     precision = max(len(digits) + max(exponent, 0), scale, 1)
+    if precision > 38 and "e" in text.lower():
+        return Literal(value=float(text), type=DOUBLE)
     if precision > 38:
         raise Invalid(f"the number {text} has more than 38 digits", sqlstate="22003")
     return Literal(value=literal_value(number, numeric(precision, scale)), type=numeric(precision, scale))

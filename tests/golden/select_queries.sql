@@ -676,3 +676,81 @@ SELECT max(x) FROM (SELECT id AS x FROM people UNION ALL SELECT person_id FROM o
 SELECT round(covar_pop(id, age)::numeric, 6), corr(id, age) IS NULL, regr_count(id, age) FROM people;
 -- round numeric | ?column? boolean | regr_count bigint
 -- -13.68 | f | 5
+
+SELECT id FROM people WHERE score > 8 ORDER BY id;
+-- id integer
+-- 1
+-- 2
+-- 5
+SELECT id FROM people WHERE score = 'NaN' ORDER BY id;
+-- id integer
+-- 5
+SELECT id FROM people WHERE score = 0;
+-- id integer
+-- 6
+SELECT id FROM people WHERE score < 'NaN' ORDER BY id;
+-- id integer
+-- 1
+-- 2
+-- 4
+-- 6
+SELECT id FROM people WHERE score IN (0, 'NaN') ORDER BY id;
+-- id integer
+-- 5
+-- 6
+SELECT name FROM people WHERE id = 3;
+-- name character varying
+-- Edsger
+SELECT name, id, name FROM people WHERE id IN (1, 3) AND (age > 40 OR city = 'London');
+-- name character varying | id integer | name character varying
+-- Ada | 1 | Ada
+-- Edsger | 3 | Edsger
+SELECT id FROM people WHERE id = 1 AND id = 2;
+-- id integer
+SELECT id FROM people WHERE id = NULL;
+-- id integer
+SELECT v FROM kinds WHERE v = 'abc';
+-- v character varying
+-- abc
+SELECT * FROM kinds WHERE id = 4;
+-- id integer | b boolean | s smallint | i integer | l bigint | r real | d double precision | n numeric | t text | v character varying | y bytea | da date | ti time without time zone | ts timestamp without time zone | tz timestamp with time zone | iv interval | u uuid | j json
+-- 4 | t | 0 | 0 | 0 | 0 | Infinity | 2.5 | Ünï\ncode | 5 | \x616263 | 2000-01-03 | 12:00:00 | 2000-01-03 00:00:00 | 2000-01-03 00:00:00+00 | 00:00:00.000001 | ffffffff-ffff-ffff-ffff-ffffffffffff | null
+SELECT i FROM kinds WHERE l = 9223372036854775807;
+-- i integer
+-- 2147483647
+SELECT id FROM kinds WHERE s = 32767.0;
+-- id integer
+-- 1
+SELECT id FROM kinds WHERE r = 1.5;
+-- id integer
+-- 1
+SELECT id FROM kinds WHERE r < 0;
+-- id integer
+-- 2
+SELECT id FROM kinds WHERE d >= 1e300;
+-- id integer
+-- 1
+-- 4
+SELECT id FROM kinds WHERE da = '2000-01-03' AND ts = da;
+-- id integer
+-- 4
+SELECT id FROM kinds WHERE da < '2000-01-01'::timestamp;
+-- id integer
+-- 2
+SELECT id FROM kinds WHERE iv > '1 day';
+-- id integer
+-- 1
+SELECT id FROM kinds WHERE t = 'it''s' AND y = '\x00ff';
+-- id integer
+-- 1
+SELECT id FROM kinds WHERE b;
+-- id integer
+-- 1
+-- 4
+SELECT id FROM kinds WHERE b = false;
+-- id integer
+-- 2
+SELECT id FROM kinds WHERE ti >= '12:00';
+-- id integer
+-- 1
+-- 4

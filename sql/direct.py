@@ -1,0 +1,79 @@
+"""Queries that need no executor: columns of one table, filtered by the engine, in the engine's order.
+
+``SELECT id, name FROM people WHERE id = $1`` is one index probe; handing the row to DuckDB would cost ten times as
+much as finding it. ``SELECT * FROM events`` on its way to a model is the scan itself, not a copy of it. The condition
+must be of the shapes that ``pushdown`` sends to the engine, completely: the engine then gives exactly the rows for
+which it is true. Anything else, ORDER BY included, is the relational executor's, which is this path's oracle, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ..engine import schema
+from ..engine.expression.node import Call, Column, Literal, Parameter
+from . import bound
+from .pushdown import Moment, Sources, conjuncts, simple
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectRead:
+    """``columns``: the place in the scan of each output column. ``limit``: rows at most, where one was given."""
+
+    use: bound.TableUse
+    columns: tuple[int, ...]
+    limit: bound.Bound | None = None
+
+    def batches(self, scan: Any, moment: Moment) -> Iterator[pa.RecordBatch]:
+        """The result's columns of each batch of ``scan``, under the scan's names."""
+        left = self.rows_max(moment)
+        for batch in scan.batches():
+            if left is not None and batch.num_rows > left:
+                batch = batch.slice(0, left)
+            arrays = [batch.column(index) for index in self.columns]
+            yield pa.RecordBatch.from_arrays(arrays, names=[str(index) for index in range(len(arrays))])
+            if left is not None:
+                left -= batch.num_rows
+                if left <= 0:
+                    return
+
+    def rows_max(self, moment: Moment) -> int | None:
+        """The value of LIMIT."""
+        literal = moment.parameters[self.limit.number] if isinstance(self.limit, Parameter) else self.limit
+        if not isinstance(literal, Literal) or literal.value is None:
+            return None
+        assert isinstance(literal.value, int), "LIMIT is a BIGINT"
+        return literal.value
+
+
+def direct_read(query: bound.BoundQuery) -> DirectRead | None:
+    """How to read ``query`` straight from the engine, or None if it needs the executor."""
+    select = query.query
+    if not isinstance(select, bound.Select) or not isinstance(select.source, bound.Scan) or len(query.uses) != 1:
+        return None
+    if select.grouping or select.distinct or select.distinct_on or select.order or select.offset is not None:
+        return None
+    if select.limit is not None and not isinstance(select.limit, Literal | Parameter):
+        return None
+    scan = select.source
+    sources = {column.id: source for column, source in zip(scan.columns, scan.sources, strict=True)}
+    if not all(_complete(node, sources) for node in conjuncts(select.where)):
+        return None
+    places = {column.id: index for index, column in enumerate(scan.columns)}
+    columns: list[int] = []
+    for output in select.outputs:
+        if not isinstance(output.expression, Column) or sources[output.expression.id] == schema.ROW_ID:
+            return None
+        columns.append(places[output.expression.id])
+    return DirectRead(use=query.uses[0], columns=tuple(columns), limit=select.limit)
+
+
+def _complete(node: bound.Bound, sources: Sources) -> bool:
+    """Whether the engine's filter says all that the condition does: ``simple`` may leave out parts of an AND."""
+    if isinstance(node, Call) and node.function in ("and", "or"):
+        return all(_complete(argument, sources) for argument in node.arguments)
+    return simple(node, sources) is not None
