@@ -20,6 +20,13 @@ import pyarrow as pa
 from ..base.types import Kind, Type
 from .column_values import DTYPES, PAIRS, FixedValues, Values, VariableValues, fixed_array, variable_array
 
+OFFSETS_MAX: Final = np.iinfo(np.int32).max
+DISTINCT_MAX: Final = 4_096
+"""Text of at most this many distinct values in a chunk can be read as codes; int16 has room for them."""
+
+CODES: Final = pa.dictionary(pa.int16(), pa.string())
+"""The Arrow type of text that is read as codes."""
+
 HEAP_BYTES_MAX: Final = 512 * 1024 * 1024
 """A chunk closes before a heap outgrows this, unless one single value does; int32 offsets end at four times as much."""
 
@@ -60,13 +67,15 @@ class FixedColumn:
 class VariableColumn:
     """Values of different lengths in one heap."""
 
-    __slots__ = ("heap", "offsets", "type", "valid")
+    __slots__ = ("_codable_below", "_codes", "heap", "offsets", "type", "valid")
 
     def __init__(self, type: Type, *, capacity: int) -> None:
         self.type = type
         self.offsets = np.zeros(capacity + 1, np.int32)
         self.heap = np.empty(16 * capacity, np.uint8)
         self.valid: np.ndarray | None = None
+        self._codes: pa.DictionaryArray | None = None
+        self._codable_below = OFFSETS_MAX if type.kind is Kind.TEXT else 0
 
     def append(self, at: int, source: Values, start: int, *, count: int) -> None:
         """Write ``count`` values of ``source``, from ``start`` on, behind the first ``at``."""
@@ -113,6 +122,33 @@ class VariableColumn:
             return None
         raw = self.heap[self.offsets[row] : self.offsets[row + 1]].tobytes()
         return raw if self.type.kind is Kind.BYTEA else raw.decode()
+
+    def codes(self, count: int) -> pa.DictionaryArray | None:
+        """The first ``count`` values as codes (type ``CODES``); None where there are more than ``DISTINCT_MAX`` values.
+
+        Kept for the next reader, two bytes a value. Readers make it, and what one of them stores suits the others: the
+        answer depends on ``count`` alone, also when more rows with more values have come meanwhile.
+        """
+        known = self._codes
+        if known is None or len(known) < count:
+            if count >= self._codable_below:
+                return None
+            known = self._encoded(count)
+            if known is None:
+                self._codable_below = min(count, self._codable_below)
+                return None
+            self._codes = known
+        return known[:count]
+
+    def _encoded(self, count: int) -> pa.DictionaryArray | None:
+        array = self.array(count, None)
+        head = array[:1024]
+        if len(head) == 1024 and len(head.unique()) > 512:
+            return None
+        encoded = array.dictionary_encode()
+        if len(encoded.dictionary) > DISTINCT_MAX:
+            return None
+        return pa.DictionaryArray.from_arrays(encoded.indices.cast(pa.int16()), encoded.dictionary)
 
     def _reserve(self, used: int, more: int) -> None:
         if used + more > len(self.heap):

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
+from ..base.types import Kind
 from .cell import Cell, Cells
+from .column_store import CODES, VariableColumn
 from .column_values import constant_array
 from .expression.node import Expression
 from .kernels import index as kernels
@@ -24,6 +27,9 @@ from .layout import Layout
 from .memtable import Chunk
 from .prune import Pruning, column_ids, prune
 from .schema import Column
+
+CODED_ROWS_MIN: Final = 16_384
+"""A scan that looks at fewer rows gives plain text: encoding it would cost more than it saves."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,13 +47,19 @@ class ScanStatistics:
 
 
 class Projection:
-    """Columns to read. In chunks that are older than a column, it reads as its ``missing`` value."""
+    """Columns to read. In chunks that are older than a column, it reads as its ``missing`` value.
 
-    __slots__ = ("columns", "schema")
+    Columns whose identifiers are in ``coded`` read as codes, see ``VariableColumn.codes``.
+    """
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    __slots__ = ("coded", "columns", "schema")
+
+    def __init__(self, columns: Sequence[Column], *, coded: frozenset[int] = frozenset()) -> None:
         self.columns = tuple(columns)
-        self.schema = pa.schema([column.field for column in columns])
+        self.coded = coded
+        self.schema = pa.schema(
+            [column.field.with_type(CODES) if column.id in coded else column.field for column in columns]
+        )
 
 
 def rows_of(chunk: Chunk, projection: Projection, *, count: int, rows: np.ndarray | None) -> pa.RecordBatch:
@@ -56,7 +68,11 @@ def rows_of(chunk: Chunk, projection: Projection, *, count: int, rows: np.ndarra
     arrays: list[pa.Array] = []
     for column in projection.columns:
         store = chunk.columns.get(column.id)
-        if store is None:
+        if column.id in projection.coded:
+            codes = store.codes(count) if isinstance(store, VariableColumn) else None
+            assert codes is not None, f"{column.name} reads as codes"
+            arrays.append(codes if rows is None else codes.take(pa.array(rows)))
+        elif store is None:
             arrays.append(constant_array(missing_value(column), wanted, column.type))
         else:
             arrays.append(store.array(count, rows))
@@ -73,7 +89,9 @@ def missing_value(column: Column) -> object:
 class Scan:
     """Repeatable: ``batches`` and ``__arrow_c_stream__`` start anew at each call."""
 
-    __slots__ = ("_cells", "_filter", "_layout", "_projection", "_pruning", "_read", "_version", "statistics")
+    __slots__ = (
+        "_cells", "_coded", "_filter", "_filter_ids", "_layout", "_projection", "_pruning", "_version", "statistics",
+    )  # fmt: skip
 
     def __init__(
         self, layout: Layout, cells: Cells, projection: Projection, *, version: int, filter: Expression | None
@@ -83,9 +101,8 @@ class Scan:
         self._version = version
         self._filter = filter
         self._pruning: Pruning = prune(filter, layout)
-        known = {column.id for column in projection.columns}
-        helpers = [layout.by_id[id] for id in sorted(column_ids(filter) - known)]
-        self._read = Projection([*projection.columns, *helpers]) if helpers else projection
+        self._filter_ids = column_ids(filter)
+        self._coded: frozenset[int] | None = None
         every = cells.all()
         kept = [cell for cell in every if self._pruning.keeps_cell(cell.slice, cell.shard)]
         self._cells = [(cell, list(cell.memtable.chunks)) for cell in kept]
@@ -104,6 +121,46 @@ class Scan:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, one batch a chunk that has any."""
+        return self._batches(self._projection, self._filter)
+
+    def coded(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """The rows for the relational executor, with text of few distinct values as dictionaries, and their schema.
+
+        Which columns those are is settled once a scan, since every pass must have one schema. The executor evaluates
+        the filter itself, and on codes faster than could be done here: with a filter on coded columns the batches
+        hold all rows of the chunks that remain.
+        """
+        if self._coded is None:
+            self._coded = self._codable()
+        if not self._coded:
+            return self.schema, self.batches()
+        projection = Projection(self._projection.columns, coded=self._coded)
+        return projection.schema, self._batches(projection, None if self._coded & self._filter_ids else self._filter)
+
+    def _codable(self) -> frozenset[int]:
+        """Text columns that every chunk can give as codes; none for a scan so small that it does not matter."""
+        ids = {column.id for column in self._projection.columns if column.type.kind is Kind.TEXT}
+        if not ids or self.rows_estimate < CODED_ROWS_MIN:
+            return frozenset()
+        for chunk in (chunk for _, chunks in self._cells for chunk in chunks):
+            count, rows = chunk.visible(self._version)
+            # A chunk that may still grow can come into the filter's range later, so it counts either way.
+            full = chunk.count == chunk.capacity
+            if not count or (full and not self._pruning.keeps_times(chunk.time_low, chunk.time_high)):
+                continue
+            count = count if rows is None else int(rows[-1]) + 1
+            stores = {id: chunk.columns.get(id) for id in ids}
+            ids = {
+                id
+                for id, store in stores.items()
+                if isinstance(store, VariableColumn) and store.codes(count) is not None
+            }
+        return frozenset(ids)
+
+    def _batches(self, projection: Projection, filter: Expression | None) -> Iterator[pa.RecordBatch]:
+        known = {column.id for column in projection.columns}
+        helpers = [] if filter is None else [self._layout.by_id[id] for id in sorted(self._filter_ids - known)]
+        read = Projection([*projection.columns, *helpers], coded=projection.coded) if helpers else projection
         self.statistics.passes += 1
         for cell, chunks in self._cells:
             self.statistics.cells_read += 1
@@ -111,7 +168,9 @@ class Scan:
             for chunk, count, rows in found:
                 self.statistics.chunks_read += 1
                 self.statistics.rows_read += count if rows is None else len(rows)
-                batch = self._filtered(rows_of(chunk, self._read, count=count, rows=rows))
+                batch = rows_of(chunk, read, count=count, rows=rows)
+                if filter is not None:
+                    batch = _filtered(batch, filter, read, projection)
                 if batch.num_rows:
                     self.statistics.rows_returned += batch.num_rows
                     yield batch
@@ -140,14 +199,14 @@ class Scan:
             offset = row & 0xFFFF
             yield cell.memtable.chunks[row >> 16], offset + 1, np.array([offset], np.int64)
 
-    def _filtered(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if self._filter is not None:
-            from .expression.evaluate import Context, evaluate
 
-            ids = [column.id for column in self._read.columns]
-            context = Context(now=0, parameters=())
-            batch = batch.filter(evaluate(self._filter, batch, column_ids=ids, context=context))
-        if self._read is self._projection:
-            return batch
-        wanted = batch.columns[: len(self._projection.columns)]
-        return pa.RecordBatch.from_arrays(wanted, schema=self.schema) if wanted else batch.select([])
+def _filtered(batch: pa.RecordBatch, filter: Expression, read: Projection, projection: Projection) -> pa.RecordBatch:
+    """The rows of ``batch``, whose columns are those of ``read``, that pass; with the columns of ``projection``."""
+    from .expression.evaluate import Context, evaluate
+
+    ids = [column.id for column in read.columns]
+    batch = batch.filter(evaluate(filter, batch, column_ids=ids, context=Context(now=0, parameters=())))
+    if read is projection:
+        return batch
+    wanted = batch.columns[: len(projection.columns)]
+    return pa.RecordBatch.from_arrays(wanted, schema=projection.schema) if wanted else batch.select([])
