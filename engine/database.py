@@ -53,13 +53,14 @@ class Engine:
         self._state = State()
         self._pins = Pins()
         self._id_lock = threading.Lock()
+        self._maintenance_lock = threading.Lock()
         self._closed = False
         log.lease()
         for entry in log.read(1):
             self._state.apply(entry.record)
         self._next_id = self._state.next_id
         self._sequencer = Sequencer(log=log, state=self._state, has_room=self._has_room, keeps_log=keeps_log)
-        self._identities = IdentityValues(open_snapshot=self.snapshot, commit=self._sequencer.commit)
+        self._identities = IdentityValues(open_snapshot=self.snapshot, commit=self._commit)
 
     @classmethod
     def open(
@@ -103,7 +104,7 @@ class Engine:
         self._check_open()
         return Transaction(
             open_snapshot=self.snapshot,
-            commit=self._sequencer.commit,
+            commit=self._commit,
             identities=self._identities.take,
             isolation=isolation,
             read_only=read_only,
@@ -121,18 +122,13 @@ class Engine:
         changes = self._blind_changes(definition, change, batch)
         if not changes.rows_count:
             return Commit(version=self.version, rows=0)
-        return self._sequencer.commit(Request(changes=(changes,), token=token))
+        return self._commit(Request(changes=(changes,), token=token))
 
     def new_id(self) -> int:
         """An identifier for a new relation; never given out twice."""
         with self._id_lock:
             self._next_id = max(self._next_id, self._state.next_id) + 1
             return self._next_id - 1
-
-    def maintain(self) -> None:
-        """Give back what neither a pin nor the history needs: for now, the memory of dropped tables."""
-        before = wall_clock() - self.options.history_seconds * MICROSECONDS
-        self._state.release_dropped(before_wall=before, oldest_pin=self._pins.oldest(self.version))
 
     def close(self) -> None:
         """Finish the commit under way and let go of the folder. A second close does nothing."""
@@ -151,6 +147,18 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _commit(self, request: Request) -> Commit:
+        commit = self._sequencer.commit(request)
+        if self._state.dropped:
+            self._release_dropped()
+        return commit
+
+    def _release_dropped(self) -> None:
+        """Give back the memory of dropped tables that neither a pin nor the history needs."""
+        before = wall_clock() - self.options.history_seconds * MICROSECONDS
+        with self._maintenance_lock:
+            self._state.release_dropped(before_wall=before, oldest_pin=self._pins.oldest(self.version))
 
     def _blind_changes(self, table: Table, change: Change, batch: pa.RecordBatch) -> TableChanges:
         match change:

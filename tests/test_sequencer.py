@@ -247,6 +247,24 @@ def test_the_memory_limit_refuses_writes_and_not_reads(log: MemoryLog) -> None:
     assert content(engine) == {}
 
 
+def test_a_dropped_tables_memory_comes_back_when_neither_pin_nor_history_needs_it(log: MemoryLog) -> None:
+    engine = Engine.open(log=log, options=Options(history_seconds=0))
+    create(engine)
+    engine.write("accounts", Change.PUT, rows(*((n, n) for n in range(5000))))
+    held = engine.bytes_used
+    pinned = engine.snapshot()
+    drop = engine.begin()
+    drop.drop("accounts")
+    drop.commit()
+    create(engine)
+    assert engine.bytes_used >= held
+    assert sum(batch.num_rows for batch in pinned.scan(pinned.catalog.table("accounts")).batches()) == 5000
+    pinned.close()
+    engine.write("accounts", Change.PUT, rows((1, 1)))
+    assert engine.bytes_used < held
+    assert content(engine) == {1: 1}
+
+
 class InterruptedLog(MemoryLog):
     """Ctrl-C arrives while the record is being appended."""
 
