@@ -122,12 +122,30 @@ def _join(join: bound.Join, conditions: Sequence[bound.Bound], filters: _Filters
     strict = [node for node in conditions if rejects_null(node)]
     match join.kind:
         case bound.JoinKind.INNER | bound.JoinKind.CROSS:
-            left = right = [*conditions, *on]
+            known = [*conditions, *on]
+            left = right = [*known, *_implied(known, known)]
         case bound.JoinKind.LEFT:
-            left, right = list(conditions), [*strict, *on]
+            left, right = list(conditions), [*strict, *on, *_implied(conditions, on)]
         case bound.JoinKind.RIGHT:
-            left, right = [*strict, *on], list(conditions)
+            left, right = [*strict, *on, *_implied(conditions, on)], list(conditions)
         case bound.JoinKind.FULL:
             left = right = list(strict)
     _relation(join.left, left, filters)
     _relation(join.right, right, filters)
+
+
+def _implied(conditions: Sequence[bound.Bound], equalities: Sequence[bound.Bound]) -> list[bound.Bound]:
+    """What ``a = b`` makes of a condition on ``a`` alone: the same on ``b``. One step; chains meet at each join."""
+    implied: list[bound.Bound] = []
+    for equality in equalities:
+        if not isinstance(equality, Call) or equality.function != "equal":
+            continue
+        a, b = equality.arguments
+        if not isinstance(a, Column) or not isinstance(b, Column) or a.type != b.type:
+            continue
+        for node in conditions:
+            columns = {part.id for part in bound.walk(node) if isinstance(part, Column)}
+            for one, other in ((a, b), (b, a)):
+                if columns == {one.id} and rejects_null(node):
+                    implied.append(_in_terms_of(node, {one.id: other}))
+    return implied
