@@ -351,3 +351,24 @@ def test_columns_conjuncts_and_parameters_are_found() -> None:
     assert tree.conjuncts(left) == (left,)
     bound = tree.substitute_parameters(both, {1: literal("a", TEXT)})
     assert not any(isinstance(part, Parameter) for part in tree.walk(bound))
+
+
+# -- NUMERIC division -------------------------------------------------------------------------------------------------
+
+QUOTIENTS = [(numeric(15, 2), numeric(15, 2)), (numeric(18, 0), numeric(18, 0)), (numeric(38, 9), numeric(38, 9))]
+
+
+def digits(type_: Type) -> st.SearchStrategy[Decimal]:
+    largest = 10 ** min(type_.precision or 0, 20) - 1
+    return st.integers(-largest, largest).map(lambda units: Decimal(units).scaleb(-(type_.scale or 0)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), types=st.sampled_from(QUOTIENTS))
+def test_numeric_quotients_are_exact_in_every_digit(duck: Duck, data: st.DataObject, types: tuple[Type, Type]) -> None:
+    pair = st.tuples(digits(types[0]), digits(types[1]).filter(lambda number: number != 0))
+    rows = data.draw(st.lists(pair, min_size=1, max_size=20))
+    quotient = call("divide", Column(id=1, type=types[0], name="a"), Column(id=2, type=types[1], name="b"))
+    expected = [evaluate_row(quotient, {1: a, 2: b}, context=Context()) for a, b in rows]
+    values = ", ".join(f"({render_literal(a, types[0])}, {render_literal(b, types[1])})" for a, b in rows)
+    assert duck.run(f'SELECT {sql_of(quotient)} AS x FROM (VALUES {values}) AS t("a", "b")', quotient.type) == expected
