@@ -20,8 +20,8 @@ What holds everywhere:
   thread at a time. Different ones are independent of each other.
 - Closing twice is allowed; any other use after ``close`` raises Closed.
 
-Not here: sessions and their settings. ``Database.execute`` runs each call in a session of its own that ends with it,
-so a text that is only SET, or that leaves a BEGIN open, is refused; ``transaction`` is how several calls belong together.
+Not here: sessions and their settings. ``Database.execute`` runs each call in a session of its own that ends with it, so
+a text that is only SET, or that leaves a BEGIN open, is refused; ``transaction`` is how several calls belong together.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ class State:
         self.version = 0
         self.clock = VersionClock()
         self.stores: dict[int, TableStore] = {table.id: TableStore(table) for table in INTERNAL}
+        self.changed_at: dict[int, int] = {}  # table → version of its last change of rows
         self.next_id = FIRST_ID
         self.dropped: deque[Dropped] = deque()
         self._catalogs: list[Catalog] = [EMPTY]
@@ -101,6 +102,7 @@ class State:
 
     def _apply_rows(self, operation: Operation, *, version: int) -> None:
         store = self.stores[operation.table]
+        self.changed_at[operation.table] = version
         match operation.action:
             case Action.PUT:
                 store.apply_put(operation.batch, version=version, delta=operation.delta, by_id=True)

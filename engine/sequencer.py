@@ -73,12 +73,15 @@ class TableChanges:
 class Request:
     """One transaction or blind write that wants to commit. ``snapshot`` is None for blind ones.
 
-    ``catalog`` holds relations by name, None for a dropped name. The sequencer fills in ``commit`` or ``error``.
+    ``catalog`` holds relations by name, None for a dropped name. ``unchanged`` are tables of which no row may have
+    changed since the snapshot: a new definition was checked against all of them. The sequencer fills in ``commit`` or
+    ``error``.
     """
 
     changes: tuple[TableChanges, ...]
     catalog: Mapping[str, Relation | None] = field(default_factory=dict[str, Relation | None])
     snapshot: int | None = None
+    unchanged: tuple[int, ...] = ()
     token: WriterToken | None = None
     transaction_id: str | None = None
     commit: Commit | None = None
@@ -320,6 +323,9 @@ def _validate(request: Request, *, state: State, group: _Group) -> None:
             "another transaction changed the catalog since this one began",
             hint="Retry the transaction.",
         )
+    for id in request.unchanged:
+        if request.snapshot is not None and state.changed_at.get(id, 0) > request.snapshot:
+            raise Conflict("rows were written while the table's definition was checked against them", hint="Retry.")
     for changes in request.changes:
         _check_schema(changes.table, request=request, state=state)
         store = state.stores.get(changes.table.id)

@@ -55,6 +55,7 @@ class Transaction:
         self._writes: dict[int, TableWrites] = {}
         self._catalog: dict[str, Relation | None] = {}
         self._seen_catalog: Catalog | None = None
+        self._unchanged: set[int] = set()
         self._ended = False
 
     @property
@@ -197,6 +198,10 @@ class Transaction:
         dropped: dict[str, Relation | None] = {before.name: None} if before.name != relation.name else {}
         self._change_catalog({**dropped, relation.name: relation})
 
+    def require_unchanged(self, table: Table) -> None:
+        """Conflict at the commit if anybody changes a row of ``table``: a new definition was checked against all."""
+        self._unchanged.add(table.id)
+
     def drop(self, name: str) -> None:
         """Drop a relation. Raises Invalid (42P01) if there is none."""
         self._check_writable()
@@ -219,6 +224,7 @@ class Transaction:
                 changes=tuple(item for item in changes if item.rows_count or item.truncate),
                 catalog=self._net_catalog(base.catalog),
                 snapshot=base.version,
+                unchanged=tuple(sorted(self._unchanged)),
                 transaction_id=self.id,
             )
             if not request.changes and not request.catalog:

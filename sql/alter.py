@@ -118,7 +118,8 @@ def _add_column(table: Table, definition: exp.ColumnDef, execution: Execution) -
         checks=(*table.checks, *checks),
         next_column_id=table.next_column_id + 1,
     )
-    if _is_empty(table, execution):
+    fits_any_row = column.identity is None and not checks and (column.nullable or column.missing is not None)
+    if fits_any_row or _is_empty(table, execution):
         return changed
     if column.identity is not None:
         raise refuse(
@@ -271,7 +272,8 @@ def _is_empty(table: Table, execution: Execution) -> bool:
 
 
 def _any_row(table: Table, condition: exp.Expression, execution: Execution) -> bool:
-    """Whether any row of the table, as the catalog has it now, meets a condition."""
+    """Whether any row of the table meets a condition, now and until the commit: a write meanwhile is a Conflict."""
+    execution.transaction.require_unchanged(table)
     query = exp.Select(
         expressions=[exp.Literal.number(1)],
         from_=exp.From(this=exp.Table(this=exp.to_identifier(table.name, quoted=True))),
@@ -283,6 +285,7 @@ def _any_row(table: Table, condition: exp.Expression, execution: Execution) -> b
 
 def _check_existing(table: Table, check: Check, execution: Execution, *, before: Table) -> None:
     """Raise Invalid (23514) if a row that exists violates a new CHECK. ``table`` has the columns that it needs."""
+    execution.transaction.require_unchanged(before)
     ids = [column.id for column in table.columns]
     context = Context(now=execution.now, parameters=())
     added = [column for column in table.columns if column.id not in before.by_id]

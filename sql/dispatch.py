@@ -173,7 +173,7 @@ def _insert_blindly(session: Session, tree: exp.Insert, parameters: Sequence[obj
     batch = simple_insert(tree, table, parameters=parameters, zone=session.settings.get("timezone"))
     if batch is None:
         return None
-    commit = session.engine.write(table.name, Change.INSERT, batch)
+    commit = session.write(table.name, Change.INSERT, batch)
     return _done(session, f"INSERT 0 {commit.rows}", version=commit.version, rows=commit.rows)
 
 

@@ -23,6 +23,7 @@ from ..engine.transaction import Transaction
 from .bind import Settings as BinderSettings
 from .bind import bind_query
 from .bound import BoundQuery
+from .interrupt import interruptible
 from .relational import Cancel, run_query
 from .resources import Resources
 
@@ -82,17 +83,21 @@ class Execution:
         on_close: Callable[[], None] | None = None,
     ) -> Result:
         """Run a bound query: completely, or as a stream that calls ``on_close`` (once) when it ends or fails."""
-        return run_query(
-            bound,
-            self.reader,
-            self.parameters,
-            executor=self.resources.executor,
-            now=self.now,
-            cancel=self.cancel,
-            relations=relations or {},
-            on_close=on_close,
-            read_all=on_close is None,
-        )
+
+        def work() -> Result:
+            return run_query(
+                bound,
+                self.reader,
+                self.parameters,
+                executor=self.resources.executor,
+                now=self.now,
+                cancel=self.cancel,
+                relations=relations or {},
+                on_close=on_close,
+                read_all=on_close is None,
+            )
+
+        return interruptible(work, cancel=self.cancel.cancel)
 
     def query(
         self,

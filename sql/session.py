@@ -112,9 +112,7 @@ class Session:
                     hint="Add COMMIT, or use db.transaction() for several calls.",
                     sqlstate="25001",
                 )
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                running.cancel.cancel()
+        except BaseException:
             running.finish()
             if self._single_call:
                 self.rollback()
@@ -256,7 +254,7 @@ class Session:
         if not batch.num_rows:
             return Written(version=self.version, rows=0)
         if self.block is None:
-            commit = self.engine.write(table, change, batch)
+            commit = self.write(table, change, batch)
             return Written(version=commit.version, rows=commit.rows)
         transaction = self.block.transaction
         match change:
@@ -291,7 +289,7 @@ class Session:
             both = pa.RecordBatch.from_arrays(
                 [*keys.columns, *batch.columns], schema=pa.schema([*keys.schema, *batch.schema])
             )
-            commit = self.engine.write(table, Change.ADD, both)
+            commit = self.write(table, Change.ADD, both)
             return Written(version=commit.version, rows=commit.rows)
         transaction = self.block.transaction
         values = {name: batch.column(name)[0].as_py() for name in batch.schema.names}
@@ -337,9 +335,9 @@ class Session:
         return self.read_stream(work, Running(seconds=None))
 
     def write(self, table: str, change: Change, batch: pa.RecordBatch, token: WriterToken | None = None) -> Commit:
-        """A writer's batch, outside of any transaction. Raises what ``Engine.write`` raises."""
+        """Write a batch outside of any transaction: blind, so without Conflict. Raises what ``Engine.write`` raises."""
         self._check_writable(change.name)
-        return self.engine.write(table, change, batch, token=token)
+        return self._retried(lambda: self.engine.write(table, change, batch, token=token))
 
     # For dispatch
 
@@ -422,7 +420,7 @@ class Session:
 
         return self._retried(attempt, running)
 
-    def _retried(self, attempt: Callable[[], T], running: Running | None) -> T:
+    def _retried(self, attempt: Callable[[], T], running: Running | None = None) -> T:
         """``attempt``, again after each Conflict until the time is over."""
         clock = Running(seconds=None) if running is None else running
         pauses = 0

@@ -74,7 +74,11 @@ class EmbeddedWriter(interface.Writer):
         self._take(Change.INSERT, rows)
 
     def delete(self, keys: Keys, /) -> None:
-        self._take(Change.DELETE, keys if _is_arrow(keys) or isinstance(keys, list) else [keys])
+        if _is_arrow(keys):
+            self._take(Change.DELETE, keys)
+        else:
+            listed = keys if isinstance(keys, list) else [keys]
+            self._take(Change.DELETE, [key if isinstance(key, dict | tuple) else (key,) for key in listed])
 
     @property
     def rows_acknowledged(self) -> int:
@@ -130,7 +134,7 @@ class EmbeddedWriter(interface.Writer):
                 for at in range(0, len(rows), self._batch_rows):
                     self._add(change, rows[at : at + self._batch_rows])
             else:
-                self._add(change, [rows if type(rows) is tuple else dict(rows)])
+                self._add(change, [_row(rows)])
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="weftdb-writer", daemon=True)
                 self._thread.start()
@@ -139,7 +143,7 @@ class EmbeddedWriter(interface.Writer):
 
     def _add(self, change: Change, rows: list[Any]) -> None:
         """Rows into the open batch; a new one where they are of another sort."""
-        sort = tuple(rows[0]) if isinstance(rows[0], dict) else tuple
+        sort = tuple(rows[0]) if isinstance(rows[0], dict) else type(rows[0])
         if self._open is not None and (self._open.change is not change or self._open.sort != sort):
             self._seal()
         if self._open is None:
@@ -224,6 +228,18 @@ class EmbeddedWriter(interface.Writer):
             self.close()
         else:
             self.abandon()
+
+
+def _row(row: Any) -> Any:
+    """One row that nobody else will change. Raises Invalid for what is none."""
+    if isinstance(row, tuple):
+        return row
+    if isinstance(row, dict):
+        return dict(row)
+    raise Invalid(
+        f"rows are dicts, tuples or Arrow data, not {type(row).__name__}",
+        hint="Give a dict, a tuple, a list of one of these, or anything Arrow.",
+    )
 
 
 def _is_arrow(rows: object) -> bool:
