@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
-
 from weftdb.base.errors import Closed, Invalid
 from weftdb.base.result import Result
 from weftdb.base.types import BIGINT, TEXT, arrow_field

@@ -90,9 +90,7 @@ def postgres_sql(name: str, arguments: list[str]) -> str:
     parts = []
     for argument in arguments:
         type, _, text = argument.partition(":")
-        parts.append(
-            f"CAST(NULL AS {type})" if text == r"\N" else f"CAST({quote(text)} AS {type})"
-        )
+        parts.append(f"CAST(NULL AS {type})" if text == r"\N" else f"CAST({quote(text)} AS {type})")
     if name.startswith("cast:"):
         return f"CAST({parts[0]} AS {name[5:]})"
     if name == "in_list":
