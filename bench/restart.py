@@ -11,6 +11,7 @@ For the server it runs until a client that is already running has the same two a
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,18 +63,17 @@ class Restart:
         self._one: tuple[str, ...] = ()
 
     def setup(self) -> None:
-        """Load each system in a process of its own, which kills itself. The server starts on a folder of its own."""
+        """Load each system in a process of its own, which kills itself. The server gets a copy of WeftDB's folder."""
         table = events(self._size.rows)
         self._expected = totals_of(table)
         [event] = sample(table, 1, seed=3)
         self._one = (str(event.device), event.event_time.isoformat(), str(event.kind), repr(event.amount))
-        for label in (*STORES, SERVER):
-            kind = "WeftDB" if label == SERVER else label
-            folder = fresh(self._folder / label)
-            command = _child("load", kind, folder, str(self._size.rows))
+        for label in STORES:
+            command = _child("load", label, fresh(self._folder / label), str(self._size.rows))
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != -signal.SIGKILL:
                 raise RuntimeError(f"loading {label} ended with {done.returncode}: {done.stderr[-2000:]}")
+        shutil.copytree(self._folder / "WeftDB", self._folder / SERVER)
 
     def run(self) -> Report:
         for _, runs in in_turn(self.runs, rounds=self._size.rounds):
