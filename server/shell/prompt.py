@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Final, TextIO
@@ -66,6 +67,11 @@ def interact(shell: Shell, *, banner: str) -> None:
             run_text(shell, text)
         except Quit:
             return
+        except KeyboardInterrupt:
+            print()
+        except Exception:
+            # A bug of ours must not cost the user the open transaction and what is on the screen.
+            traceback.print_exc()
 
 
 def run_text(shell: Shell, text: str) -> None:

@@ -28,8 +28,8 @@ from .statements import Statement, split
 class Shell:
     """Runs text against ``database``; prints to ``out`` and ``errors``.
 
-    ``address`` is what ``\\conninfo`` shows. ``pager`` gives what a result is
-    written to instead of ``out``; the interactive prompt sets it.
+    ``address`` is what ``\\conninfo`` shows. ``pager`` gives what a result is written to instead of ``out``; the
+    interactive prompt sets it.
     """
 
     def __init__(
@@ -95,22 +95,19 @@ class Shell:
         rest = split(buffer).rest
         return not rest.text or self.run(rest, where=_where(name, line_of_buffer, buffer, rest))
 
-    def run(self, statement: Statement, *, where: str = "", remember: bool = True) -> bool:
+    def run(self, statement: Statement, *, where: str = "") -> bool:
         """Run one statement and print its result or its error. False after an error."""
-        if remember:
-            self.last = statement
+        self.last = statement
         begin = time.perf_counter()
         try:
             if (said := self._run_transaction_statement(statement)) is not None:
                 self._say(said)
             else:
-                self._print(self.reads.execute(statement.text))
+                self._execute(statement)
         except WeftError as error:
-            self._failed = self._transaction is not None
             self.print_error(error, where=where)
             return False
         except KeyboardInterrupt:
-            self._failed = self._transaction is not None
             self.out.flush()
             self.errors.write("\nCancelled.\n")
             return False
@@ -124,13 +121,7 @@ class Shell:
         return self.reads.execute(text).rows()
 
     def print_error(self, error: WeftError, *, where: str = "") -> None:
-        """Print message, place and hint, such as
-
-        ERROR:  column "totl" does not exist
-        LINE 1: SELECT totl FROM spend
-                       ^
-        HINT:  Did you mean "total"?
-        """
+        """Print message and hint; the message of an SQL error says where it is, with a caret."""
         self.out.flush()
         lines = [f"{where}ERROR:  {error.message}"]
         if error.hint:
@@ -145,6 +136,14 @@ class Shell:
             with contextlib.suppress(WeftError):
                 self._transaction.close()
             self._transaction = None
+
+    def _execute(self, statement: Statement) -> None:
+        """Run a statement for the database, and print what it gives. A transaction has failed if that did."""
+        try:
+            self._print(self.reads.execute(statement.text))
+        except (WeftError, KeyboardInterrupt):
+            self._failed = self._transaction is not None
+            raise
 
     def _print(self, result: Result) -> None:
         if not result.schema.names and result.tag != "SELECT":
