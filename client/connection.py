@@ -20,6 +20,7 @@ from ..proto.weftdb.v1.transactions_pb2 import (
     SessionResponse,
     VersionResponse,
 )
+from .failures import no_answer
 from .reads import Leases, RemoteReads, RemoteSnapshot, RemoteTransaction
 from .table import RemoteTable
 from .wire import Again, Wire
@@ -49,7 +50,7 @@ def connect(url: str, *, timeout: float = CONNECT_SECONDS) -> RemoteDatabase:
     except Unavailable as error:
         wire.close()
         raise Unavailable(
-            f"no WeftDB server answers at {url}: {error.message}",
+            f"no WeftDB server answers at {url}: {error.message.removeprefix(no_answer(address))}",
             hint="Start one with: weft serve --data DIR",
             sqlstate="08001",
         ) from None

@@ -48,7 +48,7 @@ def _of_transport(error: Any, address: str) -> WeftError:
     match code:
         case Code.UNAVAILABLE:
             return Unavailable(
-                f"the server at {address} does not answer: {_reason(details)}",
+                f"{no_answer(address)}{_reason(details)}",
                 hint="Is it running? A write that was under way may or may not have happened.",
                 sqlstate="08006",
             )
@@ -66,6 +66,11 @@ def _of_transport(error: Any, address: str) -> WeftError:
             return Invalid(f"the server at {address} does not know this call; its release is another", sqlstate="0A000")
         case _:
             return Internal(f"the call to {address} failed with {code.name}: {details}")
+
+
+def no_answer(address: str) -> str:
+    """How the message about a server that is not there begins; the reason follows."""
+    return f"the server at {address} does not answer: "
 
 
 _SMALLER: Final = "Ask for less at a time, or use a writer."

@@ -46,7 +46,8 @@ OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
-    ("SingleThreadedUnaryStream", 1),
+    ("SingleThreadedUnaryStream", 1),  # a result is read by the thread that wants it: half the latency
+    ("grpc.enable_http_proxy", 0),  # a proxy for the web, set in the environment, is no way to a database
     ("grpc.use_local_subchannel_pool", 1),  # a second connect() is a second connection
 )
 

@@ -40,6 +40,7 @@ from .writers import WriterStreams
 
 PORT_DEFAULT: Final = 7401
 GRACE_SECONDS: Final = 10.0
+_LAST_ANSWER_SECONDS: Final = 1.0
 _CANCEL_SECONDS: Final = 3.0
 _SPARE_THREADS: Final = 16
 """For health, reflection, and for telling the calls above CALLS_MAX that they are too many."""
@@ -54,7 +55,7 @@ OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.so_reuseport", 0),  # two servers on one port would share the calls
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_concurrent_streams", CALLS_MAX),
+    ("grpc.max_concurrent_streams", CALLS_MAX + _SPARE_THREADS),
     ("grpc.keepalive_time_ms", 20_000),  # a client that vanished is noticed in 30 s
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -109,8 +110,9 @@ class Server:
                 return
             self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
             self._writers.drain()
-            self._gate.drain(grace=grace)
-            self._server.stop(0).wait()
+            drained = self._gate.drain(grace=grace)
+            # The gate has seen the last handler go; its answer may still be on its way out.
+            self._server.stop(_LAST_ANSWER_SECONDS if drained else 0).wait()
             self._gate.drain(grace=_CANCEL_SECONDS)
             self._sessions.close_all()
             self._threads.shutdown(wait=False)

@@ -72,7 +72,8 @@ class WriterStreams:
 
     def drain(self) -> None:
         """Let every stream end after the batch that it has."""
-        self._draining.set_result(None)
+        if not self._draining.done():
+            self._draining.set_result(None)
 
     def run(self, requests: Requests, call: Call) -> Iterator[WriterResponse]:
         """One stream, to its end."""
