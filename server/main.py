@@ -32,6 +32,8 @@ A database can also be used without a server: weft sql ./data
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    # gRPC's own log lines say once more, and less clearly, what our errors say. It reads this when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments)

@@ -11,7 +11,6 @@ import argparse
 import signal
 from types import FrameType
 
-from ...base.errors import Unavailable
 from ...engine.database import Engine
 from ...engine.options import Options
 from ..service import Server, serve
@@ -41,10 +40,8 @@ def _start(arguments: argparse.Namespace) -> Server:
     engine = Engine.open(arguments.data, options=_options(arguments))
     try:
         return serve(engine, host=arguments.host, port=arguments.port)
-    except BaseException as error:
+    except BaseException:
         engine.close()
-        if isinstance(error, Unavailable) and error.hint is None:
-            error.hint = "Choose another with --port; --port 0 takes a free one."
         raise
 
 
