@@ -179,15 +179,29 @@ def assigned_query(
     columns: Sequence[Column],
     *,
     execution: Execution,
+    part: str,
     keys: Sequence[Type] = (),
     relations: Mapping[str, pa.RecordBatch] | None = None,
 ) -> pa.Table:
     """Run a query whose output columns, after the first ones of the types ``keys``, are assigned to ``columns``.
 
     The table has the keys as they come, then ``columns`` by name, in their own types apart from what ``exactly`` still
-    converts. The query has the right width. Raises Invalid (42804).
+    converts. The query has the right width; ``part`` names it within its statement. Raises Invalid (42804).
     """
     schemas = {name: batch.schema for name, batch in (relations or {}).items()}
+    bound = execution.kept(part, lambda: _assigned(tree, columns, execution, keys=keys, schemas=schemas))
+    table = execution.run(bound, relations=relations).arrow()
+    return table.rename_columns([*table.column_names[: len(keys)], *(column.name for column in columns)])
+
+
+def _assigned(
+    tree: exp.Expression,
+    columns: Sequence[Column],
+    execution: Execution,
+    *,
+    keys: Sequence[Type],
+    schemas: Mapping[str, pa.Schema],
+) -> BoundQuery:
     bound = execution.bind(tree, targets=[*keys, *(column.type for column in columns)], relations=schemas)
     given = [type for _, type in bound.columns[len(keys) :]]
     for type, column in zip(given, columns, strict=True):
@@ -196,8 +210,7 @@ def assigned_query(
         casts = _with_casts(tree, bound, columns, keys=keys)
         typed = replace(execution, parameter_types={**execution.parameter_types, **bound.parameters})
         bound = typed.bind(casts, relations=schemas)
-    table = execution.run(bound, relations=relations).arrow()
-    return table.rename_columns([*table.column_names[: len(keys)], *(column.name for column in columns)])
+    return bound
 
 
 def exactly(table: pa.Table, columns: Sequence[Column]) -> pa.RecordBatch:

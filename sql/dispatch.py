@@ -146,7 +146,7 @@ def _run_other(
                 return quick
 
         def work(transaction: Transaction) -> Result:
-            execution = session.execution(transaction, running, parameters, types)
+            execution = session.execution(transaction, running, parameters, types, source=source)
             return run_change(tree, execution, overriding=overriding)
 
         result, version = session.transact(tree.key.upper(), work, running)
@@ -156,7 +156,7 @@ def _run_other(
         raise refuse(tree.key.upper(), "See docs/sql.md for the statements that there are.")
 
     def query(reader: Reader, on_close: Callable[[], None] | None) -> Result:
-        execution = session.execution(reader, running, parameters, types)
+        execution = session.execution(reader, running, parameters, types, source=source)
         return _query(session, source, tree, execution, on_close)
 
     return session.read_stream(query, running)
@@ -183,11 +183,7 @@ def _query(
     """Bind (or find bound) and run a query."""
     if "information_schema" in source.rewritten.lower():
         return execution.query(tree, relations=information_schema(execution.catalog), on_close=on_close)
-    if session.block is not None and session.block.altered:
-        return execution.query(tree, on_close=on_close)
-    declared = tuple(sorted(execution.parameter_types.items(), key=lambda item: item[0]))
-    key = (source.rewritten, declared, execution.binder, execution.catalog.version)
-    return execution.run(session.resources.queries.get(key, lambda: execution.bind(tree)), on_close=on_close)
+    return execution.run(execution.kept("query", lambda: execution.bind(tree)), on_close=on_close)
 
 
 def _run_ddl(session: Session, source: Source, words: tuple[str, ...], running: Running) -> Result:

@@ -6,7 +6,7 @@ functions from a syntax tree to a ``Result``. ``query`` is their only way to run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -32,7 +32,10 @@ EMPTY_SCHEMA: Final = pa.schema([])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """``reader`` is what the statement reads, and where it writes if it is a transaction. ``now`` in microseconds."""
+    """``reader`` is what the statement reads, and where it writes if it is a transaction. ``now`` in microseconds.
+
+    ``key`` stands for everything that binding the statement depends on; None where bound queries may not be kept.
+    """
 
     reader: Reader
     new_id: Callable[[], int]
@@ -43,6 +46,7 @@ class Execution:
     parameters: Sequence[object] = ()
     parameter_types: Mapping[int, Type] = field(default_factory=dict)
     notice: Callable[[str], None]
+    key: Hashable = None
 
     @property
     def catalog(self) -> Catalog:
@@ -54,6 +58,10 @@ class Execution:
         if not isinstance(self.reader, Transaction):
             raise read_only_error("write")
         return self.reader
+
+    def kept(self, part: str, make: Callable[[], BoundQuery]) -> BoundQuery:
+        """One bound query of the statement, called ``part``: from the cache, or made."""
+        return make() if self.key is None else self.resources.queries.get((self.key, part), make)
 
     def on(self, reader: Reader) -> Execution:
         """The same on another reader of the same version."""

@@ -124,7 +124,9 @@ def update(statement: exp.Update, execution: Execution) -> Result:
     values, defaulted = _new_values(statement, target)
     others = _update_sources(statement)
     query = _select(target, values, others=others, statement=statement)
-    found = assigned_query(query, table.columns, execution=execution, keys=[type for _, type in target.keys])
+    found = assigned_query(
+        query, table.columns, execution=execution, part="rows", keys=[type for _, type in target.keys]
+    )
     old, new = _split(found, target, once=bool(others))
     rows = exactly(new, table.columns)
     full = _completed(
@@ -164,7 +166,7 @@ def delete(statement: exp.Delete, execution: Execution) -> Result:
     columns = target.table.columns if returning else ()
     others = statement.args.get("using") or []
     query = _select(target, [target.column(c.name) for c in columns], others=others, statement=statement)
-    found = assigned_query(query, columns, execution=execution, keys=[type for _, type in target.keys])
+    found = assigned_query(query, columns, execution=execution, part="rows", keys=[type for _, type in target.keys])
     old, gone = _split(found, target, once=bool(others))
     answer = _returning(returning, exactly(gone, columns), target, execution) if returning else None
     if old.num_rows:
@@ -199,7 +201,7 @@ def _insert_rows(statement: exp.Insert, table: Table, execution: Execution) -> R
     check_width(width, columns)
     if not isinstance(source, exp.Values):
         query = _with_ctes(source, statement)
-        return Rows(batch=exactly(assigned_query(query, columns, execution=execution), columns))
+        return Rows(batch=exactly(assigned_query(query, columns, execution=execution, part="source"), columns))
     zone = execution.binder.timezone
     literal = literal_rows(source, columns, parameters=execution.parameters, zone=zone)
     if literal is not None:
@@ -212,7 +214,7 @@ def _insert_rows(statement: exp.Insert, table: Table, execution: Execution) -> R
         for node in _row(row):
             if is_default(node):
                 node.replace(exp.Null())
-    batch = exactly(assigned_query(_with_ctes(query, statement), columns, execution=execution), columns)
+    batch = exactly(assigned_query(_with_ctes(query, statement), columns, execution=execution, part="source"), columns)
     return Rows(batch=batch, defaults=tuple(map(frozenset, names)) if any(names) else None)
 
 
@@ -313,7 +315,8 @@ def _returning(
         this=exp.to_identifier(RETURNED), alias=exp.TableAlias(this=exp.to_identifier(target.alias, quoted=True))
     )
     query = exp.Select(expressions=[item.copy() for item in returning.expressions], from_=exp.From(this=relation))
-    result = execution.query(query, relations={RETURNED: rows})
+    bound = execution.kept("returning", lambda: execution.bind(query, relations={RETURNED: rows.schema}))
+    result = execution.run(bound, relations={RETURNED: rows})
     result.arrow()
     return result
 

@@ -360,8 +360,13 @@ class Session:
         running: Running,
         parameters: Sequence[object] = (),
         types: Mapping[int, Type] | None = None,
+        source: Source | None = None,
     ) -> Execution:
-        """What a statement runs in."""
+        """What a statement runs in. With ``source`` its bound queries are kept, where no table was altered."""
+        key = None
+        if source is not None and not (self.block is not None and self.block.altered):
+            declared = tuple(sorted((types or {}).items(), key=lambda item: item[0]))
+            key = (source.rewritten, declared, self.binder_settings, reader.catalog.version)
         return Execution(
             reader=reader,
             new_id=self.engine.new_id,
@@ -372,6 +377,7 @@ class Session:
             parameters=parameters,
             parameter_types=types or {},
             notice=self.notice,
+            key=key,
         )
 
     def read_now(self, work: Callable[[Reader], T]) -> T:

@@ -152,6 +152,7 @@ def _updated(
         query,
         table.columns,
         execution=execution,
+        part="conflict",
         keys=[column.type for column in table.primary_key_columns],
         relations={MET: met, PROPOSED: proposed},
     )
