@@ -153,6 +153,10 @@ class WeftParser(PostgresParser):
         literal = self.expression(exp.Literal.string(text), token)
         return self.expression(exp.Cast(this=literal, to=exp.DataType(this=exp.DType.INTERVAL)))
 
+    def _parse_select(self, *arguments: Any, **options: Any) -> Any:
+        """A query does not begin with FROM."""
+        return None if self._curr.token_type == TokenType.FROM else super()._parse_select(*arguments, **options)
+
     def _parse_csv(self, parse_method: Any, sep: Any = TokenType.COMMA) -> list[Any]:
         """A list with something between the commas: sqlglot lets ``SELECT a,, b`` and ``SELECT a, FROM t`` pass."""
         first = parse_method()

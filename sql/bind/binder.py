@@ -47,8 +47,10 @@ class ExpressionBinder:
     handlers: Mapping[type, Handler]
     windows: Mapping[str, exp.Window] = field(default_factory=dict)
 
-    def bind(self, tree: exp.Expr) -> bound.Bound:
+    def bind(self, tree: exp.Expr | None) -> bound.Bound:
         """The bound node of ``tree``; its type may be UNKNOWN. Raises Invalid with a position."""
+        if tree is None:  # the parser leaves out what it could not find, at places
+            raise Invalid("syntax error: an expression is missing", sqlstate="42601")
         handler = self.handlers.get(tree.__class__)
         if handler is None:
             raise unsupported(_describe(tree), tree)

@@ -260,6 +260,8 @@ def _frame_end(
         return _CURRENT_ROW
     if value == "UNBOUNDED":
         return bound.FrameEnd(side=f"UNBOUNDED {side}")
+    if side not in ("PRECEDING", "FOLLOWING"):
+        raise fail("syntax error: a frame bound needs PRECEDING or FOLLOWING", spec, sqlstate="42601")
     type: Type = BIGINT
     if unit == "RANGE":
         type = order[0].expression.type

@@ -253,7 +253,10 @@ def number_literal(text: str) -> Literal:
             return Literal(value=value, type=Type(kind=Kind.BIGINT))
         if value < 10**38:
             return Literal(value=Decimal(value), type=numeric(len(text.lstrip("0")), 0))
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except ArithmeticError:
+        raise Invalid(f'syntax error at or near "{text}"', sqlstate="42601") from None
     _, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int), "a number in SQL is finite"
     scale = max(-exponent, 0)

@@ -166,3 +166,10 @@ SELECT id FROM people WHERE name = ANY (ARRAY['Ada', 'Zoë']) ORDER BY id;
 -- id integer
 -- 1
 -- 6
+
+FROM people;
+-- ERROR 42601
+SELECT 1 UNION FROM people;
+-- ERROR 42601
+SELECT * FROM (FROM people) q;
+-- ERROR 42601
