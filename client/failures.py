@@ -76,15 +76,16 @@ def no_answer(address: str) -> str:
 _SMALLER: Final = "Ask for less at a time, or use a writer."
 
 
+_REASONS: Final = {
+    "connection refused": "connection refused",
+    "socket closed": "the connection was closed",
+    "connection reset": "the connection was reset",
+    "cancelling all calls": "it was shut down during the call",
+    "timeout occurred": "nothing comes back",
+    "dns resolution failed": "the host is not known",
+}
+
+
 def _reason(details: str) -> str:
     """gRPC's text without what only its authors can use."""
-    for known in (
-        "Connection refused",
-        "Socket closed",
-        "Connection reset",
-        "Timeout occurred",
-        "DNS resolution failed",
-    ):
-        if known.lower() in details.lower():
-            return known.lower()
-    return details or "no reason given"
+    return next((text for known, text in _REASONS.items() if known in details.lower()), details or "no reason given")
