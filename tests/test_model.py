@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model import Model, ModelConflict, ModelDuplicate, ModelTransaction
 from weftdb.base.errors import Conflict, Invalid
 from weftdb.base.types import BIGINT, TEXT, TIMESTAMP
@@ -25,6 +25,7 @@ from weftdb.engine.transaction import Transaction
 DAY = datetime(2026, 1, 5)
 
 KEYS = st.tuples(st.integers(0, 1), st.integers(0, 1).map(lambda n: DAY + timedelta(hours=17 * n)))
+PICKS = st.integers(0, 2)
 AMOUNTS = st.none() | st.integers(-5, 5)
 TEXTS = st.none() | st.sampled_from(["", "a", "zwölf"])
 
@@ -55,15 +56,13 @@ def row_of(key: tuple[Any, ...], amount: int | None, note: str | None) -> dict[s
 class EngineAgainstModel(RuleBasedStateMachine):
     """One table, few keys, so that everything meets everything."""
 
-    transactions: Bundle[tuple[Transaction, ModelTransaction]] = Bundle("transactions")
-    snapshots: Bundle[Snapshot] = Bundle("snapshots")
-
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="weft-model-"))
         self.engine = Engine.open(self.folder / "data")
         self.model = Model()
-        self.restarts = 0
+        self.transactions: list[tuple[Transaction, ModelTransaction]] = []
+        self.snapshots: list[Snapshot] = []
 
     @initialize()
     def create(self) -> None:
@@ -75,7 +74,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     @property
     def table(self) -> Table:
-        return self.engine.snapshot().catalog.table("events")
+        with self.engine.snapshot() as snapshot:
+            return snapshot.catalog.table("events")
 
     def batch(self, rows: list[dict[str, Any]]) -> pa.RecordBatch:
         return pa.RecordBatch.from_pylist(rows, schema=self.table.arrow_schema)
@@ -127,18 +127,26 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     # Transactions
 
-    @rule(target=transactions)
-    def begin(self) -> tuple[Transaction, ModelTransaction]:
-        transaction = self.engine.begin()
-        return transaction, self.model.begin(transaction.version)
+    def pair(self, pick: int) -> tuple[Transaction, ModelTransaction]:
+        return self.transactions[pick % len(self.transactions)]
 
-    @rule(pair=transactions, row=st.tuples(KEYS, AMOUNTS, TEXTS))
-    def put(self, pair: Any, row: Any) -> None:
+    @precondition(lambda self: len(self.transactions) < 3)
+    @rule()
+    def begin(self) -> None:
+        transaction = self.engine.begin()
+        self.transactions.append((transaction, self.model.begin(transaction.version)))
+
+    @precondition(lambda self: self.transactions)
+    @rule(pick=PICKS, row=st.tuples(KEYS, AMOUNTS, TEXTS))
+    def put(self, pick: int, row: Any) -> None:
+        pair = self.pair(pick)
         pair[0].put(self.table, self.batch([row_of(*row)]))
         pair[1].put(row[0], row_of(*row))
 
-    @rule(pair=transactions, row=st.tuples(KEYS, AMOUNTS, TEXTS))
-    def insert(self, pair: Any, row: Any) -> None:
+    @precondition(lambda self: self.transactions)
+    @rule(pick=PICKS, row=st.tuples(KEYS, AMOUNTS, TEXTS))
+    def insert(self, pick: int, row: Any) -> None:
+        pair = self.pair(pick)
         try:
             pair[1].insert(row[0], row_of(*row))
         except ModelDuplicate:
@@ -147,21 +155,27 @@ class EngineAgainstModel(RuleBasedStateMachine):
         else:
             pair[0].insert(self.table, self.batch([row_of(*row)]))
 
-    @rule(pair=transactions, keys=st.lists(KEYS, min_size=1, max_size=3, unique=True))
-    def delete(self, pair: Any, keys: list[Any]) -> None:
+    @precondition(lambda self: self.transactions)
+    @rule(pick=PICKS, keys=st.lists(KEYS, min_size=1, max_size=3, unique=True))
+    def delete(self, pick: int, keys: list[Any]) -> None:
+        pair = self.pair(pick)
         present = sum(key in pair[1].rows for key in keys)
         assert pair[0].delete(self.table, self.keys(keys)) == present
         for key in keys:
             pair[1].delete(key)
 
-    @rule(pair=transactions, key=KEYS, amount=st.integers(-5, 5))
-    def add(self, pair: Any, key: Any, amount: int) -> None:
+    @precondition(lambda self: self.transactions)
+    @rule(pick=PICKS, key=KEYS, amount=st.integers(-5, 5))
+    def add(self, pick: int, key: Any, amount: int) -> None:
+        pair = self.pair(pick)
         pair[0].add(self.table, key, {"amount": amount})
         pair[1].add(key, amount, row_of(key, None, None))
 
-    @rule(pair=transactions, old=KEYS, new=KEYS)
-    def move(self, pair: Any, old: Any, new: Any) -> None:
+    @precondition(lambda self: self.transactions)
+    @rule(pick=PICKS, old=KEYS, new=KEYS)
+    def move(self, pick: int, old: Any, new: Any) -> None:
         """UPDATE of a primary key: a delete and an insert in one."""
+        pair = self.pair(pick)
         row = pair[1].rows.get(old)
         if row is None:
             return
@@ -175,13 +189,16 @@ class EngineAgainstModel(RuleBasedStateMachine):
             pair[1].delete(old)
         pair[1].put(new, moved)
 
-    @rule(pair=transactions)
-    def read_own(self, pair: Any) -> None:
+    @precondition(lambda self: self.transactions)
+    @rule(pick=PICKS)
+    def read_own(self, pick: int) -> None:
+        pair = self.pair(pick)
         self.compare(pair[0], pair[1].rows)
 
-    @rule(pair=consumes(transactions))
-    def commit(self, pair: Any) -> None:
-        transaction, model = pair
+    @precondition(lambda self: self.transactions)
+    @rule(pick=PICKS)
+    def commit(self, pick: int) -> None:
+        transaction, model = self.transactions.pop(pick % len(self.transactions))
         try:
             self.model.check(model)
         except ModelConflict:
@@ -192,19 +209,23 @@ class EngineAgainstModel(RuleBasedStateMachine):
         if model.written and commit.version > self.model.newest:
             self.model.commit(model, version=commit.version, default=row_of((0, DAY), None, None))
 
-    @rule(pair=consumes(transactions))
-    def rollback(self, pair: Any) -> None:
-        pair[0].rollback()
+    @precondition(lambda self: self.transactions)
+    @rule(pick=PICKS)
+    def rollback(self, pick: int) -> None:
+        self.transactions.pop(pick % len(self.transactions))[0].rollback()
 
     # Snapshots and restarts
 
-    @rule(target=snapshots)
-    def snapshot(self) -> Snapshot:
-        return self.engine.snapshot()
+    @precondition(lambda self: len(self.snapshots) < 3)
+    @rule()
+    def snapshot(self) -> None:
+        self.snapshots.append(self.engine.snapshot())
 
-    @rule(snapshot=snapshots)
-    def read_snapshot(self, snapshot: Snapshot) -> None:
-        self.compare(snapshot, self.model.rows_at(snapshot.version))
+    @precondition(lambda self: self.snapshots)
+    @rule(pick=PICKS)
+    def read_snapshot_and_close_it(self, pick: int) -> None:
+        with self.snapshots.pop(pick % len(self.snapshots)) as snapshot:
+            self.compare(snapshot, self.model.rows_at(snapshot.version))
 
     @rule(back=st.integers(0, 5))
     def read_as_of(self, back: int) -> None:
@@ -212,12 +233,12 @@ class EngineAgainstModel(RuleBasedStateMachine):
         with self.engine.snapshot(version) as snapshot:
             self.compare(snapshot, self.model.rows_at(version))
 
-    @rule(pairs=st.lists(consumes(transactions), max_size=9), snapshots=st.lists(consumes(snapshots), max_size=9))
-    def restart(self, pairs: Any, snapshots: Any) -> None:
-        if self.restarts >= 3 or len(self.bundles.get("transactions", ())) or len(self.bundles.get("snapshots", ())):
-            return
-        self.restarts += 1
+    @rule()
+    def restart(self) -> None:
+        """What was not committed is gone; every version is as it was."""
         version = self.engine.version
+        self.transactions.clear()
+        self.snapshots.clear()
         self.engine.close()
         self.engine = Engine.open(self.folder / "data")
         assert self.engine.version == version
