@@ -66,16 +66,25 @@ class PostgresStore:
         data = folder / "postgres"
         if not data.exists():
             self._initialize(data)
-        port = _free_port()
-        with (folder / "postgres.log").open("ab") as log:
-            settings = [part for setting in _SETTINGS for part in ("-c", setting)]
-            command = [str(self._programs / "postgres"), "-D", str(data), "-p", str(port), *settings]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **_unprivileged())
-        self._connection = self._connect(port)
+        for attempt in range(3):
+            try:
+                self._start(data)
+                break
+            except Missing:
+                if attempt == 2:  # a port that was free may be taken before the server has it
+                    raise
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS events (device BIGINT, event_time TIMESTAMP, kind SMALLINT,"
             " amount DOUBLE PRECISION, PRIMARY KEY (device, event_time))"
         )
+
+    def _start(self, data: Path) -> None:
+        port = _free_port()
+        with (data.parent / "postgres.log").open("ab") as log:
+            settings = [part for setting in _SETTINGS for part in ("-c", setting)]
+            command = [str(self._programs / "postgres"), "-D", str(data), "-p", str(port), *settings]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **_unprivileged())
+        self._connection = self._connect(port)
 
     def _initialize(self, data: Path) -> None:
         data.mkdir(mode=0o700)

@@ -8,6 +8,7 @@ is a peer that is not installed (PostgreSQL), and nothing else.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -42,11 +43,11 @@ LOCAL: tuple[Callable[[], Store], ...] = (
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder that a server of another user (PostgreSQL's) can reach."""
-    for part in (tmp_path, *tmp_path.parents[:2]):
-        part.chmod(0o755)
-    return tmp_path
+def folder() -> Iterator[Path]:
+    """A folder that a server of another user (PostgreSQL's) can reach; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="weft-test-bench-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 # --- the data ---------------------------------------------------------------------------------------------------------
