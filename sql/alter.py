@@ -63,10 +63,10 @@ def alter(statement: exp.Alter, execution: Execution) -> Result:
     return execution.done(f"ALTER {kind}")
 
 
-def _actions(statement: exp.Alter) -> list[exp.Expression]:
+def _actions(statement: exp.Alter) -> list[exp.Expr]:
     """The actions; ``RENAME a TO b`` without COLUMN comes from the parser in two pieces."""
-    actions: list[exp.Expression] = statement.args["actions"]
-    options: list[exp.Expression] = statement.args.get("options") or []
+    actions: list[exp.Expr] = statement.args["actions"]
+    options: list[exp.Expr] = statement.args.get("options") or []
     if not options:
         return actions
     if len(options) == 1 and isinstance(options[0], exp.ToTableProperty) and isinstance(actions[0], exp.AlterRename):
@@ -74,14 +74,14 @@ def _actions(statement: exp.Alter) -> list[exp.Expression]:
     raise refuse_node(options[0])
 
 
-def _alter_view(view: View, action: exp.Expression, execution: Execution) -> View:
+def _alter_view(view: View, action: exp.Expr, execution: Execution) -> View:
     if not isinstance(action, exp.AlterRename):
         raise refuse("this form of ALTER VIEW", "Use ALTER VIEW … RENAME TO, or drop and create it.")
     del execution
     return replace(view, name=new_relation_name(action.this))
 
 
-def _alter_table(table: Table, action: exp.Expression, execution: Execution) -> Table:
+def _alter_table(table: Table, action: exp.Expr, execution: Execution) -> Table:
     match action:
         case exp.ColumnDef():
             changed = _add_column(table, action, execution)
@@ -271,7 +271,7 @@ def _is_empty(table: Table, execution: Execution) -> bool:
     return not _any_row(table, exp.true(), execution)
 
 
-def _any_row(table: Table, condition: exp.Expression, execution: Execution) -> bool:
+def _any_row(table: Table, condition: exp.Expr, execution: Execution) -> bool:
     """Whether any row of the table meets a condition, now and until the commit: a write meanwhile is a Conflict."""
     execution.transaction.require_unchanged(table)
     query = exp.Select(

@@ -89,7 +89,7 @@ def literal_rows(
     rows: list[tuple[object, ...]] = []
     defaults: list[frozenset[str]] = []
     for number, row in enumerate(values.expressions, 1):
-        nodes: list[exp.Expression] = row.expressions if isinstance(row, exp.Tuple) else [row]
+        nodes: list[exp.Expr] = row.expressions if isinstance(row, exp.Tuple) else [row]
         if number == 1:
             check_width(len(nodes), columns)
         elif len(nodes) != len(columns):
@@ -111,7 +111,7 @@ COMPLEX: Final = object()
 """Stands for a value that takes an evaluation."""
 
 
-def simple_value(node: exp.Expression, column: Column, *, parameters: Sequence[object], zone: str) -> object:
+def simple_value(node: exp.Expr, column: Column, *, parameters: Sequence[object], zone: str) -> object:
     """The Python value of a node for ``column``, DEFAULT, or COMPLEX."""
     type = column.type
     match node:
@@ -175,7 +175,7 @@ def check_assignable(given: Type, column: Column) -> None:
 
 
 def assigned_query(
-    tree: exp.Expression,
+    tree: exp.Expr,
     columns: Sequence[Column],
     *,
     execution: Execution,
@@ -195,7 +195,7 @@ def assigned_query(
 
 
 def _assigned(
-    tree: exp.Expression,
+    tree: exp.Expr,
     columns: Sequence[Column],
     execution: Execution,
     *,
@@ -233,16 +233,14 @@ def _needs_sql(given: Type, target: Type) -> bool:
     return given.kind in TEMPORAL and target.kind in TEMPORAL and given.kind is not target.kind
 
 
-def _with_casts(
-    tree: exp.Expression, bound: BoundQuery, columns: Sequence[Column], *, keys: Sequence[Type]
-) -> exp.Expression:
+def _with_casts(tree: exp.Expr, bound: BoundQuery, columns: Sequence[Column], *, keys: Sequence[Type]) -> exp.Expr:
     """The query once more, its columns cast in SQL where ``_needs_sql`` says so."""
     names = [f"weft_{number}" for number in range(len(bound.columns))]
     given = [type for _, type in bound.columns]
     wanted = [*given[: len(keys)], *(column.type for column in columns)]
-    items: list[exp.Expression] = []
+    items: list[exp.Expr] = []
     for name, has, target in zip(names, given, wanted, strict=True):
-        item: exp.Expression = exp.column(name)
+        item: exp.Expr = exp.column(name)
         if _needs_sql(has, target):
             unbounded = "text" if target.is_text else str(target)  # a length is checked, never cut off
             item = exp.Cast(this=item, to=exp.DataType.build(unbounded, dialect=DIALECT))

@@ -46,7 +46,7 @@ DDL_WORDS: Final = ("CREATE", "DROP", "ALTER", "TRUNCATE")
 """First words of the statements that this module runs."""
 
 
-def parse_ddl(source: Source, words: tuple[str, ...]) -> tuple[exp.Expression, dict[str, str]]:
+def parse_ddl(source: Source, words: tuple[str, ...]) -> tuple[exp.Expr, dict[str, str]]:
     """The tree of a DDL statement, and the WITH options that were cut out of a CREATE TABLE."""
     kind = _object_kind(source)
     if kind in _KINDS_REFUSED:
@@ -64,7 +64,7 @@ def _object_kind(source: Source) -> str:
     return next((word for word in rest if word not in skipped), "")
 
 
-def run_ddl(tree: exp.Expression, options: Mapping[str, str], execution: Execution, *, query_text: str) -> Result:
+def run_ddl(tree: exp.Expr, options: Mapping[str, str], execution: Execution, *, query_text: str) -> Result:
     """Run CREATE, DROP, ALTER or TRUNCATE. ``query_text`` is the text of a view's query."""
     match tree:
         case exp.Create(kind="TABLE"):

@@ -38,7 +38,7 @@ _SERIAL: Final[Mapping[exp.DType, Type]] = {
     exp.DType.BIGSERIAL: BIGINT,
 }
 
-_REFUSED: Final[Mapping[type[exp.Expression], tuple[str, str]]] = {
+_REFUSED: Final[Mapping[type[exp.Expr], tuple[str, str]]] = {
     exp.UniqueColumnConstraint: ("UNIQUE", "Only the primary key is unique for now."),
     exp.ForeignKey: ("FOREIGN KEY", "Check the reference in the transaction that writes."),
     exp.Reference: ("REFERENCES", "Check the reference in the transaction that writes."),
@@ -60,23 +60,23 @@ def refuse(name: str, hint: str) -> Invalid:
     return Invalid(f"{name} is not supported", hint=hint, sqlstate="0A000")
 
 
-def refuse_node(node: exp.Expression) -> Invalid:
+def refuse_node(node: exp.Expr) -> Invalid:
     """The error for a part of a statement that is not supported, by the name that its user knows."""
     name, hint = _REFUSED.get(type(node), (shown(node), "Leave it out."))
     return refuse(name, hint)
 
 
-def shown(tree: exp.Expression) -> str:
+def shown(tree: exp.Expr) -> str:
     """A tree as text, for display and for CHECKs that are renamed."""
     return tree.sql(dialect=DIALECT, normalize_functions=False)
 
 
-def only_parts(node: exp.Expression, *parts: str) -> None:
+def only_parts(node: exp.Expr, *parts: str) -> None:
     """Raise Invalid (0A000) if ``node`` has anything but ``parts`` filled in."""
     for name, value in node.args.items():
         if name not in parts and value:
             for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, exp.Expression):
+                if isinstance(item, exp.Expr):
                     raise refuse_node(item)
             raise refuse(f"{name.replace('_', ' ').strip().upper()} in this statement", "Leave it out.")
 
@@ -119,8 +119,8 @@ class _Draft:
 
     name: str
     columns: list[Column] = field(default_factory=list)
-    defaults: dict[str, exp.Expression] = field(default_factory=dict)
-    checks: list[tuple[str | None, str | None, exp.Expression]] = field(default_factory=list)  # name, column, tree
+    defaults: dict[str, exp.Expr] = field(default_factory=dict)
+    checks: list[tuple[str | None, str | None, exp.Expr]] = field(default_factory=list)  # name, column, tree
     primary_key: list[str] | None = None
 
 
@@ -174,7 +174,7 @@ def column_of(definition: exp.ColumnDef, *, table: Table) -> tuple[Column, list[
     return column, checks
 
 
-def check_of(table: Table, *, name: str | None, column: str | None, tree: exp.Expression) -> Check:
+def check_of(table: Table, *, name: str | None, column: str | None, tree: exp.Expr) -> Check:
     """A CHECK bound to ``table``; without a name it gets PostgreSQL's: table_column_check, then with a number."""
     expression = bind_expression(tree, table)
     if expression.type.kind is not Kind.BOOLEAN:
@@ -196,7 +196,7 @@ def check_of(table: Table, *, name: str | None, column: str | None, tree: exp.Ex
     return Check(name=name, expression=expression, text=shown(tree))
 
 
-def default_of(column: Column, tree: exp.Expression) -> Expression:
+def default_of(column: Column, tree: exp.Expr) -> Expression:
     """A DEFAULT bound and cast to its column's type: constants exactly, all else by assignment."""
     if any(isinstance(node, (exp.Column, exp.Query)) for node in tree.walk()):
         raise refuse("a column or a subquery in DEFAULT", "Use constants and functions such as now().")
@@ -208,7 +208,7 @@ def default_of(column: Column, tree: exp.Expression) -> Expression:
     return expression
 
 
-def _read_clause(draft: _Draft, clause: exp.Expression) -> None:
+def _read_clause(draft: _Draft, clause: exp.Expr) -> None:
     match clause:
         case exp.ColumnDef():
             _read_column(draft, clause, id=len(draft.columns) + 1)
@@ -248,7 +248,7 @@ def _set_primary_key(draft: _Draft, names: list[str]) -> None:
     draft.primary_key = names
 
 
-def _no_include(clause: exp.Expression) -> None:
+def _no_include(clause: exp.Expr) -> None:
     only_parts(clause, "this", "expressions", "include")
     include = clause.args.get("include")
     if include is not None and any(value for value in include.args.values()):
@@ -280,7 +280,7 @@ def _read_column(draft: _Draft, definition: exp.ColumnDef, *, id: int) -> None:
     draft.columns.append(column)
 
 
-def _read_column_constraint(draft: _Draft, column: Column, kind: exp.Expression, *, name: str | None) -> Column:
+def _read_column_constraint(draft: _Draft, column: Column, kind: exp.Expr, *, name: str | None) -> Column:
     match kind:
         case exp.NotNullColumnConstraint():
             return column if kind.args.get("allow_null") else _not_null(column)

@@ -178,7 +178,7 @@ def _insert_blindly(session: Session, tree: exp.Insert, parameters: Sequence[obj
 
 
 def _query(
-    session: Session, source: Source, tree: exp.Expression, execution: Execution, on_close: Callable[[], None] | None
+    session: Session, source: Source, tree: exp.Expr, execution: Execution, on_close: Callable[[], None] | None
 ) -> Result:
     """Bind (or find bound) and run a query."""
     if "information_schema" in source.rewritten.lower():

@@ -69,7 +69,7 @@ class Execution:
 
     def bind(
         self,
-        tree: exp.Expression,
+        tree: exp.Expr,
         *,
         targets: Sequence[Type] | None = None,
         relations: Mapping[str, pa.Schema] | None = None,
@@ -109,7 +109,7 @@ class Execution:
 
     def query(
         self,
-        tree: exp.Expression,
+        tree: exp.Expr,
         *,
         targets: Sequence[Type] | None = None,
         relations: Mapping[str, pa.RecordBatch] | None = None,

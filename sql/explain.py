@@ -45,7 +45,7 @@ from .render import scan_name
 SCHEMA: Final = pa.schema([arrow_field("QUERY PLAN", TEXT)])
 
 
-def explain(tree: exp.Expression, execution: Execution, *, analyze: bool, overriding: bool) -> Result:
+def explain(tree: exp.Expr, execution: Execution, *, analyze: bool, overriding: bool) -> Result:
     """The plan of a query or a change of rows, one line a row."""
     if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
         lines = _explain_change(tree, execution, analyze=analyze, overriding=overriding)
@@ -55,7 +55,7 @@ def explain(tree: exp.Expression, execution: Execution, *, analyze: bool, overri
     return Result(schema=SCHEMA, batches=[batch], version=execution.reader.version, tag="EXPLAIN")
 
 
-def _explain_change(tree: exp.Expression, execution: Execution, *, analyze: bool, overriding: bool) -> list[str]:
+def _explain_change(tree: exp.Expr, execution: Execution, *, analyze: bool, overriding: bool) -> list[str]:
     table, query = plan_of_change(tree, execution)
     lines = [f"{tree.key.capitalize()} on {table.name}"]
     if query is not None:
@@ -67,7 +67,7 @@ def _explain_change(tree: exp.Expression, execution: Execution, *, analyze: bool
     return lines
 
 
-def _explain_query(tree: exp.Expression, execution: Execution, *, analyze: bool) -> list[str]:
+def _explain_query(tree: exp.Expr, execution: Execution, *, analyze: bool) -> list[str]:
     began = monotonic()
     bound = execution.bind(tree)
     planned = monotonic()

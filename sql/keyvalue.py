@@ -149,7 +149,7 @@ def _same(columns: list[Column], key: object) -> Expression:
 def _time_conditions(table: Table, time: tuple[object, object]) -> list[Expression]:
     if table.time is None:
         raise Invalid(f'table "{table.name}" has no event time', hint="Use where=.", sqlstate="22023")
-    if not isinstance(time, tuple | list) or len(time) != 2:
+    if len(time) != 2:
         raise Invalid(f"time is a pair (lower, upper), not {time!r}", hint="None stands for no bound.")
     column = table.by_id[table.time]
     return [

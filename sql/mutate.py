@@ -89,7 +89,7 @@ def insert(statement: exp.Insert, execution: Execution, *, overriding: bool = Fa
     return _answer(answer, f"INSERT 0 {count}", count, execution)
 
 
-def run_change(tree: exp.Expression, execution: Execution, *, overriding: bool) -> Result:
+def run_change(tree: exp.Expr, execution: Execution, *, overriding: bool) -> Result:
     """INSERT, UPDATE or DELETE in a transaction."""
     match tree:
         case exp.Insert():
@@ -101,7 +101,7 @@ def run_change(tree: exp.Expression, execution: Execution, *, overriding: bool) 
             return delete(tree, execution)
 
 
-def plan_of_change(tree: exp.Expression, execution: Execution) -> tuple[Table, exp.Expression | None]:
+def plan_of_change(tree: exp.Expr, execution: Execution) -> tuple[Table, exp.Expr | None]:
     """The table that a statement changes and the query that it runs for it; None where it is a list of values."""
     schema = tree.this
     target = target_of(schema.this if isinstance(schema, exp.Schema) else schema, execution)
@@ -140,12 +140,12 @@ def update(statement: exp.Update, execution: Execution) -> Result:
     return _answer(answer, f"UPDATE {count}", count, execution)
 
 
-def _update_sources(statement: exp.Update) -> list[exp.Expression]:
+def _update_sources(statement: exp.Update) -> list[exp.Expr]:
     source = statement.args.get("from_")
     return [source.this] if source else []
 
 
-def _new_values(statement: exp.Update, target: Target) -> tuple[list[exp.Expression], list[str]]:
+def _new_values(statement: exp.Update, target: Target) -> tuple[list[exp.Expr], list[str]]:
     """Every column's new value, and the columns that are set to DEFAULT (NULL among the values)."""
     sets = assignments(statement.expressions, target.table)
     defaulted = [name for name, value in sets.items() if is_default(value)]
@@ -218,7 +218,7 @@ def _insert_rows(statement: exp.Insert, table: Table, execution: Execution) -> R
     return Rows(batch=batch, defaults=tuple(map(frozenset, names)) if any(names) else None)
 
 
-def _row(node: exp.Expression) -> list[exp.Expression]:
+def _row(node: exp.Expr) -> list[exp.Expr]:
     return node.expressions if isinstance(node, exp.Tuple) else [node]
 
 
@@ -226,7 +226,7 @@ def _values_width(values: exp.Values) -> int:
     return len(_row(values.expressions[0]))
 
 
-def _width(source: exp.Expression, execution: Execution) -> int:
+def _width(source: exp.Expr, execution: Execution) -> int:
     """How many columns a query gives: read off its select list, bound only where that has a star."""
     inner = source
     while isinstance(inner, exp.Subquery | exp.SetOperation):
@@ -238,7 +238,7 @@ def _width(source: exp.Expression, execution: Execution) -> int:
     return len(execution.bind(source).columns)
 
 
-def _with_ctes(query: exp.Expression, statement: exp.Expression) -> exp.Expression:
+def _with_ctes(query: exp.Expr, statement: exp.Expr) -> exp.Expr:
     """The query with the WITH that stands before the statement."""
     ctes: exp.With | None = statement.args.get("with_")
     if ctes is None:
@@ -252,13 +252,11 @@ def _with_ctes(query: exp.Expression, statement: exp.Expression) -> exp.Expressi
     return with_ctes
 
 
-def _select(
-    target: Target, values: Sequence[exp.Expression], *, others: Sequence[exp.Expression], statement: exp.Expression
-) -> exp.Expression:
+def _select(target: Target, values: Sequence[exp.Expr], *, others: Sequence[exp.Expr], statement: exp.Expr) -> exp.Expr:
     """SELECT keys, values FROM target, others WHERE …, with the statement's WITH."""
     items = [*(target.column(name) for name, _ in target.keys), *values]
     aliased = [exp.alias_(item.copy(), f"weft_{number}") for number, item in enumerate(items)]
-    joins: list[exp.Expression] = []
+    joins: list[exp.Expr] = []
     for other in others:
         relation = other.copy()
         nested: list[Any] = relation.args.pop("joins", None) or []

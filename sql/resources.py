@@ -30,7 +30,7 @@ class Resources:
         self.queries = QueryCache()
         self._executor: RelationalExecutor | None = None
         self._lock = threading.Lock()
-        self._trees: OrderedDict[str, exp.Expression] = OrderedDict()
+        self._trees: OrderedDict[str, exp.Expr] = OrderedDict()
 
     @property
     def executor(self) -> RelationalExecutor:
@@ -40,7 +40,7 @@ class Resources:
                 self._executor = DuckDbExecutor()
             return self._executor
 
-    def parse(self, source: Source) -> exp.Expression:
+    def parse(self, source: Source) -> exp.Expr:
         """The statement's tree, not to be changed. Raises Invalid (42601)."""
         text = source.rewritten
         if len(text) > TREE_TEXT_MAX:

@@ -35,7 +35,7 @@ class Target:
         return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(self.alias, quoted=True))
 
 
-def target_of(node: exp.Expression, execution: Execution) -> Target:
+def target_of(node: exp.Expr, execution: Execution) -> Target:
     """The table that is written. Raises Invalid: 42P01 if there is none, 42809 for a view."""
     if not isinstance(node, exp.Table):
         raise Invalid("syntax error: a table's name is expected", sqlstate="42601")
@@ -45,9 +45,9 @@ def target_of(node: exp.Expression, execution: Execution) -> Target:
     return Target(table=table, alias=fold(alias.this) if alias else table.name)
 
 
-def assignments(nodes: Sequence[exp.Expression], table: Table) -> dict[str, exp.Expression]:
+def assignments(nodes: Sequence[exp.Expr], table: Table) -> dict[str, exp.Expr]:
     """SET a = x, (b, c) = (y, z) as column name → expression. Raises Invalid for what is no column, or set twice."""
-    sets: dict[str, exp.Expression] = {}
+    sets: dict[str, exp.Expr] = {}
     for name, value in _pairs(nodes):
         column = table.column(name)
         if column.name in sets:
@@ -56,7 +56,7 @@ def assignments(nodes: Sequence[exp.Expression], table: Table) -> dict[str, exp.
     return sets
 
 
-def _pairs(nodes: Sequence[exp.Expression]) -> Iterator[tuple[str, exp.Expression]]:
+def _pairs(nodes: Sequence[exp.Expr]) -> Iterator[tuple[str, exp.Expr]]:
     for node in nodes:
         if not isinstance(node, exp.EQ):
             raise Invalid("syntax error in SET", hint="Write SET column = value, …", sqlstate="42601")
@@ -73,7 +73,7 @@ def _pairs(nodes: Sequence[exp.Expression]) -> Iterator[tuple[str, exp.Expressio
         yield from zip(map(_set_name, names), values, strict=True)
 
 
-def _set_name(node: exp.Expression) -> str:
+def _set_name(node: exp.Expr) -> str:
     if not isinstance(node, exp.Column) or node.args.get("table"):
         raise Invalid(
             f'"{shown(node)}" cannot be set',

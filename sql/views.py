@@ -74,7 +74,7 @@ def create_view(statement: exp.Create, execution: Execution, *, query_text: str)
 
 def view_of(
     name: str,
-    query: exp.Expression,
+    query: exp.Expr,
     text: str,
     execution: Execution,
     *,
@@ -192,7 +192,7 @@ _SHAPE_HINT: Final = (
 )
 
 
-def _check_shape(query: exp.Expression, execution: Execution) -> None:
+def _check_shape(query: exp.Expr, execution: Execution) -> None:
     """Raise Invalid (0A000) unless the query has the shape of a maintained aggregate."""
     if not isinstance(query, exp.Select):
         raise _not_maintained("a query other than a plain SELECT")
@@ -224,7 +224,7 @@ def _check_shape(query: exp.Expression, execution: Execution) -> None:
             raise _not_maintained(f'"{shown(inner)}" in the select list')
 
 
-def _group_keys(query: exp.Select, group: exp.Group) -> Iterator[exp.Expression]:
+def _group_keys(query: exp.Select, group: exp.Group) -> Iterator[exp.Expr]:
     """The grouping expressions, with ordinals and output names resolved."""
     named = {item.alias: item.this for item in query.expressions if isinstance(item, exp.Alias)}
     for node in group.expressions:
