@@ -83,6 +83,7 @@ _REASONS: Final = {
     "cancelling all calls": "it was shut down during the call",
     "timeout occurred": "nothing comes back",
     "dns resolution failed": "the host is not known",
+    "errors resolving": "the host is not known",
 }
 
 
