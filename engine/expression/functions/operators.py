@@ -40,7 +40,7 @@ PRELUDE: Final[tuple[str, ...]] = (
     # A quotient of two whole numbers (HUGEINT), rounded half away from zero. DuckDB's HUGEINT division takes 400 ns,
     # its multiplication 10: so the quotient is guessed in floating point and the guess corrected by its exact
     # remainder. Below 10^31 that errs by less than one (10^31 * 2^-106), and the last remainder decides the rounding.
-    "CREATE OR REPLACE MACRO weft_guess(n, d) AS CAST(CAST(n AS DOUBLE) / CAST(d AS DOUBLE) AS HUGEINT)",
+    "CREATE OR REPLACE MACRO weft_guess(n, d) AS CAST(CAST(n AS DOUBLE) / nullif(CAST(d AS DOUBLE), 0) AS HUGEINT)",
     "CREATE OR REPLACE MACRO weft_better(n, d, guess) AS guess + weft_guess(n - guess * d, d)",
     "CREATE OR REPLACE MACRO weft_rounded(n, d, q, rest) AS q + CASE WHEN 2 * abs(rest) > abs(d) "
     "OR (2 * abs(rest) = abs(d) AND (rest < 0) = (n < 0)) THEN CASE WHEN (rest < 0) = (d < 0) THEN 1 ELSE -1 END "
