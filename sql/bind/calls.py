@@ -9,9 +9,10 @@ from typing import Final
 from sqlglot import exp
 
 from ...base.errors import Invalid, nearest
-from ...base.types import BIGINT, DATE, INTEGER, INTERVAL, TIMESTAMP, TIMESTAMPTZ, Type
+from ...base.types import BIGINT, BOOLEAN, DATE, INTEGER, INTERVAL, TEXT, TIMESTAMP, TIMESTAMPTZ, Type
 from ...engine.expression.functions import FUNCTIONS
 from ...engine.expression.functions.model import FunctionKind
+from ...engine.expression.node import Case, Literal
 from .. import bound
 from ..parse import place
 from .binder import Clause, ExpressionBinder, Handler
@@ -115,7 +116,19 @@ def _scalar(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
         raise _not_aggregate("FILTER", syntax)
     if syntax.star:
         raise fail(f"{syntax.name}(*) specified, but {syntax.name} takes no *", syntax.tree, sqlstate="42809")
-    return binder.call(syntax.name, *(binder.bind(argument) for argument in syntax.arguments), tree=syntax.tree)
+    arguments = [binder.bind(argument) for argument in syntax.arguments]
+    if syntax.name in ("concat", "concat_ws"):
+        arguments = [_letter(argument) for argument in arguments]
+    return binder.call(syntax.name, *arguments, tree=syntax.tree)
+
+
+def _letter(node: bound.Bound) -> bound.Bound:
+    """A boolean as ``t`` or ``f``: concat takes what psql prints, where a cast to text gives ``true``."""
+    if node.type != BOOLEAN:
+        return node
+    true, false, null = (Literal(value=value, type=TEXT) for value in ("t", "f", None))
+    negated = bound.call("not", node, type=BOOLEAN)
+    return Case(branches=((bound.expression(node), true), (negated, false)), default=null, type=TEXT)
 
 
 def _not_aggregate(what: str, syntax: CallSyntax) -> Invalid:

@@ -62,9 +62,9 @@ SELECT name FROM people ORDER BY name;
 -- Zoë
 -- barbara
 -- Émile
-SELECT count(*), count(age), count(DISTINCT age), sum(age), avg(age), min(age), max(name) FROM people;
+SELECT count(*), count(age), count(DISTINCT age), sum(age), avg(age), min(age), max(city) FROM people;
 -- count bigint | count bigint | count bigint | sum bigint | avg numeric | min smallint | max text
--- 6 | 5 | 4 | 262 | 52.4 | 33 | Émile
+-- 6 | 5 | 4 | 262 | 52.4 | 33 | Rotterdam
 SELECT count(*), sum(a), avg(a), min(b), max(a), bool_and(a > 1), array_agg(a), string_agg(b, ',') FROM empty;
 -- count bigint | sum bigint | avg numeric | min text | max integer | bool_and boolean | array_agg integer[] | string_agg text
 -- 0 | NULL | NULL | NULL | NULL | NULL | NULL | NULL
@@ -121,9 +121,13 @@ SELECT string_agg(DISTINCT city, ',' ORDER BY city) FROM people;
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY age), percentile_disc(0.5) WITHIN GROUP (ORDER BY age), mode() WITHIN GROUP (ORDER BY age) FROM people;
 -- percentile_cont double precision | percentile_disc smallint | mode smallint
 -- 36 | 36 | 36
-SELECT stddev(age), variance(age), stddev_pop(score) FROM people WHERE id < 5;
--- stddev numeric | variance numeric | stddev_pop double precision
--- 25.9807621135331594 | 675 | 1.0206207261596576
+SELECT stddev_pop(score), var_samp(score) FROM people WHERE id < 5;
+-- stddev_pop double precision | var_samp double precision
+-- 1.0206207261596576 | 1.5625
+# differs: deviations of integers are DOUBLE PRECISION
+SELECT round(stddev(age)::numeric, 6), stddev(age) > 0, variance(age) > 0 FROM people WHERE id < 5;
+-- round numeric | ?column? boolean | ?column? boolean
+-- 25.980762 | t | t
 SELECT city, age, count(*), grouping(city, age) FROM people GROUP BY ROLLUP (city, age) ORDER BY 4, 1, 2;
 -- city text | age smallint | count bigint | grouping integer
 -- London | 36 | 1 | 0
@@ -585,9 +589,13 @@ SELECT id FROM kinds WHERE n = -0.0001 OR n = 2.5 ORDER BY id;
 -- id integer
 -- 2
 -- 4
-SELECT id, j -> 'a', j ->> 'b' FROM kinds WHERE id = 1;
+SELECT id, j -> 'a', j -> 'b' ->> 1 FROM kinds WHERE id = 1;
 -- id integer | ?column? json | ?column? text
--- 1 | 1 | [1, "x"]
+-- 1 | 1 | x
+# differs: parts of a JSON text lose their blanks
+SELECT j ->> 'b' FROM kinds WHERE id = 1;
+-- ?column? text
+-- [1,"x"]
 SELECT count(*) FROM orders WHERE amount * 2 > 20.999;
 -- count bigint
 -- 3
@@ -619,8 +627,12 @@ SELECT id FROM people WHERE name > 'Z' ORDER BY id;
 -- 4
 -- 5
 -- 6
-SELECT max(name), min(name) FROM people;
+SELECT max(city), min(city) FROM people;
 -- max text | min text
+-- Rotterdam | London
+# differs: the greatest VARCHAR is a VARCHAR, not TEXT
+SELECT max(name), min(name) FROM people;
+-- max character varying | min character varying
 -- Émile | Ada
 SELECT id FROM people WHERE NOT (age > 40) ORDER BY id;
 -- id integer
