@@ -54,7 +54,14 @@ def parse_ddl(source: Source, words: tuple[str, ...]) -> tuple[exp.Expr, dict[st
     if words[:2] == ("CREATE", "TABLE"):
         text, options = cut_options(source.rewritten)
         return parse(replace(source, rewritten=text)), options
-    return parse(source), {}
+    try:
+        return parse(source), {}
+    except Invalid as error:
+        if words[0] == "ALTER" and error.sqlstate == "0A000" and error.hint is None:
+            error.hint = (
+                "Use ADD COLUMN, DROP COLUMN, RENAME, ALTER COLUMN … SET or DROP, ADD CONSTRAINT name CHECK (…)."
+            )
+        raise
 
 
 def _object_kind(source: Source) -> str:

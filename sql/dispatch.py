@@ -138,7 +138,7 @@ def _run_other(
     if words and words[0] in DDL_WORDS:
         return _run_ddl(session, source, words, running)
     source, overriding = cut_overriding(source)
-    tree = session.resources.parse(source)
+    tree = _parsed(session, source, parameters)
     if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
         if isinstance(tree, exp.Insert) and not overriding:
             quick = _insert_blindly(session, tree, parameters)
@@ -160,6 +160,18 @@ def _run_other(
         return _query(session, source, tree, execution, on_close)
 
     return session.read_stream(query, running)
+
+
+def _parsed(session: Session, source: Source, parameters: Sequence[object]) -> exp.Expr:
+    """The statement's tree, not to be changed. Raises Invalid (08P01) for too few or too many parameters."""
+    parsed = session.resources.parse(source)
+    if len(parameters) != parsed.parameters_count:
+        raise Invalid(
+            f"the statement has {parsed.parameters_count} parameters, {len(parameters)} were given",
+            hint="Give one value for each of $1, $2, … in order.",
+            sqlstate="08P01",
+        )
+    return parsed.tree
 
 
 def _insert_blindly(session: Session, tree: exp.Insert, parameters: Sequence[object]) -> Result | None:
@@ -373,7 +385,7 @@ def _explain(
     if not isinstance(inner, st.Other) or (inner.words and inner.words[0] in DDL_WORDS):
         raise refuse("EXPLAIN of this statement", "Explain SELECT, VALUES, INSERT, UPDATE or DELETE.")
     source, overriding = cut_overriding(inner.source)
-    tree = session.resources.parse(source)
+    tree = session.resources.parse(source).tree if not parameters else _parsed(session, source, parameters)
 
     def work(reader: Reader) -> Result:
         execution = session.execution(reader, running, parameters, types)

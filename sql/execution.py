@@ -96,7 +96,7 @@ class Execution:
             return run_query(
                 bound,
                 self.reader,
-                self.parameters,
+                self.parameters[: max(bound.parameters, default=0)],  # RETURNING may have more than the query
                 executor=self.resources.executor,
                 now=self.now,
                 cancel=self.cancel,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -23,6 +24,20 @@ TREE_TEXT_MAX: Final = 20_000
 """Longer texts are loads written as SQL: they do not come again, and their trees are large."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parsed:
+    """A statement's tree, not to be changed, and the number of its highest parameter."""
+
+    tree: exp.Expr
+    parameters_count: int
+
+
+def _parsed(source: Source) -> Parsed:
+    tree = parse(source)
+    numbers = [int(node.name) for node in tree.find_all(exp.Parameter)] if "$" in source.rewritten else []
+    return Parsed(tree=tree, parameters_count=max(numbers, default=0))
+
+
 class Resources:
     """One per engine. Thread-safe."""
 
@@ -30,7 +45,7 @@ class Resources:
         self.queries = QueryCache()
         self._executor: RelationalExecutor | None = None
         self._lock = threading.Lock()
-        self._trees: OrderedDict[str, exp.Expr] = OrderedDict()
+        self._trees: OrderedDict[str, Parsed] = OrderedDict()
 
     @property
     def executor(self) -> RelationalExecutor:
@@ -40,17 +55,17 @@ class Resources:
                 self._executor = DuckDbExecutor()
             return self._executor
 
-    def parse(self, source: Source) -> exp.Expr:
-        """The statement's tree, not to be changed. Raises Invalid (42601)."""
+    def parse(self, source: Source) -> Parsed:
+        """The statement, parsed once. Raises Invalid (42601)."""
         text = source.rewritten
         if len(text) > TREE_TEXT_MAX:
-            return parse(source)
+            return _parsed(source)
         with self._lock:
             tree = self._trees.get(text)
             if tree is not None:
                 self._trees.move_to_end(text)
                 return tree
-        tree = parse(source)
+        tree = _parsed(source)
         with self._lock:
             self._trees[text] = tree
             while len(self._trees) > TREES_MAX:

@@ -113,7 +113,7 @@ def test_numbers_go_into_text_by_assignment(t: Database) -> None:
         ("(4, 1), (5)", "42601", ["same length"]),
         ("(4, nope)", "42703", ["nope"]),
         ("(4, 1 / 0)", "22012", ["division by zero"]),
-        ("(4, $3)", "42P02", ["$3"]),
+        ("(4, $3)", "08P01", ["3 parameters, 0 were given"]),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_column_row_and_value(
@@ -252,6 +252,17 @@ def test_update_from_another_table(t: Database) -> None:
     assert rows(t, "a") == [(110,), (20,), (330,)]
     t.execute("WITH w AS (SELECT 1 AS one) UPDATE t SET a = (SELECT one FROM w) WHERE id IN (SELECT one FROM w)")
     assert rows(t, "a") == [(1,), (20,), (330,)]
+
+
+def test_parameters_may_stand_anywhere_and_are_counted(t: Database) -> None:
+    result = t.execute("INSERT INTO t (id) SELECT $1::int UNION ALL SELECT $1 + 1 RETURNING id + $2", [7, 100])
+    assert sorted(result.rows()) == [(107,), (108,)]
+    assert t.execute("UPDATE t SET a = $2 WHERE id = $1 RETURNING a * $3", [1, 5, 2]).rows() == [(10,)]
+    t.execute("INSERT INTO t (id, a) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET a = t.a + $3", [1, 0, 4])
+    assert rows(t, "a")[0] == (9,)
+    for parameters in ([], [1, 2]):
+        for sql in ("INSERT INTO t (id) VALUES ($1)", "DELETE FROM t WHERE id = $1", "SELECT $1"):
+            assert refused(t, sql, parameters).sqlstate == "08P01"
 
 
 def test_update_of_nothing_changes_nothing(t: Database) -> None:
