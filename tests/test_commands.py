@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from uuid import UUID
 
@@ -309,6 +309,25 @@ def test_the_prompt_takes_several_lines_survives_errors_and_keeps_history(folder
     history = (tmp_path / "weftdb" / "history").read_text()
     assert "+2 AS answer;" in history
     assert (tmp_path / "weftdb" / "history").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("where", ["folder", "server"])
+def test_ctrl_c_cancels_the_statement_and_not_the_shell(where: str, folder: Path, tmp_path: Path) -> None:
+    with server(folder) if where == "server" else nullcontext((None, str(folder))) as (_, target):
+        terminal = Terminal("sql", target, history=tmp_path)
+        terminal.wait_for("weft=>")
+        endless = (
+            "SELECT count(*) FROM generate_series(1, 1000000) AS a(x), generate_series(1, 1000000) AS b(y) WHERE x < y"
+        )
+        terminal.type(endless + ";\r")
+        terminal.wait_for("x < y;")
+        time.sleep(1.5)
+        terminal.type("\x03")
+        terminal.wait_for("Cancelled.", seconds=10)
+        terminal.type("SELECT 'still ' || 'here';\r")
+        terminal.wait_for("still here")
+        terminal.type("\\q\r")
+        assert terminal.wait_for_end() == 0
 
 
 # -- load ------------------------------------------------------------------------------------------------------------
