@@ -243,7 +243,6 @@ class Sequencer:
                 for request in requests:
                     request.reject(_unknown_outcome())
 
-
     def _apply(self, record: Record) -> None:
         """Apply what is in the log. A failure here is a bug of ours: nothing of it is visible, and nothing follows."""
         try:
