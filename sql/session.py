@@ -6,7 +6,7 @@
                                               └──► CREATE, …       sql/ddl.py     ┘ engine's transaction
 
 It holds what belongs to one client: the principal, settings, prepared statements, and the state of its transaction
-(sql/block.py). What always holds:
+(sql/access.py). What always holds:
 
 - A statement that fails changes nothing. In a transaction it also leaves the transaction failed (25P02), as PostgreSQL.
   A key-value call that fails leaves it usable.
@@ -24,43 +24,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Self, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
-from ..base.errors import Closed, Conflict, Invalid
+from ..base.errors import Invalid
 from ..base.interface import Written
 from ..base.result import Result
 from ..base.rows import to_batch, to_keys
 from ..base.types import Type
 from ..engine.changes import Change, Commit, WriterToken
-from ..engine.clock import sleep, wall_clock
+from ..engine.clock import wall_clock
 from ..engine.database import Engine
 from ..engine.delta import check_addable
 from ..engine.reader import Reader
 from ..engine.schema import Table
-from ..engine.snapshot import Snapshot
 from ..engine.transaction import Transaction
 from . import dispatch, keyvalue
+from .access import Access
 from .bind import Settings as BinderSettings
 from .bind import parameter_type
-from .block import Block, Running
-from .execution import EMPTY_SCHEMA, Execution, read_only_error
+from .block import Running
+from .execution import EMPTY_SCHEMA, Execution
 from .resources import resources_of
-from .settings import Settings, isolation_name
 from .source import Source, split
-from .stream import Hold
-
-T = TypeVar("T")
-
-RETRY_SECONDS_MAX: Final = 30.0
-"""How long a statement without a time-out of its own is tried again after conflicts."""
-
-RETRY_PAUSES: Final = (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
-"""Seconds before each further attempt; the last one repeats."""
 
 
-class Session:
+class Session(Access):
     """One client's session. ``as_of`` makes it a snapshot: every read is at that version, every write refused.
 
     ``single_call`` is for a door that makes a session for one call only: a text that leaves a transaction open, or that
@@ -76,17 +66,12 @@ class Session:
         settings: Mapping[str, str] | None = None,
         single_call: bool = False,
     ) -> None:
-        self.engine = engine
-        self.principal = principal
-        self.settings = Settings(settings)
+        super().__init__(engine, principal=principal, as_of=as_of, settings=settings)
         self.notices: list[str] = []
         self.prepared: dict[str, dispatch.Prepared] = {}
         self.resources = resources_of(engine)
-        self.block: Block | None = None
         self._single_call = single_call
         self._running: Running | None = None
-        self._closed = False
-        self._pinned: Snapshot | None = None if as_of is None else engine.snapshot(as_of)
 
     # SQL
 
@@ -96,7 +81,7 @@ class Session:
         ``parameters`` stand for ``$1``, ``$2``, … of a single statement. ``timeout`` in seconds counts for the whole
         text; the setting statement_timeout holds where it is shorter. Raises what ``base.interface`` says.
         """
-        self._check_open()
+        self.check_open()
         sources = split(sql)
         if len(sources) > 1 and parameters:
             raise Invalid(f"parameters go with one statement, the text has {len(sources)}", hint="Run them one by one.")
@@ -128,7 +113,7 @@ class Session:
             types = {number: parameter_type(value) for number, value in enumerate(parameters, 1)}
             return dispatch.run(self, sources[0], parameters, running=running, types=types)
         if self.block is None and dispatch.may_repeat(sources):
-            return self._retried(lambda: self._script(sources, running), running)
+            return self.retried(lambda: self._script(sources, running), running)
         return self._script(sources, running)
 
     def _script(self, sources: list[Source], running: Running) -> Result:
@@ -137,7 +122,7 @@ class Session:
         try:
             for source in sources:
                 if self.block is None:
-                    self._open_block(explicit=False)
+                    self.open_block(explicit=False)
                 result = dispatch.run(self, source, (), running=running, types={})
             if self.block is not None and not self.block.explicit:
                 self.commit()
@@ -153,80 +138,6 @@ class Session:
         running = self._running
         if running is not None:
             running.cancel.cancel()
-
-    # Transactions
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
-
-    @property
-    def in_transaction(self) -> bool:
-        return self.block is not None
-
-    @property
-    def status(self) -> str:
-        """``idle``, ``transaction`` or ``failed``."""
-        if self.block is None:
-            return "idle"
-        return "failed" if self.block.failed else "transaction"
-
-    @property
-    def version(self) -> int:
-        """The version that reads see: the transaction's or snapshot's own, else the newest visible."""
-        self._check_open()
-        if self._pinned is not None:
-            return self._pinned.version
-        return self.engine.version if self.block is None else self.block.transaction.version
-
-    def begin(self, isolation: str = "snapshot", read_only: bool = False, *, held: bool = True) -> None:
-        """Begin a transaction. Raises Invalid: 25001 inside of one, 0A000 for a level that is not supported.
-
-        ``held``: it is ended by ``commit`` and ``rollback`` only; COMMIT and ROLLBACK in a text are refused.
-        """
-        self._check_open()
-        if self.block is not None and self.block.explicit:
-            raise Invalid("there is already a transaction in progress", hint="End it first.", sqlstate="25001")
-        level = isolation_name(isolation)
-        block = self.block or self._open_block(explicit=True)
-        block.explicit, block.isolation, block.held = True, level, held
-        block.read_only = read_only or self._pinned is not None
-
-    def _open_block(self, *, explicit: bool) -> Block:
-        self.block = Block(
-            engine=self.engine,
-            isolation=self.settings.get("default_transaction_isolation"),
-            read_only=self._pinned is not None or self.settings.get("default_transaction_read_only") == "on",
-            explicit=explicit,
-        )
-        self.settings.mark()
-        return self.block
-
-    def commit(self) -> int:
-        """Commit and return the version. The transaction is over, also after an error. Raises Conflict.
-
-        Raises Invalid: 25P01 without a transaction, 25P02 for one that has failed (it is rolled back).
-        """
-        self._check_open()
-        block, self.block = self.block, None
-        if block is None:
-            raise Invalid("there is no transaction in progress", hint="BEGIN first.", sqlstate="25P01")
-        try:
-            block.check_usable()
-            version = block.commit()
-        except BaseException:
-            block.rollback()
-            self.settings.rollback()
-            raise
-        self.settings.commit()
-        return version
-
-    def rollback(self) -> None:
-        """Forget everything that the transaction did; no error without one."""
-        block, self.block = self.block, None
-        if block is not None:
-            block.rollback()
-            self.settings.rollback()
 
     # Key-value calls
 
@@ -245,7 +156,7 @@ class Session:
         return self._write_rows(table, Change.DELETE, keys)
 
     def _write_rows(self, table: str, change: Change, rows: object) -> Written:
-        self._check_writable(change.name)
+        self.check_writable(change.name)
         definition = self.describe(table)
         if change is Change.DELETE:
             batch = to_keys(rows, keyvalue.keys_schema(definition))
@@ -280,7 +191,7 @@ class Session:
 
     def add(self, table: str, key: object, amounts: Mapping[str, object]) -> Written:
         """Add amounts to numeric columns of one row, commutatively."""
-        self._check_writable("ADD")
+        self.check_writable("ADD")
         definition = self.describe(table)
         check_addable(definition, list(amounts))
         keys = keyvalue.one_key(definition, key)
@@ -336,15 +247,10 @@ class Session:
 
     def write(self, table: str, change: Change, batch: pa.RecordBatch, token: WriterToken | None = None) -> Commit:
         """Write a batch outside of any transaction: blind, so without Conflict. Raises what ``Engine.write`` raises."""
-        self._check_writable(change.name)
-        return self._retried(lambda: self.engine.write(table, change, batch, token=token))
+        self.check_writable(change.name)
+        return self.retried(lambda: self.engine.write(table, change, batch, token=token))
 
     # For dispatch
-
-    @property
-    def pinned(self) -> bool:
-        """Whether the session is a snapshot."""
-        return self._pinned is not None
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
@@ -379,88 +285,3 @@ class Session:
             notice=self.notice,
             key=key,
         )
-
-    def read_now(self, work: Callable[[Reader], T]) -> T:
-        """Something that is read completely before this returns."""
-        self._check_open()
-        if self._pinned is not None:
-            return work(self._pinned)
-        if self.block is not None:
-            self.block.check_usable()
-            return work(self.block.transaction)
-        with self.engine.snapshot() as snapshot:
-            return work(snapshot)
-
-    def read_stream(self, work: Callable[[Reader, Callable[[], None] | None], Result], running: Running) -> Result:
-        """A result that may be read later. ``work`` gets what to call when it has ended; None: read it at once."""
-        self._check_open()
-        if self.block is not None and self._pinned is None:
-            self.block.check_usable()
-            result = work(self.block.transaction, None)
-            result.arrow()
-            return result
-        hold = Hold(self.engine.snapshot(None if self._pinned is None else self._pinned.version), running)
-        try:
-            return hold.follow(work(hold.snapshot, hold))
-        except BaseException:
-            hold()
-            raise
-
-    def transact(self, what: str, work: Callable[[Transaction], T], running: Running | None = None) -> tuple[T, int]:
-        """Run ``work`` in the open transaction, or in one of its own that is tried again after a Conflict.
-
-        Returns what it returned and the version that made it visible (inside a transaction the one that it reads at).
-        """
-        self._check_writable(what)
-        if self.block is not None:
-            self.block.check_usable()
-            return work(self.block.transaction), self.block.transaction.version
-
-        def attempt() -> tuple[T, int]:
-            transaction = self.engine.begin()
-            try:
-                outcome = work(transaction)
-                return outcome, transaction.commit().version
-            finally:
-                transaction.rollback()
-
-        return self._retried(attempt, running)
-
-    def _retried(self, attempt: Callable[[], T], running: Running | None = None) -> T:
-        """``attempt``, again after each Conflict until the time is over."""
-        clock = Running(seconds=None) if running is None else running
-        pauses = 0
-        while True:
-            try:
-                return attempt()
-            except Conflict:
-                pause = RETRY_PAUSES[min(pauses, len(RETRY_PAUSES) - 1)]
-                if clock.age + pause > RETRY_SECONDS_MAX or clock.cancel.cancelled:
-                    raise
-                sleep(pause)
-                pauses += 1
-
-    def _check_writable(self, what: str) -> None:
-        self._check_open()
-        if self._pinned is not None or (self.block is not None and self.block.read_only):
-            raise read_only_error(what)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Closed("the session, transaction or snapshot is closed", hint="Open a new one.")
-
-    def close(self) -> None:
-        """Roll back what is open and release the snapshot. Results that are being read stay readable."""
-        if self._closed:
-            return
-        self.rollback()
-        self._closed = True
-        self.prepared.clear()
-        if self._pinned is not None:
-            self._pinned.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

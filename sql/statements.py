@@ -22,6 +22,7 @@ from typing import Final, Literal
 
 from ..base.errors import Invalid
 from .lexer import Tokens, split_outside
+from .refused import REFUSED
 from .settings import isolation_name
 from .source import Source, first_words
 
@@ -158,8 +159,8 @@ def read(source: Source) -> Statement:
     """Read one statement. Raises Invalid: 42601 for syntax, 0A000 for statements that are not supported."""
     words = first_words(source)
     word = words[0] if words else ""
-    if word in _REFUSED:
-        raise Invalid(f"{word} is not supported", hint=_REFUSED[word], sqlstate="0A000", position=0)
+    if word in REFUSED:
+        raise Invalid(f"{word} is not supported", hint=REFUSED[word], sqlstate="0A000", position=0)
     if word not in _READERS:
         return Other(words=words, source=source)
     tokens = Tokens(source.rewritten)
@@ -232,7 +233,7 @@ def _rollback(tokens: Tokens) -> Statement:
         raise _no_two_phase("ROLLBACK PREPARED")
     tokens.take("TRANSACTION", "WORK")
     if tokens.peek_word() == "TO":
-        raise Invalid("ROLLBACK TO SAVEPOINT is not supported", hint=_REFUSED["SAVEPOINT"], sqlstate="0A000")
+        raise Invalid("ROLLBACK TO SAVEPOINT is not supported", hint=REFUSED["SAVEPOINT"], sqlstate="0A000")
     return Rollback(chain=_chain(tokens))
 
 
@@ -407,42 +408,4 @@ _READERS: Final[Mapping[str, Callable[[Tokens], Statement]]] = {
     "ANALYZE": _maintain("ANALYZE"),
     "ANALYSE": _maintain("ANALYZE"),
     "CHECKPOINT": _maintain("CHECKPOINT"),
-}
-
-_NO_CURSORS: Final = "Read the result as a stream: it is fetched as the client asks for it."
-_NO_RIGHTS: Final = "There are no roles and rights yet."
-_NO_SAVEPOINTS: Final = "A statement that fails changes nothing; retry the transaction from its start."
-_NO_LOCKS: Final = "Transactions read a snapshot and never wait; a write-write conflict is raised as Conflict (40001)."
-
-_REFUSED: Final[Mapping[str, str]] = {
-    "CALL": "There are no stored procedures.",
-    "CLOSE": _NO_CURSORS,
-    "CLUSTER": "Rows are kept in primary-key order by themselves.",
-    "COMMENT": "There are no comments on objects.",
-    "COPY": "Load files with `weft load`, and rows with the client's writer or INSERT.",
-    "DECLARE": _NO_CURSORS,
-    "DO": "There are no stored procedures.",
-    "FETCH": _NO_CURSORS,
-    "GRANT": _NO_RIGHTS,
-    "LISTEN": "There are no notifications yet.",
-    "LOAD": "There are no extensions.",
-    "LOCK": _NO_LOCKS,
-    "MERGE": "Use INSERT … ON CONFLICT DO UPDATE.",
-    "MOVE": _NO_CURSORS,
-    "NOTIFY": "There are no notifications yet.",
-    "REASSIGN": _NO_RIGHTS,
-    "REINDEX": "There are no indexes besides the primary key.",
-    "RELEASE": _NO_SAVEPOINTS,
-    "REVOKE": _NO_RIGHTS,
-    "SAVEPOINT": _NO_SAVEPOINTS,
-    "SECURITY": _NO_RIGHTS,
-    "UNLISTEN": "There are no notifications yet.",
-    # Other systems' statements, which sqlglot would read.
-    "ATTACH": "One database is open at a time.",
-    "DESCRIBE": "Use \\d in `weft sql`, or information_schema.columns.",
-    "DETACH": "One database is open at a time.",
-    "KILL": "Cancel the statement at its own connection.",
-    "PRAGMA": "Settings are changed by SET.",
-    "REPLACE": "Use INSERT … ON CONFLICT DO UPDATE, or the client's put.",
-    "USE": "There is one database and one schema.",
 }

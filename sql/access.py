@@ -1,0 +1,208 @@
+"""How a session reaches the engine: its transaction, the snapshot it is pinned to, and retries.
+
+Everything that a session does is one of three: ``read_now`` (read completely, then return), ``read_stream`` (a result
+that keeps a pin of its own) and ``transact`` (write in the open transaction, or in one of its own that is tried again
+after a Conflict). They decide what is read and written; sql/session.py only says what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final, Self, TypeVar
+
+from ..base.errors import Closed, Conflict, Invalid
+from ..base.result import Result
+from ..engine.clock import sleep
+from ..engine.database import Engine
+from ..engine.reader import Reader
+from ..engine.snapshot import Snapshot
+from ..engine.transaction import Transaction
+from .block import Block, Running
+from .execution import read_only_error
+from .settings import Settings, isolation_name
+from .stream import Hold
+
+T = TypeVar("T")
+
+RETRY_SECONDS_MAX: Final = 30.0
+"""How long a statement without a time-out of its own is tried again after conflicts."""
+
+RETRY_PAUSES: Final = (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
+"""Seconds before each further attempt; the last one repeats."""
+
+
+class Access:
+    """A principal's way to one engine. ``as_of``: every read is at that version, every write refused."""
+
+    def __init__(
+        self, engine: Engine, *, principal: str, as_of: int | datetime | None, settings: Mapping[str, str] | None
+    ) -> None:
+        self.engine = engine
+        self.principal = principal
+        self.settings = Settings(settings)
+        self.block: Block | None = None
+        self._closed = False
+        self._pinned: Snapshot | None = None if as_of is None else engine.snapshot(as_of)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.block is not None
+
+    @property
+    def status(self) -> str:
+        """``idle``, ``transaction`` or ``failed``."""
+        if self.block is None:
+            return "idle"
+        return "failed" if self.block.failed else "transaction"
+
+    @property
+    def version(self) -> int:
+        """The version that reads see: the transaction's or snapshot's own, else the newest visible."""
+        self.check_open()
+        if self._pinned is not None:
+            return self._pinned.version
+        return self.engine.version if self.block is None else self.block.transaction.version
+
+    def begin(self, isolation: str = "snapshot", read_only: bool = False, *, held: bool = True) -> None:
+        """Begin a transaction. Raises Invalid: 25001 inside of one, 0A000 for a level that is not supported.
+
+        ``held``: it is ended by ``commit`` and ``rollback`` only; COMMIT and ROLLBACK in a text are refused.
+        """
+        self.check_open()
+        if self.block is not None and self.block.explicit:
+            raise Invalid("there is already a transaction in progress", hint="End it first.", sqlstate="25001")
+        level = isolation_name(isolation)
+        block = self.block or self.open_block(explicit=True)
+        block.explicit, block.isolation, block.held = True, level, held
+        block.read_only = read_only or self._pinned is not None
+
+    def open_block(self, *, explicit: bool) -> Block:
+        self.block = Block(
+            engine=self.engine,
+            isolation=self.settings.get("default_transaction_isolation"),
+            read_only=self._pinned is not None or self.settings.get("default_transaction_read_only") == "on",
+            explicit=explicit,
+        )
+        self.settings.mark()
+        return self.block
+
+    def commit(self) -> int:
+        """Commit and return the version. The transaction is over, also after an error. Raises Conflict.
+
+        Raises Invalid: 25P01 without a transaction, 25P02 for one that has failed (it is rolled back).
+        """
+        self.check_open()
+        block, self.block = self.block, None
+        if block is None:
+            raise Invalid("there is no transaction in progress", hint="BEGIN first.", sqlstate="25P01")
+        try:
+            block.check_usable()
+            version = block.commit()
+        except BaseException:
+            block.rollback()
+            self.settings.rollback()
+            raise
+        self.settings.commit()
+        return version
+
+    def rollback(self) -> None:
+        """Forget everything that the transaction did; no error without one."""
+        block, self.block = self.block, None
+        if block is not None:
+            block.rollback()
+            self.settings.rollback()
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the session is a snapshot."""
+        return self._pinned is not None
+
+    def read_now(self, work: Callable[[Reader], T]) -> T:
+        """Something that is read completely before this returns."""
+        self.check_open()
+        if self._pinned is not None:
+            return work(self._pinned)
+        if self.block is not None:
+            self.block.check_usable()
+            return work(self.block.transaction)
+        with self.engine.snapshot() as snapshot:
+            return work(snapshot)
+
+    def read_stream(self, work: Callable[[Reader, Callable[[], None] | None], Result], running: Running) -> Result:
+        """A result that may be read later. ``work`` gets what to call when it has ended; None: read it at once."""
+        self.check_open()
+        if self.block is not None and self._pinned is None:
+            self.block.check_usable()
+            result = work(self.block.transaction, None)
+            result.arrow()
+            return result
+        hold = Hold(self.engine.snapshot(None if self._pinned is None else self._pinned.version), running)
+        try:
+            return hold.follow(work(hold.snapshot, hold))
+        except BaseException:
+            hold()
+            raise
+
+    def transact(self, what: str, work: Callable[[Transaction], T], running: Running | None = None) -> tuple[T, int]:
+        """Run ``work`` in the open transaction, or in one of its own that is tried again after a Conflict.
+
+        Returns what it returned and the version that made it visible (inside a transaction the one that it reads at).
+        """
+        self.check_writable(what)
+        if self.block is not None:
+            self.block.check_usable()
+            return work(self.block.transaction), self.block.transaction.version
+
+        def attempt() -> tuple[T, int]:
+            transaction = self.engine.begin()
+            try:
+                outcome = work(transaction)
+                return outcome, transaction.commit().version
+            finally:
+                transaction.rollback()
+
+        return self.retried(attempt, running)
+
+    def retried(self, attempt: Callable[[], T], running: Running | None = None) -> T:
+        """``attempt``, again after each Conflict until the time is over."""
+        clock = Running(seconds=None) if running is None else running
+        pauses = 0
+        while True:
+            try:
+                return attempt()
+            except Conflict:
+                clock.cancel.check()
+                pause = RETRY_PAUSES[min(pauses, len(RETRY_PAUSES) - 1)]
+                if clock.age + pause > RETRY_SECONDS_MAX:
+                    raise
+                sleep(pause)
+                pauses += 1
+
+    def check_writable(self, what: str) -> None:
+        self.check_open()
+        if self._pinned is not None or (self.block is not None and self.block.read_only):
+            raise read_only_error(what)
+
+    def check_open(self) -> None:
+        if self._closed:
+            raise Closed("the session, transaction or snapshot is closed", hint="Open a new one.")
+
+    def close(self) -> None:
+        """Roll back what is open and release the snapshot. Results that are being read stay readable."""
+        if self._closed:
+            return
+        self.rollback()
+        self._closed = True
+        if self._pinned is not None:
+            self._pinned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
