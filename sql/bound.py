@@ -18,7 +18,7 @@ a LATERAL item or of a view's inside is simply ``Column(id)``: no scopes are lef
 
 Expressions are those of ``engine.expression.node``, plus the ones below that need a query around them. They may stand
 wherever an expression may: the engine's nodes are built by ``call``, ``cast_to`` and friends, which say so to the type
-checker once. What goes to the engine (pushdown, CHECK, DEFAULT) is free of them: ``is_scalar`` tells.
+checker once. What goes to the engine (pushdown, CHECK, DEFAULT) is free of them: ``walk.is_scalar`` tells.
 
 Always true: after binding no expression has the type UNKNOWN, except inside ``targets`` being resolved; the types of a
 ``Call`` are exactly those of the overload; ``Grouping`` keys and aggregates occur in ``having``, ``outputs``, ``order``
@@ -27,18 +27,16 @@ only by their identifiers.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import pyarrow as pa
 
 from ..base.types import Type, arrow_field
 from ..engine import schema
-from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
+from ..engine.expression.node import Call, Cast, Column, Expression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,69 +387,3 @@ def call(function: str, *arguments: Bound, type: Type) -> Call:
 def cast_to(argument: Bound, type: Type) -> Bound:
     """``argument`` as ``type``, without a node where it has that type."""
     return argument if argument.type == type else Cast(argument=expression(argument), type=type)
-
-
-def is_scalar(node: Bound) -> bool:
-    """Whether the engine could evaluate it: no aggregate, window or subquery inside."""
-    return all(not isinstance(item, _QUERY_EXPRESSIONS) for item in walk(node))
-
-
-_QUERY_EXPRESSIONS: Final = (
-    Aggregate, GroupingCall, Window, ScalarSubquery, Exists, Quantified, QuantifiedArray, ArrayList, Subscript
-)  # fmt: skip
-
-_LEAVES: Final = (Literal, Column, Parameter, schema.Table, OutputColumn)
-
-_FIELDS: Final[dict[type, tuple[str, ...]]] = {
-    Call: ("arguments",),
-    Cast: ("argument",),
-    Case: ("branches", "default"),
-}
-
-
-def _fields(kind: type) -> tuple[str, ...]:
-    found = _FIELDS.get(kind)
-    if found is None:
-        found = _FIELDS[kind] = tuple(f.name for f in dataclasses.fields(kind) if f.name not in ("type", "columns"))
-    return found
-
-
-def walk(node: Node) -> Iterator[Node]:
-    """``node`` and everything below it, subqueries and relations included, parents first."""
-    stack: list[Node] = [node]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, tuple):
-            stack.extend(reversed(cast(tuple[Node, ...], item)))
-        elif isinstance(item, _LEAVES):
-            yield item
-        elif dataclasses.is_dataclass(item):
-            yield item
-            stack.extend(getattr(item, name) for name in reversed(_fields(type(item))))
-
-
-def rewrite(node: Node, replace: Callable[[Node], Node | None]) -> Node:
-    """A copy of ``node`` in which every part for which ``replace`` gives a value is that value; parents first."""
-    if isinstance(node, tuple):
-        items = cast(tuple[Node, ...], node)
-        new = tuple(rewrite(item, replace) for item in items)
-        return items if all(a is b for a, b in zip(items, new, strict=True)) else new
-    if not dataclasses.is_dataclass(node):
-        return node
-    found = replace(node)
-    if found is not None:
-        return found
-    if isinstance(node, _LEAVES):
-        return node
-    return rewrite_inside(node, replace)
-
-
-def rewrite_inside(node: Node, replace: Callable[[Node], Node | None]) -> Node:
-    """As ``rewrite``, for the parts of ``node``, not for ``node`` itself."""
-    changes: dict[str, Node] = {}
-    for name in _fields(type(node)):
-        old = getattr(node, name)
-        value = rewrite(old, replace)
-        if value is not old:
-            changes[name] = value
-    return dataclasses.replace(node, **changes) if changes else node

@@ -32,6 +32,7 @@ from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
 from ..engine.expression.node import Call, Cast, Column, Expression, Literal, Parameter
 from ..engine.expression.tree import transform
 from . import bound
+from .walk import walk
 
 _MIRRORED: Final = {
     "equal": "equal",
@@ -56,7 +57,7 @@ def conjuncts(node: bound.Bound | None) -> list[bound.Bound]:
 
 def rejects_null(node: bound.Bound) -> bool:
     """Whether a simple condition is not true for a NULL column: true of every shape but IS NULL."""
-    return all(not (isinstance(part, Call) and part.function == "is_null") for part in bound.walk(node))
+    return all(not (isinstance(part, Call) and part.function == "is_null") for part in walk(node))
 
 
 def simple(node: bound.Bound, sources: Sources) -> Expression | None:
@@ -148,7 +149,7 @@ def _widens(source: Type, target: Type) -> bool:
 
 def _constant(node: bound.Bound) -> bool:
     """Whether a value is the same for the whole statement, and the engine's nodes can say it."""
-    for part in bound.walk(node):
+    for part in walk(node):
         if isinstance(part, Column) or not isinstance(part, Literal | Parameter | Call | Cast):
             return False
         if isinstance(part, Call) and FUNCTIONS[part.function].volatility is Volatility.VOLATILE:

@@ -35,6 +35,7 @@ from ..engine.expression.functions import (
 )
 from ..engine.expression.node import Call, Case, Cast, Column, Literal, Parameter
 from . import bound
+from .walk import Node, rewrite
 
 _HOLE: Final = re.compile("\x00([0-9]+|[a-z_]+)\x00")
 
@@ -72,10 +73,10 @@ def render(query: bound.Query) -> Template:
 def substitute(query: bound.Query, parameters: Mapping[int, Literal]) -> bound.Query:
     """``query`` with its parameters as literals."""
 
-    def replace(node: bound.Node) -> bound.Node | None:
+    def replace(node: Node) -> Node | None:
         return parameters[node.number] if isinstance(node, Parameter) else None
 
-    return bound.rewrite(query, replace)
+    return rewrite(query, replace)
 
 
 def scan_name(reference: int) -> str:

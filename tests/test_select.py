@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import golden
 import pytest
 import shop
-from weftdb.base.errors import WeftError
+from weftdb.base.errors import Internal, WeftError
 from weftdb.sql.bind import Settings, bind_query
 from weftdb.sql.parse import parse, pointing, split
-from weftdb.sql.relational import DuckDbExecutor, run_query
+from weftdb.sql.relational import Cancel, DuckDbExecutor, run_query
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_717_243_200_000_000  # 2024-06-01 12:00 UTC
@@ -45,3 +48,56 @@ def test_the_answer_is_the_one_that_postgresql_gave(script: str, case: golden.Ca
     if "order by" not in case.sql.lower():
         got, expected = got[:1] + sorted(got[1:]), expected[:1] + sorted(expected[1:])
     assert got == expected, f"{script}:{case.line}\n{case.sql}"
+
+
+def test_queries_of_many_threads_do_not_meet(executor: DuckDbExecutor) -> None:
+    texts = [
+        "SELECT id, upper(name) FROM people WHERE id >= $1 ORDER BY id",
+        "SELECT city, count(*) FROM people WHERE id >= $1 GROUP BY city ORDER BY city",
+        "SELECT p.id, o.id FROM people p JOIN orders o ON o.person_id = p.id WHERE p.id >= $1 ORDER BY 1, 2",
+    ]
+    reader = shop.reader()
+    queries = [bind_query(parse(text), reader.catalog) for text in texts]
+
+    def run(number: int) -> list[tuple[object, ...]]:
+        query = queries[number % len(queries)]
+        return run_query(query, shop.reader(), (number % 4,), executor=executor, now=NOW).rows()
+
+    alone = {number: run(number) for number in range(12)}
+    with ThreadPoolExecutor(4) as pool:
+        for number, rows in zip(range(240), pool.map(lambda number: run(number % 12), range(240)), strict=True):
+            assert rows == alone[number % 12]
+
+
+def test_broken_texts_raise_our_errors_and_never_a_bug(executor: DuckDbExecutor) -> None:
+    """Words of the golden scripts taken out, doubled and swapped: an error with a SQLSTATE, or an answer."""
+    chooser = random.Random(7)
+    words = [re.findall(r"'[^']*'|\w+|\s+|[^\w\s]", case.sql) for _, case in CASES]
+    everything = [word for text in words for word in text if word.strip()]
+    reader = shop.reader()
+    states: set[str] = set()
+    for _ in range(1000):
+        text = list(chooser.choice(words))
+        for _ in range(chooser.choice((1, 1, 2))):
+            at = chooser.randrange(len(text))
+            match chooser.randrange(3):
+                case 0:
+                    del text[at]
+                case 1:
+                    text.insert(at, f" {chooser.choice(everything)} ")
+                case _:
+                    text[at] = chooser.choice(everything)
+            if not text:
+                break
+        sql = "".join(text)
+        try:
+            for source in split(sql):
+                with pointing(source):
+                    query = bind_query(parse(source), reader.catalog)
+                    if not query.parameters:
+                        run_query(query, reader, executor=executor, now=NOW, cancel=Cancel())
+        except Internal as error:
+            raise AssertionError(f"{sql}\n{error}") from error
+        except WeftError as error:
+            states.add(error.sqlstate)
+    assert all(re.fullmatch("[0-9A-Z]{5}", state) for state in states)

@@ -18,6 +18,7 @@ from sqlglot import exp
 from ...base.errors import Invalid
 from ...engine.expression.node import Literal
 from .. import bound
+from ..walk import Node, rewrite, rewrite_inside, walk
 from .context import Context
 from .errors import unsupported
 from .scope import Scope
@@ -107,19 +108,19 @@ class Grouper:
 
     def rewrite(self, expression: bound.Bound) -> bound.Bound:
         """``expression`` over keys and aggregates. Raises Invalid (42803) for a column that is neither."""
-        return bound.rewrite(expression, self._replace)
+        return rewrite(expression, self._replace)
 
-    def _replace(self, node: bound.Node) -> bound.Node | None:
+    def _replace(self, node: Node) -> Node | None:
         if isinstance(node, bound.Aggregate):
             self._check_level(node)
             return self._aggregate(node)
         if isinstance(node, bound.GroupingCall):
             return self._grouping_call(node)
         if isinstance(node, bound.Select | bound.SetOperation | bound.Values | bound.With):
-            return bound.rewrite_inside(node, self._replace_column)
+            return rewrite_inside(node, self._replace_column)
         return self._replace_column(node)
 
-    def _replace_column(self, node: bound.Node) -> bound.Node | None:
+    def _replace_column(self, node: Node) -> Node | None:
         """Keys and columns; also inside subqueries, whose aggregates are their own."""
         for key in self.keys:
             if node.__class__ is key.expression.__class__ and node == key.expression:
@@ -130,7 +131,7 @@ class Grouper:
             self._refuse(node)
         return None
 
-    def _aggregate(self, node: bound.Aggregate | bound.GroupingCall) -> bound.Node:
+    def _aggregate(self, node: bound.Aggregate | bound.GroupingCall) -> Node:
         for output in self.aggregates:
             if output.expression == node:
                 return output.column.reference()
@@ -138,7 +139,7 @@ class Grouper:
         self.aggregates.append(bound.Output(column=column, expression=node))
         return column.reference()
 
-    def _grouping_call(self, node: bound.GroupingCall) -> bound.Node:
+    def _grouping_call(self, node: bound.GroupingCall) -> Node:
         """GROUPING() over the keys' own columns; without grouping sets no key is ever left out."""
         columns = [key.column for wanted in node.keys for key in self.keys if key.expression == wanted]
         if len(columns) != len(node.keys):
@@ -154,10 +155,10 @@ class Grouper:
 
     def _check_level(self, node: bound.Aggregate) -> None:
         """An aggregate of an outer query's columns alone belongs to that query in PostgreSQL; refused here."""
-        ids = {item.id for item in bound.walk(node) if isinstance(item, bound.Column)}
+        ids = {item.id for item in walk(node) if isinstance(item, bound.Column)}
         inner = {
             column.id
-            for item in bound.walk(node)
+            for item in walk(node)
             if isinstance(item, bound.Scan | bound.Derived | bound.CteReference | bound.FunctionScan | bound.ArrowScan)
             for column in item.columns
         }
@@ -206,7 +207,7 @@ def has_aggregate(nodes: Sequence[bound.Bound]) -> bool:
     """Whether an aggregate of this level occurs; those of subqueries do not count."""
     found = False
 
-    def look(node: bound.Node) -> bound.Node | None:
+    def look(node: Node) -> Node | None:
         nonlocal found
         if isinstance(node, bound.Aggregate | bound.GroupingCall):
             found = True
@@ -214,5 +215,5 @@ def has_aggregate(nodes: Sequence[bound.Bound]) -> bool:
         return node if isinstance(node, bound.Select | bound.SetOperation | bound.Values | bound.With) else None
 
     for node in nodes:
-        bound.rewrite(node, look)
+        rewrite(node, look)
     return found

@@ -18,6 +18,7 @@ from ...engine.expression.functions import common_type, implicit_cast
 from ...engine.expression.node import Parameter
 from .. import bound
 from ..rules import plan
+from ..walk import Node, rewrite, walk
 from .binder import Clause
 from .context import Context, Settings
 from .errors import fail, only, unsupported
@@ -78,7 +79,7 @@ def bind_query(
             columns=tuple((column.name, column.type) for column in query.columns),
             parameters=parameters,
             uses=(),
-            arrow_scans=tuple(node for node in bound.walk(query) if isinstance(node, bound.ArrowScan)),
+            arrow_scans=tuple(node for node in walk(query) if isinstance(node, bound.ArrowScan)),
             depends_on=tuple(context.depends_on),
             timezone=settings.timezone,
         )
@@ -94,12 +95,12 @@ def _targets(query: bound.Query, targets: Sequence[Type]) -> list[Type]:
 def _with_parameters(query: bound.Query, parameters: Mapping[int, Type]) -> bound.Query:
     """Every ``$n`` has its type, also where nothing asked for one."""
 
-    def replace(node: bound.Node) -> bound.Node | None:
+    def replace(node: Node) -> Node | None:
         if isinstance(node, Parameter) and node.type == UNKNOWN:
             return Parameter(number=node.number, type=parameters[node.number])
         return None
 
-    return bound.rewrite(query, replace)
+    return rewrite(query, replace)
 
 
 def _bind_resolved(context: Context, tree: exp.Expr, scope: Scope) -> bound.Query:

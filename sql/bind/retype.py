@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ...base.types import UNKNOWN, Type
+from ...engine.expression.node import Literal
 from .. import bound
 from .context import Context
 
@@ -86,4 +87,4 @@ def _may_change(query: bound.Select, types: Sequence[Type]) -> bool:
 
 
 def _null(type: Type) -> bound.Bound:
-    return bound.Literal(value=None, type=type)
+    return Literal(value=None, type=type)

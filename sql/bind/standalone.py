@@ -16,6 +16,7 @@ from ...engine.expression.functions import assignment_cast
 from ...engine.expression.node import Column, Expression
 from .. import bound
 from ..parse import parse_expression
+from ..walk import is_scalar
 from .binder import Clause
 from .context import Context, Settings
 from .errors import fail
@@ -65,7 +66,7 @@ def bind_expression(
             raise fail(f"the expression is of type {node.type} but must be of type {type}", tree, sqlstate="42804",
                  hint="Rewrite it or cast it.")  # fmt: skip
         node = context.coerce(node, type, tree)
-    if not bound.is_scalar(node):
+    if not is_scalar(node):
         raise Invalid("arrays, subqueries and aggregates are not supported in this expression", sqlstate="0A000")
     return bound.expression(node)
 

@@ -12,6 +12,7 @@ import dataclasses
 from ...engine import schema
 from ...engine.expression.node import Column
 from .. import bound
+from ..walk import Node, rewrite, walk
 
 
 def prune_columns(query: bound.BoundQuery) -> bound.BoundQuery:
@@ -30,22 +31,22 @@ def prune_columns(query: bound.BoundQuery) -> bound.BoundQuery:
             columns=tuple(source for source in scan.sources if source != schema.ROW_ID),
             row_ids=schema.ROW_ID in scan.sources,
         )
-        for scan in bound.walk(tree)
+        for scan in walk(tree)
         if isinstance(scan, bound.Scan)
     )
-    arrow_scans = tuple(node for node in bound.walk(tree) if isinstance(node, bound.ArrowScan))
+    arrow_scans = tuple(node for node in walk(tree) if isinstance(node, bound.ArrowScan))
     return dataclasses.replace(query, query=tree, uses=uses, arrow_scans=arrow_scans)
 
 
-def _used(tree: bound.Node) -> set[int]:
-    return {node.id for node in bound.walk(tree) if isinstance(node, Column)}
+def _used(tree: Node) -> set[int]:
+    return {node.id for node in walk(tree) if isinstance(node, Column)}
 
 
 def _round(tree: bound.Query) -> bound.Query:
     """Drop the unused columns of subqueries once; what they used in turn falls in the next round."""
     used = _used(tree)
 
-    def replace(node: bound.Node) -> bound.Node | None:
+    def replace(node: Node) -> Node | None:
         if not isinstance(node, bound.Derived) or not isinstance(node.query, bound.Select):
             return None
         inner = node.query
@@ -59,19 +60,17 @@ def _round(tree: bound.Query) -> bound.Query:
             return None
         return dataclasses.replace(
             node,
-            query=bound.rewrite(
-                dataclasses.replace(inner, outputs=tuple(inner.outputs[index] for index in kept)), replace
-            ),
+            query=rewrite(dataclasses.replace(inner, outputs=tuple(inner.outputs[index] for index in kept)), replace),
             columns=tuple(node.columns[index] for index in kept),
         )
 
-    return bound.rewrite(tree, replace)
+    return rewrite(tree, replace)
 
 
 def _scans(tree: bound.Query) -> bound.Query:
     used = _used(tree)
 
-    def replace(node: bound.Node) -> bound.Node | None:
+    def replace(node: Node) -> Node | None:
         if not isinstance(node, bound.Scan | bound.ArrowScan):
             return None
         kept = [index for index, column in enumerate(node.columns) if column.id in used]
@@ -84,7 +83,7 @@ def _scans(tree: bound.Query) -> bound.Query:
             return dataclasses.replace(node, columns=columns, sources=tuple(node.sources[index] for index in kept))
         return dataclasses.replace(node, columns=columns, sources=tuple(node.sources[index] for index in kept))
 
-    return bound.rewrite(tree, replace)
+    return rewrite(tree, replace)
 
 
 def _narrowest(scan: bound.Scan | bound.ArrowScan) -> int:

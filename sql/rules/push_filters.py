@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from ...engine.expression.node import Call, Column, Expression
 from .. import bound
 from ..pushdown import conjuncts, rejects_null, simple
+from ..walk import rewrite, walk
 
 _Filters = dict[int, list[Expression]]
 
@@ -21,7 +22,7 @@ def push_filters(query: bound.BoundQuery) -> bound.BoundQuery:
     filters: _Filters = {}
     _query(query.query, [], filters)
     # Subqueries inside expressions are queries of their own.
-    for node in bound.walk(query.query):
+    for node in walk(query.query):
         if (
             isinstance(node, bound.ScalarSubquery | bound.Exists | bound.Quantified | bound.ArrayList)
             and node.query is not None
@@ -84,15 +85,15 @@ def _select(query: bound.Select, given: list[bound.Bound], filters: _Filters) ->
 
 
 def _has_window(query: bound.Select) -> bool:
-    return any(isinstance(node, bound.Window) for output in query.outputs for node in bound.walk(output.expression))
+    return any(isinstance(node, bound.Window) for output in query.outputs for node in walk(output.expression))
 
 
 def _mentions(node: bound.Bound, ids: set[int]) -> bool:
-    return any(isinstance(part, Column) and part.id in ids for part in bound.walk(node))
+    return any(isinstance(part, Column) and part.id in ids for part in walk(node))
 
 
 def _in_terms_of(node: bound.Bound, values: Mapping[int, bound.Bound]) -> bound.Bound:
-    return bound.rewrite(node, lambda part: values.get(part.id) if isinstance(part, Column) else None)
+    return rewrite(node, lambda part: values.get(part.id) if isinstance(part, Column) else None)
 
 
 def _relation(relation: bound.Relation, conditions: Sequence[bound.Bound], filters: _Filters) -> None:
@@ -112,7 +113,7 @@ def _relation(relation: bound.Relation, conditions: Sequence[bound.Bound], filte
 
 
 def _only_mentions(node: bound.Bound, names: Mapping[int, object]) -> bool:
-    return all(part.id in names for part in bound.walk(node) if isinstance(part, Column))
+    return all(part.id in names for part in walk(node) if isinstance(part, Column))
 
 
 def _join(join: bound.Join, conditions: Sequence[bound.Bound], filters: _Filters) -> None:
@@ -144,7 +145,7 @@ def _implied(conditions: Sequence[bound.Bound], equalities: Sequence[bound.Bound
         if not isinstance(a, Column) or not isinstance(b, Column) or a.type != b.type:
             continue
         for node in conditions:
-            columns = {part.id for part in bound.walk(node) if isinstance(part, Column)}
+            columns = {part.id for part in walk(node) if isinstance(part, Column)}
             for one, other in ((a, b), (b, a)):
                 if columns == {one.id} and rejects_null(node):
                     implied.append(_in_terms_of(node, {one.id: other}))

@@ -1,0 +1,92 @@
+"""Walking and rewriting the bound tree, subqueries and relations included.
+
+Both go by the fields of the dataclasses, so that a new kind of node needs nothing here. ``type`` and ``columns`` hold
+no expressions and are passed over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeAlias, cast
+
+from ..engine import schema
+from ..engine.expression.node import Call, Case, Cast, Column, Literal, Parameter
+from . import bound
+
+Node: TypeAlias = Any
+"""Any dataclass of ``bound`` or of ``engine.expression.node``."""
+
+
+def is_scalar(node: bound.Bound) -> bool:
+    """Whether the engine could evaluate it: no aggregate, window or subquery inside."""
+    return all(not isinstance(item, _QUERY_EXPRESSIONS) for item in walk(node))
+
+
+_QUERY_EXPRESSIONS: Final = (
+    bound.Aggregate,
+    bound.GroupingCall,
+    bound.Window,
+    bound.ScalarSubquery,
+    bound.Exists,
+    bound.Quantified,
+    bound.QuantifiedArray,
+    bound.ArrayList,
+    bound.Subscript,
+)
+
+_LEAVES: Final = (Literal, Column, Parameter, schema.Table, bound.OutputColumn)
+
+_FIELDS: Final[dict[type, tuple[str, ...]]] = {
+    Call: ("arguments",),
+    Cast: ("argument",),
+    Case: ("branches", "default"),
+}
+
+
+def _fields(kind: type) -> tuple[str, ...]:
+    found = _FIELDS.get(kind)
+    if found is None:
+        found = _FIELDS[kind] = tuple(f.name for f in dataclasses.fields(kind) if f.name not in ("type", "columns"))
+    return found
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """``node`` and everything below it, subqueries and relations included, parents first."""
+    stack: list[Node] = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, tuple):
+            stack.extend(reversed(cast(tuple[Node, ...], item)))
+        elif isinstance(item, _LEAVES):
+            yield item
+        elif dataclasses.is_dataclass(item):
+            yield item
+            stack.extend(getattr(item, name) for name in reversed(_fields(type(item))))
+
+
+def rewrite(node: Node, replace: Callable[[Node], Node | None]) -> Node:
+    """A copy of ``node`` in which every part for which ``replace`` gives a value is that value; parents first."""
+    if isinstance(node, tuple):
+        items = cast(tuple[Node, ...], node)
+        new = tuple(rewrite(item, replace) for item in items)
+        return items if all(a is b for a, b in zip(items, new, strict=True)) else new
+    if not dataclasses.is_dataclass(node):
+        return node
+    found = replace(node)
+    if found is not None:
+        return found
+    if isinstance(node, _LEAVES):
+        return node
+    return rewrite_inside(node, replace)
+
+
+def rewrite_inside(node: Node, replace: Callable[[Node], Node | None]) -> Node:
+    """As ``rewrite``, for the parts of ``node``, not for ``node`` itself."""
+    changes: dict[str, Node] = {}
+    for name in _fields(type(node)):
+        old = getattr(node, name)
+        value = rewrite(old, replace)
+        if value is not old:
+            changes[name] = value
+    return dataclasses.replace(node, **changes) if changes else node
