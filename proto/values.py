@@ -85,6 +85,12 @@ def _integer(value: int) -> Value:
     return Value(numeric=str(value))
 
 
+def _decimal(value: Decimal) -> Value:
+    """A whole number gets a point at its end, else it could be read as an int beyond 64 bits."""
+    text = str(value)
+    return Value(numeric=text + "." if text.removeprefix("-").isdecimal() else text)
+
+
 def _text(value: str) -> Value:
     try:
         return Value(text=value)
@@ -177,7 +183,7 @@ _ENCODERS: Final[dict[type, Callable[[Any], Value]]] = {
     float: lambda value: Value(real=value),
     str: _text,
     bytes: lambda value: Value(bytea=value),
-    Decimal: lambda value: Value(numeric=str(value)),
+    Decimal: _decimal,
     dt.datetime: _datetime,
     dt.date: lambda value: Value(date=value.toordinal() - _EPOCH_DAY),
     dt.time: _time,

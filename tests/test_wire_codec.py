@@ -184,6 +184,41 @@ def test_a_batch_of_another_schema_is_refused() -> None:
         )
 
 
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_compressed_batches_are_refused_before_they_expand(codec: str) -> None:
+    zeros = pa.record_batch({"n": np.zeros(1_000_000, np.int64), "s": [""] * 1_000_000})
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, zeros.schema, options=options) as writer:
+        writer.write_batch(zeros)
+    stream = sink.getvalue().to_pybytes()
+    assert len(stream) < 200_000
+    before = pa.total_allocated_bytes()
+    with pytest.raises(Invalid, match="compressed"):
+        frames.read_stream(stream)
+    messages = list(pa.ipc.MessageReader.open_stream(stream))
+    with pytest.raises(Invalid, match="compressed"):
+        frames.read_batch(messages[1].serialize(), zeros.schema)
+    assert pa.total_allocated_bytes() - before < 1_000_000
+
+
+def test_a_stream_without_a_schema_is_malformed() -> None:
+    batch = BATCH.serialize().to_pybytes()
+    for data in (b"", b"\xff\xff\xff\xff\0\0\0\0", batch):
+        with pytest.raises(Invalid):
+            frames.read_stream(data)
+
+
+def test_one_message_in_the_place_of_another_is_refused() -> None:
+    schema, batch = frames.write_schema(BATCH.schema), BATCH.serialize().to_pybytes()
+    with pytest.raises(Invalid):
+        frames.read_schema(batch)
+    with pytest.raises(Invalid):
+        frames.read_batch(schema, BATCH.schema)
+    with pytest.raises(Invalid):
+        frames.read_stream(schema + schema)
+
+
 def test_a_dictionary_column_is_refused_by_name() -> None:
     schema = pa.schema([("colour", pa.dictionary(pa.int8(), pa.utf8()))])
     with pytest.raises(Invalid, match="colour"):
