@@ -81,7 +81,8 @@ def run_query(
             batches = _checked(direct.batches(scan, moment), cancel)
         else:
             sources = _sources(bound, reader, moment, relations)
-            batches = executor.execute(sql_text(bound, moment), sources, shape=_shape(bound), cancel=cancel)
+            shape = (_shape(bound), *(tuple(source.schema.types) for source in sources.values()))
+            batches = executor.execute(sql_text(bound, moment), sources, shape=shape, cancel=cancel)
         conformed = (_conform(batch, bound.schema) for batch in batches)
         ahead, more = _read_ahead(conformed, None if read_all else READ_AHEAD_BYTES)
     except BaseException:
@@ -200,7 +201,7 @@ def _as_text(value: object) -> object:
 
 
 def _shape(bound: BoundQuery) -> Hashable:
-    """What makes two executions able to share a lane: the same sources with the same columns."""
+    """With the scans' Arrow types, what lets two executions share a lane: the same sources with the same columns."""
     shape = bound.memo.get("shape")
     if shape is None:
         shape = bound.memo["shape"] = (
