@@ -408,6 +408,10 @@ def test_load_reads_csv_as_text_that_the_table_s_types_explain(
         ("1,1970-01-01 00:00:05,,x", r"row 61,005 of bad\.csv"),
         ("1,1970-01-01 00:00:05,1.5,too long", r"row 61,005 of bad\.csv"),
         ("1,1970-13-01 00:00:05,1.5,x", r"row 61,005 of bad\.csv"),
+        (
+            "1,1970-01-01 00:00:05,1.5",
+            r"bad\.csv cannot be read after row [\d,]+: CSV parse error: row 61,005: Expected 4",
+        ),
     ],
 )
 def test_load_names_the_row_in_the_file_that_the_table_refuses(
@@ -419,7 +423,7 @@ def test_load_names_the_row_in_the_file_that_the_table_refuses(
     code, _, err = weft(capsys, "load", "events", tmp_path / "bad.csv", "--url", folder)
     assert code == 1
     assert re.search(message, err), err
-    found = re.search(r"([\d,]+) rows before it are in the table", err)
+    found = re.search(r"([1-9][\d,]+) rows before it are in the table", err)
     assert found, err
     _, out, _ = weft(capsys, "sql", folder, "-c", "SELECT count(*) FROM events", "--format", "csv")
     assert int(out.split()[1]) == int(found[1].replace(",", ""))
@@ -446,6 +450,26 @@ def test_load_refuses_what_does_not_fit_before_anything_is_written(
     assert (code, ".parquet" in err) == (1, True)
     code, _, err = weft(capsys, "load", "events", tmp_path / "missing.csv", "--url", folder)
     assert (code, "there is no file" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "Empty CSV file"),
+        (b"device,at,reading,note\n1,1970-01-01,1,x\n2,1970-01-01,1\n", "row 2: Expected 4 columns, got 3"),
+        (b"device,at,reading,note\n1,1970-01-01,1,\xff\n", "row 1: CSV conversion error to string: invalid UTF8 data"),
+        (b"device;at;reading;note\n1;1970-01-01;1,5;x\n", "--delimiter"),
+        (b"device,at,at\n1,1970-01-01,1970-01-01\n", "given more than once"),
+    ],
+)
+def test_load_says_what_is_wrong_with_a_csv_file(
+    content: bytes, message: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weft(capsys, "sql", folder, "-c", EVENTS)
+    (tmp_path / "bad.csv").write_bytes(content)
+    code, _, err = weft(capsys, "load", "events", tmp_path / "bad.csv", "--url", folder)
+    assert (code, message in err) == (1, True), err
+    assert weft(capsys, "sql", folder, "-c", "SELECT count(*) FROM events", "--format", "csv")[1] == "count\n0\n"
 
 
 def test_load_insert_refuses_rows_that_exist(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ Not here: Feather version 1, nested Parquet columns, encodings other than UTF-8.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from ...base.errors import Invalid, NotFound, nearest
 from ...base.limits import MIB
 
 BATCH_ROWS: Final = 50_000
-_CSV_BLOCK: Final = 4 * MIB
+_CSV_BLOCK: Final = 1 * MIB
 _COMPRESSIONS: Final = (".gz", ".bz2", ".zst", ".lz4")
 
 
@@ -38,6 +39,10 @@ class CsvOptions:
 
     delimiter: str | None = None
     null: str = ""
+
+
+class BadFile(Invalid):
+    """The file itself is broken; rows in the message are the file's."""
 
 
 class Source:
@@ -73,7 +78,7 @@ def open_source(path: Path, *, columns: list[str] | None, csv: CsvOptions) -> So
         if extension in (".arrow", ".feather", ".ipc", ".arrows"):
             return _open_arrow(path, columns)
     except (pa.ArrowException, OSError) as error:
-        raise Invalid(f"{path} cannot be read as {extension[1:]}: {error}") from None
+        raise _unreadable(path, error) from None
     raise Invalid(
         f"{path} has no extension that is known: {extension or 'none'}",
         hint="Use .parquet, .csv, .tsv, .arrow or .feather.",
@@ -163,4 +168,12 @@ def _readable(batches: Iterator[pa.RecordBatch], path: Path) -> Iterator[pa.Reco
             yield batch
             rows += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise Invalid(f"{path.name} cannot be read after row {rows:,}: {error}", sqlstate="22P04") from None
+        raise _unreadable(path, error, after=rows) from None
+
+
+def _unreadable(path: Path, error: Exception, *, after: int = 0) -> BadFile:
+    """What Arrow says about a broken file. It counts a CSV file's header as row 1; the first row of data is ours."""
+    message = re.sub(r"\bRow #(\d+)", lambda match: f"row {int(match[1]) - 1:,}", str(error))
+    where = f" after row {after:,}" if after else ""
+    hint = "Is that the delimiter? --delimiter takes another." if "CSV parse error" in message else None
+    return BadFile(f"{path.name} cannot be read{where}: {message}", hint=hint, sqlstate="22P04")

@@ -12,6 +12,7 @@ many. Rows replace rows with the same primary key, so the load can be run again 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from ...base.errors import Invalid, WeftError
 from ...base.interface import Table, Writer
 from ...base.rows import to_batch
 from ..progress import Progress
-from .file_source import CsvOptions, Source, open_source
+from .file_source import BadFile, CsvOptions, Source, open_source
 from .target import open_target
 
 # Types of which Arrow reads the same texts as PostgreSQL does, or fewer; times without a zone only.
@@ -69,6 +70,8 @@ def load(source: Source, table: Table, *, insert: bool, progress: Progress, name
         writer.close()
         progress.update(row)
     except WeftError as error:
+        with contextlib.suppress(WeftError):
+            writer.close()  # what is on its way still arrives, and is counted
         raise _located(error, writer, name=name) from None
     except BaseException:
         progress.update(writer.rows_acknowledged)
@@ -104,8 +107,8 @@ def _parsed_column(column: pa.Array, wanted: pa.DataType) -> pa.Array:
 def _located(error: WeftError, writer: Writer, *, name: str) -> WeftError:
     """The error with its row in the file, and with what is loaded already."""
     acknowledged = writer.rows_acknowledged
-    found = error if isinstance(error, _Located) else _in_file(error, first=acknowledged, name=name)
-    found.message += f"\n{acknowledged:,} rows before it are in the table."
+    found = error if isinstance(error, _Located | BadFile) else _in_file(error, first=acknowledged, name=name)
+    found.message += f"\n{acknowledged:,} rows before it are in the table." if acknowledged else "\nNothing was loaded."
     return found
 
 
