@@ -146,7 +146,7 @@ def _evaluated(column: Column, execution: Execution) -> Literal:
 
 def _drop_column(table: Table, action: exp.Drop, execution: Execution) -> Table:
     only_parts(action, "this", "tables", "kind", "exists", "restrict")
-    names = [name_of(node.this) for node in action.args.get("tables") or [action.this]]
+    names = [name_of(node and node.this) for node in action.args.get("tables") or [action.this]]
     for name in names:
         if action.args.get("exists") and name not in table.by_name:
             execution.notice(f'column "{name}" of relation "{table.name}" does not exist, skipping')
@@ -248,7 +248,7 @@ def _add_constraints(table: Table, action: exp.AddConstraint, execution: Executi
 def _drop_constraint(table: Table, action: exp.Drop, execution: Execution) -> Table:
     only_parts(action, "this", "tables", "kind", "exists", "restrict")
     for node in action.args.get("tables") or [action.this]:
-        name = name_of(node.this)
+        name = name_of(node and node.this)
         if name == f"{table.name}_pkey" and table.primary_key:
             raise refuse("dropping the primary key", "Create a new table without it, and copy with INSERT … SELECT.")
         if name not in {check.name for check in table.checks}:

@@ -68,6 +68,11 @@ def is_default(node: Any) -> bool:
     return isinstance(node, exp.Var) and node.name.upper() == "DEFAULT"
 
 
+def value_list(row: exp.Expr) -> list[exp.Expr]:
+    """The values of one row of VALUES."""
+    return row.expressions if isinstance(row, exp.Tuple) else [row]
+
+
 def check_width(given: int, columns: Sequence[Column]) -> None:
     """Raise Invalid (42601) unless there is a value for every column named."""
     if given != len(columns):
@@ -86,14 +91,13 @@ def literal_rows(
 
     Raises Invalid for rows of different lengths, and for values that their columns refuse.
     """
+    lists = [value_list(row) for row in values.expressions]
+    check_width(len(lists[0]), columns)
+    if any(len(nodes) != len(columns) for nodes in lists):
+        raise Invalid("VALUES lists must all be the same length", sqlstate="42601")
     rows: list[tuple[object, ...]] = []
     defaults: list[frozenset[str]] = []
-    for number, row in enumerate(values.expressions, 1):
-        nodes: list[exp.Expr] = row.expressions if isinstance(row, exp.Tuple) else [row]
-        if number == 1:
-            check_width(len(nodes), columns)
-        elif len(nodes) != len(columns):
-            raise Invalid("VALUES lists must all be the same length", sqlstate="42601")
+    for nodes in lists:
         converted: list[object] = []
         for node, column in zip(nodes, columns, strict=True):
             value = simple_value(node, column, parameters=parameters, zone=zone)
@@ -137,10 +141,10 @@ def simple_value(node: exp.Expr, column: Column, *, parameters: Sequence[object]
 
 
 def _parameter(node: exp.Parameter, parameters: Sequence[object]) -> object:
-    number = int(node.name)
+    number = int(node.name) if node.name.isdigit() else 0
     if not 1 <= number <= len(parameters):
         raise Invalid(
-            f"there is no parameter ${number}",
+            f"there is no parameter ${node.name}",
             hint=f"{len(parameters)} parameters were given; the first is $1.",
             sqlstate="42P02",
         )

@@ -84,14 +84,23 @@ def only_parts(node: exp.Expr, *parts: str) -> None:
 def name_of(identifier: Any) -> str:
     """An identifier as PostgreSQL folds it. Raises Invalid (42622) beyond 63 bytes."""
     node = identifier.this if isinstance(identifier, exp.Column) else identifier
+    if not isinstance(node, exp.Identifier):
+        raise _name_expected(node)
     name = fold(node)
     if len(name.encode()) > NAME_BYTES_MAX:
         raise Invalid(f'name "{name}" is too long', hint=f"Use at most {NAME_BYTES_MAX} bytes.", sqlstate="42622")
     return name
 
 
-def relation_name(table: exp.Table) -> str:
+def _name_expected(node: Any) -> Invalid:
+    found = f', not "{shown(node)}"' if isinstance(node, exp.Expr) else ""
+    return Invalid(f"syntax error: a name is expected{found}", sqlstate="42601")
+
+
+def relation_name(table: Any) -> str:
     """The name of a table reference. Raises Invalid (3F000) for a schema other than public."""
+    if not isinstance(table, exp.Table):
+        raise _name_expected(table)
     if table.args.get("catalog") or (table.args.get("db") and name_of(table.args["db"]) != "public"):
         raise Invalid(
             f'schema of "{shown(table)}" does not exist',
@@ -274,6 +283,8 @@ def _read_column(draft: _Draft, definition: exp.ColumnDef, *, id: int) -> None:
     )
     check_name: str | None = None
     for constraint in definition.args.get("constraints") or ():
+        if not isinstance(constraint, exp.ColumnConstraint):
+            raise refuse_node(constraint)
         given = constraint.args.get("this")
         check_name = name_of(given) if given is not None else None
         column = _read_column_constraint(draft, column, constraint.kind, name=check_name)

@@ -25,7 +25,7 @@ from sqlglot import exp
 from ..base.errors import Invalid
 from ..base.result import Result
 from ..engine.schema import Column, Table
-from .assign import Rows, assigned_query, check_width, exactly, is_default, literal_rows, one_batch
+from .assign import Rows, assigned_query, check_width, exactly, is_default, literal_rows, one_batch, value_list
 from .definition import name_of, only_parts, refuse
 from .execution import Execution
 from .source import Source
@@ -195,7 +195,9 @@ def _insert_rows(statement: exp.Insert, table: Table, execution: Execution) -> R
     if statement.args.get("default"):
         nothing = pa.RecordBatch.from_struct_array(pa.array([{}], pa.struct([])))
         return Rows(batch=nothing, defaults=(frozenset(),))
-    source = statement.expression
+    source: exp.Expr | None = statement.args.get("expression")
+    if source is None:
+        raise Invalid("syntax error: INSERT has nothing to insert", hint="Add VALUES (…) or a query.", sqlstate="42601")
     width = _width(source, execution)
     columns = _insert_columns(statement, table, width=width)
     check_width(width, columns)
@@ -207,23 +209,20 @@ def _insert_rows(statement: exp.Insert, table: Table, execution: Execution) -> R
     if literal is not None:
         return literal
     names = [
-        [c.name for c, node in zip(columns, _row(row), strict=True) if is_default(node)] for row in source.expressions
+        [c.name for c, node in zip(columns, value_list(row), strict=True) if is_default(node)]
+        for row in source.expressions
     ]
     query = source.copy()
     for row in query.expressions:
-        for node in _row(row):
+        for node in value_list(row):
             if is_default(node):
                 node.replace(exp.Null())
     batch = exactly(assigned_query(_with_ctes(query, statement), columns, execution=execution, part="source"), columns)
     return Rows(batch=batch, defaults=tuple(map(frozenset, names)) if any(names) else None)
 
 
-def _row(node: exp.Expr) -> list[exp.Expr]:
-    return node.expressions if isinstance(node, exp.Tuple) else [node]
-
-
 def _values_width(values: exp.Values) -> int:
-    return len(_row(values.expressions[0]))
+    return len(value_list(values.expressions[0]))
 
 
 def _width(source: exp.Expr, execution: Execution) -> int:

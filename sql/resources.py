@@ -34,7 +34,11 @@ class Parsed:
 
 def _parsed(source: Source) -> Parsed:
     tree = parse(source)
-    numbers = [int(node.name) for node in tree.find_all(exp.Parameter)] if "$" in source.rewritten else []
+    numbers = (
+        [int(node.name) for node in tree.find_all(exp.Parameter) if node.name.isdigit()]
+        if "$" in source.rewritten
+        else []
+    )
     return Parsed(tree=tree, parameters_count=max(numbers, default=0))
 
 

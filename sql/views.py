@@ -67,14 +67,16 @@ def create_view(statement: exp.Create, execution: Execution, *, query_text: str)
         execution.notice(f'relation "{name}" already exists, skipping')
         return execution.done(tag)
     columns = [name_of(node) for node in schema.expressions] if named else None
-    view = view_of(name, statement.expression, query_text, execution, columns=columns, materialized=materialized)
+    view = view_of(
+        name, statement.args.get("expression"), query_text, execution, columns=columns, materialized=materialized
+    )
     _store(view, execution, replacing=bool(statement.args.get("replace")))
     return execution.done(tag)
 
 
 def view_of(
     name: str,
-    query: exp.Expr,
+    query: exp.Expr | None,
     text: str,
     execution: Execution,
     *,
@@ -82,6 +84,8 @@ def view_of(
     materialized: bool = False,
 ) -> View:
     """The view of a query, bound to see its columns. Raises Invalid for parameters and for names that repeat."""
+    if query is None:
+        raise Invalid(f'view "{name}" has no query', hint="Write CREATE VIEW name AS SELECT ….", sqlstate="42601")
     if not isinstance(query, exp.Query | exp.Values):
         raise refuse(f"a view of {query.key.upper()}", "Write CREATE VIEW name AS SELECT ….")
     if materialized:
