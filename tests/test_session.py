@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -544,3 +546,49 @@ def test_key_value_calls_and_sql_share_one_transaction(session: Session) -> None
 def test_numbers_of_every_sort_bind_as_parameters(session: Session) -> None:
     row = session.execute("SELECT $1 + 1, $2 || 'x', $3 * 2, $4::text", [1, "a", Decimal("1.5"), None]).rows()
     assert row == [(2, "ax", Decimal("3.0"), None)]
+
+
+# -- any text --------------------------------------------------------------------------------------------------------
+
+CORPUS = (
+    "CREATE TABLE x (a BIGINT NOT NULL DEFAULT 5, b SERIAL, c NUMERIC(10,2) CHECK (c > 0), PRIMARY KEY (a, b)) "
+    "WITH (key = 'a', shards = 4)",
+    "CREATE MATERIALIZED VIEW m AS SELECT v, count(*) AS n FROM t GROUP BY v",
+    "ALTER TABLE t ADD COLUMN IF NOT EXISTS z INT NOT NULL DEFAULT 7, DROP COLUMN IF EXISTS y",
+    "ALTER TABLE t ALTER COLUMN v SET NOT NULL",
+    "DROP TABLE IF EXISTS x, y CASCADE",
+    "INSERT INTO t AS x (id, v) VALUES (1, DEFAULT), (7, $1) ON CONFLICT (id) DO UPDATE SET v = excluded.v "
+    "WHERE x.v > 1 RETURNING *, v + 1 AS z",
+    "WITH q AS (SELECT 50 AS i) INSERT INTO t (id) SELECT i FROM q ON CONFLICT DO NOTHING",
+    "UPDATE t AS x SET (v) = (x.v + 1) FROM t AS u WHERE u.id = x.id RETURNING x.*",
+    "DELETE FROM t AS x USING t AS u WHERE x.id = u.v RETURNING id",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "PREPARE p (int, text) AS SELECT $1, $2 FROM t",
+    "EXPLAIN (ANALYZE, COSTS OFF) SELECT * FROM t WHERE id = 1",
+    "SET LOCAL timezone TO 'UTC'",
+    "SHOW COLUMNS FROM t",
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_the_text_only_our_errors_come_out(session: Session, seed: int) -> None:
+    random = Random(seed)
+    pieces = [re.findall(r"'[^']*'|\$\d|\w+|[^\s\w]", text) for text in CORPUS]
+    words = sorted({word for piece in pieces for word in piece})
+    for _ in range(200):
+        text = list(random.choice(pieces))
+        for _ in range(random.choice((1, 1, 2, 3))):
+            place = random.randrange(len(text))
+            match random.randrange(3):
+                case 0 if len(text) > 1:
+                    del text[place]
+                case 1:
+                    text.insert(place, random.choice(words))
+                case _:
+                    text[place] = random.choice(words)
+        try:
+            session.execute(" ".join(text), random.choice(([], [1]))).rows()
+        except weftdb.Internal:
+            raise
+        except weftdb.WeftError:
+            session.rollback()
