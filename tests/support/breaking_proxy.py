@@ -1,9 +1,9 @@
 """A TCP proxy on loopback that loses connections: between a client and a server that must survive it.
 
-    proxy = BreakingProxy(target_port)        connect to proxy.port instead
-    proxy.break_all()                         every connection is reset, at whatever byte it is
-    proxy.break_after(n)                      the next connections are reset after n bytes in either direction
-    proxy.refuse(True)                        new connections are closed at once
+proxy = BreakingProxy(target_port)        connect to proxy.port instead
+proxy.break_all()                         every connection is reset, at whatever byte it is
+proxy.break_after(n)                      the next connections are reset after n bytes in either direction
+proxy.refuse(True)                        new connections are closed at once
 """
 
 from __future__ import annotations
