@@ -7,10 +7,11 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from machines import Duck
 from weftdb.base.errors import Corrupt, Invalid, Unavailable
@@ -167,7 +168,17 @@ def duck() -> Duck:
     return Duck()
 
 
+def by_rows_unbounded(expression: Expression, rows: Sequence[tuple[Any, ...]]) -> list[Any] | str:
+    """The same in integers without an end: what a comparison means apart from the range of its operands."""
+    with mock.patch("weftdb.engine.expression.conversion._ranged", lambda value, _: value):
+        return by_rows(expression, rows)
+
+
 @settings(max_examples=120, deadline=None)
+@example(
+    expression=call("equal", literal(0, INTEGER), call("negate", LEAVES["i"])),
+    rows=[(-(2**31), None, None, None, None, None, None, None)],
+)
 @given(expression=ARITHMETIC | PREDICATES, rows=ROWS)
 def test_duckdb_agrees_with_the_naive_evaluation(
     duck: Duck, expression: Expression, rows: list[tuple[Any, ...]]
@@ -186,6 +197,8 @@ def test_duckdb_agrees_with_the_naive_evaluation(
         found = error.message
     if isinstance(expected, list) and isinstance(found, str):
         return  # DuckDB may compute what AND and OR need not, as PostgreSQL's planner may
+    if isinstance(found, list) and isinstance(expected, str) and expected.endswith("out of range"):
+        expected = by_rows_unbounded(expression, rows)  # DuckDB solves 0 = -i for i, where nothing overflows
     assert_alike(found, expected)
 
 
