@@ -25,8 +25,8 @@ from typing import Any, Final, NoReturn
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from .compute import pc
 from .errors import Invalid, LimitExceeded, WeftError, nearest
 from .limits import VALUE_BYTES_MAX
 from .types import Kind, Type, type_of_field

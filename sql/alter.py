@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlglot import exp
 
-from ..base.compute import pc
 from ..base.errors import Invalid
 from ..base.result import Result
 from ..base.rows import python_values

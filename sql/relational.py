@@ -19,8 +19,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ..base.compute import pc
 from ..base.errors import Invalid
 from ..base.limits import MIB
 from ..base.result import Result

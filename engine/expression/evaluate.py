@@ -18,8 +18,8 @@ from typing import Any, Final, assert_never
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ...base.compute import pc
 from ...base.errors import Invalid
 from ...base.rows import python_values
 from ...base.types import Kind, Type

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
-from ....base.compute import pc
+import pyarrow.compute as pc
+
 from ....base.errors import Invalid
 from ....base.types import Type, numeric
 from .coercion import digits, limited

@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from ....base.compute import pc
+import pyarrow.compute as pc
+
 from ....base.errors import Invalid
 from ....base.types import Kind, Type
 from . import vector

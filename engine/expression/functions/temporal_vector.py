@@ -6,8 +6,8 @@ import datetime as dt
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ....base.compute import pc
 from ....base.errors import Invalid
 from .plain import interval_span
 from .vector import NotVectorized

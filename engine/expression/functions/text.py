@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from ....base.compute import pc
+import pyarrow.compute as pc
+
 from ....base.errors import Invalid
 from .model import Function, Overload, Rendering, function, overload
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ....base.compute import pc
 from ....base.errors import Invalid
 from .plain import like_regex
 
