@@ -50,9 +50,9 @@ clean: ## remove everything that was built, the virtual environment too
 
 .venv/installed-dev: pyproject.toml .venv/made
 	@echo 'Installing WeftDB and what its tests need (once) ...'
-	@$(PIP) install --quiet --editable '.[dev,demo]'
+	@$(PIP) install --quiet --editable '.[dev,demo,bench]'
 	@$(BIN)/python -m weftdb warm
-	@touch $@ .venv/installed-demo
+	@touch $@ .venv/installed-demo .venv/installed-bench
 
 .venv/installed-bench: pyproject.toml .venv/made
 	@echo 'Installing WeftDB and what the benchmarks need (once) ...'
