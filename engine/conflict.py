@@ -1,9 +1,8 @@
 """Which rows a request touches, and whether that is allowed at its place in the order.
 
 Against committed rows the cells themselves are asked, by primary key: exact, so no transaction ever dies of an index
-that was too small. Against group mates that are validated but not yet applied, ``GroupRows`` remembers the primary
-keys of small requests. Large blind batches are not remembered; a request that would have to be judged against one
-waits for the next group instead (``can_judge``).
+that was too small. Against group mates that are validated but not yet applied, ``GroupRows`` remembers the rows of
+small requests: one that would meet them waits for the next group, and is then judged against the cells like any other.
 """
 
 from __future__ import annotations
@@ -31,52 +30,40 @@ NAN = object()
 
 
 class GroupRows:
-    """Primary keys written by the requests of one group, per table: by blind puts, and by strict requests.
+    """Rows (by primary key or row id) that the requests of one group put or delete, per table.
 
-    Strict are transactions and inserts: nobody later in the group may touch their rows.
+    Strict are transactions and inserts: nobody else in the group may touch their rows. Blind puts and deletes may
+    touch each other's: the last in log order wins. None stands for more rows than are remembered.
     """
 
     def __init__(self) -> None:
-        self._blind: dict[int, set[tuple[object, ...]]] = {}
-        self._strict: dict[int, set[tuple[object, ...]]] = {}
-        self._unknown: set[int] = set()
+        self._blind: dict[int, set[tuple[object, ...]] | None] = {}
+        self._strict: dict[int, set[tuple[object, ...]] | None] = {}
 
     def has_rows(self, table_id: int) -> bool:
         return table_id in self._blind or table_id in self._strict
 
-    def can_judge(self, changes: TableChanges, *, blind: bool) -> bool:
-        """Whether ``check`` can answer for these changes, and the answer cannot be a conflict of a blind write.
-
-        Blind puts and deletes never conflict: they need no answer among themselves, and wait where a stricter group
-        mate wrote to the table.
-        """
+    def admits(self, changes: TableChanges, *, blind: bool) -> bool:
+        """Whether the changes surely meet no row of a group mate, other than blind with blind."""
         id = changes.table.id
-        if not changes.table.primary_key or not self.has_rows(id):
+        kinds = (self._strict,) if blind and not changes.inserts else (self._strict, self._blind)
+        others = [rows[id] for rows in kinds if id in rows]
+        if not others:
             return True
-        if blind and not changes.inserts:
-            return id not in self._strict
-        return id not in self._unknown and changes.rows_count <= REMEMBERED_ROWS_MAX
-
-    def check(self, changes: TableChanges, *, blind: bool) -> None:
-        """Raise Conflict, or Invalid (23505) for an insert, where the changes meet a row of a group mate."""
-        table = changes.table
-        if (blind and not changes.inserts) or not table.primary_key or not self.has_rows(table.id):
-            return
-        judged_against = self._strict.get(table.id, set()) | self._blind.get(table.id, set())
-        for key in _keys(changes):
-            if key in judged_against:
-                raise duplicate_key(table, key) if blind else _conflict(table, key)
+        if changes.rows_count > REMEMBERED_ROWS_MAX:
+            return False
+        keys = _keys(changes)
+        return all(rows is not None and rows.isdisjoint(keys) for rows in others)
 
     def add(self, changes: TableChanges) -> None:
         """Remember the rows that validated changes put or delete."""
-        id = changes.table.id
-        if not changes.table.primary_key or not (changes.puts or changes.deletes):
+        if not (changes.puts or changes.deletes):
             return
-        rows = self._strict if changes.inserts or changes.strict else self._blind
-        known = rows.setdefault(id, set())
+        kind = self._strict if changes.inserts or changes.strict else self._blind
+        known = kind.setdefault(changes.table.id, set())
         if changes.rows_count > REMEMBERED_ROWS_MAX:
-            self._unknown.add(id)
-        else:
+            kind[changes.table.id] = None
+        elif known is not None:
             known.update(_keys(changes))
 
 

@@ -8,9 +8,9 @@ and a crowd shares one record and one fsync.
 
 What always holds:
 
-- A request is validated against the state that it will be applied to, including the group mates before it.
-- Two requests of one record touch one row only as delta with delta, or blind with blind. A transaction that meets a
-  row of a group mate conflicts; a large one, and one that changes the catalog, has a record of its own.
+- A request is validated against the state that it will be applied to; its group mates touch other rows.
+- Two requests of one record touch one row only as delta with delta, or blind with blind. A request that meets a row of
+  a group mate otherwise waits for the next record, and is judged there; one that changes the catalog has its own.
 - Nothing is acknowledged that the log did not call *appended*. On *unknown* nothing else is appended until the log
   has told what became of the record; on *fenced* the sequencer never appends again.
 - A delta is turned into the row after it here, where the newest row is known: overflow is refused before the append.
@@ -174,7 +174,7 @@ class Sequencer:
                 request.commit = first
                 return
             self._check_room(request)
-            _validate(request, state=self._state, group=group)
+            _validate(request, state=self._state)
             group.add(request, state=self._state)
         except Exception as error:  # a bug in validation must fail its request, not the leader's
             request.reject(error)
@@ -209,16 +209,15 @@ class Sequencer:
         )
         try:
             outcome = self._log.append(record)
-        except WeftError as error:
+            for _ in range(RESOLVE_ATTEMPTS):
+                if outcome is not Outcome.UNKNOWN:
+                    break
+                sleep(RESOLVE_PAUSE_SECONDS)
+                outcome = self._log.resolve()
+            self._finish(outcome, record=record, requests=group.requests)
+        except Exception as error:
             for request in group.requests:
-                request.reject(error)
-            return
-        for _ in range(RESOLVE_ATTEMPTS):
-            if outcome is not Outcome.UNKNOWN:
-                break
-            sleep(RESOLVE_PAUSE_SECONDS)
-            outcome = self._log.resolve()
-        self._finish(outcome, record=record, requests=group.requests)
+                request.reject(self._stopped or error)
 
     def _finish(self, outcome: Outcome, *, record: Record, requests: Sequence[Request]) -> None:
         """Do what the log's outcome asks for."""
@@ -247,12 +246,12 @@ class Sequencer:
         """Apply what is in the log. A failure here is a bug of ours: nothing of it is visible, and nothing follows."""
         try:
             self._state.apply(record)
-        except BaseException:
+        except BaseException as error:
             self._stopped = Internal(
-                f"version {record.version} is in the commit log, but could not be applied",
-                hint="Close the database and open it again; report the traceback of the failed commit.",
+                f"version {record.version} is in the commit log, but could not be applied ({type(error).__name__})",
+                hint="Close the database and open it again; please report this.",
             )
-            raise
+            raise self._stopped from error
 
 
 class _Group:
@@ -265,6 +264,7 @@ class _Group:
         self.operations: list[Operation] = []
         self.rows = GroupRows()
         self.deltas = DeltaResolver()
+        self._names: set[tuple[str, int]] = set()
         self._rows_count = 0
         self._bytes_count = 0
         self._closed = False
@@ -279,7 +279,8 @@ class _Group:
             and len(self.requests) < RECORD_TRANSACTIONS_MAX
             and self._rows_count + request.rows_count <= RECORD_ROWS_MAX
             and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
-            and all(self.rows.can_judge(changes, blind=request.snapshot is None) for changes in request.changes)
+            and self._names.isdisjoint(_names(request))
+            and all(self.rows.admits(changes, blind=request.snapshot is None) for changes in request.changes)
             and not any(self._mixes(changes) for changes in request.changes)
         )
 
@@ -301,6 +302,7 @@ class _Group:
             self.operations.extend(_row_operations(changes, rows, ordinal=ordinal))
             self.rows.add(changes)
         self.requests.append(request)
+        self._names |= _names(request)
         self.transactions.append(
             TransactionEntry(
                 ordinal=ordinal,
@@ -315,7 +317,17 @@ class _Group:
         self._closed = bool(request.catalog) or any(changes.truncate for changes in request.changes)
 
 
-def _validate(request: Request, *, state: State, group: _Group) -> None:
+def _names(request: Request) -> set[tuple[str, int]]:
+    """What makes the request repeatable: a repeat must not join the group of its first try."""
+    names: set[tuple[str, int]] = set()
+    if request.token is not None:
+        names.add((request.token.writer, request.token.sequence))
+    if request.transaction_id is not None:
+        names.add((request.transaction_id, -1))
+    return names
+
+
+def _validate(request: Request, *, state: State) -> None:
     """Raise what refuses the request at this place in the order."""
     if request.catalog and request.snapshot is not None and state.catalog.version > request.snapshot:
         raise Conflict(
@@ -336,7 +348,6 @@ def _validate(request: Request, *, state: State, group: _Group) -> None:
             check_absent(store, changes)
         else:
             request.absent_count += sum(int((~store.newest(keys).alive).sum()) for keys in changes.deletes)
-        group.rows.check(changes, blind=request.snapshot is None)
         for batch in changes.puts:
             store.check_bounds(batch)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 from weftdb.base.errors import Conflict, Internal, Invalid, LimitExceeded, Unavailable
 from weftdb.base.types import BIGINT, INTEGER, TEXT, numeric
-from weftdb.engine.changes import Change, WriterToken
+from weftdb.engine.changes import Change, Commit, WriterToken
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 from weftdb.engine.schema import Column, Table
@@ -265,6 +266,102 @@ def test_a_dropped_tables_memory_comes_back_when_neither_pin_nor_history_needs_i
     assert content(engine) == {1: 1}
 
 
+def in_one_group(engine: Engine, *works: Callable[[], object]) -> list[object]:
+    """Let all of them queue while the commit lock is held, so that one leader finds them together."""
+    outcomes: list[object] = [None] * len(works)
+
+    def run(index: int) -> None:
+        try:
+            outcomes[index] = works[index]()
+        except Exception as error:
+            outcomes[index] = error
+
+    sequencer = engine._sequencer
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(works))]
+    with sequencer._commit_lock:
+        for count, thread in enumerate(threads, 1):
+            thread.start()
+            while len(sequencer._queue) < count:
+                threading.Event().wait(0.001)
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def test_group_mates_that_write_one_row_are_judged_one_after_the_other(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 10)))
+    one, two = engine.begin(), engine.begin()
+    for n, transaction in enumerate((one, two)):
+        transaction.put(transaction.catalog.table("accounts"), rows((1, n)))
+    first, second = in_one_group(engine, one.commit, two.commit)
+    assert isinstance(first, Commit)
+    assert isinstance(second, Conflict)
+    assert content(engine) == {1: 0}
+
+
+def test_group_mates_that_update_one_row_without_primary_key_do_not_double_it(engine: Engine) -> None:
+    creation = engine.begin()
+    column = Column(id=1, name="x", type=BIGINT)
+    creation.create(Table(id=engine.new_id(), name="notes", columns=(column,), next_column_id=2))
+    creation.commit()
+    engine.write("notes", Change.INSERT, pa.RecordBatch.from_pydict({"x": [1]}))
+    one, two = engine.begin(), engine.begin()
+    for n, transaction in enumerate((one, two)):
+        table = transaction.catalog.table("notes")
+        (batch,) = transaction.scan(table, row_ids=True).batches()
+        transaction.update(table, batch.select(["weft_row_id"]), pa.RecordBatch.from_pydict({"x": [n + 5]}))
+    first, second = in_one_group(engine, one.commit, two.commit)
+    assert isinstance(first, Commit)
+    assert isinstance(second, Conflict)
+    with engine.snapshot() as snapshot:
+        assert [batch.to_pydict() for batch in snapshot.scan(snapshot.catalog.table("notes")).batches()] == [{"x": [5]}]
+
+
+def test_a_repeat_beside_its_first_try_is_applied_once(engine: Engine) -> None:
+    token = WriterToken(writer="w", sequence=1)
+    first, second = in_one_group(
+        engine,
+        lambda: engine.write("accounts", Change.ADD, rows((1, 5)), token=token),
+        lambda: engine.write("accounts", Change.ADD, rows((1, 5)), token=token),
+    )
+    assert first == second
+    assert content(engine) == {1: 5}
+
+
+def test_an_insert_beside_a_delete_of_an_absent_row_is_no_duplicate(engine: Engine) -> None:
+    deleted, inserted = in_one_group(
+        engine,
+        lambda: engine.write("accounts", Change.DELETE, keys(1)),
+        lambda: engine.write("accounts", Change.INSERT, rows((1, 5))),
+    )
+    assert isinstance(deleted, Commit)
+    assert isinstance(inserted, Commit)
+    assert content(engine) == {1: 5}
+
+
+def test_two_inserts_of_one_key_side_by_side_leave_one(engine: Engine) -> None:
+    outcomes = in_one_group(
+        engine,
+        lambda: engine.write("accounts", Change.INSERT, rows((1, 5))),
+        lambda: engine.write("accounts", Change.INSERT, rows((1, 6))),
+    )
+    assert [type(outcome) for outcome in outcomes] == [Commit, Invalid]
+    assert content(engine) == {1: 5}
+
+
+def test_a_failed_apply_fails_every_group_mate(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("weftdb.engine.cells.TableStore.apply_put", fail)
+    outcomes = in_one_group(
+        engine,
+        lambda: engine.write("accounts", Change.PUT, rows((1, 5))),
+        lambda: engine.write("accounts", Change.PUT, rows((2, 6))),
+    )
+    assert [type(outcome) for outcome in outcomes] == [Internal, Internal]
+
+
 class InterruptedLog(MemoryLog):
     """Ctrl-C arrives while the record is being appended."""
 
@@ -293,7 +390,7 @@ def test_a_failure_inside_apply_shows_nothing_and_stops_the_sequencer(
 
     with monkeypatch.context() as patch:
         patch.setattr("weftdb.engine.cells.TableStore.apply_put", fail)
-        with pytest.raises(MemoryError):
+        with pytest.raises(Internal, match="could not be applied"):
             engine.write("accounts", Change.PUT, rows((1, 10)))
     assert content(engine) == {}
     with pytest.raises(Internal, match="open it again"):
