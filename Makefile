@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test soak check format bench clean
 
 help: ## list these tasks
 	@echo 'WeftDB. Tasks:'
@@ -21,6 +21,10 @@ demo: .venv/installed-demo ## the main job on real retail data; KEEP=1 leaves th
 
 test: .venv/installed-dev ## run all tests; ARGS='-k name' for some
 	$(BIN)/python -m pytest -c tests/pytest.ini tests $(ARGS)
+
+soak: .venv/installed-dev ## the long runs: FACTOR=50 times what `make test` does; SEED=1 for the threads
+	WEFT_SOAK=$(or $(FACTOR),50) WEFT_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -c tests/pytest.ini --timeout=7200 \
+		tests/test_model.py tests/test_stress.py tests/test_cells.py tests/test_expression.py $(ARGS)
 
 check: .venv/installed-dev ## linter, formatter, type checker, import directions, generated stubs current
 	$(BIN)/ruff check .

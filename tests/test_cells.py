@@ -12,6 +12,7 @@ import naive_cells
 import numpy as np
 import pyarrow as pa
 import pytest
+import soak
 import typed_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,7 +130,7 @@ def tables(draw: st.DrawFn) -> Table:
 
 
 @given(st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120 * soak.FACTOR, deadline=None)
 def test_every_version_reads_as_in_a_dictionary_of_versions(data: st.DataObject) -> None:
     table = data.draw(tables())
     names = [column.name for column in table.primary_key_columns]
@@ -166,7 +167,7 @@ def test_every_version_reads_as_in_a_dictionary_of_versions(data: st.DataObject)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), max_size=40), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * soak.FACTOR, deadline=None)
 def test_rows_without_primary_key_are_addressed_by_row_id(
     steps: list[tuple[int, int, bool]], data: st.DataObject
 ) -> None:
