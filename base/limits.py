@@ -13,7 +13,7 @@ RECORD_BYTES_MAX: Final = 8 * MIB
 RECORD_ROWS_MAX: Final = 100_000
 RECORD_TRANSACTIONS_MAX: Final = 4_096
 
-# A transaction's write set is held in memory until it commits as consecutive parts of one record.
+# A transaction's write set is held in memory until it commits, as one record.
 TRANSACTION_BYTES_MAX: Final = 2 * GIB
 
 # Wire messages. 1 MiB chunks are the fastest over gRPC; the receive limit leaves room for one wide batch.
@@ -39,6 +39,15 @@ TRANSACTION_LEASE_SECONDS: Final = 60
 WRITER_BATCH_ROWS: Final = 20_000
 WRITER_BATCHES_IN_FLIGHT: Final = 8
 WRITER_LINGER_SECONDS: Final = 0.02
+
+# SQL: what a session keeps, what is kept for all of them, and how deep or wide a query may be.
+PREPARED_MAX: Final = 1_000  # prepared statements of one session
+TREES_MAX: Final = 512  # parsed statements kept per database, by text
+TREE_TEXT_MAX: Final = 20_000  # longer texts are loads written as SQL: they do not come again
+QUERIES_MAX: Final = 512  # bound queries kept per database
+RETRY_SECONDS_MAX: Final = 30.0  # a statement without a time-out of its own is tried again after conflicts
+GROUPING_SETS_MAX: Final = 4_096
+VIEW_DEPTH_MAX: Final = 32
 
 # Tables.
 SHARDS_MAX: Final = 1_024

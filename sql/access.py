@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final, Self, TypeVar
 
 from ..base.errors import Closed, Conflict, Invalid
+from ..base.limits import RETRY_SECONDS_MAX
 from ..base.result import Result
 from ..engine.clock import sleep
 from ..engine.database import Engine
@@ -24,9 +25,6 @@ from .settings import Settings, isolation_name
 from .stream import Hold
 
 T = TypeVar("T")
-
-RETRY_SECONDS_MAX: Final = 30.0
-"""How long a statement without a time-out of its own is tried again after conflicts."""
 
 RETRY_PAUSES: Final = (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 """Seconds before each further attempt; the last one repeats."""

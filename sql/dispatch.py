@@ -14,6 +14,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ..base.errors import Invalid, LimitExceeded, nearest
+from ..base.limits import PREPARED_MAX
 from ..base.result import Result
 from ..base.types import TEXT, Type, arrow_field
 from ..engine.changes import Change
@@ -36,9 +37,6 @@ from .views import query_text
 
 if TYPE_CHECKING:
     from .session import Session
-
-PREPARED_MAX: Final = 1_000
-"""Prepared statements of one session."""
 
 _SETTING: Final = ("SET", "RESET", "DISCARD", "PREPARE", "DEALLOCATE")
 _CONTROL: Final = (*_SETTING, "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "EXECUTE")

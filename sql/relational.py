@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..base.errors import Invalid
-from ..base.limits import MIB
+from ..base.limits import MIB, QUERIES_MAX
 from ..base.result import Result
 from ..base.types import UNKNOWN, Kind
 from ..base.values import literal_value
@@ -49,7 +49,6 @@ __all__ = [
 ]
 
 READ_AHEAD_BYTES: Final = 8 * MIB
-QUERIES_MAX: Final = 512
 
 
 def run_query(

@@ -14,14 +14,11 @@ from weakref import WeakKeyDictionary
 
 from sqlglot import exp
 
+from ..base.limits import TREE_TEXT_MAX, TREES_MAX
 from ..engine.database import Engine
 from .parse import parse
 from .relational import DuckDbExecutor, QueryCache, RelationalExecutor
 from .source import Source
-
-TREES_MAX: Final = 512
-TREE_TEXT_MAX: Final = 20_000
-"""Longer texts are loads written as SQL: they do not come again, and their trees are large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from typing import NoReturn
 from sqlglot import exp
 
 from ...base.errors import Invalid
+from ...base.limits import GROUPING_SETS_MAX
 from ...engine.expression.node import Literal
 from .. import bound
 from ..walk import Node, rewrite, rewrite_inside, walk
@@ -23,8 +24,6 @@ from .context import Context
 from .errors import unsupported
 from .scope import Scope
 from .tables import relation_columns
-
-SETS_MAX = 4096
 
 
 def grouping_sets(group: exp.Group) -> tuple[list[exp.Expr], list[tuple[int, ...]] | None]:
@@ -51,8 +50,8 @@ def grouping_sets(group: exp.Group) -> tuple[list[exp.Expr], list[tuple[int, ...
     if not special:
         return trees, None
     sets = [tuple(itertools.chain(*combination)) for combination in itertools.product(*elements)]
-    if len(sets) > SETS_MAX:
-        raise Invalid(f"too many grouping sets present (maximum {SETS_MAX})", sqlstate="54001")
+    if len(sets) > GROUPING_SETS_MAX:
+        raise Invalid(f"too many grouping sets present (maximum {GROUPING_SETS_MAX})", sqlstate="54001")
     return trees, sets
 
 

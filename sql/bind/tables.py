@@ -14,6 +14,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ...base.errors import Invalid, nearest
+from ...base.limits import VIEW_DEPTH_MAX
 from ...base.types import BIGINT, Kind, Type, type_of_field
 from ...engine import schema
 from ...engine.expression.functions import common_type
@@ -29,8 +30,6 @@ from .names import fold
 from .retype import resolved, with_types
 from .scope import CteEntry, Range, Scope, ScopeColumn
 from .table_functions import function_scan
-
-VIEW_DEPTH_MAX: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
