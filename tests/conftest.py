@@ -6,11 +6,18 @@ is written against it holds for both.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 import weftdb
 from weftdb.base.interface import Database
+
+
+def pytest_configure() -> None:
+    """Give Ctrl-C its meaning back: whatever is started in the background, as CI may be, inherits that it is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
