@@ -15,7 +15,7 @@ from weftdb.base.interface import Database
 
 
 def pytest_configure() -> None:
-    """Give Ctrl-C its meaning back: whatever is started in the background, as CI may be, inherits that it is ignored."""
+    """Give Ctrl-C its meaning back: what is started in the background, as CI may be, inherits that it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
