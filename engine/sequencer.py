@@ -32,6 +32,7 @@ from ..storage.record import Action, Operation, Record, TransactionEntry
 from . import interrupts
 from .apply import State, named_by_id
 from .catalog import encode_relation
+from .cells import TableStore
 from .changes import Commit, WriterToken
 from .clock import sleep, wall_clock
 from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of
@@ -115,7 +116,7 @@ class Sequencer:
         self._has_room = has_room
         self._queue: deque[Request] = deque()
         self._commit_lock = threading.Lock()
-        self._unresolved: tuple[Record, list[Request]] | None = None
+        self._unresolved: Record | None = None
         self._stopped: WeftError | None = None
 
     def commit(self, request: Request) -> Commit:
@@ -126,7 +127,8 @@ class Sequencer:
         self._queue.append(request)
         with self._commit_lock:
             if not request.finished:
-                self._lead()
+                with interrupts.deferred():  # others wait for what is led here
+                    self._lead()
         if request.error is not None:
             raise request.error
         assert request.commit is not None, "a led request is finished"
@@ -149,8 +151,7 @@ class Sequencer:
             while self._queue and group.takes(self._queue[0]):
                 self._consider(self._queue.popleft(), group=group)
             if group.requests:
-                with interrupts.deferred():
-                    self._append(group)
+                self._append(group)
 
     def _settle(self) -> None:
         """Find out what became of an *unknown* append before anything else is appended."""
@@ -158,9 +159,8 @@ class Sequencer:
             raise self._stopped
         if self._unresolved is None:
             return
-        record, _ = self._unresolved
         outcome = self._log.resolve()
-        self._finish(outcome, record=record, requests=[])
+        self._finish(outcome, record=self._unresolved, requests=[])
         if outcome is Outcome.UNKNOWN:
             raise _unknown_outcome()
         if self._stopped is not None:
@@ -193,7 +193,7 @@ class Sequencer:
                 f"the transaction holds {size:,} bytes, at most {TRANSACTION_BYTES_MAX:,} can commit at once",
                 hint="Split it into smaller transactions (max_transaction_bytes).",
             )
-        if not self._has_room(size):
+        if request.rows_count and not self._has_room(size):
             raise LimitExceeded(
                 "memory_limit is reached: the tables leave no room for these rows",
                 hint="Delete is no help yet; open with a larger memory_limit, or DROP a table.",
@@ -238,7 +238,7 @@ class Sequencer:
                 for request in requests:
                     request.reject(self._stopped)
             case Outcome.UNKNOWN:
-                self._unresolved = (record, [])
+                self._unresolved = record
                 for request in requests:
                     request.reject(_unknown_outcome())
 
@@ -339,9 +339,7 @@ def _validate(request: Request, *, state: State) -> None:
             raise Conflict("rows were written while the table's definition was checked against them", hint="Retry.")
     for changes in request.changes:
         _check_schema(changes.table, request=request, state=state)
-        store = state.stores.get(changes.table.id)
-        if store is None:
-            continue  # created by this very request: nothing can conflict
+        store = state.stores.get(changes.table.id) or TableStore(changes.table)  # new: created by this request
         if request.snapshot is not None:
             check_unchanged(store, changes, snapshot=request.snapshot)
         elif changes.inserts:

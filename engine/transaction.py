@@ -71,10 +71,6 @@ class Transaction:
             self._seen_catalog = base.changed(self._catalog, version=base.version) if self._catalog else base
         return self._seen_catalog
 
-    @property
-    def rows_written(self) -> int:
-        return sum(writes.rows_count for writes in self._writes.values())
-
     # Reads
 
     def scan(

@@ -80,9 +80,12 @@ class TableWrites:
             self._touched.apply_put(committed, version=self._next_step())
 
     def add(self, delta: Delta, *, row: Mapping[str, Any]) -> None:
-        """Add amounts to ``row``, the row as the transaction sees it (or the delta's default row)."""
+        """Add amounts to ``row``, the row as the transaction sees it (or the delta's default row).
+
+        Where the transaction has hidden or written the committed row, there is nothing to commute with: it is a put.
+        """
         known = self._deltas.get(delta.key)
-        fresh = known is None and not self._touches(delta.key_batch)
+        fresh = known is None and not self._hides_base and not self._touches(delta.key_batch)
         changed = row_batch(self.table, [add_amounts(self.table, row, delta.amounts)])
         self.put(changed)
         if known is not None:

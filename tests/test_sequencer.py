@@ -362,6 +362,46 @@ def test_a_failed_apply_fails_every_group_mate(engine: Engine, monkeypatch: pyte
     assert [type(outcome) for outcome in outcomes] == [Internal, Internal]
 
 
+def test_adding_after_a_truncation_in_the_same_transaction_starts_from_the_defaults(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 100)))
+    transaction = engine.begin()
+    table = transaction.catalog.table("accounts")
+    transaction.truncate(table)
+    transaction.add(table, (1,), {"balance": 5})
+    transaction.commit()
+    assert content(engine) == {1: 5}
+
+
+def test_adding_to_a_table_of_the_same_transaction_is_a_put(log: MemoryLog) -> None:
+    engine = Engine.open(log=log)
+    create(engine)
+    transaction = engine.begin()
+    transaction.drop("accounts")
+    transaction.commit()
+    again = engine.begin()
+    column = Column(id=1, name="id", type=BIGINT, nullable=False)
+    balance = Column(id=2, name="balance", type=INTEGER)
+    made = Table(id=engine.new_id(), name="accounts", columns=(column, balance), primary_key=(1,), next_column_id=3)
+    again.create(made)
+    again.add(again.catalog.table("accounts"), (1,), {"balance": 5})
+    again.add(again.catalog.table("accounts"), (1,), {"balance": 6})
+    again.commit()
+    assert content(engine) == {1: 11}
+
+
+def test_a_full_memory_still_lets_tables_be_dropped(log: MemoryLog) -> None:
+    filled = Engine.open(log=log)
+    create(filled)
+    filled.write("accounts", Change.PUT, rows(*((n, n) for n in range(5000))))
+    engine = Engine.open(log=log.beside(), options=Options(memory_limit=1_000))
+    with pytest.raises(LimitExceeded):
+        engine.write("accounts", Change.PUT, rows((1, 1)))
+    transaction = engine.begin()
+    transaction.drop("accounts")
+    transaction.commit()
+    assert not engine.snapshot().catalog.relations
+
+
 class InterruptedLog(MemoryLog):
     """Ctrl-C arrives while the record is being appended."""
 
