@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.errors import Internal, Invalid
+from ..storage.column_values import FixedValues, Values, constant_array, values_of
 from .cell import Cell, Cells
-from .column_values import FixedValues, Values, constant_array, values_of
 from .expression.node import Expression
 from .kernels import index as kernels
 from .layout import Layout

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.types import Kind, Type
-from .column_values import DTYPES, PAIRS, FixedValues, Values, VariableValues, fixed_array, variable_array
+from ..storage.column_values import DTYPES, PAIRS, FixedValues, Values, VariableValues, fixed_array, variable_array
 
 OFFSETS_MAX: Final = np.iinfo(np.int32).max
 DISTINCT_MAX: Final = 4_096

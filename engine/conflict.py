@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..base.errors import Conflict, Invalid
+from ..storage.column_values import values_of
 from .cells import TableStore
-from .column_values import values_of
 from .key_encoding import KeyEncoder
 from .schema import ROW_ID, ROW_ID_NAME, Table
 

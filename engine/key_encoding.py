@@ -32,7 +32,7 @@ import xxhash
 
 from ..base.errors import Invalid
 from ..base.types import Kind, Type
-from .column_values import EMPTY_BYTES, PAIRS, FixedValues, Values, VariableValues, frozen
+from ..storage.column_values import EMPTY_BYTES, PAIRS, FixedValues, Values, VariableValues, frozen
 from .kernels import encoding as kernels
 from .schema import Column
 

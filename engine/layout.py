@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from ..base.errors import Internal
 from ..base.types import BIGINT, Kind
-from .column_values import FixedValues, Values, frozen, values_of
+from ..storage.column_values import FixedValues, Values, frozen, values_of
 from .kernels import routing
 from .key_encoding import WIDTHS, KeyEncoder, Keys, hash_one, microseconds_of
 from .schema import ROW_ID, ROW_ID_NAME, SLICE_ORIGIN, Column, Table

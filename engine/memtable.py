@@ -25,8 +25,8 @@ from typing import Final
 
 import numpy as np
 
+from ..storage.column_values import FixedValues, Values, VariableValues
 from .column_store import ColumnStore, VariableColumn, new_column
-from .column_values import FixedValues, Values, VariableValues
 from .kernels import index as kernels
 from .key_encoding import Keys
 from .layout import Layout

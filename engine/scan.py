@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.types import Kind
+from ..storage.column_values import constant_array
 from .cell import Cell, Cells
 from .column_store import CODES, VariableColumn
-from .column_values import constant_array
 from .expression.node import Expression
 from .kernels import index as kernels
 from .layout import Layout

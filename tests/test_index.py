@@ -8,13 +8,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.base import types
-from weftdb.engine.column_values import FixedValues, Values, VariableValues
 from weftdb.engine.kernels import index as kernels
 from weftdb.engine.kernels import routing
 from weftdb.engine.key_encoding import Keys
 from weftdb.engine.layout import Layout
 from weftdb.engine.memtable import Memtable
 from weftdb.engine.schema import Column, Table
+from weftdb.storage.column_values import FixedValues, Values, VariableValues
 
 NO_OFFSETS = np.empty(0, np.int64)
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from weftdb.base import types
 from weftdb.base.errors import Invalid
 from weftdb.base.types import Kind, Type
-from weftdb.engine.column_values import values_of
 from weftdb.engine.kernels import encoding as kernels
 from weftdb.engine.key_encoding import KeyEncoder, Keys, check_key_types, hash_one
 from weftdb.engine.schema import Column
+from weftdb.storage.column_values import values_of
 
 
 def columns_of(key_types: list[Type], nullable: list[bool]) -> list[Column]:

@@ -11,10 +11,11 @@ from weftdb.engine.cells import TableStore
 from weftdb.engine.kernels import encoding, index, routing
 from weftdb.engine.kernels.warm import warm_up
 from weftdb.engine.schema import Column, Table
+from weftdb.storage.kernels import gather
 
 CALLED = (
     *(encoding.pack, encoding.measure, encoding.write_fixed, encoding.write_variable),
-    *(encoding.hash_fixed, encoding.hash_variable, routing.route, routing.gather_variable),
+    *(encoding.hash_fixed, encoding.hash_variable, routing.route, gather.gather_variable),
     *(index.upsert, index.find, index.visible, index.describe, index.changed, index.end_rows, index.rebuild),
 )
 """The kernels that Python calls; the others are compiled into them."""

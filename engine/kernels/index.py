@@ -13,8 +13,8 @@ Every field is written once, before a slot that needs it is published by a store
 with acquire order. So whoever finds a locator finds the row's key, begin version and chain. A reader whose table is
 too short for a locator it meets stops there and reports the row; its caller captures again.
 
-Numba arrays cannot come from an address cheaply, so loads and stores through addresses are intrinsics here. Bounds
-checks do not see them; the property tests compare every kernel with a dictionary.
+Loads and stores through addresses are intrinsics (storage/kernels/memory.py). Bounds checks do not see them; the
+property tests compare every kernel with a dictionary.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
+
+from ...storage.kernels.memory import load8, load32, load64, store32, store64
 
 intrinsic: Any = _intrinsic
 
@@ -33,45 +34,6 @@ MISSING = -1
 STALE = -2
 NONE = 0xFFFFFFFF
 """No previous version: the last locator, which no row ever has."""
-
-
-def _loader(result: Any, bits: int) -> Any:
-    @intrinsic
-    def load(typing_context: Any, address: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
-            return builder.load(pointer)
-
-        return result(types.uint64), build
-
-    return load
-
-
-load64 = _loader(types.uint64, 64)
-load32 = _loader(types.uint32, 32)
-load8 = _loader(types.uint8, 8)
-
-
-@intrinsic
-def store64(typing_context: Any, address: Any, value: Any) -> Any:
-    """Store a uint64 at an address."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint64), build
-
-
-@intrinsic
-def store32(typing_context: Any, address: Any, value: Any) -> Any:
-    """Store a uint32 at an address."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(32).as_pointer()))
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint32), build
 
 
 def _slot_pointer(context: Any, builder: Any, array_type: Any, array: Any, position: Any) -> Any:

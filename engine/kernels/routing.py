@@ -1,4 +1,4 @@
-"""Kernels that bring rows to their cells: which rows go where, and values of different lengths put in that order."""
+"""Kernels that bring rows to their cells: which rows go where."""
 
 from __future__ import annotations
 
@@ -125,15 +125,3 @@ def route(hashes: Any, shards: Any, times: Any, every: Any, base: Any, phase: An
         order[cursors[group]] = row
         cursors[group] += 1
     return slices[:groups], shard_of[:groups], starts, order
-
-
-@njit(nogil=True, cache=True)
-def gather_variable(offsets: Any, data: Any, rows: Any, target_offsets: Any, heap: Any) -> None:
-    """Copy values ``rows`` (int64[n]) of (offsets int32, data) one after another to (target_offsets[n + 1], heap)."""
-    cursor = target_offsets[0]
-    for index in range(rows.size):
-        row = rows[index]
-        for byte in range(offsets[row], offsets[row + 1]):
-            heap[cursor] = data[byte]
-            cursor += 1
-        target_offsets[index + 1] = cursor

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ..base.errors import Internal
 from ..base.types import Kind, Type
-from .kernels.routing import gather_variable
+from .kernels.gather import gather_variable
 
 DTYPES: Final[dict[Kind, np.dtype]] = {
     Kind.BOOLEAN: np.dtype(np.uint8),

@@ -1,0 +1,1 @@
+"""Numba kernels over stored columns: free functions on arrays, each with a naive twin in the tests."""

@@ -1,0 +1,54 @@
+"""Loads and stores through addresses, for kernels: numba arrays cannot come from an address cheaply.
+
+Addresses are uint64, unaligned ones are fine. Nothing checks them: whoever hands one over keeps its memory alive.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic as _intrinsic
+
+intrinsic: Any = _intrinsic
+
+
+def _loader(result: Any, bits: int) -> Any:
+    @intrinsic
+    def load(typing_context: Any, address: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            return builder.load(pointer, align=1)
+
+        return result(types.uint64), build
+
+    return load
+
+
+load64 = _loader(types.uint64, 64)
+load32 = _loader(types.uint32, 32)
+load16 = _loader(types.uint16, 16)
+load8 = _loader(types.uint8, 8)
+
+
+@intrinsic
+def store64(typing_context: Any, address: Any, value: Any) -> Any:
+    """Store a uint64 at an address."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), build
+
+
+@intrinsic
+def store32(typing_context: Any, address: Any, value: Any) -> Any:
+    """Store a uint32 at an address."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(32).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint32), build
