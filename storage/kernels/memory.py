@@ -52,3 +52,40 @@ def store32(typing_context: Any, address: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint32), build
+
+
+def _element_loader(result: Any, bits: int) -> Any:
+    @intrinsic
+    def load(typing_context: Any, address: Any, index: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            first = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            return builder.load(builder.gep(first, [arguments[1]]), align=1)
+
+        return result(types.uint64, types.int64), build
+
+    return load
+
+
+def _element_storer(kind: Any, bits: int) -> Any:
+    @intrinsic
+    def store(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            first = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            builder.store(arguments[2], builder.gep(first, [arguments[1]]), align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.uint64, types.int64, kind), build
+
+    return store
+
+
+# Element ``index`` of the array at ``address``. The compiler vectorizes loops over these; it cannot see through an
+# address that the loop computes itself.
+get8 = _element_loader(types.uint8, 8)
+get16 = _element_loader(types.uint16, 16)
+get32 = _element_loader(types.uint32, 32)
+get64 = _element_loader(types.uint64, 64)
+put8 = _element_storer(types.uint8, 8)
+put16 = _element_storer(types.uint16, 16)
+put32 = _element_storer(types.uint32, 32)
+put64 = _element_storer(types.uint64, 64)
