@@ -16,6 +16,20 @@ RECORD_TRANSACTIONS_MAX: Final = 4_096
 # A transaction's write set is held in memory until it commits, as one record.
 TRANSACTION_BYTES_MAX: Final = 2 * GIB
 
+# Memory (engine/memory.py): shares of memory_limit. Half for rows not yet in segments, a quarter for the relational
+# executor; the last quarter is for all else, of which one transaction's write set may take a quarter.
+MEMTABLES_SHARE: Final = 2  # writers wait when memtables hold more than 1/2
+EXECUTOR_SHARE: Final = 4
+WRITE_SET_SHARE: Final = 16  # a transaction spills beyond 1/16
+FLUSH_SHARE: Final = 8  # so that three more fit while one is written
+FLUSH_BYTES_MIN: Final = 8 * MIB  # less makes segments so small that compaction does nothing else
+FLUSH_BYTES_MAX: Final = 512 * MIB  # more makes restarts slow and gains nothing
+EXECUTOR_BYTES_MIN: Final = 64 * MIB  # DuckDB needs some of its 256 KiB blocks per thread to spill at all
+EXECUTOR_THREAD_BYTES: Final = 32 * MIB  # fewer threads rather than less memory for each
+WRITE_SET_BYTES_MIN: Final = 4 * MIB
+WRITE_SET_BYTES_MAX: Final = 256 * MIB
+STALL_SECONDS: Final = 30.0  # a commit that waits longer for memory is refused
+
 # Wire messages. 1 MiB chunks are the fastest over gRPC; the receive limit leaves room for one wide batch.
 MESSAGE_BYTES_MAX: Final = 64 * MIB
 CHUNK_BYTES: Final = 1 * MIB
@@ -56,4 +70,6 @@ NUMERIC_PRECISION_MAX: Final = 38
 
 assert RECORD_BYTES_MAX < MESSAGE_BYTES_MAX, "a record that came in one message must fit the way out, too"
 assert VALUE_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX, "a row with one value of the largest size must fit a message"
+assert 1 / MEMTABLES_SHARE + 1 / EXECUTOR_SHARE + 1 / WRITE_SET_SHARE < 1, "the shares leave room for the rest"
+assert FLUSH_SHARE > MEMTABLES_SHARE, "memtables are flushed long before writers wait"
 assert WRITER_BATCH_ROWS <= RECORD_ROWS_MAX, "one writer batch never needs two records"

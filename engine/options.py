@@ -1,22 +1,108 @@
-"""The engine's configuration: one object with its defaults."""
+"""The engine's configuration: one object with its defaults, and the reason for each.
+
+What a user may tune is here; what nobody should is in base/limits.py. How ``memory_limit`` is shared out is said in
+engine/memory.py.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..base.errors import Invalid
+from ..base.limits import MIB, STALL_SECONDS
 
 
-def _memory_of_machine() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def machine_memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or less in a control group (a container)."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([physical, *_group_limits()])
+
+
+def machine_threads() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """``durable``: a commit is on the disk before it is acknowledged. ``memory_limit``: bytes that tables may hold.
+    """How an engine is opened.
+
+    ``durable``: a commit is on the disk before it is acknowledged. Without it a crash of the machine may lose the
+    newest commits.
+
+    ``memory_limit``: bytes for everything that grows with the data and the load: memtables, indexes, caches, write
+    sets, the relational executor. A quarter of the machine: the rest is for the operating system, whose page cache
+    holds the segments, and for other programs.
 
     ``history_seconds``: how long ended row versions stay readable without a pin.
+
+    ``flush_bytes``: memtables beyond this are written into segments; None: an eighth of memory_limit, see memory.py.
+    ``log_bytes``: as soon as the log since the last checkpoint exceeds this, a checkpoint follows; it bounds what a
+    restart has to replay, some seconds. ``checkpoint_seconds``: rows wait at most so long for a checkpoint, so that a
+    database that is hardly written to starts at once, too.
+
+    ``compaction_rate``: bytes a second that compaction writes at most; None is no limit. The disk's bandwidth is shared
+    with the log, whose syncs writers wait for.
+
+    ``maintenance``: flush and compact in the background. Without it nothing happens but by ``flush`` and ``compact``.
+
+    ``stall_seconds``: how long a commit waits for memory before it is refused.
+
+    ``threads``: of the relational executor. ``temp_directory``: where it spills to; None: ``tmp`` in the data folder,
+    the system's folder for a database in memory.
+
+    Raises Invalid for a value that cannot be.
     """
 
     durable: bool = True
-    memory_limit: int = field(default_factory=lambda: _memory_of_machine() * 3 // 4)
+    memory_limit: int = field(default_factory=lambda: machine_memory() // 4)
     history_seconds: int = 600
+    flush_bytes: int | None = None
+    log_bytes: int = 256 * MIB
+    checkpoint_seconds: int = 600
+    compaction_rate: int | None = 128 * MIB
+    maintenance: bool = True
+    stall_seconds: float = STALL_SECONDS
+    threads: int = field(default_factory=machine_threads)
+    temp_directory: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("memory_limit", "flush_bytes", "log_bytes", "compaction_rate", "checkpoint_seconds", "threads"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise _refused(name, value, "Give a number above 0, or leave it out.")
+        for name in ("history_seconds", "stall_seconds"):
+            if getattr(self, name) < 0:
+                raise _refused(name, getattr(self, name), "Give a number of seconds, 0 or more.")
+
+
+def _refused(name: str, value: object, hint: str) -> Invalid:
+    return Invalid(f"option {name} cannot be {value}", hint=hint, sqlstate="22023")
+
+
+def _group_limits() -> list[int]:
+    """The memory limits of the control groups that this process is in (cgroup version 2, else 1)."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    files = [Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    for line in lines:
+        number, _, path = line.split(":", 2)
+        if number == "0":
+            group = Path("/sys/fs/cgroup") / path.lstrip("/")
+            files += [parent / "memory.max" for parent in (group, *group.parents) if parent.is_relative_to(_GROUPS)]
+    found: list[int] = []
+    for file in files:
+        try:
+            text = file.read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            found.append(int(text))
+    return found
+
+
+_GROUPS = Path("/sys/fs/cgroup")

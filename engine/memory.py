@@ -1,0 +1,315 @@
+"""The budget: one memory limit, shared by all that grows with the data and the load, and what happens beyond it.
+
+    memtables       rows that are not in segments yet, with their indexes ┐ together at most 1/2: beyond it writers wait
+    frozen          memtables that a flush is writing                     ┘
+    executor        joins, sorts, aggregates; at most 1/4, then it spills to the temporary folder
+    write sets      of open transactions; each spills beyond 1/16
+    the rest        overlays, directories and filters of segments, caches, buffers of maintenance
+
+Whoever holds memory registers a gauge, a function that says how many bytes it is now; nothing is counted twice, and
+nothing is reserved. Memory runs out in this order:
+
+    1. memtables above ``flush_bytes``                 ``flush_due``: maintenance freezes and writes them
+    2. memtables and frozen above ``memtables_bytes``, or all together above ``limit``
+                                                       ``before_commit`` waits: writers slow down to the disk's pace
+    3. still so after ``stall_seconds``                LimitExceeded, which says what holds the memory
+
+A database in memory has nowhere to flush to (``flushes=False``): its tables count whole, nobody waits, and a commit
+that does not fit is refused at once.
+
+What always holds: reads and DDL never wait here. Writers that wait go on in the order in which they came, so a large
+commit is not starved by small ones. The check is made before the commit lock is taken, without reserving: commits under
+way at the same moment may together exceed the limit by their own size.
+
+What this does not know: what a memtable is, threads of maintenance, the operating system's view (resident memory also
+has the interpreter, its libraries, and pages of mapped segments, which the system takes back when it needs them).
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NoReturn, Self
+
+from ..base.errors import LimitExceeded, WeftError
+from ..base.limits import (
+    EXECUTOR_BYTES_MIN,
+    EXECUTOR_SHARE,
+    EXECUTOR_THREAD_BYTES,
+    FLUSH_BYTES_MAX,
+    FLUSH_BYTES_MIN,
+    FLUSH_SHARE,
+    GIB,
+    KIB,
+    MEMTABLES_SHARE,
+    MIB,
+    STALL_SECONDS,
+    WRITE_SET_BYTES_MAX,
+    WRITE_SET_BYTES_MIN,
+    WRITE_SET_SHARE,
+)
+from .clock import monotonic
+from .options import Options
+
+HELD_FRESH_SECONDS: Final = 0.05
+"""How old the sum of all but the memtables may be: some of its gauges cost more than a commit should pay."""
+
+WAIT_STEP_SECONDS: Final = 0.05
+"""A writer looks again this often: not all that frees memory tells."""
+
+
+class Part(enum.Enum):
+    """How memory is given back: MEMTABLES by a flush, FROZEN when that flush is done, HELD in ways of its own."""
+
+    MEMTABLES = "memtables"
+    FROZEN = "frozen"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one gauge says."""
+
+    name: str
+    bytes: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gauge:
+    name: str
+    description: str
+    part: Part
+    read: Callable[[], int]
+
+
+class Budget:
+    """The memory of one engine, see the module. Thread-safe.
+
+    ``clock`` and ``wait`` (which waits at most so many seconds for ``freed``) are for tests.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        *,
+        flushes: bool = True,
+        flush_bytes: int | None = None,
+        stall_seconds: float = STALL_SECONDS,
+        clock: Callable[[], float] = monotonic,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        self.limit = limit
+        self.flushes = flushes
+        usual = _between(FLUSH_BYTES_MIN, limit // FLUSH_SHARE, FLUSH_BYTES_MAX)
+        self.flush_bytes = flush_bytes or max(1, min(usual, limit // (2 * MEMTABLES_SHARE)))
+        self.memtables_bytes = max(limit // MEMTABLES_SHARE, 2 * self.flush_bytes)
+        self.stall_seconds = stall_seconds
+        self._clock = clock
+        self._gauges: dict[str, _Gauge] = {}
+        self._gauges_lock = threading.Lock()
+        self._freed = threading.Condition()
+        self._wait = wait or self._freed.wait
+        self._waiting: deque[object] = deque()
+        self._held = 0
+        self._held_at = -HELD_FRESH_SECONDS
+        self._on_pressure: Callable[[], object] | None = None
+        self._stopped: WeftError | None = None
+        self._stalls = 0
+        self._stall_seconds_before = 0.0
+        self._stall_began: dict[object, float] = {}
+        self._refused = 0
+
+    @classmethod
+    def of(cls, options: Options, *, flushes: bool) -> Self:
+        """The budget that an engine's options ask for."""
+        return cls(
+            options.memory_limit,
+            flushes=flushes,
+            flush_bytes=options.flush_bytes,
+            stall_seconds=options.stall_seconds,
+        )
+
+    # Who holds what.
+
+    def register(
+        self, name: str, gauge: Callable[[], int], description: str, *, part: Part = Part.HELD
+    ) -> Callable[[], None]:
+        """Count what ``gauge`` says, in bytes; it is called often, from any thread, and must not raise.
+
+        ``name`` is a plural noun (``overlays``), ``description`` a sentence for metrics. A name that is registered
+        again replaces the former gauge. Returns a function that takes the gauge out again.
+        """
+        added = _Gauge(name=name, description=description, part=part, read=gauge)
+        with self._gauges_lock:
+            self._gauges = {**self._gauges, name: added}  # replaced as a whole: others iterate over it
+
+        def remove() -> None:
+            with self._gauges_lock:
+                if self._gauges.get(name) is added:
+                    self._gauges = {key: value for key, value in self._gauges.items() if key != name}
+
+        return remove
+
+    def usage(self) -> list[Usage]:
+        """What every gauge says now, in the order of their registration."""
+        return [
+            Usage(name=gauge.name, bytes=gauge.read(), description=gauge.description) for gauge in self._gauges.values()
+        ]
+
+    def used(self, part: Part | None = None) -> int:
+        """Bytes in use now: of one part, or all together."""
+        return sum(gauge.read() for gauge in self._gauges.values() if part is None or gauge.part is part)
+
+    # Shares.
+
+    @property
+    def executor_bytes(self) -> int:
+        """What the relational executor may use before it spills."""
+        return max(self.limit // EXECUTOR_SHARE, EXECUTOR_BYTES_MIN)
+
+    def executor_threads(self, threads: int) -> int:
+        """``threads``, or fewer where each would have too little memory to spill."""
+        return _between(1, self.executor_bytes // EXECUTOR_THREAD_BYTES, threads)
+
+    @property
+    def write_set_bytes(self) -> int:
+        """What one open transaction may hold in memory before it spills."""
+        return _between(WRITE_SET_BYTES_MIN, self.limit // WRITE_SET_SHARE, WRITE_SET_BYTES_MAX)
+
+    # Flushing and waiting.
+
+    @property
+    def flush_due(self) -> bool:
+        """Whether the memtables should be flushed now: they are large, or writers wait and it would help."""
+        active = self.used(Part.MEMTABLES)
+        return active >= self.flush_bytes or (bool(self._waiting) and active >= self.flush_bytes // 8)
+
+    def on_pressure(self, call: Callable[[], object]) -> None:
+        """``call`` is called while a writer waits, and must not block: maintenance wakes up and looks at flush_due."""
+        self._on_pressure = call
+
+    def before_commit(self, bytes_count: int) -> None:
+        """Wait until a commit of ``bytes_count`` bytes of rows fits. Not to be called under the commit lock.
+
+        Nothing to do for a commit without rows (0). Raises LimitExceeded (53200): at once where waiting cannot help,
+        else after ``stall_seconds``; and what ``stop`` was given.
+        """
+        if bytes_count and (self._waiting or self._excess(bytes_count) is not None):
+            self._stall(bytes_count)
+
+    def freed(self) -> None:
+        """Memory was given back: writers that wait look again."""
+        self._held_at = -HELD_FRESH_SECONDS
+        with self._freed:
+            self._freed.notify_all()
+
+    def stop(self, error: WeftError) -> None:
+        """The engine closes: writers that wait, now or later, get ``error``."""
+        self._stopped = error
+        self.freed()
+
+    # What happened so far.
+
+    @property
+    def stalls(self) -> int:
+        """How many commits have waited for memory."""
+        return self._stalls
+
+    @property
+    def stalled_seconds(self) -> float:
+        """How long commits have waited for memory, all together, those that wait now included."""
+        now = self._clock()
+        return self._stall_seconds_before + sum(now - began for began in list(self._stall_began.values()))
+
+    @property
+    def stalled_now(self) -> int:
+        """How many commits wait for memory now."""
+        return len(self._waiting)
+
+    @property
+    def refused(self) -> int:
+        """How many commits were refused for want of memory."""
+        return self._refused
+
+    def _stall(self, bytes_count: int) -> None:
+        """Queue behind those that wait, and wait for room."""
+        if not self.flushes or bytes_count > min(self.memtables_bytes, self.limit):
+            self._refuse(bytes_count, waited=None)
+        ticket = object()
+        began = self._clock()
+        with self._freed:
+            self._waiting.append(ticket)
+            self._stall_began[ticket] = began
+            self._stalls += 1
+            try:
+                while self._stopped is None and (self._waiting[0] is not ticket or self._excess(bytes_count)):
+                    left = began + self.stall_seconds - self._clock()
+                    if left <= 0:
+                        self._refuse(bytes_count, waited=self._clock() - began)
+                    if self._on_pressure is not None:
+                        self._on_pressure()
+                    self._wait(min(left, WAIT_STEP_SECONDS))
+            finally:
+                self._stall_seconds_before += self._clock() - self._stall_began.pop(ticket)
+                self._waiting.remove(ticket)
+                self._freed.notify_all()
+        if self._stopped is not None:
+            raise self._stopped
+
+    def _excess(self, bytes_count: int) -> int | None:
+        """How many bytes too many there would be with ``bytes_count`` more; None where they fit."""
+        memtables = frozen = 0
+        for gauge in self._gauges.values():
+            if gauge.part is Part.MEMTABLES:
+                memtables += gauge.read()
+            elif gauge.part is Part.FROZEN:
+                frozen += gauge.read()
+        rows = memtables + frozen + bytes_count
+        excess = rows + self._held_bytes() - self.limit
+        if self.flushes:
+            excess = max(excess, rows - self.memtables_bytes)
+        return excess if excess > 0 else None
+
+    def _held_bytes(self) -> int:
+        now = self._clock()
+        if now - self._held_at >= HELD_FRESH_SECONDS:
+            self._held = self.used(Part.HELD)
+            self._held_at = now
+        return self._held
+
+    def _refuse(self, bytes_count: int, *, waited: float | None) -> NoReturn:
+        self._refused += 1
+        held = ", ".join(
+            f"{usage.name} {format_bytes(usage.bytes)}"
+            for usage in sorted(self.usage(), key=lambda usage: -usage.bytes)
+            if usage.bytes
+        )
+        patience = "" if waited is None else f" (after waiting {waited:.0f} s)"
+        if not self.flushes:
+            hint = "A database in memory keeps all rows there: delete or DROP what is not needed, use a data folder, "
+        elif waited is None:
+            hint = "Write less in one transaction, "
+        else:
+            hint = "Write more slowly, end transactions and results that are open for long, "
+        raise LimitExceeded(
+            f"memory_limit ({format_bytes(self.limit)}) leaves no room for {format_bytes(bytes_count)} of rows"
+            f"{patience}; in use: {held or 'nothing'}",
+            hint=f"{hint}or open with a larger memory_limit. SELECT * FROM weft_metrics shows what holds the memory.",
+            sqlstate="53200",
+        )
+
+
+def format_bytes(count: int) -> str:
+    """A size for people: ``640 bytes``, ``1.5 GiB``."""
+    for unit, size in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:,} bytes"
+
+
+def _between(low: int, value: int, high: int) -> int:
+    return max(low, min(value, high))
