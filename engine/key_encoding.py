@@ -144,6 +144,10 @@ class KeyEncoder:
         encoded = b"".join([encode(value) for encode, value in zip(self._scalars, values, strict=True)])
         return encoded.ljust((len(encoded) + 7) & ~7, b"\0")
 
+    def encode_column(self, index: int, value: object) -> bytes:
+        """The bytes of one value of the column at ``index``, without padding. Raises Invalid as ``encode_one``."""
+        return self._scalars[index](value)
+
     def keys_of_one(self, encoded: bytes) -> Keys:
         """Keys of one encoded key."""
         words = np.frombuffer(encoded, np.uint64)
