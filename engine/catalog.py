@@ -82,6 +82,7 @@ def encode_relation(relation: Relation) -> str:
                     "every": relation.every,
                     "keep": relation.keep,
                     "keep_by": relation.keep_by,
+                    "late": relation.late,
                     "checks": [
                         {"name": check.name, "expression": to_json(check.expression), "text": check.text}
                         for check in relation.checks
@@ -166,6 +167,7 @@ def _decode_table(item: dict[str, Any]) -> Table:
         every=item["every"],
         keep=item["keep"],
         keep_by=item["keep_by"],
+        late=item.get("late", "refuse"),  # definitions of the first data folders do not say
         checks=tuple(
             Check(name=check["name"], expression=from_json(check["expression"]), text=check["text"])
             for check in item["checks"]

@@ -69,6 +69,8 @@ class Check:
 class Table:
     """A table's definition. ``every`` and ``keep`` in microseconds; None where not given.
 
+    ``keep_by`` is ``event`` or ``wall``, ``late`` is ``refuse`` or ``ignore``, see engine/retention.py.
+
     ``primary_key``, ``key`` and ``time`` hold column identifiers. A table without primary key has ``primary_key == ()``
     and a hidden row id. A table without event time has ``time is None`` and one slice; ``key == ()`` means shard 0.
     """
@@ -83,6 +85,7 @@ class Table:
     every: int | None = None
     keep: int | None = None
     keep_by: str = "event"
+    late: str = "refuse"
     checks: tuple[Check, ...] = ()
     schema_version: int = 1
     next_column_id: int = 1

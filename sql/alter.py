@@ -4,13 +4,16 @@
     DROP COLUMN     the identifier is never used again, so old values cannot come back
     RENAME          identifiers stay: keys, checks and defaults follow by themselves
     SET/DROP        DEFAULT, NOT NULL; ADD and DROP CONSTRAINT of CHECKs; existing rows are looked through first
+    SET, RESET (…)  keep, keep_by, late; what is not kept any more is dropped after the commit (engine/retention.py)
 
 Several actions in one statement are applied in order and happen together. A change that a view would notice is refused
-(sql/views.py). Refused by name: another type, another primary key, UNIQUE and FOREIGN KEY, other WITH options.
+(sql/views.py). Refused by name: another type, another primary key, UNIQUE and FOREIGN KEY, and WITH options that say
+where rows lie.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -37,12 +40,16 @@ from .definition import (
     shown,
 )
 from .execution import Execution
+from .options import Clause, with_options
 from .parse import parse_expression
 from .views import check_column_unused, check_dependents
 
 
-def alter(statement: exp.Alter, execution: Execution) -> Result:
-    """ALTER TABLE or ALTER VIEW. Raises Invalid for what is not there, not possible, or in use."""
+def alter(statement: exp.Alter, options: Sequence[Clause], execution: Execution) -> Result:
+    """ALTER TABLE or ALTER VIEW. ``options`` are the clauses that ``SET (n)`` in the statement stands for.
+
+    Raises Invalid for what is not there, not possible, or in use.
+    """
     only_parts(statement, "this", "kind", "exists", "actions", "only", "options")
     kind = str(statement.args["kind"])
     if kind not in ("TABLE", "VIEW"):
@@ -56,7 +63,7 @@ def alter(statement: exp.Alter, execution: Execution) -> Result:
         if isinstance(relation, View):
             relation = _alter_view(relation, action, execution)
         else:
-            relation = _alter_table(relation, action, execution)
+            relation = _alter_table(relation, action, options, execution)
         if execution.catalog.relations.get(relation.name) != relation:
             execution.transaction.replace(relation)
         check_dependents(relation.id, execution, what=f'alter "{name}"')
@@ -81,7 +88,7 @@ def _alter_view(view: View, action: exp.Expr, execution: Execution) -> View:
     return replace(view, name=new_relation_name(action.this))
 
 
-def _alter_table(table: Table, action: exp.Expr, execution: Execution) -> Table:
+def _alter_table(table: Table, action: exp.Expr, options: Sequence[Clause], execution: Execution) -> Table:
     match action:
         case exp.ColumnDef():
             changed = _add_column(table, action, execution)
@@ -97,8 +104,8 @@ def _alter_table(table: Table, action: exp.Expr, execution: Execution) -> Table:
             changed = _alter_column(table, action, execution)
         case exp.AddConstraint():
             changed = _add_constraints(table, action, execution)
-        case exp.AlterSet():
-            raise refuse("ALTER TABLE … SET (options)", "Create a table with the options wanted, and copy the rows.")
+        case exp.AlterSet(expressions=[exp.Literal(is_string=False) as clause]):
+            return with_options(table, options[int(clause.this)])
         case _:
             raise refuse_node(action)
     return changed if changed is table else replace(changed, schema_version=table.schema_version + 1)

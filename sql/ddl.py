@@ -9,7 +9,7 @@ Each function takes the statement's tree and its ``Execution`` and returns the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,7 +22,7 @@ from ..engine.schema import Column, Relation, Table
 from .alter import alter
 from .definition import new_relation_name, only_parts, refuse, refuse_node, relation_name, table_of
 from .execution import Execution
-from .options import cut_options
+from .options import Clause, cut_options
 from .parse import parse
 from .source import Source, first_words
 from .views import create_view, dependents
@@ -46,20 +46,23 @@ DDL_WORDS: Final = ("CREATE", "DROP", "ALTER", "TRUNCATE")
 """First words of the statements that this module runs."""
 
 
-def parse_ddl(source: Source, words: tuple[str, ...]) -> tuple[exp.Expr, dict[str, str]]:
-    """The tree of a DDL statement, and the WITH options that were cut out of a CREATE TABLE."""
+def parse_ddl(source: Source, words: tuple[str, ...]) -> tuple[exp.Expr, list[Clause]]:
+    """The tree of a DDL statement, and the clauses of options that were cut out of a CREATE or ALTER TABLE."""
     kind = _object_kind(source)
     if kind in _KINDS_REFUSED:
         raise Invalid(f"{words[0]} {kind} is not supported", hint=_KINDS_REFUSED[kind], sqlstate="0A000", position=0)
+    text, options = source.rewritten, list[Clause]()
     if words[:2] == ("CREATE", "TABLE"):
-        text, options = cut_options(source.rewritten)
-        return parse(replace(source, rewritten=text)), options
+        text, options = cut_options(text, "WITH")
+    elif words[:2] == ("ALTER", "TABLE"):
+        text, options = cut_options(text, "SET", "RESET")
     try:
-        return parse(source), {}
+        return parse(replace(source, rewritten=text)), options
     except Invalid as error:
         if words[0] == "ALTER" and error.sqlstate == "0A000" and error.hint is None:
             error.hint = (
-                "Use ADD COLUMN, DROP COLUMN, RENAME, ALTER COLUMN … SET or DROP, ADD CONSTRAINT name CHECK (…)."
+                "Use ADD COLUMN, DROP COLUMN, RENAME, ALTER COLUMN … SET or DROP, ADD CONSTRAINT name CHECK (…), "
+                "SET (keep = …)."
             )
         raise
 
@@ -71,7 +74,7 @@ def _object_kind(source: Source) -> str:
     return next((word for word in rest if word not in skipped), "")
 
 
-def run_ddl(tree: exp.Expr, options: Mapping[str, str], execution: Execution, *, query_text: str) -> Result:
+def run_ddl(tree: exp.Expr, options: Sequence[Clause], execution: Execution, *, query_text: str) -> Result:
     """Run CREATE, DROP, ALTER or TRUNCATE. ``query_text`` is the text of a view's query."""
     match tree:
         case exp.Create(kind="TABLE"):
@@ -81,7 +84,7 @@ def run_ddl(tree: exp.Expr, options: Mapping[str, str], execution: Execution, *,
         case exp.Drop():
             return _drop(tree, execution)
         case exp.Alter():
-            return alter(tree, execution)
+            return alter(tree, options, execution)
         case exp.TruncateTable():
             return _truncate(tree, execution)
         case _:
@@ -89,7 +92,8 @@ def run_ddl(tree: exp.Expr, options: Mapping[str, str], execution: Execution, *,
             raise refuse(f"{tree.key.upper()} {kind}".strip(), _KINDS_REFUSED.get(kind, "See docs/sql.md."))
 
 
-def _create_table(statement: exp.Create, options: Mapping[str, str], execution: Execution) -> Result:
+def _create_table(statement: exp.Create, clauses: Sequence[Clause], execution: Execution) -> Result:
+    options = _options(clauses)
     properties = statement.args.get("properties")
     for item in properties.expressions if properties else ():
         raise refuse_node(item)
@@ -107,6 +111,13 @@ def _create_table(statement: exp.Create, options: Mapping[str, str], execution: 
         )
     execution.transaction.create(table_of(statement, options=options, id=execution.new_id()))
     return execution.done("CREATE TABLE")
+
+
+def _options(clauses: Sequence[Clause]) -> dict[str, str]:
+    """The options of the one WITH that a CREATE TABLE may have."""
+    if len(clauses) > 1:
+        raise Invalid("WITH (…) is given twice", hint="Put all options into one WITH (…).", sqlstate="42601")
+    return {name: value for clause in clauses for name, value in clause.items() if value is not None}
 
 
 def _create_table_as(statement: exp.Create, name: str, options: Mapping[str, str], execution: Execution) -> Result:

@@ -157,6 +157,7 @@ def table_of(statement: exp.Create, *, options: Mapping[str, str], id: int) -> T
         every=layout.every,
         keep=layout.keep,
         keep_by=layout.keep_by,
+        late=layout.late,
         next_column_id=len(columns) + 1,
         options_text=tuple(options.items()),
     )

@@ -118,8 +118,10 @@ def _options(table: Table) -> list[str]:
         options.append(f"every = '{given.get('every') or _interval(table.every)}'")
     if table.keep is not None:
         options.append(f"keep = '{given.get('keep') or _interval(table.keep)}'")
-        if table.keep_by != "event":
-            options.append(f"keep_by = '{table.keep_by}'")
+    if table.keep_by != "event":
+        options.append(f"keep_by = '{table.keep_by}'")
+    if table.late != "refuse":
+        options.append(f"late = '{table.late}'")
     return [*options, *([f"shards = {table.shards}"] if table.shards != 1 else [])]
 
 

@@ -116,6 +116,9 @@ class WeftParser(PostgresParser):
         name: parser for name, parser in PostgresParser.NO_PAREN_FUNCTION_PARSERS.items() if name in ("CASE", "ANY")
     }
     TYPE_LITERAL_PARSERS: ClassVar[dict[Any, Any]] = {}
+    PROPERTY_PARSERS: ClassVar[dict[str, Any]] = {  # SET is an action of ALTER TABLE, wherever it stands in the list
+        word: parser for word, parser in PostgresParser.PROPERTY_PARSERS.items() if word != "SET"
+    }
     JSON_OPERATORS: ClassVar[dict[Any, Any]] = {
         TokenType.ARROW: lambda self, this, path: self.expression(exp.JSONExtract(this=this, expression=path)),
         TokenType.DARROW: lambda self, this, path: self.expression(exp.JSONExtractScalar(this=this, expression=path)),
