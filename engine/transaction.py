@@ -19,7 +19,7 @@ from ..base.rows import to_keys
 from .catalog import Catalog
 from .changes import Commit, Isolation
 from .clock import wall_clock
-from .conflict import check_key_absent, key_at, key_columns, raise_duplicates_within
+from .conflict import check_key_absent, key_columns, key_tuples, raise_duplicates_within
 from .constraints import IdentityAllocator, complete, fill
 from .delta import Delta, check_addable
 from .expression.evaluate import Context
@@ -28,7 +28,7 @@ from .reader import RowStream
 from .schema import Relation, Table
 from .sequencer import Request
 from .snapshot import Snapshot
-from .write_set import TableWrites
+from .write_set import TableWrites, present_at
 
 
 class Transaction:
@@ -102,6 +102,25 @@ class Transaction:
             return self._base().get_many(table, keys)
         return writes.get_many(self._base(), keys)
 
+    def present(self, table: Table, keys: pa.RecordBatch) -> np.ndarray:
+        """Which of ``keys`` (primary keys) have a row: bool[n]."""
+        writes = self._writes.get(table.id)
+        if writes is not None:
+            return writes.present(self._base(), keys)
+        if self._is_new(table):
+            return np.zeros(keys.num_rows, np.bool_)
+        return present_at(self._base(), table, keys)
+
+    def mark(self, table: Table) -> int:
+        """A point in this transaction's work on ``table``: see ``written_after``."""
+        writes = self._writes.get(table.id)
+        return 0 if writes is None else writes.step
+
+    def written_after(self, table: Table, keys: pa.RecordBatch, mark: int) -> np.ndarray:
+        """Which of ``keys`` (primary keys or row ids) this transaction wrote after ``mark``: bool[n]."""
+        writes = self._writes.get(table.id)
+        return np.zeros(keys.num_rows, np.bool_) if writes is None else writes.written_after(keys, mark)
+
     # Writes
 
     def complete(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> pa.RecordBatch:
@@ -113,12 +132,15 @@ class Transaction:
     def insert(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> int:
         """Add rows; columns may be absent. Raises Invalid (23505) where a primary key exists. Returns the row count."""
         rows = self.complete(table, batch, overriding=overriding)
-        self._check_absent(table, rows)
+        if table.primary_key:
+            keys = key_columns(table, rows)
+            raise_duplicates_within(table, keys)
+            check_key_absent(table, keys, np.flatnonzero(self.present(table, keys)))
         self._writes_to(table).put(rows)
         return rows.num_rows
 
     def put(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> int:
-        """Add or replace whole rows."""
+        """Add or replace whole rows; the last of equal primary keys wins."""
         self._require_primary_key(table, "put")
         rows = self.complete(table, batch, overriding=overriding)
         self._writes_to(table).put(rows)
@@ -127,9 +149,13 @@ class Transaction:
     def delete(self, table: Table, keys: pa.RecordBatch) -> int:
         """End rows by primary key, or by row id (with the key and time columns). Returns how many there were."""
         self._check_writable()
-        count = len(self.get_many(table, keys)[1]) if table.primary_key else keys.num_rows
-        self._writes_to(table).delete(keys)
+        count = int(self.present(table, keys).sum()) if table.primary_key else keys.num_rows
+        self.delete_found(table, keys)
         return count
+
+    def delete_found(self, table: Table, keys: pa.RecordBatch) -> None:
+        """End rows that the caller has just read, by primary key, or by row id (with the key and time columns)."""
+        self._writes_to(table).delete(keys)
 
     def update(self, table: Table, old_keys: pa.RecordBatch, rows: pa.RecordBatch) -> int:
         """Replace the rows at ``old_keys`` by full new ``rows``, one for one; primary keys may change.
@@ -276,19 +302,13 @@ class Transaction:
         context = Context(now=self.now)
         return fill(table, keys, context=context, identities=self._identities, overriding=True).to_pylist()[0]
 
-    def _check_absent(self, table: Table, rows: pa.RecordBatch) -> None:
-        if table.primary_key:
-            keys = key_columns(table, rows)
-            raise_duplicates_within(table, keys)
-            _, found = self.get_many(table, keys)
-            check_key_absent(table, keys, found)
-
     def _check_moves(self, table: Table, old_keys: pa.RecordBatch, new_keys: pa.RecordBatch) -> None:
         """New primary keys must be absent, other than where the same statement takes the old row away."""
-        leaving = {key_at(old_keys, row) for row in range(old_keys.num_rows)}
-        _, found = self.get_many(table, new_keys)
-        staying = np.array([i for i in found if key_at(new_keys, int(i)) not in leaving], dtype=np.int64)
-        check_key_absent(table, new_keys, staying)
+        leaving = set(key_tuples(old_keys))
+        found = np.flatnonzero(self.present(table, new_keys))
+        met = key_tuples(new_keys.take(pa.array(found)))
+        staying = [row for row, key in zip(found.tolist(), met, strict=True) if key not in leaving]
+        check_key_absent(table, new_keys, np.array(staying, np.int64))
 
     def _change_catalog(self, changes: dict[str, Relation | None]) -> None:
         self._catalog.update(changes)

@@ -1,13 +1,17 @@
 """What an open transaction has written so far: a private overlay over its snapshot.
 
-Per table the overlay is two small stores of the same kind that hold committed rows:
+Per table the overlay is up to three small stores of the same kind that hold committed rows:
 
-    rows      the rows that the transaction put, by primary key
-    touched   the primary keys that it put or deleted; they hide the snapshot's rows
+    rows     the rows that the transaction put, in the table's own cells
+    gone     the primary keys (or row ids) that it deleted
+    added    the rows that it only added amounts to
 
-The overlay's "versions" are steps, one per statement, so a statement that reads while it writes sees its own
-transaction up to its start, never itself. A table without primary key is touched by row id; rows of the transaction's
-own have row ids from OWN_ROW_IDS on.
+What is visible in one of them hides the snapshot's row with the same primary key. So an insert touches one index, and
+keys alone are stored for nothing but deletes. A table without primary key is touched by row id; rows of the
+transaction's own have row ids from OWN_ROW_IDS on.
+
+The overlay's "versions" are steps, one per call. A scan keeps the step at which it was made, so a statement that
+writes while it still reads sees its own transaction up to its start, never itself.
 
 Deltas are applied to the overlay, so that the transaction reads them; what it commits for a row that has only deltas
 is the amounts, so that they conflict with no other delta.
@@ -22,9 +26,10 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from ..base.limits import MIB
 from ..base.types import BIGINT
 from .cells import TableStore
-from .conflict import key_at, key_columns
+from .conflict import key_columns, key_tuples
 from .delta import Delta, add_amounts, row_batch
 from .expression.node import Expression
 from .reader import RowStream
@@ -35,6 +40,9 @@ from .snapshot import Snapshot
 
 OWN_ROW_IDS: Final = 1 << 62
 
+JOINED_BYTES_MAX: Final = 256 * MIB
+"""Arrow counts the bytes of a batch's text in 31 bits."""
+
 
 class TableWrites:
     """One transaction's writes to one table. Batches are complete: all columns, checked.
@@ -44,61 +52,77 @@ class TableWrites:
 
     def __init__(self, table: Table, *, is_new: bool) -> None:
         self.table = table
+        self.step = 1
         self._truncated = False
         self._hides_base = is_new
-        self._step = 1
-        self._rows = TableStore(dataclasses.replace(table, shards=1, key=(), time=None, every=None))
-        self._touched = TableStore(_keys_only(table))
-        self._deltas: dict[tuple[Any, ...], Delta] = {}
+        self._rows = TableStore(table)
+        self._gone: TableStore | None = None
+        self._added: TableStore | None = None
+        self._deltas: dict[tuple[object, ...], Delta] = {}
 
     @property
     def rows_count(self) -> int:
-        return self._rows.rows_count + self._touched.rows_count
+        return sum(store.rows_count for store in self._stores())
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory that the overlay takes, in bytes, roughly."""
+        return sum(store.bytes_used for store in self._stores())
 
     @property
     def is_empty(self) -> bool:
         return not self.rows_count and not self._truncated
 
     def put(self, rows: pa.RecordBatch) -> None:
-        if self.table.primary_key:
-            self._touch(key_columns(self.table, rows))
-        self._rows.apply_put(rows, version=self._next_step())
+        self.step += 1
+        if self._deltas:
+            self._forget_deltas(key_columns(self.table, rows))
+        self._rows.apply_put(rows, version=self.step)
 
     def delete(self, keys: pa.RecordBatch) -> None:
         """``keys``: primary keys, or row ids (with key and time columns) of a table without primary key."""
+        self.step += 1
+        if self._gone is None:
+            self._gone = TableStore(_keys_only(self.table))
         if self.table.primary_key:
-            self._touch(keys)
-            self._rows.apply_delete(keys, version=self._next_step())
+            if self._deltas:
+                self._forget_deltas(keys)
+            self._rows.apply_delete(keys, version=self.step)
+            self._gone.apply_put(keys, version=self.step)
             return
-        ids = keys.column(ROW_ID_NAME).to_numpy(zero_copy_only=False)
-        own = ids >= OWN_ROW_IDS
+        own = _own(keys)
         if own.any():
-            own_ids = pa.RecordBatch.from_arrays([pa.array(ids[own] - OWN_ROW_IDS)], names=[ROW_ID_NAME])
-            self._rows.apply_delete(own_ids, version=self._next_step())
+            self._rows.apply_delete(_shifted(keys.filter(pa.array(own)), -OWN_ROW_IDS), version=self.step)
         if not own.all():
-            committed = keys.select(self._touched.table.arrow_schema.names).filter(pa.array(~own))
-            self._touched.apply_put(committed, version=self._next_step())
+            committed = keys.select(self._gone.table.arrow_schema.names).filter(pa.array(~own))
+            self._gone.apply_put(committed, version=self.step)
 
     def add(self, delta: Delta, *, row: Mapping[str, Any]) -> None:
         """Add amounts to ``row``, the row as the transaction sees it (or the delta's default row).
 
         Where the transaction has hidden or written the committed row, there is nothing to commute with: it is a put.
         """
-        known = self._deltas.get(delta.key)
-        fresh = known is None and not self._hides_base and not self._touches(delta.key_batch)
+        key = key_tuples(delta.key_batch)[0]
+        known = self._deltas.get(key)
         changed = row_batch(self.table, [add_amounts(self.table, row, delta.amounts)])
-        self.put(changed)
+        if known is None and (self._hides_base or self._touched(delta.key_batch, step=self.step)[0]):
+            self.put(changed)
+            return
         if known is not None:
             amounts = {name: known.amounts.get(name) for name in (*known.amounts, *delta.amounts)}
             delta = dataclasses.replace(delta, amounts=add_amounts(self.table, amounts, delta.amounts))
-        if known is not None or fresh:
-            self._deltas[delta.key] = delta
+        self.step += 1
+        if self._added is None:
+            self._added = TableStore(self.table)
+        self._added.apply_put(changed, version=self.step)
+        self._deltas[key] = delta
 
     def truncate(self) -> None:
+        self.step += 1
         self._truncated = self._hides_base = True
         self._deltas.clear()
-        self._rows.apply_truncate(version=self._next_step())
-        self._touched.apply_truncate(version=self._next_step())
+        for store in self._stores():
+            store.apply_truncate(version=self.step)
 
     def scan(
         self, base: Snapshot, *, columns: Sequence[int] | None, filter: Expression | None, row_ids: bool
@@ -106,106 +130,134 @@ class TableWrites:
         """The snapshot's rows without those touched, then the transaction's own, as of now."""
         wanted = list(columns) if columns is not None else [column.id for column in self.table.columns]
         helpers = [id for id in self.table.primary_key if id not in wanted]
-        own = self._rows.scan(version=self._step, columns=wanted, filter=filter, row_ids=row_ids)
+        own = [
+            store.scan(version=self.step, columns=wanted, filter=filter, row_ids=row_ids)
+            for store in self._stores()
+            if store is not self._gone
+        ]
         if self._hides_base:
-            return OverlayScan(None, own, writes=self, step=self._step)
+            return OverlayScan(None, own, writes=self)
         below = base.scan(
             self.table, columns=[*wanted, *helpers], filter=filter, row_ids=row_ids or not self.table.primary_key
         )
-        return OverlayScan(below, own, writes=self, step=self._step)
+        return OverlayScan(below, own, writes=self)
 
     def get(self, base: Snapshot, key: tuple[Any, ...], key_batch: pa.RecordBatch) -> dict[str, Any] | None:
-        if self._hides_base or self._touches(key_batch):
-            return self._rows.get(key, version=self._step)
+        for store in (self._rows, self._added):
+            row = None if store is None else store.get(key, version=self.step)
+            if row is not None:
+                return row
+        if self._hides_base or self._touched(key_batch, step=self.step)[0]:
+            return None
         return base.get(self.table, key)
 
     def get_many(self, base: Snapshot, keys: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
-        own_rows, own_indices = self._rows.get_many(keys, version=self._step)
-        if self._hides_base:
-            return own_rows, own_indices
-        touched = self.touched_at(keys, step=self._step)
-        base_positions = np.flatnonzero(~touched)
-        base_rows, base_indices = base.get_many(self.table, keys.take(pa.array(base_positions)))
-        indices = np.concatenate([own_indices, base_positions[base_indices]])
-        order = np.argsort(indices, kind="stable")
-        rows = pa.Table.from_batches([own_rows, base_rows]).combine_chunks().to_batches()
-        merged = rows[0] if rows else own_rows
-        return merged.take(pa.array(order)), indices[order]
+        found = [store.get_many(keys, version=self.step) for store in (self._rows, self._added) if store is not None]
+        if not self._hides_base:
+            places = np.flatnonzero(~self.touched_at(keys, step=self.step))
+            rows, indices = base.get_many(self.table, keys.take(pa.array(places)))
+            found.append((rows, places[indices]))
+        return _merged(found)
+
+    def present(self, base: Snapshot, keys: pa.RecordBatch) -> np.ndarray:
+        """Which of ``keys`` have a row as the transaction sees it: bool[n]."""
+        exists = _visible(self._rows, keys, version=self.step)
+        if self._added is not None:
+            exists |= _visible(self._added, keys, version=self.step)
+        if not self._hides_base:
+            places = np.flatnonzero(~self.touched_at(keys, step=self.step))
+            if len(places):
+                below = keys if len(places) == keys.num_rows else keys.take(pa.array(places))
+                exists[places] = _visible(base.store(self.table), below, version=base.version)
+        return exists
 
     def touched_at(self, keys: pa.RecordBatch, *, step: int) -> np.ndarray:
-        """Which of ``keys`` (primary keys or row ids) were put or deleted up to ``step``: bool[n]."""
-        if step == self._step:
-            return self._touched.newest(keys).found
-        touched = np.zeros(keys.num_rows, dtype=np.bool_)
-        touched[self._touched.get_many(keys, version=step)[1]] = True
-        return touched
+        """Which of ``keys`` (primary keys or row ids) hide the snapshot's row at ``step``: bool[n]."""
+        if not self.table.primary_key:
+            return np.zeros(keys.num_rows, np.bool_) if self._gone is None else _visible(self._gone, keys, version=step)
+        touched = self._touched(keys, step=step)
+        return touched if self._added is None else touched | _visible(self._added, keys, version=step)
+
+    def written_after(self, keys: pa.RecordBatch, step: int) -> np.ndarray:
+        """Which of ``keys`` (primary keys or row ids) were put, deleted or added to after ``step``: bool[n]."""
+        written = np.zeros(keys.num_rows, np.bool_)
+        for store in (self._gone, self._added):
+            if store is not None:
+                newest = store.newest(keys)
+                written |= newest.found & (newest.begin > step)
+        if self.table.primary_key:
+            newest = self._rows.newest(keys)
+            return written | (newest.found & (newest.begin > step))
+        own = _own(keys)
+        if own.any():
+            newest = self._rows.newest(_shifted(keys.filter(pa.array(own)), -OWN_ROW_IDS))
+            written[own] |= newest.found & ~newest.alive & (newest.end > step)
+        return written
 
     def changes(self) -> TableChanges:
         """What the transaction commits for this table."""
-        puts: list[pa.RecordBatch] = []
-        for batch in self._rows.scan(version=self._step, columns=None, filter=None).batches():
-            rows = self._without_deltas(batch)
-            if rows.num_rows:
-                puts.append(rows)
+        puts = list(self._rows.scan(version=self.step, columns=None, filter=None).batches())
         deletes = [keys for keys in self._deleted() if keys.num_rows]
         return TableChanges(
             table=self.table,
-            puts=tuple(puts),
-            deletes=tuple(deletes),
+            puts=tuple(_joined(puts)),
+            deletes=tuple(_joined(deletes)),
             deltas=tuple(self._deltas.values()),
             strict=True,
             truncate=self._truncated,
         )
 
     def _deleted(self) -> Iterator[pa.RecordBatch]:
-        for keys in self._touched.scan(version=self._step, columns=None, filter=None).batches():
-            if not self.table.primary_key:
+        if self._gone is None:
+            return
+        for keys in self._gone.scan(version=self.step, columns=None, filter=None).batches():
+            if self.table.primary_key:
+                yield keys.filter(pa.array(~_visible(self._rows, keys, version=self.step)))
+            else:
                 yield keys
-                continue
-            newest = self._rows.newest(keys)
-            yield keys.filter(pa.array(~newest.alive))
 
-    def _without_deltas(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        if not self._deltas:
-            return rows
-        keys = key_columns(self.table, rows)
-        keep = [key_at(keys, row) not in self._deltas for row in range(rows.num_rows)]
-        return rows.filter(pa.array(keep))
+    def _touched(self, keys: pa.RecordBatch, *, step: int) -> np.ndarray:
+        """Which primary keys were put or deleted up to ``step``, deltas apart."""
+        touched = _visible(self._rows, keys, version=step)
+        return touched if self._gone is None else touched | _visible(self._gone, keys, version=step)
 
-    def _touch(self, keys: pa.RecordBatch) -> None:
-        if self._deltas:
-            for row in range(keys.num_rows):
-                self._deltas.pop(key_at(keys, row), None)
-        self._touched.apply_put(keys, version=self._next_step())
+    def _forget_deltas(self, keys: pa.RecordBatch) -> None:
+        assert self._added is not None, "deltas have rows"
+        alive = self._added.newest(keys).alive
+        if alive.any():
+            hidden = keys.filter(pa.array(alive))
+            for key in key_tuples(hidden):
+                self._deltas.pop(key, None)
+            self._added.apply_delete(hidden, version=self.step)
 
-    def _touches(self, key_batch: pa.RecordBatch) -> bool:
-        return bool(self._touched.newest(key_batch).found[0])
-
-    def _next_step(self) -> int:
-        self._step += 1
-        return self._step
+    def _stores(self) -> list[TableStore]:
+        return [store for store in (self._rows, self._gone, self._added) if store is not None]
 
 
 class OverlayScan:
-    """A snapshot's rows with a transaction's own writes laid over them. Repeatable, like any scan."""
+    """A snapshot's rows with a transaction's own writes laid over them, as of the step at which it was made.
 
-    def __init__(self, below: Scan | None, own: Scan, *, writes: TableWrites, step: int) -> None:
+    Repeatable, like any scan, also while the transaction goes on writing.
+    """
+
+    def __init__(self, below: Scan | None, own: Sequence[Scan], *, writes: TableWrites) -> None:
         self._below = below
         self._own = own
         self._writes = writes
-        self._step = step
+        self._step = writes.step
 
     @property
     def schema(self) -> pa.Schema:
-        return self._own.schema
+        return self._own[0].schema
 
     @property
     def rows_estimate(self) -> int:
-        return self._own.rows_estimate + (0 if self._below is None else self._below.rows_estimate)
+        below = 0 if self._below is None else self._below.rows_estimate
+        return below + sum(scan.rows_estimate for scan in self._own)
 
     @property
     def statistics(self) -> ScanStatistics:
-        return self._own.statistics if self._below is None else self._below.statistics
+        return self._own[0].statistics if self._below is None else self._below.statistics
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         names = self.schema.names
@@ -216,19 +268,61 @@ class OverlayScan:
                 rows = batch.select(names)
                 yield rows.filter(pa.array(~touched)) if touched.any() else rows
         shift = ROW_ID_NAME in names
-        for batch in self._own.batches():
-            yield _shifted(batch) if shift else batch
+        for scan in self._own:
+            for batch in scan.batches():
+                yield _shifted(batch, OWN_ROW_IDS) if shift else batch
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         reader = pa.RecordBatchReader.from_batches(self.schema, self.batches())
         return reader.__arrow_c_stream__(requested_schema)
 
 
-def _shifted(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Own row ids, moved out of the way of committed ones."""
+def present_at(snapshot: Snapshot, table: Table, keys: pa.RecordBatch) -> np.ndarray:
+    """Which of ``keys`` have a row in the snapshot: bool[n]."""
+    return _visible(snapshot.store(table), keys, version=snapshot.version)
+
+
+def _visible(store: TableStore, keys: pa.RecordBatch, *, version: int) -> np.ndarray:
+    """Which of ``keys`` have a row in ``store`` that is visible at ``version``: bool[n]."""
+    visible = np.zeros(keys.num_rows, np.bool_)
+    if store.cells_count and keys.num_rows:
+        visible[store.get_many(keys, version=version, columns=store.table.primary_key[:1])[1]] = True
+    return visible
+
+
+def _own(keys: pa.RecordBatch) -> np.ndarray:
+    """Which row ids are of rows of the transaction's own: bool[n]."""
+    return keys.column(ROW_ID_NAME).to_numpy(zero_copy_only=False) >= OWN_ROW_IDS
+
+
+def _shifted(batch: pa.RecordBatch, by: int) -> pa.RecordBatch:
+    """The batch with ``by`` added to its row ids: own ones stand out of the way of committed ones."""
     index = batch.schema.get_field_index(ROW_ID_NAME)
-    ids = batch.column(index).to_numpy(zero_copy_only=False) + OWN_ROW_IDS
+    ids = batch.column(index).to_numpy(zero_copy_only=False) + by
     return batch.set_column(index, batch.schema.field(index), pa.array(ids))
+
+
+def _merged(found: Sequence[tuple[pa.RecordBatch, np.ndarray]]) -> tuple[pa.RecordBatch, np.ndarray]:
+    """Rows of several stores in the order of their keys. The key of a row is in one store only."""
+    some = [(rows, indices) for rows, indices in found if rows.num_rows]
+    if len(some) < 2:
+        return some[0] if some else found[0]
+    indices = np.concatenate([indices for _, indices in some])
+    order = np.argsort(indices, kind="stable")
+    return pa.concat_batches([rows for rows, _ in some]).take(pa.array(order)), indices[order]
+
+
+def _joined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """The batches as few larger ones: a record pays half a kilobyte for each."""
+    joined: list[pa.RecordBatch] = []
+    start = size = 0
+    for stop, batch in enumerate(batches):
+        if stop > start and size + batch.nbytes > JOINED_BYTES_MAX:
+            joined.append(pa.concat_batches(batches[start:stop]))
+            start, size = stop, 0
+        size += batch.nbytes
+    rest = batches[start:]
+    return [*joined, *([pa.concat_batches(rest)] if len(rest) > 1 else rest)]
 
 
 def _keys_only(table: Table) -> Table:
