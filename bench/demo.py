@@ -256,7 +256,7 @@ def _prepared(folder: Path) -> Path:
     """An empty folder for ``--keep``. Raises RuntimeError while a server that was kept still runs on it."""
     folder.mkdir(exist_ok=True)
     if (folder / "data").exists():
-        from weftdb.storage.files import DataFolder
+        from weftdb.storage.folder import DataFolder
 
         try:
             DataFolder.open(folder / "data").close()

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from ..base.errors import Closed, Invalid
 from ..base.rows import python_rows, python_values
-from ..storage.files import DataFolder
+from ..storage.folder import DataFolder
 from ..storage.lmdb_log import LmdbLog
 from ..storage.log import CommitLog
 from ..storage.memory_log import MemoryLog

@@ -27,12 +27,16 @@ import pyarrow as pa
 from ..base.errors import Closed, Corrupt, NotFound, Unavailable
 from ..base.limits import MIB
 from .envelope import Chain
+from .files import refuse_writing
 from .lmdb_store import MAP_BYTES_FIRST, CommitInDoubt, LmdbStore
 from .log import CommitLog, Entry, Outcome
 from .record import Piece, Record
 
 _LOG: Final = "log"
 _STATE: Final = "state"
+DATABASES: Final = (_LOG, _STATE)
+"""What the log needs of a store."""
+
 _EPOCH: Final = b"epoch"
 _FIRST: Final = b"first"
 
@@ -47,9 +51,16 @@ TRIM_ENTRIES: Final = 10_000
 class LmdbLog(CommitLog):
     """See the module. Threads may share it; appends are one at a time."""
 
-    def __init__(self, store: LmdbStore, *, owner: bool) -> None:
+    def __init__(self, store: LmdbStore, *, owner: bool, read_only: str | None = None) -> None:
+        """A log in an open store that has ``DATABASES``. ``owner``: it closes the store.
+
+        ``read_only`` is the reason why nothing may be written.
+        """
         self._store = store
         self._owner = owner
+        self._read_only = read_only
+        if not store.databases.keys() >= set(DATABASES):
+            raise Corrupt(f"{store.path} holds no commit log", hint="Restore it from a backup.")
         self._log = store.databases[_LOG]
         self._state = store.databases[_STATE]
         self._appending = threading.Lock()
@@ -67,14 +78,12 @@ class LmdbLog(CommitLog):
 
         ``durable=False`` does not sync: commits survive the process, but not a crash of the system.
         """
-        store = LmdbStore.open(
-            path, databases=(_LOG, _STATE), durable=durable, read_only=read_only, map_bytes=map_bytes
-        )
-        return cls(store, owner=True)
+        store = LmdbStore.open(path, databases=DATABASES, durable=durable, read_only=read_only, map_bytes=map_bytes)
+        return cls(store, owner=True, read_only="it was opened to read only" if read_only else None)
 
     def beside(self) -> LmdbLog:
         """Another appender on the same open file. It ends with this one."""
-        return LmdbLog(self._store, owner=False)
+        return LmdbLog(self._store, owner=False, read_only=self._read_only)
 
     def lease(self) -> int:
         def take(transaction: lmdb.Transaction) -> tuple[int, pa.Buffer | None, int]:
@@ -86,7 +95,7 @@ class LmdbLog(CommitLog):
             return epoch, _copy(cursor.value()), _number(cursor.key())
 
         with self._appending:
-            self._check_open()
+            self._check_writable()
             try:
                 epoch, last, position = self._store.write(take)
             except CommitInDoubt as error:
@@ -100,7 +109,7 @@ class LmdbLog(CommitLog):
 
     def append(self, record: Record) -> Outcome:
         with self._appending:
-            self._check_open()
+            self._check_writable()
             assert self._epoch, "take the lease before appending"
             assert self._outcome is not Outcome.UNKNOWN, "resolve the last append before the next one"
             if self._outcome is Outcome.FENCED:
@@ -141,7 +150,7 @@ class LmdbLog(CommitLog):
             return _number(cursor.key()) if cursor.last() else 0
 
     def trim(self, before: int) -> None:
-        self._check_open()
+        self._check_writable()
         before = min(before, self.tail())
 
         def remove(transaction: lmdb.Transaction) -> bool:
@@ -166,6 +175,11 @@ class LmdbLog(CommitLog):
     def _check_open(self) -> None:
         if self._closed:
             raise Closed(f"the log {self._store.path} was closed")
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if self._read_only is not None:
+            raise refuse_writing(self._read_only)
 
     def _join(self, pieces: list[Piece]) -> memoryview:
         """The pieces in one block of memory, the same for every append: fresh memory costs more than the copy."""

@@ -30,7 +30,7 @@ import os
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import lmdb
 
@@ -42,6 +42,7 @@ MAP_BYTES_FIRST: Final = GIB
 """Size of a new map: address space only, the file grows as it is used. It doubles whenever it is full."""
 
 _DATA_FILE: Final = "data.mdb"
+_LOCK_FILE: Final = "lock.mdb"
 _DAMAGE: Final = (
     lmdb.CorruptedError,
     lmdb.PageNotFoundError,
@@ -60,14 +61,19 @@ class CommitInDoubt(Exception):
 class LmdbStore:
     """An open environment with named databases. Threads may share it; forked children may not use it."""
 
-    def __init__(self, environment: lmdb.Environment, *, path: Path, databases: tuple[str, ...], synced: bool) -> None:
+    def __init__(
+        self, environment: lmdb.Environment, *, path: Path, databases: tuple[str, ...], synced: bool, read_only: bool
+    ) -> None:
         self.path = path
         self._synced = synced
         self._environment: lmdb.Environment | None = environment
         self._process = os.getpid()
         self._gate = _Gate()
         self._writing = threading.Lock()
-        self.databases = {name: environment.open_db(name.encode()) for name in databases}
+        self.databases = dict[str, Any]()
+        for name in databases:
+            with contextlib.suppress(*((lmdb.NotFoundError, lmdb.ReadonlyError) if read_only else ())):
+                self.databases[name] = environment.open_db(name.encode(), create=not read_only)
 
     @classmethod
     def open(
@@ -79,7 +85,11 @@ class LmdbStore:
         read_only: bool = False,
         map_bytes: int = MAP_BYTES_FIRST,
     ) -> LmdbStore:
-        """Open the environment in the folder ``path``, or create it. Raises Corrupt or Unavailable."""
+        """Open the environment in the folder ``path``, or create it. Raises Corrupt or Unavailable.
+
+        With ``read_only`` databases that are not there are left out of ``databases``, and where LMDB's own lock file
+        cannot be written, none is taken: who opens the file sees to it that nobody writes it meanwhile.
+        """
         file = path / _DATA_FILE
         try:
             new = not file.exists()
@@ -93,10 +103,13 @@ class LmdbStore:
                 sync=durable,
                 readonly=read_only,
                 create=not read_only,
+                lock=not read_only or os.access(path / _LOCK_FILE, os.W_OK),
             )
             try:
-                _pad_cut_file(file, environment)
-                store = cls(environment, path=path, databases=databases, synced=durable or read_only)
+                _check_size(file, environment, read_only=read_only)
+                store = cls(
+                    environment, path=path, databases=databases, synced=durable or read_only, read_only=read_only
+                )
             except BaseException:
                 environment.close()
                 raise
@@ -222,8 +235,8 @@ def _may_hold(environment: lmdb.Environment, number: int) -> bool:
         return True
 
 
-def _pad_cut_file(file: Path, environment: lmdb.Environment) -> None:
-    """Pad a file that was cut short with zeros.
+def _check_size(file: Path, environment: lmdb.Environment, *, read_only: bool) -> None:
+    """Pad a file that was cut short with zeros; refuse it where nothing may be written.
 
     Touching a mapped page beyond the file's end kills the process (SIGBUS). Zeros fail checksums instead, and the
     error says which entry is damaged. Allocating neither shortens nor overwrites, should another process be writing.
@@ -231,6 +244,11 @@ def _pad_cut_file(file: Path, environment: lmdb.Environment) -> None:
     size = file.stat().st_size
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if size < needed:
+        if read_only:
+            raise Corrupt(
+                f"{file} has {size} bytes and should have {needed}: it was cut",
+                hint="Restore it from a backup, or open the database to write: what is left can then be read.",
+            )
         descriptor = os.open(file, os.O_RDWR)
         try:
             os.posix_fallocate(descriptor, size, needed - size)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import resource
 import subprocess
 import sys
 import threading
@@ -17,29 +16,15 @@ from typing import Protocol
 import lmdb
 import pyarrow as pa
 import pytest
+from log_records import file_size_limit, record, versions
 from weftdb.base import errors
 from weftdb.storage import lmdb_store
 from weftdb.storage.envelope import ENVELOPE_BYTES, GENESIS, Chain
 from weftdb.storage.lmdb_log import LmdbLog
-from weftdb.storage.log import CommitLog, Entry, Outcome
+from weftdb.storage.log import CommitLog, Outcome
 from weftdb.storage.memory_log import Fault, MemoryLog
-from weftdb.storage.record import Action, Operation, Record, TransactionEntry
 
 SUPPORT = Path(__file__).parent / "support"
-
-
-def record(version: int, *, rows: int = 1) -> Record:
-    batch = pa.record_batch([pa.array([version] * rows, pa.int64())], ["1"])
-    return Record(
-        version=version,
-        wall_clock=version * 10,
-        transactions=(TransactionEntry(ordinal=0, id=f"t{version}", rows_count=rows),),
-        operations=(Operation(ordinal=0, table=1, schema_version=1, action=Action.PUT, batch=batch),),
-    )
-
-
-def versions(entries: Iterator[Entry]) -> list[int]:
-    return [entry.record.version for entry in entries]
 
 
 class Place(Protocol):
@@ -427,17 +412,6 @@ def test_a_commit_in_doubt_is_unknown_until_the_log_is_opened_again(
     assert versions(again.read(1)) == [1]
     assert again.append(record(2)) is Outcome.APPENDED
     again.close()
-
-
-@contextlib.contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Let no file grow beyond ``size`` bytes: writes fail as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_an_appender_of_another_process_fences_this_one(tmp_path: Path) -> None:
