@@ -11,6 +11,7 @@ Opening replays the log; there is nothing else to recover. SQL, sessions and the
 from __future__ import annotations
 
 import threading
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,20 +19,25 @@ from typing import Self
 
 import pyarrow as pa
 
-from ..base.errors import Closed, Invalid
+from ..base.errors import Closed, Conflict, Invalid
 from ..base.rows import python_rows, python_values
 from ..storage.folder import DataFolder
 from ..storage.lmdb_log import LmdbLog
 from ..storage.log import CommitLog
 from ..storage.memory_log import MemoryLog
+from ..storage.temporary import TemporaryFolder
 from .apply import State
+from .catalog import Catalog
 from .changes import Change, Commit, Isolation, WriterToken
-from .clock import wall_clock
+from .clock import monotonic, wall_clock
 from .conflict import key_columns
 from .constraints import complete, fill
 from .delta import Delta, check_addable
 from .expression.evaluate import Context
 from .identity import IdentityValues
+from .inventory import TableFacts, table_facts
+from .memory import Budget, Part
+from .metrics import Meters, Metric
 from .options import Options
 from .schema import Table
 from .sequencer import Request, Sequencer, TableChanges
@@ -49,18 +55,23 @@ class Engine:
     ) -> None:
         self.options = options
         self.folder = folder
+        self.budget = Budget.of(options, flushes=False)
+        self.meters = Meters()
+        self.temporary = _temporary_folder(folder, options)
         self._log = log
         self._state = State()
         self._pins = Pins()
         self._id_lock = threading.Lock()
         self._maintenance_lock = threading.Lock()
         self._closed = False
+        self._open_transactions: weakref.WeakSet[Transaction] = weakref.WeakSet()
         log.lease()
         for entry in log.read(1):
             self._state.apply(entry.record)
         self._next_id = self._state.next_id
         self._sequencer = Sequencer(log=log, state=self._state, has_room=self._has_room, keeps_log=keeps_log)
         self._identities = IdentityValues(open_snapshot=self.snapshot, commit=self._commit)
+        self._register_gauges()
 
     @classmethod
     def open(
@@ -102,7 +113,7 @@ class Engine:
     ) -> Transaction:
         """Begin a transaction. ``id`` makes its commit repeatable: the same id again returns the first outcome."""
         self._check_open()
-        return Transaction(
+        transaction = Transaction(
             open_snapshot=self.snapshot,
             commit=self._commit,
             identities=self._identities.take,
@@ -110,6 +121,9 @@ class Engine:
             read_only=read_only,
             id=id,
         )
+        with self._id_lock:
+            self._open_transactions.add(transaction)
+        return transaction
 
     def write(self, table: str, change: Change, batch: pa.RecordBatch, *, token: WriterToken | None = None) -> Commit:
         """Write a batch blindly: no snapshot, ordered by the sequencer, never a conflict.
@@ -130,6 +144,14 @@ class Engine:
             self._next_id = max(self._next_id, self._state.next_id) + 1
             return self._next_id - 1
 
+    def metrics(self) -> list[Metric]:
+        """Numbers about the engine now, by name."""
+        return self.meters.read()
+
+    def table_facts(self, catalog: Catalog) -> list[TableFacts]:
+        """What the tables of a catalog take in memory and on disk now, by name."""
+        return list(table_facts(catalog, self._state.stores))
+
     def close(self) -> None:
         """Finish the commit under way and let go of the folder. A second close does nothing."""
         if self._closed:
@@ -137,6 +159,7 @@ class Engine:
         self._closed = True
         self._sequencer.stop(_closed())
         self._log.close()
+        self.temporary.close()
         if self.folder is not None:
             self.folder.close()
 
@@ -149,7 +172,13 @@ class Engine:
         self.close()
 
     def _commit(self, request: Request) -> Commit:
-        commit = self._sequencer.commit(request)
+        try:
+            commit = self._sequencer.commit(request)
+        except Conflict:
+            self._conflicts.add()
+            raise
+        self._commits.add()
+        self._rows_written.add(commit.rows)
         if self._state.dropped:
             self._release_dropped()
         return commit
@@ -210,9 +239,49 @@ class Engine:
     def _has_room(self, bytes_count: int) -> bool:
         return self.bytes_used + bytes_count <= self.options.memory_limit
 
+    def _transactions(self) -> list[Transaction]:
+        with self._id_lock:
+            return list(self._open_transactions)
+
+    def _register_gauges(self) -> None:
+        budget, meters, opened = self.budget, self.meters, monotonic()
+        self._commits = meters.counter("commits", "commits", "Transactions and blind writes committed; only grows.")
+        self._conflicts = meters.counter("conflicts", "commits", "Commits refused with Conflict; only grows.")
+        self._rows_written = meters.counter("rows_written", "rows", "Rows that commits wrote or deleted; only grows.")
+        budget.register(
+            "memtables", lambda: self.bytes_used, "Rows that are in memory, and their indexes.", part=Part.MEMTABLES
+        )
+        budget.register(
+            "write_sets",
+            lambda: sum(transaction.bytes_used for transaction in self._transactions()),
+            "What open transactions have written and not committed.",
+        )
+        meters.include(budget.metrics)
+        meters.gauge("version", "versions", "The visible version: that of the last commit.", lambda: self.version)
+        meters.gauge("open_seconds", "seconds", "Since the database was opened.", lambda: monotonic() - opened)
+        meters.gauge("snapshots_open", "snapshots", "Snapshots that are open.", lambda: len(self._pins))
+        meters.gauge(
+            "transactions_open",
+            "transactions",
+            "Transactions that are open.",
+            lambda: sum(not transaction.ended for transaction in self._transactions()),
+        )
+        meters.gauge(
+            "oldest_pin_lag_versions",
+            "versions",
+            "How far the oldest open snapshot is behind the visible version.",
+            lambda: self.version - self._pins.oldest(self.version),
+        )
+
     def _check_open(self) -> None:
         if self._closed:
             raise _closed()
+
+
+def _temporary_folder(folder: DataFolder | None, options: Options) -> TemporaryFolder:
+    if folder is None or options.temp_directory is not None:
+        return TemporaryFolder(inside=options.temp_directory)
+    return TemporaryFolder(folder.path / "tmp")
 
 
 def _closed() -> Closed:

@@ -28,10 +28,12 @@ has the interpreter, its libraries, and pages of mapped segments, which the syst
 from __future__ import annotations
 
 import enum
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from ..base.errors import LimitExceeded, WeftError
@@ -52,6 +54,7 @@ from ..base.limits import (
     WRITE_SET_SHARE,
 )
 from .clock import monotonic
+from .metrics import Metric
 from .options import Options
 
 HELD_FRESH_SECONDS: Final = 0.05
@@ -140,8 +143,9 @@ class Budget:
     ) -> Callable[[], None]:
         """Count what ``gauge`` says, in bytes; it is called often, from any thread, and must not raise.
 
-        ``name`` is a plural noun (``overlays``), ``description`` a sentence for metrics. A name that is registered
-        again replaces the former gauge. Returns a function that takes the gauge out again.
+        ``name`` is a plural noun: ``overlays`` makes the metric ``weft_memory_overlays_bytes``. ``description`` is a
+        sentence for it. A name that is registered again replaces the former gauge. Returns a function that takes the
+        gauge out again.
         """
         added = _Gauge(name=name, description=description, part=part, read=gauge)
         with self._gauges_lock:
@@ -235,6 +239,26 @@ class Budget:
         """How many commits were refused for want of memory."""
         return self._refused
 
+    def metrics(self) -> list[Metric]:
+        """All of it as metrics."""
+
+        def metric(name: str, value: float, unit: str, description: str) -> Metric:
+            return Metric(name=f"weft_{name}", value=value, unit=unit, description=description)
+
+        usage = self.usage()
+        return [
+            metric("memory_limit_bytes", self.limit, "bytes", "memory_limit: what all together may take."),
+            metric("memory_used_bytes", sum(item.bytes for item in usage), "bytes", "What is taken of memory_limit."),
+            *(metric(f"memory_{item.name}_bytes", item.bytes, "bytes", item.description) for item in usage),
+            metric("flush_threshold_bytes", self.flush_bytes, "bytes", "Memtables beyond this are flushed."),
+            metric("stall_threshold_bytes", self.memtables_bytes, "bytes", "Writers wait beyond this in memtables."),
+            metric("stalls", self.stalls, "commits", "Commits that waited for memory; only grows."),
+            metric("stall_seconds", self.stalled_seconds, "seconds", "How long they waited; only grows."),
+            metric("stalled_now", self.stalled_now, "commits", "Commits that wait for memory now."),
+            metric("memory_refused", self.refused, "commits", "Commits refused for want of memory; only grows."),
+            metric("process_resident_bytes", resident_bytes(), "bytes", "This process, as the system sees it."),
+        ]
+
     def _stall(self, bytes_count: int) -> None:
         """Queue behind those that wait, and wait for room."""
         if not self.flushes or bytes_count > min(self.memtables_bytes, self.limit):
@@ -309,6 +333,14 @@ def format_bytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count:,} bytes"
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process: the budget, the interpreter and its libraries, mapped pages of segments."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def _between(low: int, value: int, high: int) -> int:

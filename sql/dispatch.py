@@ -26,8 +26,8 @@ from .bind import type_of
 from .block import Running
 from .ddl import DDL_WORDS, parse_ddl, run_ddl
 from .definition import refuse, relation_name
-from .describe import information_schema, show_columns, show_create, show_tables
-from .execution import EMPTY_SCHEMA, Execution
+from .describe import show_columns, show_create, show_tables
+from .execution import EMPTY_SCHEMA
 from .explain import explain
 from .mutate import cut_overriding, run_change, simple_insert
 from .parse import parse, parse_expression
@@ -155,7 +155,7 @@ def _run_other(
 
     def query(reader: Reader, on_close: Callable[[], None] | None) -> Result:
         execution = session.execution(reader, running, parameters, types, source=source)
-        return _query(session, source, tree, execution, on_close)
+        return execution.run(execution.kept("query", lambda: execution.bind(tree)), on_close=on_close)
 
     return session.read_stream(query, running)
 
@@ -185,15 +185,6 @@ def _insert_blindly(session: Session, tree: exp.Insert, parameters: Sequence[obj
         return None
     commit = session.write(table.name, Change.INSERT, batch)
     return _done(session, f"INSERT 0 {commit.rows}", version=commit.version, rows=commit.rows)
-
-
-def _query(
-    session: Session, source: Source, tree: exp.Expr, execution: Execution, on_close: Callable[[], None] | None
-) -> Result:
-    """Bind (or find bound) and run a query."""
-    if "information_schema" in source.rewritten.lower():
-        return execution.query(tree, relations=information_schema(execution.catalog), on_close=on_close)
-    return execution.run(execution.kept("query", lambda: execution.bind(tree)), on_close=on_close)
 
 
 def _run_ddl(session: Session, source: Source, words: tuple[str, ...], running: Running) -> Result:

@@ -17,6 +17,7 @@ from ..base.errors import Internal, Invalid
 from ..base.result import Result
 from ..base.types import Type
 from ..engine.catalog import Catalog
+from ..engine.database import Engine
 from ..engine.reader import Reader
 from ..engine.schema import Relation
 from ..engine.transaction import Transaction
@@ -26,6 +27,7 @@ from .bound import BoundQuery
 from .interrupt import interruptible
 from .relational import Cancel, run_query
 from .resources import Resources
+from .virtual import VIRTUAL, VIRTUAL_SCHEMAS
 
 EMPTY_SCHEMA: Final = pa.schema([])
 
@@ -37,6 +39,7 @@ class Execution:
     ``key`` stands for everything that binding the statement depends on; None where bound queries may not be kept.
     """
 
+    engine: Engine
     reader: Reader
     new_id: Callable[[], int]
     resources: Resources
@@ -80,7 +83,7 @@ class Execution:
             parameter_types=self.parameter_types,
             settings=self.binder,
             targets=targets,
-            relations=relations or {},
+            relations={**VIRTUAL_SCHEMAS, **(relations or {})},
         )
 
     def run(
@@ -93,6 +96,7 @@ class Execution:
         """Run a bound query: completely, or as a stream that calls ``on_close`` (once) when it ends or fails."""
 
         def work() -> Result:
+            given = {**self._virtual(bound, relations or {}), **(relations or {})}
             return run_query(
                 bound,
                 self.reader,
@@ -100,7 +104,7 @@ class Execution:
                 executor=self.resources.executor,
                 now=self.now,
                 cancel=self.cancel,
-                relations=relations or {},
+                relations=given,
                 on_close=on_close,
                 read_all=on_close is None,
             )
@@ -119,6 +123,11 @@ class Execution:
         schemas = {name: batch.schema for name, batch in (relations or {}).items()}
         bound = self.bind(tree, targets=targets, relations=schemas)
         return self.run(bound, relations=relations, on_close=on_close)
+
+    def _virtual(self, bound: BoundQuery, given: Mapping[str, Any]) -> dict[str, pa.RecordBatch]:
+        """The rows of the virtual relations that a query reads, each once."""
+        names = {scan.name for scan in bound.arrow_scans} - given.keys()
+        return {name: VIRTUAL[name].rows(self.engine, self.catalog) for name in sorted(names)}
 
     def done(self, tag: str, *, rows: int | None = None) -> Result:
         """The result of a statement that returns no rows."""

@@ -274,6 +274,7 @@ class Session(Access):
             declared = tuple(sorted((types or {}).items(), key=lambda item: item[0]))
             key = (source.rewritten, declared, self.binder_settings, reader.catalog.version)
         return Execution(
+            engine=self.engine,
             reader=reader,
             new_id=self.engine.new_id,
             resources=self.resources,

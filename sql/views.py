@@ -35,6 +35,7 @@ from .execution import Execution
 from .lexer import Tokens
 from .parse import parse
 from .source import Source
+from .virtual import VIRTUAL_SCHEMAS
 
 
 def query_text(source: Source) -> str:
@@ -178,7 +179,7 @@ def check_column_unused(table: Table, column: str, execution: Execution, *, what
 
 
 def _bound(view: View, execution: Execution) -> BoundQuery:
-    return bind_query(parse(view.query), execution.catalog)
+    return bind_query(parse(view.query), execution.catalog, relations=VIRTUAL_SCHEMAS)
 
 
 def _depends(what: str, view: View) -> Invalid:

@@ -238,13 +238,13 @@ def test_the_shares_of_a_gigabyte() -> None:
     assert budget.executor_bytes == 256 * MIB
     assert budget.write_set_bytes == 64 * MIB
     assert budget.memtables_bytes == 512 * MIB
-    assert budget.executor_threads(4) == 4
-    assert budget.executor_threads(64) == 8
+    assert budget.executor_threads(1) == 1
+    assert budget.executor_threads(64) == 2
 
 
 def test_a_small_budget_still_lets_the_executor_work() -> None:
     assert Budget(MIB).executor_bytes == 64 * MIB
-    assert Budget(MIB).executor_threads(16) == 2
+    assert Budget(MIB).executor_threads(16) == 1
 
 
 def test_the_default_limit_is_a_quarter_of_what_this_process_may_use() -> None:

@@ -1,0 +1,103 @@
+"""Virtual relations: what SQL can read that no table holds. Their rows are computed when a statement reads them.
+
+    information_schema.tables, information_schema.columns     the catalog, as the statement sees it
+    weft_metrics      numbers about the engine, of this moment
+    weft_tables       what each table takes in memory and on disk, of this moment
+    weft_segments     the segments of every table, of this moment
+
+They bind like tables, without being in the catalog, so joins, filters, views and INSERT … SELECT work on them. The
+``weft_`` ones tell of now, also in a transaction and in a snapshot of the past; a statement that names one twice reads
+it once. No table can have such a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import pyarrow as pa
+
+from ..base.types import BIGINT, DOUBLE, TEXT, arrow_field
+from ..engine.catalog import Catalog
+from ..engine.database import Engine
+from .describe import INFORMATION_SCHEMA, information_schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Virtual:
+    """``rows`` gets the engine and the catalog that the statement sees."""
+
+    schema: pa.Schema
+    rows: Callable[[Engine, Catalog], pa.RecordBatch]
+
+
+_METRICS: Final = pa.schema(
+    [
+        arrow_field("name", TEXT),
+        arrow_field("value", DOUBLE),
+        arrow_field("unit", TEXT),
+        arrow_field("description", TEXT),
+    ]
+)
+
+_TABLES: Final = pa.schema(
+    [
+        arrow_field("table_name", TEXT),
+        arrow_field("rows", BIGINT),
+        arrow_field("cells", BIGINT),
+        arrow_field("segments", BIGINT),
+        arrow_field("memory_bytes", BIGINT),
+        arrow_field("disk_bytes", BIGINT),
+    ]
+)
+
+
+def _metrics(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    del catalog
+    metrics = engine.metrics()
+    columns = [
+        pa.array([metric.name for metric in metrics]),
+        pa.array([metric.value for metric in metrics], pa.float64()),
+        pa.array([metric.unit for metric in metrics]),
+        pa.array([metric.description for metric in metrics]),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=_METRICS)
+
+
+def _tables(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    rows = [
+        {
+            "table_name": facts.table.name,
+            "rows": facts.rows_count,
+            "cells": facts.cells_count,
+            "segments": facts.segments_count,
+            "memory_bytes": facts.memory_bytes,
+            "disk_bytes": facts.disk_bytes,
+        }
+        for facts in engine.table_facts(catalog)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_TABLES)
+
+
+def _described(name: str) -> Virtual:
+    def rows(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+        del engine
+        return information_schema(catalog)[name]
+
+    return Virtual(schema=INFORMATION_SCHEMA[name], rows=rows)
+
+
+VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
+    {
+        **{name: _described(name) for name in INFORMATION_SCHEMA},
+        "weft_metrics": Virtual(schema=_METRICS, rows=_metrics),
+        "weft_tables": Virtual(schema=_TABLES, rows=_tables),
+    }
+)
+"""By name, with the schema where one must be said."""
+
+VIRTUAL_SCHEMAS: Final[Mapping[str, pa.Schema]] = MappingProxyType(
+    {name: virtual.schema for name, virtual in VIRTUAL.items()}
+)
