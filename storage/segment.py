@@ -1,0 +1,680 @@
+"""Segments: the rows of one cell, sorted, column by column, immutable: written once as a stream, read in place.
+
+    writer = SegmentWriter(file, rows_count=n)
+    writer.column(7, BIGINT, pieces)            # pieces of Values, in row order
+    writer.index(sample_words=..., ...)
+    section = writer.finish()                   # where it is, and the checksum that the manifest keeps
+
+    reader = SegmentReader.open(mapped[section.offset:][:section.length], name="000012.segments at 0")
+    reader.read(7, BIGINT, 1_000, 2_000)        # decoded rows, one kernel call
+    reader.take(7, BIGINT, rows)                # any rows in any order
+
+A segment is one *section* of a file (a file has many), with a footer of its own and offsets of its own:
+
+    blocks of column 1 | its dictionary | blocks of column 2 | … | index arrays | directory | column table |
+    index table | tail
+
+Always true: every byte of a section is covered by a checksum, or is padding (zeros) that ``check`` looks at. The tail
+covers the tables, the tables the directory, dictionaries and index arrays, the directory the blocks. Opening verifies
+the footer alone and parses nothing else; everything else is verified at first touch, and a thread that finds
+``verified`` set may read without asking. Nothing of a section is ever written after ``finish``.
+
+What this does not know: the meaning of columns, sort order, versions, visibility. docs/storage.md, "Segments", has the
+format byte by byte; storage/kernels/blocks.py has the blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol, Self
+
+import numpy as np
+import xxhash
+
+from ..base.errors import Corrupt, LimitExceeded, Unavailable
+from ..base.types import Type
+from .column_values import FixedValues, Values, VariableValues, frozen
+from .encoding import EMPTY_ZONE, Encoder, Order, Physical, count_of, new_entries, order_of, physical_of
+from .kernels import decoding
+from .kernels.blocks import BLOCK_ROWS, CONSTANT, DIRECTORY, HEAP, PACKED, PLAIN, RUNS, WIDE
+
+FORMAT: Final = 1
+"""What this program writes, and the newest that it reads."""
+
+MAGIC: Final = b"WeSG"
+ALIGNMENT: Final = 64
+
+COLUMN: Final = np.dtype(
+    [
+        ("id", "<i8"),
+        ("physical", "u1"),
+        ("order", "u1"),
+        ("flags", "<u2"),
+        ("codes", "<u4"),  # values of the dictionary
+        ("nulls", "<u8"),
+        ("offset", "<u8"),  # of the blocks
+        ("length", "<u8"),
+        ("directory", "<u8"),  # checksum of the column's part of the directory
+        ("dictionary_offset", "<u8"),
+        ("dictionary_length", "<u8"),
+        ("dictionary_checksum", "<u8"),
+        ("low", "<i8"),
+        ("high", "<i8"),
+        ("plain", "<u8"),  # bytes of the values without encoding
+    ]
+)
+
+DICTIONARY: Final = 1
+"""Flag of a column: its blocks hold codes."""
+
+IN_PLACE: Final = 2
+"""Flag of a column: its blocks are PLAIN or WIDE without NULLs, one after another, an array as it stands."""
+
+INDEX: Final = np.dtype([("kind", "<u4"), ("zero", "<u4"), ("offset", "<u8"), ("length", "<u8"), ("checksum", "<u8")])
+
+SAMPLE_WORDS: Final = 1
+SAMPLE_OFFSETS: Final = 2
+KEY_FILTER: Final = 3
+PK_FILTER: Final = 4
+
+TAIL: Final = np.dtype(
+    [
+        ("magic", "S4"),
+        ("format", "<u2"),
+        ("zero", "<u2"),
+        ("rows", "<u8"),
+        ("blocks", "<u4"),
+        ("block_rows", "<u4"),
+        ("columns", "<u4"),
+        ("indexes", "<u4"),
+        ("directory", "<u8"),  # offset of the directory
+        ("footer", "<u8"),  # offset of the column table, where the footer begins
+        ("length", "<u8"),  # of the section
+        ("checksum", "<u8"),  # of all of the footer before it
+    ]
+)
+
+_ENCODINGS: Final = {
+    CONSTANT: "constant",
+    PACKED: "packed",
+    RUNS: "runs",
+    PLAIN: "plain",
+    HEAP: "heap",
+    WIDE: "wide",
+}
+
+_NO_ROOM: Final = np.iinfo(np.int32).max
+
+
+class Output(Protocol):
+    """What a segment is written to: a file that is only appended to, such as ``storage.files.FileWriter``."""
+
+    @property
+    def position(self) -> int:
+        """Where the next byte goes."""
+        ...
+
+    def write(self, data: memoryview, /) -> object:
+        """Append; the bytes are not needed after the call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SectionRef:
+    """A section of a file. ``checksum`` is its footer's, and so depends on every byte."""
+
+    offset: int
+    length: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnSize:
+    """What a column became: bytes on disk, and bytes of its values as they are in memory."""
+
+    id: int
+    bytes: int
+    plain_bytes: int
+
+
+class Size(NamedTuple):
+    """Bytes that one encoding takes in one column; column None for what belongs to the whole segment."""
+
+    column: int | None
+    encoding: str
+    blocks: int
+    bytes: int
+
+
+class SegmentWriter:
+    """Writes one section. Columns come one after another, each in pieces; memory is bounded by a piece."""
+
+    def __init__(self, out: Output, *, rows_count: int, block_rows: int = BLOCK_ROWS) -> None:
+        """The section begins at ``out.position``, a multiple of 64: sections end at one, so files consist of them."""
+        assert out.position % ALIGNMENT == 0, f"a section may not begin at {out.position}"
+        assert block_rows in (1 << shift for shift in range(6, 32)), f"blocks of {block_rows} rows"
+        self._out = out
+        self._offset = out.position
+        self._rows = rows_count
+        self.block_rows = block_rows
+        self._blocks = -(-rows_count // block_rows)
+        self._written = 0
+        self._columns: list[np.ndarray] = []
+        self._directory: list[np.ndarray] = []
+        self._indexes: list[np.ndarray] = []
+
+    def column(
+        self, id: int, type: Type, pieces: Iterable[Values], *, dictionary: VariableValues | None = None
+    ) -> ColumnSize:
+        """Write a column. Pieces come in row order, each of whole blocks but the last.
+
+        With ``dictionary`` (different values in the order of their bytes) the pieces are codes, FixedValues of int32.
+        """
+        physical, order = physical_of(type), order_of(type)
+        assert dictionary is None or physical is Physical.BYTES, f"a dictionary for {type}"
+        if dictionary is not None and not count_of(dictionary):
+            # Codes of NULLs must refer to something.
+            dictionary = VariableValues(np.zeros(2, np.int32), np.empty(0, np.uint8), None)
+        encoder = Encoder(physical, order, block_rows=self.block_rows, dictionary=dictionary)
+        entries = new_entries(self._blocks)
+        self._align()
+        entry = np.zeros(1, COLUMN)
+        start = self._written
+        rows = 0
+        plain = 0
+        for piece in pieces:
+            assert rows % self.block_rows == 0, f"a piece before row {rows} of column {id} ended inside of a block"
+            plain += _plain_bytes(piece, dictionary)
+            for first, last in encoder.cuts(piece):
+                of_cut = entries[(rows + first) // self.block_rows : -(-(rows + last) // self.block_rows)]
+                at = self._written
+                encoded = encoder.encode(piece, first, last, of_cut, at)
+                view = encoded.data
+                of_cut["checksum"] = [
+                    _checksum(view[offset - at : offset - at + length])
+                    for offset, length in zip(of_cut["offset"].tolist(), of_cut["length"].tolist(), strict=True)
+                ]
+                self._write(view)
+            rows += count_of(piece)
+        assert rows == self._rows, f"column {id} has {rows} rows in a segment of {self._rows}"
+        entry["id"], entry["physical"], entry["order"] = id, physical, order
+        entry["offset"], entry["length"] = start, self._written - start
+        entry["nulls"] = entries["nulls"].sum(dtype=np.uint64)
+        entry["low"], entry["high"] = EMPTY_ZONE
+        if self._blocks:
+            entry["low"], entry["high"] = entries["low"].min(), entries["high"].max()
+        entry["plain"] = plain
+        entry["directory"] = _checksum(entries)
+        flags = IN_PLACE if self._in_place(entries) else 0
+        if dictionary is not None:
+            flags = DICTIONARY
+            self._write_dictionary(entry, dictionary)
+        entry["flags"] = flags
+        self._columns.append(entry)
+        self._directory.append(entries)
+        return ColumnSize(id=id, bytes=self._written - start, plain_bytes=plain)
+
+    def index(
+        self,
+        *,
+        sample_words: np.ndarray | None = None,
+        sample_offsets: np.ndarray | None = None,
+        key_filter: np.ndarray | None = None,
+        pk_filter: np.ndarray | None = None,
+    ) -> None:
+        """Write index arrays, all of 8-byte words: they are stored as they are, and mean something to the engine."""
+        for kind, array in (
+            (SAMPLE_WORDS, sample_words),
+            (SAMPLE_OFFSETS, sample_offsets),
+            (KEY_FILTER, key_filter),
+            (PK_FILTER, pk_filter),
+        ):
+            if array is None:
+                continue
+            assert array.itemsize == 8, f"an index array of {array.dtype}"
+            self._align()
+            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            entry = np.zeros(1, INDEX)
+            entry["kind"], entry["offset"], entry["length"] = kind, self._written, len(data)
+            entry["checksum"] = _checksum(data)
+            self._write(data)
+            self._indexes.append(entry)
+
+    def finish(self) -> SectionRef:
+        """Write directory and footer. The file's owner syncs it."""
+        self._align()
+        tail = np.zeros(1, TAIL)
+        tail["directory"] = self._written
+        for entries in self._directory:
+            self._write(entries.view(np.uint8).data)
+        footer = self._written
+        tables = b"".join(entry.tobytes() for entry in (*self._columns, *self._indexes))
+        tables += bytes(-len(tables) % ALIGNMENT)
+        length = footer + len(tables) + TAIL.itemsize
+        tail["magic"], tail["format"] = MAGIC, FORMAT
+        tail["rows"], tail["blocks"], tail["block_rows"] = self._rows, self._blocks, self.block_rows
+        tail["columns"], tail["indexes"] = len(self._columns), len(self._indexes)
+        tail["footer"], tail["length"] = footer, length
+        checksum = _checksum(tables + tail.tobytes()[:-8])
+        tail["checksum"] = checksum
+        self._write(memoryview(tables + tail.tobytes()))
+        return SectionRef(offset=self._offset, length=length, checksum=checksum)
+
+    def _write_dictionary(self, entry: np.ndarray, dictionary: VariableValues) -> None:
+        self._align()
+        codes = count_of(dictionary)
+        first, last = int(dictionary.offsets[0]), int(dictionary.offsets[-1])
+        offsets = (dictionary.offsets - dictionary.offsets[0]).astype("<u4").tobytes()
+        offsets += bytes(-len(offsets) % 8)
+        # Eight spare bytes, so that values can be copied by words.
+        data = offsets + dictionary.data[first:last].tobytes() + bytes(8)
+        entry["codes"] = codes
+        entry["dictionary_offset"], entry["dictionary_length"] = self._written, len(data)
+        entry["dictionary_checksum"] = _checksum(data)
+        self._write(memoryview(data))
+
+    def _in_place(self, entries: np.ndarray) -> bool:
+        plain = (entries["encoding"] == PLAIN) | (entries["encoding"] == WIDE)
+        return bool(len(entries)) and bool(plain.all()) and not entries["nulls"].any()
+
+    def _align(self) -> None:
+        if self._written % ALIGNMENT:
+            self._write(memoryview(bytes(-self._written % ALIGNMENT)))
+
+    def _write(self, data: memoryview) -> None:
+        self._out.write(data)
+        self._written += len(data)
+
+
+class SegmentReader:
+    """A section in memory (mapped, or bytes). Thread-safe. Reading raises Corrupt where a checksum does not match."""
+
+    def __init__(
+        self, data: np.ndarray, *, name: str, tail: np.ndarray, columns: np.ndarray, indexes: np.ndarray
+    ) -> None:
+        self._data = data
+        self._name = name
+        self._table = columns
+        self._indexes = {int(entry["kind"]): entry for entry in indexes}
+        self._indexes_verified: dict[int, np.ndarray] = {}
+        self._address: int = data.ctypes.data
+        self._directory = int(tail["directory"])
+        self.rows_count = int(tail["rows"])
+        self.blocks_count = int(tail["blocks"])
+        self.block_rows = int(tail["block_rows"])
+        self.column_ids: tuple[int, ...] = tuple(columns["id"].tolist())
+        self._places = {id: place for place, id in enumerate(self.column_ids)}
+        self._columns: dict[int, _Column] = {}
+        self.verified = np.zeros((len(columns), self.blocks_count), np.uint8)
+        """1 for each (column in the order of ``column_ids``, block) whose checksum was found right."""
+
+    @classmethod
+    def open(cls, buffer: Any, *, name: str, checksum: int | None = None) -> Self:
+        """A reader of the section that ``buffer`` is, exactly. ``name`` says which, in errors.
+
+        ``checksum`` is what SectionRef said. Raises Corrupt when the footer is damaged or is another one; Unavailable
+        when a newer program wrote it.
+        """
+        data = np.frombuffer(buffer, np.uint8)
+        size = len(data)
+        if size < TAIL.itemsize:
+            raise Corrupt(f"{name}: {size} bytes are no segment")
+        tail = np.frombuffer(data, TAIL, 1, size - TAIL.itemsize)[0]
+        footer, stored = int(tail["footer"]), int(tail["checksum"])
+        if footer > size - TAIL.itemsize or _checksum(data[footer : size - 8]) != stored:
+            raise Corrupt(f"{name}: the footer of the segment is damaged", hint=_HINT)
+        if tail["magic"] != MAGIC or int(tail["length"]) != size or checksum not in (None, stored):
+            raise Corrupt(f"{name}: this is not the segment that belongs here", hint=_HINT)
+        if int(tail["format"]) > FORMAT:
+            raise Unavailable(
+                f"{name} has segment format {int(tail['format'])}, and this program reads formats up to {FORMAT}",
+                hint="Upgrade WeftDB: a newer version wrote this file.",
+            )
+        columns = np.frombuffer(data, COLUMN, int(tail["columns"]), footer)
+        indexes = np.frombuffer(data, INDEX, int(tail["indexes"]), footer + columns.nbytes)
+        return cls(data, name=name, tail=tail, columns=columns, indexes=indexes)
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return self._name
+
+    @property
+    def bytes_count(self) -> int:
+        """Bytes of the section."""
+        return len(self._data)
+
+    @property
+    def address(self) -> int:
+        """Where the section begins in memory: the base of all offsets, for kernels."""
+        return self._address
+
+    def header(self, id: int) -> int:
+        """The address of the column's header (kernels/blocks.py). It and what it names live as long as the reader."""
+        return self._column(id).address
+
+    def directory(self, id: int) -> np.ndarray:
+        """The column's directory, DIRECTORY[blocks], in place."""
+        return self._column(id).directory
+
+    def dictionary(self, id: int) -> VariableValues | None:
+        """The column's dictionary, in place, in the order of its bytes; None where it has none."""
+        return self._column(id).dictionary
+
+    def zone(self, id: int) -> tuple[int, int]:
+        """(low, high) of the column in the whole segment."""
+        entry = self._table[self._place(id)]
+        return int(entry["low"]), int(entry["high"])
+
+    def nulls_count(self, id: int) -> int:
+        """NULLs of the column in the whole segment."""
+        return int(self._table[self._place(id)]["nulls"])
+
+    def index(self, kind: int) -> np.ndarray | None:
+        """An index array as uint64, in place; None where the segment has none."""
+        array = self._indexes_verified.get(kind)
+        if array is None and (entry := self._indexes.get(kind)) is not None:
+            offset, length = int(entry["offset"]), int(entry["length"])
+            if _checksum(self._data[offset : offset + length]) != int(entry["checksum"]):
+                raise Corrupt(f"{self._name}: index array {kind} is damaged", hint=_HINT)
+            array = self._indexes_verified[kind] = np.frombuffer(self._data, np.uint64, length // 8, offset)
+        return array
+
+    @property
+    def sample_words(self) -> np.ndarray | None:
+        """The encoded sort key of each block's first row."""
+        return self.index(SAMPLE_WORDS)
+
+    @property
+    def sample_offsets(self) -> np.ndarray | None:
+        """Where each of them begins (int64, blocks + 1), where they have different lengths."""
+        array = self.index(SAMPLE_OFFSETS)
+        return None if array is None else array.view(np.int64)
+
+    @property
+    def key_filter(self) -> np.ndarray | None:
+        """The filter of keys."""
+        return self.index(KEY_FILTER)
+
+    @property
+    def pk_filter(self) -> np.ndarray | None:
+        """The filter of primary keys."""
+        return self.index(PK_FILTER)
+
+    def read(self, id: int, type: Type, start: int, stop: int) -> Values:
+        """Rows ``start`` to ``stop``. Arrays are read-only; those of a column that is stored plainly are the file's.
+
+        Raises LimitExceeded where they have more bytes than an Arrow array of text can have.
+        """
+        column = self._touch(id, start, stop)
+        count = stop - start
+        valid, valid_address = column.room_for_valid(start, stop)
+        if column.physical is not Physical.BYTES:
+            assert physical_of(type) is column.physical, f"column {id} holds {column.physical.name}, not {type}"
+            array = self._fixed(column, start, stop, column.physical.dtype, valid_address)
+            return FixedValues(array, None if valid is None else frozen(valid))
+        assert type.is_variable, f"column {id} holds {column.physical.name}, not {type}"
+        offsets = np.empty(count + 1, np.int32)
+        at = offsets.ctypes.data
+        size = decoding.read_offsets(column.address, start, count, at, valid_address)
+        data = self._heap(size, count)
+        decoding.read_bytes(column.address, start, count, at, data.ctypes.data)
+        return VariableValues(frozen(offsets), frozen(data[:size]), None if valid is None else frozen(valid))
+
+    def codes(self, id: int, start: int, stop: int) -> FixedValues:
+        """The codes (int32) of rows ``start`` to ``stop`` of a column with a dictionary; any code where it is NULL."""
+        column = self._touch(id, start, stop)
+        assert column.dictionary is not None, f"column {id} has no dictionary"
+        valid, valid_address = column.room_for_valid(start, stop)
+        array = self._fixed(column, start, stop, _CODES, valid_address)
+        return FixedValues(array, None if valid is None else frozen(valid))
+
+    def take(self, id: int, type: Type, rows: np.ndarray) -> Values:
+        """The values of ``rows`` (int64[n], each in the segment), in any order. Arrays are read-only."""
+        column = self._column(id)
+        rows = np.ascontiguousarray(rows, np.int64)
+        count = len(rows)
+        rows_address = rows.ctypes.data
+        valid = np.empty(count, np.uint8) if column.nulls else None
+        valid_address = 0 if valid is None else valid.ctypes.data
+        if column.physical is not Physical.BYTES:
+            assert physical_of(type) is column.physical, f"column {id} holds {column.physical.name}, not {type}"
+            size = column.physical.size
+            out = np.empty((count, 2) if size == 16 else count, column.physical.dtype)
+            out_address = out.ctypes.data
+            done = 0
+            while done < count:
+                done = decoding.take_fixed(column.address, size, rows_address, done, count, out_address, valid_address)
+                if done < count:
+                    self.verify(id, int(rows[done]) // self.block_rows)
+            return FixedValues(frozen(out), None if valid is None else frozen(valid))
+        assert type.is_variable, f"column {id} holds {column.physical.name}, not {type}"
+        spans = np.empty((count, 2), np.int64)
+        spans_address = spans.ctypes.data
+        done = 0
+        while done < count:
+            done = decoding.take_spans(column.address, rows_address, done, count, spans_address, valid_address)
+            if done < count:
+                self.verify(id, int(rows[done]) // self.block_rows)
+        size = int(spans[:, 1].sum())
+        data = self._heap(size, count)
+        offsets = np.empty(count + 1, np.int32)
+        decoding.copy_spans(spans_address, count, offsets.ctypes.data, data.ctypes.data)
+        return VariableValues(frozen(offsets), frozen(data[:size]), None if valid is None else frozen(valid))
+
+    def verify(self, id: int, block: int) -> None:
+        """Verify one block of a column, unless it was. Raises Corrupt."""
+        column = self._column(id)
+        if column.verified[block]:
+            return
+        if not self._is_whole(column, block):
+            raise Corrupt(f"{self._name}: block {block} of column {id} is damaged", hint=_HINT)
+        column.verified[block] = 1
+
+    def check(self) -> Iterator[str]:
+        """Read everything; yield what is wrong. Nothing is repaired, and what was read before is read again."""
+        extents = [(self._directory, len(self.column_ids) * self.blocks_count * DIRECTORY.itemsize)]
+        for kind, entry in self._indexes.items():
+            offset, length = int(entry["offset"]), int(entry["length"])
+            extents.append((offset, length))
+            if _checksum(self._data[offset : offset + length]) != int(entry["checksum"]):
+                yield f"{self._name}: index array {kind} is damaged"
+        for id, entry in zip(self.column_ids, self._table, strict=True):
+            extents.append((int(entry["offset"]), int(entry["length"])))
+            extents.append((int(entry["dictionary_offset"]), int(entry["dictionary_length"])))
+            try:
+                column = _Column(self, id)
+            except Corrupt as error:
+                yield error.message
+                continue
+            yield from self._check_column(column)
+
+        yield from self._check_padding(extents)
+
+    def sizes(self) -> list[Size]:
+        """Bytes by column and encoding, then those of the directory with its footer and of the index arrays."""
+        sizes: list[Size] = []
+        for id in self.column_ids:
+            column = self._column(id)
+            for encoding, name in _ENCODINGS.items():
+                of_encoding = column.directory["encoding"] == encoding
+                if blocks := int(of_encoding.sum()):
+                    length = int(column.directory["length"][of_encoding].sum(dtype=np.int64))
+                    sizes.append(Size(id, name, blocks, length))
+            if length := int(column.entry["dictionary_length"]):
+                sizes.append(Size(id, "dictionary", 0, length))
+        index = sum(int(entry["length"]) for entry in self._indexes.values())
+        sizes.append(Size(None, "index", 0, index))
+        sizes.append(Size(None, "directory", 0, len(self._data) - sum(size.bytes for size in sizes)))
+        return sizes
+
+    def plain_bytes(self, id: int) -> int:
+        """Bytes of the column's values without encoding."""
+        return int(self._table[self._place(id)]["plain"])
+
+    def _place(self, id: int) -> int:
+        place = self._places.get(id)
+        assert place is not None, f"{self._name} has no column {id}, but {self.column_ids}"
+        return place
+
+    def _column(self, id: int) -> _Column:
+        column = self._columns.get(id)
+        return self._columns.setdefault(id, _Column(self, id)) if column is None else column
+
+    def _touch(self, id: int, start: int, stop: int) -> _Column:
+        """The column, the blocks of the rows verified."""
+        column = self._columns.get(id) or self._column(id)
+        assert 0 <= start <= stop <= self.rows_count, f"rows {start} to {stop} of {self.rows_count}"
+        if not column.complete and start < stop:
+            first, last = start // self.block_rows, -(-stop // self.block_rows)
+            flags = column.verified[first:last]
+            if not flags.all():
+                for block in np.flatnonzero(flags == 0).tolist():
+                    self.verify(id, first + block)
+            column.complete = bool(column.verified.all())
+        return column
+
+    def _fixed(self, column: _Column, start: int, stop: int, dtype: np.dtype, valid_address: int) -> np.ndarray:
+        count = stop - start
+        size = 16 if column.physical is Physical.WIDE else dtype.itemsize
+        if column.in_place >= 0:
+            array = np.frombuffer(self._data, dtype, count * size // dtype.itemsize, column.in_place + start * size)
+            return frozen(array.reshape(count, 2) if size == 16 else array)
+        out = np.empty((count, 2) if size == 16 else count, dtype)
+        decoding.read_fixed(column.address, size, start, count, out.ctypes.data, valid_address)
+        return frozen(out)
+
+    def _heap(self, size: int, count: int) -> np.ndarray:
+        if size > _NO_ROOM:
+            raise LimitExceeded(
+                f"{count} values have {size} bytes, and one array of values holds {_NO_ROOM}",
+                hint="Read fewer rows at a time.",
+            )
+        return np.empty(size + 8, np.uint8)
+
+    def _is_whole(self, column: _Column, block: int) -> bool:
+        entry = column.directory[block]
+        offset = int(entry["offset"])
+        return _checksum(self._data[offset : offset + int(entry["length"])]) == int(entry["checksum"])
+
+    def _check_column(self, column: _Column) -> Iterator[str]:
+        """Checksums of the column's blocks; then zones and NULLs, by encoding once more what was decoded."""
+        encoder = Encoder(column.physical, column.order, block_rows=self.block_rows, dictionary=column.dictionary)
+        zone = EMPTY_ZONE
+        for block in range(self.blocks_count):
+            entry = column.directory[block]
+            where = f"{self._name}: block {block} of column {column.id}"
+            if not self._is_whole(column, block):
+                yield f"{where} is damaged"
+                continue
+            start = block * self.block_rows
+            values = self._decoded(column, start, min(start + self.block_rows, self.rows_count))
+            found = new_entries(1)
+            encoder.encode(values, 0, count_of(values), found, 0)
+            for field in ("rows", "nulls", "low", "high"):
+                if found[field][0] != entry[field]:
+                    yield f"{where} has {field} {found[field][0]}, and its directory entry says {entry[field]}"
+            zone = min(zone[0], int(entry["low"])), max(zone[1], int(entry["high"]))
+        if zone != self.zone(column.id):
+            yield f"{self._name}: the zone of column {column.id} is not that of its blocks"
+
+    def _decoded(self, column: _Column, start: int, stop: int) -> Values:
+        """Rows of a column as the writer got them."""
+        count = stop - start
+        valid, valid_address = column.room_for_valid(start, stop)
+        if column.physical is not Physical.BYTES or column.dictionary is not None:
+            dtype = _CODES if column.dictionary is not None else column.physical.dtype
+            return FixedValues(self._fixed(column, start, stop, dtype, valid_address), valid)
+        offsets = np.empty(count + 1, np.int32)
+        size = decoding.read_offsets(column.address, start, count, offsets.ctypes.data, valid_address)
+        data = self._heap(size, count)
+        decoding.read_bytes(column.address, start, count, offsets.ctypes.data, data.ctypes.data)
+        return VariableValues(offsets, data, valid)
+
+    def _check_padding(self, extents: list[tuple[int, int]]) -> Iterator[str]:
+        """What lies between the extents is zeros and less than 64 bytes. The footer's padding is under its checksum."""
+        footer = len(self._data) - TAIL.itemsize
+        footer -= -(-(len(self._table) * COLUMN.itemsize + len(self._indexes) * INDEX.itemsize) // 64) * 64
+        cursor = 0
+        for offset, length in [*sorted(extent for extent in extents if extent[1]), (footer, 0)]:
+            if offset - cursor not in range(ALIGNMENT) or self._data[cursor:offset].any():
+                yield f"{self._name}: bytes {cursor} to {offset} are not padding"
+            cursor = offset + length
+
+
+class _Column:
+    """What reading a column needs. Making one verifies its directory and its dictionary; raises Corrupt."""
+
+    __slots__ = (
+        *("address", "complete", "dictionary", "directory", "entry", "id", "in_place", "nulls", "order", "physical"),
+        *("_header", "_shift", "verified"),
+    )
+
+    def __init__(self, reader: SegmentReader, id: int) -> None:
+        place = reader._place(id)  # pyright: ignore[reportPrivateUsage]
+        data, blocks = reader._data, reader.blocks_count  # pyright: ignore[reportPrivateUsage]
+        entry = reader._table[place]  # pyright: ignore[reportPrivateUsage]
+        offset = reader._directory + place * blocks * DIRECTORY.itemsize  # pyright: ignore[reportPrivateUsage]
+        self.id = id
+        self.entry = entry
+        self.directory = np.frombuffer(data, DIRECTORY, blocks, offset)
+        if _checksum(data[offset : offset + blocks * DIRECTORY.itemsize]) != int(entry["directory"]):
+            raise Corrupt(f"{reader.name}: the directory of column {id} is damaged", hint=_HINT)
+        self.physical = Physical(int(entry["physical"]))
+        self.order = Order(int(entry["order"]))
+        self.nulls = int(entry["nulls"])
+        self.verified = reader.verified[place]
+        self.complete = False
+        flags = int(entry["flags"])
+        self.in_place = int(entry["offset"]) if flags & IN_PLACE else -1
+        self.dictionary: VariableValues | None = None
+        addresses = (0, 0)
+        if flags & DICTIONARY:
+            start, length = int(entry["dictionary_offset"]), int(entry["dictionary_length"])
+            if _checksum(data[start : start + length]) != int(entry["dictionary_checksum"]):
+                raise Corrupt(f"{reader.name}: the dictionary of column {id} is damaged", hint=_HINT)
+            codes = int(entry["codes"])
+            heap = start + (4 * (codes + 1) + 7) // 8 * 8
+            offsets = frozen(np.frombuffer(data, np.int32, codes + 1, start))
+            self.dictionary = VariableValues(offsets, frozen(data[heap : start + length - 8]), None)
+            addresses = (reader.address + start, reader.address + heap)
+        self._shift = reader.block_rows.bit_length() - 1
+        self._header = np.array(
+            [
+                reader.address,
+                reader.address + offset,
+                self.verified.ctypes.data,
+                *addresses,
+                self._shift,
+                reader.rows_count,
+                self.physical.size,
+            ],
+            np.uint64,
+        )
+        self.address: int = self._header.ctypes.data
+
+    def room_for_valid(self, start: int, stop: int) -> tuple[np.ndarray | None, int]:
+        """An array for the validity of rows and its address; None and 0 where their blocks have no NULLs."""
+        if not self.nulls or not self.directory["nulls"][start >> self._shift : ((stop - 1) >> self._shift) + 1].any():
+            return None, 0
+        valid = np.empty(stop - start, np.uint8)
+        return valid, valid.ctypes.data
+
+
+_CODES: Final = np.dtype(np.int32)
+_HINT: Final = "Run `weft check` to see what else is damaged, and restore from a backup."
+
+
+def _checksum(data: Any) -> int:
+    return xxhash.xxh3_64_intdigest(data)
+
+
+def _plain_bytes(values: Values, dictionary: VariableValues | None) -> int:
+    """Bytes of values in memory, as Arrow has them (a bit for a boolean apart)."""
+    if isinstance(values, VariableValues):
+        return int(values.offsets[-1]) - int(values.offsets[0]) + 4 * count_of(values)
+    if dictionary is None:
+        return values.values.nbytes
+    lengths = np.diff(dictionary.offsets)
+    return int(lengths[values.values].sum(dtype=np.int64)) + 4 * len(values.values)
