@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gc
 import os
 import random
@@ -15,7 +17,7 @@ import pytest
 from log_records import file_size_limit
 from weftdb.base import errors
 from weftdb.storage import files as files_module
-from weftdb.storage.files import SYNC_STEP, DiskFiles, FileSystem, MemoryFiles, Throttle, write_whole
+from weftdb.storage.files import STEP_BYTES, DiskFiles, FileSystem, MemoryFiles, Throttle, write_whole
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -50,7 +52,7 @@ def test_pieces_of_all_sizes_and_kinds_stand_one_after_the_other(files: FileSyst
     chance = random.Random(3)
     whole = bytearray()
     with files.create("a") as out:
-        for size in (0, 1, 10, 100_000, 2**20 - 1, 2**20, SYNC_STEP + 3, 5, 2 * SYNC_STEP + 1, 70):
+        for size in (0, 1, 10, 100_000, 2**20 - 1, 2**20, STEP_BYTES + 3, 5, 2 * STEP_BYTES + 1, 70):
             piece = chance.randbytes(size)
             assert out.position == len(whole)
             out.write(chance.choice([bytes, bytearray, memoryview, pa.py_buffer, _array])(piece))
@@ -93,8 +95,11 @@ def test_a_file_is_read_as_far_as_it_was_synced_while_it_is_written(files: FileS
         out.write(b"one")
         out.sync()
         assert files.map("a", size=3).tobytes() == b"one"
-        out.write(b"two")
-    assert files.read("a") == b"onetwo"
+        out.write(b"two" * 500_000)
+        out.sync()
+        assert files.size("a") == 1_500_003
+        out.write(b"3" * 700_000)
+    assert files.read("a") == b"one" + b"two" * 500_000 + b"3" * 700_000
 
 
 def test_a_file_that_is_there_is_not_created_again(files: FileSystem) -> None:
@@ -239,15 +244,35 @@ def test_a_full_disk_is_unavailable_and_leaves_nothing(tmp_path: Path) -> None:
     assert files.size("a") == 5_000_000
 
 
-@pytest.mark.parametrize("call", ["sync_file", "sync_folder", "sync_range"])
+@pytest.mark.parametrize("call", ["sync_file", "sync_folder"])
 def test_a_sync_that_fails_fails_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    def refuse(*_: object, **__: object) -> None:
+    def refuse(_: object) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(files_module, call, refuse)
     with pytest.raises(errors.Unavailable, match="Input/output error"):
         put(DiskFiles(tmp_path), "a", b"x")
     assert DiskFiles(tmp_path).names() == []
+
+
+@pytest.mark.parametrize("refusal", ["open", "write"])
+def test_a_file_system_that_cannot_write_past_its_cache_writes_through_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    if refusal == "open":
+        monkeypatch.setattr(files_module, "_DIRECT", 0)
+    else:
+        pwrite = os.pwrite
+
+        def refuse(descriptor: int, view: memoryview, at: int) -> int:
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return pwrite(descriptor, view, at)
+
+        monkeypatch.setattr(os, "pwrite", refuse)
+    content = random.Random(1).randbytes(20 * STEP_BYTES + 5)
+    put(DiskFiles(tmp_path), "a", content[:1000], content[1000:])
+    assert DiskFiles(tmp_path).read("a") == content
 
 
 def test_mapped_files_keep_no_descriptors_and_are_unmapped(tmp_path: Path) -> None:
