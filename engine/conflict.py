@@ -111,6 +111,21 @@ def raise_duplicates_within(table: Table, keys: pa.RecordBatch) -> None:
         seen.add(key)
 
 
+def first_of_each(table: Table, keys: pa.RecordBatch) -> np.ndarray | None:
+    """The rows that are the first with their primary key (or row id), in order; None where all are."""
+    if keys.num_rows < 2:
+        return None
+    if not table.primary_key:
+        ids, first = np.unique(keys.column(ROW_ID_NAME).to_numpy(zero_copy_only=False), return_index=True)
+        return None if len(ids) == keys.num_rows else np.sort(first)
+    if not _may_repeat(table, keys):
+        return None
+    seen: dict[tuple[object, ...], int] = {}
+    for row, key in enumerate(key_tuples(keys)):
+        seen.setdefault(key, row)
+    return None if len(seen) == keys.num_rows else np.array(list(seen.values()), np.int64)
+
+
 def _may_repeat(table: Table, keys: pa.RecordBatch) -> bool:
     """Whether two of ``keys`` have one hash, as equal keys always do. Sorting hashes costs a tenth of grouping keys."""
     columns = [values_of(keys.column(i), column.type) for i, column in enumerate(table.primary_key_columns)]

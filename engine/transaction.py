@@ -8,6 +8,7 @@ exists), and once more by the sequencer against what others committed meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,13 +44,16 @@ class Transaction:
         isolation: Isolation = Isolation.SNAPSHOT,
         read_only: bool = False,
         id: str | None = None,
+        scratch: Path | None = None,
     ) -> None:
+        """``scratch`` is a folder for what does not fit in memory; None: a database without files."""
         self._open_snapshot = open_snapshot
         self._commit = commit
         self._identities = identities
         self.isolation = isolation
         self.read_only = read_only
         self.id = id
+        self.scratch = scratch
         self.now = wall_clock()
         self._snapshot: Snapshot | None = None
         self._writes: dict[int, TableWrites] = {}
@@ -62,16 +66,6 @@ class Transaction:
     def version(self) -> int:
         """The version that the transaction reads at; taken now if nothing was read yet."""
         return self._base().version
-
-    @property
-    def ended(self) -> bool:
-        """Whether it was committed or rolled back."""
-        return self._ended
-
-    @property
-    def bytes_used(self) -> int:
-        """Memory that what it has written takes, in bytes, roughly. From any thread."""
-        return sum(writes.bytes_used for writes in list(self._writes.values()))
 
     @property
     def catalog(self) -> Catalog:

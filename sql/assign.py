@@ -1,8 +1,8 @@
 """Values into columns: the rows of INSERT and the new values of UPDATE, in exactly the table's types.
 
 Two ways in. ``literal_rows`` reads VALUES lists of literals, parameters and DEFAULT straight from the syntax tree, so
-that a plain INSERT meets neither the binder nor the relational executor. Everything else is a query: ``assigned_query``
-binds it towards the columns' types and runs it.
+that a plain INSERT meets neither the binder nor the relational executor. Everything else is a query:
+``assigned_pieces`` binds it towards the columns' types and gives its rows while it runs.
 
 The rules are PostgreSQL's assignment casts (42804 where there is none), and one of our own: nothing is lost in silence.
 A NUMERIC with more digits than its column's scale, a fraction for an INTEGER, a text that is too long are refused with
@@ -11,7 +11,8 @@ column, row number and value; ``round(…)`` and a cast say that the loss is wan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -19,7 +20,8 @@ from typing import Any, Final
 import pyarrow as pa
 from sqlglot import exp
 
-from ..base.errors import Invalid
+from ..base.errors import Invalid, WeftError
+from ..base.limits import MIB
 from ..base.rows import literal_value, to_batch
 from ..base.types import BIGINT, BOOLEAN, INTEGER, Kind, Type, numeric
 from ..engine.expression.functions import assignment_cast
@@ -30,6 +32,10 @@ from .dialect import DIALECT
 from .execution import Execution
 
 TEMPORAL: Final = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.INTERVAL)
+
+PIECE_ROWS: Final = 131_072
+PIECE_BYTES: Final = 32 * MIB
+"""A statement that changes rows writes them in pieces of this size, while its query runs."""
 
 
 class _Default:
@@ -178,6 +184,35 @@ def check_assignable(given: Type, column: Column) -> None:
         )
 
 
+def assigned_pieces(
+    tree: exp.Expr,
+    columns: Sequence[Column],
+    *,
+    execution: Execution,
+    part: str,
+    keys: Sequence[Type] = (),
+) -> Iterator[pa.Table]:
+    """Run a query whose output columns, after the first ones of the types ``keys``, are assigned to ``columns``.
+
+    The rows come in pieces of ``PIECE_ROWS`` or so, at least one, while the query runs. Each has the keys as they come,
+    then ``columns`` by name, in their own types apart from what ``exactly`` still converts. The query has the right
+    width; ``part`` names it within its statement. Raises Invalid (42804).
+    """
+    bound = execution.kept(part, lambda: _assigned(tree, columns, execution, keys=keys, schemas={}))
+    with execution.run(bound, on_close=lambda: None) as result:
+        names = [*result.names[: len(keys)], *(column.name for column in columns)]
+        batches: list[pa.RecordBatch] = []
+        rows = size = pieces = 0
+        for batch in result.reader():
+            batches.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows >= PIECE_ROWS or size >= PIECE_BYTES:
+                yield pa.Table.from_batches(batches).rename_columns(names)
+                batches, rows, size, pieces = [], 0, 0, pieces + 1
+        if rows or not pieces:
+            yield pa.Table.from_batches(batches, schema=result.schema).rename_columns(names)
+
+
 def assigned_query(
     tree: exp.Expr,
     columns: Sequence[Column],
@@ -187,15 +222,23 @@ def assigned_query(
     keys: Sequence[Type] = (),
     relations: Mapping[str, pa.RecordBatch] | None = None,
 ) -> pa.Table:
-    """Run a query whose output columns, after the first ones of the types ``keys``, are assigned to ``columns``.
-
-    The table has the keys as they come, then ``columns`` by name, in their own types apart from what ``exactly`` still
-    converts. The query has the right width; ``part`` names it within its statement. Raises Invalid (42804).
-    """
+    """The same as one table, with in-memory relations beside the catalog's."""
     schemas = {name: batch.schema for name, batch in (relations or {}).items()}
     bound = execution.kept(part, lambda: _assigned(tree, columns, execution, keys=keys, schemas=schemas))
     table = execution.run(bound, relations=relations).arrow()
     return table.rename_columns([*table.column_names[: len(keys)], *(column.name for column in columns)])
+
+
+@contextmanager
+def counted_from(first: int) -> Generator[None]:
+    """Say in what is raised which row of the statement is "row 1" of a piece: the one after the first ``first``."""
+    try:
+        yield
+    except WeftError as error:
+        if first:
+            counted = f"Rows are counted from row {first + 1:,} of the statement on."
+            error.hint = counted if error.hint is None else f"{error.hint} {counted}"
+        raise
 
 
 def _assigned(

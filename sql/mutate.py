@@ -1,33 +1,52 @@
 """INSERT, UPDATE, DELETE: from a syntax tree to one call of the engine's transaction.
 
-Each statement is a query first and a write last. UPDATE and DELETE run
+Each statement is a query whose rows are written while it runs. UPDATE and DELETE run
 
     SELECT <primary key, or hidden row id>, <every column's new value> FROM the table [, others] WHERE …
 
 through the binder, take the rows to the table's types by assignment (sql/assign.py), and hand them to the transaction
-in one call, so that a statement that fails has changed nothing. RETURNING is computed from the full rows before they
-are written. Inside a transaction the query sees the transaction's own earlier writes.
+in pieces, so that a statement of any size takes the memory of a piece. The query sees the transaction as it was when
+the statement began, never the pieces. A statement that fails half way leaves its transaction failed (or rolled back),
+so nobody sees what it wrote. RETURNING is computed from the full rows of a piece before they are written; where it (or
+ON CONFLICT) has a query of its own, which would see the pieces before, the rows are one piece.
 
-A row that an UPDATE … FROM or DELETE … USING meets several times is changed once, by any one of the matches, as in
-PostgreSQL. Not here: ON CONFLICT (sql/upsert.py), MERGE, WHERE CURRENT OF, data-modifying WITH.
+An UPDATE of primary keys takes all old rows away first, and puts the new ones when the query is through: a new key may
+be another row's old one. A row that an UPDATE … FROM or DELETE … USING meets several times is changed once, by any one
+of the matches, as in PostgreSQL. Not here: ON CONFLICT (sql/upsert.py), MERGE, WHERE CURRENT OF, data-modifying WITH.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
 from ..base.errors import Invalid
 from ..base.result import Result
+from ..engine.conflict import first_of_each
 from ..engine.schema import Column, Table
-from .assign import Rows, assigned_query, check_width, exactly, is_default, literal_rows, one_batch, value_list
+from ..engine.spool import Spool
+from .assign import (
+    Rows,
+    assigned_pieces,
+    assigned_query,
+    check_width,
+    counted_from,
+    exactly,
+    is_default,
+    literal_rows,
+    one_batch,
+    value_list,
+)
 from .definition import name_of, only_parts, refuse
 from .execution import Execution
+from .interrupt import interruptible
 from .source import Source
 from .target import Target, assignments, target_of
 from .upsert import upsert
@@ -70,23 +89,35 @@ def insert(statement: exp.Insert, execution: Execution, *, overriding: bool = Fa
     _check_insert(statement)
     schema = statement.this
     target = target_of(schema.this if isinstance(schema, exp.Schema) else schema, execution)
-    rows = _insert_rows(statement, target.table, execution)
     conflict: exp.OnConflict | None = statement.args.get("conflict")
     returning: exp.Returning | None = statement.args.get("returning")
     transaction = execution.transaction
-    if conflict is None and returning is None and rows.defaults is None:
-        count = transaction.insert(target.table, rows.batch, overriding=overriding)
-        return execution.done(f"INSERT 0 {count}", rows=count)
-    full = _completed(rows, target.table, execution, overriding=overriding)
-    if conflict is not None:
-        change = upsert(conflict, full, target, execution=execution)
-        written, count = change.written, change.written.num_rows
-        answer = _returning(returning, written, target, execution)
+    mark = transaction.mark(target.table)
+    answers: list[Result] = []
+
+    def write(rows: Rows) -> int:
+        if conflict is None and returning is None and rows.defaults is None:
+            return transaction.insert(target.table, rows.batch, overriding=overriding)
+        full = _completed(rows, target.table, execution, overriding=overriding)
+        if conflict is None:
+            answers.extend(_returning(returning, full, target, execution))
+            return transaction.insert(target.table, full, overriding=True)
+        change = upsert(conflict, full, target, execution=execution, mark=mark)
+        answers.extend(_returning(returning, change.written, target, execution))
         change.apply(transaction)
+        return change.written.num_rows
+
+    rows = _insert_rows(statement, target.table, execution)
+    if isinstance(rows, Rows):
+        count = write(rows)
     else:
-        answer = _returning(returning, full, target, execution)
-        count = transaction.insert(target.table, full, overriding=True)
-    return _answer(answer, f"INSERT 0 {count}", count, execution)
+        columns, pieces = rows
+        count = _through(
+            _pieces(pieces, whole=_reads(conflict) or _reads(returning)),
+            lambda piece: write(Rows(batch=exactly(piece, columns))),
+            execution=execution,
+        )
+    return _answer(answers, f"INSERT 0 {count}", count, execution)
 
 
 def run_change(tree: exp.Expr, execution: Execution, *, overriding: bool) -> Result:
@@ -124,20 +155,40 @@ def update(statement: exp.Update, execution: Execution) -> Result:
     values, defaulted = _new_values(statement, target)
     others = _update_sources(statement)
     query = _select(target, values, others=others, statement=statement)
-    found = assigned_query(
+    returning: exp.Returning | None = statement.args.get("returning")
+    transaction = execution.transaction
+    mark = transaction.mark(table)
+    answers: list[Result] = []
+    names = assignments(statement.expressions, table)
+    moves = any(table.column(name).id in table.primary_key for name in names)
+
+    def write(piece: pa.Table, moved: Spool) -> int:
+        old, new = _split(piece, target, execution=execution, since=mark if others else None)
+        rows = exactly(new, table.columns)
+        full = _completed(
+            Rows(batch=rows, defaults=(frozenset(defaulted),) * rows.num_rows if defaulted else None),
+            table,
+            execution,
+            overriding=True,
+        )
+        answers.extend(_returning(returning, full, target, execution))
+        if full.num_rows and moves:
+            transaction.delete_found(table, old)
+            moved.append(full)
+        elif full.num_rows:
+            transaction.update(table, old, full)
+        return full.num_rows
+
+    pieces = assigned_pieces(
         query, table.columns, execution=execution, part="rows", keys=[type for _, type in target.keys]
     )
-    old, new = _split(found, target, once=bool(others))
-    rows = exactly(new, table.columns)
-    full = _completed(
-        Rows(batch=rows, defaults=(frozenset(defaulted),) * rows.num_rows if defaulted else None),
-        table,
-        execution,
-        overriding=True,
-    )
-    answer = _returning(statement.args.get("returning"), full, target, execution)
-    count = execution.transaction.update(table, old, full) if full.num_rows else 0
-    return _answer(answer, f"UPDATE {count}", count, execution)
+    with Spool(transaction.scratch) as moved:
+        count = _through(
+            _pieces(pieces, whole=_reads(returning)), lambda piece: write(piece, moved), execution=execution
+        )
+        for rows in moved.batches():
+            transaction.insert(table, rows, overriding=True)
+    return _answer(answers, f"UPDATE {count}", count, execution)
 
 
 def _update_sources(statement: exp.Update) -> list[exp.Expr]:
@@ -166,12 +217,49 @@ def delete(statement: exp.Delete, execution: Execution) -> Result:
     columns = target.table.columns if returning else ()
     others = statement.args.get("using") or []
     query = _select(target, [target.column(c.name) for c in columns], others=others, statement=statement)
-    found = assigned_query(query, columns, execution=execution, part="rows", keys=[type for _, type in target.keys])
-    old, gone = _split(found, target, once=bool(others))
-    answer = _returning(returning, exactly(gone, columns), target, execution) if returning else None
-    if old.num_rows:
-        execution.transaction.delete(target.table, old)
-    return _answer(answer, f"DELETE {old.num_rows}", old.num_rows, execution)
+    transaction = execution.transaction
+    mark = transaction.mark(target.table)
+    answers: list[Result] = []
+
+    def write(piece: pa.Table) -> int:
+        old, gone = _split(piece, target, execution=execution, since=mark if others else None)
+        if returning:
+            answers.extend(_returning(returning, exactly(gone, columns), target, execution))
+        if old.num_rows:
+            transaction.delete_found(target.table, old)
+        return old.num_rows
+
+    pieces = assigned_pieces(query, columns, execution=execution, part="rows", keys=[type for _, type in target.keys])
+    count = _through(_pieces(pieces, whole=_reads(returning)), write, execution=execution)
+    return _answer(answers, f"DELETE {count}", count, execution)
+
+
+def _through(pieces: Iterator[pa.Table], write: Callable[[pa.Table], int], *, execution: Execution) -> int:
+    """Write each piece while the query goes on; returns how many rows. Ctrl-C cancels the query."""
+
+    def work() -> int:
+        count = done = 0
+        with closing(pieces):  # pyright: ignore[reportArgumentType] - they are generators
+            for piece in pieces:
+                with counted_from(done):
+                    count += write(piece)
+                done += piece.num_rows
+        return count
+
+    return interruptible(work, cancel=execution.cancel.cancel)
+
+
+def _pieces(pieces: Iterator[pa.Table], *, whole: bool) -> Iterator[pa.Table]:
+    """The pieces as they come, or as one."""
+    if whole:
+        yield pa.concat_tables(pieces)
+    else:
+        yield from pieces
+
+
+def _reads(node: exp.Expr | None) -> bool:
+    """Whether a clause must be computed once for all rows: it has a query of its own, or aggregates."""
+    return node is not None and node.find(exp.Query, exp.AggFunc, exp.Window) is not None
 
 
 def _check_insert(statement: exp.Insert) -> None:
@@ -191,7 +279,10 @@ def _insert_columns(statement: exp.Insert, table: Table, *, width: int | None) -
     return columns
 
 
-def _insert_rows(statement: exp.Insert, table: Table, execution: Execution) -> Rows:
+def _insert_rows(
+    statement: exp.Insert, table: Table, execution: Execution
+) -> Rows | tuple[list[Column], Iterator[pa.Table]]:
+    """The rows of a VALUES list; or the columns that a query's rows go to, and its pieces."""
     if statement.args.get("default"):
         nothing = pa.RecordBatch.from_struct_array(pa.array([{}], pa.struct([])))
         return Rows(batch=nothing, defaults=(frozenset(),))
@@ -203,7 +294,7 @@ def _insert_rows(statement: exp.Insert, table: Table, execution: Execution) -> R
     check_width(width, columns)
     if not isinstance(source, exp.Values):
         query = _with_ctes(source, statement)
-        return Rows(batch=exactly(assigned_query(query, columns, execution=execution, part="source"), columns))
+        return columns, assigned_pieces(query, columns, execution=execution, part="source")
     zone = execution.binder.timezone
     literal = literal_rows(source, columns, parameters=execution.parameters, zone=zone)
     if literal is not None:
@@ -268,19 +359,20 @@ def _select(target: Target, values: Sequence[exp.Expr], *, others: Sequence[exp.
     return _with_ctes(select, statement)
 
 
-def _split(found: pa.Table, target: Target, *, once: bool) -> tuple[pa.RecordBatch, pa.Table]:
-    """(keys as a batch, the other columns); with ``once`` only the first row of each key."""
+def _split(
+    found: pa.Table, target: Target, *, execution: Execution, since: int | None
+) -> tuple[pa.RecordBatch, pa.Table]:
+    """(keys as a batch, the other columns); with ``since`` only the first row of each key not written since then."""
     names = [name for name, _ in target.keys]
-    old = found.select(range(len(names))).rename_columns(names)
     rest = found.select(range(len(names), found.num_columns))
-    if once:
-        seen: dict[tuple[Any, ...], int] = {}
-        for row, key in enumerate(zip(*(column.to_pylist() for column in old.columns), strict=True)):
-            seen.setdefault(key, row)
-        first = pa.array(seen.values(), pa.int64())
-        old, rest = old.take(first), rest.take(first)
     schema = pa.schema([_key_field(target.table, name) for name in names])
-    return one_batch(old.cast(schema)), rest
+    old = one_batch(found.select(range(len(names))).rename_columns(names).cast(schema))
+    if since is None:
+        return old, rest
+    fresh = ~execution.transaction.written_after(target.table, old, since)
+    first = first_of_each(target.table, old)
+    kept = np.flatnonzero(fresh) if first is None else first[fresh[first]]
+    return old.take(pa.array(kept)), rest.take(pa.array(kept))
 
 
 def _key_field(table: Table, name: str) -> pa.Field:
@@ -302,10 +394,10 @@ def _completed(rows: Rows, table: Table, execution: Execution, *, overriding: bo
 
 def _returning(
     returning: exp.Returning | None, rows: pa.RecordBatch, target: Target, execution: Execution
-) -> Result | None:
-    """What RETURNING gives for these rows, read completely; None without RETURNING."""
+) -> list[Result]:
+    """What RETURNING gives for these rows, read completely; nothing without RETURNING."""
     if returning is None:
-        return None
+        return []
     if returning.args.get("into"):
         raise refuse("RETURNING … INTO", "Read the result.")
     relation = exp.Table(
@@ -315,17 +407,17 @@ def _returning(
     bound = execution.kept("returning", lambda: execution.bind(query, relations={RETURNED: rows.schema}))
     result = execution.run(bound, relations={RETURNED: rows})
     result.arrow()
-    return result
+    return [result]
 
 
-def _answer(answer: Result | None, tag: str, count: int, execution: Execution) -> Result:
-    if answer is None:
+def _answer(answers: Sequence[Result], tag: str, count: int, execution: Execution) -> Result:
+    if not answers:
         return execution.done(tag, rows=count)
     return Result(
-        schema=answer.schema,
-        batches=answer.arrow().to_batches(),
+        schema=answers[0].schema,
+        batches=[batch for answer in answers for batch in answer.arrow().to_batches()],
         version=execution.reader.version,
         tag=tag,
         rows_affected=count,
-        types=answer.types,
+        types=answers[0].types,
     )

@@ -13,13 +13,14 @@ statement retries by itself: so the outcome is as if nobody else had been there,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
 from ..base.errors import Invalid
+from ..engine.conflict import first_of_each
 from ..engine.schema import Table
 from ..engine.transaction import Transaction
 from .assign import assigned_query, exactly, is_default, one_batch
@@ -53,9 +54,14 @@ class Upserted:
             transaction.update(self.table, self.old, self.updates)
 
 
-def upsert(conflict: exp.OnConflict, proposed: pa.RecordBatch, target: Target, *, execution: Execution) -> Upserted:
-    """Sort full proposed rows into inserts and updates. Raises Invalid: 42P10 for a conflict target that is not the
-    primary key, 21000 where DO UPDATE would meet a row twice."""
+def upsert(
+    conflict: exp.OnConflict, proposed: pa.RecordBatch, target: Target, *, execution: Execution, mark: int
+) -> Upserted:
+    """Sort full proposed rows into inserts and updates.
+
+    ``mark`` is where the statement began in its transaction, which may have written earlier pieces of it. Raises
+    Invalid: 42P10 for a conflict target that is not the primary key, 21000 where DO UPDATE would meet a row twice.
+    """
     table = target.table
     _check_conflict(conflict, table)
     keys_schema = pa.schema([column.field for column in table.primary_key_columns])
@@ -63,15 +69,16 @@ def upsert(conflict: exp.OnConflict, proposed: pa.RecordBatch, target: Target, *
     nothing = Upserted(table=table, inserts=proposed, old=keys.slice(0, 0), updates=proposed.slice(0, 0))
     if not table.primary_key or not proposed.num_rows:
         return nothing
-    first = _first_of_each(keys)
+    first = first_of_each(table, keys)
     updating = _action(conflict) == "DO UPDATE"
-    if updating and len(first) < proposed.num_rows:
+    if updating and (first is not None or execution.transaction.written_after(table, keys, mark).any()):
         raise Invalid(
             "ON CONFLICT DO UPDATE command cannot affect row a second time",
             hint="Ensure that no rows proposed for insertion within the same command have the same primary key.",
             sqlstate="21000",
         )
-    proposed, keys = proposed.take(pa.array(first)), keys.take(pa.array(first))
+    if first is not None:
+        proposed, keys = proposed.take(pa.array(first)), keys.take(pa.array(first))
     met, places = execution.reader.get_many(table, keys)
     absent = np.ones(proposed.num_rows, dtype=np.bool_)
     absent[places] = False
@@ -113,13 +120,6 @@ def _check_conflict(conflict: exp.OnConflict, table: Table) -> None:
             hint=f"Write ON CONFLICT ({', '.join(primary_key)})." if primary_key else "The table has no primary key.",
             sqlstate="42P10",
         )
-
-
-def _first_of_each(keys: pa.RecordBatch) -> list[int]:
-    seen: dict[tuple[Any, ...], int] = {}
-    for row, key in enumerate(zip(*(column.to_pylist() for column in keys.columns), strict=True)):
-        seen.setdefault(key, row)
-    return list(seen.values())
 
 
 def _updated(

@@ -347,3 +347,84 @@ def test_a_large_insert_from_a_query_is_one_statement(db: Database) -> None:
     assert db.execute("SELECT count(*), sum(id) FROM t").rows() == [(200000, 20000100000)]
     assert db.execute("UPDATE t SET v = v + 1 WHERE id % 2 = 0").rows_affected == 100000
     assert db.execute("DELETE FROM t WHERE id > 100").rows_affected == 199900
+
+
+# -- statements of many pieces -----------------------------------------------------------------------------------------
+
+PIECES = 300_000
+"""Rows: more than two pieces of a statement that changes rows."""
+
+
+@pytest.fixture
+def many(db: Database) -> Database:
+    db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, a INT, b TEXT)")
+    made = f"generate_series(1, {PIECES}) AS g(x)"
+    assert db.execute(f"INSERT INTO t SELECT x, x % 7, 'r' || x FROM {made}").rows_affected == PIECES
+    return db
+
+
+def test_primary_keys_shift_over_many_pieces(many: Database) -> None:
+    assert many.execute("UPDATE t SET id = id + 1").rows_affected == PIECES
+    found = many.execute("SELECT count(*), min(id), max(id), count(*) FILTER (WHERE a = (id - 1) % 7) FROM t").rows()
+    assert found == [(PIECES, 2, PIECES + 1, PIECES)]
+
+
+def test_a_statement_never_meets_its_own_pieces(many: Database) -> None:
+    with many.transaction() as txn:
+        assert txn.execute(f"INSERT INTO t SELECT id + {PIECES}, a, b FROM t").rows_affected == PIECES
+        assert txn.execute("UPDATE t SET a = a + 100 WHERE a < 100").rows_affected == 2 * PIECES
+        found = txn.execute("SELECT count(*), min(a), max(a) FROM t").rows()
+        assert found == [(2 * PIECES, 100, 106)]
+        assert txn.execute("DELETE FROM t WHERE id % 2 = 0").rows_affected == PIECES
+        txn.execute("INSERT INTO t SELECT id + 1, a, b FROM t WHERE id % 2 = 1")
+        assert txn.execute("SELECT count(*) FROM t").scalar() == 2 * PIECES
+    assert many.execute("SELECT count(*), sum(id) FROM t").rows() == [(2 * PIECES, PIECES * (2 * PIECES + 1))]
+
+
+def test_a_row_that_is_met_in_several_pieces_is_changed_once(many: Database) -> None:
+    twice = f"(SELECT x % {PIECES} + 1 AS id FROM generate_series(1, {2 * PIECES}) AS g(x)) AS u"
+    assert many.execute(f"UPDATE t SET a = a + 1000 FROM {twice} WHERE u.id = t.id").rows_affected == PIECES
+    assert many.execute("SELECT min(a), max(a) FROM t").rows() == [(1000, 1006)]
+    assert many.execute(f"DELETE FROM t USING {twice} WHERE u.id = t.id").rows_affected == PIECES
+    assert many.execute("SELECT count(*) FROM t").scalar() == 0
+
+
+def test_rows_without_primary_key_that_are_met_several_times_are_changed_once(db: Database) -> None:
+    db.execute(f"CREATE TABLE t AS SELECT x AS id, 0 AS a FROM generate_series(1, {PIECES}) AS g(x)")
+    twice = f"(SELECT x % {PIECES} + 1 AS id FROM generate_series(1, {2 * PIECES}) AS g(x)) AS u"
+    with db.transaction() as txn:
+        txn.execute(f"INSERT INTO t SELECT x, 0 FROM generate_series(1, {PIECES}) AS g(x)")
+        assert txn.execute(f"UPDATE t SET a = a + 1 FROM {twice} WHERE u.id = t.id").rows_affected == 2 * PIECES
+        assert txn.execute("SELECT count(*), min(a), max(a) FROM t").rows() == [(2 * PIECES, 1, 1)]
+        assert txn.execute(f"DELETE FROM t USING {twice} WHERE u.id = t.id").rows_affected == 2 * PIECES
+    assert db.execute("SELECT count(*) FROM t").scalar() == 0
+
+
+def test_a_repeated_key_is_found_across_pieces(many: Database) -> None:
+    repeated = (
+        f"SELECT CASE WHEN x = {PIECES} THEN 1 ELSE x END + {PIECES}, 0, 'n' FROM generate_series(1, {PIECES}) AS g(x)"
+    )
+    error = refused(many, f"INSERT INTO t {repeated}")
+    assert error.sqlstate == "23505"
+    assert f"(id)=({PIECES + 1})" in str(error)
+    assert refused(many, f"INSERT INTO t {repeated} ON CONFLICT (id) DO UPDATE SET a = 1").sqlstate == "21000"
+    assert many.execute(f"INSERT INTO t {repeated} ON CONFLICT DO NOTHING").rows_affected == PIECES - 1
+    assert many.execute("SELECT count(*) FROM t").scalar() == 2 * PIECES - 1
+
+
+def test_a_late_piece_that_fails_leaves_nothing(many: Database) -> None:
+    version = many.version
+    error = refused(many, f"UPDATE t SET a = 1 / ({PIECES} - id)")
+    assert error.sqlstate == "22012"
+    error = refused(many, f"UPDATE t SET a = CASE WHEN id = {PIECES} THEN 3000000000 ELSE a END")
+    assert error.sqlstate == "22003"
+    assert "Rows are counted from row 262,145" in str(error)
+    assert many.version == version
+    assert many.execute("SELECT max(a) FROM t").scalar() == 6
+
+
+def test_returning_over_many_pieces_is_one_answer(many: Database) -> None:
+    result = many.execute("UPDATE t SET a = -1 WHERE id > 10 RETURNING id, a")
+    assert (result.rows_affected, result.arrow().num_rows) == (PIECES - 10, PIECES - 10)
+    result = many.execute("DELETE FROM t WHERE id > 5 RETURNING id + (SELECT count(*) FROM t) AS n")
+    assert sorted(result.rows())[0] == (PIECES + 6,)
