@@ -2,40 +2,71 @@
 
 Cells are made when their first row arrives. They and the next row id are kept per table, whatever its definition at
 the moment.
+
+A cell's parts stand in one tuple, newest first, which is replaced as a whole: a reader takes it once and has a
+consistent view for as long as it likes. Only the writer's thread, or maintenance while it keeps the writer out, puts
+another tuple in its place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..base.errors import LimitExceeded
 from ..base.limits import SLICES_OPEN_MAX
-from .memtable import CHUNKS_MAX, Memtable
+from .memtable import CHUNKS_MAX, SLOTS_MIN, Memtable
+from .part import Part
 from .schema import Table
 
 CHUNKS_SPARE = 1_024
 """Chunks of a cell kept back, so that no commit that passed the check runs out of them."""
 
+SLOTS_HINT_MAX = 1 << 22
+"""A new memtable's index is made as large as its predecessor's, up to this: growing it stalls a commit."""
+
 
 class Cell:
     """``number`` is dense in order of creation."""
 
-    __slots__ = ("memtable", "number", "shard", "slice")
+    __slots__ = ("number", "parts", "shard", "slice", "slots_hint")
 
     def __init__(self, *, number: int, slice: int, shard: int) -> None:
         self.number = number
         self.slice = slice
         self.shard = shard
-        self.memtable = Memtable()
+        self.parts: tuple[Part, ...] = ()
+        self.slots_hint = SLOTS_MIN
+
+    @property
+    def memtable(self) -> Memtable | None:
+        """The memtable that takes rows now, if there is one."""
+        first = self.parts[0] if self.parts else None
+        return first if isinstance(first, Memtable) and first.late is None else None
+
+    def freeze(self) -> None:
+        """Let no more rows into the memtable; the next rows get a new one."""
+        memtable = self.memtable
+        if memtable is not None:
+            memtable.late = []
+            self.slots_hint = min(len(memtable.slots), SLOTS_HINT_MAX)
+
+    def replace(self, old: Sequence[Part], new: Sequence[Part]) -> None:
+        """Put ``new`` in the place of ``old``, parts that stand one after the other."""
+        at = self.parts.index(old[0])
+        assert self.parts[at : at + len(old)] == tuple(old), "the parts stand one after the other"
+        self.parts = (*self.parts[:at], *new, *self.parts[at + len(old) :])
 
 
 class Cells:
     """All cells of one table. The writer adds; readers take ``all()`` or look one up."""
 
-    __slots__ = ("_cells", "_slices", "bytes_used", "chunks_most", "next_row_id", "rows_count")
+    __slots__ = ("_cells", "_slices", "bytes_used", "chunks_most", "next_part", "next_row_id", "rows_count")
 
     def __init__(self) -> None:
         self._cells: dict[tuple[int, int], Cell] = {}
         self._slices: set[int] = set()
         self.next_row_id = 1
+        self.next_part = 0
         self.rows_count = 0
         self.bytes_used = 0
         self.chunks_most = 0
@@ -55,10 +86,23 @@ class Cells:
         cell = self._cells.get((slice, shard))
         if cell is None:
             cell = Cell(number=len(self._cells), slice=slice, shard=shard)
-            self.bytes_used += cell.memtable.bytes_used
             self._slices.add(slice)
             self._cells[slice, shard] = cell
         return cell
+
+    def writable(self, cell: Cell) -> Memtable:
+        """The cell's memtable that takes rows, made where there is none."""
+        memtable = cell.memtable
+        if memtable is None:
+            memtable = Memtable(number=self.new_part(), slots_count=cell.slots_hint)
+            self.bytes_used += memtable.bytes_used
+            cell.parts = (memtable, *cell.parts)
+        return memtable
+
+    def new_part(self) -> int:
+        """A number that no other part of the table has."""
+        self.next_part += 1
+        return self.next_part
 
     def check_slices(self, slices: set[int], *, table: Table) -> None:
         """Raise LimitExceeded where rows of these slices would open too many, or a cell has no chunks left."""

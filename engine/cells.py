@@ -26,26 +26,25 @@ from ..base.errors import Internal, Invalid
 from ..storage.column_values import FixedValues, Values, constant_array, values_of
 from .cell import Cell, Cells
 from .expression.node import Expression
-from .kernels import index as kernels
-from .layout import Layout
+from .layout import Layout, Probe
 from .memtable import OPEN
-from .scan import Projection, Scan, missing_value, rows_of
+from .part import Part, newest_rows, visible_row, visible_rows
+from .projection import Projection, missing_value
+from .scan import Scan
 from .schema import ROW_ID, ROW_ID_NAME, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newest:
-    """The newest row version of each of n primary keys; where none was ever written, ``found`` is False.
+    """The newest row version of each of n primary keys; where none is kept, ``found`` is False.
 
-    ``begin`` and ``end`` are versions (``end`` the largest int64 while the row lives), ``rows`` a locator that no other
-    row version of the table has.
+    ``begin`` and ``end`` are versions (``end`` the largest int64 while the row lives).
     """
 
     found: np.ndarray
     begin: np.ndarray
     end: np.ndarray
     delta: np.ndarray
-    rows: np.ndarray
 
     @property
     def alive(self) -> np.ndarray:
@@ -92,25 +91,27 @@ class TableStore:
             keys = None if keys is None else keys.take(routes.order)
         replaced = 0
         for group in routes.groups:
-            memtable = self._cells.open(group.slice, group.shard).memtable
+            cell = self._cells.open(group.slice, group.shard)
+            memtable = self._cells.writable(cell)
+            older = cell.parts[1:] if keys is not None else ()
+            fresh: list[np.ndarray] | None = [] if older else None
             bytes_before = memtable.bytes_used
             replaced += memtable.append(
-                self._layout, values, keys, group.start, group.stop, version=version, delta=delta
+                self._layout, values, keys, group.start, group.stop, version=version, delta=delta, fresh=fresh
             )
             self._cells.bytes_used += memtable.bytes_used - bytes_before
             self._cells.chunks_most = max(self._cells.chunks_most, len(memtable.chunks))
+            if fresh and keys is not None:
+                probe = self._layout.probe(values, keys, count=count).take(np.concatenate(fresh))
+                replaced += self._end(older, probe, version=version)
         self._cells.rows_count += count - replaced
         return replaced
 
     def apply_delete(self, keys: pa.RecordBatch, *, version: int, by_id: bool = False) -> int:
         """End the rows with these primary keys (or row ids) where they live. Returns how many ended."""
         ended = 0
-        for _, cell, rows, _ in self._find(keys, by_id=by_id):
-            found = rows[rows >= 0]
-            if len(found):
-                bytes_before = cell.memtable.bytes_used
-                ended += cell.memtable.end(found.astype(np.uint32), version=version)
-                self._cells.bytes_used += cell.memtable.bytes_used - bytes_before
+        for _, cell, probe in self._find(keys, by_id=by_id):
+            ended += self._end(cell.parts, probe, version=version)
         self._cells.rows_count -= ended
         return ended
 
@@ -118,10 +119,19 @@ class TableStore:
         """End all rows. Returns how many ended."""
         ended = 0
         for cell in self._cells.all():
-            bytes_before = cell.memtable.bytes_used
-            ended += cell.memtable.end_all(version=version)
-            self._cells.bytes_used += cell.memtable.bytes_used - bytes_before
+            for part in cell.parts:
+                bytes_before = part.bytes_used
+                ended += part.end_all(version=version)
+                self._cells.bytes_used += part.bytes_used - bytes_before
         self._cells.rows_count -= ended
+        return ended
+
+    def _end(self, parts: Sequence[Part], probe: Probe, *, version: int) -> int:
+        ended = 0
+        for part, _, rows in newest_rows(parts, probe):
+            bytes_before = part.bytes_used
+            ended += part.end(rows, version=version)
+            self._cells.bytes_used += part.bytes_used - bytes_before
         return ended
 
     def check_bounds(self, batch: pa.RecordBatch, *, by_id: bool = False) -> None:
@@ -153,24 +163,29 @@ class TableStore:
             begin=np.zeros(count, np.int64),
             end=np.zeros(count, np.int64),
             delta=np.zeros(count, np.bool_),
-            rows=np.full(count, kernels.MISSING, np.int64),
         )
-        for positions, cell, rows, table in self._find(keys):
-            begins, ends, deltas = newest.begin[positions], newest.end[positions], newest.delta[positions]
-            kernels.describe(table, rows, begins, ends, deltas)
-            found = rows >= 0
-            newest.begin[positions], newest.end[positions], newest.delta[positions] = begins, ends, deltas
-            newest.found[positions] = found
-            newest.rows[positions] = np.where(found, (cell.number << 32) + rows, kernels.MISSING)
+        for positions, cell, probe in self._find(keys):
+            for part, places, rows in newest_rows(cell.parts, probe):
+                at = positions[places]
+                newest.begin[at], newest.end[at], newest.delta[at] = part.describe(rows)
+                newest.found[at] = True
         return newest
 
     def changed_since(self, keys: pa.RecordBatch, version: int, *, ignore_deltas: bool) -> np.ndarray:
         """Which primary keys (or row ids) saw a put or delete after ``version``, or a delta unless ignored: bool[n]."""
         changed = np.zeros(keys.num_rows, np.bool_)
-        for positions, _, rows, table in self._find(keys):
-            result = np.zeros(len(rows), np.bool_)
-            kernels.changed(table, rows, version, ignore_deltas, result)
-            changed[positions] = result
+        for positions, cell, probe in self._find(keys):
+            followings = np.full(probe.count, OPEN, np.int64)
+            for part in cell.parts:
+                rows = part.find(probe)
+                if not (rows >= 0).any():
+                    continue
+                result, done = part.changed(probe, rows, version, followings, ignore_deltas=ignore_deltas)
+                changed[positions[result]] = True
+                left = np.flatnonzero(~done)
+                if not len(left):
+                    break
+                positions, probe, followings = positions[left], probe.take(left), followings[left]
         return changed
 
     # Reading at a version.
@@ -183,17 +198,15 @@ class TableStore:
         cell = self._cells.get(*layout.route_one(key, encoded))
         if cell is None:
             return None
-        rows, table = cell.memtable.find(layout.encoder.keys_of_one(encoded))
-        kernels.visible(table, version, rows)
-        row = rows.item()
-        if row < 0:
-            return None
-        chunk, offset = cell.memtable.chunks[row >> 16], row & 0xFFFF
+        for part, row in visible_row(cell.parts, layout.probe_one(encoded), version=version):
+            return self._values_at(part, row, key)
+        return None
+
+    def _values_at(self, part: Part, row: int, key: tuple[Any, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for column in self.table.columns:
-            store = chunk.columns.get(column.id)
             try:
-                found[column.name] = missing_value(column) if store is None else store.value(offset)
+                found[column.name] = part.value_of(column, row)
             except OverflowError as error:
                 raise Invalid(
                     f'the {column.type} in column "{column.name}" of row {key} is beyond the years that Python can say',
@@ -209,16 +222,12 @@ class TableStore:
         projection = self._projection(columns, row_ids=False)
         batches: list[pa.RecordBatch] = []
         indices: list[np.ndarray] = []
-        for positions, cell, rows, table in self._find(keys):
-            kernels.visible(table, version, rows)
-            chunks = np.where(rows >= 0, rows >> 16, -1)
-            positions = np.arange(len(rows)) if isinstance(positions, slice) else positions
-            for number in np.unique(chunks).tolist():
-                if number >= 0:
-                    asked = np.flatnonzero(chunks == number)
-                    chunk = cell.memtable.chunks[number]
-                    batches.append(rows_of(chunk, projection, count=chunk.count, rows=rows[asked] & 0xFFFF))
-                    indices.append(positions[asked])
+        for positions, cell, probe in self._find(keys):
+            for part, places, rows in visible_rows(cell.parts, probe, version=version):
+                at = positions[places]
+                for batch, which in part.rows_at(projection, rows):
+                    batches.append(batch)
+                    indices.append(at[which])
         if not batches:
             return pa.RecordBatch.from_pylist([], schema=projection.schema), _NO_INDICES
         found = np.concatenate(indices)
@@ -257,27 +266,22 @@ class TableStore:
     def cells_count(self) -> int:
         return len(self._cells)
 
-    def _find(
-        self, keys: pa.RecordBatch, *, by_id: bool = False
-    ) -> Iterator[tuple[slice | np.ndarray, Cell, np.ndarray, np.ndarray]]:
-        """Per cell with any of the keys: their positions, the cell, the newest rows, the table that reaches them."""
+    def _find(self, keys: pa.RecordBatch, *, by_id: bool = False) -> Iterator[tuple[np.ndarray, Cell, Probe]]:
+        """Per cell with any of the keys: their positions (int64), the cell, and what to look them up by."""
         values = self._layout.values(keys, by_id=by_id)
         count = keys.num_rows
         encoded = self._layout.encode(values, count=count) if self.table.primary_key else None
         routes = self._layout.route(values, encoded, count=count)
-        if encoded is not None and routes.order is not None:
-            encoded = encoded.take(routes.order)
+        probe = self._layout.probe(values, encoded, count=count) if count else None
         for group in routes.groups:
             cell = self._cells.get(group.slice, group.shard)
-            if cell is None:
+            if cell is None or probe is None:
                 continue
-            positions = routes.positions(group)
-            if encoded is not None:
-                yield positions, cell, *cell.memtable.find(encoded.slice(group.start, group.stop))
+            if routes.order is None:
+                yield np.arange(count), cell, probe
             else:
-                ids = values[ROW_ID]
-                assert isinstance(ids, FixedValues), f"{ROW_ID_NAME} is BIGINT"
-                yield positions, cell, *cell.memtable.find_row_ids(ids.values[positions])
+                positions = routes.order[group.start : group.stop]
+                yield positions, cell, probe.take(positions)
 
     def _complete(self, values: dict[int, Values], *, count: int) -> None:
         """Give values to the columns that a batch lacks, row ids above all."""

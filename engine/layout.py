@@ -74,6 +74,10 @@ class Layout:
         self._key_encoder = KeyEncoder([table.by_id[id] for id in table.key])
         self._key_is_prefix = table.primary_key[: len(table.key)] == table.key
         self._base, self._phase = divmod(SLICE_ORIGIN, table.every) if table.every else (0, 0)
+        row_key = (*table.key, ROW_ID) if table.time is None else (*table.key, table.time, ROW_ID)
+        sort_ids = table.primary_key or tuple(dict.fromkeys(row_key))
+        self.sort_columns = tuple(self.by_id[id] for id in sort_ids)
+        self.sort_encoder = self.encoder or KeyEncoder(self.sort_columns)
         self.row_bytes = sum(
             16 if column.type.is_variable else WIDTHS.get(column.type.kind, 16) for column in self.columns
         )
@@ -92,6 +96,24 @@ class Layout:
         """The encoded primary keys of rows or keys."""
         assert self.encoder is not None, f'"{self.table.name}" has a primary key'
         return self.encoder.encode([values[id] for id in self.table.primary_key], count=count)
+
+    def probe(self, values: dict[int, Values], keys: Keys | None, *, count: int) -> Probe:
+        """What to look rows up by: ``values`` are those of the key columns; ``keys`` are encoded already, or None."""
+        ids = None
+        if not self.table.primary_key:
+            column = values[ROW_ID]
+            assert isinstance(column, FixedValues), f"{ROW_ID_NAME} is BIGINT"
+            ids = column.values
+        elif keys is None:
+            keys = self.encode(values, count=count)
+        times = None
+        if self.time is not None and self.table.primary_key:
+            times = self.times(values)
+        return Probe(self, values=values, keys=keys, row_ids=ids, times=times, count=count)
+
+    def probe_one(self, encoded: bytes) -> Probe:
+        """What to look one encoded primary key up by."""
+        return Probe(self, values={}, keys=self.sort_encoder.keys_of_one(encoded), row_ids=None, times=None, count=1)
 
     def route(self, values: dict[int, Values], keys: Keys | None, *, count: int) -> Routes:
         """The cells of ``count`` rows, in the order in which they first appear."""
@@ -124,7 +146,15 @@ class Layout:
 
     def shard_of(self, key: Sequence[Any]) -> int:
         """The shard of one key of Python values (the key columns in order)."""
-        return hash_one(self._key_encoder.encode_one(key)) % self.table.shards if self.sharded else 0
+        return self.key_hash(key) % self.table.shards if self.sharded else 0
+
+    def key_hash(self, key: Sequence[Any]) -> int:
+        """The hash of one key of Python values, as ``key_hashes`` gives them. Raises Invalid for a wrong type."""
+        return hash_one(self._key_encoder.encode_one(key))
+
+    def key_hashes(self, values: dict[int, Values], *, count: int) -> np.ndarray:
+        """The hashes of the key columns of ``count`` rows, uint64[n]: those that decide the shard."""
+        return self._key_encoder.encode([values[id] for id in self.table.key], count=count).hashes
 
     def slice_of(self, time: datetime.date | int) -> int:
         """The slice of one event time."""
@@ -160,6 +190,52 @@ class Layout:
             if encoder.fixed and self._key_is_prefix:
                 return encoder.hash_prefix(keys.words, length=self._key_encoder.length, count=count)
         return self._key_encoder.encode([values[id] for id in table.key], count=count).hashes
+
+
+class Probe:
+    """n rows to be looked up: by primary key, or by row id where there is none. All arrays stand in one order.
+
+    ``times`` are event times in microseconds where the primary key holds them, and so bound where a row can be.
+    """
+
+    __slots__ = ("_keys", "_layout", "_values", "count", "row_ids", "times")
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        values: dict[int, Values],
+        keys: Keys | None,
+        row_ids: np.ndarray | None,
+        times: np.ndarray | None,
+        count: int,
+    ) -> None:
+        self._layout = layout
+        self._values = values
+        self._keys = keys
+        self.row_ids = row_ids
+        self.times = times
+        self.count = count
+
+    @property
+    def keys(self) -> Keys:
+        """The encoded sort keys: the primary key, or (key, event time, row id) where there is none."""
+        if self._keys is None:
+            columns = [self._values[column.id] for column in self._layout.sort_columns]
+            self._keys = self._layout.sort_encoder.encode(columns, count=self.count)
+        return self._keys
+
+    def take(self, places: np.ndarray) -> Probe:
+        """The rows at ``places`` (int64)."""
+        known = self._keys
+        return Probe(
+            self._layout,
+            values={id: column.take(places) for id, column in self._values.items()} if known is None else {},
+            keys=None if known is None else known.take(places),
+            row_ids=None if self.row_ids is None else self.row_ids[places],
+            times=None if self.times is None else self.times[places],
+            count=len(places),
+        )
 
 
 def microseconds_of_event(time: datetime.date | int) -> int:

@@ -15,22 +15,30 @@ see end after v. Arrays are never moved: a larger slot table is a new array, and
 misses only rows that began after v. Chunks are captured as (slots, table, count); a locator beyond ``count`` makes the
 kernel stop, and the reader captures again.
 
+A memtable is frozen when it is about to be sealed into a segment: no rows come any more, but rows may still end. Those
+ends are kept in ``late``, so that the segment gets them too when it takes the memtable's place.
+
 This does not decide anything: apply is total, and what may be written was settled before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pyarrow as pa
 
 from ..storage.column_values import FixedValues, Values, VariableValues
 from .column_store import ColumnStore, VariableColumn, new_column
 from .kernels import index as kernels
 from .key_encoding import Keys
-from .layout import Layout
-from .schema import ROW_ID
+from .layout import Layout, Probe
+from .projection import Projection, missing_value, rows_of
+from .schema import ROW_ID, Column
+
+if TYPE_CHECKING:
+    from .chunk_order import ChunkOrder
 
 CHUNK_ROWS_MIN: Final = 256
 CHUNK_ROWS_MAX: Final = 65_536
@@ -52,8 +60,8 @@ class Chunk:
     """Up to ``capacity`` rows. ``count`` is published last."""
 
     __slots__ = (
-        "base", "begins", "capacity", "columns", "count", "deltas", "ends", "header", "key_offsets", "keys", "layout",
-        "previous", "time_high", "time_low",
+        "base", "begins", "capacity", "columns", "count", "deltas", "ends", "header", "header_address", "key_offsets",
+        "keys", "layout", "order", "previous", "time_high", "time_low",
     )  # fmt: skip
 
     def __init__(self, layout: Layout, *, capacity: int, key_words: int, base: int) -> None:
@@ -77,6 +85,8 @@ class Chunk:
         self.header[KEY_OFFSETS] = 0 if self.key_offsets is None else _address(self.key_offsets)
         self.header[BEGINS] = _address(self.begins)
         self.header[BASE] = base
+        self.header_address = _address(self.header)
+        self.order: ChunkOrder | None = None  # readers make it
 
     def fill(self, values: Mapping[int, Values], keys: Keys | None, start: int, *, count: int, begin: int) -> None:
         """Write ``count`` rows of a batch, from ``start`` on, behind the last: all but their previous locators and the
@@ -166,24 +176,30 @@ class Chunk:
 class Memtable:
     """Chunks and index. One thread writes; readers capture."""
 
-    __slots__ = ("bytes_used", "chunks", "entries", "rows_count", "slots", "table")
+    __slots__ = ("bytes_used", "chunks", "entries", "late", "number", "rows_count", "slots", "table", "version_high")
 
-    def __init__(self) -> None:
+    def __init__(self, *, number: int = 0, slots_count: int = SLOTS_MIN) -> None:
+        self.number = number
         self.chunks: list[Chunk] = []
         self.table = np.zeros(4, np.uint64)
-        self.slots = np.zeros(SLOTS_MIN, np.uint64)
+        self.slots = np.zeros(slots_count, np.uint64)
         self.entries = 0
         self.rows_count = 0
         self.bytes_used = self.slots.nbytes
+        self.version_high = 0
+        self.late: list[tuple[np.ndarray | None, int]] | None = None
 
     def append(
         self, layout: Layout, values: Mapping[int, Values], keys: Keys | None, start: int, stop: int, *,
-        version: int, delta: bool,
+        version: int, delta: bool, fresh: list[np.ndarray] | None = None,
     ) -> int:  # fmt: skip
         """Append rows ``start`` to ``stop`` of a batch, in order; each ends the newest row with its key.
 
-        Returns how many ended. ``keys`` is None for a table without primary key.
+        Returns how many ended. ``keys`` is None for a table without primary key. ``fresh`` gets the places in the batch
+        (int64 arrays) of keys that had no row here: an older part may have one.
         """
+        assert self.late is None, "a frozen memtable takes no rows"
+        self.version_high = version
         if keys is not None:
             self._reserve_slots(stop - start)
         at, replaced = start, 0
@@ -200,18 +216,25 @@ class Memtable:
             if delta:
                 self.bytes_used += chunk.mark_deltas(count)
             if pending is not None:
-                replaced += self._upsert(chunk, pending, version=version)
+                replaced += self._upsert(chunk, pending, at, version=version, fresh=fresh)
             chunk.count += count
             at += count
         self.bytes_used += (stop - start) * layout.row_bytes
         self.rows_count += stop - start - replaced
         return replaced
 
+    @property
+    def is_empty(self) -> bool:
+        return not self.chunks
+
     def end(self, rows: np.ndarray, *, version: int) -> int:
-        """End the rows (uint32, NONE skipped) that have not ended; returns how many ended."""
+        """End the rows (int64 locators) that have not ended; returns how many ended."""
+        rows = rows.astype(np.uint32)
         touched = np.zeros(len(self.chunks), np.uint8)
         touched[(rows[rows != kernels.NONE] >> np.uint32(16)).astype(np.int64)] = 1
         ended = self._end(rows, touched, version=version)
+        if self.late is not None and ended:
+            self.late.append((rows, version))
         self.rows_count -= ended
         return ended
 
@@ -225,11 +248,17 @@ class Memtable:
             still = ends == OPEN
             ended += int(np.count_nonzero(still))
             ends[still] = version
+        if self.late is not None and ended:
+            self.late.append((None, version))
         self.rows_count -= ended
         return ended
 
-    def find(self, keys: Keys) -> tuple[np.ndarray, np.ndarray]:
-        """The newest row of each key (int64, MISSING where there is none), and the table that reaches the rows."""
+    def find(self, probe: Probe) -> np.ndarray:
+        """The newest row of each key: locators (int64), MISSING where there is none."""
+        return self._find_row_ids(probe.row_ids) if probe.row_ids is not None else self.find_keys(probe.keys)
+
+    def find_keys(self, keys: Keys) -> np.ndarray:
+        """The newest row of each primary key, as ``find`` gives it."""
         rows = np.empty(len(keys), np.int64)
         done = 0
         while True:
@@ -238,10 +267,52 @@ class Memtable:
             table, slots = self.table, self.slots
             done = kernels.find(slots, table, count, keys.hashes, keys.words, keys.offsets, keys.width, done, rows)
             if done == len(keys):
-                return rows, table
+                return rows
 
-    def find_row_ids(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The row of each row id (int64, MISSING where there is none), and the table that reaches the rows."""
+    def visible_of(self, probe: Probe, rows: np.ndarray, version: int) -> np.ndarray:
+        """The version of each newest row that is visible, or HIDDEN, or MISSING (see the kernel)."""
+        kernels.visible(self.table, version, rows)
+        return rows
+
+    def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Begin versions, end versions and delta flags of rows."""
+        count = len(rows)
+        begins, ends, deltas = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.bool_)
+        kernels.describe(self.table, rows, begins, ends, deltas)
+        return begins, ends, deltas
+
+    def changed(
+        self, probe: Probe, rows: np.ndarray, version: int, followings: np.ndarray, *, ignore_deltas: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Which rows changed after ``version``, and for which that is settled: see the kernel."""
+        result, done = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
+        kernels.changed(self.table, rows, version, ignore_deltas, followings, result, done)
+        return result, done
+
+    def rows_at(self, projection: Projection, rows: np.ndarray) -> list[tuple[pa.RecordBatch, np.ndarray]]:
+        """Batches of the rows, and the places in ``rows`` that each holds."""
+        found: list[tuple[pa.RecordBatch, np.ndarray]] = []
+        numbers = rows >> 16
+        for number in np.unique(numbers).tolist():
+            places = np.flatnonzero(numbers == number)
+            chunk = self.chunks[number]
+            found.append((rows_of(chunk, projection, count=chunk.count, rows=rows[places] & 0xFFFF), places))
+        return found
+
+    def value_of(self, column: Column, row: int) -> Any:
+        """One value as Python value."""
+        store = self.chunks[row >> 16].columns.get(column.id)
+        return missing_value(column) if store is None else store.value(row & 0xFFFF)
+
+    def batches(self, projection: Projection, version: int) -> Iterator[pa.RecordBatch]:
+        """The rows visible at ``version``, one batch a chunk that has any."""
+        for chunk in list(self.chunks):
+            count, rows = chunk.visible(version)
+            if count:
+                yield rows_of(chunk, projection, count=count if rows is None else int(rows[-1]) + 1, rows=rows)
+
+    def _find_row_ids(self, ids: np.ndarray) -> np.ndarray:
+        """The row of each row id: locators (int64), MISSING where there is none."""
         rows = np.full(len(ids), kernels.MISSING, np.int64)
         chunks = [chunk for chunk in self.chunks if chunk.count]
         firsts = np.array([chunk.columns[ROW_ID].values[0] for chunk in chunks], np.int64)  # pyright: ignore[reportAttributeAccessIssue]
@@ -256,7 +327,7 @@ class Memtable:
             offsets = np.minimum(np.searchsorted(known, ids[asked]), len(known) - 1)
             found = known[offsets] == ids[asked]
             rows[asked[found]] = (place << 16) + offsets[found]
-        return rows, self.table
+        return rows
 
     def _open_chunk(self, layout: Layout, keys: Keys | None, *, count: int, version: int) -> Chunk:
         last = self.chunks[-1] if self.chunks else None
@@ -291,23 +362,28 @@ class Memtable:
             self.bytes_used += slots.nbytes - self.slots.nbytes
             self.slots = slots
 
-    def _upsert(self, chunk: Chunk, keys: Keys, *, version: int) -> int:
-        """Make the rows behind ``chunk.count`` the newest of their keys; returns how many rows they ended."""
+    def _upsert(self, chunk: Chunk, keys: Keys, at: int, *, version: int, fresh: list[np.ndarray] | None) -> int:
+        """Make the rows behind ``chunk.count`` the newest of their keys; returns how many rows they ended.
+
+        The first of them stands at ``at`` in its batch, see ``append`` for ``fresh``.
+        """
         count, chunks = len(keys), len(self.chunks)
         first = ((chunks - 1) << 16) + chunk.count
         replaced = np.empty(count, np.uint32)
         touched = np.zeros(chunks, np.uint8)
         done = inserted = 0
         while True:
-            done, fresh, _ = kernels.upsert(
+            done, added, _ = kernels.upsert(
                 self.slots, self.table, chunks, keys.hashes, keys.words, keys.offsets, keys.width, first, done,
                 replaced, touched,
             )  # fmt: skip
-            inserted += fresh
+            inserted += added
             if done == count:
                 break
             self.bytes_used += chunk.need_previous()
         self.entries += inserted
+        if fresh is not None and inserted:
+            fresh.append(np.flatnonzero(replaced == kernels.NONE) + at)
         return self._end(replaced, touched, version=version) if inserted < count else 0
 
     def _end(self, rows: np.ndarray, touched: np.ndarray, *, version: int) -> int:

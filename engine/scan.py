@@ -18,15 +18,14 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.types import Kind
-from ..storage.column_values import constant_array
-from .cell import Cell, Cells
-from .column_store import CODES, VariableColumn
+from .cell import Cells
+from .column_store import VariableColumn
 from .expression.node import Expression
-from .kernels import index as kernels
 from .layout import Layout
-from .memtable import Chunk
+from .memtable import Chunk, Memtable
+from .part import Part, visible_row
+from .projection import Projection, rows_of
 from .prune import Pruning, column_ids, prune
-from .schema import Column
 
 CODED_ROWS_MIN: Final = 16_384
 """A scan that looks at fewer rows gives plain text: encoding it would cost more than it saves."""
@@ -46,51 +45,12 @@ class ScanStatistics:
     passes: int = 0
 
 
-class Projection:
-    """Columns to read. In chunks that are older than a column, it reads as its ``missing`` value.
-
-    Columns whose identifiers are in ``coded`` read as codes, see ``VariableColumn.codes``.
-    """
-
-    __slots__ = ("coded", "columns", "schema")
-
-    def __init__(self, columns: Sequence[Column], *, coded: frozenset[int] = frozenset()) -> None:
-        self.columns = tuple(columns)
-        self.coded = coded
-        self.schema = pa.schema(
-            [column.field.with_type(CODES) if column.id in coded else column.field for column in columns]
-        )
-
-
-def rows_of(chunk: Chunk, projection: Projection, *, count: int, rows: np.ndarray | None) -> pa.RecordBatch:
-    """The first ``count`` rows of a chunk, or those of ``rows``, all below ``count``."""
-    wanted = count if rows is None else len(rows)
-    arrays: list[pa.Array] = []
-    for column in projection.columns:
-        store = chunk.columns.get(column.id)
-        if column.id in projection.coded:
-            codes = store.codes(count) if isinstance(store, VariableColumn) else None
-            assert codes is not None, f"{column.name} reads as codes"
-            arrays.append(codes if rows is None else codes.take(pa.array(rows)))
-        elif store is None:
-            arrays.append(constant_array(missing_value(column), wanted, column.type))
-        else:
-            arrays.append(store.array(count, rows))
-    if not arrays:
-        return pa.RecordBatch.from_struct_array(pa.array([{}] * wanted, pa.struct([])))
-    return pa.RecordBatch.from_arrays(arrays, schema=projection.schema)
-
-
-def missing_value(column: Column) -> object:
-    """What a column reads as in rows that are older than it."""
-    return None if column.missing is None else column.missing.value
-
-
 class Scan:
     """Repeatable: ``batches`` and ``__arrow_c_stream__`` start anew at each call."""
 
     __slots__ = (
-        "_cells", "_coded", "_filter", "_filter_ids", "_layout", "_projection", "_pruning", "_version", "statistics",
+        "_cells", "_chunks", "_coded", "_filter", "_filter_ids", "_layout", "_projection", "_pruning", "_version",
+        "statistics",
     )  # fmt: skip
 
     def __init__(
@@ -105,7 +65,8 @@ class Scan:
         self._coded: frozenset[int] | None = None
         every = cells.all()
         kept = [cell for cell in every if self._pruning.keeps_cell(cell.slice, cell.shard)]
-        self._cells = [(cell, list(cell.memtable.chunks)) for cell in kept]
+        self._cells = [(cell, cell.parts) for cell in kept]
+        self._chunks = [list(_chunks(parts)) for _, parts in self._cells]
         self.statistics = ScanStatistics(cells_total=len(every), cells_pruned=len(every) - len(kept))
 
     @property
@@ -117,7 +78,8 @@ class Scan:
         """Rows that the scan will look at; an upper bound of those it returns."""
         if self._pruning.key is not None:
             return 1
-        return sum(chunk.count for _, chunks in self._cells for chunk in chunks)
+        segments = sum(part.rows_count for _, parts in self._cells for part in parts if not isinstance(part, Memtable))
+        return segments + sum(chunk.count for chunks in self._chunks for chunk in chunks)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, one batch a chunk that has any."""
@@ -142,7 +104,9 @@ class Scan:
         ids = {column.id for column in self._projection.columns if column.type.kind is Kind.TEXT}
         if not ids or self.rows_estimate < CODED_ROWS_MIN:
             return frozenset()
-        for chunk in (chunk for _, chunks in self._cells for chunk in chunks):
+        if any(not isinstance(part, Memtable) for _, parts in self._cells for part in parts):
+            return frozenset()
+        for chunk in (chunk for chunks in self._chunks for chunk in chunks):
             count, rows = chunk.visible(self._version)
             # A chunk that may still grow can come into the filter's range later, so it counts either way.
             full = chunk.count == chunk.capacity
@@ -162,13 +126,11 @@ class Scan:
         helpers = [] if filter is None else [self._layout.by_id[id] for id in sorted(self._filter_ids - known)]
         read = Projection([*projection.columns, *helpers], coded=projection.coded) if helpers else projection
         self.statistics.passes += 1
-        for cell, chunks in self._cells:
+        for (_, parts), chunks in zip(self._cells, self._chunks, strict=True):
             self.statistics.cells_read += 1
-            found = self._probe(cell) if self._pruning.key is not None else self._visible(chunks)
-            for chunk, count, rows in found:
-                self.statistics.chunks_read += 1
-                self.statistics.rows_read += count if rows is None else len(rows)
-                batch = rows_of(chunk, read, count=count, rows=rows)
+            found = self._probe(parts, read) if self._pruning.key is not None else self._visible(parts, chunks, read)
+            for batch in found:
+                self.statistics.rows_read += batch.num_rows
                 if filter is not None:
                     batch = _filtered(batch, filter, read, projection)
                 if batch.num_rows:
@@ -178,26 +140,33 @@ class Scan:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return pa.RecordBatchReader.from_batches(self.schema, self.batches()).__arrow_c_stream__(requested_schema)
 
-    def _visible(self, chunks: list[Chunk]) -> Iterator[tuple[Chunk, int, np.ndarray | None]]:
+    def _visible(self, parts: Sequence[Part], chunks: list[Chunk], read: Projection) -> Iterator[pa.RecordBatch]:
+        for part in parts:
+            if not isinstance(part, Memtable):
+                yield from part.batches(read, self._version)
         for chunk in chunks:
             if not self._pruning.keeps_times(chunk.time_low, chunk.time_high):
                 self.statistics.chunks_pruned += 1
                 continue
             count, rows = chunk.visible(self._version)
             if count:
-                yield chunk, count if rows is None else int(rows[-1]) + 1, rows
+                self.statistics.chunks_read += 1
+                seen = count if rows is None else int(rows[-1]) + 1
+                yield rows_of(chunk, read, count=seen, rows=rows)
 
-    def _probe(self, cell: Cell) -> Iterator[tuple[Chunk, int, np.ndarray | None]]:
+    def _probe(self, parts: Sequence[Part], read: Projection) -> Iterator[pa.RecordBatch]:
         """The one row with the primary key that the filter asks for."""
-        encoder = self._layout.encoder
-        assert encoder is not None, "the filter gives a primary key"
         assert self._pruning.key is not None, "the filter gives a primary key"
-        rows, table = cell.memtable.find(encoder.keys_of_one(self._pruning.key))
-        kernels.visible(table, self._version, rows)
-        row = rows.item()
-        if row >= 0:
-            offset = row & 0xFFFF
-            yield cell.memtable.chunks[row >> 16], offset + 1, np.array([offset], np.int64)
+        for part, row in visible_row(parts, self._layout.probe_one(self._pruning.key), version=self._version):
+            self.statistics.chunks_read += 1
+            for batch, _ in part.rows_at(read, np.array([row], np.int64)):
+                yield batch
+
+
+def _chunks(parts: Sequence[Part]) -> Iterator[Chunk]:
+    for part in reversed(parts):
+        if isinstance(part, Memtable):
+            yield from part.chunks
 
 
 def _filtered(batch: pa.RecordBatch, filter: Expression, read: Projection, projection: Projection) -> pa.RecordBatch:

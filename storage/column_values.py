@@ -113,6 +113,13 @@ def values_of(array: pa.Array, type: Type) -> Values:
     return FixedValues(frozen(np.frombuffer(buffers[1], dtype, count, dtype.itemsize * offset)), valid)
 
 
+def array_of(values: Values, type: Type) -> pa.Array:
+    """An Arrow array over ``values``, as ``fixed_array`` and ``variable_array`` make it."""
+    if isinstance(values, FixedValues):
+        return fixed_array(values.values, values.valid, type)
+    return variable_array(values.offsets, values.data, values.valid, type)
+
+
 def fixed_array(values: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.Array:
     """An Arrow array over ``values`` without a copy (BOOLEAN and validity bytes become bits)."""
     packed = np.packbits(values, bitorder="little") if type.kind is Kind.BOOLEAN else values

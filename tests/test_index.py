@@ -64,11 +64,11 @@ def test_the_index_finds_the_newest_row_as_a_dictionary_does(
             row += 1
     asked = list(range(-21, 22))
     asked[0] = -20
-    rows, table = memtable.find(encoded(asked)[1])
+    rows = memtable.find_keys(encoded(asked)[1])
     assert [at if at < 0 else dense(memtable, at) for at in rows.tolist()] == [newest.get(key, -1) for key in asked]
     for version in range(len(batches) + 1):
         visible = rows.copy()
-        kernels.visible(table, version, visible)
+        kernels.visible(memtable.table, version, visible)
         begun = [sum(map(len, batches[:at])) for at in range(len(batches) + 1)][version]
         expected = [max((at for at in chains.get(key, []) if at < begun), default=-1) for key in asked]
         assert [at if at < 0 else dense(memtable, at) for at in visible.tolist()] == expected

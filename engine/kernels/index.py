@@ -32,6 +32,9 @@ intrinsic: Any = _intrinsic
 
 MISSING = -1
 STALE = -2
+HIDDEN = -3
+"""A version of the row had begun at the version asked for, and had ended: no older one is visible."""
+
 NONE = 0xFFFFFFFF
 """No previous version: the last locator, which no row ever has."""
 
@@ -198,7 +201,9 @@ def delta_of(header: Any, offset: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def visible(table: Any, version: Any, rows: Any) -> None:
-    """Replace each newest row by the version of it that is visible at ``version``, or MISSING."""
+    """Replace each newest row by its version that is visible at ``version``; else by HIDDEN, or by MISSING where all of
+    its versions here began later, so that an older part may have one.
+    """
     for index in range(rows.size):
         row = rows[index]
         while row >= 0:
@@ -206,7 +211,7 @@ def visible(table: Any, version: Any, rows: Any) -> None:
             offset = np.uint64(row & 0xFFFF)
             if begin_of(header, offset) <= version:
                 if end_of(header, offset) <= version:
-                    row = np.int64(-1)
+                    row = np.int64(-3)
                 break
             row = previous_of(header, offset)
         rows[index] = row
@@ -226,12 +231,18 @@ def describe(table: Any, rows: Any, begins: Any, ends: Any, deltas: Any) -> None
 
 
 @njit(nogil=True, cache=True)
-def changed(table: Any, rows: Any, version: Any, ignore_deltas: Any, result: Any) -> None:
-    """Whether a put or delete (or delta, unless ignored) came after ``version``, walking back from each newest row."""
+def changed(table: Any, rows: Any, version: Any, ignore_deltas: Any, followings: Any, result: Any, done: Any) -> None:
+    """Whether a put or delete (or delta, unless ignored) came after ``version``, walking back from each newest row.
+
+    ``followings`` holds the begin of the version after it in a newer part (the largest int64 where there is none), and
+    gets that of the oldest one here. Not ``done`` are rows whose versions here all began later, and missing ones: an
+    older part goes on from there.
+    """
     for index in range(rows.size):
         row = rows[index]
-        following = np.int64(0x7FFFFFFFFFFFFFFF)
+        following = followings[index]
         found = False
+        decided = False
         while row >= 0 and not found:
             header = table[row >> 16]
             offset = np.uint64(row & 0xFFFF)
@@ -240,12 +251,15 @@ def changed(table: Any, rows: Any, version: Any, ignore_deltas: Any, result: Any
             if end > version and end < following:
                 found = True
             elif begin <= version:
+                decided = True
                 break
             elif not ignore_deltas or not delta_of(header, offset):
                 found = True
             following = begin
             row = previous_of(header, offset)
         result[index] = found
+        done[index] = found or decided
+        followings[index] = following
 
 
 @njit(nogil=True, cache=True)

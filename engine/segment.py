@@ -1,0 +1,337 @@
+"""A segment as a part of a cell: sorted rows in a file, the overlay of those that ended, and how rows are found in it.
+
+    description   what the manifest says of it: cell, place in the files, ranges of event time and versions
+    reader        the bytes, mapped when they are first needed (storage/segment.py)
+    index         how keys are found in them (segment_index.py)
+    overlay       which rows have ended since (overlay.py)
+
+Always true: rows are sorted by sort key, then newest first, so that the versions of one row stand one after the other;
+nothing of a segment ever changes but its overlay; begin versions at or below every version that may still be read may
+have been written as 0. Rows that a large transaction prepared began at the version that committed them (``begin``).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from ..base.errors import Corrupt
+from ..base.rows import python_values
+from ..base.types import BIGINT, BOOLEAN
+from ..storage.column_values import FixedValues, Values, array_of, constant_array, values_of
+from ..storage.segment import BLOCK_ROWS, SegmentReader
+from .kernels.index import HIDDEN, MISSING
+from .layout import Layout, Probe
+from .overlay import Overlay
+from .projection import Projection, missing_value
+from .schema import Column
+from .segment_index import SegmentIndex
+
+BEGIN: Final = -1
+"""Column identifier of begin versions in segments."""
+
+DELTA: Final = -2
+"""Column identifier of the flags of rows that commutative deltas made."""
+
+BATCH_BLOCKS: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Bytes of a segment file. ``checksum`` is that of the section's footer, or of all of an overlay."""
+
+    file: int
+    offset: int
+    length: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What the manifest holds of one segment. Ranges of event time (microseconds) and begin versions are closed.
+
+    ``overlay`` has the rows that had ended at the checkpoint. ``begin`` is the one begin version of prepared rows.
+    ``columns`` are those that were written, by identifier.
+    """
+
+    id: int
+    table: int
+    slice: int
+    shard: int
+    place: Section
+    rows_count: int
+    version_low: int
+    version_high: int
+    time_low: int
+    time_high: int
+    columns: tuple[int, ...]
+    overlay: Section | None = None
+    begin: int | None = None
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Description:
+        try:
+            fields = json.loads(bytes(data))
+            fields["place"] = Section(**fields["place"])
+            fields["overlay"] = None if fields["overlay"] is None else Section(**fields["overlay"])
+            fields["columns"] = tuple(fields["columns"])
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError) as error:
+            raise Corrupt(f"the manifest's description of a segment cannot be read: {error}") from error
+
+
+class Segment:
+    """See the module. One writer ends rows; readers take no lock."""
+
+    __slots__ = (
+        "_index", "_layout", "_lock", "_open", "_reader", "description", "late", "number", "overlay", "overlay_saved",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        description: Description,
+        *,
+        number: int,
+        layout: Layout,
+        open: Callable[[Section], SegmentReader],
+        overlay: Overlay | None = None,
+    ) -> None:
+        """``open`` maps the section and gives its reader; ``overlay`` is what has ended already."""
+        self.description = description
+        self.number = number
+        self.overlay = Overlay(description.rows_count) if overlay is None else overlay
+        self.overlay_saved = 0  # ends up to this version are in the description's overlay
+        self.late: list[tuple[np.ndarray | None, int]] | None = None
+        self._layout = layout
+        self._open = open
+        self._lock = threading.Lock()
+        self._reader: SegmentReader | None = None
+        self._index: SegmentIndex | None = None
+
+    @property
+    def rows_count(self) -> int:
+        return self.description.rows_count
+
+    @property
+    def time_low(self) -> int:
+        return self.description.time_low
+
+    @property
+    def time_high(self) -> int:
+        return self.description.time_high
+
+    @property
+    def version_low(self) -> int:
+        return self.description.version_low
+
+    @property
+    def version_high(self) -> int:
+        return self.description.version_high
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory that changes with writes: the overlay's. The mapped bytes belong to the system's cache."""
+        return self.overlay.bytes_used
+
+    @property
+    def reader(self) -> SegmentReader:
+        """The segment's bytes, mapped at first use. Raises Corrupt."""
+        if self._reader is None:
+            with self._lock:
+                if self._reader is None:
+                    self._reader = self._open(self.description.place)
+        return self._reader
+
+    @property
+    def index(self) -> SegmentIndex:
+        if self._index is None:
+            reader = self.reader
+            with self._lock:
+                if self._index is None:
+                    self._index = SegmentIndex(reader, self._layout)
+        return self._index
+
+    # Looking rows up.
+
+    def find(self, probe: Probe) -> np.ndarray:
+        times = probe.times
+        if times is None:
+            return self.index.find(probe.keys)
+        rows = np.full(probe.count, MISSING, np.int64)
+        low, high = self.description.time_low, self.description.time_high
+        inside = (times >= low) & (times <= high)
+        places = np.flatnonzero(inside)
+        if len(places) == probe.count:
+            return self.index.find(probe.keys)
+        if len(places):
+            rows[places] = self.index.find(probe.take(places).keys)
+        return rows
+
+    def visible_of(self, probe: Probe, rows: np.ndarray, version: int) -> np.ndarray:
+        found = rows >= 0
+        if self.version_high <= version and not self.overlay.ended_count:
+            return rows
+        places = np.flatnonzero(found)
+        begins, ends = self.begins_of(rows[places]), self.overlay.ends_of(rows[places])
+        begun = begins <= version
+        rows[places[begun & (ends <= version)]] = HIDDEN
+        for place in places[~begun].tolist():
+            rows[place] = self._older_visible(int(rows[place]), version)
+        return rows
+
+    def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        deltas = _fixed(self.reader.take(DELTA, BOOLEAN, rows)).astype(np.bool_)
+        return self.begins_of(rows), self.overlay.ends_of(rows), deltas
+
+    def changed(
+        self, probe: Probe, rows: np.ndarray, version: int, followings: np.ndarray, *, ignore_deltas: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        result = np.zeros(len(rows), np.bool_)
+        done = np.zeros(len(rows), np.bool_)
+        places = np.flatnonzero(rows >= 0)
+        if self.version_high <= version and self.overlay.last_end <= version:
+            done[places] = True
+            return result, done
+        begins, ends = self.begins_of(rows[places]), self.overlay.ends_of(rows[places])
+        deleted = (ends > version) & (ends < followings[places])
+        result[places[deleted]] = done[places[deleted]] = True
+        done[places[begins <= version]] = True
+        for place in places[~deleted & (begins > version)].tolist():
+            row = int(rows[place])
+            changed, settled, following = self._walk(row, version, int(followings[place]), ignore_deltas=ignore_deltas)
+            result[place], done[place], followings[place] = changed, settled, following
+        return result, done
+
+    def begins_of(self, rows: np.ndarray) -> np.ndarray:
+        """The begin version of each row (int64[n])."""
+        if self.description.begin is not None:
+            return np.full(len(rows), self.description.begin, np.int64)
+        return _fixed(self.reader.take(BEGIN, BIGINT, rows))
+
+    def begins(self, start: int, stop: int) -> np.ndarray:
+        """The begin versions of rows ``start`` to ``stop``."""
+        if self.description.begin is not None:
+            return np.full(stop - start, self.description.begin, np.int64)
+        return _fixed(self.reader.read(BEGIN, BIGINT, start, stop))
+
+    # Ending rows: the writer.
+
+    def end(self, rows: np.ndarray, *, version: int) -> int:
+        added = self.overlay.end(rows, version)
+        count = int(np.count_nonzero(added))
+        if self.late is not None and count:
+            self.late.append((rows[added], version))
+        return count
+
+    def end_all(self, *, version: int) -> int:
+        count = self.overlay.end_rest(version)
+        if self.late is not None and count:
+            self.late.append((None, version))
+        return count
+
+    # Reading rows.
+
+    def visible(self, version: int, start: int, stop: int) -> np.ndarray | None:
+        """Which rows of ``start`` to ``stop`` are visible at ``version``: uint8[stop - start]; None: all of them."""
+        mask = self.overlay.visible(version, start, stop)
+        if self.version_high > version:
+            begun = self.begins(start, stop) <= version
+            if not begun.all():
+                mask = begun.view(np.uint8) if mask is None else mask & begun
+        return mask
+
+    def values(self, column: Column, start: int, stop: int) -> Values:
+        """A column's values in rows ``start`` to ``stop``, also where the segment is older than the column."""
+        if column.id not in self.description.columns:
+            return values_of(constant_array(missing_value(column), stop - start, column.type), column.type)
+        return self.reader.read(column.id, column.type, start, stop)
+
+    def taken(self, column: Column, rows: np.ndarray) -> pa.Array:
+        """A column's values in some rows (int64[n]), as Arrow array."""
+        if column.id not in self.description.columns:
+            return constant_array(missing_value(column), len(rows), column.type)
+        return array_of(self.reader.take(column.id, column.type, rows), column.type)
+
+    def rows_at(self, projection: Projection, rows: np.ndarray) -> list[tuple[pa.RecordBatch, np.ndarray]]:
+        arrays = [self.taken(column, rows) for column in projection.columns]
+        return [(_batch(arrays, projection, len(rows)), np.arange(len(rows)))]
+
+    def value_of(self, column: Column, row: int) -> Any:
+        return python_values(self.taken(column, np.array([row], np.int64)), column.type)[0]
+
+    def batches(self, projection: Projection, version: int) -> Iterator[pa.RecordBatch]:
+        """The rows visible at ``version``, some blocks at a time."""
+        if self.version_low > version:
+            return
+        for start in range(0, self.rows_count, BATCH_BLOCKS * BLOCK_ROWS):
+            stop = min(start + BATCH_BLOCKS * BLOCK_ROWS, self.rows_count)
+            mask = self.visible(version, start, stop)
+            arrays = [array_of(self.values(column, start, stop), column.type) for column in projection.columns]
+            batch = _batch(arrays, projection, stop - start)
+            yield batch if mask is None else batch.take(pa.array(np.flatnonzero(mask)))
+
+    # Versions of one row stand one after the other.
+
+    def _older_visible(self, row: int, version: int) -> int:
+        """The version after ``row`` that is visible at ``version``; MISSING or HIDDEN as for ``visible_of``."""
+        for older in self._older(row):
+            at = np.array([older], np.int64)
+            if self.begins_of(at).item() <= version:
+                return older if self.overlay.ends_of(at).item() > version else HIDDEN
+        return MISSING
+
+    def _walk(self, row: int, version: int, following: int, *, ignore_deltas: bool) -> tuple[bool, bool, int]:
+        """``changed`` for one row: (changed, settled, begin of the oldest version seen)."""
+        for each in (row, *self._older(row)):
+            begins, ends, deltas = self.describe(np.array([each], np.int64))
+            begin, end = begins.item(), ends.item()
+            if version < end < following:
+                return True, True, begin
+            if begin <= version:
+                return False, True, begin
+            if not ignore_deltas or not deltas.item():
+                return True, True, begin
+            following = begin
+        return False, False, following
+
+    def _older(self, row: int) -> Iterator[int]:
+        """The rows after ``row`` that have its key."""
+        columns = self._layout.sort_columns
+        own = None
+        start, size = row, 8
+        while start < self.rows_count:
+            stop = min(start + size, self.rows_count)
+            values = [self.reader.read(column.id, column.type, start, stop) for column in columns]
+            keys = self._layout.sort_encoder.encode(values, count=stop - start)
+            for index in range(stop - start):
+                words = keys.slice(index, index + 1)
+                first = 0 if not len(words.offsets) else int(words.offsets[0])
+                last = len(words.words) if not len(words.offsets) else int(words.offsets[1])
+                key = words.words[first:last].tobytes()
+                if own is None:
+                    own = key
+                elif key != own:
+                    return
+                else:
+                    yield start + index
+            start, size = stop, 4 * size
+
+
+def _fixed(values: Values) -> np.ndarray:
+    assert isinstance(values, FixedValues), "a column of one width"
+    return values.values
+
+
+def _batch(arrays: list[pa.Array], projection: Projection, count: int) -> pa.RecordBatch:
+    if not arrays:
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * count, pa.struct([])))
+    return pa.RecordBatch.from_arrays(arrays, schema=projection.schema)

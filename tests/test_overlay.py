@@ -1,0 +1,48 @@
+"""The overlay of a segment against a dictionary from row to end."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from weftdb.engine.overlay import OPEN, Overlay
+
+
+@given(
+    rows_count=st.integers(1, 300),
+    commits=st.lists(st.lists(st.integers(0, 299), unique=True, max_size=40), max_size=12),
+    truncate=st.none() | st.integers(0, 12),
+    ranges=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(0, 14)), max_size=6),
+)
+@settings(max_examples=150, deadline=None)
+def test_an_overlay_says_what_a_dictionary_says(
+    rows_count: int,
+    commits: list[list[int]],
+    truncate: int | None,
+    ranges: list[tuple[int, int, int]],
+) -> None:
+    overlay, naive, rest = Overlay(rows_count), dict[int, int](), OPEN
+    for version, rows in enumerate(commits, 1):
+        rows = [row for row in rows if row < rows_count]
+        expected = [row not in naive and rest == OPEN for row in rows]
+        assert overlay.end(np.array([*rows, -1], np.int64), version).tolist() == [*expected, False]
+        naive.update({row: version for row, fresh in zip(rows, expected, strict=True) if fresh})
+        if truncate == version:
+            assert overlay.end_rest(version) == rows_count - len(naive)
+            rest = version
+    every = np.arange(rows_count, dtype=np.int64)
+    ends = [naive.get(row, rest) for row in range(rows_count)]
+    assert overlay.ends_of(every).tolist() == ends
+    assert overlay.last_end >= max([*naive.values(), 0 if rest == OPEN else rest])
+    assert overlay.ended_count == sum(end != OPEN for end in ends)
+    for first, second, version in ranges:
+        start, stop = sorted((min(first, rows_count), min(second, rows_count)))
+        mask = overlay.visible(version, start, stop)
+        seen = [True] * (stop - start) if mask is None else mask.astype(bool).tolist()
+        assert seen == [end > version for end in ends[start:stop]]
+        at, when = overlay.items(version)
+        assert dict(zip(at.tolist(), when.tolist(), strict=True)) == {r: e for r, e in naive.items() if e <= version}
+    copy = Overlay(rows_count)
+    copy.end_at(*overlay.items(OPEN))
+    assert copy.items(OPEN)[0].shape == (len(naive),)
+    assert copy.ends_of(every).tolist() == [naive.get(row, OPEN) for row in range(rows_count)]
