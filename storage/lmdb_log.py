@@ -17,6 +17,7 @@ second appender on the same file.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -44,8 +45,12 @@ READ_BYTES: Final = 8 * MIB
 READ_ENTRIES: Final = 1_024
 """``read`` copies up to this much per transaction: enough to make its cost vanish, little enough to be held."""
 
-TRIM_ENTRIES: Final = 10_000
-"""``trim`` removes this many entries per transaction, so that appends wait for milliseconds only."""
+TRIM_ENTRIES: Final = 400
+TRIM_BYTES: Final = 16 * MIB
+"""``trim`` removes at most so much per transaction: a millisecond or two, for which an append may have to wait."""
+
+TRIM_NAP_SECONDS: Final = 0.002
+"""... and then lets others write: Python's locks are not fair, and appends would wait for the whole of a trim."""
 
 
 class LmdbLog(CommitLog):
@@ -156,15 +161,18 @@ class LmdbLog(CommitLog):
         def remove(transaction: lmdb.Transaction) -> bool:
             """Remove some, and say whether there may be more."""
             cursor = transaction.cursor(self._log)
-            for _ in range(TRIM_ENTRIES):
-                if not cursor.first() or _number(cursor.key()) >= before:
-                    return False
-                cursor.delete()
+            found = cursor.first()
+            size = count = 0
+            while found and _number(cursor.key()) < before and size < TRIM_BYTES and count < TRIM_ENTRIES:
+                size += len(cursor.value())
+                count += 1
+                found = cursor.delete()
+            if count:
                 transaction.put(_FIRST, cursor.key(), db=self._state)
-            return True
+            return found and _number(cursor.key()) < before
 
         while self._store.write(remove):
-            pass
+            time.sleep(TRIM_NAP_SECONDS)
 
     def close(self) -> None:
         if not self._closed:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 from log_records import file_size_limit, record, versions
 from weftdb.base import errors
-from weftdb.storage import lmdb_store
+from weftdb.storage import lmdb_log, lmdb_store
 from weftdb.storage.envelope import ENVELOPE_BYTES, GENESIS, Chain
 from weftdb.storage.lmdb_log import LmdbLog
 from weftdb.storage.log import CommitLog, Outcome
@@ -378,6 +378,23 @@ def test_pages_of_trimmed_entries_are_used_again(tmp_path: Path) -> None:
         log.trim(version - 2)
     log.close()
     assert (tmp_path / "data.mdb").stat().st_size < 10 * 160_000
+
+
+def test_a_trim_of_many_transactions_removes_what_one_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_lmdb(tmp_path)
+    for version in range(1, 31):
+        log.append(record(version, rows=1 + version % 3 * 1_000))
+    monkeypatch.setattr(lmdb_log, "TRIM_ENTRIES", 3)
+    log.trim(11)
+    assert versions(log.read(11)) == list(range(11, 31))
+    with pytest.raises(errors.NotFound, match="the log begins at entry 11"):
+        list(log.read(10))
+    monkeypatch.setattr(lmdb_log, "TRIM_BYTES", 9_000)
+    log.trim(100)
+    assert versions(log.read(30)) == [30]
+    with pytest.raises(errors.NotFound, match="the log begins at entry 30"):
+        list(log.read(29))
+    log.close()
 
 
 def test_a_full_disk_refuses_the_append_and_nothing_is_written(tmp_path: Path) -> None:
