@@ -68,6 +68,16 @@ class Transaction:
         return self._base().version
 
     @property
+    def ended(self) -> bool:
+        """Whether it was committed or rolled back."""
+        return self._ended
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory that what it has written takes, in bytes, roughly. From any thread."""
+        return sum(writes.bytes_used for writes in list(self._writes.values()))
+
+    @property
     def catalog(self) -> Catalog:
         """The catalog with the transaction's own DDL."""
         if self._seen_catalog is None:
