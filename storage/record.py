@@ -39,6 +39,7 @@ class Action(enum.Enum):
     PUT = "put"  # full rows; each ends the row version with the same primary key, if there is one
     DELETE = "delete"  # primary keys (or row ids); each ends the row version, if there is one
     TRUNCATE = "truncate"  # ends all rows of the table; the batch is empty
+    INSTALL = "install"  # rows that a large transaction wrote into segment files before; the batch names them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ _HAS_ID: Final = 1
 _HAS_WRITER: Final = 2
 _HAS_SEQUENCE: Final = 4
 
-_ACTION_CODES: Final = {Action.PUT: 1, Action.DELETE: 2, Action.TRUNCATE: 3}
+_ACTION_CODES: Final = {Action.PUT: 1, Action.DELETE: 2, Action.TRUNCATE: 3, Action.INSTALL: 5}
 _ACTIONS: Final = {code: action for action, code in _ACTION_CODES.items()}
 
 _SCHEMAS_CACHED_MAX: Final = 4_096
