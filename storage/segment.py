@@ -561,7 +561,6 @@ class SegmentReader:
     def _check_column(self, column: _Column) -> Iterator[str]:
         """Checksums of the column's blocks; then zones and NULLs, by encoding once more what was decoded."""
         encoder = Encoder(column.physical, column.order, block_rows=self.block_rows, dictionary=column.dictionary)
-        zone = EMPTY_ZONE
         for block in range(self.blocks_count):
             entry = column.directory[block]
             where = f"{self._name}: block {block} of column {column.id}"
@@ -575,8 +574,8 @@ class SegmentReader:
             for field in ("rows", "nulls", "low", "high"):
                 if found[field][0] != entry[field]:
                     yield f"{where} has {field} {found[field][0]}, and its directory entry says {entry[field]}"
-            zone = min(zone[0], int(entry["low"])), max(zone[1], int(entry["high"]))
-        if zone != self.zone(column.id):
+        low, high = column.directory["low"], column.directory["high"]
+        if self.zone(column.id) != ((int(low.min()), int(high.max())) if self.blocks_count else EMPTY_ZONE):
             yield f"{self._name}: the zone of column {column.id} is not that of its blocks"
 
     def _decoded(self, column: _Column, start: int, stop: int) -> Values:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from weftdb.base.types import Type
-from weftdb.storage.column_values import FixedValues, Values, VariableValues
+from weftdb.storage.column_values import Values, VariableValues
 from weftdb.storage.encoding import count_of
 from weftdb.storage.segment import SectionRef, SegmentWriter
 
@@ -56,7 +57,7 @@ def listed(values: Values) -> list[Any]:
     found: list[Any]
     if isinstance(values, VariableValues):
         offsets = values.offsets.tolist()
-        found = [values.data[a:b].tobytes() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        found = [values.data[a:b].tobytes() for a, b in itertools.pairwise(offsets)]
     elif values.values.ndim == 2:
         found = [tuple(pair) for pair in values.values.tolist()]
     else:
