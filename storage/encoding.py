@@ -243,7 +243,7 @@ def _float_place(number: float) -> int:
 def dictionary_of(values: VariableValues) -> tuple[VariableValues, np.ndarray] | None:
     """(the different values in the order of their bytes, the code of each as int32), or None where it does not pay.
 
-    NULLs have code 0. It pays with at most ``DICTIONARY_VALUES_MAX`` values that come twice on average or more, and
+    NULLs have some code. It pays with at most ``DICTIONARY_VALUES_MAX`` values that come twice on average or more, and
     where dictionary and codes are a fifth smaller than the values.
     """
     count = len(values.offsets) - 1
