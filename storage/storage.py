@@ -45,7 +45,10 @@ class Storage:
         folder: DataFolder | None = None,
         store: LmdbStore | None = None,
         read_only: str | None = None,
+        name: str = "memory",
     ) -> None:
+        """``name`` is what messages call it."""
+        self.name = name
         self.log = log
         self.manifest = manifest
         self.files = files
@@ -83,6 +86,7 @@ class Storage:
                 folder=folder,
                 store=store,
                 read_only=folder.read_only,
+                name=str(folder.path),
             )
         except BaseException:
             folder.close()
@@ -92,11 +96,6 @@ class Storage:
     def in_memory(cls, *, log: CommitLog | None = None) -> Storage:
         """A database that lives as long as this object."""
         return cls(log=log or MemoryLog(), manifest=MemoryManifest(), files=MemoryFiles())
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return "memory" if self.folder is None else str(self.folder.path)
 
     def check_writable(self) -> None:
         """Raise Unavailable, with the reason, when nothing can be written."""

@@ -15,16 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from log_records import file_size_limit
+from simulated_disk import SimulatedDisk, SimulatedFiles
 from weftdb.base import errors
 from weftdb.storage import files as files_module
 from weftdb.storage.files import STEP_BYTES, DiskFiles, FileSystem, MemoryFiles, Throttle, write_whole
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["disk", "memory", "simulated"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> FileSystem:
     if request.param == "disk":
         return DiskFiles(tmp_path)
-    return MemoryFiles()
+    return MemoryFiles() if request.param == "memory" else SimulatedFiles(SimulatedDisk())
 
 
 def put(files: FileSystem, name: str, *pieces: bytes) -> None:

@@ -17,6 +17,7 @@ import lmdb
 import pyarrow as pa
 import pytest
 from log_records import file_size_limit, record, versions
+from simulated_disk import SimulatedDisk, SimulatedLog
 from weftdb.base import errors
 from weftdb.storage import lmdb_log, lmdb_store
 from weftdb.storage.envelope import ENVELOPE_BYTES, GENESIS, Chain
@@ -73,8 +74,8 @@ class LmdbPlace:
 
 
 class MemoryPlace:
-    def __init__(self) -> None:
-        self.log = MemoryLog()
+    def __init__(self, log: MemoryLog) -> None:
+        self.log = log
 
     def open(self) -> MemoryLog:
         return self.log.beside()
@@ -101,10 +102,12 @@ def _key(position: int) -> bytes:
     return position.to_bytes(8, "big")
 
 
-@pytest.fixture(params=["lmdb", "lmdb without sync", "memory"])
+@pytest.fixture(params=["lmdb", "lmdb without sync", "memory", "simulated"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "memory":
-        return MemoryPlace()
+        return MemoryPlace(MemoryLog())
+    if request.param == "simulated":
+        return MemoryPlace(SimulatedLog(SimulatedDisk()))
     return LmdbPlace(tmp_path / "log", durable=request.param == "lmdb")
 
 

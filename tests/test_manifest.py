@@ -12,6 +12,7 @@ from typing import Protocol
 import lmdb
 import pytest
 from log_records import file_size_limit, record, versions
+from simulated_disk import SimulatedDisk, SimulatedManifest
 from weftdb.base import errors
 from weftdb.storage.lmdb_store import LmdbStore
 from weftdb.storage.log import Outcome
@@ -57,10 +58,22 @@ class MemoryPlace:
         return self.manifest
 
 
-@pytest.fixture(params=["lmdb", "memory"])
+class SimulatedPlace:
+    def __init__(self) -> None:
+        self.disk = SimulatedDisk()
+
+    def open(self) -> SimulatedManifest:
+        self.disk = self.disk.after_crash(random.Random(1))
+        return SimulatedManifest(self.disk)
+
+
+@pytest.fixture(params=["lmdb", "memory", "simulated"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "memory":
         yield MemoryPlace()
+        return
+    if request.param == "simulated":
+        yield SimulatedPlace()
         return
     place = LmdbPlace(tmp_path)
     yield place
