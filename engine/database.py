@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +65,8 @@ class Engine:
         self._id_lock = threading.Lock()
         self._maintenance_lock = threading.Lock()
         self._closed = False
+        self.shared: dict[object, object] = {}  # what the layers above keep once per engine
+        self._on_close: list[Callable[[], object]] = []
         self._open_transactions: weakref.WeakSet[Transaction] = weakref.WeakSet()
         log.lease()
         for entry in log.read(1):
@@ -144,6 +147,10 @@ class Engine:
             self._next_id = max(self._next_id, self._state.next_id) + 1
             return self._next_id - 1
 
+    def on_close(self, call: Callable[[], object]) -> None:
+        """Have ``call`` called when the engine closes, before it lets go of its folder."""
+        self._on_close.append(call)
+
     def metrics(self) -> list[Metric]:
         """Numbers about the engine now, by name."""
         return self.meters.read()
@@ -157,7 +164,10 @@ class Engine:
         if self._closed:
             return
         self._closed = True
+        self.budget.stop(_closed())
         self._sequencer.stop(_closed())
+        for call in self._on_close:
+            call()
         self._log.close()
         self.temporary.close()
         if self.folder is not None:

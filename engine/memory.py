@@ -57,8 +57,10 @@ from .clock import monotonic
 from .metrics import Metric
 from .options import Options
 
-HELD_FRESH_SECONDS: Final = 0.05
-"""How old the sum of all but the memtables may be: some of its gauges cost more than a commit should pay."""
+HELD_FRESH_SECONDS: Final = 0.2
+"""How old the sum of all but the memtables may be, unless a writer waits: some of its gauges cost more than a commit
+should pay.
+"""
 
 WAIT_STEP_SECONDS: Final = 0.05
 """A writer looks again this often: not all that frees memory tells."""
@@ -277,6 +279,7 @@ class Budget:
                     if self._on_pressure is not None:
                         self._on_pressure()
                     self._wait(min(left, WAIT_STEP_SECONDS))
+                    self._held_at = -HELD_FRESH_SECONDS
             finally:
                 self._stall_seconds_before += self._clock() - self._stall_began.pop(ticket)
                 self._waiting.remove(ticket)

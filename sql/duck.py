@@ -1,8 +1,9 @@
 """The relational executor: who computes joins, sorts, windows and aggregates. Today DuckDB, behind a Protocol.
 
-DuckDB runs in memory, alone: no files, no network, no extensions; it sees nothing but the SQL that ``render``
-wrote and one Arrow stream object per table reference. Such an object is lazy and repeatable: DuckDB opens it several
-times for one statement (to learn the schema, to plan, to read), and rows come from the snapshot each time.
+DuckDB runs in memory, alone: no files but those that it spills to, no network, no extensions; it sees nothing but the
+SQL that ``render`` wrote and one Arrow stream object per table reference. Such an object is lazy and repeatable: DuckDB
+opens it several times for one statement (to learn the schema, to plan, to read), and rows come from the snapshot each
+time.
 
     DuckDbExecutor        one database of DuckDB for the whole engine; safe for threads
     └── _Lane             one cursor with its registered sources, for one statement at a time
@@ -39,6 +40,7 @@ except ImportError:
 
 
 LANES_MAX: Final = 64
+_USAGE: Final = "SELECT sum(memory_usage_bytes), sum(temporary_storage_bytes) FROM duckdb_memory()"
 BATCH_ROWS: Final = 65_536
 
 
@@ -133,8 +135,9 @@ class _Lane:
 class DuckDbExecutor:
     """DuckDB as the relational executor.
 
-    ``memory_limit`` as DuckDB writes it ("4GB"), 60 % of the machine unless told. Without ``temp_directory`` nothing is
-    ever written to disk, and a query that does not fit in memory raises LimitExceeded.
+    ``memory_limit`` as DuckDB writes it ("4GB"), 60 % of the machine unless told. Beyond it joins, sorts and aggregates
+    spill into ``temp_directory``. Without one nothing is ever written to disk, and a query that does not fit in memory
+    raises LimitExceeded, as does what DuckDB cannot spill (one value of hundreds of megabytes, say).
     """
 
     def __init__(
@@ -159,6 +162,11 @@ class DuckDbExecutor:
         self._waiting: OrderedDict[Hashable, list[_Lane]] = OrderedDict()
         self._waiting_count = 0
         self._closed = False
+        self._running = 0
+        self._usage_lock = threading.Lock()
+        self._usage = (0, 0)
+        self._usage_changes = True
+        self._usage_cursor: Any = self._database.cursor()
 
     def execute(
         self, sql: str, sources: Mapping[str, Any], *, shape: Hashable, cancel: Cancel | None = None
@@ -207,6 +215,21 @@ class DuckDbExecutor:
             if lane is not None:
                 self._release(None, lane, reusable=False)
 
+    def usage(self) -> tuple[int, int]:
+        """Bytes of memory, and bytes spilled to disk, that DuckDB holds now.
+
+        Asking costs DuckDB up to a millisecond, so it is only asked while a statement runs, and once afterwards.
+        """
+        with self._usage_lock:
+            if self._usage_changes and not self._closed:
+                self._usage_changes = self._running > 0
+                try:
+                    row = self._usage_cursor.execute(_USAGE).fetchone()
+                    self._usage = (int(row[0] or 0), int(row[1] or 0))
+                except duckdb.Error:  # it is being closed, or has no memory left to say so: what was known stays
+                    self._usage_changes = True
+            return (0, 0) if self._closed else self._usage
+
     def close(self) -> None:
         """Close DuckDB; queries that still run end with an error."""
         with self._lock:
@@ -222,6 +245,8 @@ class DuckDbExecutor:
         with self._lock:
             if self._closed:
                 raise Closed("the database is closed")
+            self._running += 1
+            self._usage_changes = True
             waiting = self._waiting.get(shape)
             if waiting:
                 lane = waiting.pop()
@@ -230,12 +255,18 @@ class DuckDbExecutor:
                     del self._waiting[shape]
                 lane.load(sources)
                 return lane
-        return _Lane(self._database.cursor(), sources)
+        try:
+            return _Lane(self._database.cursor(), sources)
+        except BaseException:
+            with self._lock:
+                self._running -= 1
+            raise
 
     def _release(self, shape: Hashable, lane: _Lane, *, reusable: bool) -> None:
         lane.unload()
         dropped: list[_Lane] = []
         with self._lock:
+            self._running -= 1
             if not reusable or shape is None or self._closed or not lane.sources:
                 dropped.append(lane)
             else:
@@ -263,7 +294,7 @@ def _translated(error: BaseException, lane: _Lane | None, cancel: Cancel | None,
     if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory Error" in message:
         return LimitExceeded(
             "out of memory: the query needs more than the memory limit of the relational executor",
-            hint="Select fewer rows or columns, or raise memory_limit.",
+            hint="Select fewer rows or columns, raise memory_limit, or make room in temp_directory.",
             sqlstate="53200",
         )
     if "LIMIT/OFFSET cannot be negative" in message:

@@ -27,7 +27,6 @@ from ..base.result import Result
 from ..engine.database import Engine
 from ..engine.options import Options
 from ..engine.schema import Table as Definition
-from .resources import release
 from .session import Session
 from .writer import EmbeddedWriter
 
@@ -35,8 +34,8 @@ from .writer import EmbeddedWriter
 def open(path: str | Path | None = None, **options: Any) -> EmbeddedDatabase:
     """Open the database in folder ``path``, made if absent, or one in memory for None.
 
-    ``options`` are the fields of ``engine.options.Options``: durable, memory_limit (bytes), history_seconds. A folder
-    that is open already keeps those it was opened with; other ones are Invalid.
+    ``options`` are the fields of ``engine.options.Options``: durable, memory_limit (bytes), history_seconds and others.
+    A folder that is open already keeps those it was opened with; other ones are Invalid.
 
     Raises Unavailable when another process has the folder (its process id is in the message) or a newer version of
     WeftDB wrote it, Invalid for an unknown option, Corrupt when the log is damaged.
@@ -79,7 +78,6 @@ class _Shared:
             if self.folder is not None:
                 _OPEN.pop(self.folder, None)
             self.engine.close()
-        release(self.engine)
 
 
 class _Child(Protocol):

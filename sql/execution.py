@@ -36,7 +36,8 @@ EMPTY_SCHEMA: Final = pa.schema([])
 class Execution:
     """``reader`` is what the statement reads, and where it writes if it is a transaction. ``now`` in microseconds.
 
-    ``key`` stands for everything that binding the statement depends on; None where bound queries may not be kept.
+    ``key``, the statement's text and more, stands for everything that binding it depends on; None where bound queries
+    may not be kept.
     """
 
     engine: Engine
@@ -49,7 +50,7 @@ class Execution:
     parameters: Sequence[object] = ()
     parameter_types: Mapping[int, Type] = field(default_factory=dict)
     notice: Callable[[str], None]
-    key: Hashable = None
+    key: tuple[str, Hashable] | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -64,7 +65,11 @@ class Execution:
 
     def kept(self, part: str, make: Callable[[], BoundQuery]) -> BoundQuery:
         """One bound query of the statement, called ``part``: from the cache, or made."""
-        return make() if self.key is None else self.resources.queries.get((self.key, part), make)
+        return (
+            make()
+            if self.key is None
+            else self.resources.queries.get((self.key, part), make, characters=len(self.key[0]))
+        )
 
     def on(self, reader: Reader) -> Execution:
         """The same on another reader of the same version."""

@@ -11,8 +11,6 @@ snapshot nor executor; larger ones stream, and ``on_close`` is called when the l
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
@@ -22,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..base.errors import Invalid
-from ..base.limits import MIB, QUERIES_MAX
+from ..base.limits import MIB
 from ..base.result import Result
 from ..base.types import UNKNOWN, Kind
 from ..base.values import literal_value
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Cancel",
     "DuckDbExecutor",
-    "QueryCache",
     "RelationalExecutor",
     "parameter_literals",
     "run_query",
@@ -259,29 +256,3 @@ def _once(call: Callable[[], None] | None) -> Callable[[], None]:
             call()
 
     return run
-
-
-class QueryCache:
-    """Bound queries by key, the most recently used ones. The key says all that binding depends on:
-
-    the text, the declared types of parameters, the settings, the catalog's version. Safe for threads.
-    """
-
-    def __init__(self, *, queries_max: int = QUERIES_MAX) -> None:
-        self._max = queries_max
-        self._lock = threading.Lock()
-        self._queries: OrderedDict[Hashable, BoundQuery] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], BoundQuery]) -> BoundQuery:
-        """The query under ``key``; made by ``make`` the first time. What raises is not kept."""
-        with self._lock:
-            found = self._queries.get(key)
-            if found is not None:
-                self._queries.move_to_end(key)
-                return found
-        made = make()
-        with self._lock:
-            self._queries[key] = made
-            while len(self._queries) > self._max:
-                self._queries.popitem(last=False)
-        return made

@@ -1,24 +1,31 @@
 """What all sessions of one engine share: the relational executor and the caches of parsed and bound statements.
 
-Found by the engine itself, so that a session needs nothing but the engine to be made, and cheaply. The caches are
+They hang on the engine, so that a session needs nothing but the engine to be made, and cheaply. The caches are
 bounded; a syntax tree in the cache is never changed by who uses it (statements are rewritten on copies).
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from sqlglot import exp
 
-from ..base.limits import TREE_TEXT_MAX, TREES_MAX
+from ..base.limits import MIB, QUERIES_BYTES_MAX, QUERIES_MAX, TREE_TEXT_MAX, TREES_BYTES_MAX, TREES_MAX
 from ..engine.database import Engine
+from ..engine.memory import Budget
+from ..engine.metrics import Meters
+from ..storage.temporary import TemporaryFolder
+from .bound import BoundQuery
+from .cache import TextCache
 from .parse import parse
-from .relational import DuckDbExecutor, QueryCache, RelationalExecutor
+from .relational import DuckDbExecutor, RelationalExecutor
 from .source import Source
+
+TREE_CHARACTER_BYTES: Final = 160
+QUERY_CHARACTER_BYTES: Final = 64
+"""See sql/cache.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +47,44 @@ def _parsed(source: Source) -> Parsed:
 
 
 class Resources:
-    """One per engine. Thread-safe."""
+    """One per engine, within its budget. Thread-safe."""
 
-    def __init__(self) -> None:
-        self.queries = QueryCache()
-        self._executor: RelationalExecutor | None = None
+    def __init__(self, *, budget: Budget, meters: Meters, temporary: TemporaryFolder, threads: int) -> None:
+        self.queries: TextCache[BoundQuery] = TextCache(
+            count_max=QUERIES_MAX, bytes_max=QUERIES_BYTES_MAX, character_bytes=QUERY_CHARACTER_BYTES
+        )
+        self._trees: TextCache[Parsed] = TextCache(
+            count_max=TREES_MAX, bytes_max=TREES_BYTES_MAX, character_bytes=TREE_CHARACTER_BYTES
+        )
+        self._budget = budget
+        self._temporary = temporary
+        self._threads = budget.executor_threads(threads)
+        self._executor: DuckDbExecutor | None = None
         self._lock = threading.Lock()
-        self._trees: OrderedDict[str, Parsed] = OrderedDict()
+        budget.register(
+            "statements",
+            lambda: self._trees.bytes_used + self.queries.bytes_used,
+            "Statements that are kept parsed and bound; an estimate.",
+        )
+        budget.register("executor", lambda: self._usage()[0], "The relational executor: joins, sorts, aggregates.")
+        for name, unit, description, read in (
+            ("executor_limit_bytes", "bytes", "What the relational executor spills beyond.", self._executor_bytes),
+            ("executor_spilled_bytes", "bytes", "What it has spilled to the temporary folder now.", self._spilled),
+            ("executor_threads", "threads", "Threads of the relational executor.", lambda: self._threads),
+            ("statements_kept", "statements", "Statements that are kept parsed.", lambda: len(self._trees)),
+        ):
+            meters.gauge(name, unit, description, read)
 
     @property
     def executor(self) -> RelationalExecutor:
         """Made by the first query: a program that only gets and puts has none."""
         with self._lock:
             if self._executor is None:
-                self._executor = DuckDbExecutor()
+                self._executor = DuckDbExecutor(
+                    threads=self._threads,
+                    memory_limit=f"{self._executor_bytes() // MIB}MiB",
+                    temp_directory=str(self._temporary.path),
+                )
             return self._executor
 
     def parse(self, source: Source) -> Parsed:
@@ -61,39 +92,35 @@ class Resources:
         text = source.rewritten
         if len(text) > TREE_TEXT_MAX:
             return _parsed(source)
-        with self._lock:
-            tree = self._trees.get(text)
-            if tree is not None:
-                self._trees.move_to_end(text)
-                return tree
-        tree = _parsed(source)
-        with self._lock:
-            self._trees[text] = tree
-            while len(self._trees) > TREES_MAX:
-                self._trees.popitem(last=False)
-        return tree
+        return self._trees.get(text, lambda: _parsed(source), characters=len(text))
 
     def close(self) -> None:
         if self._executor is not None:
             self._executor.close()
 
+    def _executor_bytes(self) -> int:
+        return self._budget.executor_bytes
 
-_RESOURCES: Final[WeakKeyDictionary[Engine, Resources]] = WeakKeyDictionary()
+    def _spilled(self) -> int:
+        return self._usage()[1]
+
+    def _usage(self) -> tuple[int, int]:
+        return (0, 0) if self._executor is None else self._executor.usage()
+
+
 _LOCK: Final = threading.Lock()
 
 
 def resources_of(engine: Engine) -> Resources:
-    """The engine's shared resources, made at first use; they go with the engine."""
+    """The engine's shared resources, made at first use; closed with it."""
     with _LOCK:
-        found = _RESOURCES.get(engine)
-        if found is None:
-            found = _RESOURCES[engine] = Resources()
+        found = engine.shared.get(Resources)
+        if not isinstance(found, Resources):
+            found = engine.shared[Resources] = Resources(
+                budget=engine.budget,
+                meters=engine.meters,
+                temporary=engine.temporary,
+                threads=engine.options.threads,
+            )
+            engine.on_close(found.close)
         return found
-
-
-def release(engine: Engine) -> None:
-    """Close what the sessions of an engine shared. To be called when it is closed; harmless if never used."""
-    with _LOCK:
-        found = _RESOURCES.pop(engine, None)
-    if found is not None:
-        found.close()

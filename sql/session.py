@@ -272,7 +272,7 @@ class Session(Access):
         key = None
         if source is not None and not (self.block is not None and self.block.altered):
             declared = tuple(sorted((types or {}).items(), key=lambda item: item[0]))
-            key = (source.rewritten, declared, self.binder_settings, reader.catalog.version)
+            key = (source.rewritten, (declared, self.binder_settings, reader.catalog.version))
         return Execution(
             engine=self.engine,
             reader=reader,

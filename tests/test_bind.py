@@ -30,7 +30,7 @@ from weftdb.sql.bind import Settings, bind_expression, bind_query, type_of
 from weftdb.sql.bound import BoundQuery
 from weftdb.sql.direct import direct_read
 from weftdb.sql.parse import parse, pointing, split
-from weftdb.sql.relational import Cancel, DuckDbExecutor, QueryCache, run_query
+from weftdb.sql.relational import Cancel, DuckDbExecutor, run_query
 
 NOW = 1_717_243_200_000_000  # 2024-06-01 12:00 UTC
 CATALOG = shop.reader().catalog
@@ -394,19 +394,6 @@ def test_the_row_id_of_a_table_without_primary_key_can_be_asked_for(executor: Du
     assert len(bound("SELECT * FROM loose").columns) == 2
     with pytest.raises(Invalid, match="weft_row_id"):
         bound("SELECT weft_row_id FROM people")
-
-
-def test_a_query_is_bound_once_per_key() -> None:
-    cache = QueryCache(queries_max=2)
-    made: list[str] = []
-
-    def make(sql: str) -> BoundQuery:
-        made.append(sql)
-        return bound(sql)
-
-    for sql in ("SELECT 1", "SELECT 1", "SELECT 2", "SELECT 3", "SELECT 1"):
-        cache.get(sql, lambda sql=sql: make(sql))
-    assert made == ["SELECT 1", "SELECT 2", "SELECT 3", "SELECT 1"]
 
 
 # Time zones
