@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 from weftdb.bench.data import Event, Totals
-from weftdb.bench.systems import Missing
+from weftdb.bench.systems import Missing, Window, in_order
 
 try:
     import duckdb
@@ -21,6 +21,7 @@ except ImportError:  # pragma: no cover - duckdb is a dependency of weftdb itsel
     duckdb = None
 
 _COLUMNS = "device BIGINT, event_time TIMESTAMP, kind SMALLINT, amount DOUBLE"
+_SERIES = "SELECT * FROM events WHERE device = ? AND event_time >= ? AND event_time < ?"
 _STATEMENTS = {
     "insert": "INSERT INTO events SELECT * FROM batch",
     "replace": "INSERT OR REPLACE INTO events SELECT * FROM batch",
@@ -83,6 +84,25 @@ class DuckStore:
     def get_many(self, keys: pa.Table) -> pa.Table:
         self._connection.register("wanted", keys)
         return self.execute("SELECT e.* FROM events e JOIN wanted USING (device, event_time)")
+
+    def load_history(self, batches: pa.RecordBatchReader) -> None:
+        """All rows in one bulk insert, the key added afterwards, checkpointed: outside every clock."""
+        self._connection.register("batches", batches)
+        self._connection.execute(f"CREATE TABLE events ({_COLUMNS})")
+        self._connection.execute("INSERT INTO events SELECT * FROM batches")
+        self._connection.unregister("batches")
+        if self._primary_key:
+            self._connection.execute("ALTER TABLE events ADD PRIMARY KEY (device, event_time)")
+        self._connection.execute("CHECKPOINT")
+
+    def series(self, window: Window) -> list[tuple[Any, ...]]:
+        return self._connection.execute(_SERIES, [window.device, window.lower, window.upper]).fetchall()
+
+    def decode_series(self, answer: list[tuple[Any, ...]]) -> list[Event]:
+        return in_order(Event(device=row[0], event_time=row[1], kind=row[2], amount=row[3]) for row in answer)
+
+    def rows_count(self) -> int:
+        return self._connection.execute("SELECT count(*) FROM events").fetchall()[0][0]
 
     def totals(self) -> Totals:
         query = "SELECT count(*), sum(device)::BIGINT, sum(kind)::BIGINT, sum(amount) FROM events"

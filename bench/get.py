@@ -23,11 +23,10 @@ from typing import Any
 import pyarrow as pa
 from weftdb.bench.data import Event, commits, events, sample
 from weftdb.bench.duck import DuckStore
-from weftdb.bench.ingest import never_written
 from weftdb.bench.postgres import PostgresStore
 from weftdb.bench.report import Line, Report
 from weftdb.bench.sqlite import SqliteStore
-from weftdb.bench.systems import Missing, Store, WrongAnswer
+from weftdb.bench.systems import Missing, Store, WrongAnswer, never_written
 from weftdb.bench.weft import WeftServer, WeftStore
 from weftdb.bench.workload import Size, available, fresh, in_turn
 

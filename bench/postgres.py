@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from weftdb.bench.data import Event, Totals
-from weftdb.bench.systems import Missing
+from weftdb.bench.systems import Missing, Window, in_order
 
 try:
     import psycopg
@@ -43,8 +43,11 @@ _ROW = np.dtype(
         *(("amount_bytes", ">i4"), ("amount", ">f8")),
     ]
 )
+_COLUMNS = "device BIGINT, event_time TIMESTAMP, kind SMALLINT, amount DOUBLE PRECISION"
+_PRIMARY_KEY = "PRIMARY KEY (device, event_time)"
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_TRAILER = b"\xff\xff"
+_SERIES = "SELECT * FROM events WHERE device = %s AND event_time >= %s AND event_time < %s"
 _EPOCH_2000_MICROSECONDS = 946_684_800_000_000
 _SETTINGS = ("shared_buffers=512MB", "max_wal_size=4GB", "listen_addresses=127.0.0.1", "unix_socket_directories=")
 
@@ -63,6 +66,11 @@ class PostgresStore:
         self._connection: Any = None
 
     def open(self, folder: Path) -> None:
+        self.open_database(folder)
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS events ({_COLUMNS}, {_PRIMARY_KEY})")
+
+    def open_database(self, folder: Path) -> None:
+        """Only the server, without the table; for a bulk load."""
         data = folder / "postgres"
         if not data.exists():
             self._initialize(data)
@@ -73,10 +81,6 @@ class PostgresStore:
             except Missing:
                 if attempt == 2:  # a port that was free may be taken before the server has it
                     raise
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS events (device BIGINT, event_time TIMESTAMP, kind SMALLINT,"
-            " amount DOUBLE PRECISION, PRIMARY KEY (device, event_time))"
-        )
 
     def _start(self, data: Path) -> None:
         port = _free_port()
@@ -110,6 +114,9 @@ class PostgresStore:
                 time.sleep(0.05)
 
     def prepare(self, batch: pa.RecordBatch) -> bytes:
+        return _COPY_HEADER + self._rows(batch) + _COPY_TRAILER
+
+    def _rows(self, batch: pa.RecordBatch) -> bytes:
         rows = np.zeros(batch.num_rows, _ROW)
         rows["fields"], rows["device_bytes"], rows["time_bytes"], rows["kind_bytes"], rows["amount_bytes"] = (
             4,
@@ -122,7 +129,7 @@ class PostgresStore:
         rows["time"] = batch["event_time"].cast(pa.int64()).to_numpy() - _EPOCH_2000_MICROSECONDS
         rows["kind"] = batch["kind"].to_numpy()
         rows["amount"] = batch["amount"].to_numpy()
-        return _COPY_HEADER + rows.tobytes() + _COPY_TRAILER
+        return rows.tobytes()
 
     def write(self, prepared: bytes) -> None:
         with self._connection.cursor() as cursor, cursor.copy("COPY events FROM STDIN (FORMAT BINARY)") as copy:
@@ -148,6 +155,28 @@ class PostgresStore:
         keys_given = "unnest(%s::bigint[], %s::timestamp[]) k (d, t)"
         query = f"SELECT e.* FROM events e JOIN {keys_given} ON device = d AND event_time = t"
         return self._connection.execute(query, keys).fetchall()
+
+    def load_history(self, batches: pa.RecordBatchReader) -> None:
+        """All rows in one COPY, the key added afterwards, vacuumed and analyzed: outside every clock."""
+        self._connection.execute(f"CREATE TABLE events ({_COLUMNS})")
+        with self._connection.cursor() as cursor, cursor.copy("COPY events FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(_COPY_HEADER)
+            for batch in batches:
+                copy.write(self._rows(batch))
+            copy.write(_COPY_TRAILER)
+        self._connection.execute("SET maintenance_work_mem = '1GB'")
+        self._connection.execute(f"ALTER TABLE events ADD {_PRIMARY_KEY}")
+        self._connection.execute("VACUUM ANALYZE events")
+        self._connection.execute("CHECKPOINT")
+
+    def series(self, window: Window) -> list[tuple[Any, ...]]:
+        return self._connection.execute(_SERIES, (window.device, window.lower, window.upper)).fetchall()
+
+    def decode_series(self, answer: list[tuple[Any, ...]]) -> list[Event]:
+        return in_order(Event(device=row[0], event_time=row[1], kind=row[2], amount=row[3]) for row in answer)
+
+    def rows_count(self) -> int:
+        return self._connection.execute("SELECT count(*) FROM events").fetchone()[0]
 
     def totals(self) -> Totals:
         query = "SELECT count(*), sum(device)::bigint, sum(kind)::bigint, sum(amount) FROM events"

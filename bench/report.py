@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-_PACKAGES: Final = ("weftdb", "duckdb", "lmdb", "pyarrow", "numpy", "numba", "grpcio", "psycopg")
+_PACKAGES: Final = ("weftdb", "duckdb", "chdb", "lmdb", "pyarrow", "numpy", "numba", "grpcio", "psycopg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

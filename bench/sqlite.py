@@ -77,6 +77,9 @@ class SqliteStore:
     def get_many(self, keys: None) -> None:
         return None
 
+    def rows_count(self) -> int:
+        return self._open.execute("SELECT count(*) FROM events").fetchone()[0]
+
     def totals(self) -> Totals:
         query = "SELECT count(*), sum(device), sum(kind), sum(amount) FROM events"
         rows, devices, kinds, amounts = self._open.execute(query).fetchone()

@@ -10,12 +10,23 @@ A system that cannot be used here raises ``Missing`` from its constructor or ``o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 from weftdb.bench.data import Event, Totals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A question of ``bench series``: one device's rows with ``lower`` <= event_time < ``upper``."""
+
+    device: int
+    lower: datetime
+    upper: datetime
 
 
 class Missing(Exception):
@@ -69,11 +80,41 @@ class Store(Protocol):
         """The rows found, in any order; None from a system that has no better way than one get after another."""
         ...
 
+    def rows_count(self) -> int:
+        """``count(*)`` of the table."""
+        ...
+
     def totals(self) -> Totals: ...
 
     def close(self) -> None:
         """Release everything, the processes it started included. May be called twice."""
         ...
+
+
+class SeriesStore(Protocol):
+    """One system that answers ``bench series``: it was loaded before, ``open`` finds the table."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def note(self) -> str: ...
+
+    def open(self, folder: Path) -> None: ...
+
+    def series(self, window: Window) -> Any:
+        """The rows of one device in a window, in any order, as the system's own driver returns them."""
+        ...
+
+    def decode_series(self, answer: Any) -> list[Event]:
+        """The same as events, in the order of their time."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    return sorted(events, key=lambda event: event.event_time)
 
 
 def check_store(store: Store, *, expected: Totals, present: Sequence[Event], absent: Sequence[Event]) -> None:
@@ -89,3 +130,11 @@ def check_store(store: Store, *, expected: Totals, present: Sequence[Event], abs
         row = store.decode(store.get(store.prepare_key(event)))
         if row is not None:
             raise WrongAnswer(f"{store.name}: never wrote device {event.device} at {event.event_time}, read {row}")
+
+
+def never_written(present: Sequence[Event]) -> list[Event]:
+    """Keys that no event has: the devices of some that exist, before time began."""
+    return [
+        Event(device=event.device, event_time=event.event_time - timedelta(days=10_000), kind=0, amount=0.0)
+        for event in present[:20]
+    ]

@@ -16,23 +16,39 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import weftdb
+from weftdb.bench import inside
 from weftdb.bench.data import Event, Totals
 from weftdb.bench.process import ServerProcess
+from weftdb.bench.systems import Window, in_order
 
-EVENTS_DDL = """
-CREATE TABLE events (
-    device BIGINT, event_time TIMESTAMP, kind SMALLINT, amount DOUBLE PRECISION,
-    PRIMARY KEY (device, event_time)
-) WITH (key = 'device', time = 'event_time', every = '7 days')"""
+WEEKS = "key = 'device', time = 'event_time', every = '7 days'"
+"""The cells of the events of ``data``; WITH clauses for other tables are in their workloads."""
+
+
+def events_ddl(cells: str = WEEKS) -> str:
+    """CREATE TABLE events, divided into cells as ``cells`` says."""
+    return (
+        "CREATE TABLE events (device BIGINT, event_time TIMESTAMP, kind SMALLINT, amount DOUBLE PRECISION,"
+        f" PRIMARY KEY (device, event_time)) WITH ({cells})"
+    )
+
+
+SERIES = (
+    "SELECT device, event_time, kind, amount FROM events WHERE device = $1 AND event_time >= $2 AND event_time < $3"
+)
 
 
 class WeftStore:
     """WeftDB in this process, on a folder."""
 
-    def __init__(self, *, write: Literal["insert", "put"] = "insert") -> None:
+    def __init__(
+        self, *, write: Literal["insert", "put"] = "insert", cells: str = WEEKS, memory_limit: int | None = None
+    ) -> None:
         self.name = f"WeftDB {write}"
         self.note = "embedded, log synced per commit"
         self._write_name: Literal["insert", "put"] = write
+        self._cells = cells
+        self._options = {} if memory_limit is None else {"memory_limit": memory_limit}
         self._database: Any = None
         self._table: Any = None
 
@@ -42,13 +58,18 @@ class WeftStore:
 
     def open_database(self, folder: Path) -> None:
         """Only the database, without the table; for the query workload."""
-        self._database = weftdb.open(str(folder / "weft"))
+        self._database = weftdb.open(str(folder / "weft"), **self._options)
+
+    @property
+    def database(self) -> Any:
+        assert self._database is not None, "open() comes first"
+        return self._database
 
     def _make_table(self) -> None:
         try:
             self._table = self._database.table("events")
         except weftdb.Invalid:
-            self._database.execute(EVENTS_DDL)
+            self._database.execute(events_ddl(self._cells))
             self._table = self._database.table("events")
 
     def prepare(self, batch: pa.RecordBatch) -> Any:
@@ -84,10 +105,37 @@ class WeftStore:
         return self._table.get_many(keys)
 
     def totals(self) -> Totals:
+        return self.totals_in(self._database)
+
+    def totals_in(self, reads: Any) -> Totals:
+        """As the database, a transaction or a snapshot sees them."""
         # sum() of integers is NUMERIC in PostgreSQL, hence the int().
         query = "SELECT count(*), sum(device), sum(kind), sum(amount) FROM events"
-        [(rows, devices, kinds, amounts)] = self._database.execute(query).rows()
+        [(rows, devices, kinds, amounts)] = reads.execute(query).rows()
         return Totals(rows=rows, devices=int(devices or 0), kinds=int(kinds or 0), amounts=amounts or 0.0)
+
+    def rows_count(self) -> int:
+        return self._database.execute("SELECT count(*) FROM events").scalar()
+
+    def seal(self) -> None:
+        """Wait until every acknowledged row lies in a segment."""
+        inside.seal(self._database)
+
+    def settle(self) -> None:
+        """The same, and until background work has nothing left to do."""
+        inside.settle(self._database)
+
+    def facts(self) -> dict[str, Any]:
+        """What the database says about itself, as JSON: ``metrics``, and ``columns`` of all segments."""
+        return {"metrics": inside.metrics(self._database)}
+
+    def series(self, window: Window) -> pa.Table:
+        """One device's events in a window, by the table's own scan."""
+        reader = self._table.scan(key=window.device, time=(window.lower, window.upper))
+        return reader.read_all()
+
+    def decode_series(self, answer: pa.Table) -> list[Event]:
+        return in_order(Event(**row) for row in answer.to_pylist())
 
     def execute(self, sql: str) -> pa.Table:
         """Any statement, for the query workload; rows as Arrow."""
@@ -106,11 +154,26 @@ class WeftStore:
             self._database = None
 
 
+class WeftSql(WeftStore):
+    """The same database asked by SQL; for ``bench series``."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.name = "WeftDB SQL"
+        self.note = "embedded, SELECT with parameters"
+
+    def series(self, window: Window) -> list[tuple[Any, ...]]:
+        return self._database.execute(SERIES, [window.device, window.lower, window.upper]).rows()
+
+    def decode_series(self, answer: list[tuple[Any, ...]]) -> list[Event]:
+        return in_order(Event(device=row[0], event_time=row[1], kind=row[2], amount=row[3]) for row in answer)
+
+
 class WeftServer(WeftStore):
     """WeftDB behind ``weft serve``: this process is the one client."""
 
-    def __init__(self) -> None:
-        super().__init__(write="put")
+    def __init__(self, *, cells: str = WEEKS) -> None:
+        super().__init__(write="put", cells=cells)
         self.name = "WeftDB gRPC, batches"
         self.note = "server in its own process, one client, one writer"
         self._server: ServerProcess | None = None

@@ -2,7 +2,7 @@
 
 A benchmark whose check cannot fail proves nothing, so each check is shown a tampered answer: a row that is missing, a
 value that differs, a query result that was changed. Figures themselves are not tested: no timed tests. What is skipped
-is a peer that is not installed (PostgreSQL), and nothing else.
+is a peer that is not installed (PostgreSQL, ClickHouse), and nothing else.
 """
 
 from __future__ import annotations
@@ -10,23 +10,32 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from weftdb.bench import main as door
+from weftdb.bench import restart, series
+from weftdb.bench.clickhouse import ClickHouseStore
 from weftdb.bench.data import KINDS, Event, Totals, commits, devices, devices_count, events, sample, totals_of
 from weftdb.bench.duck import DuckStore
 from weftdb.bench.get import Get
-from weftdb.bench.ingest import MAKERS, Ingest, never_written
+from weftdb.bench.growth import Growth, plan
+from weftdb.bench.history import LATE_MAX_DAYS, ORIGIN, History
+from weftdb.bench.ingest import MAKERS, Ingest
+from weftdb.bench.loader import Loading, load
 from weftdb.bench.memory import MemoryUse
 from weftdb.bench.postgres import PostgresStore
 from weftdb.bench.query import Query, compare
 from weftdb.bench.report import Goal, Line, Report, aligned, figure
-from weftdb.bench.restart import Restart
+from weftdb.bench.restart import CLEAN, KILLED, REFERENCE, SERVER, Restart
+from weftdb.bench.series import Series
 from weftdb.bench.sqlite import SqliteStore
-from weftdb.bench.systems import Missing, Store, WrongAnswer, check_store
+from weftdb.bench.systems import Missing, Store, WrongAnswer, check_store, never_written
 from weftdb.bench.weft import WeftServer, WeftServerRows, WeftStore
 from weftdb.bench.workload import Size, available, in_turn
 
@@ -75,6 +84,59 @@ def test_commits_hold_all_rows_in_order() -> None:
     batches = commits(table)
     assert [batch.num_rows for batch in batches] == [50_000, 50_000, 20_000]
     assert pa.Table.from_batches(batches).equals(table)
+
+
+# --- the history ------------------------------------------------------------------------------------------------------
+
+
+def _rows_of(history: History, first: int = 0, last: int | None = None) -> pa.Table:
+    return pa.Table.from_batches(history.commits(first, last))
+
+
+def test_a_history_is_the_same_commit_by_commit_and_its_keys_are_unique() -> None:
+    history = History(rows=20_500, rows_per_commit=1_000)
+    table = _rows_of(history)
+    assert table.num_rows == 20_500
+    assert history.commits_count == 21
+    assert _rows_of(history, 7, 9).equals(table.slice(7_000, 2_000))
+    keys = set(zip(table["device"].to_pylist(), table["event_time"].to_pylist(), strict=True))
+    assert len(keys) == 20_500
+    assert table["device"].to_numpy().min() >= 1
+    assert table["device"].to_numpy().max() <= history.devices == 205
+
+
+def test_a_history_is_in_the_order_of_time_but_for_one_percent_that_is_late() -> None:
+    milliseconds = _rows_of(History(rows=100_000))["event_time"].cast(pa.int64()).to_numpy() // 1_000
+    late = milliseconds % 2 == 1
+    assert 0.008 < late.mean() < 0.012
+    on_time = milliseconds[~late]
+    assert (np.diff(on_time) > 0).all()
+    newest_before = np.maximum.accumulate(np.where(late, 0, milliseconds))
+    delays_days = (newest_before - milliseconds)[late] / 86_400_000
+    assert delays_days.max() < LATE_MAX_DAYS + 1
+    assert 2.5 < delays_days.mean() < 3.5
+    assert milliseconds.min() * 1_000 >= (ORIGIN - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+
+
+def test_a_history_goes_on_after_its_end_and_knows_its_commits_by_their_rows() -> None:
+    history = History(rows=2_500, rows_per_commit=1_000)
+    assert [history.rows_of(number) for number in range(5)] == [1_000, 1_000, 500, 1_000, 1_000]
+    assert [history.commits_of(rows) for rows in (0, 1_000, 2_000, 2_500, 3_500)] == [0, 1, 2, 3, 4]
+    with pytest.raises(WrongAnswer, match="no whole number of commits"):
+        history.commits_of(1_500)
+    assert history.totals(4).rows == 3_500
+    assert history.totals(3) == history.totals()
+
+
+def test_a_history_tells_totals_samples_and_the_events_of_a_device() -> None:
+    history = History(rows=5_000, rows_per_commit=1_000)
+    table = _rows_of(history)
+    assert not history.totals().differs_from(totals_of(table))
+    every = [Event(**row) for row in table.to_pylist()]
+    assert set(history.sample(100, seed=1)) <= set(every)
+    assert len(set(history.sample(100, seed=1))) == 100
+    wanted = sorted((event for event in every if event.device == 7), key=lambda event: event.event_time)
+    assert history.events_of([7, 8])[7] == wanted
 
 
 # --- stores and their check -------------------------------------------------------------------------------------------
@@ -137,6 +199,28 @@ def test_postgres_takes_part_where_it_is_installed(folder: Path) -> None:
         store.close()
 
 
+def test_clickhouse_takes_part_where_it_is_installed(folder: Path) -> None:
+    try:
+        store = ClickHouseStore()
+        store.open(folder)
+    except Missing as reason:
+        pytest.skip(str(reason))
+    table = events(500)
+    present = sample(table, 20, seed=1)
+    try:
+        store.write(store.prepare(table.to_batches()[0]))
+        check_store(store, expected=totals_of(table), present=present, absent=never_written(present))
+        assert store.rows_count() == 500
+        with pytest.raises(WrongAnswer):
+            check_store(store, expected=totals_of(table.slice(1)), present=[], absent=[])
+        store.write(store.prepare(table.slice(0, 1).to_batches()[0]))
+        assert store.rows_count() == 501, "a primary key twice is no error here: that is what its note says"
+        with pytest.raises(RuntimeError, match="nonsense"):
+            store.execute("SELECT nonsense")
+    finally:
+        store.close()
+
+
 def test_a_missing_peer_is_named_with_the_reason_and_skipped() -> None:
     def absent_peer() -> Store:
         raise Missing("package absent is not installed")
@@ -167,7 +251,7 @@ def test_ingest_runs_and_its_check_finds_a_row_that_is_gone(folder: Path) -> Non
         assert [line.label for line in report.lines] == [store.name for store in workload.stores]
         assert all(line.value > 0 for line in report.lines)
         assert {line.label for line in report.lines if line.ratio is None} == {"DuckDB INSERT"}
-        assert len(report.goals) == 2
+        assert [goal.wanted for goal in report.goals] == [8, 5]
         for store in workload.stores:
             _drop_a_row(store)
             with pytest.raises(WrongAnswer, match="totals are"):
@@ -262,18 +346,91 @@ def test_memory_runs_and_its_check_finds_a_row_that_is_gone(folder: Path) -> Non
         workload.close()
 
 
-def test_restart_runs_and_its_check_finds_totals_that_differ(folder: Path) -> None:
+def test_growth_runs_and_its_check_finds_a_row_that_is_gone_and_a_snapshot_that_moved(folder: Path) -> None:
+    workload = Growth(size=TINY, folder=folder)
+    workload.setup()
+    report = workload.run()
+    workload.check()
+    assert len(report.lines) == 14
+    assert all(line.value >= 0 for line in report.lines)
+    assert {goal.at_most for goal in report.goals} == {True, False}
+    with_time, without = workload.runs
+    assert with_time.loaded.snapshot_totals == with_time.plan.history.totals(2)
+    assert len(with_time.loaded.commit_seconds) == 20
+    totals = replace(with_time.loaded.snapshot_totals, rows=1)
+    workload.runs[0] = replace(with_time, loaded=replace(with_time.loaded, snapshot_totals=totals))
+    with pytest.raises(WrongAnswer, match="a snapshot after 2 commits"):
+        workload.check()
+    workload.runs[0] = with_time
+    store = without.plan.store()
+    store.open(Path(without.plan.folder))
+    _drop_a_row(store)
+    store.close()
+    with pytest.raises(WrongAnswer, match="totals are"):
+        workload.check()
+
+
+def test_a_load_that_was_killed_goes_on_where_it_stopped(folder: Path) -> None:
+    wanted = replace(plan(folder, rows=4_000), snapshot_after=None)
+    loading = Loading(replace(wanted, commits=2**40))
+    while loading.commits_acknowledged < 3:
+        assert loading.watch(), "it ends only when it is killed"
+    loading.kill()
+    acknowledged = loading.commits_acknowledged
+    store = wanted.store()
+    store.open(Path(wanted.folder))
+    found = wanted.history.commits_of(store.rows_count())
+    store.close()
+    assert acknowledged <= found <= acknowledged + 1
+    loaded = load(replace(wanted, commits=found + 5))
+    assert len(loaded.commit_seconds) == found + 5
+    assert np.isfinite(loaded.commit_seconds[-5:]).all()
+    assert loaded.watched.processes == 2
+    assert asdict(load(replace(wanted, commits=found + 5)).watched) == asdict(loaded.watched), "nothing left to do"
+
+
+def test_series_runs_and_its_check_finds_an_answer_that_differs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "_QUESTIONS", 10)
+    workload = Series(size=TINY, folder=folder)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        labels = ["WeftDB scan", "WeftDB SQL", "DuckDB", "WeftDB gRPC scan"]
+        assert [line.label for line in report.lines if "PostgreSQL" not in line.label] == [
+            f"{label}, {days} days" for days in (30, 300) for label in labels
+        ]
+        for runs in workload.runs:
+            answers = next(answer for answer in runs.answers[300] if answer)
+            gone = answers.pop()
+            with pytest.raises(WrongAnswer, match="written were"):
+                workload.check()
+            answers.append(gone)
+    finally:
+        workload.close()
+
+
+def test_restart_runs_and_its_check_finds_totals_that_differ(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restart, "PEERS", {REFERENCE: DuckStore})  # one is enough: each costs two processes
     workload = Restart(size=TINY, folder=folder)
     workload.setup()
     report = workload.run()
     workload.check()
-    assert [line.label for line in report.lines] == ["WeftDB", "DuckDB", "SQLite", "WeftDB server"]
+    assert [line.label for line in report.lines] == [CLEAN, KILLED, SERVER, REFERENCE]
+    by_label = {runs.label: runs for runs in workload.runs}
+    assert by_label[KILLED].starts[0].totals.rows > 2_000, "it was killed in ingest that went on"
     for runs in workload.runs:
-        right = runs.totals[0]
-        runs.totals[0] = Totals(rows=right.rows - 1, devices=right.devices, kinds=right.kinds, amounts=right.amounts)
-        with pytest.raises(WrongAnswer, match=runs.label):
-            workload.check()
-        runs.totals[0] = right
+        right = runs.starts[0]
+        commits = workload.history.commits_of(right.totals.rows)
+        for wrong, message in (
+            (replace(right, totals=replace(right.totals, kinds=1)), "after the restart"),
+            (replace(right, acknowledged=commits + 1), "were acknowledged"),
+            (replace(right, acknowledged=commits - 2), "were acknowledged"),
+        ):
+            runs.starts[0] = wrong
+            with pytest.raises(WrongAnswer, match=message):
+                workload.check()
+        runs.starts[0] = right
 
 
 # --- the report and the door ------------------------------------------------------------------------------------------
@@ -350,8 +507,12 @@ def test_the_door_prints_the_table_and_writes_json(
     assert "ingest: 1 rows" in capsys.readouterr().out
     assert json.loads(target.read_text())["name"] == "ingest"
     assert not list(folder.glob("weft-bench-*")), "the scratch folder is removed"
+    kept = folder / "kept"
+    assert door.main(["ingest", "--rows", "7", "--json", str(target), "--resume", str(kept)]) == 0
+    assert kept.is_dir(), "the folder to go on in stays"
 
 
 def test_ingest_compares_what_the_goals_name() -> None:
     names = [maker.func.__name__ if isinstance(maker, partial) else maker.__name__ for maker in MAKERS]
-    assert {"WeftStore", "WeftServer", "WeftServerRows", "DuckStore", "SqliteStore", "PostgresStore"} == set(names)
+    ours = {"WeftStore", "WeftServer", "WeftServerRows"}
+    assert ours | {"DuckStore", "ClickHouseStore", "SqliteStore", "PostgresStore"} == set(names)
