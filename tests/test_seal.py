@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import segments
+import sorted_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from segments import Row
+from sorted_rows import Row
 from weftdb.base import types
 from weftdb.engine.expression.node import Literal
 from weftdb.engine.kernels import filters
@@ -22,18 +22,18 @@ from weftdb.engine.seal import Sealed, seal
 from weftdb.engine.sorted_keys import KeyHashes
 
 
-def sealed(layout: Layout, chunks: list[Any], keep: list[bool] | None = None) -> tuple[segments.Segment, Sealed]:
+def sealed(layout: Layout, chunks: list[Any], keep: list[bool] | None = None) -> tuple[sorted_rows.Segment, Sealed]:
     count = sum(keep) if keep is not None else sum(chunk.count for chunk in chunks)
-    writer, output = segments.writer_of(count)
+    writer, output = sorted_rows.writer_of(count)
     mask = None if keep is None else np.array(keep, np.bool_)
     result = seal(writer, layout, chunks, keep=mask)
-    return segments.opened(writer, output, layout), result
+    return sorted_rows.opened(writer, output, layout), result
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Layout, list[list[Row]], list[bool] | None]:
-    layout = Layout(draw(segments.tables()))
-    batches = draw(segments.versions(layout))
+    layout = Layout(draw(sorted_rows.tables()))
+    batches = draw(sorted_rows.versions(layout))
     count = sum(map(len, batches))
     keep = draw(st.none() | st.lists(st.booleans(), min_size=count, max_size=count).filter(any))
     return layout, batches, keep
@@ -43,13 +43,13 @@ def cases(draw: st.DrawFn) -> tuple[Layout, list[list[Row]], list[bool] | None]:
 @settings(max_examples=150, deadline=None)
 def test_rows_come_by_sort_key_and_newest_first(case: tuple[Layout, list[list[Row]], list[bool] | None]) -> None:
     layout, batches, keep = case
-    memtable = segments.filled(layout, batches)
+    memtable = sorted_rows.filled(layout, batches)
     segment, result = sealed(layout, memtable.chunks, keep)
     arrived = [row for batch in batches for row in batch]
     kept = [place for place in range(len(arrived)) if keep is None or keep[place]]
     newest_first = kept[::-1]
-    order = sorted(newest_first, key=lambda place: segments.sort_key(layout, arrived[place]))
-    segments.assert_rows(segment.rows(), [arrived[place] for place in order])
+    order = sorted(newest_first, key=lambda place: sorted_rows.sort_key(layout, arrived[place]))
+    sorted_rows.assert_rows(segment.rows(), [arrived[place] for place in order])
     expected = {place: row for row, place in enumerate(order)}
     assert result.permutation.tolist() == [expected.get(place, -1) for place in range(len(arrived))]
     begins = [arrived[place].begin for place in kept]
@@ -58,17 +58,17 @@ def test_rows_come_by_sort_key_and_newest_first(case: tuple[Layout, list[list[Ro
     if layout.time is None:
         assert result.time_low > result.time_high
     else:
-        values = segments.values_by_id(layout, [arrived[place].values for place in kept])
+        values = sorted_rows.values_by_id(layout, [arrived[place].values for place in kept])
         times = layout.times(values).tolist()
         assert (result.time_low, result.time_high) == (min(times), max(times))
 
 
-def check_index(layout: Layout, segment: segments.Segment, rows: list[Row]) -> None:
+def check_index(layout: Layout, segment: sorted_rows.Segment, rows: list[Row]) -> None:
     """Samples and filters are those of the rows."""
     reader = segment.reader
-    values = segments.values_by_id(layout, [row.values for row in rows])
+    values = sorted_rows.values_by_id(layout, [row.values for row in rows])
     keys = layout.sort_encoder.encode([values[column.id] for column in layout.sort_columns], count=len(rows))
-    samples = keys.take(np.arange(0, len(rows), segments.BLOCK_ROWS))
+    samples = keys.take(np.arange(0, len(rows), sorted_rows.BLOCK_ROWS))
     assert reader.sample_words is not None
     assert reader.sample_words.tolist() == samples.words.tolist()
     offsets = reader.sample_offsets
@@ -112,12 +112,12 @@ def test_columns_that_were_added_are_filled_and_dropped_ones_left_out(value: str
     added = Column(id=3, name="added", type=types.TEXT, missing=missing)
     before = Layout(table_of(KEY, Column(id=2, name="old", type=types.INTEGER)))
     after = Layout(table_of(KEY, added))
-    memtable = segments.filled(before, [[Row({1: n, 2: n}, 1) for n in range(200)]])
-    segments.filled(after, [[Row({1: 300 + n, 3: f"new {n % 3}"}, 2) for n in range(200)]], memtable)
+    memtable = sorted_rows.filled(before, [[Row({1: n, 2: n}, 1) for n in range(200)]])
+    sorted_rows.filled(after, [[Row({1: 300 + n, 3: f"new {n % 3}"}, 2) for n in range(200)]], memtable)
     segment, _ = sealed(after, memtable.chunks)
     expected = [Row({1: n, 3: value}, 1) for n in range(200)]
     expected += [Row({1: 300 + n, 3: f"new {n % 3}"}, 2) for n in range(200)]
-    segments.assert_rows(segment.rows(), expected)
+    sorted_rows.assert_rows(segment.rows(), expected)
 
 
 @pytest.mark.parametrize("key_type", [types.BIGINT, types.TEXT, types.UUID])
@@ -141,10 +141,10 @@ def test_many_chunks_of_many_rows(key_type: types.Type) -> None:
     values = {1: arrays, 2: FixedValues(np.arange(count, dtype=np.int32), None)}
     memtable = Memtable()
     memtable.append(layout, values, layout.encode(values, count=count), 0, count, version=1, delta=False)
-    writer, output = segments.writer_of(count, block_rows=16_384)
+    writer, output = sorted_rows.writer_of(count, block_rows=16_384)
     handled: list[int] = []
     result = seal(writer, layout, memtable.chunks, pause=handled.append)
-    segment = segments.opened(writer, output, layout)
+    segment = sorted_rows.opened(writer, output, layout)
     stored = segment.reader.read(2, types.INTEGER, 0, count).values
     assert result.permutation[stored].tolist() == list(range(count))
     if key_type is types.TEXT:

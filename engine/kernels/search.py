@@ -1,0 +1,423 @@
+"""Kernels that find keys in segments: filter first, then the sample keys, then inside of one block.
+
+Keys are sought in their encoded form, from which a search takes one unsigned number per column of fixed width, and the
+place of the text for one of variable width; rows are never encoded: their values are fetched from the encoded blocks
+and brought into the same order. So one compiled form serves every table. A *search header* (uint64[16 + 4 * columns])
+says how, all addresses; engine/segment_index.py makes it:
+
+    0 rows            1 sample words          2 their offsets (uint64) or 0     3 words of a key, 0 where it varies
+    4 pk filter       5 its blocks, or 0      6 key filter                      7 its blocks, or 0
+    8 columns         9 blocks
+    from 16 on, per column of the sort key: column header (storage/kernels/blocks.py), kind (below), encoded bytes or
+    values of its dictionary, 1 where it is nullable
+
+A key sought may be cut short, as the bounds of a range are: bytes behind its end count as 0. The first row at or above
+it is the same as that for the bytes given.
+
+Kernels stop at a block that nobody has verified, and name it in ``state``: (segment, column, block). The caller has it
+verified and goes on. A key not found is -1, see kernels/index.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ...storage.kernels.blocks import fetch, fetch_high, fetch_span, fetch_valid, span_at
+from ...storage.kernels.memory import load8, load32, load64, put8, put16, put32, put64
+from .encoding import swap_bytes
+from .filters import lanes
+
+UUID, SIGNED, UNSIGNED, FLOAT, NUMERIC, TEXT = range(6)
+"""Kinds of columns: how their values are ordered."""
+
+
+@njit(nogil=True, cache=True)
+def passes(filter: Any, blocks: Any, hashed: Any) -> Any:
+    """Whether the filter at an address may hold a hash."""
+    block = ((hashed >> np.uint64(32)) * blocks) >> np.uint64(32)
+    at = filter + block * np.uint64(32)
+    low = hashed & np.uint64(0xFFFFFFFF)
+    absent = lanes(low, np.uint64(0x47B6137B), np.uint64(0x44974D91)) & ~load64(at)
+    absent |= lanes(low, np.uint64(0x8824AD5B), np.uint64(0xA2B7289D)) & ~load64(at + np.uint64(8))
+    absent |= lanes(low, np.uint64(0x705495C7), np.uint64(0x2DF1424B)) & ~load64(at + np.uint64(16))
+    absent |= lanes(low, np.uint64(0x9EFC4947), np.uint64(0x5C6BFB31)) & ~load64(at + np.uint64(24))
+    return absent == np.uint64(0)
+
+
+@njit(nogil=True, cache=True)
+def byte_at(words: Any, start: Any, stop: Any, offset: Any) -> Any:
+    """Byte ``offset`` of the key ``words[start:stop]``; 0 behind its end."""
+    word = start + (offset >> 3)
+    if word >= stop:
+        return np.uint64(0)
+    return (words[word] >> np.uint64(8 * (offset & 7))) & np.uint64(255)
+
+
+@njit(nogil=True, cache=True)
+def number_at(words: Any, start: Any, stop: Any, offset: Any, width: Any) -> Any:
+    """The big-endian number of ``width`` (1 to 8) bytes at byte ``offset`` of a key."""
+    word = start + (offset >> 3)
+    shift = np.uint64(8 * (offset & 7))
+    number = swap_bytes(words[word]) << shift if word < stop else np.uint64(0)
+    if shift > np.uint64(0) and word + 1 < stop:
+        number |= swap_bytes(words[word + 1]) >> (np.uint64(64) - shift)
+    return number >> np.uint64(64 - 8 * width)
+
+
+@njit(nogil=True, cache=True)
+def compare_text(address: Any, length: Any, words: Any, start: Any, stop: Any, offset: Any) -> Any:
+    """-1, 0 or 1 as the encoded bytes of a text lie before, at or after those at byte ``offset`` of a key."""
+    for at in range(np.int64(length)):
+        byte = np.uint64(load8(address + np.uint64(at)))
+        sought = byte_at(words, start, stop, offset)
+        offset += 1
+        if byte != sought:
+            return -1 if byte < sought else 1
+        if byte == np.uint64(0):
+            if byte_at(words, start, stop, offset) != np.uint64(255):
+                return 1
+            offset += 1
+    if byte_at(words, start, stop, offset) != np.uint64(0) or byte_at(words, start, stop, offset + 1) != np.uint64(0):
+        return -1
+    return 0
+
+
+@njit(nogil=True, cache=True)
+def code_of(column: Any, values: Any, words: Any, start: Any, stop: Any, offset: Any) -> Any:
+    """Twice the first code, of ``values``, whose text is not before the one sought; plus 1 where it is that."""
+    offsets, data = load64(column + np.uint64(24)), load64(column + np.uint64(32))
+    low, high = np.int64(0), np.int64(values)
+    exact = np.int64(0)
+    while low < high:
+        middle = (low + high) >> 1
+        place = offsets + np.uint64(4 * middle)
+        first = np.uint64(load32(place))
+        length = np.uint64(load32(place + np.uint64(4))) - first
+        order = compare_text(data + first, length, words, start, stop, offset)
+        if order < 0:
+            low = middle + 1
+        else:
+            high = middle
+            if order == 0:
+                exact = np.int64(1)
+    return np.uint64(2 * low + exact)
+
+
+@njit(nogil=True, cache=True)
+def parse(header: Any, words: Any, start: Any, stop: Any, sought: Any) -> None:
+    """Take a key apart: per column its NULL byte, and one or two numbers, or the offset of the text and its code.
+
+    In one row more: 0 where nothing but zeros comes after the columns, as in every key; a bound may have more.
+    """
+    offset = 0
+    for column in range(np.int64(load64(header + np.uint64(64)))):
+        place = header + np.uint64(128 + 32 * column)
+        kind, width = load64(place + np.uint64(8)), np.int64(load64(place + np.uint64(16)))
+        null = np.uint64(0)
+        if load64(place + np.uint64(24)) != np.uint64(0):
+            null = byte_at(words, start, stop, offset)
+            offset += 1
+        sought[column, 0] = null
+        if kind == np.uint64(5):
+            sought[column, 1] = np.uint64(offset)
+            if null == np.uint64(0):
+                column_header = load64(place)
+                if load64(column_header + np.uint64(24)) != np.uint64(0):
+                    sought[column, 2] = code_of(column_header, width, words, start, stop, offset)
+                while start + (offset >> 3) < stop:
+                    offset += 1
+                    if byte_at(words, start, stop, offset - 1) == np.uint64(0):
+                        offset += 1
+                        if byte_at(words, start, stop, offset - 1) != np.uint64(255):
+                            break
+        elif width == 16:
+            sought[column, 1] = number_at(words, start, stop, offset, 8)
+            sought[column, 2] = number_at(words, start, stop, offset + 8, 8)
+            offset += 16
+        else:
+            sought[column, 1] = number_at(words, start, stop, offset, width)
+            offset += width
+    rest = np.uint64(0)
+    while start + (offset >> 3) < stop:
+        rest |= byte_at(words, start, stop, offset)
+        offset += 1
+    sought[sought.shape[0] - 1, 0] = rest
+
+
+@njit(nogil=True, cache=True)
+def ordered(value: Any, kind: Any, width: Any) -> Any:
+    """A fetched value of up to 8 bytes as the number that its encoded bytes make."""
+    bits = np.uint64(8 * width)
+    sign = np.uint64(1) << (bits - np.uint64(1))
+    mask = sign | (sign - np.uint64(1))
+    value &= mask
+    if kind == np.uint64(1):
+        return value ^ sign
+    if kind == np.uint64(3):
+        infinity = np.uint64(0x7F800000) if width == 4 else np.uint64(0x7FF0000000000000)
+        magnitude = value & (sign - np.uint64(1))
+        if magnitude == np.uint64(0):
+            value = np.uint64(0)
+        elif magnitude > infinity:
+            value = np.uint64(0x7FC00000) if width == 4 else np.uint64(0x7FF8000000000000)
+        return (~value & mask) if (value & sign) != np.uint64(0) else value | sign
+    return value
+
+
+@njit(nogil=True, cache=True)
+def compare_row(header: Any, block: Any, at: Any, sought: Any, words: Any, start: Any, stop: Any) -> Any:
+    """-1, 0 or 1 as row ``at`` of ``block`` (uint64) lies before, at or after the key that was parsed to ``sought``."""
+    for column in range(np.int64(load64(header + np.uint64(64)))):
+        place = header + np.uint64(128 + 32 * column)
+        column_header, kind = load64(place), load64(place + np.uint64(8))
+        section = load64(column_header)
+        entry = load64(column_header + np.uint64(8)) + (block << np.uint64(6))
+        first = second = np.uint64(0)
+        null = load64(place + np.uint64(24)) != np.uint64(0) and not fetch_valid(entry, section, at)
+        if np.uint64(null) != sought[column, 0]:
+            return -1 if np.uint64(null) < sought[column, 0] else 1
+        if kind == np.uint64(5):
+            if null:
+                continue
+            if load64(column_header + np.uint64(24)) != np.uint64(0):
+                code = fetch(entry, section, at) * np.uint64(2) + np.uint64(1)
+                if code != sought[column, 2]:
+                    return -1 if code < sought[column, 2] else 1
+                continue
+            address, length = fetch_span(entry, section, at)
+            order = compare_text(address, length, words, start, stop, np.int64(sought[column, 1]))
+            if order != 0:
+                return order
+            continue
+        width = np.int64(load64(place + np.uint64(16)))
+        if not null:
+            first = fetch(entry, section, at)
+            if width < 16:
+                first = ordered(first, kind, width)
+            else:
+                second = fetch_high(entry, section, at)
+                if kind == np.uint64(4):
+                    first, second = second ^ np.uint64(0x8000000000000000), first
+                else:
+                    first, second = swap_bytes(first), swap_bytes(second)
+        if first != sought[column, 1]:
+            return -1 if first < sought[column, 1] else 1
+        if width == 16 and second != sought[column, 2]:
+            return -1 if second < sought[column, 2] else 1
+    return 0 if sought[sought.shape[0] - 1, 0] == np.uint64(0) else -1
+
+
+@njit(nogil=True, cache=True)
+def compare_sample(header: Any, block: Any, words: Any, start: Any, stop: Any) -> Any:
+    """-1, 0 or 1 as the first key of ``block`` lies before, at or after the key ``words[start:stop]``."""
+    address, offsets = load64(header + np.uint64(8)), load64(header + np.uint64(16))
+    if offsets == np.uint64(0):
+        count = np.int64(load64(header + np.uint64(24)))
+        first = block * count
+    else:
+        first = np.int64(load64(offsets + np.uint64(8 * block)))
+        count = np.int64(load64(offsets + np.uint64(8 * block + 8))) - first
+    for word in range(max(count, stop - start)):
+        own = sought = np.uint64(0)
+        if word < count:
+            own = swap_bytes(load64(address + np.uint64(8 * (first + word))))
+        if start + word < stop:
+            sought = swap_bytes(words[start + word])
+        if own != sought:
+            return -1 if own < sought else 1
+    return 0
+
+
+@njit(nogil=True, cache=True)
+def unverified(header: Any, block: Any) -> Any:
+    """The first column of the sort key whose ``block`` was not verified yet, or -1."""
+    for column in range(np.int64(load64(header + np.uint64(64)))):
+        column_header = load64(header + np.uint64(128 + 32 * column))
+        if load8(load64(column_header + np.uint64(16)) + np.uint64(block)) == np.uint8(0):
+            return column
+    return -1
+
+
+@njit(nogil=True, cache=True)
+def lower_bound(header: Any, words: Any, start: Any, stop: Any, sought: Any, state: Any) -> Any:
+    """The first row whose key is not before ``words[start:stop]``, and whether its key is that; (-1, False) to verify.
+
+    In the block before the first one that begins at or above the key, or the first row of that one.
+    """
+    low, high = np.int64(0), np.int64(load64(header + np.uint64(72)))
+    exact = False
+    while low < high:
+        middle = (low + high) >> 1
+        order = compare_sample(header, middle, words, start, stop)
+        if order < 0:
+            low = middle + 1
+        else:
+            high = middle
+            exact = order == 0
+    if low == 0:
+        return np.int64(0), exact
+    block = low - 1
+    column = unverified(header, block)
+    if column >= 0:
+        state[1], state[2] = column, block
+        return np.int64(-1), False
+    parse(header, words, start, stop, sought)
+    shift = np.int64(load64(load64(header + np.uint64(128)) + np.uint64(40)))
+    first = block << shift
+    low, high = np.int64(1), min(np.int64(load64(header)) - first, np.int64(1) << shift)
+    while low < high:
+        middle = (low + high) >> 1
+        order = compare_row(header, np.uint64(block), np.uint64(middle), sought, words, start, stop)
+        if order < 0:
+            low = middle + 1
+        else:
+            high = middle
+            exact = order == 0
+    return first + low, exact
+
+
+@njit(nogil=True, cache=True)
+def find(headers: Any, hashes: Any, words: Any, offsets: Any, width: Any, start: Any, rows: Any, state: Any) -> Any:
+    """Put the first row of each key, the newest, into ``rows`` (int64), or -1, for the one segment of ``headers``.
+
+    Returns n, or the key with which to go on after verifying.
+    """
+    header = headers[0]
+    filter, blocks = load64(header + np.uint64(32)), load64(header + np.uint64(40))
+    if start == 0:
+        for index in range(hashes.size):
+            candidate = blocks == np.uint64(0) or passes(filter, blocks, hashes[index])
+            rows[index] = -2 if candidate else -1
+    sought = np.zeros((np.int64(load64(header + np.uint64(64))) + 1, 3), np.uint64)
+    last = np.int64(load64(header))
+    for index in range(start, hashes.size):
+        if rows[index] != -2:
+            continue
+        if offsets.size > 0:
+            first, stop = offsets[index], offsets[index + 1]
+        else:
+            first, stop = np.int64(index * width), np.int64((index + 1) * width)
+        row, exact = lower_bound(header, words, first, stop, sought, state)
+        if row < 0:
+            return index
+        rows[index] = row if exact and row < last else -1
+    return hashes.size
+
+
+@njit(nogil=True, cache=True)
+def find_ranges(headers: Any, hashed: Any, low: Any, high: Any, start: Any, starts: Any, stops: Any, state: Any) -> Any:
+    """Rows of each segment from key ``low`` to before key ``high`` (words; cut short or empty: no bound).
+
+    ``hashed`` (uint64[0 or 1]): the hash of the one key that all rows of the range have; segments whose key filter does
+    not know it have none. Returns n, or the segment with which to go on after verifying.
+    """
+    for segment in range(start, headers.size):
+        header = headers[segment]
+        starts[segment] = stops[segment] = 0
+        if hashed.size > 0:
+            blocks = load64(header + np.uint64(56))
+            if blocks != np.uint64(0) and not passes(load64(header + np.uint64(48)), blocks, hashed[0]):
+                continue
+        sought = np.zeros((np.int64(load64(header + np.uint64(64))) + 1, 3), np.uint64)
+        state[0] = segment
+        first, _ = lower_bound(header, low, 0, low.size, sought, state)
+        if first < 0:
+            return segment
+        last = np.int64(load64(header))
+        if high.size > 0:
+            last, _ = lower_bound(header, high, 0, high.size, sought, state)
+            if last < 0:
+                return segment
+        starts[segment], stops[segment] = first, max(first, last)
+    return headers.size
+
+
+@njit(nogil=True, cache=True)
+def may_hold(headers: Any, hashes: Any, result: Any) -> None:
+    """Whether the one segment of ``headers`` may have rows with keys of these hashes, as its key filter says."""
+    blocks = load64(headers[0] + np.uint64(56))
+    filter = load64(headers[0] + np.uint64(48))
+    for index in range(hashes.size):
+        result[index] = blocks == np.uint64(0) or passes(filter, blocks, hashes[index])
+
+
+@njit(nogil=True, cache=True)
+def check_verified(columns: Any, segments: Any, rows: Any, state: Any) -> Any:
+    """Whether the blocks of all rows were verified; names the first that was not in ``state`` (segment, 0, block)."""
+    for index in range(rows.size):
+        column = columns[segments[index]]
+        if column != np.uint64(0):
+            block = np.uint64(rows[index]) >> load64(column + np.uint64(40))
+            if load8(load64(column + np.uint64(16)) + block) == np.uint8(0):
+                state[0], state[2] = segments[index], np.int64(block)
+                return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def gather_fixed(columns: Any, segments: Any, rows: Any, size: Any, target: Any, valid: Any) -> Any:
+    """Values of ``size`` bytes of rows of some segments to the array at ``target``, validity to ``valid`` (uint8).
+
+    ``columns`` has the address of each segment's column header, or 0: those rows are left as they are. Returns how many
+    are NULL.
+    """
+    nulls = 0
+    for index in range(rows.size):
+        column = columns[segments[index]]
+        if column == np.uint64(0):
+            continue
+        shift = load64(column + np.uint64(40))
+        row = np.uint64(rows[index])
+        section = load64(column)
+        entry = load64(column + np.uint64(8)) + ((row >> shift) << np.uint64(6))
+        row &= (np.uint64(1) << shift) - np.uint64(1)
+        valid[index] = fetch_valid(entry, section, row)
+        nulls += valid[index] == np.uint8(0)
+        value = fetch(entry, section, row)
+        if size == 8:
+            put64(target, index, value)
+        elif size == 4:
+            put32(target, index, np.uint32(value))
+        elif size == 2:
+            put16(target, index, np.uint16(value))
+        elif size == 1:
+            put8(target, index, np.uint8(value))
+        else:
+            put64(target, 2 * index, value)
+            put64(target, 2 * index + 1, fetch_high(entry, section, row))
+    return nulls
+
+
+@njit(nogil=True, cache=True)
+def gather_spans(columns: Any, segments: Any, rows: Any, offsets: Any, valid: Any) -> Any:
+    """Running ends (int64[n + 1]) of values of variable width, and validity, as ``gather_fixed``; returns NULLs."""
+    nulls = 0
+    offsets[0] = 0
+    for index in range(rows.size):
+        column = columns[segments[index]]
+        length = np.int64(0)
+        if column != np.uint64(0):
+            shift = load64(column + np.uint64(40))
+            row = np.uint64(rows[index])
+            entry = load64(column + np.uint64(8)) + ((row >> shift) << np.uint64(6))
+            valid[index] = fetch_valid(entry, load64(column), row & ((np.uint64(1) << shift) - np.uint64(1)))
+            if valid[index] != np.uint8(0):
+                length = np.int64(span_at(column, row)[1])
+            else:
+                nulls += 1
+        offsets[index + 1] = offsets[index] + length
+    return nulls
+
+
+@njit(nogil=True, cache=True)
+def gather_bytes(columns: Any, segments: Any, rows: Any, offsets: Any, heap: Any) -> None:
+    """Copy the bytes of values whose running ends are known."""
+    for index in range(rows.size):
+        first, last = offsets[index], offsets[index + 1]
+        if first < last:
+            address, _ = span_at(columns[segments[index]], np.uint64(rows[index]))
+            for at in range(last - first):
+                heap[first + at] = load8(address + np.uint64(at))
