@@ -25,7 +25,9 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 import weftdb
-from weftdb.server.main import main
+from weftdb.engine.options import Options
+from weftdb.server.commands.serve import _options
+from weftdb.server.main import _parser, main
 
 WEFT = [sys.executable, "-m", "weftdb"]
 
@@ -78,7 +80,16 @@ def test_help_shows_examples(arguments: list[str], capsys: pytest.CaptureFixture
 
 
 def test_a_wrong_command_line_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([], ["serve"], ["srve"], ["serve", "--data", "x", "--port", "99999"], ["load", "t"]):
+    for arguments in (
+        [],
+        ["serve"],
+        ["srve"],
+        ["serve", "--data", "x", "--port", "99999"],
+        ["serve", "--data", "x", "--threads", "0"],
+        ["serve", "--data", "x", "--memory-limit", "much"],
+        ["serve", "--data", "x", "--checkpoint-interval", "0"],
+        ["load", "t"],
+    ):
         code, _, err = weft(capsys, *arguments)
         assert code == 2, arguments
         assert "usage: weft" in err
@@ -97,6 +108,38 @@ def test_serve_says_when_it_is_ready_and_stops_in_order_on_sigterm(folder: Path)
         assert (process.returncode, out.strip(), err) == (0, "weftdb stopped", "")
     with weftdb.open(str(folder)) as database:
         assert database.execute("SELECT id FROM t").scalar() == 1
+
+
+def test_serve_hands_its_options_to_the_engine(folder: Path, tmp_path: Path) -> None:
+    options = (
+        "--memory-limit 512MB --history 60 --flush-size 16MB --log-size 32MB --checkpoint-interval 5 "
+        f"--compaction-rate 1GB --stall-timeout 2.5 --threads 3 --temp {tmp_path} --no-fsync"
+    )
+    parsed = _parser().parse_args(["serve", "--data", str(folder), *options.split()])
+    assert _options(parsed) == Options(
+        memory_limit=512 << 20,
+        history_seconds=60,
+        flush_bytes=16 << 20,
+        log_bytes=32 << 20,
+        checkpoint_seconds=5,
+        compaction_rate=1 << 30,
+        stall_seconds=2.5,
+        threads=3,
+        temp_directory=str(tmp_path),
+        durable=False,
+    )
+    assert _options(_parser().parse_args(["serve", "--data", str(folder)])) == Options()
+
+
+def test_the_memory_of_a_server_is_seen_by_its_clients(folder: Path) -> None:
+    with server(folder, "--memory-limit", "300MB", "--threads", "1") as (_, url), weftdb.connect(url) as database:
+        found = dict(
+            database.execute(
+                "SELECT name, value FROM weft_metrics "
+                "WHERE name IN ('weft_memory_limit_bytes', 'weft_executor_threads')"
+            ).rows()
+        )
+        assert found == {"weft_memory_limit_bytes": 300 << 20, "weft_executor_threads": 1}
 
 
 def test_serve_refuses_a_port_in_use_and_leaves_the_folder_free(

@@ -41,13 +41,53 @@ def _add_serve(commands: Subparsers) -> None:
         "--memory-limit",
         type=_bytes,
         metavar="SIZE",
-        help="how much memory tables may take, such as 8GB; beyond it writes are refused (default: 3/4 of the machine)",
+        help="memory for all that grows with data and load: newest rows, indexes, caches, queries; beyond it rows are "
+        "flushed, queries spill, writers wait (default: 1/4 of the machine)",
     )
     parser.add_argument(
         "--history",
         type=_seconds,
         metavar="SECONDS",
         help="how long AS OF can look back at rows that were changed or deleted (default: 600)",
+    )
+    parser.add_argument(
+        "--flush-size",
+        type=_bytes,
+        metavar="SIZE",
+        help="write the newest rows into segments when they take more memory than this (default: 1/8 of the memory "
+        "limit, 8MB to 512MB)",
+    )
+    parser.add_argument(
+        "--log-size",
+        type=_bytes,
+        metavar="SIZE",
+        help="make a checkpoint when the log since the last one is larger; a restart replays as much (default: 256MB)",
+    )
+    parser.add_argument(
+        "--checkpoint-interval",
+        type=_positive_seconds,
+        metavar="SECONDS",
+        help="make a checkpoint at least so often, where there is anything new (default: 600)",
+    )
+    parser.add_argument(
+        "--compaction-rate",
+        type=_bytes,
+        metavar="SIZE",
+        help="how much compaction may write in a second (default: 128MB)",
+    )
+    parser.add_argument(
+        "--stall-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long a commit waits for memory before it is refused (default: 30)",
+    )
+    parser.add_argument(
+        "--threads", type=_count, metavar="N", help="threads for queries (default: one for each processor)"
+    )
+    parser.add_argument(
+        "--temp",
+        metavar="DIR",
+        help="folder for what queries and transactions spill (default: tmp in the folder of the database)",
     )
     parser.add_argument(
         "--no-fsync",
@@ -195,6 +235,19 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return seconds
+
+
+def _positive_seconds(text: str) -> float:
+    seconds = _seconds(text)
+    if seconds < 1:
+        raise argparse.ArgumentTypeError("it takes 1 second at least")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads: use 1 or more")
+    return int(text)
 
 
 def _bytes(text: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import signal
 from types import FrameType
+from typing import Any
 
 from ...engine.database import Engine
 from ...engine.options import Options
@@ -47,10 +48,19 @@ def _start(arguments: argparse.Namespace) -> Server:
 
 def _options(arguments: argparse.Namespace) -> Options:
     """The engine's options; what the command line does not name keeps its default."""
-    given = {"memory_limit": arguments.memory_limit, "history_seconds": arguments.history}
-    return Options(
-        durable=not arguments.no_fsync, **{name: int(value) for name, value in given.items() if value is not None}
-    )
+    numbers = {
+        "memory_limit": arguments.memory_limit,
+        "history_seconds": arguments.history,
+        "flush_bytes": arguments.flush_size,
+        "log_bytes": arguments.log_size,
+        "checkpoint_seconds": arguments.checkpoint_interval,
+        "compaction_rate": arguments.compaction_rate,
+        "threads": arguments.threads,
+    }
+    given: dict[str, Any] = {name: int(value) for name, value in numbers.items() if value is not None}
+    if arguments.stall_timeout is not None:
+        given["stall_seconds"] = arguments.stall_timeout
+    return Options(durable=not arguments.no_fsync, temp_directory=arguments.temp, **given)
 
 
 class _Asked:
