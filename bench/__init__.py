@@ -1,9 +1,9 @@
 """Benchmarks: WeftDB beside the best systems of its field, measured in one run on one machine.
 
 ``python -m weftdb.bench NAME`` runs one workload at the size that the goals are stated for, and
-``python -m weftdb.bench all`` every one at a size that ends within four minutes. ``main`` is the door, ``report`` is
-what comes out; ``systems`` says what a system is asked for, and ``weft``, ``duck``, ``sqlite`` and ``postgres`` are
-the systems.
+``python -m weftdb.bench all`` every one at a size that ends within some minutes. ``main`` is the door, ``report`` is
+what comes out; ``systems`` says what a system is asked for, and ``weft``, ``duck``, ``clickhouse``, ``sqlite`` and
+``postgres`` are the systems. ``data`` and ``history`` make the rows, ``loader`` is a process that loads them.
 
 What holds for each workload:
 
