@@ -123,6 +123,7 @@ class Engine:
             isolation=isolation,
             read_only=read_only,
             id=id,
+            scratch=lambda: self.temporary.path,
         )
         with self._id_lock:
             self._open_transactions.add(transaction)

@@ -7,7 +7,7 @@ row's old one. Meanwhile the new rows wait here. Nobody else sees the file, and 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -25,7 +25,7 @@ SPOOL_BYTES: Final = 32 * MIB
 class Spool:
     """Batches of one schema: first all ``append``, then one pass of ``batches``. Without a folder all in memory."""
 
-    def __init__(self, folder: Path | None, *, memory_bytes: int = SPOOL_BYTES) -> None:
+    def __init__(self, folder: Callable[[], Path] | None, *, memory_bytes: int = SPOOL_BYTES) -> None:
         self._folder = folder
         self._memory_bytes = memory_bytes
         self._batches: list[pa.RecordBatch] = []
@@ -38,7 +38,7 @@ class Spool:
         self._batches.append(batch)
         self._bytes += batch.nbytes
         if self._folder is not None and self._bytes > self._memory_bytes:
-            self._write(self._folder)
+            self._write(self._folder())
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All batches in order, once."""
@@ -69,7 +69,6 @@ class Spool:
     def _write(self, folder: Path) -> None:
         try:
             if self._file is None:
-                folder.mkdir(exist_ok=True)
                 self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - close() closes it
             if self._writer is None:
                 self._writer = ipc.new_stream(self._file, self._batches[0].schema)

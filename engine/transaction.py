@@ -44,9 +44,9 @@ class Transaction:
         isolation: Isolation = Isolation.SNAPSHOT,
         read_only: bool = False,
         id: str | None = None,
-        scratch: Path | None = None,
+        scratch: Callable[[], Path] | None = None,
     ) -> None:
-        """``scratch`` is a folder for what does not fit in memory; None: a database without files."""
+        """``scratch`` gives a folder for what does not fit in memory; None: all stays there."""
         self._open_snapshot = open_snapshot
         self._commit = commit
         self._identities = identities

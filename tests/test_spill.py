@@ -17,6 +17,7 @@ import weftdb
 from weftdb.base.errors import LimitExceeded, Unavailable
 from weftdb.base.limits import MIB, TREES_BYTES_MAX
 from weftdb.engine.database import Engine
+from weftdb.engine.spool import Spool
 from weftdb.sql.cache import TextCache
 from weftdb.sql.resources import TREE_CHARACTER_BYTES, resources_of
 from weftdb.storage.temporary import TemporaryFolder
@@ -177,6 +178,18 @@ def test_a_database_that_is_forgotten_gives_its_memory_back() -> None:
     del engine, found
     gc.collect()
     assert not [item for item in gc.get_objects() if isinstance(item, Engine) and id(item) == number]
+
+
+def test_an_update_of_primary_keys_puts_rows_aside_in_the_folder_for_spills(folder: Path, monkeypatch: Any) -> None:
+    seen: list[Path] = []
+    write = Spool._write
+    monkeypatch.setattr(Spool, "_write", lambda self, path: (seen.append(path), write(self, path)))
+    with weftdb.open(folder) as db:
+        transaction = db.transaction()
+        assert transaction.execute("UPDATE t SET a = a + 10000000 WHERE a >= 600000").rows_affected == ROWS - 600_000
+        assert transaction.execute("SELECT min(a), max(a), count(*) FROM t").rows() == [(0, 9_999_999 + ROWS, ROWS)]
+        transaction.rollback()
+    assert set(seen) == {folder / "tmp"}
 
 
 # The caches of statements
