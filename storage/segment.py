@@ -25,6 +25,7 @@ format byte by byte; storage/kernels/blocks.py has the blocks.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, Self
@@ -408,60 +409,36 @@ class SegmentReader:
         Raises LimitExceeded where they have more bytes than an Arrow array of text can have.
         """
         column = self._touch(id, start, stop)
-        count = stop - start
-        valid, valid_address = column.room_for_valid(start, stop)
-        if column.physical is not Physical.BYTES:
-            assert physical_of(type) is column.physical, f"column {id} holds {column.physical.name}, not {type}"
-            array = self._fixed(column, start, stop, column.physical.dtype, valid_address)
-            return FixedValues(array, None if valid is None else frozen(valid))
-        assert type.is_variable, f"column {id} holds {column.physical.name}, not {type}"
-        offsets = np.empty(count + 1, np.int32)
-        at = offsets.ctypes.data
-        size = decoding.read_offsets(column.address, start, count, at, valid_address)
-        data = self._heap(size, count)
-        decoding.read_bytes(column.address, start, count, at, data.ctypes.data)
-        return VariableValues(frozen(offsets), frozen(data[:size]), None if valid is None else frozen(valid))
+        column.expect(type)
+        if column.dtype is not None:
+            return self._fixed(column, start, stop, column.dtype)
+        return self._variable(column, start, stop)
 
     def codes(self, id: int, start: int, stop: int) -> FixedValues:
         """The codes (int32) of rows ``start`` to ``stop`` of a column with a dictionary; any code where it is NULL."""
         column = self._touch(id, start, stop)
         assert column.dictionary is not None, f"column {id} has no dictionary"
-        valid, valid_address = column.room_for_valid(start, stop)
-        array = self._fixed(column, start, stop, _CODES, valid_address)
-        return FixedValues(array, None if valid is None else frozen(valid))
+        return self._fixed(column, start, stop, _CODES)
 
     def take(self, id: int, type: Type, rows: np.ndarray) -> Values:
         """The values of ``rows`` (int64[n], each in the segment), in any order. Arrays are read-only."""
         column = self._column(id)
+        column.expect(type)
         rows = np.ascontiguousarray(rows, np.int64)
         count = len(rows)
-        rows_address = rows.ctypes.data
         valid = np.empty(count, np.uint8) if column.nulls else None
-        valid_address = 0 if valid is None else valid.ctypes.data
-        if column.physical is not Physical.BYTES:
-            assert physical_of(type) is column.physical, f"column {id} holds {column.physical.name}, not {type}"
-            size = column.physical.size
-            out = np.empty((count, 2) if size == 16 else count, column.physical.dtype)
-            out_address = out.ctypes.data
-            done = 0
-            while done < count:
-                done = decoding.take_fixed(column.address, size, rows_address, done, count, out_address, valid_address)
-                if done < count:
-                    self.verify(id, int(rows[done]) // self.block_rows)
-            return FixedValues(frozen(out), None if valid is None else frozen(valid))
-        assert type.is_variable, f"column {id} holds {column.physical.name}, not {type}"
+        addresses = (rows.ctypes.data, 0 if valid is None else _address(valid))
+        if column.dtype is not None:
+            out = np.empty((count, 2) if column.size == 16 else count, column.dtype)
+            self._take(decoding.take_fixed, column, rows, (column.size,), addresses, _address(out))
+            return FixedValues(_sealed(out), None if valid is None else _sealed(valid))
         spans = np.empty((count, 2), np.int64)
-        spans_address = spans.ctypes.data
-        done = 0
-        while done < count:
-            done = decoding.take_spans(column.address, rows_address, done, count, spans_address, valid_address)
-            if done < count:
-                self.verify(id, int(rows[done]) // self.block_rows)
+        self._take(decoding.take_spans, column, rows, (), addresses, _address(spans))
         size = int(spans[:, 1].sum())
         data = self._heap(size, count)
         offsets = np.empty(count + 1, np.int32)
-        decoding.copy_spans(spans_address, count, offsets.ctypes.data, data.ctypes.data)
-        return VariableValues(frozen(offsets), frozen(data[:size]), None if valid is None else frozen(valid))
+        decoding.copy_spans(_address(spans), count, _address(offsets), _address(data))
+        return VariableValues(_sealed(offsets), _sealed(data[:size]), None if valid is None else _sealed(valid))
 
     def verify(self, id: int, block: int) -> None:
         """Verify one block of a column, unless it was. Raises Corrupt."""
@@ -535,15 +512,48 @@ class SegmentReader:
             column.complete = bool(column.verified.all())
         return column
 
-    def _fixed(self, column: _Column, start: int, stop: int, dtype: np.dtype, valid_address: int) -> np.ndarray:
+    def _fixed(self, column: _Column, start: int, stop: int, dtype: np.dtype) -> FixedValues:
         count = stop - start
-        size = 16 if column.physical is Physical.WIDE else dtype.itemsize
+        size = column.size or dtype.itemsize
         if column.in_place >= 0:
-            array = np.frombuffer(self._data, dtype, count * size // dtype.itemsize, column.in_place + start * size)
-            return frozen(array.reshape(count, 2) if size == 16 else array)
-        out = np.empty((count, 2) if size == 16 else count, dtype)
-        decoding.read_fixed(column.address, size, start, count, out.ctypes.data, valid_address)
-        return frozen(out)
+            words = count * (size // dtype.itemsize)
+            array = np.frombuffer(self._data, dtype, words, column.in_place + start * size)
+            return FixedValues(_sealed(array.reshape(count, 2) if size == 16 else array), None)
+        valid = column.room_for_valid(start, stop)
+        array = np.empty((count, 2) if size == 16 else count, dtype)
+        valid_address = 0 if valid is None else _address(valid)
+        decoding.read_fixed(column.address, size, start, count, _address(array), valid_address)
+        return FixedValues(_sealed(array), None if valid is None else _sealed(valid))
+
+    def _variable(self, column: _Column, start: int, stop: int) -> VariableValues:
+        count = stop - start
+        valid = column.room_for_valid(start, stop)
+        offsets = np.empty(count + 1, np.int32)
+        at = _address(offsets)
+        valid_address = 0 if valid is None else _address(valid)
+        size = decoding.read_offsets(column.address, start, count, at, valid_address)
+        data = self._heap(size, count)
+        decoding.read_bytes(column.address, start, count, at, _address(data))
+        return VariableValues(_sealed(offsets), _sealed(data[:size]), None if valid is None else _sealed(valid))
+
+    def _take(
+        self,
+        kernel: Any,
+        column: _Column,
+        rows: np.ndarray,
+        size: tuple[int, ...],
+        addresses: tuple[int, int],
+        out: int,
+    ) -> None:
+        """Run a kernel that stops at blocks that were not verified yet."""
+        rows_address, valid_address = addresses
+        count = len(rows)
+        done = 0
+        while done < count:
+            done = kernel(column.address, *size, rows_address, done, count, out, valid_address)
+            assert done >= 0, f"rows {rows.min()} to {rows.max()} of {self.rows_count}"
+            if done < count:
+                self.verify(column.id, int(rows[done]) // self.block_rows)
 
     def _heap(self, size: int, count: int) -> np.ndarray:
         if size > _NO_ROOM:
@@ -580,16 +590,8 @@ class SegmentReader:
 
     def _decoded(self, column: _Column, start: int, stop: int) -> Values:
         """Rows of a column as the writer got them."""
-        count = stop - start
-        valid, valid_address = column.room_for_valid(start, stop)
-        if column.physical is not Physical.BYTES or column.dictionary is not None:
-            dtype = _CODES if column.dictionary is not None else column.physical.dtype
-            return FixedValues(self._fixed(column, start, stop, dtype, valid_address), valid)
-        offsets = np.empty(count + 1, np.int32)
-        size = decoding.read_offsets(column.address, start, count, offsets.ctypes.data, valid_address)
-        data = self._heap(size, count)
-        decoding.read_bytes(column.address, start, count, offsets.ctypes.data, data.ctypes.data)
-        return VariableValues(offsets, data, valid)
+        dtype = column.dtype if column.dictionary is None else _CODES
+        return self._variable(column, start, stop) if dtype is None else self._fixed(column, start, stop, dtype)
 
     def _check_padding(self, extents: list[tuple[int, int]]) -> Iterator[str]:
         """What lies between the extents is zeros and less than 64 bytes. The footer's padding is under its checksum."""
@@ -606,8 +608,8 @@ class _Column:
     """What reading a column needs. Making one verifies its directory and its dictionary; raises Corrupt."""
 
     __slots__ = (
-        *("address", "complete", "dictionary", "directory", "entry", "id", "in_place", "nulls", "order", "physical"),
-        *("_header", "_shift", "verified"),
+        *("address", "complete", "dictionary", "directory", "dtype", "entry", "id", "in_place", "nulls", "order"),
+        *("physical", "size", "verified", "_expected", "_header", "_shift"),
     )
 
     def __init__(self, reader: SegmentReader, id: int) -> None:
@@ -621,7 +623,10 @@ class _Column:
         if _checksum(data[offset : offset + blocks * DIRECTORY.itemsize]) != int(entry["directory"]):
             raise Corrupt(f"{reader.name}: the directory of column {id} is damaged", hint=_HINT)
         self.physical = Physical(int(entry["physical"]))
+        self.size = self.physical.size
+        self.dtype = self.physical.dtype if self.size else None
         self.order = Order(int(entry["order"]))
+        self._expected: Type | None = None
         self.nulls = int(entry["nulls"])
         self.verified = reader.verified[place]
         self.complete = False
@@ -653,20 +658,37 @@ class _Column:
         )
         self.address: int = self._header.ctypes.data
 
-    def room_for_valid(self, start: int, stop: int) -> tuple[np.ndarray | None, int]:
-        """An array for the validity of rows and its address; None and 0 where their blocks have no NULLs."""
+    def room_for_valid(self, start: int, stop: int) -> np.ndarray | None:
+        """An array for the validity of rows; None where their blocks have no NULLs."""
         if not self.nulls or not self.directory["nulls"][start >> self._shift : ((stop - 1) >> self._shift) + 1].any():
-            return None, 0
-        valid = np.empty(stop - start, np.uint8)
-        return valid, valid.ctypes.data
+            return None
+        return np.empty(stop - start, np.uint8)
+
+    def expect(self, type: Type) -> None:
+        """Programmers may err about a column's type; look once, for this is on the way of small reads."""
+        if type is not self._expected:
+            assert physical_of(type) is self.physical, f"column {self.id} holds {self.physical.name}, not {type}"
+            self._expected = type
 
 
 _CODES: Final = np.dtype(np.int32)
+_CHARACTER: Final = ctypes.c_char.from_buffer
 _HINT: Final = "Run `weft check` to see what else is damaged, and restore from a backup."
 
 
 def _checksum(data: Any) -> int:
     return xxhash.xxh3_64_intdigest(data)
+
+
+def _address(array: np.ndarray) -> int:
+    """Where a writable array lies; twice as fast as ``array.ctypes.data``, which small reads would feel."""
+    return ctypes.addressof(_CHARACTER(array.data)) if array.size else 0
+
+
+def _sealed(array: np.ndarray) -> np.ndarray:
+    """The array, read-only: ``frozen`` in the fastest form."""
+    array.setflags(write=False)
+    return array
 
 
 def _plain_bytes(values: Values, dictionary: VariableValues | None) -> int:

@@ -454,6 +454,11 @@ def test_the_reader_refuses_the_wrong_type_and_rows_that_are_not_there() -> None
         reader.read(1, types.INTEGER, 0, 10)
     with pytest.raises(AssertionError, match="rows 90 to 101 of 100"):
         reader.read(1, types.BIGINT, 90, 101)
+    for row in (-1, 100):
+        with pytest.raises(AssertionError, match=f"rows {min(row, 5)} to {max(row, 5)} of 100"):
+            reader.take(1, types.BIGINT, np.array([5, row]))
+        with pytest.raises(AssertionError, match="of 100"):
+            reader.take(6, types.TEXT, np.array([5, row]))
     with pytest.raises(AssertionError, match="no column 99"):
         reader.read(99, types.BIGINT, 0, 1)
     assert frozen(np.zeros(1)).flags.writeable is False

@@ -257,12 +257,19 @@ def read_bytes(header: Any, start: Any, count: Any, offsets: Any, out: Any) -> N
 
 @njit(nogil=True, cache=True)
 def take_fixed(header: Any, size: Any, rows: Any, start: Any, count: Any, out: Any, valid: Any) -> Any:
-    """Rows (int64[count]) from number ``start`` on as values of ``size`` bytes; stops at a block without checksum."""
+    """Rows (int64[count]) from number ``start`` on as values of ``size`` bytes.
+
+    Returns the number of the first row of a block that was not verified, ``count``, or -1 for a row that is not there.
+    """
     header, rows, out, valid = np.uint64(header), np.uint64(rows), np.uint64(out), np.uint64(valid)
     section = load64(header)
     verified = load64(header + np.uint64(16))
+    rows_count = load64(header + np.uint64(48))
     for index in range(start, count):
-        block, entry, at = place(header, get64(rows, index))
+        row = get64(rows, index)
+        if row >= rows_count:
+            return np.int64(-1)
+        block, entry, at = place(header, row)
         if load8(verified + block) == np.uint8(0):
             return index
         value = fetch(entry, section, at)
@@ -286,13 +293,16 @@ def take_fixed(header: Any, size: Any, rows: Any, start: Any, count: Any, out: A
 def take_spans(header: Any, rows: Any, start: Any, count: Any, spans: Any, valid: Any) -> Any:
     """(address, length) of rows (int64[count]) from number ``start`` on, as pairs of words; NULLs have no bytes.
 
-    Stops at a block without checksum.
+    Returns what ``take_fixed`` does.
     """
     header, rows, spans, valid = np.uint64(header), np.uint64(rows), np.uint64(spans), np.uint64(valid)
     section = load64(header)
     verified = load64(header + np.uint64(16))
+    rows_count = load64(header + np.uint64(48))
     for index in range(start, count):
         row = get64(rows, index)
+        if row >= rows_count:
+            return np.int64(-1)
         block, entry, at = place(header, row)
         if load8(verified + block) == np.uint8(0):
             return index

@@ -58,16 +58,23 @@ def swapped(value: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def prefix(address: Any, length: Any, padding: Any) -> Any:
-    """The first eight bytes at ``address`` as an int64 in their order; shorter values padded."""
+def prefix(address: Any, length: Any, room: Any) -> Any:
+    """(low, high): the first eight bytes at ``address`` as int64 in their order, padded with 00 and with FF.
+
+    ``room`` bytes may be loaded from there.
+    """
+    missing = np.uint64(0)
     word = np.uint64(0)
-    if length >= 8:
-        word = swapped(load64(address))
+    if length < 8:
+        missing = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(8 * length)
+    if room >= 8:
+        word = swapped(load64(address)) & ~missing
     else:
         for at in range(8):
-            byte = get8(address, np.int64(at)) if at < length else np.uint8(padding)
+            byte = get8(address, np.int64(at)) if at < length else np.uint8(0)
             word = (word << np.uint64(8)) | np.uint64(byte)
-    return np.int64(word ^ np.uint64(0x8000000000000000))
+    sign = np.uint64(0x8000000000000000)
+    return np.int64(word ^ sign), np.int64((word | missing) ^ sign)
 
 
 @njit(nogil=True, cache=True)
@@ -301,13 +308,15 @@ def text_zone(offsets: Any, data: Any, valid: Any, first: Any, last: Any) -> Any
     """The zone of variable values ``first`` to ``last``; empty where all are NULL."""
     low = np.int64(0x7FFFFFFFFFFFFFFF)
     high = np.int64(-0x8000000000000000)
+    end = np.int64(np.int32(get32(offsets, last)))
     for index in range(first, last):
         if valid != np.uint64(0) and get8(valid, index) == np.uint8(0):
             continue
         start = np.int64(np.int32(get32(offsets, index)))
         length = np.int64(np.int32(get32(offsets, index + 1))) - start
-        low = min(low, prefix(data + np.uint64(start), length, 0))
-        high = max(high, prefix(data + np.uint64(start), length, 255))
+        lower, upper = prefix(data + np.uint64(start), length, end - start)
+        low = min(low, lower)
+        high = max(high, upper)
     return low, high
 
 
@@ -369,9 +378,11 @@ def encode_fixed(
             low, high = wide_zone(source, there, rows, order)
         elif order == 6:
             start = np.int64(get32(dictionary, low))
-            low = prefix(heap + np.uint64(start), np.int64(get32(dictionary, low + 1)) - start, 0)
+            length = np.int64(get32(dictionary, low + 1)) - start
+            low, _ = prefix(heap + np.uint64(start), length, length)
             start = np.int64(get32(dictionary, high))
-            high = prefix(heap + np.uint64(start), np.int64(get32(dictionary, high + 1)) - start, 255)
+            length = np.int64(get32(dictionary, high + 1)) - start
+            _, high = prefix(heap + np.uint64(start), length, length)
         # The form.
         plain = size == 16 and wide(source, there, rows)
         end_bits = rounded(bit_length(np.uint64(rows)))
