@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from pathlib import Path
 
 import pytest
 import weftdb
@@ -11,6 +13,7 @@ from weftdb.base.interface import Database
 from weftdb.engine.database import Engine
 from weftdb.engine.metrics import Meters, Metric
 from weftdb.engine.options import Options
+from weftdb.sql.virtual import VIRTUAL
 
 
 def metric(database: Database, name: str) -> float:
@@ -161,6 +164,16 @@ def test_no_table_can_take_the_name_of_a_virtual_relation(database: Database) ->
             database.execute(statement)
     with pytest.raises(Invalid, match="does not exist"):
         database.execute("SELECT * FROM weft_tabels")
+
+
+def test_the_metrics_that_the_documentation_names_are_there() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "operations.md").read_text()
+    with weftdb.open() as db:
+        db.execute("SELECT 1")
+        there = {found.name for found in db.engine.metrics()} | set(VIRTUAL)
+    named = set(re.findall(r"`(weft_[a-z_]+)`", text))
+    assert len(named) > 8
+    assert named <= there, named - there
 
 
 def test_an_engine_without_sql_has_metrics_too() -> None:
