@@ -1,7 +1,7 @@
 """How keys are found in a segment: the search header that the kernels read, and what they need verified.
 
     index.find(keys)                        the newest row of each key
-    find_ranges(indexes, low, high)         the rows between two keys, in many segments at once
+    find_ranges(indexes, low, high)         the rows between two keys, in many segments at once; rows_between names them
     gather(indexes, column, segments, rows) values of rows of many segments at once
 
 The last two make a series read, few rows out of many segments, a handful of kernel calls. Bounds are encoded keys, or
@@ -143,6 +143,14 @@ def find_ranges(
         if done == len(indexes):
             return starts, stops
         indexes[done].verify(state)
+
+
+def rows_between(starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(segment, row), int64[n] each, of all rows that ``find_ranges`` found: what ``gather`` takes."""
+    count = int((stops - starts).sum())
+    segments, rows = np.empty(count, np.int64), np.empty(count, np.int64)
+    kernels.name_rows(starts, stops, segments, rows)
+    return segments, rows
 
 
 def gather(indexes: Sequence[SegmentIndex], column: Column, segments: np.ndarray, rows: np.ndarray) -> Values:

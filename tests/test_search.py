@@ -21,7 +21,7 @@ from weftdb.engine.key_encoding import Keys
 from weftdb.engine.layout import Layout
 from weftdb.engine.schema import ROW_ID, Column
 from weftdb.engine.seal import seal
-from weftdb.engine.segment_index import SegmentIndex, find_ranges, following, gather
+from weftdb.engine.segment_index import SegmentIndex, find_ranges, following, gather, rows_between
 from weftdb.engine.sorted_keys import KeyHashes
 from weftdb.storage.column_values import array_of
 from weftdb.storage.segment import SegmentReader
@@ -136,8 +136,9 @@ def test_a_series_is_read_out_of_many_segments_at_once() -> None:
     for key_hash in (None, hashed):
         starts, stops = find_ranges(indexes, prefix, following(prefix), key_hash=key_hash)
         assert (stops - starts).tolist() == [0, 90] * 5
-    sources = np.repeat(np.arange(10), stops - starts)
-    rows = np.concatenate([np.arange(start, stop) for start, stop in zip(starts, stops, strict=True)])
+    sources, rows = rows_between(starts, stops)
+    assert sources.tolist() == np.repeat(np.arange(10), stops - starts).tolist()
+    assert rows.tolist() == [row for start, stop in zip(starts, stops, strict=True) for row in range(start, stop)]
     for column in COLUMNS:
         values = gather(indexes, column, sources, rows)
         expected = [parts[s][1][r].values[column.id] for s, r in zip(sources.tolist(), rows.tolist(), strict=True)]
