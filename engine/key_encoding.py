@@ -154,6 +154,14 @@ class KeyEncoder:
         offsets = _NO_OFFSETS if self.fixed else frozen(np.array([0, len(words)], np.int64))
         return Keys(words, offsets, self.width, frozen(np.array([hash_one(encoded)], np.uint64)))
 
+    def keys_of(self, encoded: Sequence[bytes]) -> Keys:
+        """Keys of some encoded, padded keys."""
+        words = np.frombuffer(b"".join(encoded), np.uint64)
+        offsets = _NO_OFFSETS
+        if not self.fixed:
+            offsets = frozen(np.cumsum([0, *(len(one) // 8 for one in encoded)], dtype=np.int64))
+        return Keys(words, offsets, self.width, frozen(np.array([hash_one(one) for one in encoded], np.uint64)))
+
     def _words(self, values: Sequence[Values], *, count: int) -> np.ndarray:
         matrix = np.zeros((count, self.width), np.uint64)
         offset = 0

@@ -1,21 +1,25 @@
-"""Which cells and chunks a filter can have rows in, seen from its conjunction of simple comparisons.
+"""Where rows can be for which a filter is true, seen from its conjunction of simple comparisons.
 
-    key columns each equal to constants      those shards
-    event time between constants             those slices, and chunks whose event times meet the range
-    primary key equal to one constant        one row, found by the index
+    key columns each equal to constants         those shards; those runs of a segment, and its key filter
+    event time between constants                those slices, and parts whose event times meet the range
+    leading columns of the sort key equal to    one range of encoded sort keys for each combination: in a segment
+      constants, then at most one range         a run of rows, found by bisection; in a memtable, by the key's hash
+    primary key equal to constants              rows found by the index
+    any column compared with constants          blocks whose zones meet them (zones.py)
 
-Only ``column <op> literal`` of one type counts, in either order; all else is left to the filter, which is evaluated in
-any case. So pruning may only ever leave out rows for which the filter is not true. Ranges here are closed,
-``[low, high]``, in the column's stored unit (microseconds, or days for DATE), since a literal is one point.
+Only ``column <op> literal`` of one type counts, in either order, and an OR whose every branch says something about the
+sort key; all else is left to the filter. So pruning may only ever leave out rows for which the filter is not true.
+Where ``exact`` it leaves out all of those: the ranges say the whole filter.
+
+Event times here are closed ranges ``[low, high]`` in the column's stored unit (microseconds, or days for DATE); ranges
+of encoded keys are half-open, and their bounds are not padded.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
 from typing import Any, Final
 
 from ..base.errors import Invalid
@@ -23,30 +27,56 @@ from ..base.types import Kind
 from .expression.node import Call, Column, Expression, Literal
 from .key_encoding import microseconds_of
 from .layout import DAY, Layout
-
-MIRRORED: Final = {
-    "equal": "equal",
-    "less": "greater",
-    "less_equal": "greater_equal",
-    "greater": "less",
-    "greater_equal": "less_equal",
-}
-"""Comparison functions of the function table, and each one's name with its arguments exchanged."""
+from .zones import ZoneTest, comparison, zone_test
 
 COMBINATIONS_MAX: Final = 1_024
-"""Beyond this many combinations of key values, all shards are read."""
+"""Beyond this many combinations of key values, fewer columns are looked at."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRange:
+    """Encoded sort keys from ``low`` to ``high`` (exclusive; None: no bound), both without padding.
+
+    ``hash`` is that of the key columns where all keys of the range have the same ones.
+    """
+
+    low: bytes
+    high: bytes | None
+    hash: int | None
+
+    @property
+    def padded(self) -> bytes:
+        """``low`` in whole words: the encoded key, where the range is that of a whole primary key."""
+        return self.low.ljust((len(self.low) + 7) & ~7, b"\0")
+
+
+@dataclass(slots=True, kw_only=True)
 class Pruning:
-    """``shards`` None: any. ``low`` and ``high`` bound the stored event time. ``key``: the one primary key, encoded."""
+    """What None says nothing about is not restricted.
+
+    ``low`` and ``high`` bound the stored event time. ``ranges`` ascend and do not overlap; ``whole``: each is of one
+    whole primary key. ``exact``: the filter is true of every row in the ranges.
+    """
 
     shards: frozenset[int] | None = None
     low: int | None = None
     high: int | None = None
     slice_low: int | None = None
     slice_high: int | None = None
-    key: bytes | None = None
+    ranges: tuple[KeyRange, ...] | None = None
+    whole: bool = False
+    zones: ZoneTest | None = None
+    exact: bool = False
+
+    @property
+    def keys(self) -> tuple[bytes, ...] | None:
+        """The encoded, padded primary keys of the only rows that can be wanted, in order."""
+        return tuple(one.padded for one in self.ranges or ()) if self.whole else None
+
+    @property
+    def is_series(self) -> bool:
+        """Whether each range is of one key (not: primary key), so that its hash finds the rows."""
+        return self.ranges is not None and all(one.hash is not None for one in self.ranges)
 
     def keeps_cell(self, slice: int, shard: int) -> bool:
         if self.shards is not None and shard not in self.shards:
@@ -56,38 +86,25 @@ class Pruning:
         return self.slice_high is None or slice <= self.slice_high
 
     def keeps_times(self, low: int, high: int) -> bool:
-        """Whether a chunk with event times ``low`` to ``high`` may have rows."""
+        """Whether a chunk or segment with event times ``low`` to ``high`` may have rows."""
         return (self.low is None or high >= self.low) and (self.high is None or low <= self.high)
 
 
 def prune(filter: Expression | None, layout: Layout) -> Pruning:
     """What ``filter`` says about where rows can be."""
-    pruning = Pruning()
     if filter is None:
-        return pruning
-    values: dict[int, tuple[Any, ...]] = {}
-    for id, function, constants in _comparisons(filter, layout):
-        if function == "equal" and (id not in values or len(constants) < len(values[id])):
-            values[id] = constants
-        if layout.time is not None and id == layout.time.id:
-            _bound(pruning, function, [stored_time(value, layout.time.type.kind) for value in constants])
+        return Pruning()
+    found = [_prune_one(parts, layout) for parts in _alternatives(filter, layout)]
+    pruning = found[0] if len(found) == 1 else _either(found)
+    if pruning.ranges is not None and len(pruning.ranges) > 1:
+        pruning.ranges = _disjoint(pruning.ranges)
     if layout.sliced:
         scale = DAY if layout.time is not None and layout.time.type.kind is Kind.DATE else 1
         pruning.slice_low = None if pruning.low is None else layout.slice_of(pruning.low * scale)
         pruning.slice_high = None if pruning.high is None else layout.slice_of(pruning.high * scale)
-    with contextlib.suppress(Invalid):  # A constant that the column cannot hold: the filter itself finds no row.
-        _prune_keys(pruning, values, layout)
+    columns = layout.by_id
+    pruning.zones = zone_test(filter, lambda column: columns[column].type if column in columns else None)
     return pruning
-
-
-def _prune_keys(pruning: Pruning, values: dict[int, tuple[Any, ...]], layout: Layout) -> None:
-    table = layout.table
-    if layout.sharded and all(id in values for id in table.key):
-        keys = list(islice(product(*(values[id] for id in table.key)), COMBINATIONS_MAX + 1))
-        if len(keys) <= COMBINATIONS_MAX:
-            pruning.shards = frozenset(layout.shard_of(key) for key in keys)
-    if layout.encoder is not None and all(len(values.get(id, ())) == 1 for id in table.primary_key):
-        pruning.key = layout.encoder.encode_one([values[id][0] for id in table.primary_key])
 
 
 def stored_time(value: Any, kind: Kind) -> int:
@@ -125,33 +142,189 @@ def column_ids(expression: Expression | None) -> set[int]:
             return set().union(*(column_ids(part) for part in parts))
 
 
-def _comparisons(filter: Expression, layout: Layout) -> Iterator[tuple[int, str, tuple[Any, ...]]]:
-    """(column, comparison, constants) for each usable conjunct; more than one constant stands for IN."""
-    for conjunct in conjuncts(filter):
-        if not isinstance(conjunct, Call) or len(conjunct.arguments) < 2:
-            continue
-        function, arguments = conjunct.function, list(conjunct.arguments)
-        if isinstance(arguments[0], Literal) and function in MIRRORED:
-            function = MIRRORED[function]
-            arguments.reverse()
-        column, *constants = arguments
-        if not isinstance(column, Column) or function not in (*MIRRORED, "in_list") or column.id not in layout.by_id:
-            continue
-        kind = layout.by_id[column.id].type.kind
-        values = [literal.value for literal in constants if isinstance(literal, Literal) and _same(literal, kind)]
-        if len(values) == len(constants) and None not in values:
-            yield column.id, "equal" if function == "in_list" else function, tuple(values)
+def _alternatives(filter: Expression, layout: Layout) -> list[list[Expression]]:
+    """The conjunctions of which at least one must hold: more than one where an OR chooses among sort keys."""
+    parts = list(conjuncts(filter))
+    first = layout.sort_columns[0].id
+    for place, part in enumerate(parts):
+        if isinstance(part, Call) and part.function == "or" and len(part.arguments) <= COMBINATIONS_MAX:
+            branches = [list(conjuncts(branch)) for branch in part.arguments]
+            if all(any(_compares(conjunct, first) for conjunct in branch) for branch in branches):
+                others = parts[:place] + parts[place + 1 :]
+                return [branch + others for branch in branches]
+    return [parts]
 
 
-def _same(literal: Literal, kind: Kind) -> bool:
-    texts = (Kind.TEXT, Kind.VARCHAR)
-    return literal.type.kind is kind or (literal.type.kind in texts and kind in texts)
+def _compares(conjunct: Expression, id: int) -> bool:
+    found = comparison(conjunct)
+    return found is not None and found[0].id == id
+
+
+class _Comparisons:
+    """The usable conjuncts by column: constants that it equals (the shortest IN), and bounds. ``places`` are those of
+    the conjuncts, so that one can tell which were made use of.
+    """
+
+    def __init__(self, parts: Sequence[Expression], layout: Layout) -> None:
+        self.equal: dict[int, tuple[int, list[Any]]] = {}
+        self.bounds: dict[int, list[tuple[int, str, Any]]] = {}
+        self.times: list[tuple[str, list[Any]]] = []
+        self.nothing = False
+        for place, part in enumerate(parts):
+            if isinstance(part, Literal):
+                self.nothing = self.nothing or part.value is not True
+                continue
+            found = comparison(part)
+            if found is None or found[0].id not in layout.by_id:
+                continue
+            column, function, literals = found
+            values = list(dict.fromkeys(literal.value for literal in literals))
+            if not values:
+                self.nothing = True
+            elif function in ("equal", "in_list"):
+                if column.id not in self.equal or len(values) < len(self.equal[column.id][1]):
+                    self.equal[column.id] = (place, values)
+            else:
+                self.bounds.setdefault(column.id, []).append((place, function, values[0]))
+            if layout.time is not None and column.id == layout.time.id and values:
+                self.times.append((function, values))
+
+
+def _prune_one(parts: Sequence[Expression], layout: Layout) -> Pruning:
+    """What a conjunction says, but for what follows from it in the end (slices, zones)."""
+    found = _Comparisons(parts, layout)
+    if found.nothing:
+        return Pruning(shards=frozenset(), ranges=(), exact=True)
+    pruning = Pruning()
+    for function, values in found.times:
+        assert layout.time is not None, "times are compared"
+        _bound(pruning, function, [stored_time(value, layout.time.type.kind) for value in values])
+    try:
+        _prune_keys(pruning, found, parts, layout)
+    except Invalid:  # A constant that the column cannot hold: the filter itself finds no row.
+        pruning.ranges = None
+    return pruning
+
+
+def _prune_keys(pruning: Pruning, found: _Comparisons, parts: Sequence[Expression], layout: Layout) -> None:
+    """Ranges of encoded keys, and with them shards and whole primary keys."""
+    encoder, columns = layout.sort_encoder, layout.sort_columns
+    prefixes: list[tuple[bytes, tuple[Any, ...]]] = [(b"", ())]
+    used: set[int] = set()
+    leading = 0
+    for leading, column in enumerate(columns):
+        place, values = found.equal.get(column.id, (0, []))
+        if not values or len(prefixes) * len(values) > COMBINATIONS_MAX:
+            break
+        pieces = [(encoder.encode_column(leading, value), value) for value in values]
+        prefixes = [(prefix + piece, (*known, value)) for prefix, known in prefixes for piece, value in pieces]
+        used.add(place)
+    else:
+        leading = len(columns)
+    low, high = b"", None
+    if leading < len(columns):
+        low, high, places = _range_of(found.bounds.get(columns[leading].id, []), layout, leading)
+        used.update(places)
+    if not used:
+        return
+    hashes = _hashes([known for _, known in prefixes], layout, leading)
+    found_ranges = [_key_range(prefix, low, high, hash) for (prefix, _), hash in zip(prefixes, hashes, strict=True)]
+    pruning.ranges = tuple(one for one in found_ranges if one is not None)
+    if layout.sharded and hashes[0] is not None:
+        shards = layout.table.shards
+        pruning.shards = frozenset(hash % shards for hash in hashes if hash is not None)
+    pruning.whole = layout.encoder is not None and leading == len(columns)
+    pruning.exact = len(used) + sum(isinstance(part, Literal) for part in parts) == len(parts)
+
+
+def _range_of(
+    bounds: Iterable[tuple[int, str, Any]], layout: Layout, index: int
+) -> tuple[bytes, bytes | None, set[int]]:
+    """The encodings of one column's values within its bounds, and which bounds those are."""
+    nullable = layout.sort_columns[index].nullable
+    low, high = b"", None
+    used: set[int] = set()
+    for place, function, value in bounds:
+        try:
+            encoded = layout.sort_encoder.encode_column(index, value)
+        except Invalid:
+            continue  # such as 1.234 for NUMERIC(5,2): the filter decides
+        used.add(place)
+        if function in ("greater", "greater_equal"):
+            first = encoded if function == "greater_equal" else _after(encoded)
+            low, high = (max(low, first), high) if first is not None else (encoded, b"")  # nothing is greater
+        else:
+            below = encoded if function == "less" else _after(encoded)
+            high = below if high is None else min(high, high if below is None else below)
+    if used and nullable and high is None:
+        high = b"\1"  # NULLs stand behind all values, and no comparison is true of them.
+    return low, high, used
+
+
+def _key_range(prefix: bytes, low: bytes, high: bytes | None, hash: int | None) -> KeyRange | None:
+    """The keys that begin with ``prefix`` and go on from ``low`` to ``high``; None if there can be none."""
+    first = prefix + low
+    last = _after(prefix) if high is None else prefix + high
+    return KeyRange(low=first, high=last, hash=hash) if last is None or first < last else None
+
+
+def _hashes(known: list[tuple[Any, ...]], layout: Layout, leading: int) -> list[int | None]:
+    """The hash of the key columns of each combination of the ``leading`` columns' values, where it has all of them."""
+    places = {column.id: index for index, column in enumerate(layout.sort_columns[:leading])}
+    if not layout.table.key or not all(id in places for id in layout.table.key):
+        return [None] * len(known)
+    order = [places[id] for id in layout.table.key]
+    return [layout.key_hash([values[place] for place in order]) for values in known]
+
+
+def _either(found: Sequence[Pruning]) -> Pruning:
+    """What is known where one of several holds. Ranges may overlap in the result."""
+    ranges = [some for one in found for some in one.ranges or ()]
+    every = all(one.ranges is not None for one in found) and len(ranges) <= COMBINATIONS_MAX
+    wanted = [one for one in found if one.ranges != ()]  # what holds for no row adds nothing
+    return Pruning(
+        shards=_union([one.shards for one in wanted]),
+        low=_extreme(min, [one.low for one in wanted]),
+        high=_extreme(max, [one.high for one in wanted]),
+        ranges=tuple(ranges) if every else None,
+        whole=every and all(one.whole for one in wanted),
+        exact=every and all(one.exact for one in found),
+    )
+
+
+def _union(shards: Sequence[frozenset[int] | None]) -> frozenset[int] | None:
+    known = [some for some in shards if some is not None]
+    return frozenset[int]().union(*known) if len(known) == len(shards) else None
+
+
+def _extreme(choose: Any, times: Sequence[int | None]) -> int | None:
+    known = [time for time in times if time is not None]
+    return choose(known) if known and len(known) == len(times) else None
+
+
+def _disjoint(ranges: Sequence[KeyRange]) -> tuple[KeyRange, ...]:
+    """Ranges in order, those that overlap as one."""
+    merged: list[KeyRange] = []
+    for one in sorted(ranges, key=lambda one: one.low):
+        last = merged[-1] if merged else None
+        if last is None or (last.high is not None and last.high <= one.low):
+            merged.append(one)
+            continue
+        high = None if last.high is None or one.high is None else max(last.high, one.high)
+        merged[-1] = KeyRange(low=last.low, high=high, hash=last.hash if last.hash == one.hash else None)
+    return tuple(merged)
+
+
+def _after(encoded: bytes) -> bytes | None:
+    """The least bytes above all that begin with ``encoded``; None: there are none."""
+    kept = encoded.rstrip(b"\xff")
+    return kept[:-1] + bytes((kept[-1] + 1,)) if kept else None
 
 
 def _bound(pruning: Pruning, function: str, times: list[int]) -> None:
     low = high = None
     match function:
-        case "equal":
+        case "equal" | "in_list":
             low, high = min(times), max(times)
         case "less":
             high = times[0] - 1

@@ -1,56 +1,50 @@
 """Scans: the rows of one table at one version, as Arrow batches, as often as asked.
 
-A scan takes hold of the chunks when it is made, so that they stay while it does. Each pass reads them anew, one batch
-a chunk: where all rows of a chunk are visible and there is no filter, the batch's arrays are slices of the chunk's own
-memory. Rows that a concurrent writer adds meanwhile begin after the scan's version and are never looked at.
+A scan takes hold of the parts of its cells when it is made, so that they stay while it does. What it has to look at is
+decided at the first pass (scan_plan.py); each pass then reads it anew:
 
-Work is avoided in this order (see prune.py): cells, by shard and slice; chunks, by event time; rows, by the index
-where the filter gives a whole primary key; the rest by evaluating the filter over the visible rows.
+    rows found by their key     gathered from all parts into one batch (gather.py)
+    blocks of a segment         decoded, some at a time; with a filter its columns first, the others for what passed
+    chunks of a memtable        where all rows are visible and there is no filter, slices of the chunk's own memory
+
+Rows that a concurrent writer adds meanwhile begin after the scan's version and are never looked at. Rows come in no
+particular order: those of a segment are sorted by key, those of a memtable stand as they came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
+from ..base.errors import WeftError
 from ..base.types import Kind
-from .cell import Cells
-from .column_store import VariableColumn
+from ..storage.column_values import array_of
+from .cell import Cell, Cells
+from .coded import CODED_ROWS_MIN, codable, codes_of
 from .expression.node import Expression
+from .gather import batch_of, gathered
 from .layout import Layout
-from .memtable import Chunk, Memtable
-from .part import Part, visible_row
 from .projection import Projection, rows_of
 from .prune import Pruning, column_ids, prune
+from .scan_plan import Parts, Plan, Run
+from .scan_statistics import ScanStatistics
 
-CODED_ROWS_MIN: Final = 16_384
-"""A scan that looks at fewer rows gives plain text: encoding it would cost more than it saves."""
+__all__ = ["CODED_ROWS_MIN", "Scan", "ScanStatistics"]
 
-
-@dataclass(slots=True, kw_only=True)
-class ScanStatistics:
-    """What a scan left out and did, over all of its passes."""
-
-    cells_total: int = 0
-    cells_pruned: int = 0
-    cells_read: int = 0
-    chunks_read: int = 0
-    chunks_pruned: int = 0
-    rows_read: int = 0
-    rows_returned: int = 0
-    passes: int = 0
+FEW: Final = 8
+"""Where less than one row in so many passes the filter, the other columns are read for those rows alone."""
 
 
 class Scan:
     """Repeatable: ``batches`` and ``__arrow_c_stream__`` start anew at each call."""
 
     __slots__ = (
-        "_cells", "_chunks", "_coded", "_filter", "_filter_ids", "_layout", "_projection", "_pruning", "_version",
-        "statistics",
+        "_cells_count", "_coded", "_filter", "_filter_ids", "_layout", "_parts", "_plan", "_projection", "_pruning",
+        "_version", "statistics",
     )  # fmt: skip
 
     def __init__(
@@ -60,14 +54,16 @@ class Scan:
         self._projection = projection
         self._version = version
         self._filter = filter
-        self._pruning: Pruning = prune(filter, layout)
+        self._pruning = prune(filter, layout)
         self._filter_ids = column_ids(filter)
         self._coded: frozenset[int] | None = None
-        every = cells.all()
-        kept = [cell for cell in every if self._pruning.keeps_cell(cell.slice, cell.shard)]
-        self._cells = [(cell, cell.parts) for cell in kept]
-        self._chunks = [list(_chunks(parts)) for _, parts in self._cells]
-        self.statistics = ScanStatistics(cells_total=len(every), cells_pruned=len(every) - len(kept))
+        self._plan: Plan | None = None
+        kept = _cells_kept(cells, self._pruning, layout)
+        self._parts = Parts(kept, self._pruning, layout, version=version)
+        self._cells_count = len(kept)
+        self.statistics = ScanStatistics(
+            cells_total=len(cells), cells_pruned=len(cells) - len(kept), rows_total=cells.rows_count
+        )
 
     @property
     def schema(self) -> pa.Schema:
@@ -76,13 +72,15 @@ class Scan:
     @property
     def rows_estimate(self) -> int:
         """Rows that the scan will look at; an upper bound of those it returns."""
-        if self._pruning.key is not None:
-            return 1
-        segments = sum(part.rows_count for _, parts in self._cells for part in parts if not isinstance(part, Memtable))
-        return segments + sum(chunk.count for chunks in self._chunks for chunk in chunks)
+        if self._filter is None:
+            return self._parts.rows_count
+        try:
+            return self._planned().rows_count
+        except WeftError:
+            return self._parts.rows_count  # whoever reads the rows is told what is wrong
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows, one batch a chunk that has any."""
+        """The rows, in batches of one row or more. Raises Corrupt."""
         return self._batches(self._projection, self._filter)
 
     def coded(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -90,83 +88,140 @@ class Scan:
 
         Which columns those are is settled once a scan, since every pass must have one schema. The executor evaluates
         the filter itself, and on codes faster than could be done here: with a filter on coded columns the batches
-        hold all rows of the chunks that remain.
+        hold all rows of the chunks and blocks that remain.
         """
         if self._coded is None:
-            self._coded = self._codable()
+            ids = {column.id for column in self._projection.columns if column.type.kind is Kind.TEXT}
+            if ids and self.rows_estimate >= CODED_ROWS_MIN:
+                self._coded = codable(self._planned(), ids, version=self._version)
+            else:
+                self._coded = frozenset()
         if not self._coded:
             return self.schema, self.batches()
         projection = Projection(self._projection.columns, coded=self._coded)
         return projection.schema, self._batches(projection, None if self._coded & self._filter_ids else self._filter)
 
-    def _codable(self) -> frozenset[int]:
-        """Text columns that every chunk can give as codes; none for a scan so small that it does not matter."""
-        ids = {column.id for column in self._projection.columns if column.type.kind is Kind.TEXT}
-        if not ids or self.rows_estimate < CODED_ROWS_MIN:
-            return frozenset()
-        if any(not isinstance(part, Memtable) for _, parts in self._cells for part in parts):
-            return frozenset()
-        for chunk in (chunk for chunks in self._chunks for chunk in chunks):
-            count, rows = chunk.visible(self._version)
-            # A chunk that may still grow can come into the filter's range later, so it counts either way.
-            full = chunk.count == chunk.capacity
-            if not count or (full and not self._pruning.keeps_times(chunk.time_low, chunk.time_high)):
-                continue
-            count = count if rows is None else int(rows[-1]) + 1
-            stores = {id: chunk.columns.get(id) for id in ids}
-            ids = {
-                id
-                for id, store in stores.items()
-                if isinstance(store, VariableColumn) and store.codes(count) is not None
-            }
-        return frozenset(ids)
-
-    def _batches(self, projection: Projection, filter: Expression | None) -> Iterator[pa.RecordBatch]:
-        known = {column.id for column in projection.columns}
-        helpers = [] if filter is None else [self._layout.by_id[id] for id in sorted(self._filter_ids - known)]
-        read = Projection([*projection.columns, *helpers], coded=projection.coded) if helpers else projection
-        self.statistics.passes += 1
-        for (_, parts), chunks in zip(self._cells, self._chunks, strict=True):
-            self.statistics.cells_read += 1
-            found = self._probe(parts, read) if self._pruning.key is not None else self._visible(parts, chunks, read)
-            for batch in found:
-                self.statistics.rows_read += batch.num_rows
-                if filter is not None:
-                    batch = _filtered(batch, filter, read, projection)
-                if batch.num_rows:
-                    self.statistics.rows_returned += batch.num_rows
-                    yield batch
-
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return pa.RecordBatchReader.from_batches(self.schema, self.batches()).__arrow_c_stream__(requested_schema)
 
-    def _visible(self, parts: Sequence[Part], chunks: list[Chunk], read: Projection) -> Iterator[pa.RecordBatch]:
-        for part in parts:
-            if not isinstance(part, Memtable):
-                yield from part.batches(read, self._version)
-        for chunk in chunks:
-            if not self._pruning.keeps_times(chunk.time_low, chunk.time_high):
-                self.statistics.chunks_pruned += 1
-                continue
-            count, rows = chunk.visible(self._version)
-            if count:
-                self.statistics.chunks_read += 1
-                seen = count if rows is None else int(rows[-1]) + 1
-                yield rows_of(chunk, read, count=seen, rows=rows)
+    def _planned(self) -> Plan:
+        if self._plan is None:
+            self._plan = self._parts.plan(self.statistics)
+        return self._plan
 
-    def _probe(self, parts: Sequence[Part], read: Projection) -> Iterator[pa.RecordBatch]:
-        """The one row with the primary key that the filter asks for."""
-        assert self._pruning.key is not None, "the filter gives a primary key"
-        for part, row in visible_row(parts, self._layout.probe_one(self._pruning.key), version=self._version):
-            self.statistics.chunks_read += 1
-            for batch, _ in part.rows_at(read, np.array([row], np.int64)):
+    def _batches(self, projection: Projection, filter: Expression | None) -> Iterator[pa.RecordBatch]:
+        plan, statistics = self._planned(), self.statistics
+        statistics.passes += 1
+        statistics.cells_read += self._cells_count
+        known = {column.id for column in projection.columns}
+        helpers = [] if filter is None else [self._layout.by_id[id] for id in sorted(self._filter_ids - known)]
+        read = Projection([*projection.columns, *helpers], coded=projection.coded) if helpers else projection
+        for batch in chain(
+            self._picked(plan, read, projection, None if plan.exact else filter),
+            self._runs(plan, projection, filter),
+            self._chunks(plan, read, projection, filter),
+        ):
+            if batch.num_rows:
+                statistics.rows_returned += batch.num_rows
                 yield batch
 
+    def _picked(
+        self, plan: Plan, read: Projection, projection: Projection, filter: Expression | None
+    ) -> Iterator[pa.RecordBatch]:
+        picked, statistics = plan.picked, self.statistics
+        if not picked.count:
+            return
+        statistics.rows_read += picked.count
+        statistics.chunks_read += len(picked.chunks)
+        statistics.segments_read += len(picked.segments)
+        statistics.blocks_read += picked.blocks_count
+        if filter is None:
+            yield gathered(picked, projection)
+        else:
+            yield _filtered(gathered(picked, read), filter, read, projection)
 
-def _chunks(parts: Sequence[Part]) -> Iterator[Chunk]:
-    for part in reversed(parts):
-        if isinstance(part, Memtable):
-            yield from part.chunks
+    def _chunks(
+        self, plan: Plan, read: Projection, projection: Projection, filter: Expression | None
+    ) -> Iterator[pa.RecordBatch]:
+        for chunk, rows in plan.chunks:
+            if rows is None:
+                count, rows = chunk.visible(self._version)
+                if not count:
+                    continue
+            else:
+                count = len(rows)
+            self.statistics.chunks_read += 1
+            self.statistics.rows_read += count
+            batch = rows_of(chunk, read, count=count if rows is None else int(rows.max()) + 1, rows=rows)
+            yield batch if filter is None else _filtered(batch, filter, read, projection)
+
+    def _runs(self, plan: Plan, projection: Projection, filter: Expression | None) -> Iterator[pa.RecordBatch]:
+        last = None
+        for run in plan.runs:
+            self.statistics.segments_read += run.segment is not last
+            self.statistics.blocks_read += run.blocks_count
+            last = run.segment
+            mask = last.visible(self._version, run.start, run.stop)
+            if mask is not None:
+                mask = mask.view(np.bool_)
+            self.statistics.rows_read += run.stop - run.start if mask is None else int(np.count_nonzero(mask))
+            if filter is not None:
+                yield from self._passing(run, mask, projection, filter)
+            elif mask is None:
+                yield _decoded(run, projection)
+            elif mask.any():
+                yield _decoded(run, projection).filter(pa.array(mask))
+
+    def _passing(
+        self, run: Run, mask: np.ndarray | None, projection: Projection, filter: Expression
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a run that are visible and pass the filter."""
+        from .expression.evaluate import Context, evaluate_filter
+
+        tested = Projection([self._layout.by_id[id] for id in sorted(self._filter_ids)])
+        known = _decoded(run, tested)
+        ids = [column.id for column in tested.columns]
+        truth = evaluate_filter(filter, known, column_ids=ids, context=Context(now=0, parameters=()))
+        if mask is not None:
+            truth = pa.array(truth.to_numpy(zero_copy_only=False) & mask)
+        count = truth.true_count
+        if not count:
+            return
+        rest = Projection([column for column in projection.columns if column.id not in ids], coded=projection.coded)
+        total = run.stop - run.start
+        if count == total:
+            other = _decoded(run, rest)
+        elif count * FEW < total and not rest.coded:
+            rows = np.flatnonzero(truth.to_numpy(zero_copy_only=False))
+            other = batch_of(
+                [run.segment.taken(column, rows + run.start) for column in rest.columns], rest.schema, count
+            )
+            known = known.filter(truth)
+        else:
+            other, known = _decoded(run, rest).filter(truth), known.filter(truth)
+        arrays = {column.id: array for column, array in zip(tested.columns, known.columns, strict=True)}
+        arrays |= {column.id: array for column, array in zip(rest.columns, other.columns, strict=True)}
+        yield batch_of([arrays[column.id] for column in projection.columns], projection.schema, count)
+
+
+def _decoded(run: Run, projection: Projection) -> pa.RecordBatch:
+    """The rows of a run, visible or not."""
+    arrays = [
+        codes_of(run.segment, column, run.start, run.stop)
+        if column.id in projection.coded
+        else array_of(run.segment.values(column, run.start, run.stop), column.type)
+        for column in projection.columns
+    ]
+    return batch_of(arrays, projection.schema, run.stop - run.start)
+
+
+def _cells_kept(cells: Cells, pruning: Pruning, layout: Layout) -> list[Cell]:
+    """The cells that may have rows: looked up one by one where they are few of many."""
+    low, high, shards = pruning.slice_low, pruning.slice_high, pruning.shards if layout.sharded else (0,)
+    if low is not None and high is not None and shards is not None and (high - low + 1) * len(shards) < len(cells):
+        found = [cells.get(slice, shard) for slice in range(low, high + 1) for shard in shards]
+        return [cell for cell in found if cell is not None]
+    return [cell for cell in cells.all() if pruning.keeps_cell(cell.slice, cell.shard)]
 
 
 def _filtered(batch: pa.RecordBatch, filter: Expression, read: Projection, projection: Projection) -> pa.RecordBatch:
@@ -178,4 +233,4 @@ def _filtered(batch: pa.RecordBatch, filter: Expression, read: Projection, proje
     if read is projection:
         return batch
     wanted = batch.columns[: len(projection.columns)]
-    return pa.RecordBatch.from_arrays(wanted, schema=projection.schema) if wanted else batch.select([])
+    return batch_of(wanted, projection.schema, batch.num_rows)

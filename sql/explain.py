@@ -1,6 +1,6 @@
 """EXPLAIN: what the engine is asked for each table reference, and the relational executor's plan of the rest.
 
-    Key and Time Read on transactions AS t  (2 of 14 cells, at most 18,223 rows)
+    Key and Time Read on transactions AS t  (2 of 14 cells, 3 of 6 segments, 3 of 51 blocks, at most 223 rows)
       Columns: household_id, sales_value
       Filter: household_id = 7 AND transaction_timestamp >= 2017-12-01 00:00:00
     Relational executor (DuckDB):
@@ -8,12 +8,13 @@
 
 The physical choice is the engine's own (engine/prune.py), seen for the filter with its parameters filled in:
 
-    Primary Key Get     the filter names one whole primary key: one probe of the index
-    Key and Time Read     whole keys or a range of event time: some shards, some slices
-    Scan                everything, filtered
+    Primary Key Get       the filter names whole primary keys: the index is asked for each
+    Key and Time Read     keys or a range of event time: some shards, some slices, runs of rows in the segments there
+    Scan                  everything that the zones of blocks do not rule out, filtered
 
-ANALYZE runs the statement, a change of rows too, and adds what was read and how long it took. The shape of this text is
-for people and changes without notice.
+ANALYZE runs the statement, a change of rows too, and adds what was read and what was left out, and how long it took.
+Segments, blocks and chunks are those of the cells that were not left out. The shape of this text is for people and
+changes without notice.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from ..engine.expression.node import Call, Case, Cast, Column, Expression, Liter
 from ..engine.layout import Layout
 from ..engine.prune import prune
 from ..engine.reader import Reader, RowStream
+from ..engine.scan import ScanStatistics
 from ..engine.schema import Table
 from .bound import BoundQuery, TableUse
 from .execution import Execution
@@ -79,14 +81,28 @@ def _explain_query(tree: exp.Expr, execution: Execution, *, analyze: bool) -> li
     rows = execution.on(observed).run(bound).arrow().num_rows
     ended = monotonic()
     for name, stream in observed.streams:
-        statistics = stream.statistics
-        lines.append(
-            f"Read {name}: {statistics.rows_returned:,} of {statistics.rows_read:,} rows looked at, "
-            f"{statistics.chunks_read:,} chunks read and {statistics.chunks_pruned:,} left out, "
-            f"{statistics.cells_pruned:,} of {statistics.cells_total:,} cells left out, passes {statistics.passes}"
-        )
+        lines += _read(name, stream.statistics)
     lines.append(f"Planning time: {_milliseconds(planned - began)}")
     lines.append(f"Execution time: {_milliseconds(ended - started)}, rows: {rows:,}")
+    return lines
+
+
+def _read(name: str, statistics: ScanStatistics) -> list[str]:
+    """What was read and left out of one table reference. Counts of what was read are those of all passes."""
+    passes = max(statistics.passes, 1)
+    left_out = max(statistics.rows_total - statistics.rows_read // passes, 0)
+    lines = [
+        f"Read {name}: {statistics.rows_returned:,} of {statistics.rows_read:,} rows looked at, {left_out:,} left out, "
+        f"passes {statistics.passes}",
+        f"  Cells: {statistics.cells_read:,} read, {statistics.cells_pruned:,} of {statistics.cells_total:,} left out",
+    ]
+    for what, read, pruned, total in (
+        ("Segments", statistics.segments_read, statistics.segments_pruned, statistics.segments_total),
+        ("Blocks", statistics.blocks_read, statistics.blocks_pruned, statistics.blocks_total),
+        ("Chunks in memory", statistics.chunks_read, statistics.chunks_pruned, statistics.chunks_total),
+    ):
+        if total:
+            lines.append(f"  {what}: {read:,} read, {pruned:,} of {total:,} left out")
     return lines
 
 
@@ -146,19 +162,22 @@ def _plan(bound: BoundQuery, execution: Execution) -> list[str]:
 def _use(use: TableUse, filter: Expression | None, stream: RowStream) -> list[str]:
     """The lines of one table reference."""
     pruning = prune(filter, Layout(use.table))
-    if pruning.key is not None:
+    if pruning.whole:
         choice = "Primary Key Get"
-    elif pruning.shards is not None or pruning.low is not None or pruning.high is not None:
+    elif pruning.ranges is not None or pruning.low is not None or pruning.high is not None:
         choice = "Key and Time Read"
     else:
         choice = "Scan"
-    cells = stream.statistics
+    estimate, of = stream.rows_estimate, stream.statistics
+    kept = [f"{of.cells_total - of.cells_pruned:,} of {of.cells_total:,} cells"]
+    if of.segments_total:
+        kept.append(f"{of.segments_total - of.segments_pruned:,} of {of.segments_total:,} segments")
+        kept.append(f"{of.blocks_total - of.blocks_pruned:,} of {of.blocks_total:,} blocks")
     name = use.table.name if use.alias == use.table.name else f"{use.table.name} AS {use.alias}"
     columns = [use.table.by_id[id].name for id in use.columns if id in use.table.by_id]
     shown = filter if filter is not None else use.filter
     lines = [
-        f"{choice} on {name}  ({cells.cells_total - cells.cells_pruned:,} of {cells.cells_total:,} cells, "
-        f"at most {stream.rows_estimate:,} rows)",
+        f"{choice} on {name}  ({', '.join(kept)}, at most {estimate:,} rows)",
         f"  Columns: {', '.join(columns) if columns else 'none'}",
     ]
     return lines if shown is None else [*lines, f"  Filter: {expression_text(shown)}"]
