@@ -273,13 +273,16 @@ def float_zone(words: Any, count: Any, order: Any) -> Any:
         low = min(low, place)
         high = max(high, place)
     if order == 2:
-        single = np.empty(2, np.int32)
-        single[0] = low if low >= 0 else low ^ np.int64(0x7FFFFFFF)
-        single[1] = high if high >= 0 else high ^ np.int64(0x7FFFFFFF)
-        double = single.view(np.float32).astype(np.float64).view(np.int64)
+        single = np.empty(2, np.float32)
+        double = np.empty(2, np.float64)
+        for at in range(2):
+            place = low if at == 0 else high
+            put32(np.uint64(single.ctypes.data), at, np.uint32(place if place >= 0 else place ^ np.int64(0x7FFFFFFF)))
+            double[at] = single[at]
+        address = np.uint64(double.ctypes.data)
         sign, infinity, nan = -0x8000000000000000, 0x7FF0000000000000, 0x7FF8000000000000
-        low = float_order(double[0], sign, infinity, nan)
-        high = float_order(double[1], sign, infinity, nan)
+        low = float_order(np.int64(get64(address, 0)), sign, infinity, nan)
+        high = float_order(np.int64(get64(address, 1)), sign, infinity, nan)
     return low, high
 
 
