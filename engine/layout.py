@@ -12,7 +12,7 @@ A table without primary key has a hidden column of row ids, dense and in the ord
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -78,10 +78,23 @@ class Layout:
         sort_ids = table.primary_key or tuple(dict.fromkeys(row_key))
         self.sort_columns = tuple(self.by_id[id] for id in sort_ids)
         self.sort_encoder = self.encoder or KeyEncoder(self.sort_columns)
-        self.row_bytes = sum(
-            16 if column.type.is_variable else WIDTHS.get(column.type.kind, 16) for column in self.columns
+        self._heaps = tuple(column.id for column in self.columns if column.type.is_variable)
+        self._row_bytes = 4 + sum(
+            4 if column.type.is_variable else WIDTHS.get(column.type.kind, 16) for column in self.columns
         )
-        self.row_bytes += 4 + (8 * self.encoder.width if self.encoder else 0)
+        if self.encoder is not None:
+            self._row_bytes += 8 * self.encoder.width if self.encoder.fixed else 4
+        self.empty_row_bytes = self._row_bytes + 16 * len(self._heaps)  # what a chunk has ready for a row
+
+    def bytes_of(self, values: Mapping[int, Values], keys: Keys | None, start: int, stop: int) -> int:
+        """Memory that rows ``start`` to ``stop`` of a batch take in a memtable, without its index."""
+        count = (stop - start) * self._row_bytes
+        for id in self._heaps:
+            offsets = values[id].offsets  # pyright: ignore[reportAttributeAccessIssue]
+            count += int(offsets[stop]) - int(offsets[start])
+        if keys is not None and not keys.width:
+            count += 8 * (int(keys.offsets[stop]) - int(keys.offsets[start]))
+        return count
 
     def values(self, batch: pa.RecordBatch, *, by_id: bool) -> dict[int, Values]:
         """A batch's columns by identifier. Its fields are named by column name, or by identifier in decimal."""

@@ -45,6 +45,9 @@ CHUNK_ROWS_MAX: Final = 65_536
 CHUNKS_MAX: Final = 65_535
 """The last chunk number stays free: its last locator means "no row"."""
 
+CHUNK_BYTES: Final = 4_096
+"""What the objects of a chunk take, measured. Thousands of cells with a row or two consist of little else."""
+
 KEY_HEAP_WORDS_MAX: Final = 1 << 23
 """64 MB of variable-width keys a chunk; the next chunk takes the rest."""
 
@@ -219,7 +222,7 @@ class Memtable:
                 replaced += self._upsert(chunk, pending, at, version=version, fresh=fresh)
             chunk.count += count
             at += count
-        self.bytes_used += (stop - start) * layout.row_bytes
+        self.bytes_used += layout.bytes_of(values, keys, start, stop)
         self.rows_count += stop - start - replaced
         return replaced
 
@@ -338,6 +341,7 @@ class Memtable:
         wanted = max(count, CHUNK_ROWS_MIN if last is None else 2 * last.capacity)
         capacity = min(1 << (wanted - 1).bit_length(), CHUNK_ROWS_MAX)
         chunk = Chunk(layout, capacity=capacity, key_words=_key_words(keys, capacity), base=version)
+        self.bytes_used += CHUNK_BYTES + (CHUNK_ROWS_MIN * layout.empty_row_bytes if last is None else 0)
         number = len(self.chunks)
         assert number < CHUNKS_MAX, f"a cell has {number} chunks; check_bounds refuses rows before that"
         if number == len(self.table):

@@ -6,11 +6,18 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from weftdb.base.errors import Closed, Invalid, LimitExceeded
 from weftdb.base.limits import FLUSH_BYTES_MAX, FLUSH_BYTES_MIN, GIB, MIB
+from weftdb.base.types import BIGINT, DOUBLE, TEXT
+from weftdb.engine.cells import TableStore
+from weftdb.engine.column_store import VariableColumn
 from weftdb.engine.memory import HELD_FRESH_SECONDS, WAIT_STEP_SECONDS, Budget, Part, format_bytes
+from weftdb.engine.memtable import Memtable
 from weftdb.engine.options import Options, machine_memory, machine_threads
+from weftdb.engine.schema import Column, Table
 
 
 class World:
@@ -265,6 +272,49 @@ def test_options_make_a_budget() -> None:
     options = Options(memory_limit=GIB, flush_bytes=MIB, stall_seconds=1, temp_directory=Path("x"))
     budget = Budget.of(options, flushes=True)
     assert (budget.limit, budget.flush_bytes, budget.stall_seconds, budget.flushes) == (GIB, MIB, 1, True)
+
+
+def arrays_of(memtable: Memtable) -> int:
+    """Bytes of a memtable's arrays as far as they are filled: what ``bytes_used`` should say, looked up one by one."""
+    count = memtable.slots.nbytes
+    for chunk in memtable.chunks:
+        rows = chunk.count
+        for column in chunk.columns.values():
+            if isinstance(column, VariableColumn):
+                count += 4 * rows + int(column.offsets[rows])
+            else:
+                count += column.values[:rows].nbytes
+        count += chunk.begins[:rows].nbytes
+        if chunk.key_offsets is None:
+            count += chunk.keys.nbytes * rows // chunk.capacity
+        else:
+            count += 4 * rows + 8 * int(chunk.key_offsets[rows])
+        count += sum(0 if array is None else array.nbytes for array in (chunk.ends, chunk.previous, chunk.deltas))
+    return count
+
+
+@pytest.mark.parametrize("key", ["a", "b", ""])
+def test_what_memtables_say_they_take_is_what_their_arrays_take(key: str) -> None:
+    """Fixed and variable keys, long texts, NULLs, updates and deletes."""
+    columns = [Column(id=n, name=name, type=type) for n, (name, type) in enumerate(_COLUMNS.items(), 1)]
+    primary = tuple(column.id for column in columns if column.name == key)
+    store = TableStore(Table(id=100, name="t", columns=tuple(columns), primary_key=primary, key=primary))
+    for version in range(1, 9):
+        numbers = np.arange(4000 * (version % 4), 4000 * (version % 4) + 9_000)
+        rows = pa.table(
+            {
+                "a": numbers,
+                "b": [f"{n:0{20 + n % 300}d}" for n in numbers],
+                "c": pa.array([None if n % 3 else n * 1.5 for n in numbers], pa.float64()),
+            }
+        )
+        store.apply_put(rows.to_batches()[0], version=version)
+    memtables = [part for cell in store._cells.all() for part in cell.parts if isinstance(part, Memtable)]
+    assert store.bytes_used == sum(memtable.bytes_used for memtable in memtables)
+    assert store.bytes_used == pytest.approx(sum(map(arrays_of, memtables)), rel=0.05)
+
+
+_COLUMNS = {"a": BIGINT, "b": TEXT, "c": DOUBLE}
 
 
 @pytest.mark.parametrize(
