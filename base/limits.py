@@ -68,6 +68,10 @@ VIEW_DEPTH_MAX: Final = 32
 # Tables.
 SHARDS_MAX: Final = 1_024
 SLICES_OPEN_MAX: Final = 10_000
+
+# Segments of one cell before the cheapest are merged whatever their sizes; rows that one merge brings together.
+SEGMENTS_PER_CELL_MAX: Final = 12
+COMPACTION_ROWS_MAX: Final = 64 * 1024 * 1024
 NUMERIC_PRECISION_MAX: Final = 38
 
 assert RECORD_BYTES_MAX < MESSAGE_BYTES_MAX, "a record that came in one message must fit the way out, too"

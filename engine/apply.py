@@ -51,19 +51,19 @@ class State:
         self.changed_at: dict[int, int] = {}  # table → version of its last change of rows
         self.next_id = FIRST_ID
         self.dropped: deque[Dropped] = deque()
-        self._catalogs: list[Catalog] = [EMPTY]
-        self._writers: OrderedDict[str, deque[tuple[int, Commit]]] = OrderedDict()
-        self._transaction_ids: OrderedDict[str, Commit] = OrderedDict()
+        self.catalogs: list[Catalog] = [EMPTY]
+        self.writers: OrderedDict[str, deque[tuple[int, Commit]]] = OrderedDict()
+        self.transaction_ids: OrderedDict[str, Commit] = OrderedDict()
 
     @property
     def catalog(self) -> Catalog:
         """The newest catalog."""
-        return self._catalogs[-1]
+        return self.catalogs[-1]
 
     def catalog_at(self, version: int) -> Catalog:
         """The catalog that was current at ``version``."""
-        index = bisect_right(self._catalogs, version, key=lambda catalog: catalog.version)
-        return self._catalogs[index - 1]
+        index = bisect_right(self.catalogs, version, key=lambda catalog: catalog.version)
+        return self.catalogs[index - 1]
 
     def apply(self, record: Record) -> None:
         """Bring the state from ``record.version - 1`` to ``record.version``."""
@@ -83,7 +83,7 @@ class State:
         A batch older than the remembered ones was applied, too, since sequences grow: its outcome is that of the
         oldest remembered.
         """
-        outcomes = self._writers.get(writer)
+        outcomes = self.writers.get(writer)
         if not outcomes or sequence > outcomes[-1][0]:
             return None
         for known, commit in outcomes:
@@ -93,12 +93,23 @@ class State:
 
     def outcome_of_transaction(self, id: str) -> Commit | None:
         """The first outcome of the transaction with this id; None when it did not commit (or is long forgotten)."""
-        return self._transaction_ids.get(id)
+        return self.transaction_ids.get(id)
 
-    def release_dropped(self, *, before_wall: int, oldest_pin: int) -> None:
-        """Give back the memory of tables dropped before ``before_wall`` that no pin can see."""
-        while self.dropped and self.dropped[0].wall < before_wall and self.dropped[0].version <= oldest_pin:
-            del self.stores[self.dropped.popleft().id]
+    def release_dropped(self, *, oldest: int) -> list[TableStore]:
+        """Let go of the tables that nobody who reads at ``oldest`` or later can see, and return them."""
+        released: list[TableStore] = []
+        while self.dropped and self.dropped[0].version <= oldest:
+            id = self.dropped.popleft().id
+            self.changed_at.pop(id, None)
+            released.append(self.stores.pop(id))
+        return released
+
+    def forget(self, *, before: int) -> None:
+        """Forget the catalogs and times that nobody who reads at ``before`` or later needs. Keep the writer out."""
+        index = bisect_right(self.catalogs, before, key=lambda catalog: catalog.version) - 1
+        if index > 0:
+            self.catalogs = self.catalogs[index:]
+        self.clock.forget(before=before)
 
     def _apply_rows(self, operation: Operation, *, version: int) -> None:
         store = self.stores[operation.table]
@@ -129,7 +140,7 @@ class State:
             return
         before = self.catalog
         after = before.changed(changes, version=record.version)
-        self._catalogs.append(after)
+        self.catalogs.append(after)
         for relation in changes.values():
             if relation is not None:
                 self.next_id = max(self.next_id, relation.id + 1)
@@ -143,15 +154,15 @@ class State:
     def _remember(self, transaction: TransactionEntry, *, version: int) -> None:
         commit = Commit(version=version, rows=transaction.rows_count)
         if transaction.id is not None:
-            self._transaction_ids[transaction.id] = commit
-            if len(self._transaction_ids) > TRANSACTION_IDS_MAX:
-                self._transaction_ids.popitem(last=False)
+            self.transaction_ids[transaction.id] = commit
+            if len(self.transaction_ids) > TRANSACTION_IDS_MAX:
+                self.transaction_ids.popitem(last=False)
         if transaction.writer is not None and transaction.sequence is not None:
-            outcomes = self._writers.setdefault(transaction.writer, deque(maxlen=2 * WRITER_BATCHES_IN_FLIGHT))
+            outcomes = self.writers.setdefault(transaction.writer, deque(maxlen=2 * WRITER_BATCHES_IN_FLIGHT))
             outcomes.append((transaction.sequence, commit))
-            self._writers.move_to_end(transaction.writer)
-            if len(self._writers) > WRITERS_MAX:
-                self._writers.popitem(last=False)
+            self.writers.move_to_end(transaction.writer)
+            if len(self.writers) > WRITERS_MAX:
+                self.writers.popitem(last=False)
 
 
 def named_by_id(batch: pa.RecordBatch, ids: list[int]) -> pa.RecordBatch:

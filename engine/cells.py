@@ -15,9 +15,9 @@ What this does not know: catalog, log, transactions, conflicts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,11 +27,14 @@ from ..storage.column_values import FixedValues, Values, constant_array, values_
 from .cell import Cell, Cells
 from .expression.node import Expression
 from .layout import Layout, Probe
-from .memtable import OPEN
+from .memtable import OPEN, Memtable
 from .part import Part, newest_rows, visible_row, visible_rows
 from .projection import Projection, missing_value
 from .scan import Scan
 from .schema import ROW_ID, ROW_ID_NAME, Table
+
+if TYPE_CHECKING:
+    from .segment import Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,52 @@ class TableStore:
             if high - low > 1:
                 slices = self._layout.slices(times)
         self._cells.check_slices(slices, table=self.table)
+
+    # Maintenance: what a checkpoint holds, and parts that take each other's place.
+
+    def counters(self) -> dict[str, int]:
+        """What ``apply`` counts beside the rows."""
+        return {"next_row_id": self._cells.next_row_id, "rows_count": self._cells.rows_count}
+
+    def set_counters(self, counters: Mapping[str, Any]) -> None:
+        """Take over what ``counters`` gave."""
+        self._cells.next_row_id = counters["next_row_id"]
+        self._cells.rows_count = counters["rows_count"]
+
+    def add_segment(self, segment: Segment) -> None:
+        """Add a segment whose rows all began later than those of the parts that its cell has."""
+        description = segment.description
+        cell = self._cells.open(description.slice, description.shard)
+        segment.number = self._cells.new_part()
+        cell.parts = (segment, *cell.parts)
+        self._cells.bytes_used += segment.bytes_used
+
+    def freeze(self) -> list[tuple[Cell, Memtable]]:
+        """Let no more rows into the memtables; all that wait to be sealed, with their cells. Keep the writer out."""
+        frozen: list[tuple[Cell, Memtable]] = []
+        for cell in self._cells.all():
+            cell.freeze()
+            frozen += [(cell, part) for part in cell.parts if isinstance(part, Memtable)]
+        self._cells.chunks_most = 0
+        return frozen
+
+    def replace(self, cell: Cell, old: Sequence[Part], new: Sequence[Part]) -> None:
+        """Put ``new`` in the place of ``old`` in a cell. Keep the writer out."""
+        for part in new:
+            part.number = self._cells.new_part()
+        cell.replace(old, new)
+        self._cells.bytes_used += sum(part.bytes_used for part in new) - sum(part.bytes_used for part in old)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells of this moment."""
+        return self._cells.all()
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The segments of this moment."""
+        parts = [part for cell in self._cells.all() for part in cell.parts]
+        return [part for part in parts if not isinstance(part, Memtable)]  # pyright: ignore[reportReturnType]
 
     @property
     def next_row_id(self) -> int:

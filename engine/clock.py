@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 import uuid
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+
+import numpy as np
 
 
 def wall_clock() -> int:
@@ -42,6 +44,21 @@ class VersionClock:
         assert not self._versions or version > self._versions[-1], (version, self._versions[-1])
         self._walls.append(max(wall, self._walls[-1]) if self._walls else wall)
         self._versions.append(version)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of the walls and the versions, int64[n] each."""
+        return np.array(self._walls, np.int64), np.array(self._versions, np.int64)
+
+    def fill(self, *, walls: np.ndarray, versions: np.ndarray) -> None:
+        """Take over what ``arrays`` gave."""
+        self._walls = array("q", walls.astype(np.int64).tobytes())
+        self._versions = array("q", versions.astype(np.int64).tobytes())
+
+    def forget(self, *, before: int) -> None:
+        """Forget versions below ``before``, but for the last of them: times from then on still find theirs."""
+        index = bisect_left(self._versions, before) - 1
+        if index > len(self._versions) // 2:
+            self._walls, self._versions = self._walls[index:], self._versions[index:]
 
     def version_at(self, wall: int) -> int:
         """The last version at or before ``wall``; 0 when there was none."""

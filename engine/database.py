@@ -5,7 +5,8 @@
         ...
         transaction.commit()
 
-Opening replays the log; there is nothing else to recover. SQL, sessions and the network are above, see ``sql.session``.
+Opening reads the manifest's checkpoint and replays the log after it. SQL, sessions and the network are above, see
+``sql.session``.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ import pyarrow as pa
 from ..base.errors import Closed, Conflict, Invalid
 from ..base.rows import python_rows, python_values
 from ..storage.folder import DataFolder
-from ..storage.lmdb_log import LmdbLog
 from ..storage.log import CommitLog
-from ..storage.memory_log import MemoryLog
+from ..storage.storage import Storage
 from ..storage.temporary import TemporaryFolder
 from .apply import State
 from .catalog import Catalog
 from .changes import Change, Commit, Isolation, WriterToken
+from .checkpoint import restore
 from .clock import monotonic, wall_clock
 from .conflict import key_columns
 from .constraints import complete, fill
@@ -37,10 +38,13 @@ from .delta import Delta, check_addable
 from .expression.evaluate import Context
 from .identity import IdentityValues
 from .inventory import TableFacts, table_facts
+from .maintenance import Maintenance
 from .memory import Budget, Part
 from .metrics import Meters, Metric
 from .options import Options
 from .schema import Table
+from .segment import Description
+from .segment_files import SegmentFiles
 from .sequencer import Request, Sequencer, TableChanges
 from .snapshot import Pins, Snapshot
 from .transaction import Transaction
@@ -51,49 +55,89 @@ MICROSECONDS = 1_000_000
 class Engine:
     """One open database. Thread-safe. Close it, or use it as a context manager."""
 
-    def __init__(
-        self, *, log: CommitLog, options: Options, folder: DataFolder | None = None, keeps_log: bool = True
-    ) -> None:
+    def __init__(self, *, storage: Storage, options: Options, keeps_log: bool = True) -> None:
         self.options = options
-        self.folder = folder
-        self.budget = Budget.of(options, flushes=False)
+        self.storage = storage
+        self.folder = storage.folder
+        self.budget = Budget.of(options, flushes=self.folder is not None)
         self.meters = Meters()
-        self.temporary = _temporary_folder(folder, options)
-        self._log = log
-        self._state = State()
+        self.temporary = _temporary_folder(self.folder, options)
+        self.files = SegmentFiles(storage)
         self._pins = Pins()
         self._id_lock = threading.Lock()
-        self._maintenance_lock = threading.Lock()
         self._closed = False
         self.shared: dict[object, object] = {}  # what the layers above keep once per engine
         self._on_close: list[Callable[[], object]] = []
         self._open_transactions: weakref.WeakSet[Transaction] = weakref.WeakSet()
-        log.lease()
-        for entry in log.read(1):
-            self._state.apply(entry.record)
+        position = self._recover()
         self._next_id = self._state.next_id
-        self._sequencer = Sequencer(log=log, state=self._state, has_room=self._has_room, keeps_log=keeps_log)
+        self._sequencer = Sequencer(
+            log=storage.log, state=self._state, before_commit=self._before_commit, keeps_log=keeps_log
+        )
         self._identities = IdentityValues(open_snapshot=self.snapshot, commit=self._commit)
+        self.maintenance = Maintenance(
+            state=self._state,
+            sequencer=self._sequencer,
+            storage=storage,
+            files=self.files,
+            pins=self._pins,
+            budget=self.budget,
+            options=options,
+            position=position,
+        )
         self._register_gauges()
+        if options.maintenance and storage.read_only is None:
+            self.maintenance.start()
+
+    def _recover(self) -> int:
+        """The state of the last checkpoint, and what the log has after it. Returns the checkpoint's log position."""
+        storage = self.storage
+        if storage.read_only is None:
+            storage.log.lease()
+        data, entries = storage.manifest.load()
+        position = 0
+        if data is None:
+            self._state = State()
+        else:
+            descriptions = [Description.decode(entry) for entry in entries.values()]
+            restored = restore(data, descriptions, self.files)
+            self._state, position = restored.state, restored.position
+            self._pins.floor = restored.floor
+        for entry in storage.log.read(position + 1):
+            self._state.apply(entry.record)
+        if storage.read_only is None:
+            self.files.remove_strays()
+        return position
 
     @classmethod
     def open(
-        cls, path: str | Path | None = None, *, options: Options | None = None, log: CommitLog | None = None
+        cls,
+        path: str | Path | None = None,
+        *,
+        options: Options | None = None,
+        log: CommitLog | None = None,
+        storage: Storage | None = None,
+        read_only: bool = False,
     ) -> Engine:
-        """Open the data folder ``path``, made if absent; None is a database in memory. ``log`` replaces the folder's.
+        """Open the data folder ``path``, made if absent; None is a database in memory.
 
-        Raises Unavailable when another process has the folder, Invalid when it is no data folder, Corrupt when the log
-        is damaged.
+        ``log`` replaces the folder's, ``storage`` all of it. ``read_only``: whatever cannot be written is refused; also
+        where the file system is read-only.
+
+        Raises Unavailable when another process has the folder, Invalid when it is no data folder, Corrupt when log or
+        manifest are damaged.
         """
         options = options or Options()
-        if path is None:
-            return cls(log=log or MemoryLog(), options=options, keeps_log=log is not None)
-        folder = DataFolder.open(Path(path))
+        keeps_log = path is not None or log is not None or storage is not None
+        if storage is None:
+            if path is None:
+                storage = Storage.in_memory(log=log)
+            else:
+                storage = Storage.open(path, durable=options.durable, read_only=read_only, log=log)
         try:
-            opened = log or LmdbLog.open(folder.path / "log", durable=options.durable)
-            return cls(log=opened, options=options, folder=folder)
+            return cls(storage=storage, options=options, keeps_log=keeps_log)
         except BaseException:
-            folder.close()
+            storage.close()
             raise
 
     @property
@@ -107,9 +151,22 @@ class Engine:
         return sum(store.bytes_used for store in list(self._state.stores.values()))
 
     def snapshot(self, as_of: int | datetime | None = None) -> Snapshot:
-        """Pin a version to read at: the newest, a version, or the last one at or before a time (naive means UTC)."""
+        """Pin a version to read at: the newest, a version, or the last one at or before a time (naive means UTC).
+
+        Raises Invalid for a version that is yet to come, or that history does not reach back to.
+        """
         self._check_open()
         return Snapshot(state=self._state, pins=self._pins, version=self._version_of(as_of))
+
+    def flush(self) -> bool:
+        """Make a checkpoint now: all rows into segments, the log trimmed. Returns whether there was anything to do."""
+        self._check_open()
+        return self.maintenance.flush()
+
+    def compact(self) -> None:
+        """Merge every cell's segments into one now, without the row versions that nobody can read any more."""
+        self._check_open()
+        self.maintenance.compact()
 
     def begin(
         self, *, isolation: Isolation = Isolation.SNAPSHOT, read_only: bool = False, id: str | None = None
@@ -117,7 +174,7 @@ class Engine:
         """Begin a transaction. ``id`` makes its commit repeatable: the same id again returns the first outcome."""
         self._check_open()
         transaction = Transaction(
-            open_snapshot=self.snapshot,
+            open_snapshot=self.snapshot if read_only else self._writing_snapshot,
             commit=self._commit,
             identities=self._identities.take,
             isolation=isolation,
@@ -167,12 +224,11 @@ class Engine:
         self._closed = True
         self.budget.stop(_closed())
         self._sequencer.stop(_closed())
+        self.maintenance.stop()
         for call in self._on_close:
             call()
-        self._log.close()
+        self.storage.close()
         self.temporary.close()
-        if self.folder is not None:
-            self.folder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -190,15 +246,16 @@ class Engine:
             raise
         self._commits.add()
         self._rows_written.add(commit.rows)
-        if self._state.dropped:
-            self._release_dropped()
+        self.maintenance.committed()
         return commit
 
-    def _release_dropped(self) -> None:
-        """Give back the memory of dropped tables that neither a pin nor the history needs."""
-        before = wall_clock() - self.options.history_seconds * MICROSECONDS
-        with self._maintenance_lock:
-            self._state.release_dropped(before_wall=before, oldest_pin=self._pins.oldest(self.version))
+    def _writing_snapshot(self) -> Snapshot:
+        self._check_open()
+        return Snapshot(state=self._state, pins=self._pins, writes=True)
+
+    def _before_commit(self, bytes_count: int) -> None:
+        self.storage.check_writable()
+        self.budget.before_commit(bytes_count)
 
     def _blind_changes(self, table: Table, change: Change, batch: pa.RecordBatch) -> TableChanges:
         match change:
@@ -237,18 +294,15 @@ class Engine:
         context = Context(now=wall_clock())
         return complete(table, batch, context=context, identities=self._identities.take)
 
-    def _version_of(self, as_of: int | datetime | None) -> int:
+    def _version_of(self, as_of: int | datetime | None) -> int | None:
         if as_of is None:
-            return self._state.version
+            return None
         if isinstance(as_of, datetime):
             moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
             return self._state.clock.version_at(round(moment.timestamp() * MICROSECONDS))
         if not 0 <= as_of <= self._state.version:
             raise Invalid(f"version {as_of} does not exist: the newest is {self._state.version}", sqlstate="22023")
         return as_of
-
-    def _has_room(self, bytes_count: int) -> bool:
-        return self.bytes_used + bytes_count <= self.options.memory_limit
 
     def _transactions(self) -> list[Transaction]:
         with self._id_lock:

@@ -93,7 +93,8 @@ class Segment:
     """See the module. One writer ends rows; readers take no lock."""
 
     __slots__ = (
-        "_index", "_layout", "_lock", "_open", "_reader", "description", "late", "number", "overlay", "overlay_saved",
+        "_index", "_layout", "_lock", "_open", "_reader", "description", "examined", "late", "number", "overlay",
+        "overlay_saved",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +112,7 @@ class Segment:
         self.overlay = Overlay(description.rows_count) if overlay is None else overlay
         self.overlay_saved = 0  # ends up to this version are in the description's overlay
         self.late: list[tuple[np.ndarray | None, int]] | None = None
+        self.examined: tuple[object, int] | None = None  # when its dead rows were last counted, see compaction.py
         self._layout = layout
         self._open = open
         self._lock = threading.Lock()
@@ -120,6 +122,12 @@ class Segment:
     @property
     def rows_count(self) -> int:
         return self.description.rows_count
+
+    @property
+    def files(self) -> tuple[int, ...]:
+        """The numbers of the files that hold it."""
+        place, overlay = self.description.place, self.description.overlay
+        return (place.file,) if overlay is None else (place.file, overlay.file)
 
     @property
     def time_low(self) -> int:

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -107,15 +108,19 @@ class Sequencer:
     """Orders, validates, logs and applies requests. Thread-safe; see the module for how callers take turns."""
 
     def __init__(
-        self, *, log: CommitLog, state: State, has_room: Callable[[int], bool], keeps_log: bool = True
+        self, *, log: CommitLog, state: State, before_commit: Callable[[int], None], keeps_log: bool = True
     ) -> None:
-        """``has_room(bytes)`` says whether the tables may grow; ``keeps_log`` is False for a database in memory."""
+        """``before_commit(bytes)`` waits for memory, or refuses; ``keeps_log`` is False for a database in memory."""
         self._log = log
         self._keeps_log = keeps_log
         self._state = state
-        self._has_room = has_room
+        self._before_commit = before_commit
         self._queue: deque[Request] = deque()
         self._commit_lock = threading.Lock()
+        self._pause_lock = threading.Lock()
+        self._pausing = False
+        self._pause_over = threading.Event()
+        self.logged_bytes = 0  # rows that were logged since the last checkpoint
         self._unresolved: Record | None = None
         self._stopped: WeftError | None = None
 
@@ -124,15 +129,32 @@ class Sequencer:
 
         Raises Conflict, Invalid, LimitExceeded, or Unavailable (also where the outcome is unknown).
         """
+        self._before_commit(request.bytes_count)
         self._queue.append(request)
-        with self._commit_lock:
-            if not request.finished:
-                with interrupts.deferred():  # others wait for what is led here
-                    self._lead()
+        while not request.finished:
+            if self._pausing:
+                self._pause_over.wait()
+            with self._commit_lock:
+                if not request.finished:
+                    with interrupts.deferred():  # others wait for what is led here
+                        self._lead()
         if request.error is not None:
             raise request.error
         assert request.commit is not None, "a led request is finished"
         return request.commit
+
+    @contextmanager
+    def paused(self) -> Generator[None]:
+        """Keep commits out, as soon as the one under way is done. For work of a millisecond or two."""
+        with self._pause_lock:
+            self._pause_over.clear()
+            self._pausing = True
+            try:
+                with self._commit_lock:
+                    yield
+            finally:
+                self._pausing = False
+                self._pause_over.set()
 
     def stop(self, error: WeftError) -> None:
         """Refuse every later request with ``error``; waits for the one under way."""
@@ -140,7 +162,7 @@ class Sequencer:
             self._stopped = error
 
     def _lead(self) -> None:
-        while self._queue:
+        while self._queue and not self._pausing:
             try:
                 self._settle()
             except WeftError as error:
@@ -193,12 +215,6 @@ class Sequencer:
                 f"the transaction holds {size:,} bytes, at most {TRANSACTION_BYTES_MAX:,} can commit at once",
                 hint="Split it into smaller transactions (max_transaction_bytes).",
             )
-        if request.rows_count and not self._has_room(size):
-            raise LimitExceeded(
-                "memory_limit is reached: the tables leave no room for these rows",
-                hint="Delete is no help yet; open with a larger memory_limit, or DROP a table.",
-                sqlstate="53200",
-            )
 
     def _append(self, group: _Group) -> None:
         record = Record(
@@ -228,6 +244,7 @@ class Sequencer:
                 if not self._keeps_log:
                     self._log.trim(before=self._log.tail())
                 for request, entry in zip(requests, record.transactions, strict=False):
+                    self.logged_bytes += request.bytes_count
                     request.commit = Commit(version=record.version, rows=entry.rows_count)
             case Outcome.FENCED:
                 self._unresolved = None

@@ -21,21 +21,28 @@ from .apply import State
 from .catalog import Catalog
 from .cells import TableStore
 from .expression.node import Expression
+from .horizon import Horizon
 from .scan import Scan
 from .schema import Table
 
 
 class Pins:
-    """How many readers hold each version."""
+    """How many readers hold each version, and how far back versions can still be read.
+
+    A version below ``floor`` can be pinned only if it is pinned already. Pins of transactions that may write count
+    twice: what changed after them must stay known.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[int] = Counter()
+        self._writers: Counter[int] = Counter()
+        self.floor = 0
 
     def __len__(self) -> int:
         return self._counts.total()
 
-    def pin(self, version: int) -> None:
+    def pin(self, version: int, *, writes: bool = False) -> None:
         with self._lock:
             if self._counts.total() >= SNAPSHOTS_MAX:
                 raise LimitExceeded(
@@ -43,29 +50,45 @@ class Pins:
                     hint="Close those that are done; use them as context managers.",
                     sqlstate="53300",
                 )
+            if version < self.floor and version not in self._counts:
+                raise Invalid(
+                    f"version {version} can no longer be read: history goes back to version {self.floor}",
+                    hint="Read a newer version; open the database with more history_seconds to keep more.",
+                    sqlstate="72000",
+                )
             self._counts[version] += 1
+            if writes:
+                self._writers[version] += 1
 
-    def unpin(self, version: int) -> None:
+    def unpin(self, version: int, *, writes: bool = False) -> None:
         with self._lock:
-            self._counts[version] -= 1
-            if not self._counts[version]:
-                del self._counts[version]
+            for counts in (self._counts, self._writers) if writes else (self._counts,):
+                counts[version] -= 1
+                if not counts[version]:
+                    del counts[version]
 
     def oldest(self, default: int) -> int:
         """The oldest pinned version, ``default`` when nothing is pinned."""
         with self._lock:
             return min(self._counts, default=default)
 
+    def horizon(self, floor: int) -> Horizon:
+        """What may be dropped when history goes back to ``floor``, which only grows."""
+        with self._lock:
+            self.floor = max(self.floor, floor)
+            return Horizon.of(limit=min([floor, *self._writers]), pins=list(self._counts))
+
 
 class Snapshot:
     """A Reader at one version. Close it, or use it as a context manager; it pins the version until then."""
 
-    def __init__(self, *, state: State, pins: Pins, version: int) -> None:
-        pins.pin(version)
+    def __init__(self, *, state: State, pins: Pins, version: int | None = None, writes: bool = False) -> None:
+        """At ``version``, the newest unless told. ``writes``: for a transaction that may write."""
+        self._version = _pinned(state, pins, version, writes=writes)
         self._pins = pins
+        self._writes = writes
         self._state = state
-        self._catalog = state.catalog_at(version)
-        self._version = version
+        self._catalog = state.catalog_at(self._version)
         self._closed = False
 
     @property
@@ -105,7 +128,7 @@ class Snapshot:
         """Release the pin. A second close does nothing."""
         if not self._closed:
             self._closed = True
-            self._pins.unpin(self._version)
+            self._pins.unpin(self._version, writes=self._writes)
 
     def __enter__(self) -> Self:
         return self
@@ -114,3 +137,16 @@ class Snapshot:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _pinned(state: State, pins: Pins, version: int | None, *, writes: bool) -> int:
+    """Pin ``version``, or the newest: which may have become too old meanwhile, where there is no history."""
+    while True:
+        wanted = state.version if version is None else version
+        try:
+            pins.pin(wanted, writes=writes)
+        except Invalid:
+            if version is None and wanted < state.version:
+                continue
+            raise
+        return wanted

@@ -262,6 +262,8 @@ def test_a_dropped_tables_memory_comes_back_when_neither_pin_nor_history_needs_i
     assert sum(batch.num_rows for batch in pinned.scan(pinned.catalog.table("accounts")).batches()) == 5000
     pinned.close()
     engine.write("accounts", Change.PUT, rows((1, 1)))
+    engine.flush()
+    engine.maintenance.release()
     assert engine.bytes_used < held
     assert content(engine) == {1: 1}
 

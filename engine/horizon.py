@@ -1,0 +1,34 @@
+"""Which row versions may be dropped: those that nobody can read any more.
+
+    dead(begin, end)    ended at or before ``limit``, and no pin lies in [begin, end)
+
+``limit`` is the oldest of: the version that history goes back to, the last checkpoint, the snapshots of transactions
+that may still write (they have to be told of every row that changed since). Pins of readers are points: one old
+snapshot keeps the rows that it sees, and not everything since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Horizon:
+    """``pins`` are versions, int64, sorted. ``oldest`` is the oldest version that anybody may read."""
+
+    limit: int
+    pins: np.ndarray
+    oldest: int
+
+    @classmethod
+    def of(cls, *, limit: int, pins: list[int]) -> Horizon:
+        return cls(limit=limit, pins=np.array(sorted(pins), np.int64), oldest=min([limit, *pins]))
+
+    def dead(self, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Which row versions (int64[n] each) nobody can read any more: bool[n]."""
+        dead = ends <= self.limit
+        if len(self.pins) and dead.any():
+            dead &= np.searchsorted(self.pins, begins) == np.searchsorted(self.pins, ends)
+        return dead

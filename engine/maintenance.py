@@ -1,0 +1,537 @@
+"""Maintenance: what turns memtables into segments, segments into fewer segments, and the log into a short one.
+
+    flush     freeze all memtables at one version ──► one file with a segment per cell ──► manifest ──► swap ──► trim
+    compact   some segments of one cell ──► one segment without dead rows ──► manifest ──► swap
+    release   dropped tables and slices that nobody can read any more: out of the manifest, files away
+
+A flush is a checkpoint: the manifest then holds all that ``apply`` made up to the version, and the log is trimmed to
+it. So no slow cell pins the log, and a restart reads the manifest and replays what came after.
+
+What always holds:
+
+- Files are synced before the manifest names them, and removed after it names them no more: a crash at any instruction
+  leaves the old state or the new one, and perhaps files that nobody names, which opening removes.
+- The manifest never says more than its checkpoint: overlays are written up to that version, and no merge drops a row
+  that ended after it. So replaying the log on top meets what it met the first time.
+- The writer is kept out twice for a moment, to freeze and to swap. Rows that end in between are noted by the frozen
+  part (``late``) and end in the new segment when it is swapped in.
+- A failure (a full disk) changes nothing: frozen memtables stay readable and are sealed by the next flush.
+
+Two threads do this: one flushes, one does the rest, so that a long merge holds up no flush. All of it can be called
+directly, too, and then happens at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from ..base.errors import Closed, Unavailable, WeftError
+from ..storage.files import FileWriter, Throttle
+from ..storage.segment import SegmentWriter
+from ..storage.storage import Storage
+from .apply import State
+from .catalog import Catalog
+from .cell import Cell
+from .cells import TableStore
+from .checkpoint import capture
+from .clock import monotonic, wall_clock
+from .compaction import Candidate, dead_rows, pick
+from .horizon import Horizon
+from .layout import Layout
+from .memory import Budget
+from .memtable import Memtable
+from .options import Options
+from .overlay import OPEN, Overlay
+from .part import Part
+from .schema import Column, Table
+from .seal import seal
+from .segment import Description, Section, Segment
+from .segment_files import SegmentFiles
+from .sequencer import Sequencer
+from .snapshot import Pins
+
+CHECK_BYTES: Final = 1 << 20
+"""A commit looks whether a flush is due whenever so many bytes were committed since it last looked."""
+
+RETRY_SECONDS: Final = 1.0
+"""How long after a failure (a full disk) it is tried again."""
+
+IDLE_SECONDS: Final = 1.0
+MICROSECONDS: Final = 1_000_000
+
+
+@dataclass(slots=True)
+class Work:
+    """What maintenance did so far, for ``weft_metrics``."""
+
+    flushes: int = 0
+    flushed_rows: int = 0
+    flushed_bytes: int = 0
+    merges: int = 0
+    merged_rows: int = 0
+    merged_bytes: int = 0
+    dropped_rows: int = 0
+    failures: int = 0
+    last_failure: str = ""
+
+
+class Maintenance:
+    """See the module. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        sequencer: Sequencer,
+        storage: Storage,
+        files: SegmentFiles,
+        pins: Pins,
+        budget: Budget,
+        options: Options,
+        position: int,
+    ) -> None:
+        """``position`` is that of the last checkpoint in the log, 0 where there is none."""
+        self.work = Work()
+        self.files = files
+        self.checkpoint_version = state.version if position else 0
+        self.checkpoint_position = position
+        self._floor = pins.floor  # the version that history goes back to, as the manifest has it
+        self._state = state
+        self._sequencer = sequencer
+        self._storage = storage
+        self._pins = pins
+        self._budget = budget
+        self._options = options
+        self._throttle = Throttle(options.compaction_rate)
+        self._installing = threading.Lock()  # a flush, or the last step of a merge: what writes the manifest
+        self._compacting = threading.Lock()
+        self._flush_wanted = threading.Event()
+        self._compact_wanted = threading.Event()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._seen_bytes = 0
+        self._checkpoint_at = monotonic()
+
+    # Threads.
+
+    def start(self) -> None:
+        """Flush and compact in the background from now on."""
+        self._budget.on_pressure(self._flush_wanted.set)
+        for name, run in (("weft-flush", self._run_flushes), ("weft-compact", self._run_rest)):
+            thread = threading.Thread(target=run, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End the threads, after the step that they are in."""
+        self._stopping.set()
+        self._throttle.rate = None
+        self._flush_wanted.set()
+        self._compact_wanted.set()
+        for thread in self._threads:
+            thread.join()
+
+    def committed(self) -> None:
+        """A commit was made: wake up if a flush is due. Called after every commit, so it must cost nothing."""
+        logged = self._sequencer.logged_bytes
+        if logged - self._seen_bytes >= CHECK_BYTES or logged < self._seen_bytes:
+            self._seen_bytes = logged
+            if logged >= self._options.log_bytes or self._budget.flush_due:
+                self._flush_wanted.set()
+
+    def _run_flushes(self) -> None:
+        while not self._stopping.is_set():
+            self._flush_wanted.wait(IDLE_SECONDS)
+            self._flush_wanted.clear()
+            if self._stopping.is_set():
+                return
+            if self._is_due():
+                self._attempt(self.flush)
+                self._compact_wanted.set()
+
+    def _run_rest(self) -> None:
+        while not self._stopping.is_set():
+            self._compact_wanted.wait(IDLE_SECONDS)
+            self._compact_wanted.clear()
+            while not self._stopping.is_set() and self._attempt(self.compact_once):
+                pass
+            self._attempt(self.release)
+
+    def _attempt(self, work: Callable[[], bool]) -> bool:
+        """Run ``work``; a failure is counted and tried again later."""
+        try:
+            return work()
+        except Exception as error:
+            self.work.failures += 1
+            self.work.last_failure = f"{type(error).__name__}: {error}"
+            if not isinstance(error, Closed):
+                self._stopping.wait(RETRY_SECONDS)
+            return False
+
+    # Flushing.
+
+    def _is_due(self) -> bool:
+        """Whether to make a checkpoint: much memory or log, a long time, or a dropped table that could be given back."""
+        if self._sequencer.logged_bytes >= self._options.log_bytes or self._budget.flush_due:
+            return True
+        if monotonic() - self._checkpoint_at >= self._options.checkpoint_seconds:
+            return True
+        dropped = self._state.dropped
+        return bool(dropped) and dropped[0].version <= self._state.clock.version_at(self._history_wall())
+
+    def flush(self) -> bool:
+        """Make a checkpoint at the newest version. Returns whether there was anything to do. Raises Unavailable."""
+        self._storage.check_writable()
+        with self._installing:
+            with self._sequencer.paused():
+                position = self._storage.log.tail()
+                floor = max(self._floor, self._state.clock.version_at(self._history_wall()))
+                if position == self.checkpoint_position and floor == self._floor:
+                    return False
+                frozen = [(store, *item) for store in self._state.stores.values() for item in store.freeze()]
+                captured = capture(self._state, position=position, floor=floor)
+                logged_bytes = self._sequencer.logged_bytes
+            horizon = self._pins.horizon(floor)
+            number, sealed, redone = self._write(frozen, horizon=horizon, version=captured.version)
+            described = [*(item.description for item in sealed if item.description), *redone.values()]
+            self._commit(state=captured.encode(), put=described, file=number)
+            self.checkpoint_version, self.checkpoint_position, self._floor = captured.version, position, floor
+            self._checkpoint_at = monotonic()
+            released = self._take_over(sealed, redone)
+            with self._sequencer.paused():
+                for item in sealed:
+                    item.install()
+                self._sequencer.logged_bytes -= logged_bytes
+                self._state.forget(before=horizon.oldest)
+            self._storage.log.trim(before=position + 1)
+            self.files.release(released)
+        self.work.flushes += 1
+        self._budget.freed()
+        return True
+
+    def _write(
+        self, frozen: Sequence[tuple[TableStore, Cell, Memtable]], *, horizon: Horizon, version: int
+    ) -> tuple[int, list[_Sealed], dict[Segment, Description]]:
+        """Write memtables as segments, and the overlays that changed, into one file, whose number comes first."""
+        sealed: list[_Sealed] = []
+        redone: dict[Segment, Description] = {}
+        changed = [segment for segment in self._segments() if segment.overlay.last_end > segment.overlay_saved]
+        number = self._storage.new_number() if frozen or changed else 0
+        if number:
+            with self.files.create(number) as out:
+                for store, cell, memtable in frozen:
+                    sealed.append(self._seal(out, number, store, cell, memtable, horizon=horizon, version=version))
+                for segment in changed:
+                    overlay = self.files.write_overlay(out, number, segment.overlay, up_to=version)
+                    redone[segment] = replace(segment.description, overlay=overlay)
+                self.work.flushed_bytes += out.position
+        return number, sealed, redone
+
+    def _take_over(self, sealed: Sequence[_Sealed], redone: Mapping[Segment, Description]) -> list[int]:
+        """The manifest names new places: count their files as used. Returns those that it names no more."""
+        released: list[int] = []
+        for segment, description in redone.items():
+            before = segment.description.overlay
+            released += [] if before is None else [before.file]
+            self.files.use([] if description.overlay is None else [description.overlay.file])
+            segment.description = description
+            segment.overlay_saved = min(segment.overlay.last_end, self.checkpoint_version)
+        for item in sealed:
+            if item.segment is not None:
+                self.files.use(item.segment.files)
+        return released
+
+    def _seal(
+        self,
+        out: FileWriter,
+        number: int,
+        store: TableStore,
+        cell: Cell,
+        memtable: Memtable,
+        *,
+        horizon: Horizon,
+        version: int,
+    ) -> _Sealed:
+        begins, ends = _versions(memtable)
+        dead = horizon.dead(begins, ends)
+        self.work.dropped_rows += int(dead.sum())
+        if dead.all():
+            return _Sealed(store=store, cell=cell, memtable=memtable, description=None, segment=None, permutation=None)
+        layout = self._layout(store.table, {id for chunk in memtable.chunks for id in chunk.columns})
+        out.pad(64)
+        writer = SegmentWriter(out, rows_count=int(len(dead) - dead.sum()))
+        made = seal(writer, layout, memtable.chunks, keep=~dead if dead.any() else None)
+        place = writer.finish()
+        self.work.flushed_rows += made.rows_count
+        overlay = Overlay(made.rows_count)
+        rows = np.flatnonzero((ends != OPEN) & ~dead)
+        overlay.end_at(made.permutation[rows].astype(np.int64), ends[rows])
+        description = Description(
+            id=self._storage.new_number(),
+            table=store.table.id,
+            slice=cell.slice,
+            shard=cell.shard,
+            place=Section(file=number, offset=place.offset, length=place.length, checksum=place.checksum),
+            rows_count=made.rows_count,
+            version_low=made.version_low,
+            version_high=made.version_high,
+            time_low=made.time_low,
+            time_high=made.time_high,
+            columns=tuple(column.id for column in layout.columns),
+            overlay=self.files.write_overlay(out, number, overlay, up_to=version),
+        )
+        segment = Segment(description, number=0, layout=layout, open=self.files.open, overlay=overlay)
+        segment.overlay_saved = min(overlay.last_end, version)
+        return _Sealed(
+            store=store,
+            cell=cell,
+            memtable=memtable,
+            description=description,
+            segment=segment,
+            permutation=made.permutation,
+        )
+
+    # Compaction.
+
+    def compact_once(self) -> bool:
+        """Merge the segments of one cell where that is most needed. Returns whether there was anything to do."""
+        return self._compact(everything=False)
+
+    def compact(self) -> None:
+        """Merge every cell's segments into one, without rows that nobody can read any more."""
+        done: set[tuple[int, int, int]] = set()
+        while self._compact(everything=True, done=done):
+            pass
+
+    def _compact(self, *, everything: bool, done: set[tuple[int, int, int]] | None = None) -> bool:
+        with self._compacting:
+            horizon = self._horizon()
+            candidates: list[tuple[Candidate, TableStore]] = []
+            for store in list(self._state.stores.values()):
+                for cell in store.cells:
+                    if done is not None and (store.table.id, cell.slice, cell.shard) in done:
+                        continue
+                    found = pick(cell, horizon=horizon, everything=everything)
+                    if found is not None:
+                        candidates.append((found, store))
+            if not candidates:
+                return False
+            candidate, store = max(candidates, key=lambda item: item[0].urgency)
+            if done is not None:
+                done.add((store.table.id, candidate.cell.slice, candidate.cell.shard))
+            self._merge(store, candidate.cell, candidate.segments, horizon=horizon)
+            return True
+
+    def _merge(self, store: TableStore, cell: Cell, segments: Sequence[Segment], *, horizon: Horizon) -> None:
+        """Merge ``segments``, which stand one after the other in the cell's parts, newest first."""
+        with self._sequencer.paused():
+            for segment in segments:
+                segment.late = []
+        try:
+            self._merge_frozen(store, cell, segments, horizon=horizon)
+        finally:
+            for segment in segments:
+                segment.late = None
+
+    def _merge_frozen(self, store: TableStore, cell: Cell, segments: Sequence[Segment], *, horizon: Horizon) -> None:
+        columns = {id for segment in segments for id in segment.description.columns}
+        layout = self._layout(store.table, columns)
+        drops = [dead_rows(segment, horizon) for segment in segments]
+        dropped = sum(int(drop.sum()) for drop in drops if drop is not None)
+        rows_count = sum(segment.rows_count for segment in segments) - dropped
+        number = self._storage.new_number()
+        made: Segment | None = None
+        with self.files.create(number, throttle=self._throttle, warm=False) as out:
+            mappings: Sequence[np.ndarray | None] = ()
+            description: Description | None = None
+            if rows_count:
+                from .merge import merge
+
+                writer = SegmentWriter(out, rows_count=rows_count)
+                merged = merge(
+                    writer, layout, [(segment, drop) for segment, drop in zip(segments, drops, strict=True)],
+                    normalize_before=horizon.oldest, pause=self._pause,
+                )  # fmt: skip
+                place = writer.finish()
+                mappings = merged.mappings
+                description = Description(
+                    id=self._storage.new_number(),
+                    table=store.table.id,
+                    slice=cell.slice,
+                    shard=cell.shard,
+                    place=Section(file=number, offset=place.offset, length=place.length, checksum=place.checksum),
+                    rows_count=rows_count,
+                    version_low=min(segment.version_low for segment in segments),
+                    version_high=max(segment.version_high for segment in segments),
+                    time_low=min(segment.time_low for segment in segments),
+                    time_high=max(segment.time_high for segment in segments),
+                    columns=tuple(column.id for column in layout.columns),
+                )
+                overlay = Overlay(rows_count)
+                for segment, mapping in zip(segments, mappings, strict=True):
+                    assert mapping is not None, "every input has a mapping"
+                    _carry(segment.overlay, mapping, overlay, rows_count=segment.rows_count)
+                made = Segment(description, number=0, layout=layout, open=self.files.open, overlay=overlay)
+            with self._installing:
+                if made is not None and description is not None:
+                    saved = self.checkpoint_version
+                    for segment, mapping in zip(segments, mappings, strict=True):
+                        _carry_late(segment, mapping, made.overlay)
+                    section = self.files.write_overlay(out, number, made.overlay, up_to=saved)
+                    made.description = description = replace(description, overlay=section)
+                    made.overlay_saved = min(made.overlay.last_end, saved)
+                used = out.position > 0
+                out.finish()
+                self._commit(put=[] if description is None else [description], delete=segments, file=number)
+                if made is not None:
+                    self.files.use(made.files)
+                with self._sequencer.paused():
+                    if made is not None:
+                        for segment, mapping in zip(segments, mappings, strict=True):
+                            _carry_late(segment, mapping, made.overlay)
+                    store.replace(cell, segments, [] if made is None else [made])
+                if not used:
+                    out.remove()
+                self.work.merged_bytes += out.position
+        for segment in segments:
+            self.files.release(segment.files)
+        self.work.merges += 1
+        self.work.merged_rows += rows_count
+        self.work.dropped_rows += dropped
+
+    def _pause(self, bytes_count: int) -> None:
+        """Between the pieces of a merge: end it when the database closes."""
+        if self._stopping.is_set():
+            raise Closed("the database is being closed")
+
+    # Giving back.
+
+    def release(self) -> bool:
+        """Give back tables that were dropped and that nobody can read any more. Returns whether there were any."""
+        horizon = self._horizon()
+        with self._installing:
+            with self._sequencer.paused():
+                stores = self._state.release_dropped(oldest=horizon.oldest)
+            segments = [
+                part for store in stores for cell in store.cells for part in cell.parts if isinstance(part, Segment)
+            ]
+            if segments:
+                self._commit(delete=segments)
+                for segment in segments:
+                    self.files.release(segment.files)
+        if stores:
+            self._budget.freed()
+        return bool(stores)
+
+    # What both need.
+
+    def _commit(
+        self,
+        *,
+        state: bytes | None = None,
+        put: Sequence[Description] = (),
+        delete: Sequence[Segment] = (),
+        file: int = 0,
+    ) -> None:
+        """Change the manifest. Where that surely failed, ``file`` is removed: it would fill the disk with each try."""
+        try:
+            self._storage.manifest.commit(
+                state=state,
+                put={description.id: description.encode() for description in put},
+                delete=[segment.description.id for segment in delete],
+            )
+        except Unavailable:
+            with suppress(WeftError):
+                named = {Description.decode(entry).id for entry in self._storage.manifest.load()[1].values()}
+                if file and named.isdisjoint(description.id for description in put):
+                    self.files.discard(file)
+            raise
+
+    def _history_wall(self) -> int:
+        return wall_clock() - self._options.history_seconds * MICROSECONDS
+
+    def _horizon(self) -> Horizon:
+        """What may be dropped now: nothing that ended after the floor of the last checkpoint, see the module."""
+        return self._pins.horizon(self._floor)
+
+    def _segments(self) -> list[Segment]:
+        return [segment for store in list(self._state.stores.values()) for segment in store.segments]
+
+    def _layout(self, table: Table, stored: set[int]) -> Layout:
+        """The layout to write rows with ``stored`` columns by: dropped ones that a catalog still in use has stay."""
+        missing = stored - {column.id for column in table.columns}
+        if not missing:
+            return Layout(table)
+        dropped: dict[int, Column] = {}
+        for catalog in _catalogs(self._state):
+            relation = catalog.by_id.get(table.id)
+            if isinstance(relation, Table):
+                dropped |= {column.id: column for column in relation.columns if column.id in missing}
+        return Layout(replace(table, columns=(*table.columns, *dropped.values())))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sealed:
+    """A memtable and the segment that takes its place; no segment where all of its rows were dead."""
+
+    store: TableStore
+    cell: Cell
+    memtable: Memtable
+    description: Description | None
+    segment: Segment | None
+    permutation: np.ndarray | None
+
+    def install(self) -> None:
+        """Swap them, with the ends that came meanwhile. The writer is kept out."""
+        new: list[Part] = []
+        if self.segment is not None and self.permutation is not None:
+            firsts = np.cumsum([0, *(chunk.count for chunk in self.memtable.chunks)])
+            for locators, version in self.memtable.late or ():
+                if locators is None:
+                    self.segment.overlay.end_rest(version)
+                else:
+                    numbers = firsts[(locators >> np.uint32(16)).astype(np.int64)] + (locators & np.uint32(0xFFFF))
+                    self.segment.overlay.end(self.permutation[numbers].astype(np.int64), version)
+            new.append(self.segment)
+        self.store.replace(self.cell, [self.memtable], new)
+
+
+def _versions(memtable: Memtable) -> tuple[np.ndarray, np.ndarray]:
+    """Begin and end versions of all rows, counted over the chunks."""
+    begins = [chunk.base + chunk.begins[: chunk.count].astype(np.int64) for chunk in memtable.chunks]
+    ends = [
+        np.full(chunk.count, OPEN, np.int64) if chunk.ends is None else chunk.ends[: chunk.count].copy()
+        for chunk in memtable.chunks
+    ]
+    return np.concatenate(begins), np.concatenate(ends)
+
+
+def _carry(old: Overlay, mapping: np.ndarray, new: Overlay, *, rows_count: int) -> None:
+    """End in the new segment what has ended in an old one."""
+    if not old.ended_count:
+        return
+    rows, ends = old.items(OPEN)
+    if old.rest_end != OPEN:
+        rows = np.arange(rows_count, dtype=np.int64)
+        ends = old.ends_of(rows)
+    new.end_at(mapping[rows].astype(np.int64), ends)
+
+
+def _carry_late(segment: Segment, mapping: np.ndarray | None, new: Overlay) -> None:
+    """End in the new segment what has ended in an old one since it was read; twice does nothing."""
+    for rows, version in segment.late or ():
+        if mapping is None:
+            continue
+        if rows is None:
+            rows = np.arange(segment.rows_count, dtype=np.int64)
+        new.end(mapping[rows].astype(np.int64), version)
+
+
+def _catalogs(state: State) -> list[Catalog]:
+    return list(state.catalogs)

@@ -1,0 +1,121 @@
+"""The files that segments lie in: mapped when they are first read, removed when nothing in them is needed any more.
+
+A file holds sections of many cells: segments and overlays. It is counted how many of them the manifest names, and who
+else needs the file (a backup under way); the last one to let go removes it. Readers that still have it mapped go on:
+the system keeps the bytes until they are done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import xxhash
+
+from ..base.errors import Corrupt, NotFound
+from ..storage.files import FileWriter, Throttle
+from ..storage.overlay_section import decode_overlay, encode_overlay
+from ..storage.segment import SegmentReader
+from ..storage.storage import Storage, segment_name, segment_number
+from .overlay import OPEN, Overlay
+from .segment import Section
+
+
+class SegmentFiles:
+    """See the module. Thread-safe."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._lock = threading.Lock()
+        self._uses: Counter[int] = Counter()
+        self._maps: dict[int, np.ndarray] = {}  # address space only
+
+    def create(self, number: int, *, throttle: Throttle | None = None, warm: bool = True) -> FileWriter:
+        """Begin a new file. Raises Unavailable when the disk refuses."""
+        return self._storage.files.create(segment_name(number), throttle=throttle, warm=warm)
+
+    def use(self, numbers: Iterable[int]) -> None:
+        """Count one more use of each file."""
+        with self._lock:
+            self._uses.update(numbers)
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """Count one use less of each; files that nobody uses are removed."""
+        unused: list[int] = []
+        with self._lock:
+            for number in numbers:
+                self._uses[number] -= 1
+                if self._uses[number] <= 0:
+                    del self._uses[number]
+                    self._maps.pop(number, None)
+                    unused.append(number)
+        for number in unused:
+            self._storage.files.remove(segment_name(number))
+
+    def remove_strays(self) -> list[str]:
+        """Remove files that nothing uses: what a crash left half done. Only when the log was replayed."""
+        strays: list[str] = []
+        for name in self._storage.files.names():
+            number = segment_number(name)
+            if number is not None and not self._uses[number]:
+                self._storage.files.remove(name)
+                strays.append(name)
+        return strays
+
+    def used(self) -> list[int]:
+        """The numbers of the files in use."""
+        with self._lock:
+            return sorted(self._uses)
+
+    def open(self, place: Section) -> SegmentReader:
+        """A reader of the segment at ``place``. Raises Corrupt, naming the file."""
+        return SegmentReader.open(self._bytes(place), name=self._name(place), checksum=place.checksum)
+
+    def read_overlay(self, place: Section | None, rows_count: int) -> Overlay:
+        """The overlay at ``place``; an empty one for None. Raises Corrupt."""
+        overlay = Overlay(rows_count)
+        if place is not None:
+            rows, ends, rest_end = decode_overlay(self._bytes(place), checksum=place.checksum, name=self._name(place))
+            overlay.end_at(rows, ends)
+            if rest_end != OPEN:
+                overlay.end_rest(rest_end)
+        return overlay
+
+    def write_overlay(self, out: FileWriter, number: int, overlay: Overlay, *, up_to: int) -> Section | None:
+        """Append the ends up to a version to file ``number``; None when there are none."""
+        rows, ends = overlay.items(up_to)
+        rest_end = overlay.rest_end if overlay.rest_end <= up_to else OPEN
+        if not len(rows) and rest_end == OPEN:
+            return None
+        offset = out.pad(64)
+        data = encode_overlay(rows, ends, rest_end=rest_end)
+        out.write(data)
+        return Section(file=number, offset=offset, length=len(data), checksum=xxhash.xxh3_64_intdigest(data))
+
+    def _bytes(self, place: Section) -> np.ndarray:
+        with self._lock:
+            mapped = self._maps.get(place.file)
+            if mapped is None:
+                mapped = self._map(place)
+                self._maps[place.file] = mapped
+        if place.offset + place.length > len(mapped):
+            raise Corrupt(
+                f"{self._name(place)}: the file has {len(mapped):,} bytes, the section ends at "
+                f"{place.offset + place.length:,}",
+                hint="Restore the database from a backup.",
+            )
+        return mapped[place.offset : place.offset + place.length]
+
+    def _map(self, place: Section) -> np.ndarray:
+        files, name = self._storage.files, segment_name(place.file)
+        try:
+            return files.map(name, size=files.size(name))
+        except NotFound as error:
+            raise Corrupt(
+                f"{self._name(place)}: the file is missing", hint="Restore the database from a backup."
+            ) from error
+
+    def _name(self, place: Section) -> str:
+        return f"{self._storage.files.name}/{segment_name(place.file)} at {place.offset}"
