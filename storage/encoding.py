@@ -23,9 +23,10 @@ from decimal import Decimal
 from typing import Any, Final, assert_never
 
 import numpy as np
+import pyarrow.compute as pc
 
-from ..base.types import Kind, Type
-from .column_values import EMPTY_BYTES, FixedValues, Values, VariableValues, frozen
+from ..base.types import BYTEA, Kind, Type
+from .column_values import FixedValues, Values, VariableValues, frozen, variable_array
 from .kernels import packing
 from .kernels.blocks import DIRECTORY
 
@@ -250,29 +251,39 @@ def dictionary_of(values: VariableValues) -> tuple[VariableValues, np.ndarray] |
     limit = min(DICTIONARY_VALUES_MAX, count // 2)
     if not limit:
         return None
+    offsets, data = np.ascontiguousarray(values.offsets), np.ascontiguousarray(values.data)
+    valid = None if values.valid is None else np.ascontiguousarray(values.valid)
+    assert offsets.dtype == np.int32, f"offsets of {offsets.dtype}"
+    bytes_max = min(DICTIONARY_BYTES_MAX, int(offsets[-1]) - int(offsets[0]))
     slots = np.zeros(1 << (2 * limit).bit_length(), np.uint64)
-    firsts = np.empty(limit, np.int64)
+    ends = np.zeros(limit + 1, np.int32)
+    heap = np.empty(bytes_max + 8, np.uint8)
     codes = np.empty(count, np.int32)
-    valid = EMPTY_BYTES if values.valid is None else frozen(values.valid.view(np.uint8)[:])
-    offsets, data = frozen(values.offsets[:]), frozen(values.data[:])
-    found = packing.distinct(offsets, data, valid, count, slots, firsts, codes, DICTIONARY_BYTES_MAX)
+    found = packing.distinct(
+        offsets.ctypes.data,
+        data.ctypes.data,
+        0 if valid is None else valid.ctypes.data,
+        count,
+        limit,
+        bytes_max,
+        slots,
+        ends,
+        heap.ctypes.data,
+        codes.ctypes.data,
+    )
     if found <= 0:
         return None
-    firsts = firsts[:found]
-    raw = values.data.tobytes() if len(values.data) < 1 << 20 else None
-    starts, stops = values.offsets[firsts].tolist(), values.offsets[firsts + 1].tolist()
-    spans = zip(starts, stops, strict=True)
-    texts = [raw[a:b] if raw is not None else values.data[a:b].tobytes() for a, b in spans]
-    plain = int(values.offsets[-1]) - int(values.offsets[0]) + count * 2
-    if 10 * (sum(map(len, texts)) + 4 * found + count * max(found - 1, 1).bit_length() // 8) > 8 * plain:
+    different = VariableValues(frozen(ends[: found + 1]), frozen(heap[: ends[found]]), None)
+    size = len(different.data)
+    plain = int(offsets[-1]) - int(offsets[0]) + count * 2
+    if 10 * (size + 4 * found + count * max(found - 1, 1).bit_length() // 8) > 8 * plain:
         return None
-    order = sorted(range(found), key=texts.__getitem__)
+    texts = variable_array(different.offsets, different.data, None, BYTEA)
+    order = pc.array_sort_indices(texts).to_numpy().astype(np.int64)
     rank = np.empty(found, np.int32)
     rank[order] = np.arange(found, dtype=np.int32)
-    texts.sort()
-    ends = np.zeros(found + 1, np.int32)
-    np.cumsum([len(text) for text in texts], out=ends[1:])
-    return VariableValues(frozen(ends), frozen(np.frombuffer(b"".join(texts), np.uint8)), None), frozen(rank[codes])
+    different = different.take(frozen(order))
+    return VariableValues(frozen(different.offsets), frozen(different.data), None), frozen(rank.take(codes))
 
 
 class Encoder:

@@ -34,6 +34,7 @@ import numpy as np
 import xxhash
 
 from ..base.errors import Corrupt, LimitExceeded, Unavailable
+from ..base.limits import GIB, VALUE_BYTES_MAX
 from ..base.types import Type
 from .column_values import FixedValues, Values, VariableValues, frozen
 from .encoding import EMPTY_ZONE, Encoder, Order, Physical, count_of, new_entries, order_of, physical_of
@@ -105,6 +106,12 @@ _ENCODINGS: Final = {
     WIDE: "wide",
 }
 
+_BLOCK_ROWS_MIN: Final = 64
+_BLOCK_BYTES_MAX: Final = GIB
+assert _BLOCK_ROWS_MIN * VALUE_BYTES_MAX <= _BLOCK_BYTES_MAX, (
+    "some size of a block is small enough for the longest values"
+)
+
 _NO_ROOM: Final = np.iinfo(np.int32).max
 
 
@@ -146,6 +153,17 @@ class Size(NamedTuple):
     encoding: str
     blocks: int
     bytes: int
+
+
+def block_rows_for(*, longest: int, total: int) -> int:
+    """Rows of a block where variable values of a column have ``longest`` and ``total`` bytes at most.
+
+    With the usual size if no block can get too long to be read as one array, else with fewer rows.
+    """
+    rows = BLOCK_ROWS
+    while rows > _BLOCK_ROWS_MIN and min(rows * longest, total) > _BLOCK_BYTES_MAX:
+        rows //= 2
+    return rows
 
 
 class SegmentWriter:
@@ -413,6 +431,16 @@ class SegmentReader:
         if column.dtype is not None:
             return self._fixed(column, start, stop, column.dtype)
         return self._variable(column, start, stop)
+
+    def bytes_max(self, id: int, start: int, stop: int) -> int:
+        """No fewer bytes than the values of rows ``start`` to ``stop`` have: how many rows to read at a time."""
+        column = self._column(id)
+        if column.dtype is not None:
+            return (stop - start) * column.size
+        if column.dictionary is not None:
+            return (stop - start) * int(np.diff(column.dictionary.offsets).max())
+        lengths = column.directory["length"][start // self.block_rows : -(-stop // self.block_rows)]
+        return int(lengths.sum(dtype=np.int64))
 
     def codes(self, id: int, start: int, stop: int) -> FixedValues:
         """The codes (int32) of rows ``start`` to ``stop`` of a column with a dictionary; any code where it is NULL."""

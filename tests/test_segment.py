@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.base import types
 from weftdb.base.errors import Corrupt, LimitExceeded, Unavailable
+from weftdb.base.limits import VALUE_BYTES_MAX
 from weftdb.base.types import Type
 from weftdb.storage import segment
 from weftdb.storage.column_values import FixedValues, Values, VariableValues, frozen, values_of
@@ -23,7 +24,7 @@ from weftdb.storage.encoding import Physical, dictionary_of, physical_of
 from weftdb.storage.files import MemoryFiles
 from weftdb.storage.kernels import blocks
 from weftdb.storage.kernels.blocks import BLOCK_ROWS
-from weftdb.storage.segment import SegmentReader, SegmentWriter
+from weftdb.storage.segment import SegmentReader, SegmentWriter, block_rows_for
 
 ROWS_MAX = 300
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -411,6 +412,26 @@ def test_text_that_no_array_can_hold_is_refused() -> None:
     with pytest.raises(LimitExceeded, match="fewer rows"):
         reader.take(1, types.TEXT, np.arange(3_000))
     assert len(segments.listed(reader.read(1, types.TEXT, 0, 2))[1]) == 1 << 20
+
+
+def test_blocks_have_fewer_rows_where_values_are_long() -> None:
+    assert block_rows_for(longest=100, total=10**6) == BLOCK_ROWS
+    assert block_rows_for(longest=VALUE_BYTES_MAX, total=10**9) == BLOCK_ROWS
+    assert block_rows_for(longest=VALUE_BYTES_MAX, total=10**12) == 64
+    for longest in (1, 1_000, 70_000, 10**6, VALUE_BYTES_MAX):
+        rows = block_rows_for(longest=longest, total=10**12)
+        assert rows * longest <= 2**30
+        assert rows == BLOCK_ROWS or 2 * rows * longest > 2**30
+
+
+def test_a_reader_knows_how_many_bytes_values_may_have() -> None:
+    columns = shop(300)
+    reader = SegmentReader.open(segments.write(columns, rows=300)[0], name="test")
+    for id, (type, _, _) in columns.items():
+        for start, stop in ((0, 300), (70, 80), (64, 128), (5, 5)):
+            values = reader.read(id, type, start, stop)
+            size = values.values.nbytes if isinstance(values, FixedValues) else len(values.data)
+            assert reader.bytes_max(id, start, stop) >= size
 
 
 def test_threads_read_one_reader_at_once() -> None:
