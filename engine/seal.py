@@ -88,20 +88,20 @@ def seal(
     rows = _Rows(layout, chunks, keep)
     count = len(rows.items)
     assert count, "a segment has rows"
-    pause = pause or _go_on
+    pause = pause or go_on
     trail = KeyTrail(layout, rows_count=count, block_rows=writer.block_rows)
     key_columns = [rows.column(column) for column in trail.hashes.columns]
-    for start, stop in _ranges(count, PIECE_ROWS):
+    for start, stop in ranges_of(count, PIECE_ROWS):
         keys = rows.keys(start, stop)
         trail.add(keys, [partial(column.values, rows.items, start, stop) for column in key_columns])
         trail.sample_every_block(keys, first=start)
         pause(keys.words.nbytes)
     rows.release_keys()
-    spans = _Spans()
+    spans = Spans()
     for column in layout.columns:
         _write(writer, rows, column, spans, pause)
-    writer.column(BEGIN, BIGINT, _paced(spans.versions(rows.begins()), pause))
-    writer.column(DELTA, BOOLEAN, _paced(rows.deltas(), pause))
+    writer.column(BEGIN, BIGINT, paced(spans.versions(rows.begins()), pause))
+    writer.column(DELTA, BOOLEAN, paced(rows.deltas(), pause))
     words, offsets = trail.samples()
     writer.index(sample_words=words, sample_offsets=offsets, key_filter=trail.key_filter(), pk_filter=trail.pk_filter())
     return Sealed(
@@ -128,8 +128,8 @@ class _Rows:
         items = np.empty(self._total, np.uint32)
         self.items = items[: merging.name_rows(self._counts, mask, items)]
         self._keys = [self._keys_of(chunk) for chunk in chunks]
-        self._key_words = _addresses([words for words, _ in self._keys])
-        self._key_offsets = _addresses([offsets for _, offsets in self._keys])
+        self._key_words = addresses_of([words for words, _ in self._keys])
+        self._key_offsets = addresses_of([offsets for _, offsets in self._keys])
         self._sort()
 
     def keys(self, start: int, stop: int) -> Keys:
@@ -157,17 +157,17 @@ class _Rows:
 
     def begins(self) -> Iterator[FixedValues]:
         """Begin versions, piece by piece."""
-        addresses = _addresses([chunk.begins for chunk in self._chunks])
+        addresses = addresses_of([chunk.begins for chunk in self._chunks])
         bases = np.array([chunk.base for chunk in self._chunks], np.int64)
-        for start, stop in _ranges(len(self.items), PIECE_ROWS):
+        for start, stop in ranges_of(len(self.items), PIECE_ROWS):
             begins = np.empty(stop - start, np.int64)
             merging.gather_begins(addresses, bases, self.items, start, stop, begins)
             yield FixedValues(begins, None)
 
     def deltas(self) -> Iterator[FixedValues]:
         """Delta flags, piece by piece."""
-        addresses = _addresses([chunk.deltas for chunk in self._chunks])
-        for start, stop in _ranges(len(self.items), PIECE_ROWS):
+        addresses = addresses_of([chunk.deltas for chunk in self._chunks])
+        for start, stop in ranges_of(len(self.items), PIECE_ROWS):
             flags = np.empty(stop - start, np.uint8)
             merging.gather_flags(addresses, self.items, start, stop, 0, flags)
             yield FixedValues(flags, None)
@@ -227,9 +227,9 @@ class _Gather:
         stored = [_stored(column, chunk) for chunk in chunks]
         self._valid = None
         if any(values.valid is not None for values in stored):
-            self._valid = _addresses([values.valid for values in stored])
-        self._first = _addresses([v.offsets if isinstance(v, VariableValues) else v.values for v in stored])
-        self._heaps = _addresses([v.data if isinstance(v, VariableValues) else None for v in stored])
+            self._valid = addresses_of([values.valid for values in stored])
+        self._first = addresses_of([v.offsets if isinstance(v, VariableValues) else v.values for v in stored])
+        self._heaps = addresses_of([v.data if isinstance(v, VariableValues) else None for v in stored])
         self._kept = stored
         bytes_count = sum(int(v.offsets[-1]) - int(v.offsets[0]) for v in stored if isinstance(v, VariableValues))
         self.row_bytes = bytes_count / max(1, sum(chunk.count for chunk in chunks))
@@ -265,11 +265,11 @@ class _Gather:
 
     def pieces(self, items: np.ndarray) -> Iterator[Values]:
         """The values of all rows, some blocks at a time."""
-        for start, stop in _ranges(len(items), self.piece_rows):
+        for start, stop in ranges_of(len(items), self.piece_rows):
             yield self.values(items, start, stop)
 
 
-class _Spans:
+class Spans:
     """The ranges of event times and begin versions, seen while the columns go by."""
 
     def __init__(self) -> None:
@@ -291,7 +291,7 @@ class _Spans:
             yield piece
 
 
-def _write(writer: SegmentWriter, rows: _Rows, column: Column, spans: _Spans, pause: Pause) -> None:
+def _write(writer: SegmentWriter, rows: _Rows, column: Column, spans: Spans, pause: Pause) -> None:
     layout = rows.layout
     gather = rows.column(column)
     if column.type.is_variable and gather.row_bytes * len(rows.items) < COLUMN_BYTES_MAX:
@@ -299,15 +299,15 @@ def _write(writer: SegmentWriter, rows: _Rows, column: Column, spans: _Spans, pa
         assert isinstance(values, VariableValues), f"{column.type} has a variable width"
         found = dictionary_of(values)
         if found is None:
-            writer.column(column.id, column.type, _paced(_slices(values, gather.piece_rows), pause))
+            writer.column(column.id, column.type, paced(_slices(values, gather.piece_rows), pause))
         else:
             codes = FixedValues(found[1], values.valid)
-            writer.column(column.id, column.type, _paced(_slices(codes, PIECE_ROWS), pause), dictionary=found[0])
+            writer.column(column.id, column.type, paced(_slices(codes, PIECE_ROWS), pause), dictionary=found[0])
         return
     pieces = gather.pieces(rows.items)
     if layout.time is not None and column.id == layout.time.id:
         pieces = spans.times(layout, pieces)
-    writer.column(column.id, column.type, _paced(pieces, pause))
+    writer.column(column.id, column.type, paced(pieces, pause))
 
 
 def _stored(column: Column, chunk: Chunk) -> Values:
@@ -321,22 +321,22 @@ def _stored(column: Column, chunk: Chunk) -> Values:
     return FixedValues(store.values[:count], valid)
 
 
-def _ranges(count: int, size: int) -> Iterator[tuple[int, int]]:
+def ranges_of(count: int, size: int) -> Iterator[tuple[int, int]]:
     for start in range(0, count, size):
         yield start, min(start + size, count)
 
 
 def _slices(values: Values, size: int) -> Iterator[Values]:
     if isinstance(values, VariableValues):
-        for start, stop in _ranges(len(values.offsets) - 1, size):
+        for start, stop in ranges_of(len(values.offsets) - 1, size):
             valid = None if values.valid is None else values.valid[start:stop]
             yield VariableValues(values.offsets[start : stop + 1], values.data, valid)
     else:
-        for start, stop in _ranges(len(values.values), size):
+        for start, stop in ranges_of(len(values.values), size):
             yield FixedValues(values.values[start:stop], None if values.valid is None else values.valid[start:stop])
 
 
-def _paced(pieces: Iterator[Values], pause: Pause) -> Iterator[Values]:
+def paced(pieces: Iterator[Values], pause: Pause) -> Iterator[Values]:
     for piece in pieces:
         yield piece
         if isinstance(piece, VariableValues):
@@ -345,10 +345,10 @@ def _paced(pieces: Iterator[Values], pause: Pause) -> Iterator[Values]:
             pause(piece.values.nbytes)
 
 
-def _addresses(arrays: Sequence[np.ndarray | None]) -> np.ndarray:
+def addresses_of(arrays: Sequence[np.ndarray | None]) -> np.ndarray:
     """uint64[n], 0 where there is none; the caller keeps the arrays."""
     return np.array([0 if a is None else a.__array_interface__["data"][0] for a in arrays], np.uint64)
 
 
-def _go_on(count: int) -> None:
+def go_on(count: int) -> None:
     """Nobody has to wait."""

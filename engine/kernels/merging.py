@@ -1,7 +1,10 @@
 """Kernels that bring rows into the order of a segment: out of the chunks of memtables, and out of several segments.
 
-A row of chunks is named ``chunk << 16 | row``, as in the index; arrays of addresses have one entry a chunk. Addresses
-are not checked: the caller keeps the arrays behind them alive.
+    chunks     a row is named ``chunk << 16 | row``, as in the index; arrays of addresses have one entry a chunk
+    segments   a *plan* has a byte per row of all inputs, in the order of the merged rows: which input the next row is
+               from, and 128 more where it is dropped. It serves every column
+
+Addresses are not checked: the caller keeps the arrays behind them alive.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from ...storage.kernels.memory import get8, get16, get32, get64, put8, put16, put32, put64
+from .encoding import swap_bytes
 
 
 @njit(nogil=True, cache=True)
@@ -138,3 +142,206 @@ def gather_variable_keys(addresses: Any, offsets: Any, items: Any, start: Any, s
         for at in range(np.int64(get32(offsets[chunk], row)), np.int64(get32(offsets[chunk], row + 1))):
             target[cursor] = get64(addresses[chunk], at)
             cursor += 1
+
+
+@njit(nogil=True, cache=True)
+def precedes(words: Any, offsets: Any, width: Any, rows: Any, one: Any, other: Any) -> Any:
+    """Whether the next key of input ``one`` comes before that of ``other``; of equal ones that of the lower input."""
+    if width > 0:
+        first, other_first = rows[one] * width, rows[other] * width
+        count = other_count = width
+    else:
+        first, other_first = np.int64(get64(offsets[one], rows[one])), np.int64(get64(offsets[other], rows[other]))
+        count = np.int64(get64(offsets[one], rows[one] + 1)) - first
+        other_count = np.int64(get64(offsets[other], rows[other] + 1)) - other_first
+    for word in range(min(count, other_count)):
+        left, right = get64(words[one], first + word), get64(words[other], other_first + word)
+        if left != right:
+            return swap_bytes(left) < swap_bytes(right)
+    return one < other
+
+
+@njit(nogil=True, cache=True)
+def merge_keys(
+    words: Any, offsets: Any, width: Any, rows: Any, stops: Any, drops: Any, plan: Any, at: Any, kept: Any,
+    block_rows: Any, samples: Any,
+) -> Any:  # fmt: skip
+    """Plan rows until an input has no more; returns (next place in the plan, rows kept so far, samples taken).
+
+    Inputs are numbered newest first. The keys of input i stand at ``words[i]`` (addresses), ``width`` words each, or
+    from word offset to word offset (int64, at ``offsets[i]``) where it is 0. ``rows[i]`` is its next row and
+    ``stops[i]`` behind its last one, of those that are here; ``drops[i]`` is the address of a byte a row, or 0.
+    ``samples`` (int64[n, 2]) gets input and row with which each block of ``block_rows`` kept rows begins.
+    """
+    order = np.empty(words.size, np.int64)
+    active = 0
+    for entry in range(words.size):
+        if rows[entry] < stops[entry]:
+            place = active
+            while place > 0 and precedes(words, offsets, width, rows, entry, order[place - 1]):
+                order[place] = order[place - 1]
+                place -= 1
+            order[place] = entry
+            active += 1
+    taken = 0
+    while active > 0:
+        best = order[0]
+        while True:
+            row = rows[best]
+            mark = np.uint8(best)
+            if drops[best] != np.uint64(0) and get8(drops[best], row) != np.uint8(0):
+                mark |= np.uint8(128)
+            else:
+                if kept % block_rows == 0:
+                    samples[taken, 0], samples[taken, 1] = best, row
+                    taken += 1
+                kept += 1
+            plan[at] = mark
+            at += 1
+            rows[best] = row + 1
+            if row + 1 == stops[best]:
+                return at, kept, taken
+            if active > 1 and not precedes(words, offsets, width, rows, best, order[1]):
+                break
+        place = 1
+        while place < active and not precedes(words, offsets, width, rows, best, order[place]):
+            order[place - 1] = order[place]
+            place += 1
+        order[place - 1] = best
+    return at, kept, taken
+
+
+@njit(nogil=True, cache=True)
+def cut_plan(plan: Any, rows: Any, places: Any, cursors: Any) -> None:
+    """Cut the plan into pieces of ``rows`` kept rows: where in the plan, and at which row of each input, each begins.
+
+    ``places`` (int64[pieces + 1]) and ``cursors`` (int64[pieces + 1, inputs]) end with the end of the plan.
+    """
+    cursor = np.zeros(cursors.shape[1], np.int64)
+    kept = piece = 0
+    for at in range(plan.size):
+        mark = plan[at]
+        if mark < 128:
+            if kept % rows == 0:
+                places[piece] = at
+                cursors[piece] = cursor
+                piece += 1
+            kept += 1
+        cursor[mark & np.uint8(127)] += 1
+    places[piece] = plan.size
+    cursors[piece] = cursor
+
+
+@njit(nogil=True, cache=True)
+def map_rows(plan: Any, addresses: Any) -> None:
+    """Write the merged row of each row of each input, or -1 where it is dropped, to int32 arrays by address."""
+    cursor = np.zeros(addresses.size, np.int64)
+    kept = 0
+    for at in range(plan.size):
+        source = np.int64(plan[at] & np.uint8(127))
+        row = cursor[source]
+        cursor[source] = row + 1
+        if plan[at] < 128:
+            put32(addresses[source], row, np.uint32(kept))
+            kept += 1
+        else:
+            put32(addresses[source], row, np.uint32(0xFFFFFFFF))
+
+
+@njit(nogil=True, cache=True)
+def merge_fixed(plan: Any, start: Any, stop: Any, addresses: Any, size: Any, target: Any) -> None:
+    """Values of ``size`` bytes of the kept rows of ``plan[start:stop]``, to the array at ``target``.
+
+    Input i's values for this part of the plan stand at ``addresses[i]``, those of dropped rows among them.
+    """
+    cursor = np.zeros(addresses.size, np.int64)
+    at = np.int64(0)
+    for place in range(start, stop):
+        source = np.int64(plan[place] & np.uint8(127))
+        row = cursor[source]
+        cursor[source] = row + 1
+        if plan[place] >= 128:
+            continue
+        if size == 8:
+            put64(target, at, get64(addresses[source], row))
+        elif size == 4:
+            put32(target, at, get32(addresses[source], row))
+        elif size == 2:
+            put16(target, at, get16(addresses[source], row))
+        elif size == 1:
+            put8(target, at, get8(addresses[source], row))
+        else:
+            put64(target, 2 * at, get64(addresses[source], 2 * row))
+            put64(target, 2 * at + 1, get64(addresses[source], 2 * row + 1))
+        at += 1
+
+
+@njit(nogil=True, cache=True)
+def merge_flags(plan: Any, start: Any, stop: Any, addresses: Any, target: Any) -> Any:
+    """As ``merge_fixed`` for validity, to ``target`` (uint8): an input without an array has values; returns NULLs."""
+    cursor = np.zeros(addresses.size, np.int64)
+    at = nulls = 0
+    for place in range(start, stop):
+        source = np.int64(plan[place] & np.uint8(127))
+        row = cursor[source]
+        cursor[source] = row + 1
+        if plan[place] < 128:
+            flag = np.uint8(1)
+            if addresses[source] != np.uint64(0):
+                flag = get8(addresses[source], row)
+            target[at] = flag
+            nulls += flag == np.uint8(0)
+            at += 1
+    return nulls
+
+
+@njit(nogil=True, cache=True)
+def merge_codes(plan: Any, start: Any, stop: Any, addresses: Any, ranks: Any, sizes: Any, target: Any) -> None:
+    """As ``merge_fixed`` for codes (int32): each becomes ``ranks[i][code]`` (addresses of int32 arrays; 0: as it is).
+
+    The code of a NULL may be any: one beyond ``sizes[i]`` becomes 0.
+    """
+    cursor = np.zeros(addresses.size, np.int64)
+    at = 0
+    for place in range(start, stop):
+        source = np.int64(plan[place] & np.uint8(127))
+        row = cursor[source]
+        cursor[source] = row + 1
+        if plan[place] < 128:
+            code = np.int64(get32(addresses[source], row))
+            if ranks[source] != np.uint64(0):
+                code = np.int64(get32(ranks[source], code)) if code < sizes[source] else np.int64(0)
+            target[at] = np.int32(code)
+            at += 1
+
+
+@njit(nogil=True, cache=True)
+def merge_lengths(plan: Any, start: Any, stop: Any, offsets: Any, target: Any) -> None:
+    """As ``merge_fixed`` for the running ends (int64[n + 1]) of values with int32 offsets at ``offsets[i]``."""
+    cursor = np.zeros(offsets.size, np.int64)
+    at = 0
+    target[0] = 0
+    for place in range(start, stop):
+        source = np.int64(plan[place] & np.uint8(127))
+        row = cursor[source]
+        cursor[source] = row + 1
+        if plan[place] < 128:
+            length = np.int64(get32(offsets[source], row + 1)) - np.int64(get32(offsets[source], row))
+            target[at + 1] = target[at] + length
+            at += 1
+
+
+@njit(nogil=True, cache=True)
+def merge_bytes(plan: Any, start: Any, stop: Any, offsets: Any, heaps: Any, target: Any) -> None:
+    """As ``merge_lengths`` for the bytes, one value after another."""
+    cursor = np.zeros(offsets.size, np.int64)
+    at = np.int64(0)
+    for place in range(start, stop):
+        source = np.int64(plan[place] & np.uint8(127))
+        row = cursor[source]
+        cursor[source] = row + 1
+        if plan[place] < 128:
+            heap = heaps[source]
+            for byte in range(np.int64(get32(offsets[source], row)), np.int64(get32(offsets[source], row + 1))):
+                target[at] = get8(heap, byte)
+                at += 1

@@ -1,0 +1,421 @@
+"""Merging: several segments of one cell become one.
+
+    plan     the inputs' sort keys are encoded some blocks at a time and merged: a byte per row says which input the
+             next row is from, and whether it is dropped. Of equal keys the newer input's rows come first
+    index    sample keys and filters, from the same keys
+    columns  one after another, some blocks at a time: each input's part is decoded, put together by the plan, encoded
+
+Begin versions up to ``normalize_before`` become 0: nobody can tell them apart, and constants take no place. A column
+that is younger than an input has its ``missing`` value there; one that was dropped is left out. Text keeps its
+dictionary, or gets one, where the merged segment's one is small enough: what the inputs have is merged, and what has
+none is looked through first.
+
+In memory: a byte a row for the plan, 1.25 each for the filters, some blocks of each input; at the end four bytes per
+row of the inputs, for the mappings. Inputs are read from front to back, once for the plan and once per column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from ..base.types import BIGINT, BOOLEAN, BYTEA, Type
+from ..storage.column_values import (
+    DTYPES,
+    PAIRS,
+    FixedValues,
+    Values,
+    VariableValues,
+    constant_array,
+    values_of,
+    variable_array,
+)
+from ..storage.encoding import DICTIONARY_BYTES_MAX, DICTIONARY_VALUES_MAX
+from ..storage.segment import SegmentReader, SegmentWriter
+from .kernels import merging
+from .key_encoding import Keys
+from .layout import Layout
+from .projection import missing_value
+from .schema import Column
+from .seal import PIECE_BYTES_MAX, PIECE_ROWS, Pause, Spans, addresses_of, go_on, paced
+from .segment import BEGIN, DELTA
+from .sorted_keys import KeyTrail
+
+compute: Any = pyarrow.compute
+
+INPUTS_MAX: Final = 128
+"""A byte of the plan names the input in seven bits."""
+
+KEY_ROWS: Final = 512 * 1024
+"""Rows whose keys are held at once, of all inputs together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """A segment to merge. ``drop`` (uint8 or bool) says which rows are left out; ``begin`` is the one begin version of
+    all its rows where its column of them does not count (prepared by a large transaction).
+    """
+
+    reader: SegmentReader
+    drop: np.ndarray | None = None
+    begin: int | None = None
+
+    @property
+    def rows_kept(self) -> int:
+        return self.reader.rows_count - (0 if self.drop is None else int(np.count_nonzero(self.drop)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """``mappings``, per input int32: from its row to that of the merged segment, -1 where dropped.
+
+    Ranges are those of the rows kept, as in ``Sealed``; begin versions as they were written.
+    """
+
+    rows_count: int
+    mappings: list[np.ndarray]
+    time_low: int
+    time_high: int
+    version_low: int
+    version_high: int
+
+
+def merge(
+    writer: SegmentWriter,
+    layout: Layout,
+    inputs: Sequence[Input],
+    *,
+    normalize_before: int,
+    pause: Pause | None = None,
+) -> Merged:
+    """Write the rows of ``inputs``, newest first, as one segment; the caller finishes the writer.
+
+    At least one row is kept. All versions of a key in one input began later than those in the inputs after it.
+    """
+    assert 0 < len(inputs) <= INPUTS_MAX, f"{len(inputs)} inputs"
+    pause = pause or go_on
+    count = sum(input.rows_kept for input in inputs)
+    assert count, "a segment has rows"
+    trail = KeyTrail(layout, rows_count=count, block_rows=writer.block_rows)
+    plan = _Plan(layout, inputs, trail, block_rows=writer.block_rows, pause=pause)
+    assert plan.kept == count, f"{plan.kept} rows, not {count}"
+    spans = Spans()
+    for column in layout.columns:
+        _write(writer, plan, column, spans, pause)
+    writer.column(BEGIN, BIGINT, paced(spans.versions(_begins(plan, normalize_before)), pause))
+    writer.column(DELTA, BOOLEAN, paced(_deltas(plan), pause))
+    words, offsets = trail.samples()
+    writer.index(sample_words=words, sample_offsets=offsets, key_filter=trail.key_filter(), pk_filter=trail.pk_filter())
+    return Merged(
+        rows_count=count,
+        mappings=plan.mappings(),
+        time_low=spans.time_low,
+        time_high=spans.time_high,
+        version_low=spans.version_low,
+        version_high=spans.version_high,
+    )
+
+
+class _Piece:
+    """Kept rows of the plan, some whole blocks: ``plan[start:stop]``, rows ``lows[i]`` to ``highs[i]`` of input i."""
+
+    __slots__ = ("count", "highs", "lows", "marks", "start", "stop")
+
+    def __init__(
+        self, marks: np.ndarray, start: int, stop: int, lows: list[int], highs: list[int], *, count: int
+    ) -> None:
+        self.marks = marks
+        self.start = start
+        self.stop = stop
+        self.lows = lows
+        self.highs = highs
+        self.count = count
+
+    def put_together(self, parts: Sequence[Values | None], type: Type) -> Values:
+        """One column's values, from those of each input (None where it has no row here)."""
+        valid = self._valid(parts)
+        if type.is_variable:
+            offsets = addresses_of([part.offsets if isinstance(part, VariableValues) else None for part in parts])
+            heaps = addresses_of([part.data if isinstance(part, VariableValues) else None for part in parts])
+            ends = np.empty(self.count + 1, np.int64)
+            merging.merge_lengths(self.marks, self.start, self.stop, offsets, ends)
+            data = np.empty(int(ends[-1]), np.uint8)
+            merging.merge_bytes(self.marks, self.start, self.stop, offsets, heaps, data)
+            return VariableValues(ends.astype(np.int32), data, valid)
+        pair = type.kind in PAIRS
+        values = np.empty((self.count, 2) if pair else self.count, DTYPES[type.kind])
+        addresses = addresses_of([part.values if isinstance(part, FixedValues) else None for part in parts])
+        size = 16 if pair else values.itemsize
+        target = values.__array_interface__["data"][0]
+        merging.merge_fixed(self.marks, self.start, self.stop, addresses, size, target)
+        return FixedValues(values, valid)
+
+    def put_codes_together(self, parts: Sequence[FixedValues | None], ranks: Sequence[np.ndarray | None]) -> Values:
+        """The codes of one column; ``ranks`` says what each input's become."""
+        codes = np.empty(self.count, np.int32)
+        addresses = addresses_of([None if part is None else part.values for part in parts])
+        sizes = np.array([0 if rank is None else len(rank) for rank in ranks], np.int64)
+        merging.merge_codes(self.marks, self.start, self.stop, addresses, addresses_of(ranks), sizes, codes)
+        return FixedValues(codes, self._valid(parts))
+
+    def _valid(self, parts: Sequence[Values | None]) -> np.ndarray | None:
+        if all(part is None or part.valid is None for part in parts):
+            return None
+        flags = np.empty(self.count, np.uint8)
+        addresses = addresses_of([None if part is None else part.valid for part in parts])
+        return flags if merging.merge_flags(self.marks, self.start, self.stop, addresses, flags) else None
+
+
+class _Plan:
+    """Where the rows of the merged segment come from."""
+
+    def __init__(
+        self, layout: Layout, inputs: Sequence[Input], trail: KeyTrail, *, block_rows: int, pause: Pause
+    ) -> None:
+        self.layout = layout
+        self.inputs = inputs
+        self.block_rows = block_rows
+        self.marks = np.empty(sum(input.reader.rows_count for input in inputs), np.uint8)
+        self.kept = 0
+        self._cuts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._merge_keys(trail, pause)
+
+    def pieces(self, rows: int) -> Iterator[_Piece]:
+        """The kept rows, ``rows`` at a time."""
+        cut = self._cuts.get(rows)
+        if cut is None:
+            count = -(-self.kept // rows)
+            cut = np.empty(count + 1, np.int64), np.empty((count + 1, len(self.inputs)), np.int64)
+            merging.cut_plan(self.marks, rows, *cut)
+            self._cuts[rows] = cut
+        places, cursors = cut[0].tolist(), cut[1].tolist()
+        places[0], cursors[0] = 0, [0] * len(self.inputs)  # dropped rows before the first kept one
+        for number in range(len(places) - 1):
+            yield _Piece(
+                self.marks,
+                places[number],
+                places[number + 1],
+                cursors[number],
+                cursors[number + 1],
+                count=min(rows, self.kept - number * rows),
+            )
+
+    def mappings(self) -> list[np.ndarray]:
+        mappings = [np.empty(input.reader.rows_count, np.int32) for input in self.inputs]
+        merging.map_rows(self.marks, addresses_of(mappings))
+        return mappings
+
+    def _merge_keys(self, trail: KeyTrail, pause: Pause) -> None:
+        count = len(self.inputs)
+        step = max(1, KEY_ROWS // count // self.block_rows) * self.block_rows
+        samples = np.empty((count * step // self.block_rows + 2, 2), np.int64)
+        buffers: list[tuple[Keys, np.ndarray | None] | None] = [None] * count
+        words, offsets, drops = (np.zeros(count, np.uint64) for _ in range(3))
+        rows, stops = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        done = [0] * count
+        at = 0
+        while at < len(self.marks):
+            for number, input in enumerate(self.inputs):
+                start = done[number]
+                if rows[number] < stops[number] or start == input.reader.rows_count:
+                    continue
+                stop = min(start + step, input.reader.rows_count)
+                keys, drop = self._keys(input, start, stop, trail)
+                buffers[number] = keys, drop
+                words[number], offsets[number], drops[number] = addresses_of([keys.words, keys.offsets, drop])
+                rows[number], stops[number], done[number] = 0, stop - start, stop
+                pause(keys.words.nbytes)
+            at, self.kept, taken = merging.merge_keys(
+                words, offsets, self.layout.sort_encoder.width, rows, stops, drops, self.marks, at, self.kept,
+                self.block_rows, samples,
+            )  # fmt: skip
+            for number, row in samples[:taken].tolist():
+                buffer = buffers[number]
+                assert buffer is not None, "the keys that were merged are here"
+                trail.sample(buffer[0].take(np.array([row], np.int64)))
+
+    def _keys(self, input: Input, start: int, stop: int, trail: KeyTrail) -> tuple[Keys, np.ndarray | None]:
+        """The sort keys of rows of an input, and which of them are dropped; the others go into the filters."""
+        read = partial(_values, input, start=start, stop=stop)
+        keys = self.layout.sort_encoder.encode(
+            [read(column) for column in self.layout.sort_columns], count=stop - start
+        )
+        drop = None if input.drop is None else input.drop[start:stop].view(np.uint8)
+        if drop is None or not drop.any():
+            trail.add(keys, [partial(read, column) for column in trail.hashes.columns])
+            return keys, None
+        kept = np.flatnonzero(drop == 0)
+        trail.add(keys.take(kept), [partial(_taken, partial(read, column), kept) for column in trail.hashes.columns])
+        return keys, drop
+
+
+def _write(writer: SegmentWriter, plan: _Plan, column: Column, spans: Spans, pause: Pause) -> None:
+    layout = plan.layout
+    if column.type.is_variable:
+        dictionary = _Dictionary.of(plan, column)
+        if dictionary is not None:
+            writer.column(column.id, column.type, paced(dictionary.codes(), pause), dictionary=dictionary.values)
+            return
+    pieces = _pieces(plan, column)
+    if layout.time is not None and column.id == layout.time.id:
+        pieces = spans.times(layout, pieces)
+    writer.column(column.id, column.type, paced(pieces, pause))
+
+
+def _pieces(plan: _Plan, column: Column) -> Iterator[Values]:
+    for piece in plan.pieces(_piece_rows(plan, column)):
+        yield piece.put_together(_parts(plan, piece, partial(_values, column=column)), column.type)
+
+
+def _piece_rows(plan: _Plan, column: Column) -> int:
+    """Rows to handle at once: fewer where values are long."""
+    rows = PIECE_ROWS
+    if column.type.is_variable:
+        longest = max(_row_bytes(input, column) for input in plan.inputs)
+        while rows > plan.block_rows and rows * longest > PIECE_BYTES_MAX:
+            rows //= 2
+    return rows
+
+
+def _row_bytes(input: Input, column: Column) -> float:
+    reader = input.reader
+    return reader.plain_bytes(column.id) / reader.rows_count if column.id in reader.column_ids else 16
+
+
+def _parts(plan: _Plan, piece: _Piece, read: Any) -> list[Any]:
+    """What ``read(input, start=, stop=)`` gives for each input's rows of a piece."""
+    return [
+        read(input, start=low, stop=high) if low < high else None
+        for input, low, high in zip(plan.inputs, piece.lows, piece.highs, strict=True)
+    ]
+
+
+def _values(input: Input, column: Column, *, start: int, stop: int) -> Values:
+    """A column's values in rows of an input, also where that is older than the column."""
+    if column.id not in input.reader.column_ids:
+        return values_of(constant_array(missing_value(column), stop - start, column.type), column.type)
+    return input.reader.read(column.id, column.type, start, stop)
+
+
+def _taken(read: Any, rows: np.ndarray) -> Values:
+    return read().take(rows)
+
+
+def _begins(plan: _Plan, normalize_before: int) -> Iterator[FixedValues]:
+    def read(input: Input, *, start: int, stop: int) -> Values:
+        if input.begin is not None:
+            return FixedValues(np.full(stop - start, input.begin, np.int64), None)
+        return input.reader.read(BEGIN, BIGINT, start, stop)
+
+    latest = [input.reader.zone(BEGIN)[1] if input.begin is None else input.begin for input in plan.inputs]
+    if max(latest) <= normalize_before:
+        yield from _zeros(plan, np.dtype(np.int64))
+        return
+    for piece in plan.pieces(PIECE_ROWS):
+        begins = piece.put_together(_parts(plan, piece, read), BIGINT)
+        assert isinstance(begins, FixedValues), "begin versions have one width"
+        begins.values[begins.values <= normalize_before] = 0
+        yield begins
+
+
+def _deltas(plan: _Plan) -> Iterator[FixedValues]:
+    def read(input: Input, *, start: int, stop: int) -> Values:
+        return input.reader.read(DELTA, BOOLEAN, start, stop)
+
+    if all(input.reader.zone(DELTA) == (0, 0) for input in plan.inputs):
+        yield from _zeros(plan, np.dtype(np.uint8))
+        return
+    for piece in plan.pieces(PIECE_ROWS):
+        flags = piece.put_together(_parts(plan, piece, read), BOOLEAN)
+        assert isinstance(flags, FixedValues), "flags have one width"
+        yield flags
+
+
+def _zeros(plan: _Plan, dtype: np.dtype) -> Iterator[FixedValues]:
+    zeros = np.zeros(PIECE_ROWS, dtype)
+    for start in range(0, plan.kept, PIECE_ROWS):
+        yield FixedValues(zeros[: min(PIECE_ROWS, plan.kept - start)], None)
+
+
+class _Dictionary:
+    """The merged dictionary of one column, and each input's codes in it."""
+
+    def __init__(self, plan: _Plan, column: Column, merged: pa.Array) -> None:
+        """``merged`` (binary) holds every value that an input has, in order."""
+        values = values_of(merged, BYTEA)
+        assert isinstance(values, VariableValues), "bytes have no fixed width"
+        self.values = values
+        self._plan = plan
+        self._column = column
+        self._merged = merged
+        self._ranks: list[np.ndarray | None] = []
+        for input in plan.inputs:
+            known = _dictionary_of(input, column)
+            self._ranks.append(None if known is None else self._places(_binary(known)))
+
+    @classmethod
+    def of(cls, plan: _Plan, column: Column) -> _Dictionary | None:
+        """None where a dictionary does not pay (see ``storage.encoding.dictionary_of``)."""
+        limit = min(DICTIONARY_VALUES_MAX, plan.kept // 2)
+        merged = pa.array([], pa.binary())
+        plain = 0
+        for input in plan.inputs:
+            if column.id in input.reader.column_ids:
+                plain += input.reader.plain_bytes(column.id)
+            for values in _distinct(plan, input, column):
+                merged = compute.unique(pa.concat_arrays([merged, values])).drop_null()
+                if len(merged) > limit or merged.nbytes > DICTIONARY_BYTES_MAX:
+                    return None
+        if not len(merged):
+            return None
+        plain = (plain - 2 * len(plan.marks)) * plan.kept // len(plan.marks)
+        bits = max(len(merged) - 1, 1).bit_length()
+        if 10 * (merged.nbytes + plan.kept * bits // 8) > 8 * plain:
+            return None
+        return cls(plan, column, merged.take(compute.array_sort_indices(merged)))
+
+    def codes(self) -> Iterator[Values]:
+        for piece in self._plan.pieces(PIECE_ROWS):
+            yield piece.put_codes_together(_parts(self._plan, piece, self._codes_of), self._ranks)
+
+    def _codes_of(self, input: Input, *, start: int, stop: int) -> FixedValues:
+        if _dictionary_of(input, self._column) is not None:
+            return input.reader.codes(self._column.id, start, stop)
+        values = _values(input, self._column, start=start, stop=stop)
+        assert isinstance(values, VariableValues), f"{self._column.type} has no fixed width"
+        return FixedValues(self._places(_binary(values)), values.valid)
+
+    def _places(self, values: pa.Array) -> np.ndarray:
+        """The code of each value (int32), 0 for NULL."""
+        places = compute.index_in(values, value_set=self._merged, skip_nulls=True)
+        return places.fill_null(0).to_numpy().astype(np.int32, copy=False)
+
+
+def _distinct(plan: _Plan, input: Input, column: Column) -> Iterator[pa.Array]:
+    """Arrays that together hold every value of a column in an input."""
+    known = _dictionary_of(input, column)
+    if known is not None:
+        yield _binary(known)
+    elif column.id not in input.reader.column_ids:
+        yield _binary(_values(input, column, start=0, stop=1))
+    else:
+        rows = _piece_rows(plan, column)
+        for start in range(0, input.reader.rows_count, rows):
+            stop = min(start + rows, input.reader.rows_count)
+            yield compute.unique(_binary(_values(input, column, start=start, stop=stop)))
+
+
+def _dictionary_of(input: Input, column: Column) -> VariableValues | None:
+    return input.reader.dictionary(column.id) if column.id in input.reader.column_ids else None
+
+
+def _binary(values: Values) -> pa.Array:
+    """As an Arrow array of bytes, without a copy."""
+    assert isinstance(values, VariableValues), "no fixed width"
+    return variable_array(values.offsets, values.data, values.valid, BYTEA)
