@@ -46,6 +46,7 @@ from .horizon import Horizon
 from .layout import Layout
 from .memory import Budget
 from .memtable import Memtable
+from .merge import Input, merge
 from .options import Options
 from .overlay import OPEN, Overlay
 from .part import Part
@@ -109,6 +110,7 @@ class Maintenance:
         self._budget = budget
         self._options = options
         self._throttle = Throttle(options.compaction_rate)
+        self._frozen: list[Memtable] = []  # what a flush is writing
         self._installing = threading.Lock()  # a flush, or the last step of a merge: what writes the manifest
         self._compacting = threading.Lock()
         self._flush_wanted = threading.Event()
@@ -177,7 +179,7 @@ class Maintenance:
     # Flushing.
 
     def _is_due(self) -> bool:
-        """Whether to make a checkpoint: much memory or log, a long time, or a dropped table that could be given back."""
+        """Whether to make a checkpoint: for memory, log or time, or to give a dropped table back."""
         if self._sequencer.logged_bytes >= self._options.log_bytes or self._budget.flush_due:
             return True
         if monotonic() - self._checkpoint_at >= self._options.checkpoint_seconds:
@@ -189,30 +191,45 @@ class Maintenance:
         """Make a checkpoint at the newest version. Returns whether there was anything to do. Raises Unavailable."""
         self._storage.check_writable()
         with self._installing:
-            with self._sequencer.paused():
-                position = self._storage.log.tail()
-                floor = max(self._floor, self._state.clock.version_at(self._history_wall()))
-                if position == self.checkpoint_position and floor == self._floor:
-                    return False
-                frozen = [(store, *item) for store in self._state.stores.values() for item in store.freeze()]
-                captured = capture(self._state, position=position, floor=floor)
-                logged_bytes = self._sequencer.logged_bytes
-            horizon = self._pins.horizon(floor)
-            number, sealed, redone = self._write(frozen, horizon=horizon, version=captured.version)
-            described = [*(item.description for item in sealed if item.description), *redone.values()]
-            self._commit(state=captured.encode(), put=described, file=number)
-            self.checkpoint_version, self.checkpoint_position, self._floor = captured.version, position, floor
-            self._checkpoint_at = monotonic()
-            released = self._take_over(sealed, redone)
-            with self._sequencer.paused():
-                for item in sealed:
-                    item.install()
-                self._sequencer.logged_bytes -= logged_bytes
-                self._state.forget(before=horizon.oldest)
-            self._storage.log.trim(before=position + 1)
-            self.files.release(released)
-        self.work.flushes += 1
-        self._budget.freed()
+            try:
+                flushed = self._flush()
+            finally:
+                self._frozen = []  # after a failure they wait for the next flush
+        if flushed:
+            self.work.flushes += 1
+            self._budget.freed()
+        return flushed
+
+    @property
+    def frozen_bytes(self) -> int:
+        """Memory of the memtables that a flush is writing."""
+        return sum(memtable.bytes_used for memtable in self._frozen)
+
+    def _flush(self) -> bool:
+        with self._sequencer.paused():
+            position = self._storage.log.tail()
+            floor = max(self._floor, self._state.clock.version_at(self._history_wall()))
+            if position == self.checkpoint_position and floor == self._floor:
+                return False
+            frozen = [(store, *item) for store in self._state.stores.values() for item in store.freeze()]
+            self._frozen = [memtable for _, _, memtable in frozen]
+            captured = capture(self._state, position=position, floor=floor)
+            logged_bytes = self._sequencer.logged_bytes
+        horizon = self._pins.horizon(floor)
+        number, sealed, redone = self._write(frozen, horizon=horizon, version=captured.version)
+        described = [*(item.description for item in sealed if item.description), *redone.values()]
+        self._commit(state=captured.encode(), put=described, file=number)
+        self.checkpoint_version, self.checkpoint_position, self._floor = captured.version, position, floor
+        self._checkpoint_at = monotonic()
+        released = self._take_over(sealed, redone)
+        with self._sequencer.paused():
+            for item in sealed:
+                item.install()
+            self._frozen = []
+            self._sequencer.logged_bytes -= logged_bytes
+            self._state.forget(before=horizon.oldest)
+        self._storage.log.trim(before=position + 1)
+        self.files.release(released)
         return True
 
     def _write(
@@ -351,13 +368,12 @@ class Maintenance:
             mappings: Sequence[np.ndarray | None] = ()
             description: Description | None = None
             if rows_count:
-                from .merge import merge
-
                 writer = SegmentWriter(out, rows_count=rows_count)
-                merged = merge(
-                    writer, layout, [(segment, drop) for segment, drop in zip(segments, drops, strict=True)],
-                    normalize_before=horizon.oldest, pause=self._pause,
-                )  # fmt: skip
+                inputs = [
+                    Input(reader=segment.reader, drop=drop, begin=segment.description.begin)
+                    for segment, drop in zip(segments, drops, strict=True)
+                ]
+                merged = merge(writer, layout, inputs, normalize_before=horizon.oldest, pause=self._pause)
                 place = writer.finish()
                 mappings = merged.mappings
                 description = Description(

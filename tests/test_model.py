@@ -1,4 +1,4 @@
-"""The engine against a dictionary of versions: puts, inserts, deltas, deletes, transactions, snapshots, restarts."""
+"""The engine against a dictionary of versions: puts, deletes, transactions, snapshots, flushes, merges, restarts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from weftdb.base.errors import Conflict, Invalid
 from weftdb.base.types import BIGINT, TEXT, TIMESTAMP
 from weftdb.engine.changes import Change
 from weftdb.engine.database import Engine
+from weftdb.engine.options import Options
 from weftdb.engine.schema import Column, Table
 from weftdb.engine.snapshot import Snapshot
 from weftdb.engine.transaction import Transaction
@@ -60,14 +61,16 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="weft-model-"))
-        self.engine = Engine.open(self.folder / "data")
         self.model = Model()
         self.transactions: dict[int, tuple[Transaction, ModelTransaction]] = {}
         self.steps_since_restart = 0
         self.snapshots: list[Snapshot] = []
+        self.floor = 0  # versions below it may be forgotten
 
-    @initialize()
-    def create(self) -> None:
+    @initialize(history=st.sampled_from([0, 600]))
+    def create(self, history: int) -> None:
+        self.options = Options(history_seconds=history, maintenance=False)
+        self.engine = Engine.open(self.folder / "data", options=self.options)
         transaction = self.engine.begin()
         transaction.create(events(self.engine))
         commit = transaction.commit()
@@ -225,9 +228,35 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     @rule(back=st.integers(0, 5))
     def read_as_of(self, back: int) -> None:
-        version = max(1, self.engine.version - back)
-        with self.engine.snapshot(version) as snapshot:
+        self.compare_version(max(1, self.engine.version - back))
+
+    def compare_version(self, version: int) -> None:
+        """At every version that history reaches back to; one that it does not is refused, unless somebody holds it."""
+        try:
+            snapshot = self.engine.snapshot(version)
+        except Invalid:
+            snapshot = None
+        if snapshot is None:
+            assert version < self.floor, "history reaches back to it"
+            return
+        with snapshot:
             self.compare(snapshot, self.model.rows_at(version))
+
+    # Maintenance: none of it may be seen.
+
+    @rule()
+    def flush(self) -> None:
+        self.engine.flush()
+        if self.options.history_seconds == 0:
+            self.floor = self.engine.version
+
+    @rule()
+    def compact_once(self) -> None:
+        self.engine.maintenance.compact_once()
+
+    @rule()
+    def compact(self) -> None:
+        self.engine.compact()
 
     @precondition(lambda self: self.steps_since_restart > 15)
     @rule()
@@ -238,12 +267,11 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self.transactions.clear()
         self.snapshots.clear()
         self.engine.close()
-        self.engine = Engine.open(self.folder / "data")
+        self.engine = Engine.open(self.folder / "data", options=self.options)
         assert self.engine.version == version
-        for known, rows in self.model.versions.items():
+        for known in self.model.versions:
             if known:
-                with self.engine.snapshot(known) as snapshot:
-                    self.compare(snapshot, rows)
+                self.compare_version(known)
 
     @invariant()
     def newest_is_the_model(self) -> None:
