@@ -97,7 +97,15 @@ class LmdbLog(CommitLog):
             cursor = transaction.cursor(self._log)
             if not cursor.last():
                 return epoch, None, 0
-            return epoch, _copy(cursor.value()), _number(cursor.key())
+            tail = _number(cursor.key())
+            first = max(1, _number(transaction.get(_FIRST, db=self._state)))
+            count = transaction.stat(self._log)["entries"]
+            if count != tail - first + 1:
+                raise Corrupt(
+                    f"{self._store.path} has {count} entries, and should have those from {first} to {tail}",
+                    hint="Restore it from a backup.",
+                )
+            return epoch, _copy(cursor.value()), tail
 
         with self._appending:
             self._check_writable()

@@ -41,7 +41,7 @@ from .files import create_folder, sync_folder
 MAP_BYTES_FIRST: Final = GIB
 """Size of a new map: address space only, the file grows as it is used. It doubles whenever it is full."""
 
-_DATA_FILE: Final = "data.mdb"
+DATA_FILE: Final = "data.mdb"
 _LOCK_FILE: Final = "lock.mdb"
 _DAMAGE: Final = (
     lmdb.CorruptedError,
@@ -90,7 +90,7 @@ class LmdbStore:
         With ``read_only`` databases that are not there are left out of ``databases``, and where LMDB's own lock file
         cannot be written, none is taken: who opens the file sees to it that nobody writes it meanwhile.
         """
-        file = path / _DATA_FILE
+        file = path / DATA_FILE
         try:
             new = not file.exists()
             if not read_only:
@@ -135,9 +135,9 @@ class LmdbStore:
                 transaction.abort()
                 self._gate.leave()
         except _DAMAGE as error:
-            raise Corrupt(f"{self.path / _DATA_FILE} is damaged: {error}") from error
+            raise Corrupt(f"{self.path / DATA_FILE} is damaged: {error}") from error
         except lmdb.Error as error:
-            raise Unavailable(f"{self.path / _DATA_FILE} cannot be read: {error}") from error
+            raise Unavailable(f"{self.path / DATA_FILE} cannot be read: {error}") from error
 
     def write(self, work: Callable[[lmdb.Transaction], T]) -> T:
         """Run ``work`` in a write transaction and commit it. ``work`` may run again, with a larger map.
@@ -157,10 +157,10 @@ class LmdbStore:
                 except lmdb.MapResizedError:
                     self._set_map_bytes(0)
                 except _DAMAGE as error:
-                    raise Corrupt(f"{self.path / _DATA_FILE} is damaged: {error}") from error
+                    raise Corrupt(f"{self.path / DATA_FILE} is damaged: {error}") from error
                 except (lmdb.Error, OSError) as error:
                     raise Unavailable(
-                        f"{self.path / _DATA_FILE} cannot be written: {error}; nothing was changed",
+                        f"{self.path / DATA_FILE} cannot be written: {error}; nothing was changed",
                         hint="Check that the disk is not full and is healthy.",
                         sqlstate="58030",
                     ) from error
@@ -236,7 +236,7 @@ def _may_hold(environment: lmdb.Environment, number: int) -> bool:
 
 
 def _check_size(file: Path, environment: lmdb.Environment, *, read_only: bool) -> None:
-    """Pad a file that was cut short with zeros; refuse it where nothing may be written.
+    """Pad a file that was cut short with zeros; refuse it where nothing may be written, or most of it is gone.
 
     Touching a mapped page beyond the file's end kills the process (SIGBUS). Zeros fail checksums instead, and the
     error says which entry is damaged. Allocating neither shortens nor overwrites, should another process be writing.
@@ -244,10 +244,10 @@ def _check_size(file: Path, environment: lmdb.Environment, *, read_only: bool) -
     size = file.stat().st_size
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if size < needed:
-        if read_only:
+        if read_only or needed > 2 * size:
             raise Corrupt(
                 f"{file} has {size} bytes and should have {needed}: it was cut",
-                hint="Restore it from a backup, or open the database to write: what is left can then be read.",
+                hint="Restore it from a backup.",
             )
         descriptor = os.open(file, os.O_RDWR)
         try:

@@ -23,7 +23,8 @@ from typing import Final, Self
 from .files import DiskFiles, FileSystem, MemoryFiles, refuse_writing
 from .folder import DataFolder
 from .lmdb_log import DATABASES, LmdbLog
-from .lmdb_store import LmdbStore
+from .lmdb_pages import check_meta
+from .lmdb_store import DATA_FILE, LmdbStore
 from .log import CommitLog
 from .manifest import DATABASE, LmdbManifest, Manifest, MemoryManifest
 from .memory_log import MemoryLog
@@ -73,6 +74,7 @@ class Storage:
         """
         folder = DataFolder.open(path, read_only=read_only)
         try:
+            check_meta(folder.log_path / DATA_FILE)
             store = LmdbStore.open(
                 folder.log_path,
                 databases=(*DATABASES, DATABASE),

@@ -19,7 +19,7 @@ import pytest
 from log_records import file_size_limit, record, versions
 from simulated_disk import SimulatedDisk, SimulatedLog
 from weftdb.base import errors
-from weftdb.storage import lmdb_log, lmdb_store
+from weftdb.storage import lmdb_log, lmdb_pages, lmdb_store
 from weftdb.storage.envelope import ENVELOPE_BYTES, GENESIS, Chain
 from weftdb.storage.lmdb_log import LmdbLog
 from weftdb.storage.log import CommitLog, Outcome
@@ -292,6 +292,16 @@ def test_an_epoch_that_falls_is_noticed() -> None:
         chain.follow(pa.py_buffer(b"".join(chain.seal(record(2), epoch=4))), position=2)
 
 
+def test_a_log_that_lost_entries_is_not_appended_to(place: Place) -> None:
+    filled(place, 4).close()
+    place.drop(2)
+    log = place.open()
+    if isinstance(log, LmdbLog):
+        with pytest.raises(errors.Corrupt, match="has 3 entries, and should have those from 1 to 4"):
+            log.lease()
+    log.close()
+
+
 def test_a_hole_is_noticed(place: Place) -> None:
     filled(place, 4).close()
     place.drop(2)
@@ -412,6 +422,7 @@ def test_a_full_disk_refuses_the_append_and_nothing_is_written(tmp_path: Path) -
     assert log.append(record(2)) is Outcome.APPENDED
     assert versions(log.read(1)) == [1, 2]
     log.close()
+    assert list(lmdb_pages.problems(tmp_path / "data.mdb")) == []
     again = LmdbLog.open(tmp_path)
     assert versions(again.read(1)) == [1, 2]
     again.close()
@@ -524,6 +535,7 @@ def test_a_killed_appender_loses_nothing_that_it_acknowledged(tmp_path: Path) ->
             for line in process.stdout:
                 if line.endswith("\n"):
                     acknowledged = int(line)
+        assert list(lmdb_pages.problems(tmp_path / "data.mdb")) == []
         log = LmdbLog.open(tmp_path)
         first = max(1, log.tail() - 90)
         found = list(log.read(first))

@@ -17,6 +17,9 @@ What a crash leaves of files (log and manifest are durable as soon as they answe
   reordered (any of them; what is missing between them is zeros).
 - Names that were made, changed or removed since the folder's last sync: all kept, all dropped, the first some, or any.
 
+``watch`` is called before and after each step. A crash at each point of a course needs one run of it only: what the
+disk is like at that moment is all that there is to a crash.
+
 A disk is ``full`` during a range of steps: what needs room is then refused with ENOSPC. ``flip`` flips one bit of what
 is on the disk.
 """
@@ -92,6 +95,7 @@ class SimulatedDisk:
         self.full = full
         self.steps: list[str] = []
         self.dead = False
+        self.watch: Callable[[], object] = lambda: None
         self.names: Names = {}
         self.names_synced: Names = {}
         self.name_changes: list[NameChange] = []
@@ -127,7 +131,10 @@ class SimulatedDisk:
                     happens()
                 self.dead = True
                 raise Crash
-            return effect()
+            self.watch()
+            result = effect()
+            self.watch()
+            return result
 
     def after_crash(self, chance: random.Random) -> SimulatedDisk:
         """The disk as it may be when the machine starts again; this one stays as it is."""
