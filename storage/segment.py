@@ -313,6 +313,7 @@ class SegmentReader:
         self, data: np.ndarray, *, name: str, tail: np.ndarray, columns: np.ndarray, indexes: np.ndarray
     ) -> None:
         self._data = data
+        self._view = data.data
         self._name = name
         self._table = columns
         self._indexes = {int(entry["kind"]): entry for entry in indexes}
@@ -471,11 +472,8 @@ class SegmentReader:
     def verify(self, id: int, block: int) -> None:
         """Verify one block of a column, unless it was. Raises Corrupt."""
         column = self._column(id)
-        if column.verified[block]:
-            return
-        if not self._is_whole(column, block):
-            raise Corrupt(f"{self._name}: block {block} of column {id} is damaged", hint=_HINT)
-        column.verified[block] = 1
+        if not column.verified[block]:
+            self._verify(column, [block])
 
     def check(self) -> Iterator[str]:
         """Read everything; yield what is wrong. Nothing is repaired, and what was read before is read again."""
@@ -535,8 +533,7 @@ class SegmentReader:
             first, last = start // self.block_rows, -(-stop // self.block_rows)
             flags = column.verified[first:last]
             if not flags.all():
-                for block in np.flatnonzero(flags == 0).tolist():
-                    self.verify(id, first + block)
+                self._verify(column, (first + np.flatnonzero(flags == 0)).tolist())
             column.complete = bool(column.verified.all())
         return column
 
@@ -591,10 +588,18 @@ class SegmentReader:
             )
         return np.empty(size + 8, np.uint8)
 
-    def _is_whole(self, column: _Column, block: int) -> bool:
-        entry = column.directory[block]
-        offset = int(entry["offset"])
-        return _checksum(self._data[offset : offset + int(entry["length"])]) == int(entry["checksum"])
+    def _verify(self, column: _Column, blocks: list[int]) -> None:
+        """Verify blocks and say so. Hashing lets go of the interpreter, and so lets other threads wait for the disk."""
+        for block, whole in zip(blocks, self._are_whole(column, blocks), strict=True):
+            if not whole:
+                raise Corrupt(f"{self._name}: block {block} of column {column.id} is damaged", hint=_HINT)
+            column.verified[block] = 1
+
+    def _are_whole(self, column: _Column, blocks: list[int]) -> Iterator[bool]:
+        entries = column.directory[blocks]
+        places = (entries[field].tolist() for field in ("offset", "length", "checksum"))
+        for offset, length, checksum in zip(*places, strict=True):
+            yield _checksum(self._view[offset : offset + length]) == checksum
 
     def _check_column(self, column: _Column) -> Iterator[str]:
         """Checksums of the column's blocks; then zones and NULLs, by encoding once more what was decoded."""
@@ -602,7 +607,7 @@ class SegmentReader:
         for block in range(self.blocks_count):
             entry = column.directory[block]
             where = f"{self._name}: block {block} of column {column.id}"
-            if not self._is_whole(column, block):
+            if not next(self._are_whole(column, [block])):
                 yield f"{where} is damaged"
                 continue
             start = block * self.block_rows
