@@ -60,7 +60,10 @@ class Cell:
 class Cells:
     """All cells of one table. The writer adds; readers take ``all()`` or look one up."""
 
-    __slots__ = ("_cells", "_slices", "bytes_used", "chunks_most", "next_part", "next_row_id", "rows_count")
+    __slots__ = (
+        "_cells", "_slices", "chunks_most", "memtables_bytes", "next_part", "next_row_id", "overlays_bytes",
+        "rows_count",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._cells: dict[tuple[int, int], Cell] = {}
@@ -68,7 +71,8 @@ class Cells:
         self.next_row_id = 1
         self.next_part = 0
         self.rows_count = 0
-        self.bytes_used = 0
+        self.memtables_bytes = 0
+        self.overlays_bytes = 0  # of segments
         self.chunks_most = 0
 
     def __len__(self) -> int:
@@ -95,9 +99,17 @@ class Cells:
         memtable = cell.memtable
         if memtable is None:
             memtable = Memtable(number=self.new_part(), slots_count=cell.slots_hint)
-            self.bytes_used += memtable.bytes_used
+            self.count_bytes(memtable)
             cell.parts = (memtable, *cell.parts)
         return memtable
+
+    def count_bytes(self, part: Part, *, before: int = 0, sign: int = 1) -> None:
+        """Count the memory of a part that came, that went (``sign`` -1), or that had ``before`` bytes until now."""
+        change = sign * (part.bytes_used - before)
+        if isinstance(part, Memtable):
+            self.memtables_bytes += change
+        else:
+            self.overlays_bytes += change
 
     def new_part(self) -> int:
         """A number that no other part of the table has."""

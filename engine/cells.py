@@ -102,7 +102,7 @@ class TableStore:
             replaced += memtable.append(
                 self._layout, values, keys, group.start, group.stop, version=version, delta=delta, fresh=fresh
             )
-            self._cells.bytes_used += memtable.bytes_used - bytes_before
+            self._cells.count_bytes(memtable, before=bytes_before)
             self._cells.chunks_most = max(self._cells.chunks_most, len(memtable.chunks))
             if fresh and keys is not None:
                 probe = self._layout.probe(values, keys, count=count).take(np.concatenate(fresh))
@@ -125,7 +125,7 @@ class TableStore:
             for part in cell.parts:
                 bytes_before = part.bytes_used
                 ended += part.end_all(version=version)
-                self._cells.bytes_used += part.bytes_used - bytes_before
+                self._cells.count_bytes(part, before=bytes_before)
         self._cells.rows_count -= ended
         return ended
 
@@ -134,7 +134,7 @@ class TableStore:
         for part, _, rows in newest_rows(parts, probe):
             bytes_before = part.bytes_used
             ended += part.end(rows, version=version)
-            self._cells.bytes_used += part.bytes_used - bytes_before
+            self._cells.count_bytes(part, before=bytes_before)
         return ended
 
     def check_bounds(self, batch: pa.RecordBatch, *, by_id: bool = False) -> None:
@@ -168,7 +168,7 @@ class TableStore:
         cell = self._cells.open(description.slice, description.shard)
         segment.number = self._cells.new_part()
         cell.parts = (segment, *cell.parts)
-        self._cells.bytes_used += segment.bytes_used
+        self._cells.count_bytes(segment)
 
     def freeze(self) -> list[tuple[Cell, Memtable]]:
         """Let no more rows into the memtables; all that wait to be sealed, with their cells. Keep the writer out."""
@@ -184,7 +184,10 @@ class TableStore:
         for part in new:
             part.number = self._cells.new_part()
         cell.replace(old, new)
-        self._cells.bytes_used += sum(part.bytes_used for part in new) - sum(part.bytes_used for part in old)
+        for part in new:
+            self._cells.count_bytes(part)
+        for part in old:
+            self._cells.count_bytes(part, sign=-1)
 
     @property
     def cells(self) -> list[Cell]:
@@ -308,8 +311,13 @@ class TableStore:
 
     @property
     def bytes_used(self) -> int:
-        """Memory that the rows, their versions and the index take, in bytes, roughly."""
-        return self._cells.bytes_used
+        """Memory that all of it takes, in bytes, roughly: memtables, and the ends of rows in segments."""
+        return self._cells.memtables_bytes + self._cells.overlays_bytes
+
+    @property
+    def memtables_bytes(self) -> int:
+        """Memory of rows that are not in segments, their versions and the index."""
+        return self._cells.memtables_bytes
 
     @property
     def cells_count(self) -> int:

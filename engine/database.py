@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,7 @@ import pyarrow as pa
 
 from ..base.errors import Closed, Conflict, Invalid
 from ..base.rows import python_rows, python_values
+from ..storage.files import MemoryFiles
 from ..storage.folder import DataFolder
 from ..storage.log import CommitLog
 from ..storage.storage import Storage
@@ -38,7 +40,7 @@ from .delta import Delta, check_addable
 from .expression.evaluate import Context
 from .identity import IdentityValues
 from .inventory import TableFacts, table_facts
-from .maintenance import Maintenance
+from .maintenance import Maintenance, Work
 from .memory import Budget, Part
 from .metrics import Meters, Metric
 from .options import Options
@@ -304,6 +306,9 @@ class Engine:
             raise Invalid(f"version {as_of} does not exist: the newest is {self._state.version}", sqlstate="22023")
         return as_of
 
+    def _memtables_bytes(self) -> int:
+        return sum(store.memtables_bytes for store in list(self._state.stores.values()))
+
     def _transactions(self) -> list[Transaction]:
         with self._id_lock:
             return list(self._open_transactions)
@@ -313,9 +318,26 @@ class Engine:
         self._commits = meters.counter("commits", "commits", "Transactions and blind writes committed; only grows.")
         self._conflicts = meters.counter("conflicts", "commits", "Commits refused with Conflict; only grows.")
         self._rows_written = meters.counter("rows_written", "rows", "Rows that commits wrote or deleted; only grows.")
+        work, files = self.maintenance.work, self.storage.files
         budget.register(
-            "memtables", lambda: self.bytes_used, "Rows that are in memory, and their indexes.", part=Part.MEMTABLES
+            "memtables",
+            lambda: max(self._memtables_bytes() - self.maintenance.frozen_bytes, 0),
+            "The newest rows, not in segments yet, and their indexes.",
+            part=Part.MEMTABLES,
         )
+        budget.register(
+            "frozen",
+            lambda: self.maintenance.frozen_bytes,
+            "Memtables that are being written into segments.",
+            part=Part.FROZEN,
+        )
+        budget.register(
+            "overlays",
+            lambda: self.bytes_used - self._memtables_bytes(),
+            "Which rows of segments have ended, and when.",
+        )
+        if isinstance(files, MemoryFiles):
+            budget.register("segments", lambda: files.bytes_used, "Segments of a database in memory.")
         budget.register(
             "write_sets",
             lambda: sum(transaction.bytes_used for transaction in self._transactions()),
@@ -337,10 +359,43 @@ class Engine:
             "How far the oldest open snapshot is behind the visible version.",
             lambda: self.version - self._pins.oldest(self.version),
         )
+        meters.gauge(
+            "checkpoint_lag_bytes",
+            "bytes",
+            "Rows in the log since the last checkpoint: what a restart replays.",
+            lambda: self._sequencer.logged_bytes,
+        )
+        meters.gauge(
+            "checkpoint_version",
+            "versions",
+            "The version of the last checkpoint.",
+            lambda: self.maintenance.checkpoint_version,
+        )
+        for name, unit, description in (
+            ("flushes", "flushes", "Checkpoints made; only grows."),
+            ("flushed_rows", "rows", "Rows that flushes wrote; only grows."),
+            ("flushed_bytes", "bytes", "Bytes that flushes wrote; only grows."),
+            ("merges", "merges", "Compactions of segments; only grows."),
+            ("merged_rows", "rows", "Rows that compactions wrote; only grows."),
+            ("merged_bytes", "bytes", "Bytes that compactions wrote; only grows."),
+            ("dropped_rows", "rows", "Dead row versions that were dropped; only grows."),
+        ):
+            meters.gauge(name, unit, description, partial(getattr, work, name))
+        meters.include(lambda: [_failures(work)])
 
     def _check_open(self) -> None:
         if self._closed:
             raise _closed()
+
+
+def _failures(work: Work) -> Metric:
+    last = f" The last: {work.last_failure.rstrip('.')}." if work.last_failure else ""
+    return Metric(
+        name="weft_maintenance_failures",
+        value=work.failures,
+        unit="failures",
+        description=f"Flushes and compactions that failed and are tried again; only grows.{last}",
+    )
 
 
 def _temporary_folder(folder: DataFolder | None, options: Options) -> TemporaryFolder:

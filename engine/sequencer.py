@@ -41,6 +41,9 @@ from .delta import Delta, DeltaResolver
 from .internal import CATALOG
 from .schema import Relation, Table
 
+DELTA_BYTES = 64
+"""What a delta counts, roughly: it becomes a row where the newest is known."""
+
 RESOLVE_ATTEMPTS = 50
 RESOLVE_PAUSE_SECONDS = 0.1
 
@@ -68,7 +71,8 @@ class TableChanges:
 
     @property
     def bytes_count(self) -> int:
-        return sum(batch.nbytes for batch in (*self.puts, *self.deletes))
+        rows = sum(batch.nbytes for batch in (*self.puts, *self.deletes))
+        return rows + DELTA_BYTES * len(self.deltas)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -502,6 +502,12 @@ class MemoryFiles(FileSystem):
         with self._lock:
             self._files[name] = content
 
+    @property
+    def bytes_used(self) -> int:
+        """Memory that the files take."""
+        with self._lock:
+            return sum(content.nbytes for content in self._files.values())
+
     def _content(self, name: str) -> np.ndarray:
         with self._lock:
             content = self._files.get(name)

@@ -1,0 +1,191 @@
+"""The budget at work: flushes that it asks for, writers that wait, refusals, and what each part of the memory says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from weftdb.base.errors import Closed, LimitExceeded
+from weftdb.base.limits import KIB, MIB
+from weftdb.engine.changes import Change
+from weftdb.engine.database import Engine
+from weftdb.engine.options import Options
+from weftdb.sql.session import Session
+
+STEP = 20_000
+
+
+def batch(first: int, *, width: int = 40) -> pa.RecordBatch:
+    numbers = np.arange(first, first + STEP)
+    return pa.record_batch({"a": numbers, "b": numbers * 2, "c": [f"{n:0{width}d}" for n in numbers]})
+
+
+def opened(path: Path | None, **options: object) -> Engine:
+    engine = Engine.open(path, options=Options(durable=False, **options))  # type: ignore[arg-type]
+    Session(engine).execute("CREATE TABLE IF NOT EXISTS t (a BIGINT PRIMARY KEY, b BIGINT, c TEXT)")
+    return engine
+
+
+def metric(engine: Engine, name: str) -> float:
+    return next(found.value for found in engine.metrics() if found.name == f"weft_{name}")
+
+
+def count(engine: Engine) -> int:
+    return Session(engine).execute("SELECT count(*) FROM t").scalar()
+
+
+def fill(write: Callable[[int], object]) -> tuple[int, LimitExceeded]:
+    """Write until it is refused: how often that went well, and the error."""
+    for n in range(200):
+        try:
+            write(n)
+        except LimitExceeded as error:
+            return n, error
+    raise AssertionError("nothing was refused")
+
+
+def until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    waiting = threading.Event()
+    for _ in range(int(seconds * 100)):
+        if condition():
+            return
+        waiting.wait(0.01)
+    raise AssertionError("it did not happen")
+
+
+def test_a_flush_moves_the_memory_of_rows_to_the_disk(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", maintenance=False) as engine:
+        for n in range(5):
+            engine.write("t", Change.PUT, batch(n * STEP))
+        before = metric(engine, "memory_memtables_bytes")
+        assert before > 5 * STEP * 60
+        assert metric(engine, "checkpoint_lag_bytes") > 5 * STEP * 50
+        assert engine.flush()
+        assert metric(engine, "memory_memtables_bytes") < 100 * KIB
+        assert metric(engine, "memory_frozen_bytes") == 0
+        assert metric(engine, "memory_overlays_bytes") == 0
+        assert metric(engine, "checkpoint_lag_bytes") == 0
+        assert metric(engine, "checkpoint_version") == engine.version
+        assert metric(engine, "flushed_rows") >= 5 * STEP
+        engine.write("t", Change.PUT, batch(STEP // 2))
+        assert STEP * 8 <= metric(engine, "memory_overlays_bytes") < STEP * 64
+        assert count(engine) == 5 * STEP
+
+
+def test_what_a_flush_is_writing_counts_as_frozen_and_not_as_flushable(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", maintenance=False, flush_bytes=MIB) as engine:
+        engine.write("t", Change.PUT, batch(0))
+        assert engine.budget.flush_due
+        seen: list[tuple[bool, float, float]] = []
+        write = engine.maintenance._write
+
+        def watched(*arguments: object, **options: object) -> object:
+            frozen, active = metric(engine, "memory_frozen_bytes"), metric(engine, "memory_memtables_bytes")
+            seen.append((engine.budget.flush_due, frozen, active))
+            return write(*arguments, **options)  # type: ignore[arg-type]
+
+        engine.maintenance._write = watched  # type: ignore[method-assign]
+        engine.flush()
+        ((due, frozen, active),) = seen
+        assert not due
+        assert frozen > MIB
+        assert active == 0
+
+
+def test_the_budget_flushes_in_the_background_and_the_memory_stays_bounded(tmp_path: Path) -> None:
+    limit = 48 * MIB
+    with opened(tmp_path / "data", memory_limit=limit) as engine:
+        most = 0.0
+        for n in range(60):
+            engine.write("t", Change.PUT, batch(n * STEP))
+            most = max(most, metric(engine, "memory_used_bytes"))
+        assert metric(engine, "flushes") >= 3
+        assert most <= limit
+        assert count(engine) == 60 * STEP
+        until(lambda: metric(engine, "memory_memtables_bytes") < engine.budget.flush_bytes)
+    with opened(tmp_path / "data", memory_limit=limit) as engine:
+        assert count(engine) == 60 * STEP
+
+
+def test_writers_wait_for_a_flush_that_is_slow(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", memory_limit=16 * MIB, maintenance=False) as engine:
+        written = 0
+        done = threading.Event()
+
+        def write() -> None:
+            nonlocal written
+            for n in range(12):
+                engine.write("t", Change.PUT, batch(n * STEP))
+                written += 1
+            done.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        until(lambda: metric(engine, "stalled_now") == 1)
+        assert 0 < written < 12
+        assert metric(engine, "memory_used_bytes") <= 16 * MIB
+        assert count(engine) == written * STEP
+        Session(engine).execute("CREATE TABLE other (a BIGINT PRIMARY KEY)")
+        while not done.is_set():
+            engine.flush()
+        thread.join()
+        assert metric(engine, "stalls") >= 1
+        assert metric(engine, "stall_seconds") > 0
+        assert metric(engine, "stalled_now") == 0
+        assert count(engine) == 12 * STEP
+
+
+def test_a_commit_is_refused_when_nothing_is_flushed_and_can_be_repeated_later(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", memory_limit=8 * MIB, maintenance=False, stall_seconds=0.2) as engine:
+        written, error = fill(lambda n: engine.write("t", Change.PUT, batch(n * STEP)))
+        assert "after waiting 0 s" in str(error)
+        assert "memtables" in str(error)
+        assert count(engine) == written * STEP
+        engine.flush()
+        engine.write("t", Change.PUT, batch(written * STEP))
+        assert count(engine) == (written + 1) * STEP
+        assert metric(engine, "memory_refused") == 1
+
+
+def test_who_waits_is_told_when_the_database_closes(tmp_path: Path) -> None:
+    engine = opened(tmp_path / "data", memory_limit=8 * MIB, maintenance=False)
+    errors: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for n in range(100):
+                engine.write("t", Change.PUT, batch(n * STEP))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    until(lambda: metric(engine, "stalled_now") == 1)
+    engine.close()
+    thread.join(10)
+    assert [type(error) for error in errors] == [Closed]
+
+
+def test_deltas_count_too(tmp_path: Path) -> None:
+    """They make rows, though they carry none."""
+    with Engine.open(options=Options(memory_limit=MIB)) as engine:
+        Session(engine).execute("CREATE TABLE n (a BIGINT PRIMARY KEY, b BIGINT)")
+        row = pa.record_batch({"a": np.arange(500), "b": np.ones(500, np.int64)})
+        written, error = fill(lambda _: engine.write("n", Change.ADD, row))
+        assert 0 < written < 100
+        assert "memory_limit" in str(error)
+
+
+def test_a_database_in_memory_counts_its_segments_and_refuses_at_the_limit() -> None:
+    with opened(None, memory_limit=8 * MIB, maintenance=False) as engine:
+        engine.write("t", Change.PUT, batch(0))
+        engine.flush()
+        assert metric(engine, "memory_segments_bytes") > STEP * 20
+        assert metric(engine, "memory_memtables_bytes") < 100 * KIB
+        _, error = fill(lambda n: (engine.write("t", Change.PUT, batch(n * STEP + STEP)), engine.flush()))
+        assert "segments" in str(error)
+        assert metric(engine, "memory_used_bytes") <= 8 * MIB
+        assert metric(engine, "stalls") == 0
