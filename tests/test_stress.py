@@ -1,4 +1,4 @@
-"""Everything at once: threads that put, update, delete, query, alter and read the past, and a replay that must agree.
+"""Everything at once: threads put, update, delete, query, alter, read the past, flush, merge; a replay must agree.
 
 What is checked while it runs: a snapshot's base rows, its materialized view and its key-value scan say the same; a
 transaction sees its own writes; nothing fails other than by a conflict or by what the statement itself caused. What is
@@ -17,6 +17,8 @@ from pathlib import Path
 import soak
 import weftdb
 from weftdb.base.interface import Database
+from weftdb.engine.database import Engine
+from weftdb.sql.embedded import EmbeddedDatabase
 
 THREADS = 4
 SECONDS = 6 * soak.FACTOR
@@ -25,6 +27,7 @@ START = datetime(2024, 1, 1)
 EXPECTED = {
     "23505": "somebody else inserted the key",
     "23514": "the check on n",
+    "72000": "the version is older than history",
     "42P01": "the table of another round is gone",
     "42P07": "the table of another round is there",
     "42701": "the column of another round is there",
@@ -33,7 +36,7 @@ EXPECTED = {
 
 
 def test_everything_at_once_leaves_what_the_log_says(tmp_path: Path) -> None:
-    with weftdb.open(tmp_path / "data", durable=False) as database:
+    with weftdb.open(tmp_path / "data", durable=False, history_seconds=1) as database:
         create(database)
         run_threads(database)
         version = database.execute("SELECT 1").version
@@ -50,6 +53,11 @@ def create(database: Database) -> None:
         ) WITH (key = 'k', time = 't', shards = 3, every = '1 day')""")
     database.execute("CREATE TABLE notes (x BIGINT, s TEXT)")
     database.execute("CREATE MATERIALIZED VIEW per_key AS SELECT k, count(*) AS n FROM events GROUP BY k")
+
+
+def engine_of(database: Database) -> Engine:
+    assert isinstance(database, EmbeddedDatabase)
+    return database.engine
 
 
 def contents(database: Database) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
@@ -95,7 +103,8 @@ class Actions:
     def one(self) -> None:
         self.round += 1
         names = (
-            "put insert update delete copy compare transact alter make_table add note forget_notes look_back truncate"
+            "put insert update delete copy compare transact alter make_table add note forget_notes look_back truncate "
+            "flush merge"
         )
         action: Callable[[], None] = getattr(self, self.random.choice(names.split()))
         try:
@@ -178,6 +187,13 @@ class Actions:
         newest = self.database.execute("SELECT 1").version
         with self.database.snapshot(as_of=max(3, newest - self.random.randrange(20))) as snapshot:
             snapshot.execute("SELECT count(*) FROM events").scalar()
+
+    def flush(self) -> None:
+        if self.random.random() < 0.3:
+            engine_of(self.database).flush()
+
+    def merge(self) -> None:
+        engine_of(self.database).maintenance.compact_once()
 
     def truncate(self) -> None:
         if self.random.random() < 0.02:
