@@ -39,7 +39,7 @@ from .constraints import complete, fill
 from .delta import Delta, check_addable
 from .expression.evaluate import Context
 from .identity import IdentityValues
-from .inventory import TableFacts, table_facts
+from .inventory import SegmentFacts, TableFacts, segment_facts, table_facts
 from .maintenance import Maintenance, Work
 from .memory import Budget, Part
 from .metrics import Meters, Metric
@@ -219,6 +219,10 @@ class Engine:
         """What the tables of a catalog take in memory and on disk now, by name."""
         return list(table_facts(catalog, self._state.stores))
 
+    def segment_facts(self, catalog: Catalog) -> list[SegmentFacts]:
+        """The segments of a catalog's tables now: by table, slice and shard, newest first."""
+        return list(segment_facts(catalog, self._state.stores))
+
     def close(self) -> None:
         """Finish the commit under way and let go of the folder. A second close does nothing."""
         if self._closed:
@@ -306,6 +310,19 @@ class Engine:
             raise Invalid(f"version {as_of} does not exist: the newest is {self._state.version}", sqlstate="22023")
         return as_of
 
+    def _sizes(self) -> list[Metric]:
+        facts = self.table_facts(self._state.catalog)
+        return [
+            Metric(name=f"weft_{name}", value=value, unit=unit, description=description)
+            for name, value, unit, description in (
+                ("tables_count", len(facts), "tables", "Tables."),
+                ("rows_count", sum(item.rows_count for item in facts), "rows", "Rows that live now."),
+                ("cells_count", sum(item.cells_count for item in facts), "cells", "Cells: shard x slice."),
+                ("segments_count", sum(item.segments_count for item in facts), "segments", "Segments."),
+                ("segments_bytes", sum(item.disk_bytes for item in facts), "bytes", "What segments take on disk."),
+            )
+        ]
+
     def _memtables_bytes(self) -> int:
         return sum(store.memtables_bytes for store in list(self._state.stores.values()))
 
@@ -371,6 +388,7 @@ class Engine:
             "The version of the last checkpoint.",
             lambda: self.maintenance.checkpoint_version,
         )
+        meters.include(self._sizes)
         for name, unit, description in (
             ("flushes", "flushes", "Checkpoints made; only grows."),
             ("flushed_rows", "rows", "Rows that flushes wrote; only grows."),

@@ -1,6 +1,7 @@
-"""What there is of each table: rows, cells, segments, memory. For people, ``weft_tables`` and ``weft check``.
+"""What there is of each table: rows, cells, segments, bytes. For people (``weft_tables``, ``weft_segments``) and tools.
 
-Read without a lock while others write, so the numbers of one answer may be some commits apart.
+Read without a lock while others write, so the numbers of one answer may be some commits apart. Nothing here opens a
+segment: it is all in what the manifest says of it, and in its overlay.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 
 from .catalog import Catalog
 from .cells import TableStore
+from .retention import begin_of
 from .schema import Table
+from .segment import Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,16 +28,62 @@ class TableFacts:
     disk_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentFacts:
+    """One segment. ``slice_low`` and ``slice_high``: its slice in event time, microseconds; None without slices."""
+
+    table: Table
+    segment: Segment
+    slice_low: int | None
+    slice_high: int | None
+    shard: int
+    age: int
+    """0 for the newest segment of its cell, and so on."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on disk: rows, indexes and the saved overlay."""
+        return bytes_of(self.segment)
+
+
 def table_facts(catalog: Catalog, stores: Mapping[int, TableStore]) -> Iterator[TableFacts]:
     """The tables of the catalog, by name. One that a transaction has only just created has nothing."""
+    for table, store in _tables(catalog, stores):
+        segments = [] if store is None else store.segments
+        yield TableFacts(
+            table=table,
+            rows_count=0 if store is None else store.rows_count,
+            cells_count=0 if store is None else store.cells_count,
+            segments_count=len(segments),
+            memory_bytes=0 if store is None else store.bytes_used,
+            disk_bytes=sum(map(bytes_of, segments)),
+        )
+
+
+def segment_facts(catalog: Catalog, stores: Mapping[int, TableStore]) -> Iterator[SegmentFacts]:
+    """The segments of the catalog's tables: by table, slice, shard, newest first."""
+    for table, store in _tables(catalog, stores):
+        cells = [] if store is None else store.cells
+        for cell in sorted(cells, key=lambda cell: (cell.slice, cell.shard)):
+            segments = [part for part in cell.parts if isinstance(part, Segment)]
+            for age, segment in enumerate(segments):
+                yield SegmentFacts(
+                    table=table,
+                    segment=segment,
+                    slice_low=None if table.every is None else begin_of(table, cell.slice),
+                    slice_high=None if table.every is None else begin_of(table, cell.slice + 1),
+                    shard=cell.shard,
+                    age=age,
+                )
+
+
+def bytes_of(segment: Segment) -> int:
+    """What a segment takes on disk, its saved overlay included."""
+    overlay = segment.description.overlay
+    return segment.description.place.length + (0 if overlay is None else overlay.length)
+
+
+def _tables(catalog: Catalog, stores: Mapping[int, TableStore]) -> Iterator[tuple[Table, TableStore | None]]:
     for _, relation in sorted(catalog.relations.items()):
         if isinstance(relation, Table):
-            store = stores.get(relation.id)
-            yield TableFacts(
-                table=relation,
-                rows_count=0 if store is None else store.rows_count,
-                cells_count=0 if store is None else store.cells_count,
-                segments_count=0,
-                memory_bytes=0 if store is None else store.bytes_used,
-                disk_bytes=0,
-            )
+            yield relation, stores.get(relation.id)

@@ -19,9 +19,10 @@ from typing import Final
 
 import pyarrow as pa
 
-from ..base.types import BIGINT, DOUBLE, TEXT, arrow_field
+from ..base.types import BIGINT, DOUBLE, INTEGER, TEXT, TIMESTAMP, arrow_field
 from ..engine.catalog import Catalog
 from ..engine.database import Engine
+from ..storage.storage import segment_name
 from .describe import INFORMATION_SCHEMA, information_schema
 
 
@@ -53,6 +54,24 @@ _TABLES: Final = pa.schema(
     ]
 )
 
+_SEGMENTS: Final = pa.schema(
+    [
+        arrow_field("table_name", TEXT),
+        arrow_field("slice_from", TIMESTAMP),
+        arrow_field("slice_to", TIMESTAMP),
+        arrow_field("shard", INTEGER),
+        arrow_field("age", INTEGER),
+        arrow_field("rows", BIGINT),
+        arrow_field("ended_rows", BIGINT),
+        arrow_field("bytes", BIGINT),
+        arrow_field("version_low", BIGINT),
+        arrow_field("version_high", BIGINT),
+        arrow_field("id", BIGINT),
+        arrow_field("file", TEXT),
+        arrow_field("position", BIGINT),
+    ]
+)
+
 
 def _metrics(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     del catalog
@@ -81,6 +100,28 @@ def _tables(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=_TABLES)
 
 
+def _segments(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    rows = [
+        {
+            "table_name": facts.table.name,
+            "slice_from": facts.slice_low,
+            "slice_to": facts.slice_high,
+            "shard": facts.shard,
+            "age": facts.age,
+            "rows": facts.segment.rows_count,
+            "ended_rows": facts.segment.overlay.ended_count,
+            "bytes": facts.bytes,
+            "version_low": facts.segment.version_low,
+            "version_high": facts.segment.version_high,
+            "id": facts.segment.description.id,
+            "file": segment_name(facts.segment.description.place.file),
+            "position": facts.segment.description.place.offset,
+        }
+        for facts in engine.segment_facts(catalog)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_SEGMENTS)
+
+
 def _described(name: str) -> Virtual:
     def rows(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         del engine
@@ -94,6 +135,7 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         **{name: _described(name) for name in INFORMATION_SCHEMA},
         "weft_metrics": Virtual(schema=_METRICS, rows=_metrics),
         "weft_tables": Virtual(schema=_TABLES, rows=_tables),
+        "weft_segments": Virtual(schema=_SEGMENTS, rows=_segments),
     }
 )
 """By name, with the schema where one must be said."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import threading
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import weftdb
@@ -179,3 +182,56 @@ def test_the_metrics_that_the_documentation_names_are_there() -> None:
 def test_an_engine_without_sql_has_metrics_too() -> None:
     with Engine.open() as engine:
         assert {"weft_version", "weft_memory_limit_bytes"} <= {found.name for found in engine.metrics()}
+
+
+def by_cell(db: Any) -> list[tuple[Any, ...]]:
+    return db.execute(
+        "SELECT table_name, slice_from, shard, age, rows, ended_rows, bytes > 0 FROM weft_segments "
+        "ORDER BY table_name, slice_from, shard, age"
+    ).rows()
+
+
+def test_segments_are_listed_by_cell_newest_first(tmp_path: Path) -> None:
+    first, second = dt.datetime(2026, 1, 5), dt.datetime(2026, 1, 12)  # Mondays
+    with weftdb.open(tmp_path / "data", maintenance=False) as db:
+        db.execute("CREATE TABLE b (k BIGINT, at TIMESTAMP, PRIMARY KEY (k, at)) WITH (time = 'at', every = '7 days')")
+        db.execute("CREATE TABLE a (k BIGINT PRIMARY KEY, x TEXT)")
+        assert by_cell(db) == []
+        db.table("b").insert([(n, first + dt.timedelta(days=n)) for n in range(10)])
+        db.table("a").insert([(n, "x" * 100) for n in range(1000)])
+        db.engine.flush()
+        assert by_cell(db) == [
+            ("a", None, 0, 0, 1000, 0, True),
+            ("b", first, 0, 0, 7, 0, True),
+            ("b", second, 0, 0, 3, 0, True),
+        ]
+        db.table("b").put([(0, first), (100, first)])
+        db.table("a").delete([1, 2, 3])
+        assert by_cell(db)[0] == ("a", None, 0, 0, 1000, 3, True)
+        db.engine.flush()
+        assert by_cell(db) == [
+            ("a", None, 0, 0, 1000, 3, True),
+            ("b", first, 0, 0, 2, 0, True),
+            ("b", first, 0, 1, 7, 1, True),
+            ("b", second, 0, 0, 3, 0, True),
+        ]
+        (row,) = db.execute(
+            "SELECT slice_to, version_low, version_high, file, position FROM weft_segments WHERE rows = 3"
+        ).rows()
+        assert row[0] == second + dt.timedelta(days=7)
+        assert row[1] == row[2] > 0
+        assert (tmp_path / "data" / "segments" / row[3]).stat().st_size > row[4]
+        tables = "SELECT table_name, rows, segments, disk_bytes FROM weft_tables ORDER BY 1"
+        sums = (
+            "SELECT table_name, sum(rows - ended_rows), count(*), sum(bytes) FROM weft_segments GROUP BY 1 ORDER BY 1"
+        )
+        assert db.execute(tables).rows() == [tuple(map(_plain, found)) for found in db.execute(sums).rows()]
+        assert metric(db, "weft_segments_count") == 4
+        assert metric(db, "weft_segments_bytes") == db.execute("SELECT sum(disk_bytes) FROM weft_tables").scalar()
+        assert metric(db, "weft_rows_count") == 997 + 11
+    with weftdb.open(tmp_path / "data", maintenance=False) as db:
+        assert [found[4:6] for found in by_cell(db)] == [(1000, 3), (2, 0), (7, 1), (3, 0)]
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, Decimal) else value
