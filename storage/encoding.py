@@ -29,6 +29,7 @@ from ..base.types import BYTEA, Kind, Type
 from .column_values import FixedValues, Values, VariableValues, frozen, variable_array
 from .kernels import packing
 from .kernels.blocks import DIRECTORY
+from .kernels.distinct import distinct
 
 
 class Physical(enum.IntEnum):
@@ -259,7 +260,7 @@ def dictionary_of(values: VariableValues) -> tuple[VariableValues, np.ndarray] |
     ends = np.zeros(limit + 1, np.int32)
     heap = np.empty(bytes_max + 8, np.uint8)
     codes = np.empty(count, np.int32)
-    found = packing.distinct(
+    found = distinct(
         offsets.ctypes.data,
         data.ctypes.data,
         0 if valid is None else valid.ctypes.data,

@@ -18,13 +18,13 @@ from weftdb.base import types
 from weftdb.base.errors import Corrupt, LimitExceeded, Unavailable
 from weftdb.base.limits import VALUE_BYTES_MAX
 from weftdb.base.types import Type
-from weftdb.storage import segment
+from weftdb.storage import segment_format
 from weftdb.storage.column_values import FixedValues, Values, VariableValues, frozen, values_of
 from weftdb.storage.encoding import Physical, dictionary_of, physical_of
 from weftdb.storage.files import MemoryFiles
 from weftdb.storage.kernels import blocks
 from weftdb.storage.kernels.blocks import BLOCK_ROWS
-from weftdb.storage.segment import SegmentReader, SegmentWriter, block_rows_for
+from weftdb.storage.segment import SectionRef, SegmentReader, SegmentWriter, block_rows_for
 
 ROWS_MAX = 300
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -279,7 +279,7 @@ def test_a_dictionary_without_values_serves_a_column_of_nulls() -> None:
 
 def test_many_sections_lie_in_one_file_and_index_arrays_come_back() -> None:
     files = MemoryFiles()
-    refs: list[segment.SectionRef] = []
+    refs: list[SectionRef] = []
     arrays = {name: np.random.default_rng(at).integers(0, 2**63, 10 + at, np.uint64) for at, name in enumerate(INDEXES)}
     with files.create("a") as out:
         for rows in (100, 1, 1_000):
@@ -374,9 +374,9 @@ def test_a_cut_section_is_corrupt(length: int) -> None:
 
 def resealed(section: bytearray) -> bytes:
     """The section with a footer checksum that fits."""
-    tail = np.frombuffer(section, segment.TAIL, 1, len(section) - 64)[0]
+    tail = np.frombuffer(section, segment_format.TAIL, 1, len(section) - 64)[0]
     footer = section[int(tail["footer"]) : -8]
-    section[-8:] = segment.xxhash.xxh3_64_intdigest(bytes(footer)).to_bytes(8, "little")
+    section[-8:] = segment_format.checksum_of(bytes(footer)).to_bytes(8, "little")
     return bytes(section)
 
 
@@ -391,11 +391,11 @@ def test_check_notices_a_zone_that_does_not_fit_its_values() -> None:
     section = bytearray(segments.write(shop(100), rows=100)[0])
     reader = SegmentReader.open(bytes(section), name="test")
     place = reader.directory(3).ctypes.data - reader.address
-    tail = np.frombuffer(section, segment.TAIL, 1, len(section) - 64)[0]
+    tail = np.frombuffer(section, segment_format.TAIL, 1, len(section) - 64)[0]
     entries = np.frombuffer(section, blocks.DIRECTORY, reader.blocks_count, place)
-    table = np.frombuffer(section, segment.COLUMN, int(tail["columns"]), int(tail["footer"]))
+    table = np.frombuffer(section, segment_format.COLUMN, int(tail["columns"]), int(tail["footer"]))
     entries["high"][1] = 5
-    table["directory"][2] = segment.xxhash.xxh3_64_intdigest(entries)
+    table["directory"][2] = segment_format.checksum_of(entries)
     problems = list(SegmentReader.open(resealed(section), name="test").check())
     assert len(problems) == 1
     assert "block 1 of column 3 has high" in problems[0]

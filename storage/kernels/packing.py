@@ -9,10 +9,7 @@ then measured, then written in the smallest form that reads fast:
   would take the plain width, or the values are floats: then PLAIN, which can be read in place.
 - Values of 16 bytes are treated as their low word where the high one is but its sign, else WIDE.
 
-Zones are in an order-preserving map to int64, by ``order``: 0 none, 1 integers as they are, 2 REAL and 3 DOUBLE (both
-as DOUBLE, by the bits, negatives reversed; -0.0 as 0.0, one NaN, greatest), 4 integers of 16 bytes (beyond 64 bits:
-the bounds of int64), 5 the first 8 of 16 bytes, 6 the first 8 bytes of variable values, padded with 00 for the low and
-with FF for the high end. A block without values has an empty zone (low above high), order 0 the full one.
+Zones come from zones.py.
 """
 
 from __future__ import annotations
@@ -23,7 +20,8 @@ import numpy as np
 from numba import njit
 
 from .blocks import packed_bytes
-from .memory import get8, get16, get32, get64, load64, put8, put16, put32, put64
+from .memory import get8, get16, get32, get64, put8, put16, put32, put64
+from .zones import float_zone, prefix, text_zone, wide_zone
 
 
 @njit(nogil=True, cache=True)
@@ -45,47 +43,6 @@ def rounded(bits: Any) -> Any:
         if bits <= width and 8 * bits >= 7 * width:
             return np.int64(width)
     return max(bits, np.int64(1))
-
-
-@njit(nogil=True, cache=True)
-def swapped(value: Any) -> Any:
-    """The eight bytes of a uint64 in reverse; LLVM makes one instruction of it."""
-    low = np.uint64(0x00FF00FF00FF00FF)
-    value = ((value & low) << np.uint64(8)) | ((value >> np.uint64(8)) & low)
-    low = np.uint64(0x0000FFFF0000FFFF)
-    value = ((value & low) << np.uint64(16)) | ((value >> np.uint64(16)) & low)
-    return (value << np.uint64(32)) | (value >> np.uint64(32))
-
-
-@njit(nogil=True, cache=True)
-def prefix(address: Any, length: Any, room: Any) -> Any:
-    """(low, high): the first eight bytes at ``address`` as int64 in their order, padded with 00 and with FF.
-
-    ``room`` bytes may be loaded from there.
-    """
-    missing = np.uint64(0)
-    word = np.uint64(0)
-    if length < 8:
-        missing = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(8 * length)
-    if room >= 8:
-        word = swapped(load64(address)) & ~missing
-    else:
-        for at in range(8):
-            byte = get8(address, np.int64(at)) if at < length else np.uint8(0)
-            word = (word << np.uint64(8)) | np.uint64(byte)
-    sign = np.uint64(0x8000000000000000)
-    return np.int64(word ^ sign), np.int64((word | missing) ^ sign)
-
-
-@njit(nogil=True, cache=True)
-def float_order(bits: Any, sign: Any, infinity: Any, nan: Any) -> Any:
-    """The bits of a float, sign-extended, as an integer in the order of floats: -0.0 as 0.0, one NaN, greatest."""
-    magnitude = bits & ~sign
-    if magnitude > infinity:
-        return nan
-    if bits >= 0:
-        return bits
-    return np.int64(0) if magnitude == 0 else bits ^ ~sign
 
 
 @njit(nogil=True, cache=True)
@@ -261,69 +218,6 @@ def write_bitmap(valid: Any, count: Any, out: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def float_zone(words: Any, count: Any, order: Any) -> Any:
-    """The zone of floats given by their bits in ``words`` (NULLs filled); see ``order`` above."""
-    sign = np.int64(-0x80000000) if order == 2 else np.int64(-0x8000000000000000)
-    infinity = np.int64(0x7F800000) if order == 2 else np.int64(0x7FF0000000000000)
-    nan = np.int64(0x7FC00000) if order == 2 else np.int64(0x7FF8000000000000)
-    low = np.int64(0x7FFFFFFFFFFFFFFF)
-    high = np.int64(-0x8000000000000000)
-    for index in range(count):
-        place = float_order(words[index], sign, infinity, nan)
-        low = min(low, place)
-        high = max(high, place)
-    if order == 2:
-        single = np.empty(2, np.float32)
-        double = np.empty(2, np.float64)
-        for at in range(2):
-            place = low if at == 0 else high
-            put32(np.uint64(single.ctypes.data), at, np.uint32(place if place >= 0 else place ^ np.int64(0x7FFFFFFF)))
-            double[at] = single[at]
-        address = np.uint64(double.ctypes.data)
-        sign, infinity, nan = -0x8000000000000000, 0x7FF0000000000000, 0x7FF8000000000000
-        low = float_order(np.int64(get64(address, 0)), sign, infinity, nan)
-        high = float_order(np.int64(get64(address, 1)), sign, infinity, nan)
-    return low, high
-
-
-@njit(nogil=True, cache=True)
-def wide_zone(values: Any, valid: Any, count: Any, order: Any) -> Any:
-    """The zone of 16-byte values, at least one of which is not NULL."""
-    low = np.int64(0x7FFFFFFFFFFFFFFF)
-    high = np.int64(-0x8000000000000000)
-    for index in range(count):
-        if valid != np.uint64(0) and get8(valid, index) == np.uint8(0):
-            continue
-        word = np.int64(get64(values, 2 * index))
-        if order == 5:
-            word = np.int64(swapped(np.uint64(word)) ^ np.uint64(0x8000000000000000))
-        else:
-            upper = np.int64(get64(values, 2 * index + 1))
-            if upper != word >> np.int64(63):
-                word = np.int64(-0x8000000000000000) if upper < 0 else np.int64(0x7FFFFFFFFFFFFFFF)
-        low = min(low, word)
-        high = max(high, word)
-    return low, high
-
-
-@njit(nogil=True, cache=True)
-def text_zone(offsets: Any, data: Any, valid: Any, first: Any, last: Any) -> Any:
-    """The zone of variable values ``first`` to ``last``; empty where all are NULL."""
-    low = np.int64(0x7FFFFFFFFFFFFFFF)
-    high = np.int64(-0x8000000000000000)
-    end = np.int64(np.int32(get32(offsets, last)))
-    for index in range(first, last):
-        if valid != np.uint64(0) and get8(valid, index) == np.uint8(0):
-            continue
-        start = np.int64(np.int32(get32(offsets, index)))
-        length = np.int64(np.int32(get32(offsets, index + 1))) - start
-        lower, upper = prefix(data + np.uint64(start), length, end - start)
-        low = min(low, lower)
-        high = max(high, upper)
-    return low, high
-
-
-@njit(nogil=True, cache=True)
 def finish(
     entry: Any, offset: Any, length: Any, rows: Any, nulls: Any, encoding: Any, bits: Any, base: Any, scale: Any,
     low: Any, high: Any,
@@ -494,74 +388,3 @@ def encode_variable(
         written += length
         done += rows
     return written
-
-
-@njit(nogil=True, cache=True)
-def masked(address: Any, length: Any, room: Any) -> Any:
-    """The first eight bytes at ``address`` as a word, zeros beyond ``length``; ``room`` bytes may be loaded."""
-    if length >= 8:
-        return load64(address)
-    if room >= 8:
-        return load64(address) & ((np.uint64(1) << np.uint64(8 * length)) - np.uint64(1))
-    word = np.uint64(0)
-    for at in range(length):
-        word |= np.uint64(get8(address, at)) << np.uint64(8 * at)
-    return word
-
-
-@njit(nogil=True, cache=True)
-def distinct(
-    offsets: Any, data: Any, valid: Any, count: Any, limit: Any, bytes_max: Any, slots: Any, ends: Any, heap: Any,
-    codes: Any,
-) -> Any:  # fmt: skip
-    """Number variable values in the order in which they first appear; returns how many, or -1 where there are too many.
-
-    ``slots`` is zeros (uint64, a power of two, more than twice ``limit``); the values go to ``ends`` (int32[limit + 1],
-    the first 0) and ``heap`` (``bytes_max`` and eight more). Codes are int32; of NULLs 0.
-    """
-    offsets, data, valid = np.uint64(offsets), np.uint64(data), np.uint64(valid)
-    heap, codes = np.uint64(heap), np.uint64(codes)
-    mask = np.uint64(slots.size - 1)
-    found = np.int64(0)
-    stop = np.int64(np.int32(get32(offsets, count)))
-    for row in range(count):
-        if valid != np.uint64(0) and get8(valid, row) == np.uint8(0):
-            put32(codes, row, np.uint32(0))
-            continue
-        start = np.int64(np.int32(get32(offsets, row)))
-        length = np.int64(np.int32(get32(offsets, row + 1))) - start
-        hashed = np.uint64(length)
-        for at in range(0, length, 8):
-            hashed ^= masked(data + np.uint64(start + at), length - at, stop - start - at)
-            hashed *= np.uint64(0x9E3779B185EBCA87)
-            hashed ^= hashed >> np.uint64(32)
-        hashed *= np.uint64(0xC2B2AE3D27D4EB4F)
-        tag = hashed >> np.uint64(32)
-        position = tag & mask
-        while True:
-            slot = slots[position]
-            if slot == np.uint64(0):
-                end = np.int64(ends[found]) + length
-                if found == limit or end > bytes_max:
-                    return np.int64(-1)
-                for at in range(length):
-                    put8(heap, ends[found] + at, get8(data, start + at))
-                slots[position] = (tag << np.uint64(32)) | np.uint64(found + 1)
-                put32(codes, row, np.uint32(found))
-                found += 1
-                ends[found] = end
-                break
-            if slot >> np.uint64(32) == tag:
-                code = np.int64(slot & np.uint64(0xFFFFFFFF)) - 1
-                other = np.int64(ends[code])
-                equal = np.int64(ends[code + 1]) - other == length
-                at = np.int64(0)
-                while equal and at < length:
-                    word = masked(data + np.uint64(start + at), length - at, stop - start - at)
-                    equal = word == masked(heap + np.uint64(other + at), length - at, np.int64(8))
-                    at += 8
-                if equal:
-                    put32(codes, row, np.uint32(code))
-                    break
-            position = (position + np.uint64(1)) & mask
-    return found
