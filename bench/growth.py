@@ -47,6 +47,14 @@ TIMED: Final = "with event time"
 _SIZE_GOAL: Final = 0.7
 _SAMPLE: Final = 200
 _MB: Final = 2**20 / 1e6
+_METRICS: Final = (
+    "weft_flushes",
+    "weft_flushed_bytes",
+    "weft_merges",
+    "weft_merged_bytes",
+    "weft_stall_seconds",
+    "weft_maintenance_failures",
+)
 
 
 def plan(folder: Path, *, rows: int, variant: str = TIMED, memory_limit: int | None = MEMORY_LIMIT) -> Plan:
@@ -219,14 +227,14 @@ def _notes(run: _Run) -> list[str]:
     files = bytes_on_disk(Path(run.plan.folder) / "weft")
     parts = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in sorted(files.items()))
     notes.append(f"{run.variant}: on disk: {parts}")
-    if facts.get("columns"):
-        rows = [
-            (column, encoding, f"{blocks:,}", f"{size / 1e6:,.1f} MB", f"{size / run.plan.rows:.2f}")
-            for column, encoding, blocks, size in facts["columns"]
-        ]
-        header = ("column", "encoding", "blocks", "size", "bytes per row of the table")
-        notes.append(f"{run.variant}: columns in segments\n{aligned(header, rows)}")
-    for name, value in sorted(facts.get("metrics", {}).items()):
-        if value and any(word in name for word in ("stall", "flush", "compact", "written", "segments")):
-            notes.append(f"{run.variant}: {name} = {value:,.6g}")
+    rows = [
+        (column, encoding, f"{blocks:,}", f"{size / 1e6:,.1f} MB", f"{size / run.plan.rows:.2f}")
+        for column, encoding, blocks, size in facts["columns"]
+    ]
+    header = ("column", "encoding", "blocks", "size", "bytes per row of the table")
+    notes.append(f"{run.variant}: columns in segments\n\n{aligned(header, rows)}\n")
+    segments = facts["segments"]
+    notes.append(f"{run.variant}: {len(segments)} cells, {sum(segments)} segments, at most {max(segments)} in a cell")
+    metrics = [f"{name} {facts['metrics'][name]:,.6g}" for name in _METRICS if name in facts["metrics"]]
+    notes.append(f"{run.variant}: {', '.join(metrics)}")
     return notes

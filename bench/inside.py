@@ -6,31 +6,50 @@ Everything else goes through ``weftdb`` as a user's program does.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+_HIDDEN: Final = {0: "row id", -1: "begin version", -2: "delta flags", None: "segment"}
 
 
 def seal(database: Any) -> None:
     """Wait until every acknowledged row lies in a segment and the log is trimmed."""
-    engine = database.engine
-    if hasattr(engine, "flush"):
-        engine.flush()
+    database.engine.flush()
 
 
 def settle(database: Any) -> None:
-    """``seal``, and wait until compaction has nothing left that it wants to merge."""
+    """``seal``, and merge until compaction finds nothing more that it wants to merge."""
     seal(database)
-    engine = database.engine
-    if hasattr(engine, "compact"):
-        engine.compact()
+    while database.engine.maintenance.compact_once():
+        pass
 
 
 def metrics(database: Any) -> dict[str, float]:
     """``weft_metrics``, by name."""
-    try:
-        rows = database.execute("SELECT name, value FROM weft_metrics").rows()
-    except Exception:
-        return {}
-    return {name: float(value) for name, value in rows}
+    return {name: float(value) for name, value in database.execute("SELECT name, value FROM weft_metrics").rows()}
+
+
+def columns_of(database: Any, table: str) -> list[tuple[str, str, int, int]]:
+    """Column, encoding, blocks and bytes, summed over all segments of a table; largest first."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for store in database.engine._state.stores.values():
+        if store.table.name != table:
+            continue
+        names = {**_HIDDEN, **{column.id: column.name for column in store.table.columns}}
+        for segment in store.segments:
+            for size in segment.reader.sizes():
+                sums = found.setdefault((names[size.column], size.encoding), [0, 0])
+                sums[0] += size.blocks
+                sums[1] += size.bytes
+    rows = [(column, encoding, blocks, size) for (column, encoding), (blocks, size) in found.items() if size or blocks]
+    return sorted(rows, key=lambda row: -row[3])
+
+
+def segments_of(database: Any, table: str) -> list[int]:
+    """How many segments each cell of a table has."""
+    for store in database.engine._state.stores.values():
+        if store.table.name == table:
+            return [sum(1 for part in cell.parts if hasattr(part, "reader")) for cell in store.cells]
+    return []
 
 
 def bytes_on_disk(folder: Path) -> dict[str, int]:

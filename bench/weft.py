@@ -126,8 +126,12 @@ class WeftStore:
         inside.settle(self._database)
 
     def facts(self) -> dict[str, Any]:
-        """What the database says about itself, as JSON: ``metrics``, and ``columns`` of all segments."""
-        return {"metrics": inside.metrics(self._database)}
+        """What the database says about itself, as JSON: ``metrics``, ``segments`` per cell, ``columns`` of them."""
+        return {
+            "metrics": inside.metrics(self._database),
+            "segments": inside.segments_of(self._database, "events"),
+            "columns": inside.columns_of(self._database, "events"),
+        }
 
     def series(self, window: Window) -> pa.Table:
         """One device's events in a window, by the table's own scan."""
