@@ -1,7 +1,8 @@
 """Merging: several segments of one cell become one.
 
-    plan     the inputs' sort keys are encoded some blocks at a time and merged: a byte per row says which input the
-             next row is from, and whether it is dropped. Of equal keys the newer input's rows come first
+    plan     the inputs' sort keys are encoded some thousands at a time, and those sorted that come before all that are
+             still to be read: sorting costs the same however many inputs there are. A byte per row says which input
+             the next row is from, and whether it is dropped. Of equal keys the newer input's rows come first
     index    sample keys and filters, from the same keys
     columns  one after another, some blocks at a time: each input's part is decoded, put together by the plan, encoded
 
@@ -43,8 +44,9 @@ from .key_encoding import Keys
 from .layout import Layout
 from .projection import missing_value
 from .schema import Column
-from .seal import PIECE_BYTES_MAX, PIECE_ROWS, Pause, Spans, addresses_of, go_on, paced
+from .seal import PIECE_BYTES_MAX, PIECE_ROWS, Pause, Spans, go_on, paced
 from .segment import BEGIN, DELTA
+from .sort_rows import addresses_of, sort_rows
 from .sorted_keys import KeyTrail
 
 compute: Any = pyarrow.compute
@@ -52,8 +54,12 @@ compute: Any = pyarrow.compute
 INPUTS_MAX: Final = 128
 """A byte of the plan names the input in seven bits."""
 
-KEY_ROWS: Final = 512 * 1024
-"""Rows whose keys are held at once, of all inputs together."""
+KEY_ROWS: Final = 128 * 1024
+"""Rows whose keys are sorted at once, of all inputs together: they stay in the cache."""
+
+KEY_ROWS_MIN: Final = 8 * 1024
+KEY_ROWS_MAX: Final = 64 * 1024
+"""Of one input; a row is named by 16 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,47 +218,75 @@ class _Plan:
         return mappings
 
     def _merge_keys(self, trail: KeyTrail, pause: Pause) -> None:
-        count = len(self.inputs)
-        step = max(1, KEY_ROWS // count // self.block_rows) * self.block_rows
+        """Again and again: see that keys of all inputs are here, and sort those before all that are not here."""
+        count, width = len(self.inputs), self.layout.sort_encoder.width
+        step = min(max(KEY_ROWS // count, KEY_ROWS_MIN), KEY_ROWS_MAX)
+        items = np.empty(count * step, np.uint32)
         samples = np.empty((count * step // self.block_rows + 2, 2), np.int64)
-        buffers: list[tuple[Keys, np.ndarray | None] | None] = [None] * count
-        words, offsets, drops = (np.zeros(count, np.uint64) for _ in range(3))
-        rows, stops = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        done = [0] * count
+        heads = [_Head(input) for input in self.inputs]
+        rows, stops, takes = (np.zeros(count, np.int64) for _ in range(3))
+        last = np.zeros(count, np.uint8)
         at = 0
         while at < len(self.marks):
-            for number, input in enumerate(self.inputs):
-                start = done[number]
-                if rows[number] < stops[number] or start == input.reader.rows_count:
-                    continue
-                stop = min(start + step, input.reader.rows_count)
-                keys, drop = self._keys(input, start, stop, trail)
-                buffers[number] = keys, drop
-                words[number], offsets[number], drops[number] = addresses_of([keys.words, keys.offsets, drop])
-                rows[number], stops[number], done[number] = 0, stop - start, stop
-                pause(keys.words.nbytes)
-            at, self.kept, taken = merging.merge_keys(
-                words, offsets, self.layout.sort_encoder.width, rows, stops, drops, self.marks, at, self.kept,
-                self.block_rows, samples,
-            )  # fmt: skip
+            for number, head in enumerate(heads):
+                # The last key that is here may have more versions: only what comes before it can be taken.
+                if not last[number] and stops[number] - rows[number] <= 1:
+                    head.start += int(rows[number])
+                    stop = min(head.start + step, head.input.reader.rows_count)
+                    self._read_keys(head, stop, trail)
+                    rows[number], stops[number] = 0, stop - head.start
+                    last[number] = stop == head.input.reader.rows_count
+                    pause(head.words.nbytes)
+            words, offsets = [head.words for head in heads], [head.offsets for head in heads]
+            places = addresses_of(words), addresses_of(offsets), width, rows, stops, last, items, takes
+            found = merging.take_below(*places) or merging.merge_equal(*places)
+            order = items[:found]
+            counts = [(number, taken) for number, taken in enumerate((takes - rows).tolist()) if taken]
+            if len(counts) > 1:
+                order = sort_rows(order, counts, words, offsets, width=width)
+            drops = addresses_of([head.drop for head in heads])
+            self.kept, taken = merging.plan_rows(order, drops, self.marks, at, self.kept, self.block_rows, samples)
             for number, row in samples[:taken].tolist():
-                buffer = buffers[number]
-                assert buffer is not None, "the keys that were merged are here"
-                trail.sample(buffer[0].take(np.array([row], np.int64)))
+                trail.sample(heads[number].key(row, width))
+            rows[:] = takes
+            at += found
 
-    def _keys(self, input: Input, start: int, stop: int, trail: KeyTrail) -> tuple[Keys, np.ndarray | None]:
-        """The sort keys of rows of an input, and which of them are dropped; the others go into the filters."""
+    def _read_keys(self, head: _Head, stop: int, trail: KeyTrail) -> None:
+        """Encode the sort keys of rows up to ``stop``; put those that are not dropped into the filters."""
+        start, input = head.start, head.input
         read = partial(_values, input, start=start, stop=stop)
-        keys = self.layout.sort_encoder.encode(
-            [read(column) for column in self.layout.sort_columns], count=stop - start
-        )
+        columns = [read(column) for column in self.layout.sort_columns]
+        keys = self.layout.sort_encoder.encode(columns, count=stop - start)
+        head.words, head.drop = keys.words, None
+        head.offsets = keys.offsets.astype(np.uint32) if len(keys.offsets) else None
         drop = None if input.drop is None else input.drop[start:stop].view(np.uint8)
         if drop is None or not drop.any():
             trail.add(keys, [partial(read, column) for column in trail.hashes.columns])
-            return keys, None
+            return
+        head.drop = drop
         kept = np.flatnonzero(drop == 0)
         trail.add(keys.take(kept), [partial(_taken, partial(read, column), kept) for column in trail.hashes.columns])
-        return keys, drop
+
+
+class _Head:
+    """The keys of an input that are here: those of row ``start`` and after, and which of these are dropped."""
+
+    __slots__ = ("drop", "input", "offsets", "start", "words")
+
+    def __init__(self, input: Input) -> None:
+        self.input = input
+        self.start = 0
+        self.words = np.empty(0, np.uint64)
+        self.offsets: np.ndarray | None = None
+        self.drop: np.ndarray | None = None
+
+    def key(self, row: int, width: int) -> Keys:
+        """The encoded key of one row, copied."""
+        if self.offsets is None:
+            words = self.words[row * width : (row + 1) * width].copy()
+            return Keys(words, np.empty(0, np.int64), width, np.zeros(1, np.uint64))
+        words = self.words[int(self.offsets[row]) : int(self.offsets[row + 1])].copy()
+        return Keys(words, np.array([0, len(words)], np.int64), 0, np.zeros(1, np.uint64))
 
 
 def _write(writer: SegmentWriter, plan: _Plan, column: Column, spans: Spans, pause: Pause) -> None:

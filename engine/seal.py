@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -37,13 +36,14 @@ from ..storage.encoding import dictionary_of
 from ..storage.kernels.blocks import BLOCK_ROWS
 from ..storage.segment import SegmentWriter
 from .column_store import VariableColumn
-from .kernels import encoding, merging, sorting
+from .kernels import encoding, merging
 from .key_encoding import Keys
 from .layout import Layout
 from .memtable import CHUNKS_MAX, OPEN, Chunk
 from .projection import missing_value
 from .schema import Column
 from .segment import BEGIN, DELTA
+from .sort_rows import addresses_of, sort_rows
 from .sorted_keys import KeyTrail
 
 PIECE_ROWS: Final = 8 * BLOCK_ROWS
@@ -126,11 +126,14 @@ class _Rows:
         assert keep is None or len(keep) == self._total, f"{self._total} rows, not {len(keep)}"
         mask = np.empty(0, np.uint8) if keep is None else keep.view(np.uint8)
         items = np.empty(self._total, np.uint32)
-        self.items = items[: merging.name_rows(self._counts, mask, items)]
+        kept = np.empty(len(chunks), np.int64)
+        items = items[: merging.name_rows(self._counts, mask, items, kept)]
         self._keys = [self._keys_of(chunk) for chunk in chunks]
         self._key_words = addresses_of([words for words, _ in self._keys])
         self._key_offsets = addresses_of([offsets for _, offsets in self._keys])
-        self._sort()
+        words, offsets = zip(*self._keys, strict=True)
+        counts = [(group, rows) for group, rows in enumerate(kept.tolist()) if rows][::-1]
+        self.items = sort_rows(items, counts, words, offsets, width=layout.sort_encoder.width)
 
     def keys(self, start: int, stop: int) -> Keys:
         """The encoded sort keys of rows ``start`` to ``stop``."""
@@ -184,39 +187,6 @@ class _Rows:
         values = [_stored(column, chunk) for column in self.layout.sort_columns]
         keys = self.layout.sort_encoder.encode(values, count=chunk.count)
         return keys.words, keys.offsets.astype(np.uint32) if len(keys.offsets) else None
-
-    def _sort(self) -> None:
-        items = self.items
-        if not self.layout.sort_encoder.fixed:
-            sorting.sort_variable(self._key_words, self._key_offsets, items)
-            return
-        width = self.layout.sort_encoder.width
-        ones, zeros = np.zeros(width, np.uint64), np.zeros(width, np.uint64)
-        for (words, _), count in zip(self._keys, self._counts.tolist(), strict=True):
-            sorting.observe(words, width, count, ones, zeros)
-        runs, bits = sorting.runs_of(ones & zeros)
-        count = len(items)
-        packed, spare, spare_items = (np.empty(count, dtype) for dtype in (np.uint64, np.uint64, np.uint32))
-        if bits <= 64:
-            self._compress(runs, 0, packed)
-            sorting.radix(packed, items, 0, count, bits, spare, spare_items)
-            return
-        order = np.arange(count, dtype=np.uint32)
-        keys = np.empty(count, np.uint64)
-        for target in range(-(-bits // 64)):
-            self._compress(runs, target, packed)
-            sorting.gather_words(packed, order, keys)
-            sorting.radix(keys, order, 0, count, min(64, bits - 64 * target), spare, spare_items)
-        self.items = items.take(order)
-
-    def _compress(self, runs: np.ndarray, target: int, packed: np.ndarray) -> None:
-        """Fill ``packed`` for the rows as they are named at first: a chunk's rows stand together."""
-        firsts = np.flatnonzero(np.diff(self.items >> np.uint32(16), prepend=np.uint32(0xFFFF)))
-        bounds = [*firsts.tolist(), len(self.items)]
-        for start, stop in pairwise(bounds):
-            words, _ = self._keys[int(self.items[start]) >> 16]
-            rows = self.items[start:stop] & np.uint32(0xFFFF)
-            sorting.compress(words, self.layout.sort_encoder.width, rows, runs, target, start, packed)
 
 
 class _Gather:
@@ -343,11 +313,6 @@ def paced(pieces: Iterator[Values], pause: Pause) -> Iterator[Values]:
             pause(int(piece.offsets[-1]) - int(piece.offsets[0]) + piece.offsets.nbytes)
         else:
             pause(piece.values.nbytes)
-
-
-def addresses_of(arrays: Sequence[np.ndarray | None]) -> np.ndarray:
-    """uint64[n], 0 where there is none; the caller keeps the arrays."""
-    return np.array([0 if a is None else a.__array_interface__["data"][0] for a in arrays], np.uint64)
 
 
 def go_on(count: int) -> None:

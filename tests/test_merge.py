@@ -115,14 +115,15 @@ def test_rows_come_by_sort_key_and_those_of_newer_segments_first(
     check(layout, parts, drops, before=before)
 
 
-@given(cases(), st.sampled_from([64, 128]))
+@given(cases(), st.sampled_from([2, 3, 20, 128]))
 @settings(max_examples=40, deadline=None)
-def test_keys_are_read_some_blocks_at_a_time(
+def test_keys_are_read_and_sorted_some_at_a_time(
     case: tuple[Layout, list[Part], list[list[bool] | None], int], rows: int
 ) -> None:
     layout, parts, drops, before = case
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(merging, "KEY_ROWS", rows)
+        patch.setattr(merging, "KEY_ROWS_MIN", 2)
         patch.setattr(merging, "PIECE_ROWS", 128)
         check(layout, parts, drops, before=before)
 

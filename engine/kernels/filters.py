@@ -65,19 +65,28 @@ def block_of(hashed: Any, blocks: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def add(filter: Any, hashes: Any) -> None:
-    """Put hashes into the filter. A hash equal to the one before it is there already: runs cost nothing."""
+def add(filter: Any, hashes: Any) -> Any:
+    """Put hashes into the filter. A hash equal to the one before it is there already: runs cost nothing.
+
+    Blocks are touched some ahead: loads that wait for nobody overlap. What is returned keeps them from being dropped.
+    """
     blocks = np.uint64(filter.size >> 2)
-    for index in range(hashes.size):
-        hashed = hashes[index]
-        if index > 0 and hashed == hashes[index - 1]:
-            continue
-        low = hashed & np.uint64(0xFFFFFFFF)
-        at = np.int64(block_of(hashed, blocks)) << 2
-        filter[at] |= lanes(low, np.uint64(0x47B6137B), np.uint64(0x44974D91))
-        filter[at + 1] |= lanes(low, np.uint64(0x8824AD5B), np.uint64(0xA2B7289D))
-        filter[at + 2] |= lanes(low, np.uint64(0x705495C7), np.uint64(0x2DF1424B))
-        filter[at + 3] |= lanes(low, np.uint64(0x9EFC4947), np.uint64(0x5C6BFB31))
+    warm = np.uint64(0)
+    for start in range(0, hashes.size, 128):
+        stop = min(start + 128, hashes.size)
+        for index in range(start, stop):
+            warm ^= filter[np.int64(block_of(hashes[index], blocks)) << 2]
+        for index in range(start, stop):
+            hashed = hashes[index]
+            if index > 0 and hashed == hashes[index - 1]:
+                continue
+            low = hashed & np.uint64(0xFFFFFFFF)
+            at = np.int64(block_of(hashed, blocks)) << 2
+            filter[at] |= lanes(low, np.uint64(0x47B6137B), np.uint64(0x44974D91))
+            filter[at + 1] |= lanes(low, np.uint64(0x8824AD5B), np.uint64(0xA2B7289D))
+            filter[at + 2] |= lanes(low, np.uint64(0x705495C7), np.uint64(0x2DF1424B))
+            filter[at + 3] |= lanes(low, np.uint64(0x9EFC4947), np.uint64(0x5C6BFB31))
+    return warm
 
 
 @njit(nogil=True, cache=True)

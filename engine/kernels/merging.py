@@ -19,10 +19,11 @@ from .encoding import swap_bytes
 
 
 @njit(nogil=True, cache=True)
-def name_rows(counts: Any, keep: Any, items: Any) -> Any:
+def name_rows(counts: Any, keep: Any, items: Any, kept: Any) -> Any:
     """Name the rows of chunks with ``counts`` (int64) rows, last row first; returns how many.
 
-    ``keep`` (uint8) says of each row, counted over all chunks, whether it is wanted; empty: all are.
+    ``keep`` (uint8) says of each row, counted over all chunks, whether it is wanted; empty: all are. ``kept`` (int64)
+    gets the rows wanted of each chunk.
     """
     before = np.int64(0)
     for chunk in range(counts.size):
@@ -30,10 +31,12 @@ def name_rows(counts: Any, keep: Any, items: Any) -> Any:
     at = 0
     for chunk in range(counts.size - 1, -1, -1):
         before -= counts[chunk]
+        first = at
         for row in range(counts[chunk] - 1, -1, -1):
             if keep.size == 0 or keep[before + row] != 0:
                 items[at] = np.uint32((chunk << 16) | row)
                 at += 1
+        kept[chunk] = at - first
     return at
 
 
@@ -145,70 +148,99 @@ def gather_variable_keys(addresses: Any, offsets: Any, items: Any, start: Any, s
 
 
 @njit(nogil=True, cache=True)
-def precedes(words: Any, offsets: Any, width: Any, rows: Any, one: Any, other: Any) -> Any:
-    """Whether the next key of input ``one`` comes before that of ``other``; of equal ones that of the lower input."""
+def compare_keys(words: Any, offsets: Any, width: Any, one: Any, row: Any, other: Any, other_row: Any) -> Any:
+    """-1, 0 or 1 as the key of ``row`` of input ``one`` lies before, at or after that of ``other_row`` of ``other``."""
     if width > 0:
-        first, other_first = rows[one] * width, rows[other] * width
-        count = other_count = width
+        first, other_first = row * width, other_row * width
+        count = width
     else:
-        first, other_first = np.int64(get64(offsets[one], rows[one])), np.int64(get64(offsets[other], rows[other]))
-        count = np.int64(get64(offsets[one], rows[one] + 1)) - first
-        other_count = np.int64(get64(offsets[other], rows[other] + 1)) - other_first
-    for word in range(min(count, other_count)):
+        first, other_first = np.int64(get32(offsets[one], row)), np.int64(get32(offsets[other], other_row))
+        count = np.int64(get32(offsets[one], row + 1)) - first
+        count = min(count, np.int64(get32(offsets[other], other_row + 1)) - other_first)
+    for word in range(count):
         left, right = get64(words[one], first + word), get64(words[other], other_first + word)
         if left != right:
-            return swap_bytes(left) < swap_bytes(right)
-    return one < other
+            return -1 if swap_bytes(left) < swap_bytes(right) else 1
+    return 0
 
 
 @njit(nogil=True, cache=True)
-def merge_keys(
-    words: Any, offsets: Any, width: Any, rows: Any, stops: Any, drops: Any, plan: Any, at: Any, kept: Any,
-    block_rows: Any, samples: Any,
-) -> Any:  # fmt: skip
-    """Plan rows until an input has no more; returns (next place in the plan, rows kept so far, samples taken).
+def take_below(words: Any, offsets: Any, width: Any, rows: Any, stops: Any, last: Any, items: Any, takes: Any) -> Any:
+    """Name the rows (input << 16 | row, by input) whose keys come before all that are not here; returns how many.
 
-    Inputs are numbered newest first. The keys of input i stand at ``words[i]`` (addresses), ``width`` words each, or
-    from word offset to word offset (int64, at ``offsets[i]``) where it is 0. ``rows[i]`` is its next row and
-    ``stops[i]`` behind its last one, of those that are here; ``drops[i]`` is the address of a byte a row, or 0.
-    ``samples`` (int64[n, 2]) gets input and row with which each block of ``block_rows`` kept rows begins.
+    Of each input, rows ``rows[i]`` to ``stops[i]`` are here; where ``last[i]`` is 0 there are more. Their keys stand at
+    ``words[i]`` (addresses), ``width`` words each, or from word offset to word offset (uint32, at ``offsets[i]``) where
+    it is 0. ``takes[i]`` gets the row behind the last that is named.
     """
-    order = np.empty(words.size, np.int64)
-    active = 0
+    lowest = -1
     for entry in range(words.size):
-        if rows[entry] < stops[entry]:
-            place = active
-            while place > 0 and precedes(words, offsets, width, rows, entry, order[place - 1]):
-                order[place] = order[place - 1]
-                place -= 1
-            order[place] = entry
-            active += 1
+        if last[entry] == 0 and (
+            lowest < 0 or compare_keys(words, offsets, width, entry, stops[entry] - 1, lowest, stops[lowest] - 1) < 0
+        ):
+            lowest = entry
+    count = 0
+    for entry in range(words.size):
+        low, high = rows[entry], stops[entry]
+        if lowest >= 0:
+            while low < high:
+                middle = (low + high) >> 1
+                if compare_keys(words, offsets, width, entry, middle, lowest, stops[lowest] - 1) < 0:
+                    low = middle + 1
+                else:
+                    high = middle
+        takes[entry] = high
+        for row in range(rows[entry], high):
+            items[count] = np.uint32((entry << 16) | row)
+            count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def plan_rows(items: Any, drops: Any, plan: Any, at: Any, kept: Any, block_rows: Any, samples: Any) -> Any:
+    """Put rows, in merged order, into the plan from place ``at`` on; returns (rows kept so far, samples taken).
+
+    ``drops[i]`` is the address of a byte a row of input i, or 0. ``samples`` (int64[n, 2]) gets input and row of the
+    first row of each block of ``block_rows`` kept rows.
+    """
     taken = 0
-    while active > 0:
-        best = order[0]
-        while True:
-            row = rows[best]
-            mark = np.uint8(best)
-            if drops[best] != np.uint64(0) and get8(drops[best], row) != np.uint8(0):
-                mark |= np.uint8(128)
-            else:
-                if kept % block_rows == 0:
-                    samples[taken, 0], samples[taken, 1] = best, row
-                    taken += 1
-                kept += 1
-            plan[at] = mark
-            at += 1
-            rows[best] = row + 1
-            if row + 1 == stops[best]:
-                return at, kept, taken
-            if active > 1 and not precedes(words, offsets, width, rows, best, order[1]):
-                break
-        place = 1
-        while place < active and not precedes(words, offsets, width, rows, best, order[place]):
-            order[place - 1] = order[place]
-            place += 1
-        order[place - 1] = best
-    return at, kept, taken
+    for index in range(items.size):
+        source, row = np.int64(items[index] >> np.uint32(16)), np.int64(items[index] & np.uint32(0xFFFF))
+        mark = np.uint8(source)
+        if drops[source] != np.uint64(0) and get8(drops[source], row) != np.uint8(0):
+            mark |= np.uint8(128)
+        else:
+            if kept % block_rows == 0:
+                samples[taken, 0], samples[taken, 1] = source, row
+                taken += 1
+            kept += 1
+        plan[at + index] = mark
+    return kept, taken
+
+
+@njit(nogil=True, cache=True)
+def merge_equal(words: Any, offsets: Any, width: Any, rows: Any, stops: Any, last: Any, items: Any, takes: Any) -> Any:
+    """Name rows where ``take_below`` finds none, since a key has more versions than are here; returns how many.
+
+    The rows of the lowest key that is here, input by input, up to one that may have more of them.
+    """
+    lowest = -1
+    for entry in range(words.size):
+        takes[entry] = rows[entry]
+        if rows[entry] < stops[entry] and (
+            lowest < 0 or compare_keys(words, offsets, width, entry, rows[entry], lowest, rows[lowest]) < 0
+        ):
+            lowest = entry
+    count = 0
+    for entry in range(words.size):
+        row = rows[entry]
+        while row < stops[entry] and compare_keys(words, offsets, width, entry, row, lowest, rows[lowest]) == 0:
+            items[count] = np.uint32((entry << 16) | row)
+            count += 1
+            row += 1
+        takes[entry] = row
+        if row == stops[entry] and last[entry] == 0:
+            break
+    return count
 
 
 @njit(nogil=True, cache=True)

@@ -1,0 +1,63 @@
+"""Sorting rows of several groups by their encoded keys: what sealing (a group is a chunk) and merging (an input) share.
+
+A row is named ``group << 16 | row``. Its key stands in the group's words: ``width`` words a key, or from word offset to
+word offset (uint32, n + 1) where the width varies. The sort is stable: rows with equal keys stay as they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .kernels import sorting
+
+
+def sort_rows(
+    items: np.ndarray,
+    counts: Sequence[tuple[int, int]],
+    words: Sequence[np.ndarray],
+    offsets: Sequence[np.ndarray | None],
+    *,
+    width: int,
+) -> np.ndarray:
+    """The rows ``items`` (uint32) in the order of their keys. ``items`` is lost.
+
+    Rows of a group stand together, ascending or descending: ``counts`` has (group, rows) as they come. ``words`` and
+    ``offsets`` are by group; ``width`` is 0 where it varies. Takes 24 bytes a row for the time being.
+    """
+    if not width:
+        sorting.sort_variable(addresses_of(words), addresses_of(offsets), items)
+        return items
+    ones, zeros = np.zeros(width, np.uint64), np.zeros(width, np.uint64)
+    count = len(items)
+    parts: list[tuple[int, int, np.ndarray]] = []
+    for group, rows_count in counts:
+        start = parts[-1][0] + len(parts[-1][2]) if parts else 0
+        rows = items[start : start + rows_count] & np.uint32(0xFFFF)
+        first, last = sorted((int(rows[0]), int(rows[-1])))
+        sorting.observe(words[group][first * width : (last + 1) * width], width, last + 1 - first, ones, zeros)
+        parts.append((start, group, rows))
+    runs, bits = sorting.runs_of(ones & zeros)
+    packed, spare, spare_items = (np.empty(count, dtype) for dtype in (np.uint64, np.uint64, np.uint32))
+
+    def compress(target: int) -> None:
+        for start, group, rows in parts:
+            sorting.compress(words[group], width, rows, runs, target, start, packed)
+
+    if bits <= 64:
+        compress(0)
+        sorting.radix(packed, items, 0, count, bits, spare, spare_items)
+        return items
+    order = np.arange(count, dtype=np.uint32)
+    keys = np.empty(count, np.uint64)
+    for target in range(-(-bits // 64)):
+        compress(target)
+        sorting.gather_words(packed, order, keys)
+        sorting.radix(keys, order, 0, count, min(64, bits - 64 * target), spare, spare_items)
+    return items.take(order)
+
+
+def addresses_of(arrays: Sequence[np.ndarray | None]) -> np.ndarray:
+    """uint64[n], 0 where there is none; the caller keeps the arrays."""
+    return np.array([0 if a is None else a.__array_interface__["data"][0] for a in arrays], np.uint64)
