@@ -24,6 +24,7 @@ directly, too, and then happens at once.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ import numpy as np
 
 from ..base.errors import Closed, Unavailable, WeftError
 from ..storage.files import FileWriter, Throttle
-from ..storage.segment import SegmentWriter
+from ..storage.segment import SegmentWriter, block_rows_for
 from ..storage.storage import Storage
 from .apply import State
 from .catalog import Catalog
@@ -41,6 +42,7 @@ from .cell import Cell
 from .cells import TableStore
 from .checkpoint import capture
 from .clock import monotonic, wall_clock
+from .column_store import VariableColumn
 from .compaction import Candidate, dead_rows, pick
 from .horizon import Horizon
 from .layout import Layout
@@ -282,7 +284,7 @@ class Maintenance:
             return _Sealed(store=store, cell=cell, memtable=memtable, description=None, segment=None, permutation=None)
         layout = self._layout(store.table, {id for chunk in memtable.chunks for id in chunk.columns})
         out.pad(64)
-        writer = SegmentWriter(out, rows_count=int(len(dead) - dead.sum()))
+        writer = SegmentWriter(out, rows_count=int(len(dead) - dead.sum()), block_rows=_block_rows(memtable))
         made = seal(writer, layout, memtable.chunks, keep=~dead if dead.any() else None)
         place = writer.finish()
         self.work.flushed_rows += made.rows_count
@@ -368,7 +370,8 @@ class Maintenance:
             mappings: Sequence[np.ndarray | None] = ()
             description: Description | None = None
             if rows_count:
-                writer = SegmentWriter(out, rows_count=rows_count)
+                block_rows = min(segment.reader.block_rows for segment in segments)
+                writer = SegmentWriter(out, rows_count=rows_count, block_rows=block_rows)
                 inputs = [
                     Input(reader=segment.reader, drop=drop, begin=segment.description.begin)
                     for segment, drop in zip(segments, drops, strict=True)
@@ -526,6 +529,18 @@ def _versions(memtable: Memtable) -> tuple[np.ndarray, np.ndarray]:
         for chunk in memtable.chunks
     ]
     return np.concatenate(begins), np.concatenate(ends)
+
+
+def _block_rows(memtable: Memtable) -> int:
+    """Rows of a block: fewer than usual where values are so long that a block could not be read as one array."""
+    longest, totals = 0, Counter[int]()
+    for chunk in memtable.chunks:
+        for id, column in chunk.columns.items():
+            if isinstance(column, VariableColumn):
+                lengths = np.diff(column.offsets[: chunk.count + 1])
+                longest = max(longest, int(lengths.max()))
+                totals[id] += int(lengths.sum(dtype=np.int64))
+    return block_rows_for(longest=longest, total=max(totals.values(), default=0))
 
 
 def _carry(old: Overlay, mapping: np.ndarray, new: Overlay, *, rows_count: int) -> None:
