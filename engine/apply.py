@@ -28,8 +28,12 @@ from .catalog import EMPTY, Catalog, decode_relation
 from .cells import TableStore
 from .changes import Commit
 from .clock import VersionClock
+from .install import Ends, Install, install
 from .internal import CATALOG, FIRST_ID, INTERNAL
 from .schema import Relation, Table
+from .segment import Segment
+from .segment_files import SegmentFiles
+from .watch import Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,11 @@ class State:
         self.changed_at: dict[int, int] = {}  # table → version of its last change of rows
         self.next_id = FIRST_ID
         self.dropped: deque[Dropped] = deque()
+        self.files: SegmentFiles | None = None  # where prepared rows are read from
+        self.installed: list[Segment] = []  # prepared segments that no checkpoint has yet
+        self.key_files: list[int] = []  # of keys that those transactions deleted
+        self.watches: dict[int, tuple[Watch, ...]] = {}  # by table: who wants to know what changes
+        self.ends: dict[int, Ends] = {}  # by table: rows that the next INSTALL ends, see install.py
         self.catalogs: list[Catalog] = [EMPTY]
         self.writers: OrderedDict[str, deque[tuple[int, Commit]]] = OrderedDict()
         self.transaction_ids: OrderedDict[str, Commit] = OrderedDict()
@@ -121,6 +130,14 @@ class State:
                 store.apply_delete(operation.batch, version=version, by_id=True)
             case Action.TRUNCATE:
                 store.apply_truncate(version=version)
+            case Action.INSTALL:
+                assert self.files is not None, "prepared rows are in files"
+                ends = self.ends.pop(operation.table, None)
+                work = Install.of(operation.batch)
+                self.installed += install(store, work, version=version, files=self.files, ends=ends)
+                self.key_files += work.key_files
+        for watch in self.watches.get(operation.table, ()):
+            watch.note(operation)
 
     def _apply_catalog(self, record: Record) -> None:
         """Make the next catalog, and the stores of new tables, before the record's rows need them.

@@ -137,6 +137,11 @@ class TableStore:
             self._cells.count_bytes(part, before=bytes_before)
         return ended
 
+    @property
+    def layout(self) -> Layout:
+        """What the definition means for the rows."""
+        return self._layout
+
     def check_bounds(self, batch: pa.RecordBatch, *, by_id: bool = False) -> None:
         """Raise LimitExceeded where putting the batch would open too many slices. Call it before the commit."""
         slices = {0}
@@ -169,6 +174,19 @@ class TableStore:
         segment.number = self._cells.new_part()
         cell.parts = (segment, *cell.parts)
         self._cells.count_bytes(segment)
+
+    def install_segment(self, segment: Segment) -> None:
+        """Add the rows of a segment that began at the newest version of all, and are not counted yet."""
+        cell = self._cells.open(segment.description.slice, segment.description.shard)
+        cell.freeze()
+        self.add_segment(segment)
+        self._cells.rows_count += segment.rows_count - segment.overlay.ended_count
+
+    def end_rows(self, part: Part, rows: np.ndarray, *, version: int) -> None:
+        """End rows (int64 locators) of one part where they live."""
+        bytes_before = part.bytes_used
+        self._cells.rows_count -= part.end(rows, version=version)
+        self._cells.count_bytes(part, before=bytes_before)
 
     def freeze(self) -> list[tuple[Cell, Memtable]]:
         """Let no more rows into the memtables; all that wait to be sealed, with their cells. Keep the writer out."""
@@ -222,6 +240,16 @@ class TableStore:
                 newest.begin[at], newest.end[at], newest.delta[at] = part.describe(rows)
                 newest.found[at] = True
         return newest
+
+    def find_newest(self, keys: pa.RecordBatch) -> Iterator[tuple[Cell, Part, np.ndarray]]:
+        """Where the newest row version of each primary key (or row id) is: int64 locators by cell and part."""
+        for _, cell, probe in self._find(keys):
+            for part, _, rows in newest_rows(cell.parts, probe):
+                yield cell, part, rows
+
+    def check_slices(self, slices: set[int]) -> None:
+        """Raise LimitExceeded where rows in these slices would open too many. Call it before the commit."""
+        self._cells.check_slices(slices, table=self.table)
 
     def changed_since(self, keys: pa.RecordBatch, version: int, *, ignore_deltas: bool) -> np.ndarray:
         """Which primary keys (or row ids) saw a put or delete after ``version``, or a delta unless ignored: bool[n]."""

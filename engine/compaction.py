@@ -36,22 +36,25 @@ class Candidate:
     urgency: float
 
 
-def pick(cell: Cell, *, horizon: Horizon, everything: bool = False) -> Candidate | None:
-    """What to merge in a cell; ``everything``: all that stands together, even if it hardly pays."""
+def pick(cell: Cell, *, horizon: Horizon, saved: int, everything: bool = False) -> Candidate | None:
+    """What to merge in a cell; ``everything``: all that stands together, even if it hardly pays.
+
+    Prepared rows that began after ``saved``, the last checkpoint, are left alone: the log still installs them.
+    """
     parts = cell.parts
     best: Candidate | None = None
-    for run in _runs(parts):
+    for run in _runs(parts, saved):
         chosen = _whole(run, horizon) if everything else _similar(run) or _crowded(run) or _dead(run, horizon)
         if chosen and (best is None or len(chosen) > len(best.segments)):
             best = Candidate(cell=cell, segments=chosen, urgency=len(run) + len(chosen) / 100)
     return best
 
 
-def _runs(parts: tuple[Part, ...]) -> Iterator[tuple[Segment, ...]]:
+def _runs(parts: tuple[Part, ...], saved: int) -> Iterator[tuple[Segment, ...]]:
     """Segments that stand one after the other."""
     run: list[Segment] = []
     for part in parts:
-        if isinstance(part, Segment):
+        if isinstance(part, Segment) and part.version_high <= saved:
             run.append(part)
         elif run:
             yield tuple(run)

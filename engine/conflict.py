@@ -89,11 +89,14 @@ def check_absent(store: TableStore, changes: TableChanges) -> None:
         check_key_absent(table, keys, np.flatnonzero(store.newest(keys).alive))
 
 
-def check_key_absent(table: Table, keys: pa.RecordBatch, found: np.ndarray) -> None:
-    """Raise Invalid (23505) for the first of ``keys`` whose index is in ``found``."""
+def check_key_absent(table: Table, keys: pa.RecordBatch, found: np.ndarray, *, first: int | None = 0) -> None:
+    """Raise Invalid (23505) for the first of ``keys`` whose index is in ``found``.
+
+    ``first`` is the number of the first key among the rows of the caller; None where the keys are in no order.
+    """
     if len(found):
         row = int(found.min())
-        raise duplicate_key(table, key_at(keys, row), row=row)
+        raise duplicate_key(table, key_at(keys, row), row=None if first is None else first + row)
 
 
 def raise_duplicates_within(table: Table, keys: pa.RecordBatch) -> None:
@@ -180,10 +183,11 @@ def _keys(changes: TableChanges) -> list[tuple[object, ...]]:
 def _raise_first_changed(store: TableStore, keys: pa.RecordBatch, *, snapshot: int, ignore_deltas: bool) -> None:
     changed = store.changed_since(keys, snapshot, ignore_deltas=ignore_deltas)
     if changed.any():
-        raise _conflict(store.table, key_at(keys, int(changed.argmax())))
+        raise row_conflict(store.table, key_at(keys, int(changed.argmax())))
 
 
-def _conflict(table: Table, key: tuple[object, ...]) -> Conflict:
+def row_conflict(table: Table, key: tuple[object, ...]) -> Conflict:
+    """The error for a row that another transaction changed."""
     names = ", ".join(column.name for column in table.primary_key_columns) or ROW_ID_NAME
     values = ", ".join("NaN" if value is NAN else str(value) for value in key)
     return Conflict(

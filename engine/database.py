@@ -49,6 +49,7 @@ from .segment import Description
 from .segment_files import SegmentFiles
 from .sequencer import Request, Sequencer, TableChanges
 from .snapshot import Pins, Snapshot
+from .spill import Workspace
 from .transaction import Transaction
 
 MICROSECONDS = 1_000_000
@@ -77,6 +78,14 @@ class Engine:
             log=storage.log, state=self._state, before_commit=self._before_commit, keeps_log=keeps_log
         )
         self._identities = IdentityValues(open_snapshot=self.snapshot, commit=self._commit)
+        self._workspace = Workspace(
+            files=self.files,
+            new_number=storage.new_number,
+            memory_bytes=options.write_set_bytes or self.budget.write_set_bytes,
+            bytes_max=options.max_transaction_bytes,
+            watch=self._sequencer.watch,
+            unwatch=self._sequencer.unwatch,
+        )
         self.maintenance = Maintenance(
             state=self._state,
             sequencer=self._sequencer,
@@ -105,6 +114,7 @@ class Engine:
             restored = restore(data, descriptions, self.files)
             self._state, position = restored.state, restored.position
             self._pins.floor = restored.floor
+        self._state.files = self.files
         for entry in storage.log.read(position + 1):
             self._state.apply(entry.record)
         if storage.read_only is None:
@@ -183,6 +193,7 @@ class Engine:
             read_only=read_only,
             id=id,
             scratch=lambda: self.temporary.path,
+            workspace=self._workspace,
         )
         with self._id_lock:
             self._open_transactions.add(transaction)

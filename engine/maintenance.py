@@ -215,23 +215,27 @@ class Maintenance:
                 return False
             frozen = [(store, *item) for store in self._state.stores.values() for item in store.freeze()]
             self._frozen = [memtable for _, _, memtable in frozen]
+            installed, key_files = list(self._state.installed), list(self._state.key_files)
             captured = capture(self._state, position=position, floor=floor)
             logged_bytes = self._sequencer.logged_bytes
         horizon = self._pins.horizon(floor)
         number, sealed, redone = self._write(frozen, horizon=horizon, version=captured.version)
-        described = [*(item.description for item in sealed if item.description), *redone.values()]
+        tables = {table.id for table, _ in captured.tables}
+        prepared = [segment.description for segment in installed if segment.description.table in tables]
+        described = [*prepared, *(item.description for item in sealed if item.description), *redone.values()]
         self._commit(state=captured.encode(), put=described, file=number)
         self.checkpoint_version, self.checkpoint_position, self._floor = captured.version, position, floor
         self._checkpoint_at = monotonic()
         released = self._take_over(sealed, redone)
         with self._sequencer.paused():
+            del self._state.installed[: len(installed)], self._state.key_files[: len(key_files)]
             for item in sealed:
                 item.install()
             self._frozen = []
             self._sequencer.logged_bytes -= logged_bytes
             self._state.forget(before=horizon.oldest)
         self._storage.log.trim(before=position + 1)
-        self.files.release(released)
+        self.files.release([*released, *key_files])
         return True
 
     def _write(
@@ -336,7 +340,7 @@ class Maintenance:
                 for cell in store.cells:
                     if done is not None and (store.table.id, cell.slice, cell.shard) in done:
                         continue
-                    found = pick(cell, horizon=horizon, everything=everything)
+                    found = pick(cell, horizon=horizon, saved=self.checkpoint_version, everything=everything)
                     if found is not None:
                         candidates.append((found, store))
             if not candidates:

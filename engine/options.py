@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..base.errors import Invalid
-from ..base.limits import MIB, STALL_SECONDS
+from ..base.limits import GIB, MIB, STALL_SECONDS
 
 
 def machine_memory() -> int:
@@ -48,6 +48,10 @@ class Options:
 
     ``maintenance``: flush and compact in the background. Without it nothing happens but by ``flush`` and ``compact``.
 
+    ``write_set_bytes``: what one open transaction holds in memory before it spills into files; None: a sixteenth of
+    memory_limit, see memory.py. ``max_transaction_bytes``: what one transaction may write in all; a bound for mistakes,
+    since the disk is the only other one.
+
     ``stall_seconds``: how long a commit waits for memory before it is refused.
 
     ``threads``: of the relational executor. ``temp_directory``: where it spills to; None: ``tmp`` in the data folder,
@@ -64,18 +68,26 @@ class Options:
     checkpoint_seconds: int = 600
     compaction_rate: int | None = 128 * MIB
     maintenance: bool = True
+    write_set_bytes: int | None = None
+    max_transaction_bytes: int = 64 * GIB
     stall_seconds: float = STALL_SECONDS
     threads: int = field(default_factory=machine_threads)
     temp_directory: str | Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("memory_limit", "flush_bytes", "log_bytes", "compaction_rate", "checkpoint_seconds", "threads"):
+        for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise _refused(name, value, "Give a number above 0, or leave it out.")
         for name in ("history_seconds", "stall_seconds"):
             if getattr(self, name) < 0:
                 raise _refused(name, getattr(self, name), "Give a number of seconds, 0 or more.")
+
+
+_POSITIVE = (
+    "memory_limit", "flush_bytes", "log_bytes", "compaction_rate", "checkpoint_seconds", "threads", "write_set_bytes",
+    "max_transaction_bytes",
+)  # fmt: skip
 
 
 def _refused(name: str, value: object, hint: str) -> Invalid:

@@ -189,6 +189,9 @@ class Segment:
         if self.version_high <= version and not self.overlay.ended_count:
             return rows
         places = np.flatnonzero(found)
+        if self.version_low > version:
+            rows[places] = MISSING
+            return rows
         begins, ends = self.begins_of(rows[places]), self.overlay.ends_of(rows[places])
         begun = begins <= version
         rows[places[begun & (ends <= version)]] = HIDDEN
@@ -208,6 +211,9 @@ class Segment:
         places = np.flatnonzero(rows >= 0)
         if self.version_high <= version and self.overlay.last_end <= version:
             done[places] = True
+            return result, done
+        if self.description.begin is not None and self.description.begin > version:
+            result[places] = done[places] = True  # prepared rows are no deltas
             return result, done
         begins, ends = self.begins_of(rows[places]), self.overlay.ends_of(rows[places])
         deleted = (ends > version) & (ends < followings[places])

@@ -39,7 +39,9 @@ from .clock import sleep, wall_clock
 from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of
 from .delta import Delta, DeltaResolver
 from .internal import CATALOG
+from .prepared import LOOKS_MAX, LookAgain, Prepared
 from .schema import Relation, Table
+from .watch import Watch
 
 DELTA_BYTES = 64
 """What a delta counts, roughly: it becomes a row where the newest is known."""
@@ -50,11 +52,12 @@ RESOLVE_PAUSE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableChanges:
-    """What one request does to one table: first ``truncate``, then ``deletes``, then ``puts``, then ``deltas``.
+    """What one request does to one table: ``truncate``, ``prepared``, ``deletes``, ``puts``, ``deltas``, in this order.
 
     ``table`` is the definition that the batches were made for. ``inserts`` says that the puts' primary keys must be
     absent (blind requests; a transaction has checked that at its snapshot). ``strict`` marks a transaction's changes:
-    no group mate may touch their rows. Keys of a transaction's deletes and puts are disjoint.
+    no group mate may touch their rows. Keys of a transaction's deletes and puts are disjoint. ``prepared`` are rows in
+    files, in the place of deletes and puts; such a request has a record of its own.
     """
 
     table: Table
@@ -64,10 +67,12 @@ class TableChanges:
     inserts: bool = False
     strict: bool = False
     truncate: bool = False
+    prepared: Prepared | None = None
 
     @property
     def rows_count(self) -> int:
-        return sum(batch.num_rows for batch in (*self.puts, *self.deletes)) + len(self.deltas)
+        prepared = 0 if self.prepared is None else self.prepared.rows_count
+        return sum(batch.num_rows for batch in (*self.puts, *self.deletes)) + len(self.deltas) + prepared
 
     @property
     def bytes_count(self) -> int:
@@ -95,10 +100,13 @@ class Request:
     absent_count: int = 0  # rows that a blind delete did not find
     rows_count: int = field(init=False)
     bytes_count: int = field(init=False)
+    replay_bytes: int = field(init=False)  # prepared rows that a replay of the log would have to look up
 
     def __post_init__(self) -> None:
         self.rows_count = sum(changes.rows_count for changes in self.changes)
         self.bytes_count = sum(changes.bytes_count for changes in self.changes)
+        prepared = [changes.prepared.install for changes in self.changes if changes.prepared is not None]
+        self.replay_bytes = sum(work.bytes_count for work in prepared if work.replaces or work.keys)
 
     @property
     def finished(self) -> bool:
@@ -124,6 +132,7 @@ class Sequencer:
         self._pause_lock = threading.Lock()
         self._pausing = False
         self._pause_over = threading.Event()
+        self._watch_lock = threading.Lock()
         self.logged_bytes = 0  # rows that were logged since the last checkpoint
         self._unresolved: Record | None = None
         self._stopped: WeftError | None = None
@@ -134,6 +143,19 @@ class Sequencer:
         Raises Conflict, Invalid, LimitExceeded, or Unavailable (also where the outcome is unknown).
         """
         self._before_commit(request.bytes_count)
+        prepared = [changes for changes in request.changes if changes.prepared is not None]
+        for _ in range(LOOKS_MAX if prepared else 0):
+            for changes in prepared:
+                store = self._state.stores.get(changes.table.id)
+                if changes.prepared is not None and store is not None:
+                    changes.prepared.settle(store)
+            try:
+                return self._commit(request)
+            except LookAgain:
+                request.error = None
+        return self._commit(request)
+
+    def _commit(self, request: Request) -> Commit:
         self._queue.append(request)
         while not request.finished:
             if self._pausing:
@@ -159,6 +181,23 @@ class Sequencer:
             finally:
                 self._pausing = False
                 self._pause_over.set()
+
+    def watch(self, table: Table) -> tuple[Watch, int]:
+        """Note what commits change in ``table`` from now on; and the version at which it was changed last."""
+        watch = Watch(table)
+        with self.paused(), self._watch_lock:
+            others = self._state.watches.get(table.id, ())
+            self._state.watches[table.id] = (*others, watch)
+            return watch, self._state.changed_at.get(table.id, 0)
+
+    def unwatch(self, watch: Watch) -> None:
+        """Note no more."""
+        with self._watch_lock:
+            others = tuple(other for other in self._state.watches.get(watch.table.id, ()) if other is not watch)
+            if others:
+                self._state.watches[watch.table.id] = others
+            else:
+                self._state.watches.pop(watch.table.id, None)
 
     def stop(self, error: WeftError) -> None:
         """Refuse every later request with ``error``; waits for the one under way."""
@@ -238,6 +277,9 @@ class Sequencer:
         except Exception as error:
             for request in group.requests:
                 request.reject(self._stopped or error)
+        finally:
+            if self._unresolved is None:
+                self._state.ends.clear()
 
     def _finish(self, outcome: Outcome, *, record: Record, requests: Sequence[Request]) -> None:
         """Do what the log's outcome asks for."""
@@ -248,7 +290,7 @@ class Sequencer:
                 if not self._keeps_log:
                     self._log.trim(before=self._log.tail())
                 for request, entry in zip(requests, record.transactions, strict=False):
-                    self.logged_bytes += request.bytes_count
+                    self.logged_bytes += request.bytes_count + request.replay_bytes
                     request.commit = Commit(version=record.version, rows=entry.rows_count)
             case Outcome.FENCED:
                 self._unresolved = None
@@ -297,6 +339,7 @@ class _Group:
         return (
             not self._closed
             and not request.catalog
+            and all(changes.prepared is None for changes in request.changes)
             and len(self.requests) < RECORD_TRANSACTIONS_MAX
             and self._rows_count + request.rows_count <= RECORD_ROWS_MAX
             and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
@@ -335,7 +378,7 @@ class _Group:
         )
         self._rows_count += request.rows_count
         self._bytes_count += request.bytes_count
-        self._closed = bool(request.catalog) or any(changes.truncate for changes in request.changes)
+        self._closed = bool(request.catalog) or any(item.truncate or item.prepared for item in request.changes)
 
 
 def _names(request: Request) -> set[tuple[str, int]]:
@@ -361,6 +404,10 @@ def _validate(request: Request, *, state: State) -> None:
     for changes in request.changes:
         _check_schema(changes.table, request=request, state=state)
         store = state.stores.get(changes.table.id) or TableStore(changes.table)  # new: created by this request
+        if changes.prepared is not None:
+            store.check_slices(changes.prepared.slices)
+            changes.prepared.last_look(store)
+            state.ends[changes.table.id] = changes.prepared.ends
         if request.snapshot is not None:
             check_unchanged(store, changes, snapshot=request.snapshot)
         elif changes.inserts:
@@ -404,6 +451,15 @@ def _row_operations(changes: TableChanges, resolved: pa.RecordBatch | None, *, o
     if changes.truncate:
         empty = pa.RecordBatch.from_pylist([], schema=pa.schema([]))
         operations.append(_operation(table, Action.TRUNCATE, empty, ordinal=ordinal))
+    if changes.prepared is not None:
+        install = Operation(
+            ordinal=ordinal,
+            table=table.id,
+            schema_version=table.schema_version,
+            action=Action.INSTALL,
+            batch=changes.prepared.install.batch(),
+        )
+        operations.append(install)
     operations += [_operation(table, Action.DELETE, keys, ordinal=ordinal) for keys in changes.deletes]
     operations += [_operation(table, Action.PUT, rows, ordinal=ordinal) for rows in changes.puts]
     if resolved is not None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..base.errors import Closed, Invalid
+from ..base.errors import Closed, Invalid, Unavailable
 from ..base.rows import to_keys
 from .catalog import Catalog
 from .changes import Commit, Isolation
@@ -27,9 +27,13 @@ from .expression.evaluate import Context
 from .expression.node import Expression
 from .reader import RowStream
 from .schema import Relation, Table
-from .sequencer import Request
+from .sequencer import Request, TableChanges
 from .snapshot import Snapshot
+from .spill import Workspace, check_size
 from .write_set import TableWrites, present_at
+
+PUT_ROWS: Final = 131_072
+"""Rows that are put at once: between them the write set may spill."""
 
 
 class Transaction:
@@ -45,8 +49,10 @@ class Transaction:
         read_only: bool = False,
         id: str | None = None,
         scratch: Callable[[], Path] | None = None,
+        workspace: Workspace,
     ) -> None:
-        """``scratch`` gives a folder for what does not fit in memory; None: all stays there."""
+        """``scratch`` gives a folder for rows that are put aside; None: they stay in memory. ``workspace`` is where
+        the write set spills to."""
         self._open_snapshot = open_snapshot
         self._commit = commit
         self._identities = identities
@@ -54,6 +60,7 @@ class Transaction:
         self.read_only = read_only
         self.id = id
         self.scratch = scratch
+        self.workspace = workspace
         self.now = wall_clock()
         self._snapshot: Snapshot | None = None
         self._writes: dict[int, TableWrites] = {}
@@ -150,14 +157,14 @@ class Transaction:
             keys = key_columns(table, rows)
             raise_duplicates_within(table, keys)
             check_key_absent(table, keys, np.flatnonzero(self.present(table, keys)))
-        self._writes_to(table).put(rows)
+        self._put(table, rows, absent=True)
         return rows.num_rows
 
     def put(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> int:
         """Add or replace whole rows; the last of equal primary keys wins."""
         self._require_primary_key(table, "put")
         rows = self.complete(table, batch, overriding=overriding)
-        self._writes_to(table).put(rows)
+        self._put(table, rows, absent=False)
         return rows.num_rows
 
     def delete(self, table: Table, keys: pa.RecordBatch) -> int:
@@ -169,7 +176,9 @@ class Transaction:
 
     def delete_found(self, table: Table, keys: pa.RecordBatch) -> None:
         """End rows that the caller has just read, by primary key, or by row id (with the key and time columns)."""
-        self._writes_to(table).delete(keys)
+        writes = self._writes_to(table)
+        self._make_room(keys.nbytes)
+        writes.delete(keys)
 
     def update(self, table: Table, old_keys: pa.RecordBatch, rows: pa.RecordBatch) -> int:
         """Replace the rows at ``old_keys`` by full new ``rows``, one for one; primary keys may change.
@@ -178,9 +187,10 @@ class Transaction:
         """
         checked = self.complete(table, rows, overriding=True)
         writes = self._writes_to(table)
+        self._make_room(old_keys.nbytes + checked.nbytes)
         if not table.primary_key:
             writes.delete(old_keys)
-            writes.put(checked)
+            writes.put(checked, absent=True)
             return checked.num_rows
         new_keys = key_columns(table, checked)
         moved = _differ(old_keys, new_keys)
@@ -255,7 +265,10 @@ class Transaction:
             if not self._writes and not self._catalog:
                 return Commit(version=0 if base is None else base.version, rows=0)
             assert base is not None, "who wrote has a snapshot"
-            changes = tuple(writes.changes() for writes in self._writes.values())
+            changes = tuple(
+                self._prepared(writes, base) if writes.is_large else writes.changes()
+                for writes in self._writes.values()
+            )
             request = Request(
                 changes=tuple(item for item in changes if item.rows_count or item.truncate),
                 catalog=self._net_catalog(base.catalog),
@@ -266,12 +279,20 @@ class Transaction:
             if not request.changes and not request.catalog:
                 return Commit(version=base.version, rows=0)
             return self._commit(request)
+        except Unavailable:
+            for writes in self._writes.values():
+                writes.abandon()
+            raise
         finally:
             self.rollback()
 
     def rollback(self) -> None:
         """End the transaction and forget its writes. A second call does nothing."""
         self._ended = True
+        for writes in self._writes.values():
+            if writes.watch is not None:
+                self.workspace.unwatch(writes.watch)
+            writes.close()
         self._writes.clear()
         self._catalog.clear()
         self._seen_catalog = None
@@ -309,8 +330,50 @@ class Transaction:
         self._check_writable()
         writes = self._writes.get(table.id)
         if writes is None:
-            writes = self._writes[table.id] = TableWrites(table, is_new=self._is_new(table))
+            writes = TableWrites(table, is_new=self._is_new(table), workspace=self.workspace)
+            self._writes[table.id] = writes
         return writes
+
+    def _put(self, table: Table, rows: pa.RecordBatch, *, absent: bool) -> None:
+        """Put checked rows, some at a time where they are many. If that fails half way, the transaction has ended."""
+        writes = self._writes_to(table)
+        check_size(self.workspace, self._bytes_held + rows.nbytes)
+        for start in range(0, rows.num_rows, PUT_ROWS):
+            piece = rows.slice(start, PUT_ROWS)
+            try:
+                self._make_room(piece.nbytes)
+            except BaseException:
+                if start:
+                    self.rollback()
+                raise
+            writes.put(piece, absent=absent)
+
+    def _make_room(self, more: int) -> None:
+        """Spill where ``more`` bytes would be too much. Raises LimitExceeded, and Unavailable when the disk is full."""
+        check_size(self.workspace, self._bytes_held + more)
+        room = self.workspace.memory_bytes
+        if self.bytes_used + more <= room:
+            return
+        held = list(self._writes.values())
+        if sum(writes.memtable_bytes for writes in held) + more > room // 2:
+            for writes in held:
+                self._watch(writes)
+                writes.spill()
+
+    def _watch(self, writes: TableWrites) -> None:
+        """Have noted what others change in the table from now on: the transaction is large."""
+        if writes.watch is None and not self._is_new(writes.table):
+            writes.watch, changed_at = self.workspace.watch(writes.table)
+            writes.changed_before_watch = changed_at > self.version
+
+    def _prepared(self, writes: TableWrites, base: Snapshot) -> TableChanges:
+        self._watch(writes)
+        return writes.prepare(snapshot=base.version)
+
+    @property
+    def _bytes_held(self) -> int:
+        """What has been written, in memory and on the disk."""
+        return self.bytes_used + sum(writes.bytes_written for writes in self._writes.values())
 
     def _default_row(self, table: Table, keys: pa.RecordBatch) -> dict[str, Any]:
         context = Context(now=self.now)

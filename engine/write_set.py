@@ -8,7 +8,7 @@ Per table the overlay is up to three small stores of the same kind that hold com
 
 What is visible in one of them hides the snapshot's row with the same primary key. So an insert touches one index, and
 keys alone are stored for nothing but deletes. A table without primary key is touched by row id; rows of the
-transaction's own have row ids from OWN_ROW_IDS on.
+transaction's own have row ids of their own (spill.py). Rows and gone keys spill into files when they grow large.
 
 The overlay's "versions" are steps, one per call. A scan keeps the step at which it was made, so a statement that
 writes while it still reads sees its own transaction up to its start, never itself.
@@ -26,19 +26,23 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from ..base.limits import MIB
-from ..base.types import BIGINT
+from ..base.limits import MIB, RECORD_BYTES_MAX, RECORD_ROWS_MAX
 from .cells import TableStore
 from .conflict import key_columns, key_tuples
 from .delta import Delta, add_amounts, row_batch
 from .expression.node import Expression
+from .install import Install
+from .prepared import Prepared
 from .reader import RowStream
 from .scan import Scan, ScanStatistics
-from .schema import ROW_ID_NAME, Column, Table
+from .schema import ROW_ID_NAME, Table
 from .sequencer import TableChanges
 from .snapshot import Snapshot
+from .spill import OwnRows, Workspace, keys_table
+from .watch import Watch
 
-OWN_ROW_IDS: Final = 1 << 62
+MEMTABLES_PER_RECORD: Final = 2
+"""A row takes about twice as much in a memtable as in the log."""
 
 JOINED_BYTES_MAX: Final = 256 * MIB
 """Arrow counts the bytes of a batch's text in 31 bits."""
@@ -50,12 +54,18 @@ class TableWrites:
     ``is_new``: the transaction created the table, so the snapshot has no rows of it.
     """
 
-    def __init__(self, table: Table, *, is_new: bool) -> None:
+    def __init__(self, table: Table, *, is_new: bool, workspace: Workspace) -> None:
         self.table = table
         self.step = 1
+        self.replaces = False  # whether a row that was put may have replaced a committed one
+        self.watch: Watch | None = None  # once it is large, if others can see the table
+        self.changed_before_watch = False
+        self._workspace = workspace
         self._truncated = False
         self._hides_base = is_new
-        self._rows = TableStore(table)
+        self._own = OwnRows(table, workspace)
+        self._rows = self._own.store
+        self._own_gone: OwnRows | None = None
         self._gone: TableStore | None = None
         self._added: TableStore | None = None
         self._deltas: dict[tuple[object, ...], Delta] = {}
@@ -70,11 +80,18 @@ class TableWrites:
         return sum(store.bytes_used for store in self._stores())
 
     @property
+    def bytes_written(self) -> int:
+        """What has been spilled, in bytes."""
+        return sum(own.bytes_written for own in self._owns())
+
+    @property
     def is_empty(self) -> bool:
         return not self.rows_count and not self._truncated
 
-    def put(self, rows: pa.RecordBatch) -> None:
+    def put(self, rows: pa.RecordBatch, *, absent: bool = False) -> None:
+        """Put full rows; ``absent``: the transaction saw no rows with their primary keys."""
         self.step += 1
+        self.replaces |= not absent
         if self._deltas:
             self._forget_deltas(key_columns(self.table, rows))
         self._rows.apply_put(rows, version=self.step)
@@ -83,16 +100,17 @@ class TableWrites:
         """``keys``: primary keys, or row ids (with key and time columns) of a table without primary key."""
         self.step += 1
         if self._gone is None:
-            self._gone = TableStore(_keys_only(self.table))
+            self._own_gone = OwnRows(keys_table(self.table), self._workspace)
+            self._gone = self._own_gone.store
         if self.table.primary_key:
             if self._deltas:
                 self._forget_deltas(keys)
             self._rows.apply_delete(keys, version=self.step)
             self._gone.apply_put(keys, version=self.step)
             return
-        own = _own(keys)
+        own = self._is_own(keys)
         if own.any():
-            self._rows.apply_delete(_shifted(keys.filter(pa.array(own)), -OWN_ROW_IDS), version=self.step)
+            self._rows.apply_delete(keys.filter(pa.array(own)), version=self.step)
         if not own.all():
             committed = keys.select(self._gone.table.arrow_schema.names).filter(pa.array(~own))
             self._gone.apply_put(committed, version=self.step)
@@ -188,11 +206,83 @@ class TableWrites:
         if self.table.primary_key:
             newest = self._rows.newest(keys)
             return written | (newest.found & (newest.begin > step))
-        own = _own(keys)
+        own = self._is_own(keys)
         if own.any():
-            newest = self._rows.newest(_shifted(keys.filter(pa.array(own)), -OWN_ROW_IDS))
+            newest = self._rows.newest(keys.filter(pa.array(own)))
             written[own] |= newest.found & ~newest.alive & (newest.end > step)
         return written
+
+    def spill(self) -> None:
+        """Give back the memory of rows and gone keys. Raises Unavailable; then nothing has changed."""
+        for own in self._owns():
+            own.spill()
+
+    def abandon(self) -> None:
+        """Nobody knows whether the commit is in the log: the files must stay."""
+        for own in self._owns():
+            own.abandon()
+
+    def close(self) -> None:
+        """Forget everything, files too."""
+        for own in self._owns():
+            own.close()
+
+    @property
+    def memtable_bytes(self) -> int:
+        """Memory that a spill would give back."""
+        return sum(own.memtable_bytes for own in self._owns())
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is too much for a record of the log."""
+        return (
+            any(own.files for own in self._owns())
+            or sum(own.store.rows_count for own in self._owns()) > RECORD_ROWS_MAX
+            or self.memtable_bytes > MEMTABLES_PER_RECORD * RECORD_BYTES_MAX
+        )
+
+    @property
+    def changes_count(self) -> int:
+        """Rows that the commit puts or deletes, but for deltas."""
+        gone = 0 if self._gone is None else sum(int((~again).sum()) for _, again in self._gone_keys())
+        return self._rows.rows_count + gone
+
+    def prepare(self, *, snapshot: int | None, inserts: bool = False) -> TableChanges:
+        """The same for a large transaction: everything into files, but for deltas. Raises Unavailable.
+
+        ``snapshot`` is None for a blind load, whose ``inserts`` say that no row with their primary keys may exist.
+        """
+        self.spill()
+        install = Install(
+            rows=self._own.describe(),
+            keys=() if self._own_gone is None else self._own_gone.describe(),
+            replaces=self.replaces,
+        )
+        prepared = Prepared(
+            self, install, watch=self.watch, snapshot=snapshot, changed=self.changed_before_watch, inserts=inserts
+        )
+        return TableChanges(
+            table=self.table,
+            deltas=tuple(self._deltas.values()),
+            strict=snapshot is not None,
+            truncate=self._truncated,
+            prepared=prepared,
+        )
+
+    def all_keys(self) -> Iterator[tuple[pa.RecordBatch, bool]]:
+        """The primary keys (or row ids) that were deleted, then those that were put; True with the former."""
+        if self._gone is not None:
+            for keys in self._gone.scan(version=self.step, columns=None, filter=None).batches():
+                yield keys, True
+        if self.table.primary_key:
+            for keys in self._rows.scan(version=self.step, columns=self.table.primary_key, filter=None).batches():
+                yield keys, False
+
+    def settled(self, keys: pa.RecordBatch) -> np.ndarray:
+        """Which of ``keys`` (primary keys or row ids) were put or deleted, deltas apart: bool[n]."""
+        if self.table.primary_key:
+            return self._touched(keys, step=self.step)
+        return self.touched_at(keys, step=self.step)
 
     def changes(self) -> TableChanges:
         """What the transaction commits for this table."""
@@ -208,13 +298,18 @@ class TableWrites:
         )
 
     def _deleted(self) -> Iterator[pa.RecordBatch]:
+        for keys, again in self._gone_keys():
+            yield keys.filter(pa.array(~again)) if again.any() else keys
+
+    def _gone_keys(self) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        """The keys that were deleted, and which of them were put again since: bool[n]."""
         if self._gone is None:
             return
         for keys in self._gone.scan(version=self.step, columns=None, filter=None).batches():
             if self.table.primary_key:
-                yield keys.filter(pa.array(~_visible(self._rows, keys, version=self.step)))
+                yield keys, _visible(self._rows, keys, version=self.step)
             else:
-                yield keys
+                yield keys, np.zeros(keys.num_rows, np.bool_)
 
     def _touched(self, keys: pa.RecordBatch, *, step: int) -> np.ndarray:
         """Which primary keys were put or deleted up to ``step``, deltas apart."""
@@ -229,6 +324,13 @@ class TableWrites:
             for key in key_tuples(hidden):
                 self._deltas.pop(key, None)
             self._added.apply_delete(hidden, version=self.step)
+
+    def _is_own(self, keys: pa.RecordBatch) -> np.ndarray:
+        """Which row ids are of rows of the transaction's own: bool[n]."""
+        return self._own.is_own(keys.column(ROW_ID_NAME).to_numpy(zero_copy_only=False))
+
+    def _owns(self) -> list[OwnRows]:
+        return [own for own in (self._own, self._own_gone) if own is not None]
 
     def _stores(self) -> list[TableStore]:
         return [store for store in (self._rows, self._gone, self._added) if store is not None]
@@ -245,6 +347,7 @@ class OverlayScan:
         self._own = own
         self._writes = writes
         self._step = writes.step
+        self._hides = not writes.is_empty
 
     @property
     def schema(self) -> pa.Schema:
@@ -264,13 +367,14 @@ class OverlayScan:
         if self._below is not None:
             key = [column.name for column in self._writes.table.primary_key_columns] or [ROW_ID_NAME]
             for batch in self._below.batches():
+                if not self._hides:
+                    yield batch.select(names)
+                    continue
                 touched = self._writes.touched_at(batch.select(key), step=self._step)
                 rows = batch.select(names)
                 yield rows.filter(pa.array(~touched)) if touched.any() else rows
-        shift = ROW_ID_NAME in names
         for scan in self._own:
-            for batch in scan.batches():
-                yield _shifted(batch, OWN_ROW_IDS) if shift else batch
+            yield from scan.batches()
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         reader = pa.RecordBatchReader.from_batches(self.schema, self.batches())
@@ -288,18 +392,6 @@ def _visible(store: TableStore, keys: pa.RecordBatch, *, version: int) -> np.nda
     if store.cells_count and keys.num_rows:
         visible[store.get_many(keys, version=version, columns=store.table.primary_key[:1])[1]] = True
     return visible
-
-
-def _own(keys: pa.RecordBatch) -> np.ndarray:
-    """Which row ids are of rows of the transaction's own: bool[n]."""
-    return keys.column(ROW_ID_NAME).to_numpy(zero_copy_only=False) >= OWN_ROW_IDS
-
-
-def _shifted(batch: pa.RecordBatch, by: int) -> pa.RecordBatch:
-    """The batch with ``by`` added to its row ids: own ones stand out of the way of committed ones."""
-    index = batch.schema.get_field_index(ROW_ID_NAME)
-    ids = batch.column(index).to_numpy(zero_copy_only=False) + by
-    return batch.set_column(index, batch.schema.field(index), pa.array(ids))
 
 
 def _merged(found: Sequence[tuple[pa.RecordBatch, np.ndarray]]) -> tuple[pa.RecordBatch, np.ndarray]:
@@ -323,14 +415,3 @@ def _joined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
         size += batch.nbytes
     rest = batches[start:]
     return [*joined, *([pa.concat_batches(rest)] if len(rest) > 1 else rest)]
-
-
-def _keys_only(table: Table) -> Table:
-    """The table of primary keys (or row ids, with key and time columns), one cell."""
-    if table.primary_key:
-        columns = table.primary_key_columns
-        return Table(id=table.id, name=table.name, columns=columns, primary_key=table.primary_key)
-    next_id = max((column.id for column in table.columns), default=0) + 1
-    routing = [column for column in table.columns if column.id in table.key or column.id == table.time]
-    row_id = Column(id=next_id, name=ROW_ID_NAME, type=BIGINT, nullable=False)
-    return Table(id=table.id, name=table.name, columns=(row_id, *routing), primary_key=(next_id,))

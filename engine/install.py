@@ -1,0 +1,146 @@
+"""INSTALL: how rows that a large transaction wrote into segment files become rows of a table.
+
+    record: Install ──► install: rows that were replaced or deleted end, segments become the newest parts of their cells
+
+``install`` is a part of ``apply``: it depends on state and record alone, and is total. To look up millions of replaced
+rows takes seconds, though, and so the transaction has done that before (``Ends``), beside the commits of others. Where
+one of the parts that it met is gone (merged or flushed meanwhile), and at recovery, ``install`` looks them up itself:
+the outcome is the same.
+
+A memtable that takes rows is frozen first: all versions in a newer part began later than those in an older one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
+
+import numpy as np
+import pyarrow as pa
+
+from .cell import Cell
+from .cells import TableStore
+from .layout import Layout
+from .overlay import OPEN, Overlay
+from .part import Part
+from .projection import Projection
+from .schema import Table
+from .segment import Description, Segment
+from .segment_files import SegmentFiles
+from .spill import keys_table
+
+_SCHEMA: Final = pa.schema([("segment", pa.binary()), ("keys", pa.bool_()), ("replaces", pa.bool_())])
+
+NEWEST: Final = OPEN - 1
+"""A version at which every row is seen that has not ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Install:
+    """What an INSTALL operation says.
+
+    ``keys`` hold primary keys (or row ids) of rows that end; ``rows`` become parts of their cells, oldest first.
+    ``replaces``: rows with their primary keys may exist, and end.
+    """
+
+    rows: tuple[Description, ...]
+    keys: tuple[Description, ...]
+    replaces: bool
+
+    def batch(self) -> pa.RecordBatch:
+        """What the log holds."""
+        all = (*self.keys, *self.rows)
+        columns = (
+            pa.array([description.encode() for description in all], pa.binary()),
+            pa.array([True] * len(self.keys) + [False] * len(self.rows), pa.bool_()),
+            pa.array([self.replaces] * len(all), pa.bool_()),
+        )
+        return pa.RecordBatch.from_arrays(list(columns), schema=_SCHEMA)
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> Self:
+        """The inverse of ``batch``. Raises Corrupt."""
+        all = [Description.decode(text) for text in batch.column(0).to_pylist()]
+        keys = batch.column(1).to_pylist()
+        return cls(
+            rows=tuple(description for description, is_key in zip(all, keys, strict=True) if not is_key),
+            keys=tuple(description for description, is_key in zip(all, keys, strict=True) if is_key),
+            replaces=any(batch.column(2).to_pylist()),
+        )
+
+    @property
+    def key_files(self) -> list[int]:
+        """The files of ``keys``, which are needed for as long as the log may be replayed."""
+        places = [(description.place, description.overlay) for description in self.keys]
+        return [place.file for pair in places for place in pair if place is not None]
+
+    @property
+    def bytes_count(self) -> int:
+        """Bytes of the segments in their files."""
+        return sum(description.place.length for description in (*self.keys, *self.rows))
+
+
+@dataclass(slots=True, eq=False)
+class Ends:
+    """Rows of a table that a prepared transaction ends, as they were found: locators by cell and part.
+
+    ``late`` are keys that blind writes of others touched since; the newest rows with these are looked up again.
+    """
+
+    found: dict[Cell, dict[Part, list[np.ndarray]]] = field(default_factory=dict[Cell, dict[Part, list[np.ndarray]]])
+    late: list[pa.RecordBatch] = field(default_factory=list[pa.RecordBatch])
+
+    def add(self, cell: Cell, part: Part, rows: np.ndarray) -> None:
+        self.found.setdefault(cell, {}).setdefault(part, []).append(rows.astype(np.uint32))
+
+    @property
+    def hold(self) -> bool:
+        """Whether all parts are still where they were."""
+        return all(part in cell.parts for cell, parts in self.found.items() for part in parts)
+
+
+def install(store: TableStore, work: Install, *, version: int, files: SegmentFiles, ends: Ends | None) -> list[Segment]:
+    """End what ``work`` replaces and deletes, and add its rows. Returns the new segments.
+
+    All files of ``work`` are counted as used.
+    """
+    segments = [_installed(description, store.layout, version=version, files=files) for description in work.rows]
+    if ends is not None and ends.hold:
+        for parts in ends.found.values():
+            for part, rows in parts.items():
+                store.end_rows(part, np.concatenate(rows).astype(np.int64), version=version)
+        for keys in ends.late:
+            store.apply_delete(keys, version=version)
+    else:
+        for keys in _gone_keys(store.table, work.keys, files):
+            store.apply_delete(keys, version=version)
+        if work.replaces:
+            projection = Projection(store.table.primary_key_columns)
+            for segment in segments:
+                for keys in segment.batches(projection, version):
+                    store.apply_delete(keys, version=version)
+    files.use(work.key_files)
+    for segment in segments:
+        files.use(segment.files)
+        store.install_segment(segment)
+    return segments
+
+
+def _installed(description: Description, layout: Layout, *, version: int, files: SegmentFiles) -> Segment:
+    """A segment all of whose rows began at ``version``; those that its transaction had ended, ended at once."""
+    overlay = Overlay(description.rows_count)
+    if description.overlay is not None:
+        rows, _ = files.read_overlay(description.overlay, description.rows_count).items(NEWEST)
+        overlay.end_at(rows, np.array([version], np.int64))
+    began = replace(description, begin=version, version_low=version, version_high=version)
+    return Segment(began, number=0, layout=layout, open=files.open, overlay=overlay)
+
+
+def _gone_keys(table: Table, descriptions: Sequence[Description], files: SegmentFiles) -> Iterator[pa.RecordBatch]:
+    keys = keys_table(table)
+    layout, projection = Layout(keys), Projection(keys.columns)
+    for description in descriptions:
+        overlay = files.read_overlay(description.overlay, description.rows_count)
+        segment = Segment(description, number=0, layout=layout, open=files.open, overlay=overlay)
+        yield from segment.batches(projection, NEWEST)

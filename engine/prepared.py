@@ -1,0 +1,139 @@
+"""The commit of a large transaction: rows in synced segment files, one small record that names them.
+
+    write set ──spill──► segment files ──settle──► nobody else changed its rows; which committed rows will end
+                                                        │ commit lock: the last commits alone are compared
+                                                        ▼
+    record: INSTALL (install.py) ──► apply
+
+``settle`` may take long, and happens beside commits of others: a watch (watch.py) notes what they change meanwhile.
+Under the commit lock remain some noted keys, one append to the log, and the ends of replaced rows that ``settle`` has
+looked up.
+
+Always true: a file is synced before a record names it; a record names all files of a write set or none; whoever does
+not commit removes its files, and recovery removes those of a process that died.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from ..base.errors import Conflict
+from .cells import TableStore
+from .conflict import check_key_absent, key_at, row_conflict
+from .install import Ends, Install
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from .write_set import TableWrites
+
+LAST_ROWS_MAX: Final = 20_000
+"""Noted keys that are compared under the commit lock; more are compared before it is taken again."""
+
+LOOKS_MAX: Final = 20
+"""How often a commit looks again because others changed much meanwhile."""
+
+
+class LookAgain(Conflict):
+    """Too much was committed since ``settle``: settle again, and commit."""
+
+
+class Prepared:
+    """What one transaction (or blind load) has written to one table, ready to be installed."""
+
+    def __init__(
+        self,
+        writes: TableWrites,
+        install: Install,
+        *,
+        watch: Watch | None,
+        snapshot: int | None,
+        changed: bool,
+        inserts: bool,
+    ) -> None:
+        """``watch`` is None for a table that nobody else can see yet. ``snapshot`` is the transaction's version, None
+        for a blind load; ``inserts``: of a blind load, whose primary keys must be absent. ``changed``: the table may
+        have changed between the snapshot and the watch's first moment."""
+        self.table = writes.table
+        self.install = install
+        self.rows_count = writes.changes_count
+        self.ends = Ends()
+        self._writes = writes
+        self._watch = watch
+        self._snapshot = snapshot
+        self._inserts = inserts
+        self._compares = snapshot is not None and changed
+        self._looks = self._compares or inserts or install.replaces or bool(install.keys)
+
+    @property
+    def slices(self) -> set[int]:
+        """The slices that rows go to."""
+        return {description.slice for description in self.install.rows}
+
+    def settle(self, store: TableStore) -> None:
+        """Compare with what was committed so far, beside commits. Raises Conflict, or Invalid (23505)."""
+        if self._watch is None:
+            return
+        while True:
+            if self._looks:
+                self._watch.take()  # what changes from now on is noted anew
+                self._look_at_all(store)
+                self._looks = False
+            if self._take(store) <= LAST_ROWS_MAX // 2 and not self._looks:
+                return
+
+    def last_look(self, store: TableStore) -> None:
+        """The same under the commit lock, for what was committed since. Raises LookAgain where that is too much."""
+        if self._watch is None:
+            return
+        rows = self._take(store)
+        if not self._looks and not self.ends.hold:
+            self._looks = True  # a flush or a merge has put another part in the place of one
+        if self._looks or rows > LAST_ROWS_MAX:
+            raise LookAgain("others changed the table while the transaction committed", hint="Retry the transaction.")
+
+    def _take(self, store: TableStore) -> int:
+        """Compare what the watch has noted; returns how many keys. Where it has lost count, all must be compared."""
+        assert self._watch is not None, "a table that others can see is watched"
+        noted = self._watch.take()
+        if noted is None:
+            self._looks = True
+            self._compares = self._snapshot is not None
+            return 0
+        for keys in noted:
+            self._compare(store, keys.filter(pa.array(self._writes.settled(keys))))
+        return sum(keys.num_rows for keys in noted)
+
+    def _look_at_all(self, store: TableStore) -> None:
+        """Compare every row that was written with the newest of the table, and find the rows that will end."""
+        self.ends = Ends()
+        for keys, gone in self._writes.all_keys():
+            if self._compares:
+                self._refuse_changed(store, keys)
+            if self._inserts:
+                self._refuse_present(store, keys)
+            elif gone or self.install.replaces:
+                for cell, part, rows in store.find_newest(keys):
+                    self.ends.add(cell, part, rows)
+
+    def _compare(self, store: TableStore, keys: pa.RecordBatch) -> None:
+        """Compare keys that were written here and that others touched."""
+        if not keys.num_rows:
+            return
+        if self._snapshot is not None:
+            self._refuse_changed(store, keys)
+        elif self._inserts:
+            self._refuse_present(store, keys)
+        else:
+            self.ends.late.append(keys)
+
+    def _refuse_changed(self, store: TableStore, keys: pa.RecordBatch) -> None:
+        assert self._snapshot is not None, "a transaction has a snapshot"
+        changed = store.changed_since(keys, self._snapshot, ignore_deltas=False)
+        if changed.any():
+            raise row_conflict(self.table, key_at(keys, int(changed.argmax())))
+
+    def _refuse_present(self, store: TableStore, keys: pa.RecordBatch) -> None:
+        check_key_absent(self.table, keys, np.flatnonzero(store.newest(keys).alive), first=None)
