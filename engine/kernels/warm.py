@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from ...base import types
 from ..cells import TableStore
+from ..changes import Change
+from ..options import Options
 from ..schema import Column, Table
+from ..snapshot import Snapshot
 
 _FIXED = (
     types.TIMESTAMP,
@@ -35,23 +39,71 @@ def warm_up() -> None:
     """Make all kernels ready: under a second from the cache, under half a minute where there is none."""
     fixed = [Column(id=n, name=str(n), type=type, nullable=False) for n, type in enumerate(_FIXED, 1)]
     text = [Column(id=n, name=str(n), type=type, nullable=False) for n, type in ((1, types.TIMESTAMP), (2, types.TEXT))]
+    tables: list[Table] = []
     for columns in (fixed, text):
         ids = tuple(column.id for column in columns)
         table = Table(
             id=1, name="warm", columns=tuple(columns), primary_key=ids, key=ids[1:], time=1, every=_DAY, shards=2
         )
+        tables.append(table)
         _use(TableStore(table))
     nullable = tuple(dataclasses.replace(column, nullable=True) for column in (*fixed, text[1]))
     nullable = (*nullable[:-1], dataclasses.replace(nullable[-1], id=8, name="8"))
     tail = Table(id=1, name="warm", columns=nullable, key=tuple(range(2, 9)), time=1, every=_DAY, shards=2)
     _use(TableStore(tail))
+    _seal_and_merge((*tables, tail))
+
+
+def _seal_and_merge(tables: Sequence[Table]) -> None:
+    """Segments are written, merged and read by a whole engine, in memory."""
+    from ..database import Engine
+
+    with Engine.open(options=Options(maintenance=False, history_seconds=0)) as engine:
+        for table in tables:
+            transaction = engine.begin()
+            transaction.create(dataclasses.replace(table, id=engine.new_id(), name=f"warm{engine.new_id()}"))
+            transaction.commit()
+        with engine.snapshot() as snapshot:
+            made = [relation for relation in snapshot.catalog.relations.values() if isinstance(relation, Table)]
+        for part in range(3):
+            for table in made:
+                change = Change.PUT if table.primary_key else Change.INSERT
+                engine.write(table.name, change, _batch(table).slice(part * ROWS // 4, ROWS // 2))
+            engine.flush()
+        for table in made:
+            if table.primary_key:
+                engine.write(table.name, Change.DELETE, _batch(table).select(_key_names(table)).slice(0, ROWS // 4))
+        with engine.snapshot() as snapshot:
+            for table in made:
+                _read(snapshot, table)
+        engine.flush()
+        engine.compact()
+
+
+def _read(snapshot: Snapshot, table: Table) -> None:
+    for _ in snapshot.scan(table).batches():
+        pass
+    if table.primary_key:
+        keys = _batch(table).select(_key_names(table))
+        snapshot.get_many(table, keys)
+        snapshot.store(table).newest(keys)
+        snapshot.store(table).changed_since(keys, 1, ignore_deltas=True)
+
+
+def _key_names(table: Table) -> list[str]:
+    return [table.by_id[id].name for id in table.primary_key]
+
+
+def _batch(table: Table) -> pa.RecordBatch:
+    rows = [[_value(column, n) for n in range(ROWS)] for column in table.columns]
+    arrays = [pa.array(values, column.type.arrow) for values, column in zip(rows, table.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=table.arrow_schema)
 
 
 def _use(store: TableStore) -> None:
     table = store.table
     rows = [[_value(column, n) for n in range(ROWS)] for column in table.columns]
-    arrays = [pa.array(values, column.type.arrow) for values, column in zip(rows, table.columns, strict=True)]
-    batch = pa.RecordBatch.from_arrays(arrays, schema=table.arrow_schema)
+    batch = _batch(table)
     store.check_bounds(batch)
     store.apply_put(batch, version=1)
     store.apply_put(batch, version=2, delta=True)
