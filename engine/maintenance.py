@@ -62,6 +62,12 @@ from .snapshot import Pins
 CHECK_BYTES: Final = 1 << 20
 """A commit looks whether a flush is due whenever so many bytes were committed since it last looked."""
 
+SEAL_ROW_BYTES: Final = 48
+"""Begin and end versions, sorting (see seal.py), the permutation: what a row takes while its memtable is sealed."""
+
+MERGE_ROW_BYTES: Final = 10
+"""Marks, mappings, filters (see merge.py)."""
+
 RETRY_SECONDS: Final = 1.0
 """How long after a failure (a full disk) it is tried again."""
 
@@ -249,7 +255,9 @@ class Maintenance:
         if number:
             with self.files.create(number) as out:
                 for store, cell, memtable in frozen:
-                    sealed.append(self._seal(out, number, store, cell, memtable, horizon=horizon, version=version))
+                    rows_count = sum(chunk.count for chunk in memtable.chunks)
+                    with self._budget.borrowed(SEAL_ROW_BYTES * rows_count):
+                        sealed.append(self._seal(out, number, store, cell, memtable, horizon=horizon, version=version))
                 for segment in changed:
                     overlay = self.files.write_overlay(out, number, segment.overlay, up_to=version)
                     redone[segment] = replace(segment.description, overlay=overlay)
@@ -356,8 +364,10 @@ class Maintenance:
         with self._sequencer.paused():
             for segment in segments:
                 segment.late = []
+        rows_count = sum(segment.rows_count for segment in segments)
         try:
-            self._merge_frozen(store, cell, segments, horizon=horizon)
+            with self._budget.borrowed(MERGE_ROW_BYTES * rows_count):
+                self._merge_frozen(store, cell, segments, horizon=horizon)
         finally:
             for segment in segments:
                 segment.late = None

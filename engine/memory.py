@@ -31,7 +31,8 @@ import enum
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, Self
@@ -121,12 +122,15 @@ class Budget:
         self._waiting: deque[object] = deque()
         self._held = 0
         self._held_at = -HELD_FRESH_SECONDS
+        self._borrowed = 0
+        self._borrowed_lock = threading.Lock()
         self._on_pressure: Callable[[], object] | None = None
         self._stopped: WeftError | None = None
         self._stalls = 0
         self._stall_seconds_before = 0.0
         self._stall_began: dict[object, float] = {}
         self._refused = 0
+        self.register("buffers", lambda: self._borrowed, "Buffers of flushes and compactions that run now.")
 
     @classmethod
     def of(cls, options: Options, *, flushes: bool) -> Self:
@@ -159,6 +163,20 @@ class Budget:
                     self._gauges = {key: value for key, value in self._gauges.items() if key != name}
 
         return remove
+
+    @contextmanager
+    def borrowed(self, bytes_count: int) -> Generator[None]:
+        """Count ``bytes_count`` bytes of buffers inside the block: for work whose memory is known before it begins.
+
+        It does not wait: maintenance is what frees memory. They are in the gauge ``buffers``.
+        """
+        with self._borrowed_lock:
+            self._borrowed += bytes_count
+        try:
+            yield
+        finally:
+            with self._borrowed_lock:
+                self._borrowed -= bytes_count
 
     def usage(self) -> list[Usage]:
         """What every gauge says now, in the order of their registration."""

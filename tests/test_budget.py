@@ -80,6 +80,14 @@ def test_what_a_flush_is_writing_counts_as_frozen_and_not_as_flushable(tmp_path:
         engine.write("t", Change.PUT, batch(0))
         assert engine.budget.flush_due
         seen: list[tuple[bool, float, float]] = []
+        buffers: list[float] = []
+        seal = engine.maintenance._seal
+
+        def sealing(*arguments: object, **options: object) -> object:
+            buffers.append(metric(engine, "memory_buffers_bytes"))
+            return seal(*arguments, **options)  # type: ignore[arg-type]
+
+        engine.maintenance._seal = sealing  # type: ignore[method-assign]
         write = engine.maintenance._write
 
         def watched(*arguments: object, **options: object) -> object:
@@ -89,6 +97,8 @@ def test_what_a_flush_is_writing_counts_as_frozen_and_not_as_flushable(tmp_path:
 
         engine.maintenance._write = watched  # type: ignore[method-assign]
         engine.flush()
+        assert max(buffers) >= STEP * 40
+        assert metric(engine, "memory_buffers_bytes") == 0
         ((due, frozen, active),) = seen
         assert not due
         assert frozen > MIB

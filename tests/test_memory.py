@@ -56,6 +56,7 @@ def test_the_gauges_are_added_up() -> None:
     assert world.budget.used() == 321
     assert world.budget.used(Part.FROZEN) == 20
     assert [(usage.name, usage.bytes) for usage in world.budget.usage()] == [
+        ("buffers", 0),
         ("memtables", 1),
         ("frozen", 20),
         ("others", 300),
@@ -70,6 +71,15 @@ def test_a_gauge_can_be_replaced_and_taken_out() -> None:
     assert budget.used() == 2
     second()
     assert budget.used() == 0
+
+
+def test_buffers_are_counted_while_they_are_borrowed() -> None:
+    world = World()
+    with world.budget.borrowed(300), world.budget.borrowed(20):
+        assert world.budget.used() == 320
+    with pytest.raises(ZeroDivisionError), world.budget.borrowed(300):
+        assert 1 // 0
+    assert world.budget.used() == 0
 
 
 @pytest.mark.parametrize(
