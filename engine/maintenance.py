@@ -172,6 +172,7 @@ class Maintenance:
             while not self._stopping.is_set() and self._attempt(self.compact_once):
                 pass
             self._attempt(self.release)
+            self._budget.tidy()
 
     def _attempt(self, work: Callable[[], bool]) -> bool:
         """Run ``work``; a failure is counted and tried again later."""
@@ -473,16 +474,15 @@ class Maintenance:
         file: int = 0,
     ) -> None:
         """Change the manifest. Where that surely failed, ``file`` is removed: it would fill the disk with each try."""
+        entries = {description.id: description.encode() for description in put}
         try:
             self._storage.manifest.commit(
-                state=state,
-                put={description.id: description.encode() for description in put},
-                delete=[segment.description.id for segment in delete],
+                state=state, put=entries, delete=[segment.description.id for segment in delete]
             )
         except Unavailable:
             with suppress(WeftError):
-                named = {Description.decode(entry).id for entry in self._storage.manifest.load()[1].values()}
-                if file and named.isdisjoint(description.id for description in put):
+                stored = self._storage.manifest.load()[1]
+                if file and not any(stored.get(id) == entry for id, entry in entries.items()):
                     self.files.discard(file)
             raise
 

@@ -54,6 +54,10 @@ class SegmentFiles:
         for number in unused:
             self._storage.files.remove(segment_name(number))
 
+    def discard(self, number: int) -> None:
+        """Remove a file that was written and that nothing came to use."""
+        self._storage.files.remove(segment_name(number))
+
     def remove_strays(self) -> list[str]:
         """Remove files that nothing uses: what a crash left half done. Only when the log was replayed."""
         strays: list[str] = []

@@ -26,11 +26,12 @@ is on the disk.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -93,6 +94,7 @@ class SimulatedDisk:
     def __init__(self, *, crash_at: int | None = None, full: range = range(0), seed: int = 0) -> None:
         self.crash_at = crash_at
         self.full = full
+        self.files_full = False
         self.steps: list[str] = []
         self.dead = False
         self.watch: Callable[[], object] = lambda: None
@@ -123,7 +125,8 @@ class SimulatedDisk:
             if self.dead:
                 raise Crash
             self.steps.append(f"{kind} {subject}")
-            if kind in NEEDS_ROOM and len(self.steps) in self.full:
+            full = len(self.steps) in self.full or (self.files_full and kind in {"create", "write"})
+            if full and kind in NEEDS_ROOM:
                 raise refused(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), Path(subject))
             if len(self.steps) == self.crash_at:
                 happens = self._chance.choice([effect, cut or effect, None])
@@ -157,6 +160,15 @@ class SimulatedDisk:
     def restarted(self) -> SimulatedDisk:
         """The disk after its process ended, in order or killed: all that was written is there, and is synced."""
         return self._successor({name: File(synced=bytearray(file.content())) for name, file in self.names.items()})
+
+    @contextlib.contextmanager
+    def only_files_full(self) -> Iterator[None]:
+        """No room for files, while the log has some left in its own."""
+        self.files_full = True
+        try:
+            yield
+        finally:
+            self.files_full = False
 
     def flip(self, name: str, at: int) -> None:
         """Flip a bit of a file."""
