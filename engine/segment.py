@@ -27,8 +27,9 @@ from ..base.types import BIGINT, BOOLEAN
 from ..storage.column_values import FixedValues, Values, array_of, constant_array, values_of
 from ..storage.segment import BLOCK_ROWS, SegmentReader
 from .kernels.index import HIDDEN, MISSING
+from .key_encoding import Keys
 from .layout import Layout, Probe
-from .overlay import Overlay
+from .overlay import OPEN, Overlay
 from .projection import Projection, missing_value
 from .schema import Column
 from .segment_index import SegmentIndex
@@ -185,18 +186,16 @@ class Segment:
         return rows
 
     def visible_of(self, probe: Probe, rows: np.ndarray, version: int) -> np.ndarray:
-        found = rows >= 0
         if self.version_high <= version and not self.overlay.ended_count:
             return rows
-        places = np.flatnonzero(found)
-        if self.version_low > version:
-            rows[places] = MISSING
-            return rows
-        begins, ends = self.begins_of(rows[places]), self.overlay.ends_of(rows[places])
-        begun = begins <= version
-        rows[places[begun & (ends <= version)]] = HIDDEN
-        for place in places[~begun].tolist():
-            rows[place] = self._older_visible(int(rows[place]), version)
+        places = np.flatnonzero(rows >= 0)
+        while len(places):
+            at = rows[places]
+            begun = self.begins_of(at) <= version
+            rows[places[begun & (self.overlay.ends_of(at) <= version)]] = HIDDEN
+            places = places[~begun]
+            rows[places] = self._older(rows[places])
+            places = places[rows[places] >= 0]
         return rows
 
     def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -215,14 +214,16 @@ class Segment:
         if self.description.begin is not None and self.description.begin > version:
             result[places] = done[places] = True  # prepared rows are no deltas
             return result, done
-        begins, ends = self.begins_of(rows[places]), self.overlay.ends_of(rows[places])
-        deleted = (ends > version) & (ends < followings[places])
-        result[places[deleted]] = done[places[deleted]] = True
-        done[places[begins <= version]] = True
-        for place in places[~deleted & (begins > version)].tolist():
-            row = int(rows[place])
-            changed, settled, following = self._walk(row, version, int(followings[place]), ignore_deltas=ignore_deltas)
-            result[place], done[place], followings[place] = changed, settled, following
+        while len(places):
+            begins, ends, deltas = self.describe(rows[places])
+            changed = (ends > version) & (ends < followings[places])
+            changed |= (begins > version) & ~(deltas & ignore_deltas)
+            result[places[changed]] = True
+            done[places[changed | (begins <= version)]] = True
+            followings[places] = begins
+            places = places[~done[places]]
+            rows[places] = self._older(rows[places])
+            places = places[rows[places] >= 0]
         return result, done
 
     def begins_of(self, rows: np.ndarray) -> np.ndarray:
@@ -295,49 +296,36 @@ class Segment:
 
     # Versions of one row stand one after the other.
 
-    def _older_visible(self, row: int, version: int) -> int:
-        """The version after ``row`` that is visible at ``version``; MISSING or HIDDEN as for ``visible_of``."""
-        for older in self._older(row):
-            at = np.array([older], np.int64)
-            if self.begins_of(at).item() <= version:
-                return older if self.overlay.ends_of(at).item() > version else HIDDEN
-        return MISSING
+    def _older(self, rows: np.ndarray) -> np.ndarray:
+        """The version before each row's (int64[n]), MISSING where there is none: it would be the next row."""
+        older = rows + 1
+        older[older >= self.rows_count] = MISSING
+        # A version that another one follows has ended; most rows after a row are of another key and live.
+        places = np.flatnonzero(older >= 0)
+        places = places[self.overlay.ends_of(older[places]) != OPEN]
+        same = np.full(len(rows), MISSING, np.int64)
+        if len(places):
+            equal = places[self._equal_keys(rows[places], older[places])]
+            same[equal] = older[equal]
+        return same
 
-    def _walk(self, row: int, version: int, following: int, *, ignore_deltas: bool) -> tuple[bool, bool, int]:
-        """``changed`` for one row: (changed, settled, begin of the oldest version seen)."""
-        for each in (row, *self._older(row)):
-            begins, ends, deltas = self.describe(np.array([each], np.int64))
-            begin, end = begins.item(), ends.item()
-            if version < end < following:
-                return True, True, begin
-            if begin <= version:
-                return False, True, begin
-            if not ignore_deltas or not deltas.item():
-                return True, True, begin
-            following = begin
-        return False, False, following
+    def _equal_keys(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Which rows of two arrays have one sort key: bool[n]."""
+        encoder = self._layout.sort_encoder
+        first, second = (
+            encoder.encode([self._taken_values(column, rows) for column in self._layout.sort_columns], count=len(rows))
+            for rows in (left, right)
+        )
+        if not len(first.offsets):
+            return (first.words.reshape(len(left), -1) == second.words.reshape(len(left), -1)).all(axis=1)
+        return np.array([_key_bytes(first, at) == _key_bytes(second, at) for at in range(len(left))], np.bool_)
 
-    def _older(self, row: int) -> Iterator[int]:
-        """The rows after ``row`` that have its key."""
-        columns = self._layout.sort_columns
-        own = None
-        start, size = row, 8
-        while start < self.rows_count:
-            stop = min(start + size, self.rows_count)
-            values = [self.reader.read(column.id, column.type, start, stop) for column in columns]
-            keys = self._layout.sort_encoder.encode(values, count=stop - start)
-            for index in range(stop - start):
-                words = keys.slice(index, index + 1)
-                first = 0 if not len(words.offsets) else int(words.offsets[0])
-                last = len(words.words) if not len(words.offsets) else int(words.offsets[1])
-                key = words.words[first:last].tobytes()
-                if own is None:
-                    own = key
-                elif key != own:
-                    return
-                else:
-                    yield start + index
-            start, size = stop, 4 * size
+    def _taken_values(self, column: Column, rows: np.ndarray) -> Values:
+        return self.reader.take(column.id, column.type, rows)
+
+
+def _key_bytes(keys: Keys, at: int) -> bytes:
+    return keys.words[int(keys.offsets[at]) : int(keys.offsets[at + 1])].tobytes()
 
 
 def _fixed(values: Values) -> np.ndarray:

@@ -31,7 +31,7 @@ _FIXED = (
 )
 _DAY = 86_400_000_000
 
-ROWS = 3_000
+ROWS = 2_000
 """Enough for every cell to outgrow its first slot table and its first chunk."""
 
 
