@@ -173,6 +173,7 @@ class Maintenance:
                 pass
             self._attempt(self.release)
             self._budget.tidy()
+            self._budget.tidy()
 
     def _attempt(self, work: Callable[[], bool]) -> bool:
         """Run ``work``; a failure is counted and tried again later."""

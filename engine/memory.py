@@ -27,6 +27,7 @@ has the interpreter, its libraries, and pages of mapped segments, which the syst
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import os
 import threading
@@ -36,6 +37,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, Self
+
+import pyarrow as pa
 
 from ..base.errors import LimitExceeded, WeftError
 from ..base.limits import (
@@ -67,6 +70,10 @@ WAIT_STEP_SECONDS: Final = 0.05
 """A writer looks again this often: not all that frees memory tells."""
 
 
+GIVE_BACK_IDLE_SECONDS: Final = 2.0
+GIVE_BACK_BUSY_SECONDS: Final = 10.0
+
+
 class Part(enum.Enum):
     """How memory is given back: MEMTABLES by a flush, FROZEN when that flush is done, HELD in ways of its own."""
 
@@ -95,7 +102,7 @@ class _Gauge:
 class Budget:
     """The memory of one engine, see the module. Thread-safe.
 
-    ``clock`` and ``wait`` (which waits at most so many seconds for ``freed``) are for tests.
+    What comes after ``stall_seconds`` is for tests; ``wait`` waits at most so many seconds for ``freed``.
     """
 
     def __init__(
@@ -107,6 +114,8 @@ class Budget:
         stall_seconds: float = STALL_SECONDS,
         clock: Callable[[], float] = monotonic,
         wait: Callable[[float], object] | None = None,
+        anonymous: Callable[[], int] | None = None,
+        give_back: Callable[[], object] | None = None,
     ) -> None:
         self.limit = limit
         self.flushes = flushes
@@ -122,6 +131,11 @@ class Budget:
         self._waiting: deque[object] = deque()
         self._held = 0
         self._held_at = -HELD_FRESH_SECONDS
+        self._anonymous = anonymous or anonymous_bytes
+        self._give_back = give_back or give_memory_back
+        self._own_bytes = self._anonymous()  # interpreter, libraries, and what the program around us has
+        self._can_give_back = False
+        self._given_back_at = self._commit_at = clock()
         self._borrowed = 0
         self._borrowed_lock = threading.Lock()
         self._on_pressure: Callable[[], object] | None = None
@@ -222,14 +236,33 @@ class Budget:
         Nothing to do for a commit without rows (0). Raises LimitExceeded (53200): at once where waiting cannot help,
         else after ``stall_seconds``; and what ``stop`` was given.
         """
+        self._commit_at = self._clock()
         if bytes_count and (self._waiting or self._excess(bytes_count) is not None):
             self._stall(bytes_count)
 
     def freed(self) -> None:
         """Memory was given back: writers that wait look again."""
+        self._can_give_back = True
         self._held_at = -HELD_FRESH_SECONDS
         with self._freed:
             self._freed.notify_all()
+
+    def tidy(self) -> None:
+        """Give freed memory back to the system, where that is worth it. Maintenance calls this once a second or so.
+
+        The C library keeps what was freed: it is used again by the next rows, which is cheaper than new pages, so it is
+        given back when nobody commits any more, or when it makes the process larger than the limit. It costs tens of
+        milliseconds in which other threads may have to wait for memory.
+        """
+        now = self._clock()
+        idle = self._can_give_back and now - self._commit_at >= GIVE_BACK_IDLE_SECONDS
+        large = (
+            now - self._given_back_at >= GIVE_BACK_BUSY_SECONDS
+            and self._anonymous() > max(self.limit, self.used()) + self._own_bytes
+        )
+        if idle or large:
+            self._can_give_back, self._given_back_at = False, now
+            self._give_back()
 
     def stop(self, error: WeftError) -> None:
         """The engine closes: writers that wait, now or later, get ``error``."""
@@ -277,6 +310,7 @@ class Budget:
             metric("stalled_now", self.stalled_now, "commits", "Commits that wait for memory now."),
             metric("memory_refused", self.refused, "commits", "Commits refused for want of memory; only grows."),
             metric("process_resident_bytes", resident_bytes(), "bytes", "This process, as the system sees it."),
+            metric("process_anonymous_bytes", anonymous_bytes(), "bytes", "The same without mapped files."),
         ]
 
     def _stall(self, bytes_count: int) -> None:
@@ -358,10 +392,30 @@ def format_bytes(count: int) -> str:
 
 def resident_bytes() -> int:
     """Resident memory of this process: the budget, the interpreter and its libraries, mapped pages of segments."""
+    return _statm()[0]
+
+
+def anonymous_bytes() -> int:
+    """Resident memory that no file stands behind."""
+    resident, shared = _statm()
+    return resident - shared
+
+
+def _statm() -> tuple[int, int]:
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        fields = Path("/proc/self/statm").read_text().split()
     except OSError:
-        return 0
+        return 0, 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    return int(fields[1]) * page, int(fields[2]) * page
+
+
+def give_memory_back() -> None:
+    """Give what was freed, and the C library and Arrow keep for later, back to the operating system."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _between(low: int, value: int, high: int) -> int:

@@ -14,7 +14,15 @@ from weftdb.base.limits import FLUSH_BYTES_MAX, FLUSH_BYTES_MIN, GIB, MIB
 from weftdb.base.types import BIGINT, DOUBLE, TEXT
 from weftdb.engine.cells import TableStore
 from weftdb.engine.column_store import VariableColumn
-from weftdb.engine.memory import HELD_FRESH_SECONDS, WAIT_STEP_SECONDS, Budget, Part, format_bytes
+from weftdb.engine.memory import (
+    HELD_FRESH_SECONDS,
+    WAIT_STEP_SECONDS,
+    Budget,
+    Part,
+    anonymous_bytes,
+    format_bytes,
+    give_memory_back,
+)
 from weftdb.engine.memtable import Memtable
 from weftdb.engine.options import Options, machine_memory, machine_threads
 from weftdb.engine.schema import Column, Table
@@ -27,6 +35,8 @@ class World:
         self.now = 0.0
         self.waits = 0
         self.then: dict[int, Callable[[], object]] = {}
+        self.anonymous = 5000
+        self.given_back: list[float] = []
         self.bytes = {"memtables": 0, "frozen": 0, "others": 0}
         self.budget = Budget(
             limit,
@@ -35,6 +45,8 @@ class World:
             stall_seconds=10,
             clock=lambda: self.now,
             wait=self.wait,
+            anonymous=lambda: self.anonymous,
+            give_back=lambda: self.given_back.append(self.now),
         )
         for name, part in (("memtables", Part.MEMTABLES), ("frozen", Part.FROZEN), ("others", Part.HELD)):
             self.budget.register(name, lambda name=name: self.bytes[name], f"The {name}.", part=part)
@@ -211,6 +223,48 @@ def test_the_sum_of_what_is_held_is_a_little_old() -> None:
     world.then[2] = lambda: world.bytes.update(others=0)
     world.budget.before_commit(1)
     assert world.waits == 2
+
+
+def test_freed_memory_goes_back_to_the_system_when_nobody_commits() -> None:
+    world = World()
+    world.now = 100
+    world.budget.before_commit(1)
+    world.budget.tidy()
+    world.budget.freed()
+    world.now = 101
+    world.budget.tidy()
+    assert not world.given_back
+    world.now = 102
+    world.budget.tidy()
+    world.now = 103
+    world.budget.tidy()
+    assert world.given_back == [102]
+
+
+def test_freed_memory_goes_back_at_once_when_the_process_is_larger_than_the_limit_but_not_all_the_time() -> None:
+    world = World()
+    world.anonymous = 6001
+    for second in range(100, 125):
+        world.now = second
+        world.budget.before_commit(1)
+        world.budget.freed()
+        world.budget.tidy()
+    assert world.given_back == [100, 110, 120]
+    world.anonymous = 6000
+    world.now = 140
+    world.budget.before_commit(1)
+    world.budget.tidy()
+    assert len(world.given_back) == 3
+
+
+def test_giving_memory_back_makes_the_process_smaller() -> None:
+    kept = [bytes(50_000) for _ in range(4_000)]
+    between = kept[::2]
+    full = anonymous_bytes()
+    del kept
+    give_memory_back()
+    assert full - anonymous_bytes() > 50_000_000
+    assert len(between) == 2_000
 
 
 def test_small_commits_do_not_overtake_a_large_one_that_waits() -> None:
