@@ -1,24 +1,33 @@
 """Few rows out of many parts, as one batch: what a series read gives.
 
 Each column is gathered from all parts into one array, so that the price of a read is that of its columns, not that of
-the chunks and segments that its rows happen to lie in.
+the chunks and segments that its rows happen to lie in. Segments give runs of rows: all columns of fixed width are
+decoded by one kernel call; rows that are not visible are taken out afterwards, since mostly there are none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from ..storage.column_values import FixedValues, Values, VariableValues, array_of, constant_array, values_of
+from ..storage.column_values import (
+    DTYPES,
+    PAIRS,
+    FixedValues,
+    Values,
+    VariableValues,
+    array_of,
+    constant_array,
+    values_of,
+)
 from .column_store import CODES, ColumnStore, FixedColumn
+from .kernels import runs as kernels
 from .projection import Projection, missing_value
 from .schema import Column
-from .segment_index import SegmentIndex, gather
+from .segment_index import gather, rows_between
 
 if TYPE_CHECKING:
     from .memtable import Chunk
@@ -28,34 +37,46 @@ GATHER_ROWS_MAX: Final = 16_384
 """More rows are read a part at a time. As many distinct texts still have codes."""
 
 
-@dataclass(kw_only=True)
 class Picked:
-    """Rows by part: offsets (int64) in chunks, row numbers (int64) in segments. ``blocks_count``: of the segments."""
+    """Rows by part: offsets (int64) in chunks; in segments, rows ``starts[r]`` to ``stops[r]`` (int64) of ``runs[r]``.
 
-    chunks: list[tuple[Chunk, np.ndarray]] = field(default_factory=list)
-    segments: list[tuple[Segment, np.ndarray]] = field(default_factory=list)
-    blocks_count: int = 0
+    ``mask`` (bool) says which rows of the runs are visible, one after another; None: all. ``blocks_count``: theirs.
+    """
+
+    __slots__ = ("blocks_count", "chunks", "mask", "rows_count", "runs", "starts", "stops")
+
+    def __init__(self) -> None:
+        self.chunks: list[tuple[Chunk, np.ndarray]] = []
+        self.runs: list[Segment] = []
+        self.starts = self.stops = _NONE
+        self.mask: np.ndarray | None = None
+        self.rows_count = 0
+        self.blocks_count = 0
 
     @property
     def count(self) -> int:
-        return sum(len(rows) for _, rows in self.chunks) + sum(len(rows) for _, rows in self.segments)
+        """Rows that are visible."""
+        chunks = sum(len(rows) for _, rows in self.chunks)
+        return chunks + (self.rows_count if self.mask is None else int(np.count_nonzero(self.mask)))
 
-    @cached_property
-    def flat(self) -> tuple[list[SegmentIndex], np.ndarray, np.ndarray]:
-        """The segments' indexes; and of each row (int64) the place of its segment, and its number there."""
-        numbers = np.repeat(np.arange(len(self.segments)), [len(rows) for _, rows in self.segments])
-        rows = np.concatenate([rows for _, rows in self.segments])
-        return [segment.index for segment, _ in self.segments], numbers, rows
+    def add_runs(self, runs: list[Segment], starts: np.ndarray, stops: np.ndarray, mask: np.ndarray | None) -> None:
+        """The one time that segments are added."""
+        self.runs, self.starts, self.stops, self.mask = runs, starts, stops, mask
+        self.rows_count = int((stops - starts).sum())
 
 
 def gathered(picked: Picked, projection: Projection) -> pa.RecordBatch:
     """The rows, those of segments first."""
-    count = picked.count
+    columns = projection.columns
+    pieces = _of_runs(picked, columns) if picked.rows_count else [[] for _ in columns]
     arrays: list[pa.Array] = []
-    for column in projection.columns:
-        array = _column(picked, column, count)
+    for column, values in zip(columns, pieces, strict=True):
+        for chunk, rows in picked.chunks:
+            store = chunk.columns.get(column.id)
+            values.append(_missing(column, len(rows)) if store is None else _taken(store, rows))
+        array = array_of(_joined(values), column.type)
         arrays.append(_encoded(array) if column.id in projection.coded else array)
-    return batch_of(arrays, projection.schema, count)
+    return batch_of(arrays, projection.schema, picked.count)
 
 
 def batch_of(arrays: list[pa.Array], schema: pa.Schema, count: int) -> pa.RecordBatch:
@@ -65,15 +86,48 @@ def batch_of(arrays: list[pa.Array], schema: pa.Schema, count: int) -> pa.Record
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _column(picked: Picked, column: Column, count: int) -> pa.Array:
-    pieces: list[Values] = []
-    if picked.segments:
-        indexes, numbers, rows = picked.flat
-        pieces.append(gather(indexes, column, numbers, rows))
-    for chunk, rows in picked.chunks:
-        store = chunk.columns.get(column.id)
-        pieces.append(_missing(column, len(rows)) if store is None else _taken(store, rows))
-    return array_of(_joined(pieces), column.type) if pieces else constant_array(None, count, column.type)
+def _of_runs(picked: Picked, columns: Sequence[Column]) -> list[list[Values]]:
+    """Of each column the values of the visible rows in the runs."""
+    count, order = picked.rows_count, None if picked.mask is None else np.flatnonzero(picked.mask)
+    found: dict[int, Values] = {}
+    fixed = [column for column in columns if not column.type.is_variable]
+    if fixed:
+        pairs = [column.type.kind in PAIRS for column in fixed]
+        arrays = [
+            np.empty((count, 2) if pair else count, DTYPES[column.type.kind])
+            for column, pair in zip(fixed, pairs, strict=True)
+        ]
+        valid = np.empty((len(fixed), count), np.uint8)
+        state = _read(picked, fixed, arrays, valid)
+        for place, (column, array) in enumerate(zip(fixed, arrays, strict=True)):
+            if not state[1 + place] & 2:
+                found[column.id] = FixedValues(array, valid[place] if state[1 + place] else None)
+    for column in columns:
+        if column.id not in found:
+            indexes = [segment.index for segment in picked.runs]
+            found[column.id] = gather(indexes, column, *rows_between(picked.starts, picked.stops))
+    if order is not None:
+        found = {id: values.take(order) for id, values in found.items()}
+    return [[found[column.id]] for column in columns]
+
+
+def _read(picked: Picked, columns: Sequence[Column], arrays: list[np.ndarray], valid: np.ndarray) -> np.ndarray:
+    """Fill ``arrays``, and of ``valid`` the rows of columns with NULLs; returns the kernel's state."""
+    ids = [column.id for column in columns]
+    wanted = frozenset(ids)
+    tables = np.array([segment.index.table(wanted) for segment in picked.runs], np.uint64)
+    places = np.array(ids, np.int64) + 2
+    sizes = np.array([array.strides[0] for array in arrays], np.int64)
+    outs = np.array([array.__array_interface__["data"][0] for array in arrays], np.uint64)
+    first = valid.__array_interface__["data"][0]
+    valids = np.array([first + place * valid.shape[1] for place in range(len(ids))], np.uint64)
+    state = np.zeros(1 + len(ids), np.int64)
+    while True:
+        run = kernels.read_runs(tables, picked.starts, picked.stops, places, sizes, outs, valids, state)
+        if run < 0:
+            return state
+        column, block = int(state[0]) >> 32, int(state[0]) & 0xFFFFFFFF
+        picked.runs[run].reader.verify(ids[column], block)
 
 
 def _taken(store: ColumnStore, rows: np.ndarray) -> Values:
@@ -113,3 +167,6 @@ def _count(values: Values) -> int:
 def _encoded(array: pa.Array) -> pa.DictionaryArray:
     encoded: Any = array.dictionary_encode()
     return pa.DictionaryArray.from_arrays(encoded.indices.cast(CODES.index_type), encoded.dictionary)
+
+
+_NONE: Final = np.empty(0, np.int64)

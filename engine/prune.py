@@ -18,12 +18,13 @@ of encoded keys are half-open, and their bounds are not padded.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, Final
 
 from ..base.errors import Invalid
-from ..base.types import Kind
+from ..base.types import Kind, Type
 from .expression.node import Call, Column, Expression, Literal
 from .key_encoding import microseconds_of
 from .layout import DAY, Layout
@@ -31,6 +32,10 @@ from .zones import ZoneTest, comparison, zone_test
 
 COMBINATIONS_MAX: Final = 1_024
 """Beyond this many combinations of key values, fewer columns are looked at."""
+
+
+def _no_type(id: int) -> Type | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +55,7 @@ class KeyRange:
         return self.low.ljust((len(self.low) + 7) & ~7, b"\0")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Pruning:
     """What None says nothing about is not restricted.
 
@@ -65,8 +70,14 @@ class Pruning:
     slice_high: int | None = None
     ranges: tuple[KeyRange, ...] | None = None
     whole: bool = False
-    zones: ZoneTest | None = None
     exact: bool = False
+    filter: Expression | None = None
+    types: Callable[[int], Type | None] = _no_type
+
+    @cached_property
+    def zones(self) -> ZoneTest | None:
+        """What the filter says about the zones of blocks."""
+        return zone_test(self.filter, self.types)
 
     @property
     def keys(self) -> tuple[bytes, ...] | None:
@@ -102,9 +113,13 @@ def prune(filter: Expression | None, layout: Layout) -> Pruning:
         scale = DAY if layout.time is not None and layout.time.type.kind is Kind.DATE else 1
         pruning.slice_low = None if pruning.low is None else layout.slice_of(pruning.low * scale)
         pruning.slice_high = None if pruning.high is None else layout.slice_of(pruning.high * scale)
-    columns = layout.by_id
-    pruning.zones = zone_test(filter, lambda column: columns[column].type if column in columns else None)
+    pruning.filter, pruning.types = filter, partial(_type_of, layout)
     return pruning
+
+
+def _type_of(layout: Layout, id: int) -> Type | None:
+    column = layout.by_id.get(id)
+    return None if column is None else column.type
 
 
 def stored_time(value: Any, kind: Kind) -> int:

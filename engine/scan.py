@@ -30,7 +30,7 @@ from .gather import batch_of, gathered
 from .layout import Layout
 from .projection import Projection, rows_of
 from .prune import Pruning, column_ids, prune
-from .scan_plan import Parts, Plan, Run
+from .scan_plan import Plan, Run
 from .scan_statistics import ScanStatistics
 
 __all__ = ["CODED_ROWS_MIN", "Scan", "ScanStatistics"]
@@ -43,8 +43,7 @@ class Scan:
     """Repeatable: ``batches`` and ``__arrow_c_stream__`` start anew at each call."""
 
     __slots__ = (
-        "_cells_count", "_coded", "_filter", "_filter_ids", "_layout", "_parts", "_plan", "_projection", "_pruning",
-        "_version", "statistics",
+        "_coded", "_filter", "_layout", "_parts", "_plan", "_projection", "_pruning", "_statistics", "_version",
     )  # fmt: skip
 
     def __init__(
@@ -55,13 +54,11 @@ class Scan:
         self._version = version
         self._filter = filter
         self._pruning = prune(filter, layout)
-        self._filter_ids = column_ids(filter)
         self._coded: frozenset[int] | None = None
         self._plan: Plan | None = None
         kept = _cells_kept(cells, self._pruning, layout)
-        self._parts = Parts(kept, self._pruning, layout, version=version)
-        self._cells_count = len(kept)
-        self.statistics = ScanStatistics(
+        self._parts = [(cell, cell.parts) for cell in kept]
+        self._statistics = ScanStatistics(
             cells_total=len(cells), cells_pruned=len(cells) - len(kept), rows_total=cells.rows_count
         )
 
@@ -72,12 +69,17 @@ class Scan:
     @property
     def rows_estimate(self) -> int:
         """Rows that the scan will look at; an upper bound of those it returns."""
-        if self._filter is None:
-            return self._parts.rows_count
         try:
             return self._planned().rows_count
         except WeftError:
-            return self._parts.rows_count  # whoever reads the rows is told what is wrong
+            return self._statistics.rows_total  # whoever reads the rows is told what is wrong
+
+    @property
+    def statistics(self) -> ScanStatistics:
+        """What was read so far, and what was left out, as far as that is decided."""
+        if self._plan is not None:
+            self._plan.count(self._statistics)
+        return self._statistics
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, in batches of one row or more. Raises Corrupt."""
@@ -99,50 +101,54 @@ class Scan:
         if not self._coded:
             return self.schema, self.batches()
         projection = Projection(self._projection.columns, coded=self._coded)
-        return projection.schema, self._batches(projection, None if self._coded & self._filter_ids else self._filter)
+        return projection.schema, self._batches(
+            projection, None if self._coded & column_ids(self._filter) else self._filter
+        )
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return pa.RecordBatchReader.from_batches(self.schema, self.batches()).__arrow_c_stream__(requested_schema)
 
     def _planned(self) -> Plan:
         if self._plan is None:
-            self._plan = self._parts.plan(self.statistics)
+            self._plan = Plan(self._parts, self._pruning, self._layout, version=self._version)
         return self._plan
 
     def _batches(self, projection: Projection, filter: Expression | None) -> Iterator[pa.RecordBatch]:
-        plan, statistics = self._planned(), self.statistics
+        plan, statistics = self._planned(), self._statistics
         statistics.passes += 1
-        statistics.cells_read += self._cells_count
-        known = {column.id for column in projection.columns}
-        helpers = [] if filter is None else [self._layout.by_id[id] for id in sorted(self._filter_ids - known)]
-        read = Projection([*projection.columns, *helpers], coded=projection.coded) if helpers else projection
+        statistics.cells_read += len(self._parts)
         for batch in chain(
-            self._picked(plan, read, projection, None if plan.exact else filter),
+            self._picked(plan, projection, None if plan.exact else filter),
             self._runs(plan, projection, filter),
-            self._chunks(plan, read, projection, filter),
+            self._chunks(plan, projection, filter),
         ):
             if batch.num_rows:
                 statistics.rows_returned += batch.num_rows
                 yield batch
 
-    def _picked(
-        self, plan: Plan, read: Projection, projection: Projection, filter: Expression | None
-    ) -> Iterator[pa.RecordBatch]:
-        picked, statistics = plan.picked, self.statistics
-        if not picked.count:
+    def _picked(self, plan: Plan, projection: Projection, filter: Expression | None) -> Iterator[pa.RecordBatch]:
+        picked, statistics = plan.picked, self._statistics
+        count = picked.count
+        if not count:
             return
-        statistics.rows_read += picked.count
+        statistics.rows_read += count
         statistics.chunks_read += len(picked.chunks)
-        statistics.segments_read += len(picked.segments)
+        statistics.segments_read += len(set(map(id, picked.runs)))
         statistics.blocks_read += picked.blocks_count
-        if filter is None:
-            yield gathered(picked, projection)
-        else:
-            yield _filtered(gathered(picked, read), filter, read, projection)
+        read = self._read(projection, filter)
+        batch = gathered(picked, read)
+        yield batch if filter is None else _filtered(batch, filter, read, projection)
 
-    def _chunks(
-        self, plan: Plan, read: Projection, projection: Projection, filter: Expression | None
-    ) -> Iterator[pa.RecordBatch]:
+    def _read(self, projection: Projection, filter: Expression | None) -> Projection:
+        """The columns of ``projection``, then those that only the filter wants."""
+        if filter is None:
+            return projection
+        known = {column.id for column in projection.columns}
+        helpers = [self._layout.by_id[id] for id in sorted(column_ids(filter) - known)]
+        return Projection([*projection.columns, *helpers], coded=projection.coded) if helpers else projection
+
+    def _chunks(self, plan: Plan, projection: Projection, filter: Expression | None) -> Iterator[pa.RecordBatch]:
+        read = self._read(projection, filter) if plan.chunks else projection
         for chunk, rows in plan.chunks:
             if rows is None:
                 count, rows = chunk.visible(self._version)
@@ -150,21 +156,21 @@ class Scan:
                     continue
             else:
                 count = len(rows)
-            self.statistics.chunks_read += 1
-            self.statistics.rows_read += count
+            self._statistics.chunks_read += 1
+            self._statistics.rows_read += count
             batch = rows_of(chunk, read, count=count if rows is None else int(rows.max()) + 1, rows=rows)
             yield batch if filter is None else _filtered(batch, filter, read, projection)
 
     def _runs(self, plan: Plan, projection: Projection, filter: Expression | None) -> Iterator[pa.RecordBatch]:
         last = None
         for run in plan.runs:
-            self.statistics.segments_read += run.segment is not last
-            self.statistics.blocks_read += run.blocks_count
+            self._statistics.segments_read += run.segment is not last
+            self._statistics.blocks_read += run.blocks_count
             last = run.segment
             mask = last.visible(self._version, run.start, run.stop)
             if mask is not None:
                 mask = mask.view(np.bool_)
-            self.statistics.rows_read += run.stop - run.start if mask is None else int(np.count_nonzero(mask))
+            self._statistics.rows_read += run.stop - run.start if mask is None else int(np.count_nonzero(mask))
             if filter is not None:
                 yield from self._passing(run, mask, projection, filter)
             elif mask is None:
@@ -178,7 +184,7 @@ class Scan:
         """The rows of a run that are visible and pass the filter."""
         from .expression.evaluate import Context, evaluate_filter
 
-        tested = Projection([self._layout.by_id[id] for id in sorted(self._filter_ids)])
+        tested = Projection([self._layout.by_id[id] for id in sorted(column_ids(filter))])
         known = _decoded(run, tested)
         ids = [column.id for column in tested.columns]
         truth = evaluate_filter(filter, known, column_ids=ids, context=Context(now=0, parameters=()))

@@ -15,7 +15,6 @@ Always true: every row visible at the scan's version for which the filter is tru
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -27,7 +26,7 @@ from .chunk_order import Series
 from .gather import GATHER_ROWS_MAX, Picked
 from .layout import DAY, Layout, Probe
 from .memtable import Chunk, Memtable
-from .part import visible_rows
+from .part import Part, visible_rows
 from .projection import missing_value
 from .prune import KeyRange, Pruning
 from .scan_statistics import ScanStatistics
@@ -38,28 +37,55 @@ from .zones import Zones, place_range
 RUN_BLOCKS: Final = 8
 """Blocks that are read at once: 131,072 rows, a megabyte a column."""
 
+Parts = Sequence[tuple[Cell, Sequence[Part]]]
+"""Cells with their parts as they stood when the scan was made.
 
-@dataclass(slots=True)
+A memtable may grow while a scan lives; what comes later began after the scan's version.
+"""
+
+
 class Run:
     """Rows ``start`` to ``stop`` of a segment, out of at most ``RUN_BLOCKS`` blocks."""
 
-    segment: Segment
-    start: int
-    stop: int
+    __slots__ = ("segment", "start", "stop")
+
+    def __init__(self, segment: Segment, start: int, stop: int) -> None:
+        self.segment = segment
+        self.start = start
+        self.stop = stop
 
     @property
     def blocks_count(self) -> int:
         return _blocks(self.start, self.stop, self.segment.reader.block_rows)
 
 
-@dataclass(slots=True)
 class Plan:
-    """``exact``: the filter is true of all that was picked. ``chunks`` with rows (int64), or None for all visible."""
+    """``exact``: the filter is true of all that was picked. ``chunks`` with rows (int64), or None for all visible.
 
-    picked: Picked = field(default_factory=Picked)
-    chunks: list[tuple[Chunk, np.ndarray | None]] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    exact: bool = False
+    Making one raises Corrupt where a segment's index is damaged.
+    """
+
+    __slots__ = (
+        "_layout", "_parts", "_pruning", "_version", "chunks", "exact", "picked", "runs",
+    )  # fmt: skip
+
+    def __init__(self, parts: Parts, pruning: Pruning, layout: Layout, *, version: int) -> None:
+        self._parts = parts
+        self._pruning = pruning
+        self._layout = layout
+        self._version = version
+        self.exact = pruning.exact
+        self.picked = Picked()
+        self.chunks: list[tuple[Chunk, np.ndarray | None]] = []
+        self.runs: list[Run] = []
+        if pruning.whole:
+            self._find_keys()
+            return
+        segments, chunks = self._kept()
+        if chunks:
+            self._plan_chunks(chunks)
+        if segments:
+            self._plan_segments(segments)
 
     @property
     def rows_count(self) -> int:
@@ -67,160 +93,127 @@ class Plan:
         chunks = sum(chunk.count if rows is None else len(rows) for chunk, rows in self.chunks)
         return self.picked.count + chunks + sum(run.stop - run.start for run in self.runs)
 
-
-class Parts:
-    """The parts of some cells as they stood when the scan was made.
-
-    A memtable may grow while a scan lives; what comes later began after the scan's version.
-    """
-
-    __slots__ = ("_layout", "_pruning", "_scale", "_version", "cells", "chunks", "segments")
-
-    def __init__(self, cells: Sequence[Cell], pruning: Pruning, layout: Layout, *, version: int) -> None:
-        self._layout = layout
-        self._pruning = pruning
-        self._version = version
-        self._scale = DAY if layout.time is not None and layout.time.type.kind is Kind.DATE else 1
-        self.cells = [(cell, cell.parts) for cell in cells]
-        self.segments: list[tuple[Cell, Segment]] = []
-        self.chunks: list[tuple[Cell, Chunk]] = []
-        for cell, parts in self.cells:
-            for part in reversed(parts):
-                if isinstance(part, Memtable):
-                    self.chunks += [(cell, chunk) for chunk in part.chunks]
-                else:
-                    assert isinstance(part, Segment), "a part is a memtable or a segment"
-                    self.segments.append((cell, part))
-
-    @property
-    def rows_count(self) -> int:
-        """All rows, visible or not."""
-        segments = sum(segment.rows_count for _, segment in self.segments)
-        return segments + sum(chunk.count for _, chunk in self.chunks)
-
-    def plan(self, statistics: ScanStatistics) -> Plan:
-        """Raises Corrupt where a segment's index is damaged."""
-        plan = Plan(exact=self._pruning.exact)
-        chunks, segments = self._chunks_kept(), self._segments_kept()
-        statistics.chunks_total = len(self.chunks)
-        statistics.segments_total = len(self.segments)
-        statistics.blocks_total = sum(_blocks(0, segment.rows_count, BLOCK_ROWS) for _, segment in self.segments)
-        if self._pruning.whole:
-            self._find_keys(plan)
-        else:
-            self._plan_chunks(plan, chunks)
-            self._plan_segments(plan, segments)
-        looked_at = len(plan.picked.chunks) + len(plan.chunks)
-        statistics.chunks_pruned = statistics.chunks_total - looked_at
-        kept = {id(run.segment): 0 for run in plan.runs} | {id(segment): 0 for segment, _ in plan.picked.segments}
-        statistics.segments_pruned = statistics.segments_total - len(kept)
-        blocks = sum(run.blocks_count for run in plan.runs) + plan.picked.blocks_count
+    def count(self, statistics: ScanStatistics) -> None:
+        """Say what was left out."""
+        parts = [part for _, parts in self._parts for part in parts]
+        segments = [part for part in parts if isinstance(part, Segment)]
+        statistics.segments_total = len(segments)
+        statistics.blocks_total = sum(_blocks(0, segment.rows_count, BLOCK_ROWS) for segment in segments)
+        statistics.chunks_total = sum(len(part.chunks) for part in parts if isinstance(part, Memtable))
+        statistics.chunks_pruned = statistics.chunks_total - len(self.picked.chunks) - len(self.chunks)
+        statistics.segments_pruned = statistics.segments_total - len(
+            {id(run.segment) for run in self.runs} | set(map(id, self.picked.runs))
+        )
+        blocks = sum(run.blocks_count for run in self.runs) + self.picked.blocks_count
+        statistics.blocks_total = max(statistics.blocks_total, blocks)
         statistics.blocks_pruned = statistics.blocks_total - blocks
-        return plan
+
+    def _kept(self) -> tuple[list[tuple[int, Segment]], list[tuple[int, Chunk]]]:
+        """Segments and chunks that can have visible rows in the range of event time, with their shards."""
+        pruning, version, layout = self._pruning, self._version, self._layout
+        scale = DAY if layout.time is not None and layout.time.type.kind is Kind.DATE else 1
+        low = None if pruning.low is None else pruning.low * scale
+        high = None if pruning.high is None else pruning.high * scale
+        segments: list[tuple[int, Segment]] = []
+        chunks: list[tuple[int, Chunk]] = []
+        for cell, parts in self._parts:
+            for part in reversed(parts):
+                if isinstance(part, Segment):
+                    description = part.description
+                    if (
+                        description.version_low <= version
+                        and (low is None or description.time_high >= low)
+                        and (high is None or description.time_low <= high)
+                    ):
+                        segments.append((cell.shard, part))
+                    continue
+                assert isinstance(part, Memtable), "a part is a memtable or a segment"
+                chunks += [
+                    (cell.shard, chunk)
+                    for chunk in part.chunks
+                    if chunk.count and chunk.base <= version and pruning.keeps_times(chunk.time_low, chunk.time_high)
+                ]
+        return segments, chunks
+
+    def _is_in(self, one: KeyRange, shard: int) -> bool:
+        """Whether a shard can have rows in a range."""
+        return not self._layout.sharded or one.hash is None or one.hash % self._layout.table.shards == shard
 
     # Memtables.
 
-    def _chunks_kept(self) -> list[tuple[Cell, Chunk]]:
-        pruning, version = self._pruning, self._version
-        return [
-            (cell, chunk)
-            for cell, chunk in self.chunks
-            if chunk.count and chunk.base <= version and pruning.keeps_times(chunk.time_low, chunk.time_high)
-        ]
-
-    def _plan_chunks(self, plan: Plan, chunks: list[tuple[Cell, Chunk]]) -> None:
+    def _plan_chunks(self, chunks: list[tuple[int, Chunk]]) -> None:
         if not self._pruning.is_series:
-            plan.chunks = [(chunk, None) for _, chunk in chunks]
+            self.chunks = [(chunk, None) for _, chunk in chunks]
             return
         found: list[tuple[Chunk, np.ndarray]] = []
-        for group, ranges in self._by_shard(chunks):
-            series = Series([(chunk, chunk.count) for chunk in group], self._layout)
-            for one in ranges:
-                found += series.find(one, version=self._version)
-        if sum(len(rows) for _, rows in found) > GATHER_ROWS_MAX:
-            plan.chunks = list(found)
-        elif self._layout.encoder is None:
-            plan.chunks = list(found)  # found by hash alone
-        else:
-            plan.picked.chunks = found
-
-    def _by_shard(self, chunks: list[tuple[Cell, Chunk]]) -> Iterator[tuple[list[Chunk], Sequence[KeyRange]]]:
-        """Chunks with the ranges that can have rows in them."""
-        ranges = self._pruning.ranges or ()
-        if not self._layout.sharded or len(ranges) <= 1:
-            if chunks and ranges:
-                yield [chunk for _, chunk in chunks], ranges
-            return
-        groups: dict[int, list[Chunk]] = {}
-        for cell, chunk in chunks:
-            groups.setdefault(cell.shard, []).append(chunk)
+        groups: dict[int, list[tuple[Chunk, int]]] = {}
+        for shard, chunk in chunks:
+            groups.setdefault(shard, []).append((chunk, chunk.count))
         for shard, group in groups.items():
-            if wanted := self._ranges_of(shard):
-                yield group, wanted
-
-    def _ranges_of(self, shard: int) -> Sequence[KeyRange]:
-        """The ranges that can have rows in a shard."""
-        ranges = self._pruning.ranges or ()
-        if len(ranges) <= 1:
-            return ranges
-        return [one for one in ranges if self._is_in(one, shard)]
-
-    def _is_in(self, one: KeyRange, shard: int) -> bool:
-        return not self._layout.sharded or one.hash is None or one.hash % self._layout.table.shards == shard
+            ranges = [one for one in self._pruning.ranges or () if self._is_in(one, shard)]
+            if ranges:
+                series = Series(group, self._layout)
+                for one in ranges:
+                    found += series.find(one, version=self._version)
+        if self._layout.encoder is None or sum(len(rows) for _, rows in found) > GATHER_ROWS_MAX:
+            self.chunks = list(found)  # without a primary key they were found by hash alone
+        else:
+            self.picked.chunks = found
 
     # Segments.
 
-    def _segments_kept(self) -> list[tuple[Cell, Segment]]:
-        pruning, scale, version = self._pruning, self._scale, self._version
-        low = None if pruning.low is None else pruning.low * scale
-        high = None if pruning.high is None else pruning.high * scale
-        return [
-            (cell, segment)
-            for cell, segment in self.segments
-            if segment.version_low <= version
-            and (low is None or segment.time_high >= low)
-            and (high is None or segment.time_low <= high)
-        ]
-
-    def _plan_segments(self, plan: Plan, segments: list[tuple[Cell, Segment]]) -> None:
-        if self._pruning.ranges is None:
+    def _plan_segments(self, segments: list[tuple[int, Segment]]) -> None:
+        ranges = self._pruning.ranges
+        if ranges is None:
             for _, segment in segments:
-                plan.runs += self._runs(segment, 0, segment.rows_count)
+                self.runs += self._runs(segment, 0, segment.rows_count)
             return
-        found = list(self._rows_in_ranges(segments))
-        if plan.picked.count + sum(stop - start for _, start, stop in found) > GATHER_ROWS_MAX:
+        found: list[tuple[Segment, int, int]] = []
+        for one in ranges:
+            chosen = [segment for shard, segment in segments if self._is_in(one, shard)]
+            starts, stops = find_ranges(
+                [segment.index for segment in chosen], one.low, one.high or b"", key_hash=one.hash
+            )
+            full = np.flatnonzero(stops > starts).tolist()
+            if len(ranges) == 1 and int((stops - starts).sum()) <= GATHER_ROWS_MAX:
+                self._pick([chosen[place] for place in full], starts[full], stops[full])
+                return
+            found += [(chosen[place], int(starts[place]), int(stops[place])) for place in full]
+        if sum(stop - start for _, start, stop in found) > GATHER_ROWS_MAX:
             for segment, start, stop in found:
-                plan.runs += self._runs(segment, start, stop)
-            return
-        picked: dict[int, tuple[Segment, list[np.ndarray]]] = {}
-        for segment, start, stop in found:
-            mask = segment.visible(self._version, start, stop)
-            rows = np.arange(start, stop) if mask is None else np.flatnonzero(mask) + start
-            if len(rows):
-                picked.setdefault(id(segment), (segment, []))[1].append(rows)
-                plan.picked.blocks_count += _blocks(start, stop, segment.reader.block_rows)
-        plan.picked.segments = [
-            (segment, rows[0] if len(rows) == 1 else np.concatenate(rows)) for segment, rows in picked.values()
-        ]
+                self.runs += self._runs(segment, start, stop)
+        elif found:
+            starts = np.array([start for _, start, _ in found], np.int64)
+            self._pick([segment for segment, _, _ in found], starts, np.array([stop for *_, stop in found], np.int64))
 
-    def _rows_in_ranges(self, segments: list[tuple[Cell, Segment]]) -> Iterator[tuple[Segment, int, int]]:
-        """The rows of segments that lie in the ranges: (segment, first, behind the last)."""
-        for one in self._pruning.ranges or ():
-            chosen = [segment for cell, segment in segments if self._is_in(one, cell.shard)]
-            if not chosen:
-                continue
-            indexes = [segment.index for segment in chosen]
-            starts, stops = find_ranges(indexes, one.low, one.high or b"", key_hash=one.hash)
-            for segment, start, stop in zip(chosen, starts.tolist(), stops.tolist(), strict=True):
-                if start < stop:
-                    yield segment, start, stop
+    def _pick(self, segments: list[Segment], starts: np.ndarray, stops: np.ndarray) -> None:
+        """Pick the rows ``starts[r]`` to ``stops[r]`` of ``segments[r]``, one at least each."""
+        version = self._version
+        masks: dict[int, np.ndarray] = {}
+        for place, segment in enumerate(segments):
+            if segment.description.version_high > version or segment.overlay.ended_count:
+                mask = segment.visible(version, int(starts[place]), int(stops[place]))
+                if mask is not None:
+                    masks[place] = mask.view(np.bool_)
+        mask = None
+        if masks:
+            lengths = (stops - starts).tolist()
+            mask = np.concatenate(
+                [masks[place] if place in masks else np.ones(length, np.bool_) for place, length in enumerate(lengths)]
+            )
+        if segments and (mask is None or mask.any()):
+            self.picked.add_runs(segments, starts, stops, mask)
+            size = segments[0].reader.block_rows
+            self.picked.blocks_count = int(((stops + (size - 1)) // size - starts // size).sum())
 
     def _runs(self, segment: Segment, start: int, stop: int) -> Iterator[Run]:
         """The rows of blocks that the filter's zones keep."""
-        size, test = segment.reader.block_rows, self._pruning.zones
+        size = segment.reader.block_rows
         kept = None
-        if test is not None and (stop - start > size or stop - start == segment.rows_count):
-            kept = test.keeps(lambda column: self._zones(segment, column), segment.reader.blocks_count)
+        if stop - start > size or stop - start == segment.rows_count:
+            test = self._pruning.zones
+            if test is not None:
+                kept = test.keeps(lambda column: self._zones(segment, column), segment.reader.blocks_count)
         while start < stop:
             block = start // size
             if kept is not None and not kept[block]:
@@ -249,11 +242,13 @@ class Parts:
 
     # Whole primary keys.
 
-    def _find_keys(self, plan: Plan) -> None:
+    def _find_keys(self) -> None:
         encoder = self._layout.encoder
         assert encoder is not None, "the table has a primary key"
-        for cell, parts in self.cells:
-            encoded = [one.padded for one in self._ranges_of(cell.shard)]
+        segments: list[Segment] = []
+        rows_found: list[np.ndarray] = []
+        for cell, parts in self._parts:
+            encoded = [one.padded for one in self._pruning.ranges or () if self._is_in(one, cell.shard)]
             if not encoded:
                 continue
             keys = encoder.keys_of(encoded)
@@ -262,11 +257,15 @@ class Parts:
                 if isinstance(part, Memtable):
                     numbers = rows >> 16
                     for number in np.unique(numbers).tolist():
-                        plan.picked.chunks.append((part.chunks[number], rows[numbers == number] & 0xFFFF))
+                        self.picked.chunks.append((part.chunks[number], rows[numbers == number] & 0xFFFF))
                 else:
                     assert isinstance(part, Segment), "a part is a memtable or a segment"
-                    plan.picked.segments.append((part, rows))
-                    plan.picked.blocks_count += len(rows)
+                    segments += [part] * len(rows)
+                    rows_found.append(rows)
+        if segments:
+            rows = np.concatenate(rows_found)
+            self.picked.add_runs(segments, rows, rows + 1, None)
+            self.picked.blocks_count = len(rows)
 
 
 def _blocks(start: int, stop: int, size: int) -> int:

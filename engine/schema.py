@@ -34,7 +34,7 @@ class Identity(enum.Enum):
     BY_DEFAULT = "by default"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Column:
     """One column. ``id`` is stable and at least 1; ``default_text`` is for display only.
 
@@ -51,7 +51,7 @@ class Column:
     identity: Identity | None = None
     missing: Literal | None = None
 
-    @property
+    @cached_property
     def field(self) -> pa.Field:
         return arrow_field(self.name, self.type, nullable=self.nullable)
 

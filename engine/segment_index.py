@@ -43,13 +43,15 @@ _NO_HASH: Final = np.empty(0, np.uint64)
 class SegmentIndex:
     """The search header of one segment. Thread-safe."""
 
-    __slots__ = ("_columns", "_filtered", "_header", "headers", "layout", "reader")
+    __slots__ = ("_columns", "_filtered", "_header", "_table", "_tables", "address", "headers", "layout", "reader")
 
     def __init__(self, reader: SegmentReader, layout: Layout) -> None:
         """Raises Corrupt where the sample keys or the directory of a column of the sort key are damaged."""
         self.reader = reader
         self.layout = layout
         self._columns: dict[int, int] = {}
+        self._table: tuple[frozenset[int], int] = (frozenset(), 0)
+        self._tables: list[np.ndarray] = []
         words, offsets = reader.sample_words, reader.sample_offsets
         assert words is not None, f"{reader.name} has sample keys"
         key_filter = reader.key_filter
@@ -71,7 +73,8 @@ class SegmentIndex:
             header[16 + 4 * place : 20 + 4 * place] = reader.header(column.id), kind, width, column.nullable
         self._header = header
         self._filtered = False
-        self.headers = np.array([_address(header)], np.uint64)
+        self.address = _address(header)
+        self.headers = np.array([self.address], np.uint64)
 
     def find(self, keys: Keys) -> np.ndarray:
         """The newest row of each encoded sort key: int64[n], MISSING where there is none."""
@@ -103,6 +106,22 @@ class SegmentIndex:
         if address is None:
             address = self.reader.header(id) if id in self.reader.column_ids else 0
             self._columns[id] = address
+        return address
+
+    def table(self, ids: frozenset[int]) -> int:
+        """The address of a table: how many columns, then by identifier, counted from that of the delta flags (-2), the
+        addresses of the headers of at least these columns, 0 where there is none. Tables live as long as the index.
+        """
+        known, address = self._table
+        if not ids <= known:
+            known |= ids
+            table = np.zeros(max(known) + 4, np.uint64)
+            table[0] = len(table) - 1
+            for id in known:
+                table[id + 3] = self.column(id)
+            address = _address(table)
+            self._tables.append(table)
+            self._table = known, address
         return address
 
     def verify(self, state: np.ndarray) -> None:
@@ -186,7 +205,7 @@ def gather(indexes: Sequence[SegmentIndex], column: Column, segments: np.ndarray
 
 def headers_of(indexes: Sequence[SegmentIndex]) -> np.ndarray:
     """The addresses of the search headers, for kernels over many segments."""
-    return np.array([index.headers[0] for index in indexes], np.uint64)
+    return np.array([index.address for index in indexes], np.uint64)
 
 
 def _filled(values: Values, column: Column, older: np.ndarray) -> Values:

@@ -128,29 +128,34 @@ def zone_test(filter: Expression | None, types: Callable[[int], Type | None]) ->
             return None
 
 
-def comparison(call: Expression) -> tuple[Column, str, tuple[Literal, ...]] | None:
+def comparison(call: Expression) -> tuple[Column, str, list[Literal]] | None:
     """``column <op> literal`` in either order, or ``column IN (literals)``; None for anything else.
 
     The types are the same but for text, and no literal is NULL (which no comparison is ever true of; IN drops them).
     """
-    if not isinstance(call, Call) or len(call.arguments) < 2:
+    if not isinstance(call, Call):
         return None
-    function, arguments = call.function, list(call.arguments)
-    if isinstance(arguments[0], Literal) and function in MIRRORED:
-        function = MIRRORED[function]
-        arguments.reverse()
-    column, *constants = arguments
-    if not isinstance(column, Column) or function not in (*MIRRORED, "in_list"):
+    function, arguments = call.function, call.arguments
+    if function == "in_list":
+        column, *constants = arguments
+    elif function in MIRRORED:
+        column, constant = arguments
+        if isinstance(column, Literal):
+            column, constant, function = constant, column, MIRRORED[function]
+        constants = (constant,)
+    else:
+        return None
+    if not isinstance(column, Column):
         return None
     kind = column.type.kind
-    literals = tuple(
-        constant for constant in constants if isinstance(constant, Literal) and _same(constant.type.kind, kind)
-    )
-    if len(literals) < len(constants):
-        return None
-    present = tuple(literal for literal in literals if literal.value is not None)
-    if len(present) < len(literals) and function != "in_list":
-        return None
+    present: list[Literal] = []
+    for constant in constants:
+        if not isinstance(constant, Literal) or (constant.type.kind is not kind and not _are_texts(constant, column)):
+            return None
+        if constant.value is not None:
+            present.append(constant)
+        elif function != "in_list":
+            return None
     return column, function, present
 
 
@@ -227,8 +232,8 @@ def columns_of(test: ZoneTest | None) -> Iterator[int]:
             pass
 
 
-def _same(one: Kind, other: Kind) -> bool:
-    return one is other or (one in _TEXTS and other in _TEXTS)
+def _are_texts(one: Expression, other: Expression) -> bool:
+    return one.type.kind in _TEXTS and other.type.kind in _TEXTS
 
 
 _NONE: Final = np.empty(0, np.int64)

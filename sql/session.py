@@ -241,7 +241,14 @@ class Session(Access):
             rows = keyvalue.scan(
                 reader, definition, columns=columns, where=where, key=key, time=time, settings=self.binder_settings
             )
-            return Result(schema=rows.schema, batches=rows.batches(), version=reader.version, on_close=on_close)
+            read = definition.columns if columns is None else [definition.column(name) for name in columns]
+            return Result(
+                schema=rows.schema,
+                batches=rows.batches(),
+                version=reader.version,
+                types=[column.type for column in read],
+                on_close=on_close,
+            )
 
         return self.read_stream(work, Running(seconds=None))
 

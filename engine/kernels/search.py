@@ -309,6 +309,45 @@ def find(headers: Any, hashes: Any, words: Any, offsets: Any, width: Any, start:
 
 
 @njit(nogil=True, cache=True)
+def bound_behind(header: Any, row: Any, words: Any, sought: Any, state: Any) -> Any:
+    """The first row from ``row`` on whose key is not before ``words``, most likely one of the next; -1 to verify.
+
+    Steps that double find it in the row's block; where it is not there it is sought as any key is.
+    """
+    shift = load64(load64(header + np.uint64(128)) + np.uint64(40))
+    rows = np.int64(load64(header))
+    if row >= rows:
+        return rows
+    block = np.uint64(row) >> shift
+    column = unverified(header, block)
+    if column >= 0:
+        state[1], state[2] = column, np.int64(block)
+        return np.int64(-1)
+    parse(header, words, 0, words.size, sought)
+    first = np.int64(block << shift)
+    end = min(rows - first, np.int64(1) << np.int64(shift))
+    low, high, step = row - first, end, np.int64(1)
+    at = low
+    while at < end:
+        if compare_row(header, block, np.uint64(at), sought, words, 0, words.size) >= 0:
+            high = at
+            break
+        low = at + 1
+        at += step
+        step *= 2
+    while low < high:
+        middle = (low + high) >> 1
+        if compare_row(header, block, np.uint64(middle), sought, words, 0, words.size) < 0:
+            low = middle + 1
+        else:
+            high = middle
+    if low < end or first + end == rows:
+        return first + low
+    last, _ = lower_bound(header, words, 0, words.size, sought, state)
+    return last
+
+
+@njit(nogil=True, cache=True)
 def find_ranges(headers: Any, hashed: Any, low: Any, high: Any, start: Any, starts: Any, stops: Any, state: Any) -> Any:
     """Rows of each segment from key ``low`` to before key ``high`` (words; cut short or empty: no bound).
 
@@ -329,7 +368,7 @@ def find_ranges(headers: Any, hashed: Any, low: Any, high: Any, start: Any, star
             return segment
         last = np.int64(load64(header))
         if high.size > 0:
-            last, _ = lower_bound(header, high, 0, high.size, sought, state)
+            last = bound_behind(header, first, high, sought, state)
             if last < 0:
                 return segment
         starts[segment], stops[segment] = first, max(first, last)
