@@ -46,7 +46,7 @@ from .projection import missing_value
 from .schema import Column
 from .seal import PIECE_BYTES_MAX, PIECE_ROWS, Pause, Spans, go_on, paced
 from .segment import BEGIN, DELTA
-from .sort_rows import addresses_of, sort_rows
+from .sort_rows import address_of, addresses_of, sort_rows
 from .sorted_keys import KeyTrail
 
 compute: Any = pyarrow.compute
@@ -152,14 +152,13 @@ class _Piece:
             ends = np.empty(self.count + 1, np.int64)
             merging.merge_lengths(self.marks, self.start, self.stop, offsets, ends)
             data = np.empty(int(ends[-1]), np.uint8)
-            merging.merge_bytes(self.marks, self.start, self.stop, offsets, heaps, data)
+            merging.merge_bytes(self.marks, self.start, self.stop, offsets, heaps, address_of(data))
             return VariableValues(ends.astype(np.int32), data, valid)
         pair = type.kind in PAIRS
         values = np.empty((self.count, 2) if pair else self.count, DTYPES[type.kind])
         addresses = addresses_of([part.values if isinstance(part, FixedValues) else None for part in parts])
         size = 16 if pair else values.itemsize
-        target = values.__array_interface__["data"][0]
-        merging.merge_fixed(self.marks, self.start, self.stop, addresses, size, target)
+        merging.merge_fixed(self.marks, self.start, self.stop, addresses, size, address_of(values))
         return FixedValues(values, valid)
 
     def put_codes_together(self, parts: Sequence[FixedValues | None], ranks: Sequence[np.ndarray | None]) -> Values:

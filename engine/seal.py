@@ -43,7 +43,7 @@ from .memtable import CHUNKS_MAX, OPEN, Chunk
 from .projection import missing_value
 from .schema import Column
 from .segment import BEGIN, DELTA
-from .sort_rows import addresses_of, sort_rows
+from .sort_rows import address_of, addresses_of, sort_rows
 from .sorted_keys import KeyTrail
 
 PIECE_ROWS: Final = 8 * BLOCK_ROWS
@@ -217,12 +217,12 @@ class _Gather:
             merging.gather_lengths(self._first, items, start, stop, ends)
             assert ends[-1] <= COLUMN_BYTES_MAX, f"{ends[-1]} bytes in {count} values: more than int32 offsets reach"
             data = np.empty(int(ends[-1]), np.uint8)
-            merging.gather_bytes(self._first, self._heaps, items, start, stop, data)
+            merging.gather_bytes(self._first, self._heaps, items, start, stop, address_of(data))
             return VariableValues(ends.astype(np.int32), data, valid)
         dtype = DTYPES[self.type.kind]
         values = np.empty((count, 2) if self.type.kind in PAIRS else count, dtype)
         size = values.nbytes // count
-        merging.gather_fixed(self._first, items, start, stop, size, values.__array_interface__["data"][0])
+        merging.gather_fixed(self._first, items, start, stop, size, address_of(values))
         return FixedValues(values, valid)
 
     @property

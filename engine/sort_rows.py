@@ -58,6 +58,11 @@ def sort_rows(
     return items.take(order)
 
 
+def address_of(array: np.ndarray) -> int:
+    """Where the array's first byte is; the caller keeps the array."""
+    return array.__array_interface__["data"][0]
+
+
 def addresses_of(arrays: Sequence[np.ndarray | None]) -> np.ndarray:
     """uint64[n], 0 where there is none; the caller keeps the arrays."""
-    return np.array([0 if a is None else a.__array_interface__["data"][0] for a in arrays], np.uint64)
+    return np.array([0 if array is None else address_of(array) for array in arrays], np.uint64)
