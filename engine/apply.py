@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from ..base.errors import Internal
@@ -30,6 +31,7 @@ from .changes import Commit
 from .clock import VersionClock
 from .install import Ends, Install, install
 from .internal import CATALOG, FIRST_ID, INTERNAL
+from .retention import boundary_in
 from .schema import Relation, Table
 from .segment import Segment
 from .segment_files import SegmentFiles
@@ -80,7 +82,7 @@ class State:
             raise Internal(f"record {record.version} does not follow version {self.version}")
         self._apply_catalog(record)
         for operation in record.operations:
-            self._apply_rows(operation, version=record.version)
+            self._apply_rows(operation, version=record.version, wall=record.wall_clock)
         for transaction in record.transactions:
             self._remember(transaction, version=record.version)
         self.clock.record(wall=record.wall_clock, version=record.version)
@@ -120,22 +122,25 @@ class State:
             self.catalogs = self.catalogs[index:]
         self.clock.forget(before=before)
 
-    def _apply_rows(self, operation: Operation, *, version: int) -> None:
+    def _apply_rows(self, operation: Operation, *, version: int, wall: int) -> None:
         store = self.stores[operation.table]
         self.changed_at[operation.table] = version
         match operation.action:
             case Action.PUT:
-                store.apply_put(operation.batch, version=version, delta=operation.delta, by_id=True)
+                store.apply_put(operation.batch, version=version, wall=wall, delta=operation.delta, by_id=True)
             case Action.DELETE:
                 store.apply_delete(operation.batch, version=version, by_id=True)
             case Action.TRUNCATE:
                 store.apply_truncate(version=version)
+            case Action.DROP_SLICES:
+                store.apply_drop_slices(boundary_in(operation.batch), version=version)
             case Action.INSTALL:
                 assert self.files is not None, "prepared rows are in files"
                 ends = self.ends.pop(operation.table, None)
                 work = Install.of(operation.batch)
                 self.installed += install(store, work, version=version, files=self.files, ends=ends)
                 self.key_files += work.key_files
+                store.count_times(np.array([rows.time_high for rows in work.rows], np.int64), wall=wall)
         for watch in self.watches.get(operation.table, ()):
             watch.note(operation)
 

@@ -58,16 +58,21 @@ class Cell:
 
 
 class Cells:
-    """All cells of one table. The writer adds; readers take ``all()`` or look one up."""
+    """All cells of one table. The writer adds; readers take ``all()`` or look one up.
+
+    ``newest`` is the newest event time that counts for retention, in microseconds; None before the first.
+    """
 
     __slots__ = (
-        "_cells", "_slices", "chunks_most", "memtables_bytes", "next_part", "next_row_id", "overlays_bytes",
-        "rows_count",
+        "_cells", "_made", "_slices", "chunks_most", "memtables_bytes", "newest", "next_part", "next_row_id",
+        "overlays_bytes", "rows_count",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._cells: dict[tuple[int, int], Cell] = {}
         self._slices: set[int] = set()
+        self._made = 0
+        self.newest: int | None = None
         self.next_row_id = 1
         self.next_part = 0
         self.rows_count = 0
@@ -89,7 +94,8 @@ class Cells:
         """The cell, made where there is none."""
         cell = self._cells.get((slice, shard))
         if cell is None:
-            cell = Cell(number=len(self._cells), slice=slice, shard=shard)
+            cell = Cell(number=self._made, slice=slice, shard=shard)
+            self._made += 1
             self._slices.add(slice)
             self._cells[slice, shard] = cell
         return cell
@@ -110,6 +116,19 @@ class Cells:
             self.memtables_bytes += change
         else:
             self.overlays_bytes += change
+
+    def below(self, boundary: int) -> list[Cell]:
+        """The cells of slices below ``boundary``."""
+        return [cell for (slice, _), cell in list(self._cells.items()) if slice < boundary]
+
+    def forget_empty(self) -> int:
+        """Let go of the cells that have no parts any more; returns how many. The writer is kept out meanwhile."""
+        empty = [place for place, cell in self._cells.items() if not cell.parts]
+        for place in empty:
+            del self._cells[place]
+        if empty:
+            self._slices = {slice for slice, _ in self._cells}
+        return len(empty)
 
     def new_part(self) -> int:
         """A number that no other part of the table has."""

@@ -30,6 +30,7 @@ from .layout import Layout, Probe
 from .memtable import OPEN, Memtable
 from .part import Part, newest_rows, visible_row, visible_rows
 from .projection import Projection, missing_value
+from .retention import boundary_of, newest_counted
 from .scan import Scan
 from .schema import ROW_ID, ROW_ID_NAME, Table
 
@@ -78,10 +79,13 @@ class TableStore:
 
     # Writing: the sequencer's thread, in the order of the log.
 
-    def apply_put(self, batch: pa.RecordBatch, *, version: int, delta: bool = False, by_id: bool = False) -> int:
+    def apply_put(
+        self, batch: pa.RecordBatch, *, version: int, wall: int = OPEN, delta: bool = False, by_id: bool = False
+    ) -> int:
         """Put full rows in order; each ends the newest row with its primary key. Returns how many rows it replaced.
 
-        Columns that the batch lacks read as in rows that are older than they.
+        Columns that the batch lacks read as in rows that are older than they. Event times further ahead of ``wall``,
+        the record's wall clock, than one slice do not count as newest.
         """
         count = batch.num_rows
         values = self._layout.values(batch, by_id=by_id)
@@ -108,6 +112,8 @@ class TableStore:
                 probe = self._layout.probe(values, keys, count=count).take(np.concatenate(fresh))
                 replaced += self._end(older, probe, version=version)
         self._cells.rows_count += count - replaced
+        if self._layout.sliced:
+            self.count_times(self._layout.times(values), wall=wall)
         return replaced
 
     def apply_delete(self, keys: pa.RecordBatch, *, version: int, by_id: bool = False) -> int:
@@ -120,14 +126,31 @@ class TableStore:
 
     def apply_truncate(self, *, version: int) -> int:
         """End all rows. Returns how many ended."""
+        self._cells.newest = None
+        return self._end_all(self._cells.all(), version=version)
+
+    def apply_drop_slices(self, boundary: int, *, version: int) -> int:
+        """End all rows of slices below ``boundary``: in constant time per segment. Returns how many ended."""
+        return self._end_all(self._cells.below(boundary), version=version)
+
+    def _end_all(self, cells: Sequence[Cell], *, version: int) -> int:
         ended = 0
-        for cell in self._cells.all():
+        for cell in cells:
             for part in cell.parts:
                 bytes_before = part.bytes_used
                 ended += part.end_all(version=version)
                 self._cells.count_bytes(part, before=bytes_before)
         self._cells.rows_count -= ended
         return ended
+
+    def count_times(self, times: np.ndarray, *, wall: int) -> None:
+        """Event times of rows that were put (microseconds, int64[n]): the newest that counts is kept."""
+        if not self._layout.sliced:
+            return
+        limit = OPEN if wall == OPEN else wall + (self.table.every or 0)
+        newest = newest_counted(times, limit=limit)
+        if newest is not None and (self._cells.newest is None or newest > self._cells.newest):
+            self._cells.newest = newest
 
     def _end(self, parts: Sequence[Part], probe: Probe, *, version: int) -> int:
         ended = 0
@@ -156,16 +179,36 @@ class TableStore:
                 slices = self._layout.slices(times)
         self._cells.check_slices(slices, table=self.table)
 
+    # Retention, see retention.py.
+
+    def boundary(self, *, wall: int) -> int | None:
+        """The first slice that the table keeps now; None where it keeps all."""
+        return boundary_of(self.table, newest=self._cells.newest, wall=wall)
+
+    def slices_below(self, boundary: int) -> set[int]:
+        """The slices below ``boundary`` that have rows."""
+        cells = self._cells.below(boundary)
+        return {cell.slice for cell in cells if any(part.living_count for part in cell.parts)}
+
+    def forget_empty_cells(self) -> int:
+        """Let go of cells that hold nothing any more; returns how many. Keep the writer out."""
+        return self._cells.forget_empty()
+
     # Maintenance: what a checkpoint holds, and parts that take each other's place.
 
-    def counters(self) -> dict[str, int]:
+    def counters(self) -> dict[str, int | None]:
         """What ``apply`` counts beside the rows."""
-        return {"next_row_id": self._cells.next_row_id, "rows_count": self._cells.rows_count}
+        return {
+            "next_row_id": self._cells.next_row_id,
+            "rows_count": self._cells.rows_count,
+            "newest": self._cells.newest,
+        }
 
     def set_counters(self, counters: Mapping[str, Any]) -> None:
         """Take over what ``counters`` gave."""
         self._cells.next_row_id = counters["next_row_id"]
         self._cells.rows_count = counters["rows_count"]
+        self._cells.newest = counters["newest"]
 
     def add_segment(self, segment: Segment) -> None:
         """Add a segment whose rows all began later than those of the parts that its cell has."""

@@ -7,6 +7,7 @@ small requests: one that would meet them waits for the next group, and is then j
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..base.errors import Conflict, Invalid
 from ..storage.column_values import values_of
 from .cells import TableStore
 from .key_encoding import KeyEncoder
+from .retention import times_of
 from .schema import ROW_ID, ROW_ID_NAME, Table
 
 if TYPE_CHECKING:
@@ -97,6 +99,24 @@ def check_key_absent(table: Table, keys: pa.RecordBatch, found: np.ndarray, *, f
     if len(found):
         row = int(found.min())
         raise duplicate_key(table, key_at(keys, row), row=None if first is None else first + row)
+
+
+def there(store: TableStore, changes: TableChanges) -> Callable[[pa.RecordBatch], np.ndarray] | None:
+    """Says of full rows (or primary keys) which of them change a row that is there, rather than bring a new one.
+
+    A transaction that changes all rows of a table also changes those that are about to be dropped; that is not late.
+    None where that is not asked: for blind writes. Without primary key a row's change is a delete and a put: it counts
+    as changed where the transaction deletes rows of its slice.
+    """
+    if not changes.strict:
+        return None
+    table, layout = changes.table, store.layout
+    if table.primary_key:
+        return lambda rows: store.newest(key_columns(table, rows)).alive
+    deleted: set[int] = set().union(*(layout.slices(times_of(layout, keys)) for keys in changes.deletes))
+    return lambda rows: np.array(
+        [layout.slice_of(time) in deleted for time in times_of(layout, rows).tolist()], np.bool_
+    )
 
 
 def raise_duplicates_within(table: Table, keys: pa.RecordBatch) -> None:

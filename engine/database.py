@@ -180,6 +180,11 @@ class Engine:
         self._check_open()
         self.maintenance.compact()
 
+    def retain(self) -> bool:
+        """Drop the slices that tables do not keep any more, now. Returns whether there were any."""
+        self._check_open()
+        return self.maintenance.retain()
+
     def begin(
         self, *, isolation: Isolation = Isolation.SNAPSHOT, read_only: bool = False, id: str | None = None
     ) -> Transaction:
@@ -346,6 +351,12 @@ class Engine:
         self._commits = meters.counter("commits", "commits", "Transactions and blind writes committed; only grows.")
         self._conflicts = meters.counter("conflicts", "commits", "Commits refused with Conflict; only grows.")
         self._rows_written = meters.counter("rows_written", "rows", "Rows that commits wrote or deleted; only grows.")
+        meters.gauge(
+            "late_rows_ignored",
+            "rows",
+            "Rows that came too late and were left out (late = 'ignore'); only grows.",
+            lambda: self._sequencer.late_rows_ignored,
+        )
         work, files = self.maintenance.work, self.storage.files
         budget.register(
             "memtables",

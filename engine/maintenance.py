@@ -2,7 +2,8 @@
 
     flush     freeze all memtables at one version ──► one file with a segment per cell ──► manifest ──► swap ──► trim
     compact   some segments of one cell ──► one segment without dead rows ──► manifest ──► swap
-    release   dropped tables and slices that nobody can read any more: out of the manifest, files away
+    retain    ask the sequencer to drop the slices that tables do not keep any more (retention.py)
+    release   dropped tables, slices and segments that nobody can read any more: out of the manifest, files away
 
 A flush is a checkpoint: the manifest then holds all that ``apply`` made up to the version, and the log is trimmed to
 it. So no slow cell pins the log, and a restart reads the manifest and replays what came after.
@@ -56,7 +57,7 @@ from .schema import Column, Table
 from .seal import seal
 from .segment import Description, Section, Segment
 from .segment_files import SegmentFiles
-from .sequencer import Sequencer
+from .sequencer import Request, Sequencer
 from .snapshot import Pins
 
 CHECK_BYTES: Final = 1 << 20
@@ -171,6 +172,7 @@ class Maintenance:
             self._compact_wanted.clear()
             while not self._stopping.is_set() and self._attempt(self.compact_once):
                 pass
+            self._attempt(self.retain)
             self._attempt(self.release)
             self._budget.tidy()
             self._budget.tidy()
@@ -445,24 +447,52 @@ class Maintenance:
         if self._stopping.is_set():
             raise Closed("the database is being closed")
 
-    # Giving back.
+    # Retention, and giving back.
+
+    def retain(self) -> bool:
+        """Drop the slices that tables do not keep any more. Returns whether there were any.
+
+        Here it is only seen that there is something to do; what that is, the sequencer decides.
+        """
+        due: list[int] = []
+        known = self._state.catalog.by_id
+        for id, store in list(self._state.stores.items()):
+            boundary = store.boundary(wall=wall_clock()) if id in known else None
+            if boundary is not None and store.slices_below(boundary):
+                due.append(id)
+        if due:
+            self._sequencer.commit(Request(changes=(), retains=tuple(due)))
+        return bool(due)
 
     def release(self) -> bool:
-        """Give back tables that were dropped and that nobody can read any more. Returns whether there were any."""
-        horizon = self._horizon()
-        with self._installing:
+        """Give back what nobody can read any more: dropped tables, and segments of which every row has ended, as those
+        of dropped slices. Returns whether there was anything. Waits for the merge under way.
+        """
+        with self._compacting, self._installing:
+            horizon = self._horizon()
             with self._sequencer.paused():
-                stores = self._state.release_dropped(oldest=horizon.oldest)
-            segments = [
-                part for store in stores for cell in store.cells for part in cell.parts if isinstance(part, Segment)
+                dropped = [item for item in self._state.dropped if item.version <= horizon.oldest]
+            segments = [segment for item in dropped for segment in self._state.stores[item.id].segments]
+            gone = [
+                (store, cell, part)
+                for store in list(self._state.stores.values())
+                for cell in store.cells
+                for part in cell.parts
+                if isinstance(part, Segment) and not part.living_count and _unreadable(part, horizon)
             ]
+            segments = list({id(segment): segment for segment in (*segments, *(part for _, _, part in gone))}.values())
             if segments:
                 self._commit(delete=segments)
-                for segment in segments:
-                    self.files.release(segment.files)
-        if stores:
+            with self._sequencer.paused():
+                self._state.release_dropped(oldest=horizon.oldest)
+                for store, cell, segment in gone:
+                    store.replace(cell, [segment], [])
+                cells_count = sum(store.forget_empty_cells() for store in self._state.stores.values())
+            for segment in segments:
+                self.files.release(segment.files)
+        if dropped or segments or cells_count:
             self._budget.freed()
-        return bool(stores)
+        return bool(dropped or segments or cells_count)
 
     # What both need.
 
@@ -556,6 +586,11 @@ def _block_rows(memtable: Memtable) -> int:
                 longest = max(longest, int(lengths.max()))
                 totals[id] += int(lengths.sum(dtype=np.int64))
     return block_rows_for(longest=longest, total=max(totals.values(), default=0))
+
+
+def _unreadable(segment: Segment, horizon: Horizon) -> bool:
+    """Whether nobody can read any row of a segment of which every row has ended."""
+    return bool(horizon.dead(np.array([segment.version_low]), np.array([segment.overlay.last_end]))[0])
 
 
 def _carry(old: Overlay, mapping: np.ndarray, new: Overlay, *, rows_count: int) -> None:

@@ -192,6 +192,11 @@ class Memtable:
         self.version_high = 0
         self.late: list[tuple[np.ndarray | None, int]] | None = None
 
+    @property
+    def living_count(self) -> int:
+        """Rows that have not ended."""
+        return self.rows_count
+
     def append(
         self, layout: Layout, values: Mapping[int, Values], keys: Keys | None, start: int, stop: int, *,
         version: int, delta: bool, fresh: list[np.ndarray] | None = None,

@@ -31,6 +31,11 @@ class Part(Protocol):
     def rows_count(self) -> int: ...
 
     @property
+    def living_count(self) -> int:
+        """Rows that have not ended."""
+        ...
+
+    @property
     def bytes_used(self) -> int: ...
 
     def find(self, probe: Probe) -> np.ndarray:

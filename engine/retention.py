@@ -27,6 +27,7 @@ What this does not do: hold cells (cell.py), order requests (sequencer.py), give
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +37,7 @@ import pyarrow as pa
 from ..base.errors import Invalid
 from ..base.intervals import interval_text
 from ..storage.column_values import values_of
-from .layout import DAY, Layout, microseconds_of_event
+from .layout import DAY, Layout
 from .schema import SLICE_ORIGIN, Table
 
 if TYPE_CHECKING:
@@ -74,11 +75,16 @@ def newest_counted(times: np.ndarray, *, limit: int) -> int | None:
     return int(times.max()) if len(times) else None
 
 
+def times_of(layout: Layout, rows: pa.RecordBatch) -> np.ndarray:
+    """The event times of rows (or keys) with columns by name, in microseconds: int64[n]."""
+    time = layout.time
+    assert time is not None, f'"{layout.table.name}" has an event time'
+    return layout.times({time.id: values_of(rows.column(time.name), time.type)})
+
+
 def late_rows(layout: Layout, rows: pa.RecordBatch, boundary: int) -> np.ndarray:
     """Which rows (columns by name, the event time among them) lie in slices below ``boundary``: indices, int64."""
-    time = layout.time
-    assert time is not None, "a table with a boundary has an event time"
-    times = layout.times({time.id: values_of(rows.column(time.name), time.type)})
+    times = times_of(layout, rows)
     begin = begin_of(layout.table, boundary)
     if not len(times) or int(times.min()) >= begin:
         return _NONE
@@ -88,24 +94,36 @@ def late_rows(layout: Layout, rows: pa.RecordBatch, boundary: int) -> np.ndarray
 _NONE: Final = np.empty(0, np.int64)
 
 
-def only_on_time(changes: TableChanges, layout: Layout, boundary: int) -> tuple[TableChanges, int]:
+def only_on_time(
+    changes: TableChanges, layout: Layout, boundary: int, *, there: Callable[[pa.RecordBatch], np.ndarray] | None = None
+) -> tuple[TableChanges, int]:
     """The changes without rows that come too late, and how many those are. Deletes are never late.
 
-    ``layout`` is that of the definition of the moment. Raises Invalid (23514) for the first late row where it says
-    ``refuse``; a transaction's rows have no numbers.
+    ``layout`` is that of the definition of the moment. ``there`` says of rows (bool[n]) which change one that is there:
+    they are not late. Raises Invalid (23514) for the first late row where the table says ``refuse``.
     """
-    table = layout.table
     late = [late_rows(layout, rows, boundary) for rows in changes.puts]
-    times = [_time_of(table, delta.key) for delta in changes.deltas]
-    kept = [layout.slice_of(time) >= boundary for time in times]
+    if there is not None:
+        late = [
+            indices[~there(rows.take(pa.array(indices)))] if len(indices) else indices
+            for rows, indices in zip(changes.puts, late, strict=True)
+        ]
+    kept = [
+        layout.slice_of(_time_of(layout.table, delta.key)) >= boundary
+        or (there is not None and bool(there(delta.key_batch)[0]))
+        for delta in changes.deltas
+    ]
     count = sum(map(len, late)) + kept.count(False)
     if not count:
         return changes, 0
-    if table.late == "refuse":
+    if layout.table.late == "refuse":
         for rows, indices in zip(changes.puts, late, strict=True):
             if len(indices):
-                raise too_late(layout, rows, int(indices[0]), boundary, numbered=not changes.strict)
-        raise _too_late(table, times[kept.index(False)], boundary, row=None)
+                row = int(indices[0])
+                which = "a row" if changes.strict else f"row {row + 1}"
+                raise too_late(layout.table, int(times_of(layout, rows)[row]), boundary, which=which)
+        time = times_of(layout, changes.deltas[kept.index(False)].key_batch)
+        raise too_late(layout.table, int(time[0]), boundary, which="a row")
     puts = (left_out(rows, indices) for rows, indices in zip(changes.puts, late, strict=True))
     deltas = (delta for delta, keeps in zip(changes.deltas, kept, strict=True) if keeps)
     return replace(changes, puts=tuple(rows for rows in puts if rows.num_rows), deltas=tuple(deltas)), count
@@ -120,18 +138,10 @@ def left_out(rows: pa.RecordBatch, indices: np.ndarray) -> pa.RecordBatch:
     return rows.filter(pa.array(kept))
 
 
-def too_late(layout: Layout, rows: pa.RecordBatch, row: int, boundary: int, *, numbered: bool = True) -> Invalid:
-    """The error for one late row of a batch; ``numbered`` where the batch is the caller's, and so its row numbers."""
-    assert layout.time is not None, "a table with a boundary has an event time"
-    time = rows.column(layout.time.name).slice(row, 1)
-    shown = layout.times({layout.time.id: values_of(time, layout.time.type)})
-    return _too_late(layout.table, int(shown[0]), boundary, row=row if numbered else None)
-
-
-def _too_late(table: Table, time: datetime.date | int, boundary: int, *, row: int | None) -> Invalid:
-    which = "a row" if row is None else f"row {row + 1}"
+def too_late(table: Table, time: int, boundary: int, *, which: str) -> Invalid:
+    """The error for what comes too late: ``which`` (row 3, a row) with this event time, in microseconds."""
     return Invalid(
-        f'{which} of "{table.name}" comes too late: its event time {_shown(microseconds_of_event(time))} lies below '
+        f'{which} of "{table.name}" comes too late: its event time {_shown(time)} lies below '
         f"{_shown(begin_of(table, boundary))}, the boundary of what the table keeps (keep = '{keep_text(table)}')",
         hint=f"Leave it out, or change the table: ALTER TABLE {table.name} SET (keep = …) keeps more, "
         "SET (late = 'ignore') leaves such rows out by itself.",

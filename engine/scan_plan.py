@@ -121,7 +121,7 @@ class Plan:
                 if isinstance(part, Segment):
                     description = part.description
                     if (
-                        description.version_low <= version
+                        description.version_low <= version < part.overlay.rest_end
                         and (low is None or description.time_high >= low)
                         and (high is None or description.time_low <= high)
                     ):

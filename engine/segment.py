@@ -131,6 +131,11 @@ class Segment:
         return (place.file,) if overlay is None else (place.file, overlay.file)
 
     @property
+    def living_count(self) -> int:
+        """Rows that have not ended."""
+        return self.rows_count - self.overlay.ended_count
+
+    @property
     def time_low(self) -> int:
         return self.description.time_low
 

@@ -36,10 +36,11 @@ from .catalog import encode_relation
 from .cells import TableStore
 from .changes import Commit, WriterToken
 from .clock import sleep, wall_clock
-from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of
+from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of, there
 from .delta import Delta, DeltaResolver
 from .internal import CATALOG
 from .prepared import LOOKS_MAX, LookAgain, Prepared
+from .retention import begin_of, boundary_batch, only_on_time, too_late
 from .schema import Relation, Table
 from .watch import Watch
 
@@ -85,19 +86,22 @@ class Request:
     """One transaction or blind write that wants to commit. ``snapshot`` is None for blind ones.
 
     ``catalog`` holds relations by name, None for a dropped name. ``unchanged`` are tables of which no row may have
-    changed since the snapshot: a new definition was checked against all of them. The sequencer fills in ``commit`` or
-    ``error``.
+    changed since the snapshot: a new definition was checked against all of them. ``retains`` are tables whose slices
+    below the boundary are to be dropped (retention.py); such a request has no changes. The sequencer fills in
+    ``commit`` or ``error``.
     """
 
     changes: tuple[TableChanges, ...]
     catalog: Mapping[str, Relation | None] = field(default_factory=dict[str, Relation | None])
     snapshot: int | None = None
     unchanged: tuple[int, ...] = ()
+    retains: tuple[int, ...] = ()
     token: WriterToken | None = None
     transaction_id: str | None = None
     commit: Commit | None = None
     error: WeftError | None = None
     absent_count: int = 0  # rows that a blind delete did not find
+    late_count: int = 0  # rows that came too late, and were left out
     rows_count: int = field(init=False)
     bytes_count: int = field(init=False)
     replay_bytes: int = field(init=False)  # prepared rows that a replay of the log would have to look up
@@ -134,6 +138,7 @@ class Sequencer:
         self._pause_over = threading.Event()
         self._watch_lock = threading.Lock()
         self.logged_bytes = 0  # rows that were logged since the last checkpoint
+        self.late_rows_ignored = 0  # since the start
         self._unresolved: Record | None = None
         self._stopped: WeftError | None = None
 
@@ -239,8 +244,13 @@ class Sequencer:
                 request.commit = first
                 return
             self._check_room(request)
+            drops = _drops(request, state=self._state)
+            if request.retains and not drops:
+                request.commit = Commit(version=self._state.version, rows=0)
+                return
             _validate(request, state=self._state)
-            group.add(request, state=self._state)
+            group.add(request, drops=drops, state=self._state)
+            self.late_rows_ignored += request.late_count
         except Exception as error:  # a bug in validation must fail its request, not the leader's
             request.reject(error)
 
@@ -339,6 +349,7 @@ class _Group:
         return (
             not self._closed
             and not request.catalog
+            and not request.retains
             and all(changes.prepared is None for changes in request.changes)
             and len(self.requests) < RECORD_TRANSACTIONS_MAX
             and self._rows_count + request.rows_count <= RECORD_ROWS_MAX
@@ -354,7 +365,7 @@ class _Group:
             return self.rows.has_rows(changes.table.id)
         return bool(changes.puts or changes.deletes) and self.deltas.has_rows(changes.table.id)
 
-    def add(self, request: Request, *, state: State) -> None:
+    def add(self, request: Request, *, drops: Sequence[Operation] = (), state: State) -> None:
         """Add the operations of a validated request; its deltas are resolved here, and may still refuse it."""
         ordinal = len(self.requests)
         resolved = [
@@ -362,6 +373,7 @@ class _Group:
             for changes in request.changes
         ]
         self.operations.extend(_catalog_operations(request.catalog, ordinal=ordinal))
+        self.operations.extend(drops)
         for changes, rows in zip(request.changes, resolved, strict=True):
             self.operations.extend(_row_operations(changes, rows, ordinal=ordinal))
             self.rows.add(changes)
@@ -373,12 +385,16 @@ class _Group:
                 id=request.transaction_id,
                 writer=None if request.token is None else request.token.writer,
                 sequence=None if request.token is None else request.token.sequence,
-                rows_count=request.rows_count - request.absent_count,
+                rows_count=request.rows_count - request.absent_count - request.late_count,
             )
         )
         self._rows_count += request.rows_count
         self._bytes_count += request.bytes_count
-        self._closed = bool(request.catalog) or any(item.truncate or item.prepared for item in request.changes)
+        self._closed = (
+            bool(request.catalog)
+            or bool(request.retains)
+            or any(item.truncate or item.prepared for item in request.changes)
+        )
 
 
 def _names(request: Request) -> set[tuple[str, int]]:
@@ -401,21 +417,86 @@ def _validate(request: Request, *, state: State) -> None:
     for id in request.unchanged:
         if request.snapshot is not None and state.changed_at.get(id, 0) > request.snapshot:
             raise Conflict("rows were written while the table's definition was checked against them", hint="Retry.")
+    judged: list[TableChanges] = []
     for changes in request.changes:
         _check_schema(changes.table, request=request, state=state)
         store = state.stores.get(changes.table.id) or TableStore(changes.table)  # new: created by this request
         if changes.prepared is not None:
+            _refuse_late(changes.prepared, store, request=request)
             store.check_slices(changes.prepared.slices)
             changes.prepared.last_look(store)
             state.ends[changes.table.id] = changes.prepared.ends
         if request.snapshot is not None:
             check_unchanged(store, changes, snapshot=request.snapshot)
-        elif changes.inserts:
+        changes = _without_late(changes, store, request=request)
+        if request.snapshot is None and changes.inserts:
             check_absent(store, changes)
-        else:
+        elif request.snapshot is None:
             request.absent_count += sum(int((~store.newest(keys).alive).sum()) for keys in changes.deletes)
         for batch in changes.puts:
             store.check_bounds(batch)
+        judged.append(changes)
+    request.changes = tuple(judged)
+
+
+def _without_late(changes: TableChanges, store: TableStore, *, request: Request) -> TableChanges:
+    """The changes without rows that come too late, which the request counts. Raises Invalid where they are refused.
+
+    Conflicts come first: a transaction whose rows were dropped meanwhile can try again, and will not see them.
+    """
+    store = _as_defined(store, request)
+    boundary = store.boundary(wall=wall_clock())
+    if boundary is None or not (changes.puts or changes.deltas):
+        return changes
+    changes, late = only_on_time(changes, store.layout, boundary, there=there(store, changes))
+    request.late_count += late
+    return changes
+
+
+def _refuse_late(prepared: Prepared, store: TableStore, *, request: Request) -> None:
+    """Raise Invalid for prepared rows of a slice that is not kept: they are too many to be looked at one by one.
+
+    A transaction's rows may be new versions of those that are there, which is not late. What is to be ignored is
+    installed, and dropped with the next slices.
+    """
+    store = _as_defined(store, request)
+    boundary = store.boundary(wall=wall_clock())
+    if boundary is None or store.table.late != "refuse":
+        return
+    late = {slice for slice in prepared.slices if slice < boundary}
+    if late and request.snapshot is not None:
+        late -= store.slices_below(boundary)
+    if late:
+        raise too_late(store.table, begin_of(store.table, min(late)), boundary, which="a slice of rows")
+
+
+def _as_defined(store: TableStore, request: Request) -> TableStore:
+    """The store under the definition that the request itself gives its table, if it does."""
+    definition = request.catalog.get(store.table.name)
+    if isinstance(definition, Table) and definition.id == store.table.id and definition is not store.table:
+        return store.with_definition(definition)
+    return store
+
+
+def _drops(request: Request, *, state: State) -> list[Operation]:
+    """The operations that drop what the request's tables do not keep any more."""
+    operations: list[Operation] = []
+    for id in request.retains:
+        table, store = state.catalog.by_id.get(id), state.stores.get(id)
+        if not isinstance(table, Table) or store is None:  # dropped meanwhile
+            continue
+        boundary = store.boundary(wall=wall_clock())
+        if boundary is not None and store.slices_below(boundary):
+            operations.append(
+                Operation(
+                    ordinal=0,
+                    table=id,
+                    schema_version=table.schema_version,
+                    action=Action.DROP_SLICES,
+                    batch=boundary_batch(boundary),
+                )
+            )
+    return operations
 
 
 def _check_schema(table: Table, *, request: Request, state: State) -> None:

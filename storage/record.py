@@ -39,6 +39,7 @@ class Action(enum.Enum):
     PUT = "put"  # full rows; each ends the row version with the same primary key, if there is one
     DELETE = "delete"  # primary keys (or row ids); each ends the row version, if there is one
     TRUNCATE = "truncate"  # ends all rows of the table; the batch is empty
+    DROP_SLICES = "drop slices"  # ends the table's slices below a boundary, which is the batch's one value
     INSTALL = "install"  # rows that a large transaction wrote into segment files before; the batch names them
 
 
@@ -46,8 +47,9 @@ class Action(enum.Enum):
 class Operation:
     """Rows of one table, by one transaction.
 
-    ``batch``'s fields are named by column identifier in decimal ("1", "2", ...), in public Arrow types. ``delta`` marks
-    a PUT that came from commutative deltas: its rows are the values after them.
+    ``batch``'s fields are named by column identifier in decimal ("1", "2", ...), in public Arrow types; that of
+    DROP_SLICES is ``boundary``. ``delta`` marks a PUT that came from commutative deltas: its rows are the values after
+    them.
     """
 
     ordinal: int
@@ -98,7 +100,13 @@ _HAS_ID: Final = 1
 _HAS_WRITER: Final = 2
 _HAS_SEQUENCE: Final = 4
 
-_ACTION_CODES: Final = {Action.PUT: 1, Action.DELETE: 2, Action.TRUNCATE: 3, Action.INSTALL: 5}
+_ACTION_CODES: Final = {
+    Action.PUT: 1,
+    Action.DELETE: 2,
+    Action.TRUNCATE: 3,
+    Action.DROP_SLICES: 4,
+    Action.INSTALL: 5,
+}
 _ACTIONS: Final = {code: action for action, code in _ACTION_CODES.items()}
 
 _SCHEMAS_CACHED_MAX: Final = 4_096
