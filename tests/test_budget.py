@@ -97,7 +97,7 @@ def test_what_a_flush_is_writing_counts_as_frozen_and_not_as_flushable(tmp_path:
 
         engine.maintenance._write = watched  # type: ignore[method-assign]
         engine.flush()
-        assert max(buffers) >= STEP * 40
+        assert max(buffers) >= STEP * (48 + 40)
         assert metric(engine, "memory_buffers_bytes") == 0
         ((due, frozen, active),) = seen
         assert not due
