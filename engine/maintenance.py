@@ -1,7 +1,6 @@
 """Maintenance: what turns memtables into segments, segments into fewer segments, and the log into a short one.
 
     flush     freeze all memtables at one version ──► one file with a segment per cell ──► manifest ──► swap ──► trim
-    hold      a checkpoint whose files stay, whatever is merged meanwhile: for backups and checks
     compact   some segments of one cell ──► one segment without dead rows ──► manifest ──► swap
     retain    ask the sequencer to drop the slices that tables do not keep any more (retention.py)
     release   dropped tables, slices and segments that nobody can read any more: out of the manifest, files away
@@ -18,8 +17,6 @@ What always holds:
 - The writer is kept out twice for a moment, to freeze and to swap. Rows that end in between are noted by the frozen
   part (``late``) and end in the new segment when it is swapped in.
 - A failure (a full disk) changes nothing: frozen memtables stay readable and are sealed by the next flush.
-- The log keeps the entry of the checkpoint: a backup takes it along, and the log of a restored database goes on from
-  it. What is trimmed was archived before, where there is an archive.
 
 Two threads do this: one flushes, one does the rest, so that a long merge holds up no flush. All of it can be called
 directly, too, and then happens at once.
@@ -29,19 +26,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Final
 
 import numpy as np
 
-from ..base.errors import Closed, NotFound, Unavailable, WeftError
-from ..storage.archive import Archive
+from ..base.errors import Closed, Unavailable, WeftError
 from ..storage.files import FileWriter, Throttle
-from ..storage.log import CommitLog, Entry
-from ..storage.record import Action
 from ..storage.segment import SegmentWriter, block_rows_for
 from ..storage.storage import Storage
 from .apply import State
@@ -53,7 +46,6 @@ from .clock import monotonic, wall_clock
 from .column_store import VariableColumn
 from .compaction import Candidate, dead_rows, pick
 from .horizon import Horizon
-from .install import Install
 from .layout import Layout
 from .memory import Budget
 from .memtable import Memtable
@@ -67,7 +59,6 @@ from .segment import Description, Section, Segment
 from .segment_files import SegmentFiles
 from .sequencer import Request, Sequencer
 from .snapshot import Pins
-from .tidying import moved, touches, wasteful_files
 
 CHECK_BYTES: Final = 1 << 20
 """A commit looks whether a flush is due whenever so many bytes were committed since it last looked."""
@@ -87,56 +78,17 @@ MICROSECONDS: Final = 1_000_000
 
 @dataclass(slots=True)
 class Work:
-    """What maintenance did so far, for ``weft_metrics``. All but the failures is kept in checkpoints.
+    """What maintenance did so far, for ``weft_metrics``."""
 
-    ``logged_bytes`` are those of the rows as they were committed: what all other bytes are compared with.
-    """
-
-    logged_bytes: int = 0
     flushes: int = 0
     flushed_rows: int = 0
     flushed_bytes: int = 0
     merges: int = 0
     merged_rows: int = 0
     merged_bytes: int = 0
-    moved_bytes: int = 0
     dropped_rows: int = 0
     failures: int = 0
     last_failure: str = ""
-
-    def kept(self) -> dict[str, int]:
-        """What a checkpoint keeps."""
-        return {name: getattr(self, name) for name in _KEPT}
-
-    def go_on(self, kept: Mapping[str, int]) -> None:
-        """Go on counting from there."""
-        for name in _KEPT:
-            setattr(self, name, kept.get(name, 0))
-
-
-_KEPT: Final = (
-    "logged_bytes", "flushes", "flushed_rows", "flushed_bytes", "merges", "merged_rows", "merged_bytes", "dropped_rows",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A checkpoint whose files are kept until ``release``. ``state`` is None where nothing was ever committed.
-
-    ``entries`` are those of the log from the checkpoint's own on: only that one, unless the database is read only.
-    """
-
-    version: int
-    position: int
-    state: bytes | None
-    descriptions: tuple[Description, ...]
-    entries: tuple[Entry, ...]
-    release: Callable[[], None]
-
-    @property
-    def files(self) -> list[int]:
-        """The numbers of the files."""
-        return sorted(_files_of(self.descriptions) | {file for entry in self.entries for file in named_files(entry)})
 
 
 class Maintenance:
@@ -153,14 +105,9 @@ class Maintenance:
         budget: Budget,
         options: Options,
         position: int,
-        archive: Archive | None = None,
     ) -> None:
         """``position`` is that of the last checkpoint in the log, 0 where there is none."""
         self.work = Work()
-        self._archive = archive
-        self._archived = 0 if archive is None else archive.tail
-        self._trimmed = 0  # the checkpoint's position up to which the log was trimmed
-        self._unneeded: list[int] = []  # files that the manifest names no more, and entries of the log perhaps do
         self.files = files
         self.checkpoint_version = state.version if position else 0
         self.checkpoint_position = position
@@ -227,7 +174,6 @@ class Maintenance:
                 pass
             self._attempt(self.retain)
             self._attempt(self.release)
-            self._attempt(self.tidy)
             self._budget.tidy()
 
     def _attempt(self, work: Callable[[], bool]) -> bool:
@@ -247,7 +193,7 @@ class Maintenance:
         """Whether to make a checkpoint: for memory, log or time, or to give a dropped table back."""
         if self._sequencer.logged_bytes >= self._options.log_bytes or self._budget.flush_due:
             return True
-        if monotonic() - self._checkpoint_at >= self._options.checkpoint_seconds or self._unneeded:
+        if monotonic() - self._checkpoint_at >= self._options.checkpoint_seconds:
             return True
         dropped = self._state.dropped
         return bool(dropped) and dropped[0].version <= self._state.clock.version_at(self._history_wall())
@@ -260,36 +206,10 @@ class Maintenance:
                 flushed = self._flush()
             finally:
                 self._frozen = []  # after a failure they wait for the next flush
-            self._trim()
         if flushed:
+            self.work.flushes += 1
             self._budget.freed()
         return flushed
-
-    def hold(self) -> Held:
-        """Make a checkpoint where that is possible, and keep its files until it is released.
-
-        Flushes and merges go on meanwhile. Raises Unavailable, or Corrupt when the manifest is damaged.
-        """
-        writable = self._storage.read_only is None
-        if writable:
-            self.flush()
-        with self._installing:
-            state, values = self._storage.manifest.load()
-            descriptions = tuple(Description.decode(value) for value in values.values())
-            entries: tuple[Entry, ...] = ()
-            if position := self.checkpoint_position:
-                read = self._storage.log.read(position)
-                entries = tuple(islice(read, 1) if writable else read)
-            numbers = _files_of(descriptions)
-            self.files.use(numbers)
-            return Held(
-                version=self.checkpoint_version,
-                position=position,
-                state=state,
-                descriptions=descriptions,
-                entries=entries,
-                release=lambda: self.files.release(numbers),
-            )
 
     @property
     def frozen_bytes(self) -> int:
@@ -312,9 +232,7 @@ class Maintenance:
         tables = {table.id for table, _ in captured.tables}
         prepared = [segment.description for segment in installed if segment.description.table in tables]
         described = [*prepared, *(item.description for item in sealed if item.description), *redone.values()]
-        self.work.logged_bytes += logged_bytes
-        self.work.flushes += 1
-        self._commit(state=captured.encode(work=self.work.kept()), put=described, file=number)
+        self._commit(state=captured.encode(), put=described, file=number)
         self.checkpoint_version, self.checkpoint_position, self._floor = captured.version, position, floor
         self._checkpoint_at = monotonic()
         released = self._take_over(sealed, redone)
@@ -325,33 +243,9 @@ class Maintenance:
             self._frozen = []
             self._sequencer.logged_bytes -= logged_bytes
             self._state.forget(before=horizon.oldest)
-        self._unneeded += [*released, *key_files]
+        self._storage.log.trim(before=position + 1)
+        self.files.release([*released, *key_files])
         return True
-
-    def _trim(self) -> None:
-        """Forget what the checkpoint holds: archive it, trim the log, let go of files that only it named."""
-        position = self.checkpoint_position
-        if self._trimmed == position:
-            return
-        if self._archive is not None and self._archived < position:
-            first = self._first_to_archive(self._archive)
-            entries = islice(self._storage.log.read(first), position + 1 - first)
-            self._archive.append(entries, files=self._storage.files, named=named_files)
-            self._archived = position
-        self._storage.log.trim(before=position)
-        self._trimmed = position
-        unneeded, self._unneeded = self._unneeded, []
-        self.files.release(unneeded)
-
-    def _first_to_archive(self, archive: Archive) -> int:
-        """The first entry of the log that is not in the archive."""
-        self._archived = archive.tail  # a try before may have got half way
-        try:
-            next(iter(self._storage.log.read(self._archived + 1)))
-        except NotFound:
-            # The archive was not there, or was another one, when entries were trimmed: begin with what there is.
-            return _first_position(self._storage.log, self._archived + 1)
-        return self._archived + 1
 
     def _write(
         self, frozen: Sequence[tuple[TableStore, Cell, Memtable]], *, horizon: Horizon, version: int
@@ -569,53 +463,34 @@ class Maintenance:
         return bool(due)
 
     def release(self) -> bool:
-        """Give back tables that were dropped and that nobody can read any more. Returns whether there were any."""
-        oldest = self._horizon().oldest
-        with self._installing:
-            stores = self._state.releasable(oldest=oldest)
-            if not stores:
-                return False
-            segments = [segment for store in stores for segment in store.segments]
+        """Give back what nobody can read any more: dropped tables, and segments of which every row has ended, as those
+        of dropped slices. Returns whether there was anything. Waits for the merge under way.
+        """
+        with self._compacting, self._installing:
+            horizon = self._horizon()
+            with self._sequencer.paused():
+                dropped = [item for item in self._state.dropped if item.version <= horizon.oldest]
+            segments = [segment for item in dropped for segment in self._state.stores[item.id].segments]
+            gone = [
+                (store, cell, part)
+                for store in list(self._state.stores.values())
+                for cell in store.cells
+                for part in cell.parts
+                if isinstance(part, Segment) and not part.living_count and _unreadable(part, horizon)
+            ]
+            segments = list({id(segment): segment for segment in (*segments, *(part for _, _, part in gone))}.values())
             if segments:
                 self._commit(delete=segments)
             with self._sequencer.paused():
-                self._state.release_dropped(oldest=oldest)
+                self._state.release_dropped(oldest=horizon.oldest)
+                for store, cell, segment in gone:
+                    store.replace(cell, [segment], [])
+                cells_count = sum(store.forget_empty_cells() for store in self._state.stores.values())
             for segment in segments:
                 self.files.release(segment.files)
-        self._budget.freed()
-        return True
-
-    def tidy(self) -> bool:
-        """Empty files that hold little that is needed. Returns whether there were any."""
-        with self._installing:
-            segments = [item for item in self._segments() if item.version_high <= self.checkpoint_version]
-            wasteful = wasteful_files(segments, self.files.size)
-            if not wasteful:
-                return False
-            number = self._storage.new_number()
-            done: dict[Section, Section] = {}
-            with self.files.create(number, throttle=self._throttle, warm=False) as out:
-                changed = {
-                    segment: moved(
-                        segment.description,
-                        files=wasteful,
-                        out=out,
-                        number=number,
-                        bytes_of=self.files.bytes,
-                        done=done,
-                    )
-                    for segment in segments
-                    if touches(segment.description, wasteful)
-                }
-                self.work.moved_bytes += out.position
-            self._commit(put=list(changed.values()), file=number)
-            released: list[int] = []
-            for segment, description in changed.items():
-                released += segment.files
-                segment.move(description)
-                self.files.use(segment.files)
-            self.files.release(released)
-        return True
+        if dropped or segments or cells_count:
+            self._budget.freed()
+        return bool(dropped or segments or cells_count)
 
     # What both need.
 
@@ -698,34 +573,6 @@ def _sealing_bytes(memtable: Memtable) -> int:
             if isinstance(column, VariableColumn):
                 texts[id] += int(column.offsets[chunk.count])
     return SEAL_ROW_BYTES * rows_count + max(texts.values(), default=0)
-
-
-def named_files(entry: Entry) -> set[int]:
-    """The segment files that an entry of the log names: what a large transaction wrote ahead."""
-    found: set[int] = set()
-    for operation in entry.record.operations:
-        if operation.action is Action.INSTALL:
-            work = Install.of(operation.batch)
-            found |= _files_of((*work.rows, *work.keys))
-    return found
-
-
-def _files_of(descriptions: Iterable[Description]) -> set[int]:
-    places = [(description.place, description.overlay) for description in descriptions]
-    return {place.file for pair in places for place in pair if place is not None}
-
-
-def _first_position(log: CommitLog, low: int) -> int:
-    """The position of the oldest entry that was not trimmed, by bisection from ``low``, which was."""
-    high = log.tail()
-    while low + 1 < high:
-        middle = (low + high) // 2
-        try:
-            next(iter(log.read(middle)))
-            high = middle
-        except NotFound:
-            low = middle
-    return high
 
 
 def _versions(memtable: Memtable) -> tuple[np.ndarray, np.ndarray]:
