@@ -159,20 +159,26 @@ class Segment:
     @property
     def reader(self) -> SegmentReader:
         """The segment's bytes, mapped at first use. Raises Corrupt."""
-        if self._reader is None:
+        reader = self._reader
+        if reader is None:
             with self._lock:
-                if self._reader is None:
-                    self._reader = self._open(self.description.place)
-        return self._reader
+                reader = self._reader
+                if reader is None:
+                    reader = self._reader = self._open(self.description.place)
+        return reader
 
     @property
     def index(self) -> SegmentIndex:
-        if self._index is None:
-            reader = self.reader
-            with self._lock:
-                if self._index is None:
-                    self._index = SegmentIndex(reader, self._layout)
-        return self._index
+        index = self._index
+        if index is None:
+            index = self._index = SegmentIndex(self.reader, self._layout)
+        return index
+
+    def move(self, description: Description) -> None:
+        """The same bytes are somewhere else now. Who reads the old ones goes on."""
+        with self._lock:
+            self.description = description
+            self._reader = self._index = None
 
     # Looking rows up.
 

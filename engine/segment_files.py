@@ -75,13 +75,13 @@ class SegmentFiles:
 
     def open(self, place: Section) -> SegmentReader:
         """A reader of the segment at ``place``. Raises Corrupt, naming the file."""
-        return SegmentReader.open(self._bytes(place), name=self._name(place), checksum=place.checksum)
+        return SegmentReader.open(self.bytes(place), name=self._name(place), checksum=place.checksum)
 
     def read_overlay(self, place: Section | None, rows_count: int) -> Overlay:
         """The overlay at ``place``; an empty one for None. Raises Corrupt."""
         overlay = Overlay(rows_count)
         if place is not None:
-            rows, ends, rest_end = decode_overlay(self._bytes(place), checksum=place.checksum, name=self._name(place))
+            rows, ends, rest_end = decode_overlay(self.bytes(place), checksum=place.checksum, name=self._name(place))
             overlay.end_at(rows, ends)
             if rest_end != OPEN:
                 overlay.end_rest(rest_end)
@@ -98,7 +98,12 @@ class SegmentFiles:
         out.write(data)
         return Section(file=number, offset=offset, length=len(data), checksum=xxhash.xxh3_64_intdigest(data))
 
-    def _bytes(self, place: Section) -> np.ndarray:
+    def size(self, number: int) -> int:
+        """Bytes of a file."""
+        return self._storage.files.size(segment_name(number))
+
+    def bytes(self, place: Section) -> np.ndarray:
+        """The section as it is in the file: uint8[length]. Raises Corrupt where the file is missing or too short."""
         with self._lock:
             mapped = self._maps.get(place.file)
             if mapped is None:

@@ -258,6 +258,10 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def compact(self) -> None:
         self.engine.compact()
 
+    @rule()
+    def tidy(self) -> None:
+        self.engine.maintenance.tidy()
+
     @precondition(lambda self: self.steps_since_restart > 15)
     @rule()
     def restart(self) -> None:

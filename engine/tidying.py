@@ -1,0 +1,70 @@
+"""Files that hold little that is still needed: their sections move into one new file, as bytes, and they can go.
+
+A flush writes one file for many cells. Merges then replace the segments of some cells, not of all, and one small
+segment that is left would keep the whole file. So a file of which less than half is needed is emptied: the disk holds
+at most about twice what the segments take.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from ..storage.files import FileWriter
+from .segment import Description, Section, Segment
+
+NEEDED_SHARE: Final = 0.5
+MOVED_BYTES_MAX: Final = 64 << 20
+"""So much is moved at once; a flush may have to wait for it."""
+
+
+def wasteful_files(segments: Sequence[Segment], size_of: Callable[[int], int]) -> set[int]:
+    """Numbers of files of which less than half is needed, some at a time. ``size_of`` gives a file's bytes."""
+    needed: Counter[int] = Counter()
+    for segment in segments:
+        for section in _sections(segment.description):
+            needed[section.file] += section.length
+    found: set[int] = set()
+    moved = 0
+    for file, length in sorted(needed.items(), key=lambda item: item[1]):
+        if length < NEEDED_SHARE * size_of(file) and moved + length <= MOVED_BYTES_MAX:
+            found.add(file)
+            moved += length
+    return found
+
+
+def moved(
+    description: Description,
+    *,
+    files: set[int],
+    out: FileWriter,
+    number: int,
+    bytes_of: Callable[[Section], np.ndarray],
+    done: dict[Section, Section],
+) -> Description:
+    """The description with its sections in ``files`` copied to the end of file ``number``."""
+
+    def move(section: Section) -> Section:
+        if section.file not in files:
+            return section
+        if section not in done:
+            offset = out.pad(64)
+            out.write(bytes_of(section))
+            done[section] = replace(section, file=number, offset=offset)
+        return done[section]
+
+    overlay = None if description.overlay is None else move(description.overlay)
+    return replace(description, place=move(description.place), overlay=overlay)
+
+
+def touches(description: Description, files: set[int]) -> bool:
+    """Whether any of the segment's sections lies in ``files``."""
+    return any(section.file in files for section in _sections(description))
+
+
+def _sections(description: Description) -> list[Section]:
+    return [description.place] if description.overlay is None else [description.place, description.overlay]
