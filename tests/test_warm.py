@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 
 import pyarrow as pa
+import sealing
 import typed_values
+from filtering import call, literal, node
 from weftdb.base import types
 from weftdb.engine.cells import TableStore
-from weftdb.engine.kernels import encoding, index, routing
+from weftdb.engine.kernels import encoding, index, routing, runs, search, series
 from weftdb.engine.kernels.warm import warm_up
 from weftdb.engine.schema import Column, Table
 from weftdb.storage.kernels import gather
@@ -16,6 +18,8 @@ from weftdb.storage.kernels import gather
 CALLED = (
     *(encoding.pack, encoding.measure, encoding.write_fixed, encoding.write_variable),
     *(encoding.hash_fixed, encoding.hash_variable, routing.route, gather.gather_variable),
+    *(series.tags_of, series.order_rows, series.find_series, runs.read_runs),
+    *(search.find_ranges, search.name_rows, search.check_verified, search.gather_spans, search.gather_bytes),
     *(index.upsert, index.find, index.visible, index.describe, index.changed, index.end_rows, index.rebuild),
 )
 """The kernels that Python calls; the others are compiled into them."""
@@ -77,6 +81,10 @@ def use(type: types.Type, time: types.Type, *, nullable: bool) -> None:
                 version=1,
             )
             store.apply_delete(keys.slice(1, 2), version=2)
+    one_key = call("equal", node(columns[0]), literal(values[0], type))
+    for _ in range(2):
+        assert list(store.scan(version=2, filter=one_key).batches())
+        sealing.seal_memtables(store)
 
 
 def _written(batch: pa.RecordBatch) -> pa.Buffer:

@@ -16,6 +16,8 @@ import pyarrow as pa
 from ...base import types
 from ..cells import TableStore
 from ..changes import Change
+from ..expression.node import Call, Expression, Literal
+from ..expression.node import Column as ColumnNode
 from ..options import Options
 from ..schema import Column, Table
 from ..snapshot import Snapshot
@@ -30,6 +32,20 @@ _FIXED = (
     types.numeric(9, 2),
 )
 _DAY = 86_400_000_000
+
+_SERIES = Table(
+    id=1,
+    name="warm",
+    columns=(
+        Column(id=1, name="1", type=types.BIGINT, nullable=False),
+        Column(id=2, name="2", type=types.TIMESTAMP, nullable=False),
+        Column(id=3, name="3", type=types.TEXT),
+    ),
+    primary_key=(1, 2),
+    key=(1,),
+    time=2,
+    every=_DAY,
+)
 
 ROWS = 2_000
 """Enough for every cell to outgrow its first slot table and its first chunk."""
@@ -47,6 +63,8 @@ def warm_up() -> None:
         )
         tables.append(table)
         _use(TableStore(table))
+    tables.append(_SERIES)
+    _use(TableStore(_SERIES))
     nullable = tuple(dataclasses.replace(column, nullable=True) for column in (*fixed, text[1]))
     nullable = (*nullable[:-1], dataclasses.replace(nullable[-1], id=8, name="8"))
     tail = Table(id=1, name="warm", columns=nullable, key=tuple(range(2, 9)), time=1, every=_DAY, shards=2)
@@ -81,13 +99,30 @@ def _seal_and_merge(tables: Sequence[Table]) -> None:
 
 
 def _read(snapshot: Snapshot, table: Table) -> None:
-    for _ in snapshot.scan(table).batches():
+    for _ in (*snapshot.scan(table).batches(), *snapshot.scan(table, filter=_one_key(table)).batches()):
         pass
     if table.primary_key:
         keys = _batch(table).select(_key_names(table))
         snapshot.get_many(table, keys)
         snapshot.store(table).newest(keys)
         snapshot.store(table).changed_since(keys, 1, ignore_deltas=True)
+
+
+def _one_key(table: Table) -> Expression:
+    """All rows of one key: a series, where the event time is not part of it."""
+    ids = table.key if table.primary_key[:1] == table.key else table.primary_key or table.key
+    parts = [
+        Call(
+            function="equal",
+            arguments=(
+                ColumnNode(id=id, type=table.by_id[id].type),
+                Literal(value=_value(table.by_id[id], 1), type=table.by_id[id].type),
+            ),
+            type=types.BOOLEAN,
+        )
+        for id in ids
+    ]
+    return parts[0] if len(parts) == 1 else Call(function="and", arguments=tuple(parts), type=types.BOOLEAN)
 
 
 def _key_names(table: Table) -> list[str]:
@@ -102,7 +137,6 @@ def _batch(table: Table) -> pa.RecordBatch:
 
 def _use(store: TableStore) -> None:
     table = store.table
-    rows = [[_value(column, n) for n in range(ROWS)] for column in table.columns]
     batch = _batch(table)
     store.check_bounds(batch)
     store.apply_put(batch, version=1)
@@ -112,24 +146,28 @@ def _use(store: TableStore) -> None:
     if not table.primary_key:
         keys = keys.append_column("weft_row_id", pa.array(range(1, ROWS + 1), pa.int64()))
     else:
-        store.get(tuple(values[0] for values in rows), version=1)
+        store.get(tuple(_value(column, 0) for column in table.primary_key_columns), version=1)
     store.newest(keys)
     store.changed_since(keys, 1, ignore_deltas=True)
     store.get_many(keys, version=1)
+    for version in (2, 3):
+        store.apply_put(batch.slice(0, 10), version=version)
+        for _ in store.scan(version=version, filter=_one_key(table)).batches():
+            pass
     store.apply_delete(keys, version=3)
     for _ in store.scan(version=2).batches():
         pass
 
 
 def _value(column: Column, row: int) -> object:
-    """A value of the column, different for each row as far as its type has so many."""
+    """A value of the column, different for each row as far as its type has so many; few where it is nullable text."""
     if column.nullable and row % 5 == 0:
         return None
     match column.type:
         case types.TIMESTAMP:
             return datetime.datetime(2024, 1, 1 + row % 3)
         case types.TEXT:
-            return str(row)
+            return str(row % 7 if column.nullable else row)  # few values make a dictionary
         case types.BOOLEAN:
             return row % 2 == 0
         case _:
