@@ -38,13 +38,13 @@ from ..storage.column_values import (
     variable_array,
 )
 from ..storage.encoding import DICTIONARY_BYTES_MAX, DICTIONARY_VALUES_MAX
-from ..storage.segment import SegmentReader, SegmentWriter
+from ..storage.segment import BLOCK_ROWS, SegmentReader, SegmentWriter, block_rows_for
 from .kernels import merging
 from .key_encoding import Keys
 from .layout import Layout
 from .projection import missing_value
 from .schema import Column
-from .seal import PIECE_BYTES_MAX, PIECE_ROWS, Pause, Spans, go_on, paced
+from .seal import COLUMN_BYTES_MAX, PIECE_BYTES_MAX, PIECE_ROWS, Pause, Spans, go_on, paced, piece_rows
 from .segment import BEGIN, DELTA
 from .sort_rows import address_of, addresses_of, sort_rows
 from .sorted_keys import KeyTrail
@@ -128,6 +128,30 @@ def merge(
     )
 
 
+def block_rows_of(layout: Layout, inputs: Sequence[Input]) -> int:
+    """Rows of a block of the merged segment: as many as the inputs have, fewer where values are so long that a block
+    might not be read as one array.
+    """
+    rows = min(input.reader.block_rows for input in inputs)
+    for column in layout.columns:
+        # Rows of one block come from at most two neighbouring blocks of each input.
+        total = sum(2 * _block_bytes(input, column) for input in inputs) if column.type.is_variable else 0
+        if block_rows_for(longest=total, total=total) < BLOCK_ROWS:
+            longest = max(_longest(input, column) for input in inputs)
+            rows = min(rows, block_rows_for(longest=longest, total=total))
+    return rows
+
+
+def _longest(input: Input, column: Column) -> int:
+    """Bytes of the longest value of a variable column; reads all of them."""
+    longest, count = 0, input.reader.rows_count
+    for start in range(0, count, input.reader.block_rows):
+        values = _values(input, column, start=start, stop=min(start + input.reader.block_rows, count))
+        assert isinstance(values, VariableValues), f"{column.type} has no fixed width"
+        longest = max(longest, int(np.diff(values.offsets).max()))
+    return longest
+
+
 class _Piece:
     """Kept rows of the plan, some whole blocks: ``plan[start:stop]``, rows ``lows[i]`` to ``highs[i]`` of input i."""
 
@@ -151,6 +175,7 @@ class _Piece:
             heaps = addresses_of([part.data if isinstance(part, VariableValues) else None for part in parts])
             ends = np.empty(self.count + 1, np.int64)
             merging.merge_lengths(self.marks, self.start, self.stop, offsets, ends)
+            assert ends[-1] <= COLUMN_BYTES_MAX, f"{ends[-1]} bytes in {self.count} values: see block_rows_of"
             data = np.empty(int(ends[-1]), np.uint8)
             merging.merge_bytes(self.marks, self.start, self.stop, offsets, heaps, address_of(data))
             return VariableValues(ends.astype(np.int32), data, valid)
@@ -220,6 +245,11 @@ class _Plan:
         """Again and again: see that keys of all inputs are here, and sort those before all that are not here."""
         count, width = len(self.inputs), self.layout.sort_encoder.width
         step = min(max(KEY_ROWS // count, KEY_ROWS_MIN), KEY_ROWS_MAX)
+        variable = [column for column in self.layout.sort_columns if column.type.is_variable]
+        rows_bytes = sum(
+            _block_bytes(input, each) / input.reader.block_rows for input in self.inputs for each in variable
+        )
+        step = min(step, max(2, int(PIECE_BYTES_MAX / max(1, rows_bytes))))
         items = np.empty(count * step, np.uint32)
         samples = np.empty((count * step // self.block_rows + 2, 2), np.int64)
         heads = [_Head(input) for input in self.inputs]
@@ -308,17 +338,20 @@ def _pieces(plan: _Plan, column: Column) -> Iterator[Values]:
 
 def _piece_rows(plan: _Plan, column: Column) -> int:
     """Rows to handle at once: fewer where values are long."""
-    rows = PIECE_ROWS
-    if column.type.is_variable:
-        longest = max(_row_bytes(input, column) for input in plan.inputs)
-        while rows > plan.block_rows and rows * longest > PIECE_BYTES_MAX:
-            rows //= 2
-    return rows
+    if not column.type.is_variable:
+        return PIECE_ROWS
+    longest = max(_block_bytes(input, column) / input.reader.block_rows for input in plan.inputs)
+    return piece_rows(longest, plan.block_rows)
 
 
-def _row_bytes(input: Input, column: Column) -> float:
+def _block_bytes(input: Input, column: Column) -> int:
+    """At most about so many bytes have the values of a block of a variable column."""
     reader = input.reader
-    return reader.plain_bytes(column.id) / reader.rows_count if column.id in reader.column_ids else 16
+    if column.id not in reader.column_ids:
+        return 16 * reader.block_rows
+    if reader.dictionary(column.id) is not None:
+        return reader.plain_bytes(column.id) * reader.block_rows // reader.rows_count
+    return int(reader.directory(column.id)["length"].max())
 
 
 def _parts(plan: _Plan, piece: _Piece, read: Any) -> list[Any]:

@@ -91,7 +91,7 @@ def seal(
     pause = pause or go_on
     trail = KeyTrail(layout, rows_count=count, block_rows=writer.block_rows)
     key_columns = [rows.column(column) for column in trail.hashes.columns]
-    for start, stop in ranges_of(count, PIECE_ROWS):
+    for start, stop in ranges_of(count, piece_rows(rows.key_bytes, writer.block_rows)):
         keys = rows.keys(start, stop)
         trail.add(keys, [partial(column.values, rows.items, start, stop) for column in key_columns])
         trail.sample_every_block(keys, first=start)
@@ -150,6 +150,11 @@ class _Rows:
         merging.gather_variable_keys(self._key_words, self._key_offsets, self.items, start, stop, words)
         encoding.hash_variable(frozen(words), frozen(offsets), hashes)
         return Keys(words, offsets, 0, frozen(hashes))
+
+    @property
+    def key_bytes(self) -> float:
+        """Bytes of an encoded key, on average."""
+        return sum(words.nbytes for words, _ in self._keys) / max(1, self._total)
 
     def release_keys(self) -> None:
         """Keys are not asked for any more."""
@@ -225,18 +230,21 @@ class _Gather:
         merging.gather_fixed(self._first, items, start, stop, size, address_of(values))
         return FixedValues(values, valid)
 
-    @property
-    def piece_rows(self) -> int:
-        """Rows to handle at once."""
-        rows = PIECE_ROWS
-        while rows > BLOCK_ROWS and rows * self.row_bytes > PIECE_BYTES_MAX:
-            rows //= 2
-        return rows
-
-    def pieces(self, items: np.ndarray) -> Iterator[Values]:
-        """The values of all rows, some blocks at a time."""
-        for start, stop in ranges_of(len(items), self.piece_rows):
+    def pieces(self, items: np.ndarray, *, block_rows: int) -> Iterator[Values]:
+        """The values of all rows, some blocks at a time; one where values are long."""
+        start, rows = 0, piece_rows(self.row_bytes, block_rows)
+        while start < len(items):
+            stop = min(start + rows, len(items))
+            if rows > block_rows and self.type.is_variable and self.bytes_of(items, start, stop) > 2 * PIECE_BYTES_MAX:
+                stop = min(start + block_rows, len(items))  # these are longer than most
             yield self.values(items, start, stop)
+            start = stop
+
+    def bytes_of(self, items: np.ndarray, start: int, stop: int) -> int:
+        """The bytes of values of variable width."""
+        ends = np.empty(stop - start + 1, np.int64)
+        merging.gather_lengths(self._first, items, start, stop, ends)
+        return int(ends[-1])
 
 
 class Spans:
@@ -269,12 +277,13 @@ def _write(writer: SegmentWriter, rows: _Rows, column: Column, spans: Spans, pau
         assert isinstance(values, VariableValues), f"{column.type} has a variable width"
         found = dictionary_of(values)
         if found is None:
-            writer.column(column.id, column.type, paced(_slices(values, gather.piece_rows), pause))
+            rows_at_once = piece_rows(gather.row_bytes, writer.block_rows)
+            writer.column(column.id, column.type, paced(_slices(values, rows_at_once), pause))
         else:
             codes = FixedValues(found[1], values.valid)
             writer.column(column.id, column.type, paced(_slices(codes, PIECE_ROWS), pause), dictionary=found[0])
         return
-    pieces = gather.pieces(rows.items)
+    pieces = gather.pieces(rows.items, block_rows=writer.block_rows)
     if layout.time is not None and column.id == layout.time.id:
         pieces = spans.times(layout, pieces)
     writer.column(column.id, column.type, paced(pieces, pause))
@@ -289,6 +298,14 @@ def _stored(column: Column, chunk: Chunk) -> Values:
     if isinstance(store, VariableColumn):
         return VariableValues(store.offsets[: count + 1], store.heap, valid)
     return FixedValues(store.values[:count], valid)
+
+
+def piece_rows(row_bytes: float, block_rows: int) -> int:
+    """Rows to handle at once: whole blocks, fewer where rows are long."""
+    rows = PIECE_ROWS
+    while rows > block_rows and rows * row_bytes > PIECE_BYTES_MAX:
+        rows //= 2
+    return rows
 
 
 def ranges_of(count: int, size: int) -> Iterator[tuple[int, int]]:

@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 from sorted_rows import Row
 from weftdb.base import types
 from weftdb.engine import merge as merging
+from weftdb.engine import seal as sealing
 from weftdb.engine.expression.node import Literal
 from weftdb.engine.key_encoding import Keys
 from weftdb.engine.layout import Layout
 from weftdb.engine.memtable import OPEN
-from weftdb.engine.merge import Input, Merged, merge
+from weftdb.engine.merge import Input, Merged, block_rows_of, merge
 from weftdb.engine.schema import ROW_ID, Column, Table
 from weftdb.engine.seal import seal
 from weftdb.engine.segment import DELTA
+from weftdb.storage import segment_writer
 
 Part = tuple[sorted_rows.Segment, list[Row]]
 
@@ -239,6 +241,23 @@ def test_rows_without_primary_key_come_by_key_time_and_row_id() -> None:
         for p in range(3)
     ]
     check(layout, parts, [None, [n % 2 == 0 for n in range(200)], None], before=1)
+
+
+@pytest.mark.parametrize(("length", "expected"), [(5, 256), (30, 256), (100, 64)])
+def test_blocks_have_fewer_rows_where_values_are_long(
+    monkeypatch: pytest.MonkeyPatch, length: int, expected: int
+) -> None:
+    monkeypatch.setattr(segment_writer, "_BLOCK_BYTES_MAX", 10_000)
+    monkeypatch.setattr(sealing, "PIECE_BYTES_MAX", 20_000)
+    parts: list[Part] = []
+    for begin in (2, 1):
+        rows = [Row({1: "device", 2: n, 3: f"{n:0{length}}"}, begin) for n in range(begin, 1000)]
+        writer, output = sorted_rows.writer_of(len(rows), block_rows=256)
+        seal(writer, LAYOUT, sorted_rows.filled(LAYOUT, [rows]).chunks)
+        segment = sorted_rows.opened(writer, output, LAYOUT)
+        parts.append((segment, segment.rows()))
+    assert block_rows_of(LAYOUT, [Input(reader=part[0].reader) for part in parts]) == expected
+    check(LAYOUT, parts, [None, None], before=0)
 
 
 def test_the_caller_may_pause_between_pieces() -> None:

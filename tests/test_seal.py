@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sorted_rows import Row
 from weftdb.base import types
+from weftdb.engine import seal as sealing
 from weftdb.engine.expression.node import Literal
 from weftdb.engine.kernels import filters
 from weftdb.engine.layout import Layout
@@ -157,3 +158,15 @@ def test_many_chunks_of_many_rows(key_type: types.Type) -> None:
     assert len(handled) >= 10
     assert max(handled) < 4_000_000
     assert (result.time_low, result.time_high) == (OPEN, -OPEN)
+
+
+def test_long_values_are_handled_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "PIECE_BYTES_MAX", 10_000)
+    monkeypatch.setattr(sealing, "COLUMN_BYTES_MAX", 100_000)
+    layout = Layout(table_of(KEY, Column(id=2, name="note", type=types.TEXT)))
+    rows = [Row({1: n, 2: str(n) * (2_000 if 500 < n < 510 else 3)}, 1) for n in range(1000)]
+    sizes: list[int] = []
+    writer, output = sorted_rows.writer_of(1000)
+    seal(writer, layout, sorted_rows.filled(layout, [rows]).chunks, pause=sizes.append)
+    sorted_rows.assert_rows(sorted_rows.opened(writer, output, layout).rows(), rows)
+    assert sorted(sizes)[-2] < 20_000 < max(sizes) < 64 * 6_500
