@@ -78,9 +78,9 @@ class Prepared:
             return
         while True:
             if self._looks:
-                self._watch.take()  # what changes from now on is noted anew
-                self._look_at_all(store)
+                self._take(store)  # what changes from now on is noted anew
                 self._looks = False
+                self._look_at_all(store)
             if self._take(store) <= LAST_ROWS_MAX // 2 and not self._looks:
                 return
 
