@@ -72,7 +72,7 @@ class Engine:
         self.shared: dict[object, object] = {}  # what the layers above keep once per engine
         self._on_close: list[Callable[[], object]] = []
         self._open_transactions: weakref.WeakSet[Transaction] = weakref.WeakSet()
-        position = self._recover()
+        position, checkpoint_version = self._recover()
         self._next_id = self._state.next_id
         self._sequencer = Sequencer(
             log=storage.log, state=self._state, before_commit=self._before_commit, keeps_log=keeps_log
@@ -95,13 +95,16 @@ class Engine:
             budget=self.budget,
             options=options,
             position=position,
+            version=checkpoint_version,
         )
         self._register_gauges()
         if options.maintenance and storage.read_only is None:
             self.maintenance.start()
 
-    def _recover(self) -> int:
-        """The state of the last checkpoint, and what the log has after it. Returns the checkpoint's log position."""
+    def _recover(self) -> tuple[int, int]:
+        """The state of the last checkpoint, and what the log has after it. Returns the checkpoint's place in the log
+        and its version.
+        """
         storage = self.storage
         if storage.read_only is None:
             storage.log.lease()
@@ -115,11 +118,12 @@ class Engine:
             self._state, position = restored.state, restored.position
             self._pins.floor = restored.floor
         self._state.files = self.files
+        version = self._state.version
         for entry in storage.log.read(position + 1):
             self._state.apply(entry.record)
         if storage.read_only is None:
             self.files.remove_strays()
-        return position
+        return position, version
 
     @classmethod
     def open(

@@ -105,11 +105,15 @@ class Maintenance:
         budget: Budget,
         options: Options,
         position: int,
+        version: int,
     ) -> None:
-        """``position`` is that of the last checkpoint in the log, 0 where there is none."""
+        """``position`` is that of the last checkpoint in the log, 0 where there is none; ``version`` is its version.
+
+        The state is that of the log's end.
+        """
         self.work = Work()
         self.files = files
-        self.checkpoint_version = state.version if position else 0
+        self.checkpoint_version = version
         self.checkpoint_position = position
         self._floor = pins.floor  # the version that history goes back to, as the manifest has it
         self._state = state
