@@ -67,7 +67,8 @@ VIEW_DEPTH_MAX: Final = 32
 
 # Tables.
 SHARDS_MAX: Final = 1_024
-SLICES_OPEN_MAX: Final = 10_000
+SLICES_OPEN_MAX: Final = 10_000  # with rows that are not in segments yet
+SLICES_MAX: Final = 100_000  # of one table: each cell costs a few kilobytes of memory
 
 # Segments of one cell before the cheapest are merged whatever their sizes; rows that one merge brings together.
 SEGMENTS_PER_CELL_MAX: Final = 12

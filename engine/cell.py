@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..base.errors import LimitExceeded
-from ..base.limits import SLICES_OPEN_MAX
+from ..base.limits import SLICES_MAX, SLICES_OPEN_MAX
 from .memtable import CHUNKS_MAX, SLOTS_MIN, Memtable
 from .part import Part
 from .schema import Table
@@ -64,13 +64,14 @@ class Cells:
     """
 
     __slots__ = (
-        "_cells", "_made", "_slices", "chunks_most", "memtables_bytes", "newest", "next_part", "next_row_id",
-        "overlays_bytes", "rows_count",
+        "_cells", "_made", "_open_slices", "_slices", "chunks_most", "memtables_bytes", "newest", "next_part",
+        "next_row_id", "overlays_bytes", "rows_count",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._cells: dict[tuple[int, int], Cell] = {}
         self._slices: set[int] = set()
+        self._open_slices: set[int] = set()  # those with a memtable that takes rows
         self._made = 0
         self.newest: int | None = None
         self.next_row_id = 1
@@ -107,7 +108,17 @@ class Cells:
             memtable = Memtable(number=self.new_part(), slots_count=cell.slots_hint)
             self.count_bytes(memtable)
             cell.parts = (memtable, *cell.parts)
+            self._open_slices.add(cell.slice)
         return memtable
+
+    @property
+    def open_slices_count(self) -> int:
+        return len(self._open_slices)
+
+    def close_slices(self) -> None:
+        """All memtables were frozen."""
+        self._open_slices.clear()
+        self.chunks_most = 0
 
     def count_bytes(self, part: Part, *, before: int = 0, sign: int = 1) -> None:
         """Count the memory of a part that came, that went (``sign`` -1), or that had ``before`` bytes until now."""
@@ -137,12 +148,18 @@ class Cells:
 
     def check_slices(self, slices: set[int], *, table: Table) -> None:
         """Raise LimitExceeded where rows of these slices would open too many, or a cell has no chunks left."""
-        opened = len(slices - self._slices)
-        if opened and len(self._slices) + opened > SLICES_OPEN_MAX:
+        opened = len(self._open_slices | slices) if slices - self._open_slices else 0
+        if opened > SLICES_OPEN_MAX:
             raise LimitExceeded(
-                f'table "{table.name}" would have {len(self._slices) + opened:,} slices of event time open, '
+                f'table "{table.name}" would have {opened:,} slices of event time open, '
                 f"at most {SLICES_OPEN_MAX:,} may be",
                 hint="Look for rows with a wrong event time, or create the table with longer slices (every).",
+            )
+        total = len(self._slices | slices) if slices - self._slices else 0
+        if total > SLICES_MAX:
+            raise LimitExceeded(
+                f'table "{table.name}" would have {total:,} slices of event time, at most {SLICES_MAX:,} may be',
+                hint="Create the table with longer slices (every), or let it keep fewer (keep).",
             )
         if self.chunks_most > CHUNKS_MAX - CHUNKS_SPARE:
             raise LimitExceeded(

@@ -237,7 +237,7 @@ class TableStore:
         for cell in self._cells.all():
             cell.freeze()
             frozen += [(cell, part) for part in cell.parts if isinstance(part, Memtable)]
-        self._cells.chunks_most = 0
+        self._cells.close_slices()
         return frozen
 
     def replace(self, cell: Cell, old: Sequence[Part], new: Sequence[Part]) -> None:
@@ -249,6 +249,11 @@ class TableStore:
             self._cells.count_bytes(part)
         for part in old:
             self._cells.count_bytes(part, sign=-1)
+
+    @property
+    def open_slices_count(self) -> int:
+        """Slices with rows that are not in segments yet."""
+        return self._cells.open_slices_count
 
     @property
     def cells(self) -> list[Cell]:
