@@ -268,6 +268,9 @@ class Maintenance:
                     overlay = self.files.write_overlay(out, number, segment.overlay, up_to=version)
                     redone[segment] = replace(segment.description, overlay=overlay)
                 self.work.flushed_bytes += out.position
+                if not out.position:  # all rows were dead
+                    out.remove()
+                    number = 0
         return number, sealed, redone
 
     def _take_over(self, sealed: Sequence[_Sealed], redone: Mapping[Segment, Description]) -> list[int]:
