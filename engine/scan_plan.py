@@ -32,7 +32,7 @@ from .prune import KeyRange, Pruning
 from .scan_statistics import ScanStatistics
 from .segment import Segment
 from .segment_index import find_ranges
-from .zones import Zones, place_range
+from .zones import PLACE_MAX, PLACE_MIN, Zones, place_range
 
 RUN_BLOCKS: Final = 8
 """Blocks that are read at once: 131,072 rows, a megabyte a column."""
@@ -226,19 +226,17 @@ class Plan:
             yield Run(segment, start, end)
             start = end
 
-    def _zones(self, segment: Segment, id: int) -> Zones | None:
+    def _zones(self, segment: Segment, id: int) -> Zones:
         column = self._layout.by_id[id]
         if id in segment.description.columns:
             entries = segment.reader.directory(id)
             return Zones(low=entries["low"], high=entries["high"], nulls=entries["nulls"], rows=entries["rows"])
-        count = np.ones(1, np.int64)
         value = missing_value(column)
-        if value is None:
-            return Zones(low=count, high=count, nulls=count, rows=count)
-        places = place_range(value, column.type)
-        if places is None:
-            return None
-        return Zones(low=count * places[0], high=count * places[1], nulls=count * 0, rows=count)
+        low, high, _ = (
+            (0, 0, True) if value is None else place_range(value, column.type) or (PLACE_MIN, PLACE_MAX, True)
+        )
+        ones = np.ones(segment.reader.blocks_count, np.int64)
+        return Zones(low=low * ones, high=high * ones, nulls=ones * (value is None), rows=ones)
 
     # Whole primary keys.
 

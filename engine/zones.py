@@ -55,8 +55,8 @@ class Zones:
     rows: np.ndarray
 
 
-ZonesOf = Callable[[int], Zones | None]
-"""The zones of a column, by its identifier; None where there are none."""
+ZonesOf = Callable[[int], Zones]
+"""The zones of a column, by its identifier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,6 @@ class ColumnTest:
 
     def keeps(self, zones_of: ZonesOf, count: int) -> np.ndarray:
         zones = zones_of(self.id)
-        if zones is None:
-            return np.ones(count, np.bool_)
         kept = np.zeros(count, np.bool_)
         if len(self.lows):
             first = np.minimum(np.searchsorted(self.highs, zones.low), len(self.lows) - 1)

@@ -36,13 +36,11 @@ def in_ranges(pruning: Pruning, layout: Layout, row: dict[str, Any], row_id: int
 def zones_of_row(layout: Layout, row: dict[str, Any]) -> Any:
     """The zones of a block with this row alone."""
 
-    def zones_of(id: int) -> Zones | None:
+    def zones_of(id: int) -> Zones:
         column = layout.by_id[id]
         value = row[column.name]
-        places = (0, 0, True) if value is None else place_range(value, column.type)
-        if places is None:
-            return None
-        low, high, _ = places
+        none = (0, 0, True)
+        low, high, _ = none if value is None else place_range(value, column.type) or none
         return Zones(low=one(low), high=one(high), nulls=one(value is None), rows=one(1))
 
     return zones_of

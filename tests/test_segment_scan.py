@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import sealing
 import typed_values
-from filtering import filters, is_true, rows_of, tables
+from filtering import call, filters, is_true, literal, node, rows_of, tables
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from naive_cells import NaiveCells, comparable
+from weftdb.base import types
+from weftdb.base.errors import Corrupt
 from weftdb.engine.cells import TableStore
-from weftdb.engine.schema import ROW_ID_NAME, Table
+from weftdb.engine.changes import Change
+from weftdb.engine.column_store import CODES
+from weftdb.engine.database import Engine
+from weftdb.engine.options import Options
+from weftdb.engine.schema import ROW_ID_NAME, Column, Table
+from weftdb.engine.segment import Segment
 
 START = datetime.datetime(2024, 1, 1)
 DAY = datetime.timedelta(days=1)
@@ -110,3 +119,206 @@ def test_a_scan_gives_the_rows_for_which_the_filter_is_true_whatever_was_sealed(
     assert statistics.rows_returned == 2 * len(expected)
     assert statistics.segments_pruned <= statistics.segments_total
     assert statistics.blocks_pruned + statistics.blocks_read // 2 == statistics.blocks_total
+
+
+@st.composite
+def steps(draw: st.DrawFn, table: Table) -> list[tuple[str, Any]]:
+    """What to do with an engine: puts, deletes, flushes and compactions, and snapshots to be kept."""
+    drawn: list[tuple[str, Any]] = []
+    for _ in range(draw(st.integers(2, 10))):
+        match draw(st.sampled_from(("put", "put", "put", "delete", "flush", "flush", "compact", "snapshot"))):
+            case "put":
+                drawn.append(("put", draw(st.lists(rows_of(table), min_size=1, max_size=20))))
+            case "delete":
+                drawn.append(("delete", draw(st.lists(st.integers(0, 99), min_size=1, max_size=5))))
+            case what:
+                drawn.append((what, None))
+    return drawn
+
+
+@given(st.data())
+@pytest.mark.timeout(600)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_snapshots_read_the_same_rows_through_flushes_and_compactions(data: st.DataObject) -> None:
+    drawn = data.draw(tables())
+    with Engine.open(options=Options(maintenance=False, history_seconds=0)) as engine:
+        table = dataclasses.replace(drawn, id=engine.new_id())
+        transaction = engine.begin()
+        transaction.create(table)
+        transaction.commit()
+        naive = NaiveCells(table)
+        types_by_name = {column.name: column.type for column in table.columns}
+        kept = [(engine.snapshot(), list[dict[str, Any]]())]
+        for what, argument in data.draw(steps(table)):
+            match what:
+                case "put":
+                    batch = typed_values.batch_of(argument, table.arrow_schema, types_by_name)
+                    change = Change.PUT if table.primary_key else Change.INSERT
+                    naive.put(argument, version=engine.write("t", change, batch).version)
+                case "delete":
+                    live = naive.scan(version=engine.version)
+                    if table.primary_key and live:
+                        names = [column.name for column in table.primary_key_columns]
+                        rows = [{name: live[pick % len(live)][name] for name in names} for pick in argument]
+                        schema = pa.schema([table.by_name[name].field for name in names])
+                        batch = typed_values.batch_of(rows, schema, types_by_name)
+                        version = engine.write("t", Change.DELETE, batch).version
+                        naive.delete([tuple(row.values()) for row in rows], version=version)
+                case "flush":
+                    engine.flush()
+                case "compact":
+                    engine.compact()
+                case _:
+                    kept.append((engine.snapshot(), naive.scan(version=engine.version)))
+        kept.append((engine.snapshot(), naive.scan(version=engine.version)))
+        filter = data.draw(st.none() | filters(table))
+        for snapshot, rows in kept:
+            if filter is not None and rows:
+                rows = [row for row, true in zip(rows, is_true(filter, table, rows), strict=True) if true]
+            found = [row for batch in snapshot.scan(table, filter=filter).batches() for row in batch.to_pylist()]
+            assert sorted(map(comparable, found)) == sorted(map(comparable, rows))
+            snapshot.close()
+
+
+EVENTS = Table(
+    id=1,
+    name="t",
+    columns=(
+        Column(id=1, name="key", type=types.BIGINT, nullable=False),
+        Column(id=2, name="time", type=types.TIMESTAMP, nullable=False),
+        Column(id=3, name="text", type=types.TEXT),
+        Column(id=4, name="amount", type=types.DOUBLE),
+    ),
+    primary_key=(1, 2),
+    key=(1,),
+    time=2,
+    every=24 * 3_600_000_000,
+    shards=2,
+    next_column_id=5,
+)
+KEY, TIME, TEXT, AMOUNT = (node(column) for column in EVENTS.columns)
+
+
+def events(numbers: range, *, text: str | None = "x", amount: float = 1.0) -> list[dict[str, Any]]:
+    """Rows of 50 keys, one each ten minutes."""
+    return [
+        {"key": n % 50, "time": START + datetime.timedelta(minutes=10 * n), "text": text, "amount": amount + n}
+        for n in numbers
+    ]
+
+
+def series(key: int, lower: datetime.datetime, upper: datetime.datetime) -> Any:
+    return call(
+        "and",
+        call("equal", KEY, literal(key, types.BIGINT)),
+        call("greater_equal", TIME, literal(lower, types.TIMESTAMP)),
+        call("less", TIME, literal(upper, types.TIMESTAMP)),
+    )
+
+
+@pytest.fixture
+def both() -> Both:
+    """Ten slices, of which some have two segments and all but the last a memtable."""
+    both = Both(EVENTS)
+    both.put(events(range(1440)))
+    both.seal(64)
+    both.put(events(range(0, 1440, 7), text=None))
+    both.seal(64)
+    both.put(events(range(0, 1200, 11), text="yyyyyyyyyy", amount=-5.0))
+    return both
+
+
+@pytest.mark.parametrize("columns", [[1, 2, 3, 4], [4], [3, 1], []])
+def test_a_series_reads_its_runs_and_nothing_else(both: Both, columns: list[int]) -> None:
+    lower, upper = START + 2 * DAY, START + 5 * DAY
+    for version in (1, 2, 3):
+        for key in (0, 7, 49, 50):
+            scan = both.store.scan(version=version, columns=columns, filter=series(key, lower, upper))
+            names = [EVENTS.by_id[id].name for id in columns]
+            wanted = [
+                {name: row[name] for name in names}
+                for row in both.naive.scan(version=version)
+                if row["key"] == key and lower <= row["time"] < upper
+            ]
+            batches = list(scan.batches())
+            assert sum(batch.num_rows for batch in batches) == len(wanted)
+            if columns:
+                found = [row for batch in batches for row in batch.to_pylist()]
+                assert sorted(map(comparable, found)) == sorted(map(comparable, wanted))
+            statistics = scan.statistics
+            assert statistics.rows_read == len(wanted), "no row is looked at that is not wanted"
+            assert statistics.cells_total - statistics.cells_pruned <= 3
+            assert len(batches) <= 1
+
+
+def test_blocks_that_cannot_hold_the_filter_are_not_read() -> None:
+    both = Both(dataclasses.replace(EVENTS, time=None, every=None, shards=1, primary_key=(2, 1), key=(2, 1)))
+    both.put(events(range(1000)))
+    both.seal(64)
+    filter = call("greater", AMOUNT, literal(990.0, types.DOUBLE))
+    scan = both.store.scan(version=1, filter=filter)
+    rows = [row for batch in scan.batches() for row in batch.to_pylist()]
+    assert len(rows) == 10
+    assert scan.statistics.blocks_read == 1
+    assert scan.rows_estimate == 1000 % 64
+    assert list(both.store.scan(version=1, filter=call("is_null", AMOUNT)).batches()) == []
+
+
+def test_a_column_that_is_younger_than_a_segment_reads_as_its_missing_value(both: Both) -> None:
+    more = (
+        Column(id=5, name="plain", type=types.INTEGER),
+        Column(id=6, name="filled", type=types.TEXT, missing=literal("old", types.TEXT)),
+        Column(id=7, name="number", type=types.numeric(9, 2), missing=literal(Decimal("1.50"), types.numeric(9, 2))),
+    )
+    table = dataclasses.replace(EVENTS, columns=(*EVENTS.columns, *more), schema_version=2, next_column_id=8)
+    store = both.store.with_definition(table)
+    expected = {"plain": None, "filled": "old", "number": Decimal("1.50")}
+    old = call("equal", node(more[1]), literal("old", types.TEXT))
+    new = call("equal", node(more[1]), literal("new", types.TEXT))
+    for filter in (None, series(7, START, START + 10 * DAY), old, call("is_null", node(more[0]))):
+        rows = [row for batch in store.scan(version=3, filter=filter).batches() for row in batch.to_pylist()]
+        assert rows
+        assert all(row[name] == value for row in rows for name, value in expected.items())
+    scan = store.scan(version=3, filter=new)
+    assert list(scan.batches()) == []
+    assert scan.statistics.blocks_read == 0
+
+
+def test_codes_come_from_segments_too_and_say_the_same_as_plain_text() -> None:
+    both = Both(EVENTS)
+    rows = events(range(30_000))
+    for number, row in enumerate(rows):
+        row["text"] = (None, "app", "web", "", "Straße")[number % 5]
+    both.put(rows)
+    both.seal(4_096)
+    both.delete(list(range(0, 30_000, 17)))
+    for version in (1, 2):
+        for filter in (None, call("equal", TEXT, literal("web", types.TEXT))):
+            scan = both.store.scan(version=version, filter=filter)
+            schema, batches = scan.coded()
+            assert schema.field("text").type == CODES
+            coded = pa.Table.from_batches(batches, schema=schema).to_pylist()
+            plain = [row for batch in scan.batches() for row in batch.to_pylist()]
+            if filter is not None:
+                coded = [row for row in coded if row["text"] == "web"]
+            assert sorted(map(comparable, coded)) == sorted(map(comparable, plain))
+            assert len(plain) == sum(
+                1 for row in both.naive.scan(version=version) if filter is None or row["text"] == "web"
+            )
+
+
+def test_a_damaged_block_fails_the_scans_that_need_it_and_no_others(both: Both) -> None:
+    cell = min(both.store.cells, key=lambda cell: cell.slice)
+    segment = cell.parts[-1]
+    assert isinstance(segment, Segment)
+    segment.reader._data[int(segment.reader.directory(4)["offset"][0])] ^= 1
+    for filter in (None, call("less", AMOUNT, literal(10.0, types.DOUBLE))):
+        with pytest.raises(Corrupt, match="segment"):
+            list(both.store.scan(version=3, filter=filter).batches())
+    scans = [both.store.scan(version=3, filter=series(key, START, START + DAY)) for key in range(50)]
+    with pytest.raises(Corrupt, match="segment"):
+        _ = [list(scan.batches()) for scan in scans]
+    keys = both.store.scan(version=3, columns=[1, 2])
+    assert sum(batch.num_rows for batch in keys.batches()) == len(both.naive.scan(version=3)), "other columns are whole"
+    later = series(7, START + 4 * DAY, START + 5 * DAY)
+    assert list(both.store.scan(version=3, filter=later).batches()), "and so are other cells"

@@ -49,7 +49,7 @@ def segment_of(memtable: Memtable, layout: Layout, cell: Cell, *, number: int, b
     writer = SegmentWriter(output, rows_count=count, block_rows=block_rows)
     result = seal(writer, layout, memtable.chunks)
     place = writer.finish()
-    data = np.frombuffer(bytes(output.data), np.uint8)
+    data = np.frombuffer(output.data, np.uint8)
     ends = np.concatenate(
         [np.full(chunk.count, OPEN) if chunk.ends is None else chunk.ends[: chunk.count] for chunk in memtable.chunks]
     )
