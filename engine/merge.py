@@ -1,7 +1,7 @@
 """Merging: several segments of one cell become one.
 
     plan     the inputs' sort keys are encoded some thousands at a time, and those sorted that come before all that are
-             still to be read: sorting costs the same however many inputs there are. A byte per row says which input
+             still to be read: sorting costs the same however many inputs there are. A byte or two per row say which input
              the next row is from, and whether it is dropped. Of equal keys the newer input's rows come first
     index    sample keys and filters, from the same keys
     columns  one after another, some blocks at a time: each input's part is decoded, put together by the plan, encoded
@@ -51,8 +51,8 @@ from .sorted_keys import KeyTrail
 
 compute: Any = pyarrow.compute
 
-INPUTS_MAX: Final = 128
-"""A byte of the plan names the input in seven bits."""
+INPUTS_MAX: Final = 1 << 15
+"""Two bytes of the plan name the input in fifteen bits; a byte is enough for 128."""
 
 KEY_ROWS: Final = 128 * 1024
 """Rows whose keys are sorted at once, of all inputs together: they stay in the cache."""
@@ -211,7 +211,8 @@ class _Plan:
         self.layout = layout
         self.inputs = inputs
         self.block_rows = block_rows
-        self.marks = np.empty(sum(input.reader.rows_count for input in inputs), np.uint8)
+        dtype = np.uint8 if len(inputs) <= 128 else np.uint16
+        self.marks = np.empty(sum(input.reader.rows_count for input in inputs), dtype)
         self.kept = 0
         self._cuts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._merge_keys(trail, pause)

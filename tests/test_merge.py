@@ -243,6 +243,12 @@ def test_rows_without_primary_key_come_by_key_time_and_row_id() -> None:
     check(layout, parts, [None, [n % 2 == 0 for n in range(200)], None], before=1)
 
 
+def test_hundreds_of_segments_are_merged_at_once() -> None:
+    parts = [part_of(LAYOUT, [rows_of(range(n % 7, n % 7 + 20), begin=500 - n, notes=20)]) for n in range(200)]
+    drops = [None if n % 3 else [n % 2 == row % 2 for row in range(20)] for n in range(200)]
+    check(LAYOUT, parts, drops, before=0)
+
+
 @pytest.mark.parametrize(("length", "expected"), [(5, 256), (30, 256), (100, 64)])
 def test_blocks_have_fewer_rows_where_values_are_long(
     monkeypatch: pytest.MonkeyPatch, length: int, expected: int

@@ -1,8 +1,8 @@
 """Kernels that bring rows into the order of a segment: out of the chunks of memtables, and out of several segments.
 
     chunks     a row is named ``chunk << 16 | row``, as in the index; arrays of addresses have one entry a chunk
-    segments   a *plan* has a byte per row of all inputs, in the order of the merged rows: which input the next row is
-               from, and 128 more where it is dropped. It serves every column
+    segments   a *plan* has an entry per row of all inputs, in the order of the merged rows: which input the next row is
+               from, and its highest bit where that is dropped. It is uint8, or uint16 for more than 128 inputs
 
 Addresses are not checked: the caller keeps the arrays behind them alive.
 """
@@ -225,12 +225,13 @@ def plan_rows(items: Any, drops: Any, plan: Any, at: Any, kept: Any, block_rows:
     ``drops[i]`` is the address of a byte a row of input i, or 0. ``samples`` (int64[n, 2]) gets input and row of the
     first row of each block of ``block_rows`` kept rows.
     """
+    dropped = 1 << (8 * plan.itemsize - 1)
     taken = 0
     for index in range(items.size):
         source, row = np.int64(items[index] >> np.uint32(16)), np.int64(items[index] & np.uint32(0xFFFF))
-        mark = np.uint8(source)
+        mark = source
         if drops[source] != np.uint64(0) and get8(drops[source], row) != np.uint8(0):
-            mark |= np.uint8(128)
+            mark |= dropped
         else:
             if kept % block_rows == 0:
                 samples[taken, 0], samples[taken, 1] = source, row
@@ -272,17 +273,18 @@ def cut_plan(plan: Any, rows: Any, places: Any, cursors: Any) -> None:
 
     ``places`` (int64[pieces + 1]) and ``cursors`` (int64[pieces + 1, inputs]) end with the end of the plan.
     """
+    dropped = 1 << (8 * plan.itemsize - 1)
     cursor = np.zeros(cursors.shape[1], np.int64)
     kept = piece = 0
     for at in range(plan.size):
-        mark = plan[at]
-        if mark < 128:
+        mark = np.int64(plan[at])
+        if mark < dropped:
             if kept % rows == 0:
                 places[piece] = at
                 cursors[piece] = cursor
                 piece += 1
             kept += 1
-        cursor[mark & np.uint8(127)] += 1
+        cursor[mark & (dropped - 1)] += 1
     places[piece] = plan.size
     cursors[piece] = cursor
 
@@ -290,13 +292,14 @@ def cut_plan(plan: Any, rows: Any, places: Any, cursors: Any) -> None:
 @njit(nogil=True, cache=True)
 def map_rows(plan: Any, addresses: Any) -> None:
     """Write the merged row of each row of each input, or -1 where it is dropped, to int32 arrays by address."""
+    dropped = 1 << (8 * plan.itemsize - 1)
     cursor = np.zeros(addresses.size, np.int64)
     kept = 0
     for at in range(plan.size):
-        source = np.int64(plan[at] & np.uint8(127))
+        source = np.int64(plan[at]) & (dropped - 1)
         row = cursor[source]
         cursor[source] = row + 1
-        if plan[at] < 128:
+        if np.int64(plan[at]) < dropped:
             put32(addresses[source], row, np.uint32(kept))
             kept += 1
         else:
@@ -309,13 +312,14 @@ def merge_fixed(plan: Any, start: Any, stop: Any, addresses: Any, size: Any, tar
 
     Input i's values for this part of the plan stand at ``addresses[i]``, those of dropped rows among them.
     """
+    dropped = 1 << (8 * plan.itemsize - 1)
     cursor = np.zeros(addresses.size, np.int64)
     at = np.int64(0)
     for place in range(start, stop):
-        source = np.int64(plan[place] & np.uint8(127))
+        source = np.int64(plan[place]) & (dropped - 1)
         row = cursor[source]
         cursor[source] = row + 1
-        if plan[place] >= 128:
+        if np.int64(plan[place]) >= dropped:
             continue
         if size == 8:
             put64(target, at, get64(addresses[source], row))
@@ -334,13 +338,14 @@ def merge_fixed(plan: Any, start: Any, stop: Any, addresses: Any, size: Any, tar
 @njit(nogil=True, cache=True)
 def merge_flags(plan: Any, start: Any, stop: Any, addresses: Any, target: Any) -> Any:
     """As ``merge_fixed`` for validity, to ``target`` (uint8): an input without an array has values; returns NULLs."""
+    dropped = 1 << (8 * plan.itemsize - 1)
     cursor = np.zeros(addresses.size, np.int64)
     at = nulls = 0
     for place in range(start, stop):
-        source = np.int64(plan[place] & np.uint8(127))
+        source = np.int64(plan[place]) & (dropped - 1)
         row = cursor[source]
         cursor[source] = row + 1
-        if plan[place] < 128:
+        if np.int64(plan[place]) < dropped:
             flag = np.uint8(1)
             if addresses[source] != np.uint64(0):
                 flag = get8(addresses[source], row)
@@ -356,13 +361,14 @@ def merge_codes(plan: Any, start: Any, stop: Any, addresses: Any, ranks: Any, si
 
     The code of a NULL may be any: one beyond ``sizes[i]`` becomes 0.
     """
+    dropped = 1 << (8 * plan.itemsize - 1)
     cursor = np.zeros(addresses.size, np.int64)
     at = 0
     for place in range(start, stop):
-        source = np.int64(plan[place] & np.uint8(127))
+        source = np.int64(plan[place]) & (dropped - 1)
         row = cursor[source]
         cursor[source] = row + 1
-        if plan[place] < 128:
+        if np.int64(plan[place]) < dropped:
             code = np.int64(get32(addresses[source], row))
             if ranks[source] != np.uint64(0):
                 code = np.int64(get32(ranks[source], code)) if code < sizes[source] else np.int64(0)
@@ -373,14 +379,15 @@ def merge_codes(plan: Any, start: Any, stop: Any, addresses: Any, ranks: Any, si
 @njit(nogil=True, cache=True)
 def merge_lengths(plan: Any, start: Any, stop: Any, offsets: Any, target: Any) -> None:
     """As ``merge_fixed`` for the running ends (int64[n + 1]) of values with int32 offsets at ``offsets[i]``."""
+    dropped = 1 << (8 * plan.itemsize - 1)
     cursor = np.zeros(offsets.size, np.int64)
     at = 0
     target[0] = 0
     for place in range(start, stop):
-        source = np.int64(plan[place] & np.uint8(127))
+        source = np.int64(plan[place]) & (dropped - 1)
         row = cursor[source]
         cursor[source] = row + 1
-        if plan[place] < 128:
+        if np.int64(plan[place]) < dropped:
             length = np.int64(get32(offsets[source], row + 1)) - np.int64(get32(offsets[source], row))
             target[at + 1] = target[at] + length
             at += 1
@@ -389,13 +396,14 @@ def merge_lengths(plan: Any, start: Any, stop: Any, offsets: Any, target: Any) -
 @njit(nogil=True, cache=True)
 def merge_bytes(plan: Any, start: Any, stop: Any, offsets: Any, heaps: Any, target: Any) -> None:
     """As ``merge_lengths`` for the bytes, one value after another, to the address ``target``."""
+    dropped = 1 << (8 * plan.itemsize - 1)
     cursor = np.zeros(offsets.size, np.int64)
     at = np.uint64(target)
     for place in range(start, stop):
-        source = np.int64(plan[place] & np.uint8(127))
+        source = np.int64(plan[place]) & (dropped - 1)
         row = cursor[source]
         cursor[source] = row + 1
-        if plan[place] < 128:
+        if np.int64(plan[place]) < dropped:
             first = np.int64(get32(offsets[source], row))
             length = np.int64(get32(offsets[source], row + 1)) - first
             copy(heaps[source] + np.uint64(first), at, length)
