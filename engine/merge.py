@@ -1,8 +1,8 @@
 """Merging: several segments of one cell become one.
 
     plan     the inputs' sort keys are encoded some thousands at a time, and those sorted that come before all that are
-             still to be read: sorting costs the same however many inputs there are. A byte or two per row say which input
-             the next row is from, and whether it is dropped. Of equal keys the newer input's rows come first
+             still to be read: sorting costs the same however many inputs there are. A byte or two per row say which
+             input the next row is from, and whether it is dropped. Of equal keys the newer input's rows come first
     index    sample keys and filters, from the same keys
     columns  one after another, some blocks at a time: each input's part is decoded, put together by the plan, encoded
 
