@@ -16,7 +16,7 @@ import io
 import json
 import struct
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,10 +53,10 @@ class Captured:
     transactions: list[tuple[str, Commit]]
     writers: list[tuple[str, list[tuple[int, Commit]]]]
 
-    def encode(self) -> bytes:
-        """The bytes that ``restore`` reads."""
+    def encode(self, *, work: Mapping[str, int] | None = None) -> bytes:
+        """The bytes that ``restore`` reads. ``work``: what maintenance has counted, which is no part of the state."""
         tables = {table.id: {"definition": encode_relation(table), **fields} for table, fields in self.tables}
-        header = {**self.header, "catalogs": _encode_catalogs(self.catalogs), "tables": tables}
+        header = {**self.header, "catalogs": _encode_catalogs(self.catalogs), "tables": tables, "work": work or {}}
         batches = [(name, sequence, commit) for name, batches in self.writers for sequence, commit in batches]
         streams = (
             pa.table({"wall": self.walls, "version": self.versions}),
@@ -112,11 +112,12 @@ def capture(state: State, *, position: int, floor: int) -> Captured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """A state that was captured, its position in the log, and the version that history went back to."""
+    """A state that was captured, its position in the log, the version that history went back to, counters."""
 
     state: State
     position: int
     floor: int
+    work: dict[str, int]
 
 
 def restore(data: bytes, descriptions: Iterable[Description], files: SegmentFiles) -> Restored:
@@ -149,7 +150,8 @@ def restore(data: bytes, descriptions: Iterable[Description], files: SegmentFile
             f"the checkpoint cannot be read: {type(error).__name__}: {error}",
             hint="Restore the database from a backup.",
         ) from error
-    return Restored(state=state, position=header["position"], floor=header["floor"])
+    work = {name: int(value) for name, value in header.get("work", {}).items()}
+    return Restored(state=state, position=header["position"], floor=header["floor"], work=work)
 
 
 def _restore_tables(state: State, tables: dict[str, Any]) -> None:

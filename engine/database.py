@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from ..base.errors import Closed, Conflict, Invalid
 from ..base.rows import python_rows, python_values
+from ..storage.archive import Archive
 from ..storage.files import MemoryFiles
 from ..storage.folder import DataFolder
 from ..storage.log import CommitLog
@@ -96,7 +97,9 @@ class Engine:
             options=options,
             position=position,
             version=checkpoint_version,
+            archive=self._open_archive(),
         )
+        self.maintenance.work.go_on(self._kept_work)
         self._register_gauges()
         if options.maintenance and storage.read_only is None:
             self.maintenance.start()
@@ -110,6 +113,7 @@ class Engine:
             storage.log.lease()
         data, entries = storage.manifest.load()
         position = 0
+        self._kept_work: dict[str, int] = {}
         if data is None:
             self._state = State()
         else:
@@ -117,6 +121,7 @@ class Engine:
             restored = restore(data, descriptions, self.files)
             self._state, position = restored.state, restored.position
             self._pins.floor = restored.floor
+            self._kept_work = restored.work
         self._state.files = self.files
         version = self._state.version
         for entry in storage.log.read(position + 1):
@@ -124,6 +129,14 @@ class Engine:
         if storage.read_only is None:
             self.files.remove_strays()
         return position, version
+
+    def _open_archive(self) -> Archive | None:
+        """The folder for what is trimmed off the log. Raises Invalid where it holds that of another history."""
+        if self.options.archive is None or self.folder is None or self.storage.read_only is not None:
+            return None
+        archive = Archive.open(self.options.archive)
+        archive.check_history(self.storage.log)
+        return archive
 
     @classmethod
     def open(

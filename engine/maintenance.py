@@ -1,6 +1,7 @@
 """Maintenance: what turns memtables into segments, segments into fewer segments, and the log into a short one.
 
     flush     freeze all memtables at one version ──► one file with a segment per cell ──► manifest ──► swap ──► trim
+    hold      a checkpoint whose files stay, whatever is merged meanwhile: for backups and checks
     compact   some segments of one cell ──► one segment without dead rows ──► manifest ──► swap
     retain    ask the sequencer to drop the slices that tables do not keep any more (retention.py)
     release   dropped tables, slices and segments that nobody can read any more: out of the manifest, files away
@@ -17,6 +18,8 @@ What always holds:
 - The writer is kept out twice for a moment, to freeze and to swap. Rows that end in between are noted by the frozen
   part (``late``) and end in the new segment when it is swapped in.
 - A failure (a full disk) changes nothing: frozen memtables stay readable and are sealed by the next flush.
+- The log keeps the entry of the checkpoint: a backup takes it along, and the log of a restored database goes on from
+  it. What is trimmed was archived before, where there is an archive.
 
 Two threads do this: one flushes, one does the rest, so that a long merge holds up no flush. All of it can be called
 directly, too, and then happens at once.
@@ -24,17 +27,22 @@ directly, too, and then happens at once.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
 
-from ..base.errors import Closed, Unavailable, WeftError
+from ..base.errors import Closed, NotFound, Unavailable, WeftError
+from ..storage.archive import Archive
 from ..storage.files import FileWriter, Throttle
+from ..storage.log import CommitLog, Entry
+from ..storage.record import Action
 from ..storage.segment import SegmentWriter, block_rows_for
 from ..storage.storage import Storage
 from .apply import State
@@ -46,6 +54,7 @@ from .clock import monotonic, wall_clock
 from .column_store import VariableColumn
 from .compaction import Candidate, dead_rows, pick
 from .horizon import Horizon
+from .install import Install
 from .layout import Layout
 from .memory import Budget
 from .memtable import Memtable
@@ -78,8 +87,12 @@ MICROSECONDS: Final = 1_000_000
 
 @dataclass(slots=True)
 class Work:
-    """What maintenance did so far, for ``weft_metrics``."""
+    """What maintenance did so far, for ``weft_metrics``. All but the failures is kept in checkpoints.
 
+    ``logged_bytes`` are those of the rows as they were committed: what all other bytes are compared with.
+    """
+
+    logged_bytes: int = 0
     flushes: int = 0
     flushed_rows: int = 0
     flushed_bytes: int = 0
@@ -89,6 +102,36 @@ class Work:
     dropped_rows: int = 0
     failures: int = 0
     last_failure: str = ""
+
+    def kept(self) -> dict[str, int]:
+        """What a checkpoint keeps."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in fields.items() if "failure" not in name}
+
+    def go_on(self, kept: Mapping[str, int]) -> None:
+        """Go on counting from there."""
+        for name in self.kept():
+            setattr(self, name, kept.get(name, 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A checkpoint whose files are kept until ``release``. ``state`` is None where nothing was ever committed.
+
+    ``entries`` are those of the log from the checkpoint's own on: only that one, unless the database is read only.
+    """
+
+    version: int
+    position: int
+    state: bytes | None
+    descriptions: tuple[Description, ...]
+    entries: tuple[Entry, ...]
+    release: Callable[[], None]
+
+    @property
+    def files(self) -> list[int]:
+        """The numbers of the files."""
+        return sorted(_files_of(self.descriptions) | {file for entry in self.entries for file in named_files(entry)})
 
 
 class Maintenance:
@@ -106,12 +149,17 @@ class Maintenance:
         options: Options,
         position: int,
         version: int,
+        archive: Archive | None = None,
     ) -> None:
         """``position`` is that of the last checkpoint in the log, 0 where there is none; ``version`` is its version.
 
         The state is that of the log's end.
         """
         self.work = Work()
+        self._archive = archive
+        self._archived = 0 if archive is None else archive.tail
+        self._trimmed = 0  # the checkpoint's position up to which the log was trimmed
+        self._unneeded: list[int] = []  # files that the manifest names no more, and entries of the log perhaps do
         self.files = files
         self.checkpoint_version = version
         self.checkpoint_position = position
@@ -197,7 +245,7 @@ class Maintenance:
         """Whether to make a checkpoint: for memory, log or time, or to give a dropped table back."""
         if self._sequencer.logged_bytes >= self._options.log_bytes or self._budget.flush_due:
             return True
-        if monotonic() - self._checkpoint_at >= self._options.checkpoint_seconds:
+        if monotonic() - self._checkpoint_at >= self._options.checkpoint_seconds or self._unneeded:
             return True
         dropped = self._state.dropped
         return bool(dropped) and dropped[0].version <= self._state.clock.version_at(self._history_wall())
@@ -210,10 +258,36 @@ class Maintenance:
                 flushed = self._flush()
             finally:
                 self._frozen = []  # after a failure they wait for the next flush
+            self._trim()
         if flushed:
-            self.work.flushes += 1
             self._budget.freed()
         return flushed
+
+    def hold(self) -> Held:
+        """Make a checkpoint where that is possible, and keep its files until it is released.
+
+        Flushes and merges go on meanwhile. Raises Unavailable, or Corrupt when the manifest is damaged.
+        """
+        writable = self._storage.read_only is None
+        if writable:
+            self.flush()
+        with self._installing:
+            state, values = self._storage.manifest.load()
+            descriptions = tuple(Description.decode(value) for value in values.values())
+            entries: tuple[Entry, ...] = ()
+            if position := self.checkpoint_position:
+                read = self._storage.log.read(position)
+                entries = tuple(islice(read, 1) if writable else read)
+            numbers = _files_of(descriptions)
+            self.files.use(numbers)
+            return Held(
+                version=self.checkpoint_version,
+                position=position,
+                state=state,
+                descriptions=descriptions,
+                entries=entries,
+                release=lambda: self.files.release(numbers),
+            )
 
     @property
     def frozen_bytes(self) -> int:
@@ -236,7 +310,15 @@ class Maintenance:
         tables = {table.id for table, _ in captured.tables}
         prepared = [segment.description for segment in installed if segment.description.table in tables]
         described = [*prepared, *(item.description for item in sealed if item.description), *redone.values()]
-        self._commit(state=captured.encode(), put=described, file=number)
+        work = {**self.work.kept(), "flushes": self.work.flushes + 1}
+        work["logged_bytes"] += logged_bytes
+        self._commit(state=captured.encode(work=work), put=described, file=number)
+        self.work.flushes, self.work.logged_bytes = work["flushes"], work["logged_bytes"]
+        if self._archive is not None:
+            # Merges may let go of what entries of the log name that are not archived yet.
+            named = [file for segment in installed for file in segment.files]
+            self.files.use(named)
+            self._unneeded += named
         self.checkpoint_version, self.checkpoint_position, self._floor = captured.version, position, floor
         self._checkpoint_at = monotonic()
         released = self._take_over(sealed, redone)
@@ -247,9 +329,32 @@ class Maintenance:
             self._frozen = []
             self._sequencer.logged_bytes -= logged_bytes
             self._state.forget(before=horizon.oldest)
-        self._storage.log.trim(before=position + 1)
-        self.files.release([*released, *key_files])
+        self._unneeded += [*released, *key_files]
         return True
+
+    def _trim(self) -> None:
+        """Forget what the checkpoint holds: archive it, trim the log, let go of files that only it named."""
+        position = self.checkpoint_position
+        if self._trimmed != position:
+            if self._archive is not None and self._archived < position:
+                first = self._first_to_archive(self._archive)
+                entries = islice(self._storage.log.read(first), position + 1 - first)
+                self._archive.append(entries, files=self._storage.files, named=named_files)
+                self._archived = position
+            self._storage.log.trim(before=position)
+            self._trimmed = position
+        unneeded, self._unneeded = self._unneeded, []
+        self.files.release(unneeded)
+
+    def _first_to_archive(self, archive: Archive) -> int:
+        """The first entry of the log that is not in the archive."""
+        self._archived = archive.tail  # a try before may have got half way
+        try:
+            next(iter(self._storage.log.read(self._archived + 1)))
+        except NotFound:
+            # The archive was not there, or was another one, when entries were trimmed: begin with what there is.
+            return _first_position(self._storage.log, self._archived + 1)
+        return self._archived + 1
 
     def _write(
         self, frozen: Sequence[tuple[TableStore, Cell, Memtable]], *, horizon: Horizon, version: int
@@ -580,6 +685,34 @@ def _sealing_bytes(memtable: Memtable) -> int:
             if isinstance(column, VariableColumn):
                 texts[id] += int(column.offsets[chunk.count])
     return SEAL_ROW_BYTES * rows_count + max(texts.values(), default=0)
+
+
+def named_files(entry: Entry) -> set[int]:
+    """The segment files that an entry of the log names: what a large transaction wrote ahead."""
+    found: set[int] = set()
+    for operation in entry.record.operations:
+        if operation.action is Action.INSTALL:
+            work = Install.of(operation.batch)
+            found |= _files_of((*work.rows, *work.keys))
+    return found
+
+
+def _files_of(descriptions: Iterable[Description]) -> set[int]:
+    places = [(description.place, description.overlay) for description in descriptions]
+    return {place.file for pair in places for place in pair if place is not None}
+
+
+def _first_position(log: CommitLog, low: int) -> int:
+    """The position of the oldest entry that was not trimmed, by bisection from ``low``, which was."""
+    high = log.tail()
+    while low + 1 < high:
+        middle = (low + high) // 2
+        try:
+            next(iter(log.read(middle)))
+            high = middle
+        except NotFound:
+            low = middle
+    return high
 
 
 def _versions(memtable: Memtable) -> tuple[np.ndarray, np.ndarray]:

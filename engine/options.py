@@ -57,6 +57,9 @@ class Options:
     ``threads``: of the relational executor. ``temp_directory``: where it spills to; None: ``tmp`` in the data folder,
     the system's folder for a database in memory.
 
+    ``archive``: a folder that entries of the log are copied to before they are trimmed, so that a backup can be rolled
+    forward to any later version; None: they are gone. Nothing is trimmed while it cannot be written.
+
     Raises Invalid for a value that cannot be.
     """
 
@@ -73,6 +76,7 @@ class Options:
     stall_seconds: float = STALL_SECONDS
     threads: int = field(default_factory=machine_threads)
     temp_directory: str | Path | None = None
+    archive: str | Path | None = None
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:

@@ -86,7 +86,7 @@ class Chain:
         epoch, batch, previous = self._open(memoryview(value), position=position)
         where = f"entry {position} of {self.name}"
         record = decode(value.slice(ENVELOPE_BYTES), where=where)
-        return Entry(position=position, epoch=epoch, batch=batch, previous=previous, record=record)
+        return Entry(position=position, epoch=epoch, batch=batch, previous=previous, record=record, data=value)
 
     def _open(self, view: memoryview, *, position: int) -> tuple[int, int, bytes]:
         """Check the envelope against the chain, and move on."""

@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import pyarrow as pa
+
 from .record import Record
 
 
@@ -33,13 +35,17 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One record at its place. ``batch`` is dense over the whole log; ``previous`` the hash of the entry before."""
+    """One record at its place. ``batch`` is dense over the whole log; ``previous`` the hash of the entry before.
+
+    ``data`` are the entry's bytes, the same in every log: what an archive keeps.
+    """
 
     position: int
     epoch: int
     batch: int
     previous: bytes
     record: Record
+    data: pa.Buffer
 
 
 class CommitLog(Protocol):
