@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 import soak
-from crash_course import Course, Promise, check, check_repeats, check_storage
+from crash_course import WRITE_SET_BYTES, Course, Promise, check, check_repeats, check_storage
 from simulated_disk import Crash, SimulatedDisk
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
@@ -29,7 +29,12 @@ SEEDS = range(soak.SEED, soak.SEED + (5 if soak.FACTOR == 1 else soak.FACTOR // 
 
 def options(seed: int) -> Options:
     """With and without history: without, merges drop whatever no pin needs."""
-    return Options(maintenance=False, history_seconds=600 if seed % 3 == 0 else 0, memory_limit=1 << 30)
+    return Options(
+        maintenance=False,
+        history_seconds=600 if seed % 3 == 0 else 0,
+        memory_limit=1 << 30,
+        write_set_bytes=WRITE_SET_BYTES,
+    )
 
 
 def open_engine(disk: SimulatedDisk, seed: int) -> Engine:
@@ -98,29 +103,38 @@ def test_a_crash_at_any_point_loses_nothing_that_was_acknowledged(seed: int) -> 
                 check_storage(engine)
                 promise = check(engine, point.promise)
                 check_repeats(engine, point.promise)
-                if chance.random() < 0.1:
-                    go_on(engine, promise if point.promise.pending_batch is None else point.promise, seed=number)
+                if point.promise.pending_batch is not None:
+                    promise = Promise(committed=point.promise.pending or promise.committed)
+                again = chance.random() < 0.15
+                if again:
+                    promise = go_on(engine, promise, seed=number)
+            if again:
+                with open_engine(point.disk.restarted(), seed) as engine:
+                    check(engine, promise)
+                    check_storage(engine)
         except BaseException as error:
             error.add_note(where)
             raise
     assert len(found) > 40
 
 
-def go_on(engine: Engine, promise: Promise, *, seed: int) -> None:
+def go_on(engine: Engine, promise: Promise, *, seed: int) -> Promise:
     """The engine works as before: another course over what is there."""
     course = Course(seed)
-    course.promise = Promise(committed=promise.pending or promise.committed, version=promise.version)
+    course.promise = Promise(committed=promise.committed, version=promise.version)
     course.sequence = 1_000_000
     if not course.promise.committed.tables:
         course.start(engine)
-    for _ in range(8):
+    for step in range(10):
+        if step == seed % 10:
+            engine.compact()
         course.step(engine)
+        if step == 5:
+            engine.flush()
     course.end()
     check(engine, course.promise)
-    engine.flush()
-    engine.compact()
-    check(engine, course.promise)
     check_storage(engine)
+    return course.promise
 
 
 @pytest.mark.timeout(120 * soak.FACTOR)

@@ -29,6 +29,9 @@ Row = dict[str, Any]
 Rows = dict[tuple[Any, ...], Row]
 
 DAY = datetime(2026, 1, 5)
+WRITE_SET_BYTES = 60_000
+"""Options.write_set_bytes of the engines that run a course: so that large transactions are not large."""
+
 NOTES = ["", "a", "zwölf", None, "x" * 300]
 
 
@@ -104,6 +107,8 @@ class Course:
             (self.delete, 4),
             (self.add, 3),
             (self.transaction, 8),
+            (self.large, 4),
+            (self.large_given_up, 1),
             (self.next_day, 4),
             (self.flush, 7),
             (self.compact_once, 4),
@@ -189,6 +194,32 @@ class Course:
             return model
 
         self._transact(engine, move)
+
+    def large(self, engine: Engine) -> None:
+        """A transaction that is more than its share of memory (``WRITE_SET_BYTES``): it spills, and is installed."""
+        self._transact(engine, self._write_much)
+
+    def large_given_up(self, engine: Engine) -> None:
+        transaction = engine.begin()
+        try:
+            self._write_much(transaction, self.promise.committed)
+        finally:
+            transaction.rollback()
+
+    def _write_much(self, transaction: Any, model: Model) -> Model:
+        table = transaction.catalog.table("events")
+        rows = dict(model.rows("events"))
+        for _ in range(2):
+            new = [self._row(self._key(late=self.chance.random() < 0.5)) for _ in range(40)]
+            transaction.put(table, pa.RecordBatch.from_pylist(new, schema=table.arrow_schema))
+            rows |= {(row["k"], row["t"]): row for row in new}
+            ended = self.chance.sample(list(rows), 3)
+            keys = pa.schema([table.arrow_schema.field("k"), table.arrow_schema.field("t")])
+            batch = pa.RecordBatch.from_pylist([{"k": key[0], "t": key[1]} for key in ended], schema=keys)
+            assert transaction.delete(table, batch) == 3
+            rows = {key: row for key, row in rows.items() if key not in ended}
+        assert any(writes.is_large for writes in transaction._writes.values()), "it was to be large"
+        return model.with_rows("events", rows)
 
     def next_day(self, engine: Engine) -> None:
         self._day += 1
@@ -394,7 +425,10 @@ def check_storage(engine: Engine) -> None:
     assert sorted(storage.files.names()) == [f"{number:016}.seg" for number in files]
     stores = list(engine._state.stores.values())
     segments = [part for store in stores for cell in store.cells for part in cell.parts if isinstance(part, Segment)]
-    assert {segment.description.id for segment in segments} == set(storage.manifest.load()[1])
+    installed = {segment.description.id for segment in engine._state.installed}  # by the log alone
+    named = set(storage.manifest.load()[1])
+    assert installed.isdisjoint(named)
+    assert {segment.description.id for segment in segments} == named | installed
     for segment in segments:
         assert list(engine.files.open(segment.description.place).check()) == []
         assert set(segment.files) <= set(files)
