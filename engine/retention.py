@@ -87,11 +87,11 @@ def late_rows(layout: Layout, rows: pa.RecordBatch, boundary: int) -> np.ndarray
     times = times_of(layout, rows)
     begin = begin_of(layout.table, boundary)
     if not len(times) or int(times.min()) >= begin:
-        return _NONE
+        return NONE_LATE
     return np.flatnonzero(times < begin)
 
 
-_NONE: Final = np.empty(0, np.int64)
+NONE_LATE: Final = np.empty(0, np.int64)
 
 
 def only_on_time(

@@ -101,7 +101,8 @@ class Request:
     commit: Commit | None = None
     error: WeftError | None = None
     absent_count: int = 0  # rows that a blind delete did not find
-    late_count: int = 0  # rows that came too late, and were left out
+    late_count: int = 0  # rows that came too late, and were left out here
+    left_out: int = 0  # those that the transaction has left out before
     rows_count: int = field(init=False)
     bytes_count: int = field(init=False)
     replay_bytes: int = field(init=False)  # prepared rows that a replay of the log would have to look up
@@ -249,8 +250,11 @@ class Sequencer:
                 request.commit = Commit(version=self._state.version, rows=0)
                 return
             _validate(request, state=self._state)
-            group.add(request, drops=drops, state=self._state)
-            self.late_rows_ignored += request.late_count
+            if drops or _changes_something(request):
+                group.add(request, drops=drops, state=self._state)
+            else:
+                request.commit = Commit(version=self._state.version, rows=0)
+            self.late_rows_ignored += request.late_count + request.left_out
         except Exception as error:  # a bug in validation must fail its request, not the leader's
             request.reject(error)
 
@@ -395,6 +399,15 @@ class _Group:
             or bool(request.retains)
             or any(item.truncate or item.prepared for item in request.changes)
         )
+
+
+def _changes_something(request: Request) -> bool:
+    """Whether there is anything left to log, if only that the request was made."""
+    return (
+        bool(request.catalog)
+        or bool(_names(request))
+        or any(item.puts or item.deletes or item.deltas or item.truncate or item.prepared for item in request.changes)
+    )
 
 
 def _names(request: Request) -> set[tuple[str, int]]:

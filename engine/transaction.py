@@ -26,6 +26,7 @@ from .delta import Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
 from .reader import RowStream
+from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
 from .schema import Relation, Table
 from .sequencer import Request, TableChanges
 from .snapshot import Snapshot
@@ -68,6 +69,7 @@ class Transaction:
         self._seen_catalog: Catalog | None = None
         self._unchanged: set[int] = set()
         self._ended = False
+        self._late_count = 0
 
     @property
     def version(self) -> int:
@@ -150,9 +152,30 @@ class Transaction:
         context = Context(now=self.now)
         return complete(table, batch, context=context, identities=self._identities, overriding=overriding)
 
+    def on_time(self, table: Table, rows: pa.RecordBatch, *, replaces: bool = False) -> pa.RecordBatch:
+        """Full rows without those that come too late (retention.py), or Invalid (23514) where these are refused.
+
+        ``replaces``: rows that are there are not late. What becomes late before the commit is judged there.
+        """
+        base = self._base()
+        if table.keep is None or not rows.num_rows or self._is_new(table):
+            return rows
+        store = base.store(table)
+        boundary = store.boundary(wall=wall_clock())
+        late = NONE_LATE if boundary is None else late_rows(store.layout, rows, boundary)
+        if replaces and len(late):
+            late = late[~self.present(table, key_columns(table, rows.take(pa.array(late))))]
+        if boundary is None or not len(late):
+            return rows
+        if table.late == "refuse":
+            row = int(late[0])
+            raise too_late(table, int(times_of(store.layout, rows)[row]), boundary, which=f"row {row + 1}")
+        self._late_count += len(late)
+        return left_out(rows, late)
+
     def insert(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> int:
         """Add rows; columns may be absent. Raises Invalid (23505) where a primary key exists. Returns the row count."""
-        rows = self.complete(table, batch, overriding=overriding)
+        rows = self.on_time(table, self.complete(table, batch, overriding=overriding))
         if table.primary_key:
             keys = key_columns(table, rows)
             raise_duplicates_within(table, keys)
@@ -163,7 +186,7 @@ class Transaction:
     def put(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> int:
         """Add or replace whole rows; the last of equal primary keys wins."""
         self._require_primary_key(table, "put")
-        rows = self.complete(table, batch, overriding=overriding)
+        rows = self.on_time(table, self.complete(table, batch, overriding=overriding), replaces=True)
         self._put(table, rows, absent=False)
         return rows.num_rows
 
@@ -262,7 +285,7 @@ class Transaction:
         self._check_open()
         base = self._snapshot
         try:
-            if not self._writes and not self._catalog:
+            if not self._writes and not self._catalog and not self._late_count:
                 return Commit(version=0 if base is None else base.version, rows=0)
             assert base is not None, "who wrote has a snapshot"
             changes = tuple(
@@ -275,8 +298,9 @@ class Transaction:
                 snapshot=base.version,
                 unchanged=tuple(sorted(self._unchanged)),
                 transaction_id=self.id,
+                left_out=self._late_count,
             )
-            if not request.changes and not request.catalog:
+            if not request.changes and not request.catalog and not request.left_out:
                 return Commit(version=base.version, rows=0)
             return self._commit(request)
         except Unavailable:

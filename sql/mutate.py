@@ -99,6 +99,7 @@ def insert(statement: exp.Insert, execution: Execution, *, overriding: bool = Fa
         if conflict is None and returning is None and rows.defaults is None:
             return transaction.insert(target.table, rows.batch, overriding=overriding)
         full = _completed(rows, target.table, execution, overriding=overriding)
+        full = transaction.on_time(target.table, full, replaces=conflict is not None)
         if conflict is None:
             answers.extend(_returning(returning, full, target, execution))
             return transaction.insert(target.table, full, overriding=True)

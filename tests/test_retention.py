@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import golden
 import numpy as np
 import pyarrow as pa
 import pytest
 import weftdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from weftdb.base.errors import Conflict, Invalid
 from weftdb.base.interface import Database
 from weftdb.base.types import BIGINT, DATE, TIMESTAMP, TIMESTAMPTZ, Type
 from weftdb.engine import retention
 from weftdb.engine.catalog import decode_relation, encode_relation
+from weftdb.engine.changes import Change
+from weftdb.engine.database import Engine
 from weftdb.engine.delta import Delta
 from weftdb.engine.layout import Layout
+from weftdb.engine.options import Options
 from weftdb.engine.schema import Column, Table
-from weftdb.engine.sequencer import TableChanges
+from weftdb.engine.segment import Description
+from weftdb.engine.sequencer import Request, TableChanges
 
 DAY = 86_400_000_000
 
@@ -244,3 +255,321 @@ def test_a_late_row_beyond_the_years_of_python_is_shown() -> None:
 @given(boundary=st.integers(-(2**63), 2**63 - 1))
 def test_a_boundary_goes_through_the_log(boundary: int) -> None:
     assert retention.boundary_in(retention.boundary_batch(boundary)) == boundary
+
+
+# What SQL users see
+
+GOLDEN = Path(__file__).parent / "golden" / "retention.sql"
+
+
+def answers(db: Database, sql: str) -> list[str]:
+    """What a statement gives: rows, or its tag, or the whole error."""
+    try:
+        result = db.execute(sql)
+    except weftdb.WeftError as error:
+        return [f"ERROR {error.sqlstate}", *str(error).splitlines()]
+    rows = [golden.row_text(row, result.types) for row in result.rows()]
+    return [*([golden.header(result.names, result.types), *rows] if result.names else []), str(result.tag)]
+
+
+def test_the_golden_script_gives_the_answers_that_were_read() -> None:
+    with weftdb.open(maintenance=False) as db:
+        given: dict[int, list[str]] = {}
+        for case in golden.read(GOLDEN):
+            given[case.line] = answers(db, case.sql)
+            retain(db)
+    if os.environ.get("WEFT_GOLDEN") == "write":
+        GOLDEN.write_text(written(GOLDEN.read_text(), given))
+        return
+    for case in golden.read(GOLDEN):
+        assert given[case.line] == case.expected, f"{GOLDEN.name}:{case.line}\n{case.sql}"
+
+
+def written(text: str, given: dict[int, list[str]]) -> str:
+    """The script with new answers; line numbers are those of the old one."""
+    out: list[str] = []
+    number = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        if not (line == "--" or line.startswith("-- ")):
+            out.append(line)
+        if number in given:
+            out += [f"-- {answer}".rstrip() for answer in given[number]]
+    return "\n".join(out)
+
+
+def retain(db: Any) -> None:
+    db.engine.retain()
+
+
+# Every door
+
+DAYS = [datetime(2026, 1, day) for day in range(1, 15)]
+
+
+def filled(database: Database, options: str = "") -> Any:
+    """A table of ten days, of which the last four are kept."""
+    database.execute(READINGS.format(f", keep = '3 days'{options}"))
+    readings = database.table("readings")
+    readings.insert([(1, day, day.day) for day in DAYS[:10]])
+    return readings
+
+
+def refused_as_late(call: Any) -> None:
+    with pytest.raises(weftdb.Invalid, match="comes too late") as caught:
+        call()
+    assert caught.value.sqlstate == "23514"
+    assert "2026-01-07 00:00:00" in str(caught.value)
+
+
+def gone(database: Database) -> bool:
+    """Whether the background has dropped what it has to."""
+    deadline = time.monotonic() + 30
+    while database.execute("SELECT count(*) FROM readings").scalar() != 4:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_the_background_drops_old_slices_by_itself(database: Database) -> None:
+    readings = filled(database)
+    with database.snapshot() as snapshot:
+        before = snapshot.execute("SELECT count(*) FROM readings").scalar()
+        assert gone(database)
+        assert snapshot.execute("SELECT count(*) FROM readings").scalar() == before
+    assert readings.get((1, DAYS[5])) is None
+    assert readings.get((1, DAYS[6])) is not None
+    assert readings.scan(time=(None, DAYS[6])).read_all().num_rows == 0
+
+
+def test_every_way_to_write_refuses_late_rows(database: Database) -> None:
+    readings = filled(database)
+    late, old = (1, DAYS[5] + timedelta(hours=1), 0), (1, DAYS[5])
+    refused_as_late(lambda: readings.insert([(1, DAYS[9] + timedelta(hours=1), 0), late]))
+    refused_as_late(lambda: readings.put([late]))
+    refused_as_late(lambda: readings.add(late[:2], celsius=1))
+    refused_as_late(lambda: database.execute("INSERT INTO readings VALUES ($1, $2, $3)", list(late)))
+    refused_as_late(lambda: database.execute("INSERT INTO readings SELECT 2, at - INTERVAL '9 days' FROM readings"))
+    assert gone(database)
+    refused_as_late(lambda: readings.insert([(*old, 0)]))
+    refused_as_late(lambda: database.execute("UPDATE readings SET at = at - INTERVAL '4 days'"))
+    with pytest.raises(weftdb.Invalid, match="comes too late"), readings.writer() as writer:
+        writer.put(late)
+    for write in (
+        lambda table: table.insert([late]),
+        lambda table: table.put([late]),
+        lambda table: table.add(late[:2], celsius=1),
+    ):
+        with pytest.raises(weftdb.Invalid, match="comes too late"), database.transaction() as transaction:
+            write(transaction.table("readings"))
+    assert database.execute("SELECT count(*) FROM readings").scalar() == 4, "what fails changes nothing"
+    readings.delete([old])
+
+
+def test_every_way_to_write_leaves_late_rows_out_where_told(database: Database) -> None:
+    readings = filled(database, ", late = 'ignore'")
+    late, new = (1, DAYS[5] + timedelta(hours=1), 0), [DAYS[9] + timedelta(hours=hour) for hour in range(1, 9)]
+    assert gone(database)
+    assert readings.insert([(1, new[0], 0), late]).rows == 1
+    assert readings.put([late, (1, new[1], 0)]).rows == 1
+    assert readings.add(late[:2], celsius=1).rows == 0
+    result = database.execute("INSERT INTO readings VALUES ($1, $2, $3), (1, $4, 0)", [*late, new[2]])
+    assert (result.tag, result.rows_affected) == ("INSERT 0 1", 1)
+    with readings.writer() as writer:
+        for row in (late, (1, new[3], 0)):
+            writer.put(row)
+    with database.transaction() as transaction:
+        assert transaction.table("readings").insert([late, (1, new[4], 0)]) is not None
+        assert transaction.execute("INSERT INTO readings VALUES ($1, $2, $3)", list(late)).rows_affected == 0
+        transaction.table("readings").add(late[:2], celsius=1)
+    rows = database.execute("SELECT at FROM readings WHERE at > $1 ORDER BY at", [DAYS[9]]).rows()
+    assert [at for (at,) in rows] == new[:5]
+    assert readings.get(late[:2]) is None
+    ignored = database.execute("SELECT value FROM weft_metrics WHERE name = 'weft_late_rows_ignored'").scalar()
+    assert ignored == 8
+
+
+# What is exact
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine.open(None, options=Options(maintenance=False)) as opened:
+        yield opened
+
+
+def made(engine: Engine, **options: Any) -> Table:
+    options = {"keep": 3 * DAY, "id": engine.new_id(), **options}
+    transaction = engine.begin()
+    transaction.create(replace(kept(), **options))
+    transaction.commit()
+    with engine.snapshot() as snapshot:
+        return snapshot.catalog.table("kept")
+
+
+def rows_of(*days: int, k: int = 1) -> pa.RecordBatch:
+    times = pa.array([DAYS[day] for day in days], pa.timestamp("us"))
+    return pa.RecordBatch.from_arrays([pa.array([k] * len(days), pa.int64()), times], schema=kept().arrow_schema)
+
+
+def days(engine: Engine, version: int | None = None) -> list[int]:
+    with engine.snapshot(version) as snapshot:
+        table = snapshot.catalog.table("kept")
+        batches = list(snapshot.scan(table).batches())
+    return sorted(DAYS.index(row["t"]) for batch in batches for row in batch.to_pylist())
+
+
+def test_dropped_rows_are_too_late_not_duplicates(engine: Engine) -> None:
+    made(engine)
+    engine.write("kept", Change.INSERT, rows_of(0, 9))
+    for dropped in (False, True):
+        with pytest.raises(Invalid, match=r"row 1 .* comes too late"):
+            engine.write("kept", Change.INSERT, rows_of(0))
+        assert engine.retain() is not dropped
+
+
+def test_a_transaction_that_changed_dropped_rows_is_a_conflict(engine: Engine) -> None:
+    table = made(engine)
+    engine.write("kept", Change.INSERT, rows_of(0, 1))
+    transactions = [engine.begin() for _ in range(3)]
+    transactions[0].delete(table, rows_of(0))
+    transactions[1].update(table, rows_of(1), rows_of(8))
+    transactions[2].put(table, rows_of(1))
+    engine.write("kept", Change.INSERT, rows_of(9))
+    engine.retain()
+    for transaction in transactions:
+        with pytest.raises(Conflict):
+            transaction.commit()
+    assert days(engine) == [9]
+
+
+@pytest.mark.parametrize("primary_key", [(1, 2), ()])
+def test_changing_rows_that_are_due_to_be_dropped_is_not_late(engine: Engine, primary_key: tuple[int, ...]) -> None:
+    table = made(engine, primary_key=primary_key)
+    engine.write("kept", Change.INSERT, rows_of(0, 9))
+    transaction = engine.begin()
+    found = pa.Table.from_batches(transaction.scan(table, row_ids=not primary_key).batches()).combine_chunks()
+    (old,) = found.to_batches()
+    transaction.update(table, old, old.select(["k", "t"]))
+    transaction.commit()
+    assert days(engine) == [0, 9]
+    engine.retain()
+    assert days(engine) == [9]
+
+
+def test_moving_a_row_below_the_boundary_is_late(engine: Engine) -> None:
+    table = made(engine)
+    engine.write("kept", Change.INSERT, rows_of(7, 9))
+    transaction = engine.begin()
+    transaction.update(table, rows_of(7), rows_of(0))
+    with pytest.raises(Invalid, match=r"a row .* comes too late"):
+        transaction.commit()
+    assert days(engine) == [7, 9]
+
+
+def test_rows_of_one_batch_are_judged_by_the_boundary_before_it(engine: Engine) -> None:
+    made(engine)
+    engine.write("kept", Change.PUT, rows_of(*range(10)))
+    assert days(engine) == list(range(10))
+    engine.retain()
+    assert days(engine) == [6, 7, 8, 9]
+
+
+def test_a_boundary_is_decided_where_no_definition_comes_between(engine: Engine) -> None:
+    """Maintenance has seen that slices are due; before it commits, somebody keeps more."""
+    table = made(engine)
+    engine.write("kept", Change.PUT, rows_of(*range(10)))
+    commit = engine.maintenance._sequencer.commit
+    request = Request(changes=(), retains=(table.id,))
+    transaction = engine.begin()
+    transaction.replace(replace(table, keep=30 * DAY))
+    transaction.commit()
+    version = engine.version
+    assert commit(request).version == version, "there is nothing to drop any more, and nothing is logged"
+    assert days(engine) == list(range(10))
+
+
+def many_of(day: int, count: int) -> pa.RecordBatch:
+    times = pa.array(np.full(count, np.datetime64(DAYS[day], "us")))
+    return pa.RecordBatch.from_arrays([pa.array(np.arange(count)), times], schema=kept().arrow_schema)
+
+
+def test_a_large_transaction_is_refused_for_slices_that_became_late(engine: Engine) -> None:
+    """Its rows lie in files already, and are not looked at one by one."""
+    table = made(engine)
+    engine.write("kept", Change.INSERT, rows_of(9))
+    transactions = [engine.begin() for _ in range(2)]
+    with pytest.raises(Invalid, match=r"row 1 .* comes too late"):
+        transactions[0].put(table, many_of(0, 150_000))
+    for transaction, day in zip(transactions, (8, 10), strict=True):
+        transaction.put(table, many_of(day, 150_000))
+    engine.write("kept", Change.INSERT, rows_of(12))
+    with pytest.raises(Invalid, match=r"a slice of rows .* comes too late"):
+        transactions[0].commit()
+    transactions[1].commit()
+    assert days(engine) == [9, *[10] * 150_000, 12]
+
+
+def test_the_newest_row_of_a_large_transaction_counts(engine: Engine) -> None:
+    table = made(engine)
+    transaction = engine.begin()
+    transaction.put(table, many_of(12, 150_000))
+    transaction.commit()
+    with pytest.raises(Invalid, match="comes too late"):
+        engine.write("kept", Change.INSERT, rows_of(8))
+
+
+# Time and room
+
+
+def test_dropped_slices_leave_memory_and_disk(tmp_path: Path) -> None:
+    """Once no snapshot and no history needs them: the cells, what the manifest says of them, and the files."""
+    options = Options(maintenance=False, history_seconds=0)
+    with Engine.open(tmp_path / "data", options=options) as engine:
+        table = made(engine, shards=2)
+        store = engine._state.stores[table.id]
+        engine.flush()
+        others = engine.files.used()  # the catalog's
+        for day in range(6):
+            engine.write("kept", Change.PUT, many_of(day, 100))
+        engine.flush()
+        old = set(engine.files.used()) - set(others)
+        engine.write("kept", Change.PUT, many_of(9, 100))
+        with engine.snapshot() as snapshot:
+            assert engine.retain()
+            engine.flush()
+            engine.maintenance.release()
+            assert sum(batch.num_rows for batch in snapshot.scan(table).batches()) == 700
+            assert old <= set(engine.files.used())
+        engine.flush()
+        assert engine.maintenance.release()
+        assert {cell.slice for cell in store.cells} == {store.layout.slice_of(DAYS[9])}
+        assert old.isdisjoint(engine.files.used())
+        described = map(Description.decode, engine.storage.manifest.load()[1].values())
+        assert {item.slice for item in described if item.table == table.id} == {store.layout.slice_of(DAYS[9])}
+        assert days(engine) == [9] * 100
+
+
+def test_what_counts_as_newest_survives_a_checkpoint(tmp_path: Path) -> None:
+    for step in range(3):
+        with Engine.open(tmp_path / "data", options=Options(maintenance=False)) as engine:
+            if step == 0:
+                made(engine)
+                engine.write("kept", Change.PUT, rows_of(9))
+                engine.flush()
+            with pytest.raises(Invalid, match="comes too late"):
+                engine.write("kept", Change.PUT, rows_of(0))
+
+
+def test_dropping_a_slice_of_a_segment_takes_no_time_per_row() -> None:
+    """A million rows end by one number in the segment's overlay: no bitmap, no table of ends."""
+    with Engine.open(None, options=Options(maintenance=False)) as engine:
+        table = made(engine)
+        engine.write("kept", Change.PUT, many_of(0, 100_000))
+        engine.flush()
+        engine.write("kept", Change.PUT, rows_of(9))
+        engine.retain()
+        (segment,) = engine._state.stores[table.id].segments
+        assert segment.living_count == 0
+        assert segment.overlay.bytes_used == 0
+        assert days(engine) == [9]

@@ -210,8 +210,15 @@ class RetentionAgainstModel(RuleBasedStateMachine):
     @rule(pick=PICKS, key=KEYS, amount=AMOUNTS)
     def put_later(self, pick: int, key: Key, amount: int | None) -> None:
         transaction, model = self.pair(pick)
-        transaction.put(self.table, self.batch([row_of(key, amount)]))
-        model.put(key, row_of(key, amount))
+        boundary, batch = self.model.boundary, self.batch([row_of(key, amount)])
+        if boundary is None or key[1] >= boundary or key in model.rows:
+            assert transaction.put(self.table, batch) == 1
+            model.put(key, row_of(key, amount))
+        elif self.model.late == "ignore":
+            assert transaction.put(self.table, batch) == 0
+        else:
+            with pytest.raises(Invalid, match="row 1 .* comes too late"):
+                transaction.put(self.table, batch)
 
     @rule(pick=PICKS, keys=st.lists(KEYS, min_size=1, max_size=3, unique=True))
     def delete_later(self, pick: int, keys: list[Key]) -> None:
