@@ -100,7 +100,7 @@ def _dead(run: tuple[Segment, ...], horizon: Horizon) -> tuple[Segment, ...]:
 def _whole(run: tuple[Segment, ...], horizon: Horizon) -> tuple[Segment, ...]:
     if sum(segment.rows_count for segment in run) > COMPACTION_ROWS_MAX:
         return _similar(run) or _crowded(run) or _dead(run, horizon)
-    return run if len(run) > 1 or dead_count(run[0], horizon) else ()
+    return run if len(run) > 1 or any(dead_count(segment, horizon) for segment in run) else ()
 
 
 def dead_count(segment: Segment, horizon: Horizon) -> int:

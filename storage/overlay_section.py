@@ -29,7 +29,7 @@ def encode_overlay(rows: np.ndarray, ends: np.ndarray, *, rest_end: int) -> byte
 
 def decode_overlay(data: np.ndarray, *, checksum: int, name: str) -> tuple[np.ndarray, np.ndarray, int]:
     """The rows, their ends, and the end of all others. Raises Corrupt."""
-    view = memoryview(data)
+    view = data.data
     if xxhash.xxh3_64_intdigest(view) != checksum or len(view) < _HEADER.size:
         raise Corrupt(f"{name}: the overlay is damaged", hint="Restore the database from a backup.")
     magic, format, count, rest_end = _HEADER.unpack_from(view)
