@@ -11,6 +11,8 @@ Opening reads the manifest's checkpoint and replays the log after it. SQL, sessi
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -103,6 +105,8 @@ class Engine:
         self._register_gauges()
         if options.maintenance and storage.read_only is None:
             self.maintenance.start()
+        self.process = os.getpid()
+        _open_engines.add(self)
 
     def _recover(self) -> tuple[int, int]:
         """The state of the last checkpoint, and what the log has after it. Returns the checkpoint's place in the log
@@ -453,6 +457,19 @@ def _failures(work: Work) -> Metric:
         unit="failures",
         description=f"Flushes and compactions that failed and are tried again; only grows.{last}",
     )
+
+
+_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """At the end of the process: what nobody closed."""
+    for engine in list(_open_engines):
+        if engine.process == os.getpid():  # a fork's engines are its parent's
+            engine.close()
+
+
+atexit.register(_close_all)
 
 
 def _temporary_folder(folder: DataFolder | None, options: Options) -> TemporaryFolder:

@@ -58,7 +58,7 @@ from .install import Install
 from .layout import Layout
 from .memory import Budget
 from .memtable import Memtable
-from .merge import Input, merge
+from .merge import Input, block_rows_of, merge
 from .options import Options
 from .overlay import OPEN, Overlay
 from .part import Part
@@ -68,6 +68,7 @@ from .segment import Description, Section, Segment
 from .segment_files import SegmentFiles
 from .sequencer import Request, Sequencer
 from .snapshot import Pins
+from .tidying import moved, touches, wasteful_files
 
 CHECK_BYTES: Final = 1 << 20
 """A commit looks whether a flush is due whenever so many bytes were committed since it last looked."""
@@ -99,6 +100,7 @@ class Work:
     merges: int = 0
     merged_rows: int = 0
     merged_bytes: int = 0
+    moved_bytes: int = 0
     dropped_rows: int = 0
     failures: int = 0
     last_failure: str = ""
@@ -178,14 +180,21 @@ class Maintenance:
         self._compact_wanted = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._background = False
+        self._starting = threading.Lock()
         self._seen_bytes = 0
         self._checkpoint_at = monotonic()
 
     # Threads.
 
     def start(self) -> None:
-        """Flush and compact in the background from now on."""
-        self._budget.on_pressure(self._flush_wanted.set)
+        """Flush and compact in the background from now on. A database in memory has no threads before it needs them."""
+        self._background = True
+        self._budget.on_pressure(self._want_flush)
+        if self._storage.folder is not None:
+            self._start_threads()
+
+    def _start_threads(self) -> None:
         for name, run in (("weft-flush", self._run_flushes), ("weft-compact", self._run_rest)):
             thread = threading.Thread(target=run, name=name, daemon=True)
             thread.start()
@@ -205,8 +214,15 @@ class Maintenance:
         logged = self._sequencer.logged_bytes
         if logged - self._seen_bytes >= CHECK_BYTES or logged < self._seen_bytes:
             self._seen_bytes = logged
-            if logged >= self._options.log_bytes or self._budget.flush_due:
-                self._flush_wanted.set()
+            if self._background and (logged >= self._options.log_bytes or self._budget.flush_due):
+                self._want_flush()
+
+    def _want_flush(self) -> None:
+        if not self._threads:
+            with self._starting:
+                if not self._threads:
+                    self._start_threads()
+        self._flush_wanted.set()
 
     def _run_flushes(self) -> None:
         while not self._stopping.is_set():
@@ -226,6 +242,7 @@ class Maintenance:
                 pass
             self._attempt(self.retain)
             self._attempt(self.release)
+            self._attempt(self.tidy)
             self._budget.tidy()
 
     def _attempt(self, work: Callable[[], bool]) -> bool:
@@ -498,12 +515,11 @@ class Maintenance:
             mappings: Sequence[np.ndarray | None] = ()
             description: Description | None = None
             if rows_count:
-                block_rows = min(segment.reader.block_rows for segment in segments)
-                writer = SegmentWriter(out, rows_count=rows_count, block_rows=block_rows)
                 inputs = [
                     Input(reader=segment.reader, drop=drop, begin=segment.description.begin)
                     for segment, drop in zip(segments, drops, strict=True)
                 ]
+                writer = SegmentWriter(out, rows_count=rows_count, block_rows=block_rows_of(layout, inputs))
                 merged = merge(writer, layout, inputs, normalize_before=horizon.oldest, pause=self._pause)
                 place = writer.finish()
                 mappings = merged.mappings
@@ -603,6 +619,38 @@ class Maintenance:
         if dropped or segments or cells_count:
             self._budget.freed()
         return bool(dropped or segments or cells_count)
+
+    def tidy(self) -> bool:
+        """Empty files that hold little that is needed. Returns whether there were any."""
+        with self._installing:
+            segments = [item for item in self._segments() if item.version_high <= self.checkpoint_version]
+            wasteful = wasteful_files(segments, self.files.size)
+            if not wasteful:
+                return False
+            number = self._storage.new_number()
+            done: dict[Section, Section] = {}
+            with self.files.create(number, throttle=self._throttle, warm=False) as out:
+                changed = {
+                    segment: moved(
+                        segment.description,
+                        files=wasteful,
+                        out=out,
+                        number=number,
+                        bytes_of=self.files.bytes,
+                        done=done,
+                    )
+                    for segment in segments
+                    if touches(segment.description, wasteful)
+                }
+                self.work.moved_bytes += out.position
+            self._commit(put=list(changed.values()), file=number)
+            released: list[int] = []
+            for segment, description in changed.items():
+                released += segment.files
+                segment.move(description)
+                self.files.use(segment.files)
+            self.files.release(released)
+        return True
 
     # What both need.
 
