@@ -123,10 +123,24 @@ def _run(
         case st.Refresh():
             return _refresh(session, statement.name)
         case st.Maintain():
-            session.notice(f"{statement.name} has nothing to do: WeftDB maintains itself")
-            return _done(session, statement.name)
+            return _maintain(session, statement.name)
         case _:
             assert_never(statement)
+
+
+def _maintain(session: Session, name: str) -> Result:
+    """CHECKPOINT and VACUUM at once, for all tables; by themselves they happen in the background."""
+    match name:
+        case "CHECKPOINT":
+            session.engine.flush()
+        case "VACUUM":
+            if session.block is not None:
+                raise Invalid("VACUUM cannot run inside a transaction block", hint="End it first.", sqlstate="25001")
+            session.engine.flush()
+            session.engine.compact()
+        case _:
+            session.notice(f"{name} has nothing to do: WeftDB maintains itself")
+    return _done(session, name)
 
 
 def _run_other(

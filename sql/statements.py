@@ -123,7 +123,7 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintain:
-    """VACUUM, ANALYZE, CHECKPOINT: WeftDB does these by itself."""
+    """VACUUM, ANALYZE, CHECKPOINT: WeftDB does these by itself, too."""
 
     name: str
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from weftdb.base.errors import Closed, LimitExceeded
+import pytest
+from weftdb import connect
+from weftdb.base.errors import Closed, Invalid, LimitExceeded
 from weftdb.base.limits import KIB, MIB
 from weftdb.engine.changes import Change
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
+from weftdb.server.service import serve
 from weftdb.sql.session import Session
 
 STEP = 20_000
@@ -199,3 +202,31 @@ def test_a_database_in_memory_counts_its_segments_and_refuses_at_the_limit() -> 
         assert "segments" in str(error)
         assert metric(engine, "memory_used_bytes") <= 8 * MIB
         assert metric(engine, "stalls") == 0
+
+
+def test_checkpoint_and_vacuum_flush_and_compact_at_once(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", maintenance=False, history_seconds=0) as engine:
+        session = Session(engine)
+        for n in range(3):
+            engine.write("t", Change.PUT, batch(n * STEP // 2))
+            assert session.execute("CHECKPOINT").tag == "CHECKPOINT"
+        assert session.execute("SELECT count(*), sum(ended_rows) > 0 FROM weft_segments").rows() == [(3, True)]
+        session.execute("BEGIN")
+        with pytest.raises(Invalid, match="VACUUM cannot run inside a transaction block"):
+            session.execute("VACUUM")
+        session.execute("ROLLBACK")
+        assert session.execute("VACUUM t").tag == "VACUUM"
+        assert session.execute("SELECT rows, ended_rows FROM weft_segments").rows() == [(2 * STEP, 0)]
+        assert count(engine) == 2 * STEP
+
+
+def test_a_client_is_told_that_its_write_waited_in_vain(tmp_path: Path) -> None:
+    engine = opened(tmp_path / "data", memory_limit=8 * MIB, maintenance=False, stall_seconds=0.1)
+    with serve(engine, port=0) as server, connect(server.address) as db:
+        _, error = fill(lambda n: db.table("t").put(pa.Table.from_batches([batch(n * STEP)])))
+        assert error.sqlstate == "53200"
+        assert "memtables" in str(error)
+        assert "weft_metrics" in str(error.hint)
+        db.execute("CHECKPOINT")
+        db.table("t").put(pa.Table.from_batches([batch(0)]))
+        assert db.execute("SELECT value FROM weft_metrics WHERE name = 'weft_memory_refused'").scalar() == 1
