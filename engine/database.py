@@ -56,6 +56,9 @@ from .spill import Workspace
 from .transaction import Transaction
 
 MICROSECONDS = 1_000_000
+ID_BYTES = 260
+WRITER_BYTES = 4_100
+"""What the outcome of a transaction takes, and all that are kept of one writer; measured with tracemalloc."""
 
 
 class Engine:
@@ -402,6 +405,11 @@ class Engine:
             "write_sets",
             lambda: sum(transaction.bytes_used for transaction in self._transactions()),
             "What open transactions have written and not committed.",
+        )
+        budget.register(
+            "outcomes",
+            lambda: ID_BYTES * len(self._state.transaction_ids) + WRITER_BYTES * len(self._state.writers),
+            "Outcomes of recent transactions and writers, for those that ask again: at most so much.",
         )
         meters.include(budget.metrics)
         meters.gauge("version", "versions", "The visible version: that of the last commit.", lambda: self.version)

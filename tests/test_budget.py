@@ -204,6 +204,16 @@ def test_a_database_in_memory_counts_its_segments_and_refuses_at_the_limit() -> 
         assert metric(engine, "stalls") == 0
 
 
+def test_outcomes_that_are_kept_for_retries_are_counted() -> None:
+    with opened(None) as engine:
+        for n in range(100):
+            Session(engine).execute(f"INSERT INTO t VALUES ({n}, {n}, 'x')")
+            transaction = engine.begin(id=f"transaction {n}")
+            transaction.put(transaction.catalog.table("t"), pa.record_batch({"a": [n], "b": [n], "c": ["y"]}))
+            transaction.commit()
+        assert 100 * 200 <= metric(engine, "memory_outcomes_bytes") <= 100 * 300
+
+
 def test_checkpoint_and_vacuum_flush_and_compact_at_once(tmp_path: Path) -> None:
     with opened(tmp_path / "data", maintenance=False, history_seconds=0) as engine:
         session = Session(engine)
