@@ -86,6 +86,7 @@ class Plan:
             self._plan_chunks(chunks)
         if segments:
             self._plan_segments(segments)
+        self._begin_small()
 
     @property
     def rows_count(self) -> int:
@@ -225,6 +226,15 @@ class Plan:
             end = min(stop, last * size)
             yield Run(segment, start, end)
             start = end
+
+    def _begin_small(self) -> None:
+        """Read one block first: whoever wants a few rows (LIMIT) has them with that."""
+        if self.runs:
+            first = self.runs[0]
+            size = first.segment.reader.block_rows
+            middle = (first.start // size + 1) * size
+            if middle < first.stop:
+                self.runs[:1] = [Run(first.segment, first.start, middle), Run(first.segment, middle, first.stop)]
 
     def _zones(self, segment: Segment, id: int) -> Zones:
         column = self._layout.by_id[id]

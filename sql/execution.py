@@ -25,7 +25,7 @@ from .bind import Settings as BinderSettings
 from .bind import bind_query
 from .bound import BoundQuery
 from .interrupt import interruptible
-from .relational import Cancel, run_query
+from .relational import Cancel, run_query, skips_executor
 from .resources import Resources
 from .virtual import VIRTUAL, VIRTUAL_SCHEMAS
 
@@ -114,7 +114,7 @@ class Execution:
                 read_all=on_close is None,
             )
 
-        return interruptible(work, cancel=self.cancel.cancel)
+        return work() if skips_executor(bound) else interruptible(work, cancel=self.cancel.cancel)
 
     def query(
         self,

@@ -42,6 +42,7 @@ __all__ = [
     "RelationalExecutor",
     "parameter_literals",
     "run_query",
+    "skips_executor",
     "sql_text",
 ]
 
@@ -100,6 +101,11 @@ def run_query(
         types=bound.types,
         on_close=close,
     )
+
+
+def skips_executor(bound: BoundQuery) -> bool:
+    """Whether the engine alone answers the query, so that Python is never away from it for long."""
+    return _direct(bound) is not None
 
 
 def _direct(bound: BoundQuery) -> DirectRead | None:
