@@ -168,7 +168,7 @@ def _restore_tables(state: State, tables: dict[str, Any]) -> None:
 
 def _restore_segments(state: State, descriptions: Iterable[Description], files: SegmentFiles) -> None:
     layouts: dict[int, Layout] = {}
-    for description in sorted(descriptions, key=lambda item: (item.version_high, item.id)):
+    for description in sorted(descriptions, key=lambda item: item.age):
         store = state.stores[description.table]
         layout = layouts.setdefault(description.table, Layout(store.table))
         overlay = files.read_overlay(description.overlay, description.rows_count)

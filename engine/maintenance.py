@@ -534,6 +534,7 @@ class Maintenance:
                     version_high=max(segment.version_high for segment in segments),
                     time_low=min(segment.time_low for segment in segments),
                     time_high=max(segment.time_high for segment in segments),
+                    order=segments[0].description.age[1],
                     columns=tuple(column.id for column in layout.columns),
                 )
                 overlay = Overlay(rows_count)

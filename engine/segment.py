@@ -58,7 +58,8 @@ class Description:
     """What the manifest holds of one segment. Ranges of event time (microseconds) and begin versions are closed.
 
     ``overlay`` has the rows that had ended at the checkpoint. ``begin`` is the one begin version of prepared rows.
-    ``columns`` are those that were written, by identifier.
+    ``columns`` are those that were written, by identifier. ``order`` is the identifier of the newest of the segments that
+    it was merged from, 0 where it was not.
     """
 
     id: int
@@ -74,6 +75,12 @@ class Description:
     columns: tuple[int, ...]
     overlay: Section | None = None
     begin: int | None = None
+    order: int = 0
+
+    @property
+    def age(self) -> tuple[int, int]:
+        """Places the segments of a cell, oldest first. One transaction may have installed several: by ``order``."""
+        return self.version_high, self.order or self.id
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self), separators=(",", ":")).encode()
