@@ -58,8 +58,8 @@ class Description:
     """What the manifest holds of one segment. Ranges of event time (microseconds) and begin versions are closed.
 
     ``overlay`` has the rows that had ended at the checkpoint. ``begin`` is the one begin version of prepared rows.
-    ``columns`` are those that were written, by identifier. ``order`` is the identifier of the newest of the segments that
-    it was merged from, 0 where it was not.
+    ``columns`` are those that were written, by identifier. ``order`` is the identifier of the newest of the segments
+    that it was merged from, 0 where it was not.
     """
 
     id: int
