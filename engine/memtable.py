@@ -136,9 +136,13 @@ class Chunk:
         if self.ends is not None:
             return 0
         ends = np.full(self.capacity, OPEN, np.int64)
+        self.set_ends(ends)
+        return ends.nbytes
+
+    def set_ends(self, ends: np.ndarray) -> None:
+        """Publish the array of end versions."""
         self.header[ENDS] = _address(ends)
         self.ends = ends
-        return ends.nbytes
 
     def need_previous(self) -> int:
         """Make the array of previous locators; returns the bytes it took."""
@@ -247,15 +251,27 @@ class Memtable:
         return ended
 
     def end_all(self, *, version: int) -> int:
-        """End every row that has not ended; returns how many ended."""
+        """End every row that has not ended; returns how many ended.
+
+        Chunks of which no row had ended share one array: their rows all end here, so nobody will write to it, and it
+        takes constant time per chunk. No more rows may come to such a chunk.
+        """
         ended = 0
+        fresh = [chunk for chunk in self.chunks if chunk.ends is None and chunk.count]
         for chunk in self.chunks:
-            self.bytes_used += chunk.need_ends()
-            assert chunk.ends is not None, "made just now"
-            ends = chunk.ends[: chunk.count]
-            still = ends == OPEN
-            ended += int(np.count_nonzero(still))
-            ends[still] = version
+            if chunk.ends is not None:
+                ends = chunk.ends[: chunk.count]
+                still = ends == OPEN
+                ended += int(np.count_nonzero(still))
+                ends[still] = version
+        if fresh:
+            if fresh[-1] is self.chunks[-1]:
+                self._close()
+            shared = np.full(max(chunk.count for chunk in fresh), version, np.int64)
+            self.bytes_used += shared.nbytes
+            for chunk in fresh:
+                chunk.set_ends(shared)
+                ended += chunk.count
         if self.late is not None and ended:
             self.late.append((None, version))
         self.rows_count -= ended

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from weftdb.base import types
 from weftdb.engine.kernels import index as kernels
@@ -114,6 +114,7 @@ def test_a_larger_slot_table_holds_every_slot_of_the_smaller() -> None:
     st.sampled_from((1, 7, 1_000, 86_400_000_000)),
     st.integers(-(2**60), 2**60),
 )
+@example([(0, -9_223_371_986_427_387_920), (0, 9_223_372_000_882_163_697)], 1, 86_400_000_000, 35_972_612_081)
 @settings(max_examples=150, deadline=None)
 def test_routing_groups_rows_as_plain_loops_do(
     rows: list[tuple[int, int]], shards: int, every: int, origin: int

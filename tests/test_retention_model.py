@@ -217,7 +217,7 @@ class RetentionAgainstModel(RuleBasedStateMachine):
         elif self.model.late == "ignore":
             assert transaction.put(self.table, batch) == 0
         else:
-            with pytest.raises(Invalid, match="row 1 .* comes too late"):
+            with pytest.raises(Invalid, match=r"row 1 .* comes too late"):
                 transaction.put(self.table, batch)
 
     @rule(pick=PICKS, keys=st.lists(KEYS, min_size=1, max_size=3, unique=True))
