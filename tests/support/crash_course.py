@@ -29,6 +29,7 @@ Row = dict[str, Any]
 Rows = dict[tuple[Any, ...], Row]
 
 DAY = datetime(2026, 1, 5)
+KEEP = timedelta(days=2)
 WRITE_SET_BYTES = 60_000
 """Options.write_set_bytes of the engines that run a course: so that large transactions are not large."""
 
@@ -37,15 +38,23 @@ NOTES = ["", "a", "zwölf", None, "x" * 300]
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """All tables: column names, and rows by primary key."""
+    """All tables: column names, and rows by primary key. ``newest`` is the newest event time that "kept" ever had."""
 
     tables: Mapping[str, tuple[tuple[str, ...], Rows]] = field(default_factory=dict)
+    newest: datetime | None = field(default=None, compare=False)
 
     def rows(self, table: str) -> Rows:
         return self.tables[table][1]
 
     def with_rows(self, table: str, rows: Rows) -> Model:
-        return Model({**self.tables, table: (self.tables[table][0], rows)})
+        return replace(self, tables={**self.tables, table: (self.tables[table][0], rows)})
+
+    @property
+    def boundary(self) -> datetime:
+        """Rows of "kept" below it come too late, and are dropped when somebody looks."""
+        if self.newest is None:
+            return datetime.min
+        return (self.newest - KEEP).replace(hour=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +64,9 @@ class Promise:
     committed: Model = field(default_factory=Model)
     pending: Model | None = None
     version: int = 0
-    last_batch: tuple[WriterToken, Change, pa.RecordBatch, Commit] | None = None
+    last_batch: tuple[str, WriterToken, Change, pa.RecordBatch, Commit] | None = None
     last_transaction: tuple[str, Commit] | None = None
-    pending_batch: tuple[WriterToken, Change, pa.RecordBatch] | None = None
+    pending_batch: tuple[str, WriterToken, Change, pa.RecordBatch] | None = None
 
 
 def events(id: int) -> Table:
@@ -76,6 +85,25 @@ def events(id: int) -> Table:
         shards=2,
         every=86_400_000_000,
         next_column_id=5,
+    )
+
+
+def kept(id: int) -> Table:
+    return Table(
+        id=id,
+        name="kept",
+        columns=(
+            Column(id=1, name="k", type=BIGINT, nullable=False),
+            Column(id=2, name="t", type=TIMESTAMP, nullable=False),
+            Column(id=3, name="amount", type=BIGINT),
+        ),
+        primary_key=(1, 2),
+        key=(1,),
+        time=2,
+        every=86_400_000_000,
+        keep=KEEP // timedelta(microseconds=1),
+        late="ignore",
+        next_column_id=4,
     )
 
 
@@ -109,7 +137,9 @@ class Course:
             (self.transaction, 8),
             (self.large, 4),
             (self.large_given_up, 1),
-            (self.next_day, 4),
+            (self.put_kept, 8),
+            (self.retain, 3),
+            (self.next_day, 5),
             (self.flush, 7),
             (self.compact_once, 4),
             (self.compact, 2),
@@ -124,9 +154,11 @@ class Course:
 
     def start(self, engine: Engine) -> None:
         def create(transaction: Any, model: Model) -> Model:
-            table = events(engine.new_id())
-            transaction.create(table)
-            return Model({**model.tables, "events": (tuple(column.name for column in table.columns), {})})
+            tables = dict(model.tables)
+            for table in (events(engine.new_id()), kept(engine.new_id())):
+                transaction.create(table)
+                tables[table.name] = (tuple(column.name for column in table.columns), {})
+            return Model(tables)
 
         self._transact(engine, create)
 
@@ -221,6 +253,23 @@ class Course:
         assert any(writes.is_large for writes in transaction._writes.values()), "it was to be large"
         return model.with_rows("events", rows)
 
+    def put_kept(self, engine: Engine) -> None:
+        """Into the table with retention: some rows come too late, and are ignored."""
+        rows: list[Row] = []
+        for _ in range(self.chance.choice([1, 6])):
+            time = DAY + timedelta(days=max(0, self._day - self.chance.choice([0, 0, 1, 2, 3, 5])))
+            rows.append(
+                {"k": self.chance.randrange(9), "t": time + timedelta(hours=self.chance.randrange(6)), "amount": 1}
+            )
+        self._write(engine, Change.PUT, rows, table="kept")
+
+    def retain(self, engine: Engine) -> None:
+        model = self.promise.committed
+        rows = {key: row for key, row in model.rows("kept").items() if key[1] >= model.boundary}
+        self.promise = replace(self.promise, pending=model.with_rows("kept", rows))
+        engine.maintenance.retain()
+        self.promise = replace(self.promise, committed=self.promise.pending, pending=None)
+
     def next_day(self, engine: Engine) -> None:
         self._day += 1
         self.put(engine)
@@ -251,7 +300,7 @@ class Course:
             )
             names, rows = model.tables["events"]
             wider = {key: {**row, column.name: None} for key, row in rows.items()}
-            return Model({**model.tables, "events": ((*names, column.name), wider)})
+            return replace(model, tables={**model.tables, "events": ((*names, column.name), wider)})
 
         self._transact(engine, add)
 
@@ -265,7 +314,7 @@ class Course:
             transaction.replace(replace(table, columns=table.columns[:-1], schema_version=table.schema_version + 1))
             names, rows = model.tables["events"]
             narrower = {key: {n: value for n, value in row.items() if n != name} for key, row in rows.items()}
-            return Model({**model.tables, "events": (names[:-1], narrower)})
+            return replace(model, tables={**model.tables, "events": (names[:-1], narrower)})
 
         self._transact(engine, drop)
 
@@ -273,9 +322,9 @@ class Course:
         def change(transaction: Any, model: Model) -> Model:
             if "notes" in model.tables:
                 transaction.drop("notes")
-                return Model({name: table for name, table in model.tables.items() if name != "notes"})
+                return replace(model, tables={name: table for name, table in model.tables.items() if name != "notes"})
             transaction.create(notes(engine.new_id()))
-            return Model({**model.tables, "notes": (("id", "text"), {})})
+            return replace(model, tables={**model.tables, "notes": (("id", "text"), {})})
 
         self._transact(engine, change)
 
@@ -311,27 +360,36 @@ class Course:
     def _put(self, engine: Engine, keys: list[tuple[Any, ...]]) -> None:
         self._write(engine, Change.PUT, [self._row(key) for key in keys])
 
-    def _write(self, engine: Engine, change: Change, rows: list[Row]) -> None:
+    def _write(self, engine: Engine, change: Change, rows: list[Row], *, table: str = "events") -> None:
         """Write a batch blindly, with a token."""
         with engine.snapshot() as snapshot:
-            schema = snapshot.catalog.table("events").arrow_schema
+            schema = snapshot.catalog.table(table).arrow_schema
         batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([schema.field(name) for name in rows[0]]))
         self.sequence += 1
         token = WriterToken(writer="w", sequence=self.sequence)
-        pending = self.promise.committed.with_rows("events", self._written(change, rows))
-        self.promise = replace(self.promise, pending=pending, pending_batch=(token, change, batch))
-        commit = engine.write("events", change, batch, token=token)
+        before = self.promise.committed
+        if table == "kept":
+            rows = [row for row in rows if row["t"] >= before.boundary]
+        pending = before.with_rows(table, self._written(change, rows, table))
+        if table == "kept":
+            pending = replace(
+                pending,
+                newest=max([row["t"] for row in rows] + ([before.newest] if before.newest else []), default=None),
+            )
+        named = (table, token, change, batch) if rows else None
+        self.promise = replace(self.promise, pending=pending, pending_batch=named)
+        commit = engine.write(table, change, batch, token=token)
         self.promise = replace(
             self.promise,
             committed=pending,
             pending=None,
             pending_batch=None,
             version=commit.version,
-            last_batch=(token, change, batch, commit),
+            last_batch=(*named, commit) if named is not None else self.promise.last_batch,
         )
 
-    def _written(self, change: Change, rows: list[Row]) -> Rows:
-        names, before = self.promise.committed.tables["events"]
+    def _written(self, change: Change, rows: list[Row], table: str) -> Rows:
+        names, before = self.promise.committed.tables[table]
         after = dict(before)
         for row in rows:
             key = (row["k"], row["t"])
@@ -368,7 +426,7 @@ class Course:
 def read(snapshot: Any) -> Model:
     """All tables, by a full scan."""
     tables: dict[str, tuple[tuple[str, ...], Rows]] = {}
-    for name in ("events", "notes"):
+    for name in ("events", "kept", "notes"):
         table = snapshot.catalog.relations.get(name)
         if not isinstance(table, Table):
             continue
@@ -383,15 +441,17 @@ def check(engine: Engine, promise: Promise) -> Promise:
     """Compare the engine with what was promised, by scans and by gets. Returns the promise as it turned out."""
     with engine.snapshot() as snapshot:
         found = read(snapshot)
-        if found != promise.committed:
-            assert promise.pending is not None, _difference(found, promise.committed)
-            assert found == promise.pending, _difference(found, promise.pending)
+        model = promise.committed
+        if found != model:
+            assert promise.pending is not None, _difference(found, model)
+            model = promise.pending
+            assert found == model, _difference(found, model)
         for name in found.tables:
             table = snapshot.catalog.table(name)
             for key, row in list(found.rows(name).items())[:5]:
                 assert snapshot.get(table, key) == row
     assert engine.version >= promise.version
-    return replace(promise, committed=found, pending=None, pending_batch=None)
+    return replace(promise, committed=model, pending=None, pending_batch=None)
 
 
 def check_repeats(engine: Engine, promise: Promise) -> None:
@@ -400,12 +460,11 @@ def check_repeats(engine: Engine, promise: Promise) -> None:
     The batch that was under way, sent again, is there once. (Unless it has a column that was dropped meanwhile.)
     """
     version = engine.version
-    with engine.snapshot() as snapshot:
-        columns = set(snapshot.catalog.table("events").by_name) if promise.last_batch is not None else set[str]()
-    if promise.last_batch is not None and columns >= set(promise.last_batch[2].schema.names):
-        token, change, batch, commit = promise.last_batch
-        assert engine.write("events", change, batch, token=token) == commit
-        assert engine.version == version
+    if promise.last_batch is not None:
+        table, token, change, batch, commit = promise.last_batch
+        if _has_columns(engine, table, batch):
+            assert engine.write(table, change, batch, token=token) == commit
+            assert engine.version == version
     if promise.last_transaction is not None:
         id, commit = promise.last_transaction
         transaction = engine.begin(id=id)
@@ -413,9 +472,14 @@ def check_repeats(engine: Engine, promise: Promise) -> None:
         assert transaction.commit() == commit
         assert engine.version == version
     if promise.pending_batch is not None and promise.pending is not None:
-        token, change, batch = promise.pending_batch
-        engine.write("events", change, batch, token=token)
+        table, token, change, batch = promise.pending_batch
+        engine.write(table, change, batch, token=token)
         check(engine, Promise(committed=promise.pending))
+
+
+def _has_columns(engine: Engine, table: str, batch: pa.RecordBatch) -> bool:
+    with engine.snapshot() as snapshot:
+        return set(snapshot.catalog.table(table).by_name) >= set(batch.schema.names)
 
 
 def check_storage(engine: Engine) -> None:
