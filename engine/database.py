@@ -17,7 +17,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,8 +26,6 @@ import pyarrow as pa
 from ..base.errors import Closed, Conflict, Invalid
 from ..base.rows import python_rows, python_values
 from ..storage.archive import Archive
-from ..storage.files import MemoryFiles
-from ..storage.folder import DataFolder
 from ..storage.log import CommitLog
 from ..storage.storage import Storage
 from ..storage.temporary import TemporaryFolder
@@ -36,15 +33,16 @@ from .apply import State
 from .catalog import Catalog
 from .changes import Change, Commit, Isolation, WriterToken
 from .checkpoint import restore
-from .clock import monotonic, wall_clock
+from .clock import wall_clock
 from .conflict import key_columns
 from .constraints import complete, fill
 from .delta import Delta, check_addable
 from .expression.evaluate import Context
+from .gauges import register_memory, register_meters
 from .identity import IdentityValues
 from .inventory import SegmentFacts, TableFacts, segment_facts, table_facts
-from .maintenance import Maintenance, Work
-from .memory import Budget, Part
+from .maintenance import Maintenance
+from .memory import Budget
 from .metrics import Meters, Metric
 from .options import Options
 from .schema import Table
@@ -56,9 +54,6 @@ from .spill import Workspace
 from .transaction import Transaction
 
 MICROSECONDS = 1_000_000
-ID_BYTES = 260
-WRITER_BYTES = 4_100
-"""What the outcome of a transaction takes, and all that are kept of one writer; measured with tracemalloc."""
 
 
 class Engine:
@@ -70,7 +65,15 @@ class Engine:
         self.folder = storage.folder
         self.budget = Budget.of(options, flushes=self.folder is not None)
         self.meters = Meters()
-        self.temporary = _temporary_folder(self.folder, options)
+        self.meters.include(self.budget.metrics)
+        self._commits = self.meters.counter(
+            "commits", "commits", "Transactions and blind writes committed; only grows."
+        )
+        self._conflicts = self.meters.counter("conflicts", "commits", "Commits refused with Conflict; only grows.")
+        self._rows_written = self.meters.counter(
+            "rows_written", "rows", "Rows that commits wrote or deleted; only grows."
+        )
+        self.temporary = _temporary_folder(storage, options)
         self.files = SegmentFiles(storage)
         self._pins = Pins()
         self._id_lock = threading.Lock()
@@ -105,7 +108,21 @@ class Engine:
             archive=self._open_archive(),
         )
         self.maintenance.work.go_on(self._kept_work)
-        self._register_gauges()
+        register_memory(
+            self.budget,
+            state=self._state,
+            maintenance=self.maintenance,
+            files=storage.files,
+            transactions=self._transactions,
+        )
+        register_meters(
+            self.meters,
+            state=self._state,
+            sequencer=self._sequencer,
+            maintenance=self.maintenance,
+            pins=self._pins,
+            transactions=self._transactions,
+        )
         if options.maintenance and storage.read_only is None:
             self.maintenance.start()
         self.process = os.getpid()
@@ -350,121 +367,13 @@ class Engine:
             raise Invalid(f"version {as_of} does not exist: the newest is {self._state.version}", sqlstate="22023")
         return as_of
 
-    def _sizes(self) -> list[Metric]:
-        facts = self.table_facts(self._state.catalog)
-        return [
-            Metric(name=f"weft_{name}", value=value, unit=unit, description=description)
-            for name, value, unit, description in (
-                ("tables_count", len(facts), "tables", "Tables."),
-                ("rows_count", sum(item.rows_count for item in facts), "rows", "Rows that live now."),
-                ("cells_count", sum(item.cells_count for item in facts), "cells", "Cells: shard x slice."),
-                ("segments_count", sum(item.segments_count for item in facts), "segments", "Segments."),
-                ("segments_bytes", sum(item.disk_bytes for item in facts), "bytes", "What segments take on disk."),
-            )
-        ]
-
-    def _memtables_bytes(self) -> int:
-        return sum(store.memtables_bytes for store in list(self._state.stores.values()))
-
     def _transactions(self) -> list[Transaction]:
         with self._id_lock:
             return list(self._open_transactions)
 
-    def _register_gauges(self) -> None:
-        budget, meters, opened = self.budget, self.meters, monotonic()
-        self._commits = meters.counter("commits", "commits", "Transactions and blind writes committed; only grows.")
-        self._conflicts = meters.counter("conflicts", "commits", "Commits refused with Conflict; only grows.")
-        self._rows_written = meters.counter("rows_written", "rows", "Rows that commits wrote or deleted; only grows.")
-        meters.gauge(
-            "late_rows_ignored",
-            "rows",
-            "Rows that came too late and were left out (late = 'ignore'); only grows.",
-            lambda: self._sequencer.late_rows_ignored,
-        )
-        work, files = self.maintenance.work, self.storage.files
-        budget.register(
-            "memtables",
-            lambda: max(self._memtables_bytes() - self.maintenance.frozen_bytes, 0),
-            "The newest rows, not in segments yet, and their indexes.",
-            part=Part.MEMTABLES,
-        )
-        budget.register(
-            "frozen",
-            lambda: self.maintenance.frozen_bytes,
-            "Memtables that are being written into segments.",
-            part=Part.FROZEN,
-        )
-        budget.register(
-            "overlays",
-            lambda: self.bytes_used - self._memtables_bytes(),
-            "Which rows of segments have ended, and when.",
-        )
-        if isinstance(files, MemoryFiles):
-            budget.register("segments", lambda: files.bytes_used, "Segments of a database in memory.")
-        budget.register(
-            "write_sets",
-            lambda: sum(transaction.bytes_used for transaction in self._transactions()),
-            "What open transactions have written and not committed.",
-        )
-        budget.register(
-            "outcomes",
-            lambda: ID_BYTES * len(self._state.transaction_ids) + WRITER_BYTES * len(self._state.writers),
-            "Outcomes of recent transactions and writers, for those that ask again: at most so much.",
-        )
-        meters.include(budget.metrics)
-        meters.gauge("version", "versions", "The visible version: that of the last commit.", lambda: self.version)
-        meters.gauge("open_seconds", "seconds", "Since the database was opened.", lambda: monotonic() - opened)
-        meters.gauge("snapshots_open", "snapshots", "Snapshots that are open.", lambda: len(self._pins))
-        meters.gauge(
-            "transactions_open",
-            "transactions",
-            "Transactions that are open.",
-            lambda: sum(not transaction.ended for transaction in self._transactions()),
-        )
-        meters.gauge(
-            "oldest_pin_lag_versions",
-            "versions",
-            "How far the oldest open snapshot is behind the visible version.",
-            lambda: self.version - self._pins.oldest(self.version),
-        )
-        meters.gauge(
-            "checkpoint_lag_bytes",
-            "bytes",
-            "Rows in the log since the last checkpoint: what a restart replays.",
-            lambda: self._sequencer.logged_bytes,
-        )
-        meters.gauge(
-            "checkpoint_version",
-            "versions",
-            "The version of the last checkpoint.",
-            lambda: self.maintenance.checkpoint_version,
-        )
-        meters.include(self._sizes)
-        for name, unit, description in (
-            ("flushes", "flushes", "Checkpoints made; only grows."),
-            ("flushed_rows", "rows", "Rows that flushes wrote; only grows."),
-            ("flushed_bytes", "bytes", "Bytes that flushes wrote; only grows."),
-            ("merges", "merges", "Compactions of segments; only grows."),
-            ("merged_rows", "rows", "Rows that compactions wrote; only grows."),
-            ("merged_bytes", "bytes", "Bytes that compactions wrote; only grows."),
-            ("dropped_rows", "rows", "Dead row versions that were dropped; only grows."),
-        ):
-            meters.gauge(name, unit, description, partial(getattr, work, name))
-        meters.include(lambda: [_failures(work)])
-
     def _check_open(self) -> None:
         if self._closed:
             raise _closed()
-
-
-def _failures(work: Work) -> Metric:
-    last = f" The last: {work.last_failure.rstrip('.')}." if work.last_failure else ""
-    return Metric(
-        name="weft_maintenance_failures",
-        value=work.failures,
-        unit="failures",
-        description=f"Flushes and compactions that failed and are tried again; only grows.{last}",
-    )
 
 
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -480,8 +389,9 @@ def _close_all() -> None:
 atexit.register(_close_all)
 
 
-def _temporary_folder(folder: DataFolder | None, options: Options) -> TemporaryFolder:
-    if folder is None or options.temp_directory is not None:
+def _temporary_folder(storage: Storage, options: Options) -> TemporaryFolder:
+    folder = storage.folder
+    if folder is None or storage.read_only is not None or options.temp_directory is not None:
         return TemporaryFolder(inside=options.temp_directory)
     return TemporaryFolder(folder.path / "tmp")
 

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 from ..base.errors import Unavailable
@@ -68,10 +69,11 @@ def _remove(path: Path, process: int) -> None:
     """
     if os.getpid() != process or not path.is_dir():
         return
-    for entry in list(path.iterdir()):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
-    if not path.is_symlink():
-        path.rmdir()
+    with suppress(OSError):
+        for entry in list(path.iterdir()):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        if not path.is_symlink():
+            path.rmdir()

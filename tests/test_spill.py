@@ -17,9 +17,11 @@ import weftdb
 from weftdb.base.errors import LimitExceeded, Unavailable
 from weftdb.base.limits import MIB, TREES_BYTES_MAX
 from weftdb.engine.database import Engine
+from weftdb.engine.options import Options
 from weftdb.engine.spool import Spool
 from weftdb.sql.cache import TextCache
 from weftdb.sql.resources import TREE_CHARACTER_BYTES, resources_of
+from weftdb.sql.session import Session
 from weftdb.storage.temporary import TemporaryFolder
 
 ROWS = 1_500_000
@@ -131,6 +133,21 @@ def test_a_database_in_memory_has_a_private_folder_of_its_own(tmp_path: Path) ->
         assert made.name.startswith("weftdb-")
         assert made.stat().st_mode & 0o777 == 0o700
     assert not list(tmp_path.iterdir())
+
+
+def test_a_database_that_is_opened_to_read_leaves_the_folder_alone(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    weftdb.open(path).close()
+    (path / "tmp").mkdir()
+    (path / "tmp" / "other").write_bytes(b"x")
+    with Engine.open(path, read_only=True, options=Options(temp_directory=tmp_path)) as engine:
+        assert Session(engine).execute("SELECT count(*) FROM generate_series(1, 10) g").scalar() == 10
+        assert (path / "tmp" / "other").exists()
+    assert (path / "tmp" / "other").exists()
+    with Engine.open(path, read_only=True) as engine:
+        assert engine.temporary.path.parent != path
+    weftdb.open(path).close()
+    assert not (path / "tmp").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

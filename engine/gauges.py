@@ -1,0 +1,156 @@
+"""The engine's gauges: who holds its memory, and the numbers that say how it is doing.
+
+Registered once, when the engine is opened. They read what is there anyway, without a lock, from any thread. What SQL
+knows, it registers itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ..storage.files import FileSystem, MemoryFiles
+from .apply import State
+from .clock import monotonic
+from .inventory import table_facts
+from .maintenance import Maintenance, Work
+from .memory import Budget, Part
+from .metrics import Meters, Metric
+from .sequencer import Sequencer
+from .snapshot import Pins
+from .transaction import Transaction
+
+ID_BYTES: Final = 260
+WRITER_BYTES: Final = 4_100
+"""What the outcome of a transaction takes, and all that are kept of one writer; measured with tracemalloc."""
+
+_WORK: Final = (
+    ("logged_bytes", "bytes", "Bytes of rows that were committed, as of the last checkpoint; only grows."),
+    ("flushes", "flushes", "Checkpoints made; only grows."),
+    ("flushed_rows", "rows", "Rows that flushes wrote; only grows."),
+    ("flushed_bytes", "bytes", "Bytes that flushes wrote; only grows."),
+    ("merges", "merges", "Compactions of segments; only grows."),
+    ("merged_rows", "rows", "Rows that compactions wrote; only grows."),
+    ("merged_bytes", "bytes", "Bytes that compactions wrote; only grows."),
+    ("moved_bytes", "bytes", "Bytes that were moved out of files that held little else; only grows."),
+    ("dropped_rows", "rows", "Dead row versions that were dropped; only grows."),
+)
+"""Counters of maintenance; they go on after a restart."""
+
+
+def register_memory(
+    budget: Budget,
+    *,
+    state: State,
+    maintenance: Maintenance,
+    files: FileSystem,
+    transactions: Callable[[], Sequence[Transaction]],
+) -> None:
+    """Who holds the memory."""
+
+    def memtables() -> int:
+        return sum(store.memtables_bytes for store in list(state.stores.values()))
+
+    def tables() -> int:
+        return sum(store.bytes_used for store in list(state.stores.values()))
+
+    budget.register(
+        "memtables",
+        lambda: max(memtables() - maintenance.frozen_bytes, 0),
+        "The newest rows, not in segments yet, and their indexes.",
+        part=Part.MEMTABLES,
+    )
+    budget.register(
+        "frozen",
+        lambda: maintenance.frozen_bytes,
+        "Memtables that are being written into segments.",
+        part=Part.FROZEN,
+    )
+    budget.register("overlays", lambda: tables() - memtables(), "Which rows of segments have ended, and when.")
+    if isinstance(files, MemoryFiles):
+        budget.register("segments", lambda: files.bytes_used, "Segments of a database in memory.")
+    budget.register(
+        "write_sets",
+        lambda: sum(transaction.bytes_used for transaction in transactions()),
+        "What open transactions have written and not committed.",
+    )
+    budget.register(
+        "outcomes",
+        lambda: ID_BYTES * len(state.transaction_ids) + WRITER_BYTES * len(state.writers),
+        "Outcomes of recent transactions and writers, for those that ask again: at most so much.",
+    )
+
+
+def register_meters(
+    meters: Meters,
+    *,
+    state: State,
+    sequencer: Sequencer,
+    maintenance: Maintenance,
+    pins: Pins,
+    transactions: Callable[[], Sequence[Transaction]],
+) -> None:
+    """How the engine is doing."""
+    opened = monotonic()
+    for name, unit, description, read in (
+        ("version", "versions", "The visible version: that of the last commit.", lambda: state.version),
+        ("open_seconds", "seconds", "Since the database was opened.", lambda: monotonic() - opened),
+        ("snapshots_open", "snapshots", "Snapshots that are open.", lambda: len(pins)),
+        (
+            "transactions_open",
+            "transactions",
+            "Transactions that are open.",
+            lambda: sum(not transaction.ended for transaction in transactions()),
+        ),
+        (
+            "oldest_pin_lag_versions",
+            "versions",
+            "How far the oldest open snapshot is behind the visible version.",
+            lambda: state.version - pins.oldest(state.version),
+        ),
+        (
+            "late_rows_ignored",
+            "rows",
+            "Rows that came too late and were left out (late = 'ignore'); only grows.",
+            lambda: sequencer.late_rows_ignored,
+        ),
+        (
+            "checkpoint_lag_bytes",
+            "bytes",
+            "Rows in the log since the last checkpoint: what a restart replays.",
+            lambda: sequencer.logged_bytes,
+        ),
+        (
+            "checkpoint_version",
+            "versions",
+            "The version of the last checkpoint.",
+            lambda: maintenance.checkpoint_version,
+        ),
+    ):
+        meters.gauge(name, unit, description, read)
+    meters.include(lambda: _sizes(state))
+    meters.include(lambda: _work(maintenance.work))
+
+
+def _sizes(state: State) -> list[Metric]:
+    facts = list(table_facts(state.catalog, state.stores))
+    return [
+        _metric("tables_count", len(facts), "tables", "Tables."),
+        _metric("rows_count", sum(item.rows_count for item in facts), "rows", "Rows that live now."),
+        _metric("cells_count", sum(item.cells_count for item in facts), "cells", "Cells: shard x slice."),
+        _metric("segments_count", sum(item.segments_count for item in facts), "segments", "Segments."),
+        _metric("segments_bytes", sum(item.disk_bytes for item in facts), "bytes", "What segments take on disk."),
+    ]
+
+
+def _work(work: Work) -> list[Metric]:
+    last = f" The last: {work.last_failure.rstrip('.')}." if work.last_failure else ""
+    failures = f"Flushes and compactions that failed and are tried again; only grows.{last}"
+    return [
+        *(_metric(name, getattr(work, name), unit, description) for name, unit, description in _WORK),
+        _metric("maintenance_failures", work.failures, "failures", failures),
+    ]
+
+
+def _metric(name: str, value: float, unit: str, description: str) -> Metric:
+    return Metric(name=f"weft_{name}", value=value, unit=unit, description=description)
