@@ -6,6 +6,7 @@ A data folder looks like this (docs/storage.md has the details):
     DIR/lock        an flock'ed file that holds the process id of the one process that has the folder open
     DIR/log/        the commit log and the manifest (LMDB)
     DIR/segments/   segment files, named by a number that is never used again
+    DIR/tmp/        spills while the folder is open (temporary.py)
 
 Always true: one process at a time has the folder open to write, or any number have it open to read, and the operating
 system drops the lock when a process dies, however it dies. ``format`` is written last into a new folder, so a folder
