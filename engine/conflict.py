@@ -119,8 +119,8 @@ def there(store: TableStore, changes: TableChanges) -> Callable[[pa.RecordBatch]
     )
 
 
-def raise_duplicates_within(table: Table, keys: pa.RecordBatch) -> None:
-    """Raise Invalid (23505) where a primary key stands twice in ``keys``."""
+def raise_duplicates_within(table: Table, keys: pa.RecordBatch, *, first: int = 0) -> None:
+    """Raise Invalid (23505) where a primary key stands twice in ``keys``, of which ``first`` came before."""
     if keys.num_rows < 2 or not _may_repeat(table, keys):
         return
     plain = pa.table([_storage(column) for column in keys.columns], names=[str(i) for i in range(keys.num_columns)])
@@ -130,7 +130,7 @@ def raise_duplicates_within(table: Table, keys: pa.RecordBatch) -> None:
     seen: set[tuple[object, ...]] = set()
     for row, key in enumerate(key_tuples(keys)):
         if key in seen:
-            raise duplicate_key(table, key, row=row, within=True)
+            raise duplicate_key(table, key, row=first + row, within=True)
         seen.add(key)
 
 

@@ -24,6 +24,7 @@ from typing import Self
 import pyarrow as pa
 
 from ..base.errors import Closed, Conflict, Invalid
+from ..base.limits import RECORD_BYTES_MAX, RECORD_ROWS_MAX
 from ..base.rows import python_rows, python_values
 from ..storage.archive import Archive
 from ..storage.log import CommitLog
@@ -41,6 +42,7 @@ from .expression.evaluate import Context
 from .gauges import register_memory, register_meters
 from .identity import IdentityValues
 from .inventory import SegmentFacts, TableFacts, segment_facts, table_facts
+from .load import Load
 from .maintenance import Maintenance
 from .memory import Budget
 from .metrics import Meters, Metric
@@ -54,6 +56,9 @@ from .spill import Workspace
 from .transaction import Transaction
 
 MICROSECONDS = 1_000_000
+
+LOADED = (Change.INSERT, Change.PUT, Change.DELETE)
+"""What may be done with more rows than a record of the log holds."""
 
 
 class Engine:
@@ -252,11 +257,31 @@ class Engine:
         named like the table's). UPDATE reads what it changes: use a transaction. All of the batch or nothing.
         """
         self._check_open()
+        if change in LOADED and (batch.num_rows > RECORD_ROWS_MAX or batch.nbytes > RECORD_BYTES_MAX):
+            with self.load(table, change, token=token) as load:
+                load.add(batch)
+                return load.commit()
         definition = self._state.catalog.table(table)
         changes = self._blind_changes(definition, change, batch)
         if not changes.rows_count:
             return Commit(version=self.version, rows=0)
         return self._commit(Request(changes=(changes,), token=token))
+
+    def load(self, table: str, change: Change, *, token: WriterToken | None = None) -> Load:
+        """The same in many batches: INSERT, PUT or DELETE of any number of rows, all or nothing, see load.py."""
+        self._check_open()
+        definition = self._state.catalog.table(table)
+        if change is not Change.INSERT:
+            _require_primary_key(definition)
+        return Load(
+            definition,
+            change,
+            complete=lambda batch: self._complete(definition, batch),
+            commit=self._commit,
+            version=lambda: self.version,
+            workspace=self._workspace,
+            token=token,
+        )
 
     def new_id(self) -> int:
         """An identifier for a new relation; never given out twice."""

@@ -60,6 +60,7 @@ class Prepared:
         self.install = install
         self.rows_count = writes.changes_count
         self.ends = Ends()
+        self.absent_count = 0  # keys of a blind load of deletes that had no row
         self._writes = writes
         self._watch = watch
         self._snapshot = snapshot
@@ -109,7 +110,10 @@ class Prepared:
     def _look_at_all(self, store: TableStore) -> None:
         """Compare every row that was written with the newest of the table, and find the rows that will end."""
         self.ends = Ends()
+        self.absent_count = 0
         for keys, gone in self._writes.all_keys():
+            if gone and self._snapshot is None:
+                self.absent_count += int((~store.newest(keys).alive).sum())
             if self._compares:
                 self._refuse_changed(store, keys)
             if self._inserts:

@@ -439,6 +439,7 @@ def _validate(request: Request, *, state: State) -> None:
             store.check_slices(changes.prepared.slices)
             changes.prepared.last_look(store)
             state.ends[changes.table.id] = changes.prepared.ends
+            request.absent_count += changes.prepared.absent_count
         if request.snapshot is not None:
             check_unchanged(store, changes, snapshot=request.snapshot)
         changes = _without_late(changes, store, request=request)

@@ -19,6 +19,7 @@ from ..proto.weftdb.v1.kv_pb2 import (
     GetManyRequest,
     GetRequest,
     GetResponse,
+    LoadHeader,
     LoadRequest,
     ScanRequest,
     TableDescription,
@@ -139,6 +140,8 @@ class KeyValueService:
         header = first.header
         change = change_of(header.action, allowed=ROWS_CHANGES)
         schema = read_schema(header.schema)
+        if not header.session:
+            return self._stream_in(header, change, schema, _batches(first, data, requests, schema, call), call)
         batches: list[pa.RecordBatch] = []
         with self._loading.share() as share:
             while first is not None:
@@ -151,11 +154,34 @@ class KeyValueService:
             with self._sessions.use(header.session, call) as use:
                 return _write_rows(use.session, header.table, change, pa.Table.from_batches(batches, schema=schema))
 
+    def _stream_in(
+        self, header: LoadHeader, change: Change, schema: pa.Schema, batches: Iterator[pa.RecordBatch], call: Call
+    ) -> WriteResponse:
+        """Outside a transaction: write the batches as they come, all or nothing."""
+        with self._sessions.use("", call) as use:
+            return _write_rows(use.session, header.table, change, pa.RecordBatchReader.from_batches(schema, batches))
+
     def stream(self, requests: Iterator[Any], call: Call) -> Iterator[Any]:
         return self._writers.run(requests, call)
 
 
-def _write_rows(session: Session, table: str, change: Change, rows: pa.Table) -> WriteResponse:
+def _batches(
+    first: LoadRequest | None,
+    data: pa.Buffer | None,
+    requests: Iterator[tuple[LoadRequest, pa.Buffer | None]],
+    schema: pa.Schema,
+    call: Call,
+) -> Iterator[pa.RecordBatch]:
+    """The batches of a load. Raises Invalid at the end of one that the client broke off."""
+    while first is not None:
+        if data is not None:
+            yield read_batch(data, schema)
+        first, data = next(requests, (None, None))
+    if not call.is_active:
+        raise Invalid("the load was broken off by the client; nothing was written", sqlstate="57014")
+
+
+def _write_rows(session: Session, table: str, change: Change, rows: Any) -> WriteResponse:
     methods = {Change.INSERT: session.insert, Change.PUT: session.put, Change.DELETE: session.delete}
     written = methods[change](table, rows)
     return WriteResponse(version=written.version, rows=written.rows)

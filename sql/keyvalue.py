@@ -6,8 +6,8 @@ no relational executor is needed. A key here is a value of the key *dimension* (
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -69,6 +69,32 @@ def one_key(table: Table, key: object) -> pa.RecordBatch:
     if batch.num_rows != 1:
         raise Invalid(f"one key is expected, not {batch.num_rows}", hint="get_many and delete take several.")
     return batch
+
+
+STREAMED_ROWS: Final = 131_072
+
+
+def is_stream(rows: Any) -> bool:
+    """Whether rows come as an Arrow stream (or table) that need not be taken as a whole."""
+    if isinstance(rows, pa.Table):
+        return rows.num_rows > STREAMED_ROWS
+    return isinstance(rows, pa.RecordBatchReader) or (
+        hasattr(rows, "__arrow_c_stream__") and not isinstance(rows, pa.RecordBatch | pa.ChunkedArray)
+    )
+
+
+def batches_of(rows: Any) -> Iterator[pa.RecordBatch]:
+    """The batches of what ``is_stream``. Raises Invalid for malformed Arrow data."""
+    try:
+        if isinstance(rows, pa.Table):
+            yield from rows.to_batches(max_chunksize=STREAMED_ROWS)
+        elif isinstance(rows, pa.RecordBatchReader):
+            yield from rows
+        else:
+            yield from pa.RecordBatchReader.from_stream(rows)
+    except (pa.ArrowException, UnicodeDecodeError, TypeError) as error:
+        hint = "Check how the data was made; validate(full=True) shows it."
+        raise Invalid(f"malformed Arrow data: {error}", hint=hint) from None
 
 
 def scan(

@@ -42,6 +42,7 @@ from ..engine.schema import Table
 from ..engine.transaction import Transaction
 from . import dispatch, keyvalue
 from .access import Access
+from .assign import counted_from
 from .bind import Settings as BinderSettings
 from .bind import parameter_type
 from .block import Running
@@ -158,6 +159,8 @@ class Session(Access):
     def _write_rows(self, table: str, change: Change, rows: object) -> Written:
         self.check_writable(change.name)
         definition = self.describe(table)
+        if self.block is None and keyvalue.is_stream(rows):
+            return self._load(definition, change, rows)
         if change is Change.DELETE:
             batch = to_keys(rows, keyvalue.keys_schema(definition))
         else:
@@ -176,6 +179,18 @@ class Session(Access):
             case _:
                 count = transaction.delete(definition, batch)
         return Written(version=transaction.version, rows=count)
+
+    def _load(self, table: Table, change: Change, rows: object) -> Written:
+        """Write a stream of any length: all or nothing, without holding it in memory."""
+        with self.engine.load(table.name, change) as load:
+            for batch in keyvalue.batches_of(rows):
+                with counted_from(load.rows_count):
+                    if change is Change.DELETE:
+                        load.add(to_keys(batch, keyvalue.keys_schema(table)))
+                    else:
+                        load.add(to_batch(batch, table.arrow_schema))
+            commit = load.commit()
+        return Written(version=commit.version, rows=commit.rows)
 
     def update(self, table: str, key: object, changes: Mapping[str, object]) -> Written:
         """Set columns of one row. Raises NotFound."""

@@ -545,3 +545,122 @@ def test_a_database_in_memory_takes_large_transactions_too() -> None:
         large = begin_large(engine, range(50, 5_000))
         large.commit()
         assert now(engine) == sorted([*rows_of(range(50)), *rows_of(range(50, 8_000), n=1)])
+
+
+# -- blind loads beyond a record -------------------------------------------------------------------------------------
+
+
+def test_a_blind_batch_beyond_a_record_goes_into_files(engine: Engine, folder: Path) -> None:
+    table = table_of(engine)
+    put(engine, rows_of(range(50, 100), n=-7))
+    rows = rows_of(range(150_000))
+    commit = engine.write("t", Change.PUT, batch_of(table, rows))
+    assert (commit.rows, commit.version) == (150_000, engine.version)
+    assert files(folder)
+    assert now(engine) == sorted(rows)
+    with pytest.raises(Invalid, match=r"duplicate key .*\(k, at\)=\(0, .* already exists"):
+        engine.write("t", Change.INSERT, batch_of(table, rows))
+    twice = [*rows_of(range(200_000, 350_000)), rows_of([200_007])[0]]
+    with pytest.raises(Invalid, match=r"stands twice in the batch \(row 150001\)"):
+        engine.write("t", Change.INSERT, batch_of(table, twice))
+    assert engine.write("t", Change.INSERT, batch_of(table, twice[:-1])).rows == 150_000
+    gone = keys_of(table, rows_of([*range(140_000), *range(900_000, 910_000)]))
+    assert engine.write("t", Change.DELETE, gone).rows == 140_000
+    expected = sorted([*rows_of(range(140_000, 150_000)), *twice[:-1]])
+    assert now(engine) == expected
+    engine.close()
+    with Engine.open(folder, options=OPTIONS) as again:
+        assert now(again) == expected
+        again.flush()
+        again.compact()
+        assert now(again) == expected
+
+
+def test_a_blind_put_never_conflicts_and_wins_by_its_place_in_the_log(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = table_of(engine)
+    put(engine, rows_of(range(10)))
+    settle = Prepared.settle
+    others = [lambda: put(engine, rows_of(range(5, 20), n=9)), lambda: engine.flush(), lambda: small_delete(engine, 7)]
+
+    def settle_and_lose(prepared: Prepared, store: Any) -> None:
+        settle(prepared, store)
+        if others:
+            others.pop(0)()
+
+    monkeypatch.setattr(Prepared, "settle", settle_and_lose)
+    with engine.load("t", Change.PUT) as load:
+        for start in range(0, 120_000, 20_000):
+            load.add(batch_of(table, rows_of(range(start, start + 20_000), n=1)))
+        load.commit()
+    assert len(others) < 3
+    assert now(engine) == sorted(rows_of(range(120_000), n=1))
+    engine.close()
+    with Engine.open(folder, options=OPTIONS) as again:
+        assert now(again) == sorted(rows_of(range(120_000), n=1))
+
+
+def test_a_blind_insert_meets_what_others_inserted_meanwhile(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = Prepared.settle
+
+    def settle_and_lose(prepared: Prepared, store: Any) -> None:
+        settle(prepared, store)
+        put(engine, rows_of([77_777]))
+
+    monkeypatch.setattr(Prepared, "settle", settle_and_lose)
+    with engine.load("t", Change.INSERT) as load:
+        load.add(batch_of(table_of(engine), rows_of(range(110_000))))
+        with pytest.raises(Invalid, match=r"\(k, at\)=\(77777, .* already exists"):
+            load.commit()
+    assert now(engine) == rows_of([77_777])
+    assert files(folder) == []
+
+
+def test_a_load_that_is_given_up_leaves_nothing(engine: Engine, folder: Path) -> None:
+    with engine.load("t", Change.INSERT) as load:
+        for start in (0, 120_000):
+            load.add(batch_of(table_of(engine), rows_of(range(start, start + 120_000))))
+        assert files(folder)
+    assert files(folder) == []
+    assert now(engine) == []
+
+
+def test_a_stream_of_rows_is_one_write(engine: Engine, folder: Path) -> None:
+    session = Session(engine)
+    table = table_of(engine)
+    batches = [batch_of(table, rows_of(range(start, start + 30_000))) for start in range(0, 150_000, 30_000)]
+    version = engine.version
+    written = session.insert("t", pa.RecordBatchReader.from_batches(table.arrow_schema, iter(batches)))
+    assert (written.rows, written.version) == (150_000, version + 1)
+    assert session.insert("t", pa.table({"k": [-1], "at": [EPOCH]})).rows == 1
+    bad = pa.table({"k": pa.array([*range(200_000, 350_000)], pa.int64()), "at": pa.array([EPOCH] * 149_999 + [None])})
+    with pytest.raises(Invalid, match="Rows are counted from row 131,073") as caught:
+        session.insert("t", bad)
+    assert 'column "at" of table "t" is NOT NULL, row 18928' in str(caught.value)
+    assert session.delete("t", pa.Table.from_batches(batches).select(["k", "at"])).rows == 150_000
+    assert session.execute("SELECT k FROM t").rows() == [(-1,)]
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield from batches
+        raise Invalid("the source broke off")
+
+    with pytest.raises(Invalid, match="the source broke off"):
+        session.put("t", pa.RecordBatchReader.from_batches(table.arrow_schema, broken()))
+    assert session.execute("SELECT k FROM t").rows() == [(-1,)]
+
+
+def test_rows_without_primary_key_are_loaded_too(folder: Path) -> None:
+    with Engine.open(folder, options=OPTIONS) as engine:
+        session = Session(engine)
+        session.execute("CREATE TABLE t (n BIGINT, s TEXT)")
+        rows = pa.table({"n": list(range(150_000)), "s": ["x"] * 150_000})
+        for _ in range(2):
+            assert session.insert("t", rows).rows == 150_000
+    with Engine.open(folder, options=OPTIONS) as engine:
+        session = Session(engine)
+        assert session.execute("SELECT count(*), count(DISTINCT n) FROM t").rows() == [(300_000, 150_000)]
+        assert session.execute("DELETE FROM t WHERE n % 2 = 0").rows_affected == 150_000
+        assert session.execute("SELECT count(*), count(DISTINCT n) FROM t").rows() == [(150_000, 75_000)]

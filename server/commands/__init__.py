@@ -162,8 +162,8 @@ def _add_bench(commands: Subparsers) -> None:
         commands,
         "bench",
         help="measure this machine, beside the peers that are installed",
-        description="Run a benchmark: growth, ingest, large, series, get, query, memory, restart, or all. weft bench NAME "
-        "--help shows more.",
+        description="Run a benchmark: growth, ingest, large, series, get, query, memory, restart, or all. "
+        "weft bench NAME --help shows more.",
         epilog="examples:\n  weft bench ingest\n  weft bench all",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="NAME ...")
