@@ -118,22 +118,17 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A checkpoint whose files are kept until ``release``. ``state`` is None where nothing was ever committed.
+    """A checkpoint whose files are kept until ``release``. ``state`` is None where there never was one.
 
-    ``entries`` are those of the log from the checkpoint's own on: only that one, unless the database is read only.
+    ``entry`` is the log's at its position; None where there is none, or where it was trimmed by an older program.
     """
 
     version: int
     position: int
     state: bytes | None
     descriptions: tuple[Description, ...]
-    entries: tuple[Entry, ...]
+    entry: Entry | None
     release: Callable[[], None]
-
-    @property
-    def files(self) -> list[int]:
-        """The numbers of the files."""
-        return sorted(_files_of(self.descriptions) | {file for entry in self.entries for file in named_files(entry)})
 
 
 class Maintenance:
@@ -280,29 +275,28 @@ class Maintenance:
             self._budget.freed()
         return flushed
 
-    def hold(self) -> Held:
-        """Make a checkpoint where that is possible, and keep its files until it is released.
+    def hold(self, *, flush: bool) -> Held:
+        """Keep the files of a checkpoint, a new one with ``flush``, until it is released.
 
         Flushes and merges go on meanwhile. Raises Unavailable, or Corrupt when the manifest is damaged.
         """
-        writable = self._storage.read_only is None
-        if writable:
+        if flush:
             self.flush()
         with self._installing:
             state, values = self._storage.manifest.load()
             descriptions = tuple(Description.decode(value) for value in values.values())
-            entries: tuple[Entry, ...] = ()
+            entry = None
             if position := self.checkpoint_position:
-                read = self._storage.log.read(position)
-                entries = tuple(islice(read, 1) if writable else read)
-            numbers = _files_of(descriptions)
+                with suppress(NotFound):
+                    entry = next(iter(self._storage.log.read(position)), None)
+            numbers = files_of(descriptions)
             self.files.use(numbers)
             return Held(
                 version=self.checkpoint_version,
                 position=position,
                 state=state,
                 descriptions=descriptions,
-                entries=entries,
+                entry=entry,
                 release=lambda: self.files.release(numbers),
             )
 
@@ -736,17 +730,19 @@ def _sealing_bytes(memtable: Memtable) -> int:
     return SEAL_ROW_BYTES * rows_count + max(texts.values(), default=0)
 
 
+def installs_of(entry: Entry) -> list[Install]:
+    """What large transactions wrote ahead, and an entry of the log installs."""
+    operations = (operation for operation in entry.record.operations if operation.action is Action.INSTALL)
+    return [Install.of(operation.batch) for operation in operations]
+
+
 def named_files(entry: Entry) -> set[int]:
-    """The segment files that an entry of the log names: what a large transaction wrote ahead."""
-    found: set[int] = set()
-    for operation in entry.record.operations:
-        if operation.action is Action.INSTALL:
-            work = Install.of(operation.batch)
-            found |= _files_of((*work.rows, *work.keys))
-    return found
+    """The segment files that an entry of the log names."""
+    return {file for work in installs_of(entry) for file in files_of((*work.rows, *work.keys))}
 
 
-def _files_of(descriptions: Iterable[Description]) -> set[int]:
+def files_of(descriptions: Iterable[Description]) -> set[int]:
+    """The numbers of the files that segments and their overlays lie in."""
     places = [(description.place, description.overlay) for description in descriptions]
     return {place.file for pair in places for place in pair if place is not None}
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from ..base.errors import Corrupt, Invalid, Unavailable
+from ..base.errors import Corrupt, Invalid, Unavailable, WeftError
 from .files import DiskFiles, FileSystem, create_folder, write_whole
 
 FORMAT: Final = 2
@@ -117,6 +117,36 @@ class DataFolder:
                 os.close(lock)
             raise
         return cls(folder, lock=lock, read_only=reason)
+
+    @classmethod
+    def examine(cls, path: str | os.PathLike[str]) -> tuple[DataFolder, list[str]]:
+        """Open a folder to look at it, whatever is wrong with its format file, and say what is.
+
+        Raises Unavailable when a process has it open to write, or there is nothing that could be a database.
+        """
+        folder = Path(path).absolute()
+        if not any((folder / name).exists() for name in (_FORMAT_FILE, LOG_FOLDER, SEGMENTS_FOLDER)):
+            raise Unavailable(f"{folder} holds no WeftDB database to look at", hint="Check the path.")
+        try:
+            lock = _take_lock(folder, os.O_RDONLY, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            lock = -1
+        except OSError as error:
+            raise Unavailable(f"data folder {folder} cannot be read: {error.strerror}") from error
+        problems: list[str] = []
+        try:
+            version = read_format(DiskFiles(folder))
+            if (folder / _FORMAT_FILE).read_bytes() != f"weftdb {version}\n".encode():
+                problems.append(
+                    f"{folder / _FORMAT_FILE} is damaged: it reads {(folder / _FORMAT_FILE).read_bytes()!r}"
+                )
+            if version < FORMAT and next((folder / SEGMENTS_FOLDER).glob("*"), None) is not None:
+                problems.append(
+                    f"{folder / _FORMAT_FILE} says format {version}, which has no segments, and there are some"
+                )
+        except WeftError as error:
+            problems.append(error.message)
+        return cls(folder, lock=lock, read_only="it is being checked"), problems
 
     @property
     def log_path(self) -> Path:

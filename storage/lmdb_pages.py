@@ -5,6 +5,7 @@ is missing. That leaves what decides which pages are read at all:
 
 - ``check_meta``: two meta pages, of which the newer one counts. A bit that flips in a transaction number could make
   LMDB go back by one commit and not say so. Quick; called whenever a folder is opened.
+- ``contents``: the entries of the named databases, for who must not trust LMDB to survive a damaged page.
 - ``problems``: every page of the newer tree: its number, kind, bounds, order of keys, counts, and that no page is in
   use twice, or in use and free at once: LMDB would overwrite it. Reads all; for ``weft check``.
 
@@ -95,6 +96,26 @@ def problems(file: Path) -> Iterator[str]:
                 yield f"{file}: {missing} pages are neither in use nor free"
     except Corrupt as error:
         yield error.message
+
+
+def contents(file: Path) -> dict[str, Iterator[tuple[bytes, bytes]]]:
+    """The named databases: each an iterator of its entries, in order, that raises Corrupt at a damaged page.
+
+    Raises Corrupt when it cannot be told which there are. Nothing is read of a file that is not there.
+    """
+    if not file.exists() or not file.stat().st_size:
+        return {}
+    with _Pages(file) as pages:
+        meta = max(pages.metas(), key=lambda meta: meta.transaction)
+        named = list(_Walk(pages, meta=meta, used={}).entries(meta.main, name="the main database"))
+    return {bytes(key).decode(errors="replace"): _entries_of(file, bytes(key), bytes(value)) for key, value in named}
+
+
+def _entries_of(file: Path, key: bytes, value: bytes) -> Iterator[tuple[bytes, bytes]]:
+    with _Pages(file) as pages:
+        meta = max(pages.metas(), key=lambda meta: meta.transaction)
+        name = f"database {key.decode(errors='replace')}"
+        yield from _Walk(pages, meta=meta, used={}).entries(_Database.unpack(value), name=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,13 +29,13 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
 
 import lmdb
 import xxhash
 
-from ..base.errors import Closed, Corrupt, Unavailable
+from ..base.errors import Closed, Corrupt, Unavailable, WeftError
 from ..base.limits import MIB
 from .files import refuse_writing
 from .lmdb_store import CommitInDoubt, LmdbStore
@@ -180,42 +180,11 @@ class LmdbManifest(Manifest):
         self._closed = True
 
     def _load(self, transaction: lmdb.Transaction) -> tuple[bytes | None, dict[int, bytes]]:
-        header = self._header(transaction)
-        found = _Header()
-        segments: dict[int, bytes] = {}
-        pieces: list[bytes] = []
-        for key, value in self._entries(transaction):
-            if key == _HEADER_KEY:
-                continue
-            if key.startswith(_STATE) and _generation(key) != header.generation:
-                continue
-            checksum, content = _unseal(key, value, where=f"{self._name}, {_describe(key)}")
-            found = found.added(checksum)
-            if key.startswith(_STATE):
-                pieces.append(content)
-            else:
-                segments[int.from_bytes(key[len(_SEGMENT) :], "big")] = content
-        if (found.count, found.sum) != (header.count, header.sum):
-            raise Corrupt(
-                f"{self._name}: {found.count} entries were found, and {header.count} other ones were written: "
-                "entries are missing, were moved or are too many",
-                hint=_RESTORE,
-            )
-        if header.state_bytes < 0:
-            return None, segments
-        state = b"".join(pieces)
-        if len(state) != header.state_bytes:
-            raise Corrupt(
-                f"{self._name}: the state has {len(state)} bytes and should have {header.state_bytes}", hint=_RESTORE
-            )
-        return state, segments
-
-    def _entries(self, transaction: lmdb.Transaction) -> Iterator[tuple[bytes, bytes | memoryview]]:
-        for key, value in transaction.cursor(self._database):
-            name = bytes(key)
-            if name != _HEADER_KEY and _describe(name) == "":
-                raise Corrupt(f"{self._name}: it has an entry {name!r}, which nobody wrote", hint=_RESTORE)
-            yield name, value
+        entries = ((bytes(key), value) for key, value in transaction.cursor(self._database))
+        found = examine(entries, name=self._name)
+        if found.problems:
+            raise found.problems[0]
+        return found.state, found.segments
 
     def _header(self, transaction: lmdb.Transaction) -> _Header:
         return _Header.unpack(transaction.get(_HEADER_KEY, db=self._database), where=self._name)
@@ -291,6 +260,55 @@ class LmdbManifest(Manifest):
         self._check_open()
         if self._read_only is not None:
             raise refuse_writing(self._read_only)
+
+
+@dataclass(slots=True)
+class Examined:
+    """What a manifest holds, as far as it can be read. ``next_number`` is the lowest that was never reserved."""
+
+    state: bytes | None = None
+    segments: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    next_number: int = 1
+    problems: list[WeftError] = field(default_factory=list[WeftError])
+
+
+def examine(entries: Iterable[tuple[bytes, bytes | memoryview]], *, name: str) -> Examined:
+    """What the entries of a manifest's database say, and everything that is wrong with them."""
+    result = Examined()
+    header, found = _Header(), _Header()
+    pieces: list[bytes] = []
+    damaged = False
+    for key, value in entries:  # the header first: "header" < "segment" < "state"
+        if key.startswith(_STATE) and _describe(key) and _generation(key) != header.generation:
+            continue
+        try:
+            if key == _HEADER_KEY:
+                header = _Header.unpack(value, where=name)
+                continue
+            if not _describe(key):
+                raise Corrupt(f"{name}: it has an entry {key!r}, which nobody wrote", hint=_RESTORE)
+            checksum, content = _unseal(key, value, where=f"{name}, {_describe(key)}")
+        except WeftError as error:
+            result.problems.append(error)
+            damaged = damaged or not key.startswith(_SEGMENT)
+            continue
+        found = found.added(checksum)
+        if key.startswith(_STATE):
+            pieces.append(content)
+        else:
+            result.segments[int.from_bytes(key[len(_SEGMENT) :], "big")] = content
+    result.next_number = header.next_number
+    if (found.count, found.sum) != (header.count, header.sum) and not result.problems:
+        message = f"{name}: {found.count} entries were found, and {header.count} other ones were written"
+        result.problems.append(Corrupt(f"{message}: entries are missing, were moved or are too many", hint=_RESTORE))
+    if header.state_bytes >= 0 and not damaged:
+        state = b"".join(pieces)
+        if len(state) == header.state_bytes:
+            result.state = state
+        elif not result.problems:
+            message = f"{name}: the state has {len(state)} bytes and should have {header.state_bytes}"
+            result.problems.append(Corrupt(message, hint=_RESTORE))
+    return result
 
 
 class MemoryManifest(Manifest):
