@@ -178,6 +178,7 @@ class Maintenance:
         self._background = False
         self._starting = threading.Lock()
         self._seen_bytes = 0
+        self._seen_catalog: Catalog | None = None
         self._checkpoint_at = monotonic()
 
     # Threads.
@@ -211,13 +212,21 @@ class Maintenance:
             self._seen_bytes = logged
             if self._background and (logged >= self._options.log_bytes or self._budget.flush_due):
                 self._want_flush()
+        catalog = self._state.catalog
+        if catalog is not self._seen_catalog:
+            self._seen_catalog = catalog
+            if self._background and any(isinstance(item, Table) and item.keep for item in catalog.relations.values()):
+                self._need_threads()
 
     def _want_flush(self) -> None:
+        self._need_threads()
+        self._flush_wanted.set()
+
+    def _need_threads(self) -> None:
         if not self._threads:
             with self._starting:
                 if not self._threads:
                     self._start_threads()
-        self._flush_wanted.set()
 
     def _run_flushes(self) -> None:
         while not self._stopping.is_set():

@@ -489,6 +489,44 @@ def test_a_boundary_is_decided_where_no_definition_comes_between(engine: Engine)
     assert days(engine) == list(range(10))
 
 
+class Clock:
+    """The wall clock of sequencer and maintenance."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = DAYS[5]
+        for module in ("sequencer", "maintenance"):
+            monkeypatch.setattr(f"weftdb.engine.{module}.wall_clock", lambda: microseconds(self.now))
+
+
+def test_by_the_wall_clock_slices_go_without_new_rows(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    made(engine, keep_by="wall")
+    with pytest.raises(Invalid, match="comes too late"):
+        engine.write("kept", Change.PUT, rows_of(1))
+    engine.write("kept", Change.PUT, rows_of(2, 5, 13))
+    assert not engine.retain(), "rows of the future do not count"
+    clock.now += timedelta(hours=23)
+    assert not engine.retain()
+    clock.now += timedelta(hours=1)
+    assert engine.retain()
+    assert days(engine) == [5, 13]
+    clock.now -= timedelta(days=1)
+    engine.write("kept", Change.PUT, rows_of(2))  # a clock that goes back brings nothing back, and lets rows in again
+    assert days(engine) == [2, 5, 13]
+
+
+def test_rows_ahead_of_the_clock_count_when_they_are_at_most_a_slice_ahead(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    made(engine)
+    engine.write("kept", Change.PUT, rows_of(2, 13))
+    assert not engine.retain(), "one device with a bad clock drops nothing"
+    engine.write("kept", Change.PUT, rows_of(6))
+    assert engine.retain()
+    assert days(engine) == [6, 13]
+
+
 def many_of(day: int, count: int) -> pa.RecordBatch:
     times = pa.array(np.full(count, np.datetime64(DAYS[day], "us")))
     return pa.RecordBatch.from_arrays([pa.array(np.arange(count)), times], schema=kept().arrow_schema)
