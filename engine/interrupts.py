@@ -1,16 +1,22 @@
-"""Ctrl-C between two instructions of ``apply`` would leave half a record in memory; so it waits until the end.
+"""What may interrupt a thread of the engine, and where.
 
-Python raises KeyboardInterrupt in the main thread only, wherever that happens to be. Inside ``deferred`` the signal is
-noted, and delivered on the way out.
+Ctrl-C between two instructions of ``apply`` would leave half a record in memory; so it waits until the end. Python
+raises KeyboardInterrupt in the main thread only, wherever that happens to be. Inside ``deferred`` the signal is noted,
+and delivered on the way out.
+
+A statement that is cancelled, or whose time is over, must not go on waiting for memory before its commit. Who runs it
+says so with ``cancellable``; who waits calls ``check`` now and then.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+
+_LOCAL = threading.local()
 
 
 @contextmanager
@@ -28,3 +34,21 @@ def deferred() -> Generator[None]:
         signal.signal(signal.SIGINT, handler)
         if received:
             handler(*received[0])
+
+
+@contextmanager
+def cancellable(check: Callable[[], None]) -> Generator[None]:
+    """Have ``check``, which raises when this thread's work was cancelled, called by whoever waits inside the block."""
+    before = getattr(_LOCAL, "check", None)
+    _LOCAL.check = check
+    try:
+        yield
+    finally:
+        _LOCAL.check = before
+
+
+def check() -> None:
+    """Raise if this thread's work was cancelled."""
+    found: Callable[[], None] | None = getattr(_LOCAL, "check", None)
+    if found is not None:
+        found()

@@ -57,6 +57,7 @@ from ..base.limits import (
     WRITE_SET_BYTES_MIN,
     WRITE_SET_SHARE,
 )
+from . import interrupts
 from .clock import monotonic
 from .metrics import Metric
 from .options import Options
@@ -234,7 +235,8 @@ class Budget:
         """Wait until a commit of ``bytes_count`` bytes of rows fits. Not to be called under the commit lock.
 
         Nothing to do for a commit without rows (0). Raises LimitExceeded (53200): at once where waiting cannot help,
-        else after ``stall_seconds``; and what ``stop`` was given.
+        else after ``stall_seconds``; what ``stop`` was given; and what ``interrupts.check`` raises for a statement that
+        was cancelled.
         """
         self._commit_at = self._clock()
         if bytes_count and (self._waiting or self._excess(bytes_count) is not None):
@@ -325,6 +327,7 @@ class Budget:
             self._stalls += 1
             try:
                 while self._stopped is None and (self._waiting[0] is not ticket or self._excess(bytes_count)):
+                    interrupts.check()
                     left = began + self.stall_seconds - self._clock()
                     if left <= 0:
                         self._refuse(bytes_count, waited=self._clock() - began)

@@ -33,6 +33,7 @@ from ..base.interface import Written
 from ..base.result import Result
 from ..base.rows import to_batch, to_keys
 from ..base.types import Type
+from ..engine import interrupts
 from ..engine.changes import Change, Commit, WriterToken
 from ..engine.clock import wall_clock
 from ..engine.database import Engine
@@ -91,7 +92,8 @@ class Session(Access):
         limits = [seconds for seconds in (timeout, self.settings.statement_timeout_seconds) if seconds is not None]
         running = self._running = Running(seconds=min(limits, default=None))
         try:
-            result = self._run(sources, parameters, running)
+            with interrupts.cancellable(running.cancel.check):
+                result = self._run(sources, parameters, running)
             if self._single_call and self.block is not None:
                 raise Invalid(
                     "the text leaves a transaction open, which ends with it: it was rolled back",

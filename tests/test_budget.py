@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from weftdb import connect
-from weftdb.base.errors import Closed, Invalid, LimitExceeded
+from weftdb.base.errors import Closed, Invalid, LimitExceeded, Unavailable
 from weftdb.base.limits import KIB, MIB
 from weftdb.engine.changes import Change
 from weftdb.engine.database import Engine
@@ -180,6 +180,25 @@ def test_who_waits_is_told_when_the_database_closes(tmp_path: Path) -> None:
     engine.close()
     thread.join(10)
     assert [type(error) for error in errors] == [Closed]
+
+
+def test_a_statement_that_waits_for_memory_ends_when_its_time_is_over_or_it_is_cancelled(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", memory_limit=8 * MIB, maintenance=False, stall_seconds=60) as engine:
+        for n in range(2):
+            engine.write("t", Change.PUT, batch(n * STEP))
+        session = Session(engine)
+        rows = "INSERT INTO t SELECT 1000000 + g, g, repeat('x', 100) FROM generate_series(1, 20000) g"
+        with pytest.raises(Unavailable, match="statement timeout") as caught:
+            session.execute(rows, timeout=0.3)
+        assert caught.value.sqlstate == "57014"
+        threading.Timer(0.3, session.cancel).start()
+        with pytest.raises(Unavailable, match="user request"):
+            session.execute(rows)
+        assert metric(engine, "stalls") == 2
+        assert metric(engine, "stalled_now") == 0
+        assert count(engine) == 2 * STEP
+        engine.flush()
+        assert session.execute(rows).rows_affected == 20_000
 
 
 def test_deltas_count_too(tmp_path: Path) -> None:
