@@ -12,6 +12,9 @@ Why readers need no lock: the writer raises ``last_end`` before it sets the firs
 saw; else it asks for each end.
 
 ``rest_end`` is the end of all rows that have none of their own: TRUNCATE, in constant time.
+
+Where one commit ends many rows at once (an UPDATE of millions), they are a *layer*: one version and a bitmap, an eighth
+of a byte for each row of the segment instead of 25 bytes for each row that ended, and set in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -25,18 +28,27 @@ from .kernels import overlay as kernels
 OPEN: Final = np.iinfo(np.int64).max
 _PLACES_MIN: Final = 64
 
+LAYER_ROWS_MIN: Final = 1_024
+LAYER_SHARE: Final = 64
+"""Rows that end together are a layer if they are so many, and one in so many of the segment."""
+
+LAYERS_MAX: Final = 16
+"""Each costs a look at its bitmap for every end that is asked for."""
+
 
 class Overlay:
     """Ends of the rows of one segment. One writer; readers take no lock."""
 
-    __slots__ = ("_bits", "_table", "count", "last_end", "rest_end", "rows_count")
+    __slots__ = ("_bits", "_layers", "_placed", "_table", "count", "last_end", "rest_end", "rows_count")
 
     def __init__(self, rows_count: int) -> None:
         self.rows_count = rows_count
         self.count = 0  # rows with an end of their own
+        self._placed = 0  # those of them in the table
         self.last_end = 0  # no row ended after this version
         self.rest_end = OPEN
         self._bits: np.ndarray | None = None
+        self._layers: tuple[tuple[int, np.ndarray], ...] = ()
         self._table: tuple[np.ndarray, np.ndarray] = (np.zeros(0, np.uint32), np.zeros(0, np.int64))
 
     @property
@@ -47,21 +59,29 @@ class Overlay:
     @property
     def bytes_used(self) -> int:
         keys, ends = self._table
-        return keys.nbytes + ends.nbytes + (0 if self._bits is None else self._bits.nbytes)
+        bits = 0 if self._bits is None else self._bits.nbytes
+        return keys.nbytes + ends.nbytes + bits * (1 + len(self._layers))
 
     def end(self, rows: np.ndarray, version: int) -> np.ndarray:
         """End the rows (int64, negative ones skipped) that have not ended: bool[n] says which. Rows are distinct."""
         if self.rest_end != OPEN:
             return np.zeros(len(rows), np.bool_)
-        return self._insert(rows, np.array([version], np.int64), last=version)
+        return self._add(rows, version)
 
     def end_at(self, rows: np.ndarray, ends: np.ndarray) -> None:
         """Set the ends (int64[n]) of rows that have none: those of a checkpoint, or of the parts it was made from."""
+        if not len(rows):
+            return
+        if len(ends) == 1:
+            self._add(rows, int(ends[0]))
+            return
+        versions, counts = np.unique(ends, return_counts=True)
+        for version in versions[[self._is_layer(count) for count in counts.tolist()]].tolist():
+            together = ends == version
+            self._add(rows[together], version)
+            rows, ends = rows[~together], ends[~together]
         if len(rows):
-            if len(ends) == 1:
-                self._insert(rows, ends, last=int(ends[0]))
-            else:
-                self._insert(rows, ends, last=int(ends.max()))
+            self._insert(rows, ends, last=int(ends.max()))
 
     def end_rest(self, version: int) -> int:
         """End all rows that have not ended; returns how many."""
@@ -79,6 +99,9 @@ class Overlay:
         if bits is not None:
             keys, ends = self._table
             kernels.look_up(keys, ends, bits, rows, found)
+            for version, layer in self._layers:
+                held = (layer[rows >> 6] >> (rows & 63).astype(np.uint64)) & np.uint64(1)
+                found[(held != 0) & (rows >= 0)] = version
         return found
 
     def visible(self, version: int, start: int, stop: int) -> np.ndarray | None:
@@ -94,6 +117,9 @@ class Overlay:
         if hidden and self.last_end > version:
             mask[:] = 1
             hidden = kernels.hide(keys, ends, bits, start, stop, version, True, mask)
+            for end, layer in self._layers:
+                if end <= version:
+                    hidden += kernels.hide(keys, ends, layer, start, stop, version, False, mask)
         return mask if hidden else None
 
     def items(self, up_to: int) -> tuple[np.ndarray, np.ndarray]:
@@ -102,21 +128,49 @@ class Overlay:
         rows_out = np.empty(self.count, np.int64)
         ends_out = np.empty(self.count, np.int64)
         found = kernels.collect(keys, ends, up_to, rows_out, ends_out)
+        for version, layer in self._layers:
+            if version <= up_to:
+                rows = np.flatnonzero(np.unpackbits(layer.view(np.uint8), bitorder="little"))
+                rows_out[found : found + len(rows)] = rows
+                ends_out[found : found + len(rows)] = version
+                found += len(rows)
         return rows_out[:found], ends_out[:found]
 
-    def _insert(self, rows: np.ndarray, ends: np.ndarray, *, last: int) -> np.ndarray:
+    def _add(self, rows: np.ndarray, version: int) -> np.ndarray:
+        if not self._is_layer(len(rows)):
+            return self._insert(rows, np.array([version], np.int64), last=version)
+        bits = self._own_bits()
+        self._reserve(0)
+        self.last_end = max(self.last_end, version)
+        added = np.zeros(len(rows), np.uint8)
+        layer = np.zeros(len(bits), np.uint64)
+        self.count += kernels.mark(bits, layer, rows, added)
+        self._layers = (*self._layers, (version, layer))
+        bits |= layer
+        return added.view(np.bool_)
+
+    def _is_layer(self, count: int) -> bool:
+        return count >= LAYER_ROWS_MIN and count * LAYER_SHARE >= self.rows_count and len(self._layers) < LAYERS_MAX
+
+    def _own_bits(self) -> np.ndarray:
         if self._bits is None:
             self._bits = np.zeros((self.rows_count + 63) // 64, np.uint64)
+        return self._bits
+
+    def _insert(self, rows: np.ndarray, ends: np.ndarray, *, last: int) -> np.ndarray:
         self._reserve(len(rows))
+        bits = self._own_bits()
         self.last_end = max(self.last_end, last)
         added = np.zeros(len(rows), np.uint8)
         keys, places = self._table
-        self.count += kernels.insert(keys, places, self._bits, rows, ends, added)
+        placed = kernels.insert(keys, places, bits, rows, ends, added)
+        self._placed += placed
+        self.count += placed
         return added.view(np.bool_)
 
     def _reserve(self, more: int) -> None:
         keys, ends = self._table
-        needed = (self.count + more) * 10 // 7 + 1
+        needed = (self._placed + more) * 10 // 7 + 1
         if needed > len(keys):
             size = max(1 << (needed - 1).bit_length(), _PLACES_MIN)
             larger = (np.zeros(size, np.uint32), np.zeros(size, np.int64))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from weftdb.engine import overlay as overlay_module
 from weftdb.engine.overlay import OPEN, Overlay
 
 
 @given(
+    layer_rows_min=st.sampled_from([1, 5, 1_024]),
     rows_count=st.integers(1, 300),
     commits=st.lists(st.lists(st.integers(0, 299), unique=True, max_size=40), max_size=12),
     truncate=st.none() | st.integers(0, 12),
@@ -16,10 +20,18 @@ from weftdb.engine.overlay import OPEN, Overlay
 )
 @settings(max_examples=150, deadline=None)
 def test_an_overlay_says_what_a_dictionary_says(
+    layer_rows_min: int,
     rows_count: int,
     commits: list[list[int]],
     truncate: int | None,
     ranges: list[tuple[int, int, int]],
+) -> None:
+    with mock.patch.object(overlay_module, "LAYER_ROWS_MIN", layer_rows_min):
+        _compare(rows_count, commits, truncate, ranges)
+
+
+def _compare(
+    rows_count: int, commits: list[list[int]], truncate: int | None, ranges: list[tuple[int, int, int]]
 ) -> None:
     overlay, naive, rest = Overlay(rows_count), dict[int, int](), OPEN
     for version, rows in enumerate(commits, 1):
@@ -42,7 +54,25 @@ def test_an_overlay_says_what_a_dictionary_says(
         assert seen == [end > version for end in ends[start:stop]]
         at, when = overlay.items(version)
         assert dict(zip(at.tolist(), when.tolist(), strict=True)) == {r: e for r, e in naive.items() if e <= version}
+    assert overlay.ends_of(np.array([-1], np.int64)).tolist() == [rest]
     copy = Overlay(rows_count)
     copy.end_at(*overlay.items(OPEN))
     assert copy.items(OPEN)[0].shape == (len(naive),)
     assert copy.ends_of(every).tolist() == [naive.get(row, OPEN) for row in range(rows_count)]
+
+
+def test_rows_that_end_together_take_a_bit_each() -> None:
+    overlay = Overlay(1_000_000)
+    rows = np.arange(0, 1_000_000, 5, dtype=np.int64)
+    assert overlay.end(rows, 7).all()
+    assert not overlay.end(rows[:10], 8).any()
+    assert overlay.bytes_used < 300_000
+    assert overlay.ended_count == len(rows)
+    assert overlay.ends_of(np.array([0, 1, 5], np.int64)).tolist() == [7, OPEN, 7]
+    mask = overlay.visible(7, 0, 10)
+    assert mask is not None
+    assert mask.tolist() == [0, 1, 1, 1, 1, 0, 1, 1, 1, 1]
+    assert overlay.visible(6, 0, 10) is None
+    restored = Overlay(1_000_000)
+    restored.end_at(*overlay.items(OPEN))
+    assert restored.bytes_used < 300_000

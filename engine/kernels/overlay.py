@@ -46,6 +46,24 @@ def insert(keys: Any, ends: Any, bits: Any, rows: Any, versions: Any, added: Any
 
 
 @njit(nogil=True, cache=True)
+def mark(bits: Any, layer: Any, rows: Any, added: Any) -> Any:
+    """Set the bits of rows (int64, negative ones skipped) in ``layer``, but for those in ``bits``. Flags those."""
+    count = 0
+    for index in range(rows.size):
+        row = rows[index]
+        added[index] = 0
+        if row < 0:
+            continue
+        word = row >> 6
+        bit = np.uint64(1) << np.uint64(row & 63)
+        if ((bits[word] | layer[word]) & bit) == np.uint64(0):
+            layer[word] |= bit
+            added[index] = 1
+            count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
 def look_up(keys: Any, ends: Any, bits: Any, rows: Any, found: Any) -> None:
     """The end version of each row (int64) into ``found``; rows that have not ended keep what stands there."""
     for index in range(rows.size):
