@@ -76,6 +76,17 @@ def _add_serve(commands: Subparsers) -> None:
         help="how much compaction may write in a second (default: 128MB)",
     )
     parser.add_argument(
+        "--max-transaction",
+        type=_bytes,
+        metavar="SIZE",
+        help="what one transaction may write in all (default: 64GB)",
+    )
+    parser.add_argument(
+        "--archive",
+        metavar="DIR",
+        help="copy the log there before it is trimmed, so that a backup can be rolled forward (default: it is gone)",
+    )
+    parser.add_argument(
         "--stall-timeout",
         type=_seconds,
         metavar="SECONDS",

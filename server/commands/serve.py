@@ -56,11 +56,12 @@ def _options(arguments: argparse.Namespace) -> Options:
         "checkpoint_seconds": arguments.checkpoint_interval,
         "compaction_rate": arguments.compaction_rate,
         "threads": arguments.threads,
+        "max_transaction_bytes": arguments.max_transaction,
     }
     given: dict[str, Any] = {name: int(value) for name, value in numbers.items() if value is not None}
     if arguments.stall_timeout is not None:
         given["stall_seconds"] = arguments.stall_timeout
-    return Options(durable=not arguments.no_fsync, temp_directory=arguments.temp, **given)
+    return Options(durable=not arguments.no_fsync, temp_directory=arguments.temp, archive=arguments.archive, **given)
 
 
 class _Asked:
