@@ -51,6 +51,8 @@ class Kind(enum.Enum):
     UNKNOWN = "unknown"  # an untyped literal or parameter, or NULL; never a column's type
     ARRAY = "array"  # results only (array_agg); never a column's type
 
+    __hash__ = object.__hash__  # members are singletons; Enum's own hash is a Python function
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Type:

@@ -63,6 +63,7 @@ class TableStore:
         self.table = table
         self._layout = Layout(table)
         self._cells = Cells() if cells is None else cells
+        self._everything: Projection | None = None
 
     def with_definition(self, table: Table) -> TableStore:
         """The same rows, read and written by the columns of ``table``, whose keys and cells must be the same."""
@@ -430,6 +431,10 @@ class TableStore:
                 values[column.id] = values_of(fill, column.type)
 
     def _projection(self, columns: Sequence[int] | None, *, row_ids: bool) -> Projection:
+        if columns is None and not row_ids:
+            if self._everything is None:
+                self._everything = Projection(self.table.columns)
+            return self._everything
         ids = [column.id for column in self.table.columns] if columns is None else list(columns)
         if row_ids:
             if self.table.primary_key:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pyarrow as pa
 
 from ..storage.column_values import FixedValues, Values, VariableValues
 from .column_store import FixedColumn
@@ -138,7 +139,7 @@ def _hashes(chunk: Chunk, layout: Layout, start: int, stop: int) -> np.ndarray:
 
 
 def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
+    return pa.py_buffer(array).address if len(array) else 0
 
 
 _NO_TAGS: Final = np.empty(0, np.uint32)

@@ -13,19 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from ..storage.column_values import (
-    DTYPES,
-    PAIRS,
-    FixedValues,
-    Values,
-    VariableValues,
-    array_of,
-    constant_array,
-    values_of,
-)
+from ..storage.column_values import FixedValues, Values, VariableValues, array_of, constant_array, values_of
 from .column_store import CODES, ColumnStore, FixedColumn
 from .kernels import runs as kernels
-from .projection import Projection, missing_value
+from .projection import FixedColumns, Projection, missing_value
 from .schema import Column
 from .segment_index import gather, rows_between
 
@@ -59,22 +50,27 @@ class Picked:
         chunks = sum(len(rows) for _, rows in self.chunks)
         return chunks + (self.rows_count if self.mask is None else int(np.count_nonzero(self.mask)))
 
-    def add_runs(self, runs: list[Segment], starts: np.ndarray, stops: np.ndarray, mask: np.ndarray | None) -> None:
-        """The one time that segments are added."""
+    def add_runs(
+        self, runs: list[Segment], starts: np.ndarray, stops: np.ndarray, mask: np.ndarray | None, *, rows_count: int
+    ) -> None:
+        """The one time that segments are added; ``rows_count`` in all."""
         self.runs, self.starts, self.stops, self.mask = runs, starts, stops, mask
-        self.rows_count = int((stops - starts).sum())
+        self.rows_count = rows_count
 
 
 def gathered(picked: Picked, projection: Projection) -> pa.RecordBatch:
     """The rows, those of segments first."""
-    columns = projection.columns
-    pieces = _of_runs(picked, columns) if picked.rows_count else [[] for _ in columns]
+    found = _of_runs(picked, projection) if picked.rows_count else {}
     arrays: list[pa.Array] = []
-    for column, values in zip(columns, pieces, strict=True):
-        for chunk, rows in picked.chunks:
-            store = chunk.columns.get(column.id)
-            values.append(_missing(column, len(rows)) if store is None else _taken(store, rows))
-        array = array_of(_joined(values), column.type)
+    for column in projection.columns:
+        values = found.get(column.id)
+        if picked.chunks or values is None:
+            pieces = [] if values is None else [values]
+            for chunk, rows in picked.chunks:
+                store = chunk.columns.get(column.id)
+                pieces.append(_missing(column, len(rows)) if store is None else _taken(store, rows))
+            values = _joined(pieces)
+        array = array_of(values, column.type)
         arrays.append(_encoded(array) if column.id in projection.coded else array)
     return batch_of(arrays, projection.schema, picked.count)
 
@@ -86,48 +82,40 @@ def batch_of(arrays: list[pa.Array], schema: pa.Schema, count: int) -> pa.Record
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _of_runs(picked: Picked, columns: Sequence[Column]) -> list[list[Values]]:
+def _of_runs(picked: Picked, projection: Projection) -> dict[int, Values]:
     """Of each column the values of the visible rows in the runs."""
-    count, order = picked.rows_count, None if picked.mask is None else np.flatnonzero(picked.mask)
     found: dict[int, Values] = {}
-    fixed = [column for column in columns if not column.type.is_variable]
-    if fixed:
-        pairs = [column.type.kind in PAIRS for column in fixed]
-        arrays = [
-            np.empty((count, 2) if pair else count, DTYPES[column.type.kind])
-            for column, pair in zip(fixed, pairs, strict=True)
-        ]
-        valid = np.empty((len(fixed), count), np.uint8)
-        state = _read(picked, fixed, arrays, valid)
-        for place, (column, array) in enumerate(zip(fixed, arrays, strict=True)):
+    fixed = projection.fixed
+    if fixed.columns:
+        arrays = fixed.empty(picked.rows_count)
+        valid = np.empty((len(arrays), picked.rows_count), np.uint8)
+        state = _read(picked, fixed, arrays, valid).tolist()
+        for place, column in enumerate(fixed.columns):
             if not state[1 + place] & 2:
-                found[column.id] = FixedValues(array, valid[place] if state[1 + place] else None)
-    for column in columns:
+                found[column.id] = FixedValues(arrays[place], valid[place] if state[1 + place] else None)
+    for column in projection.columns:
         if column.id not in found:
             indexes = [segment.index for segment in picked.runs]
             found[column.id] = gather(indexes, column, *rows_between(picked.starts, picked.stops))
-    if order is not None:
+    if picked.mask is not None:
+        order = np.flatnonzero(picked.mask)
         found = {id: values.take(order) for id, values in found.items()}
-    return [[found[column.id]] for column in columns]
+    return found
 
 
-def _read(picked: Picked, columns: Sequence[Column], arrays: list[np.ndarray], valid: np.ndarray) -> np.ndarray:
+def _read(picked: Picked, fixed: FixedColumns, arrays: list[np.ndarray], valid: np.ndarray) -> np.ndarray:
     """Fill ``arrays``, and of ``valid`` the rows of columns with NULLs; returns the kernel's state."""
-    ids = [column.id for column in columns]
-    wanted = frozenset(ids)
-    tables = np.array([segment.index.table(wanted) for segment in picked.runs], np.uint64)
-    places = np.array(ids, np.int64) + 2
-    sizes = np.array([array.strides[0] for array in arrays], np.int64)
-    outs = np.array([array.__array_interface__["data"][0] for array in arrays], np.uint64)
-    first = valid.__array_interface__["data"][0]
-    valids = np.array([first + place * valid.shape[1] for place in range(len(ids))], np.uint64)
-    state = np.zeros(1 + len(ids), np.int64)
+    tables = np.array([segment.index.table(fixed.ids) for segment in picked.runs], np.uint64)
+    outs = np.array([pa.py_buffer(array).address for array in arrays], np.uint64)
+    first, count = pa.py_buffer(valid).address, picked.rows_count
+    valids = np.array([first + place * count for place in range(len(arrays))], np.uint64)
+    state = np.zeros(1 + len(arrays), np.int64)
     while True:
-        run = kernels.read_runs(tables, picked.starts, picked.stops, places, sizes, outs, valids, state)
+        run = kernels.read_runs(tables, picked.starts, picked.stops, fixed.places, fixed.sizes, outs, valids, state)
         if run < 0:
             return state
         column, block = int(state[0]) >> 32, int(state[0]) & 0xFFFFFFFF
-        picked.runs[run].reader.verify(ids[column], block)
+        picked.runs[run].reader.verify(fixed.columns[column].id, block)
 
 
 def _taken(store: ColumnStore, rows: np.ndarray) -> Values:

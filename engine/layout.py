@@ -77,6 +77,7 @@ class Layout:
         row_key = (*table.key, ROW_ID) if table.time is None else (*table.key, table.time, ROW_ID)
         sort_ids = table.primary_key or tuple(dict.fromkeys(row_key))
         self.sort_columns = tuple(self.by_id[id] for id in sort_ids)
+        self.key_leads = bool(table.key) and sort_ids[: len(table.key)] == table.key
         self.sort_encoder = self.encoder or KeyEncoder(self.sort_columns)
         self._heaps = tuple(column.id for column in self.columns if column.type.is_variable)
         self._row_bytes = 4 + sum(

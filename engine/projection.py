@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ..storage.column_values import constant_array
+from ..storage.column_values import DTYPES, PAIRS, constant_array
 from .column_store import CODES, VariableColumn
 from .schema import Column
 
@@ -22,14 +22,44 @@ class Projection:
     Columns whose identifiers are in ``coded`` read as codes, see ``VariableColumn.codes``.
     """
 
-    __slots__ = ("coded", "columns", "schema")
+    __slots__ = ("_fixed", "coded", "columns", "schema")
 
     def __init__(self, columns: Sequence[Column], *, coded: frozenset[int] = frozenset()) -> None:
         self.columns = tuple(columns)
         self.coded = coded
+        self._fixed: FixedColumns | None = None
         self.schema = pa.schema(
             [column.field.with_type(CODES) if column.id in coded else column.field for column in columns]
         )
+
+    @property
+    def fixed(self) -> FixedColumns:
+        """Those columns that have a fixed width."""
+        if self._fixed is None:
+            self._fixed = FixedColumns([column for column in self.columns if not column.type.is_variable])
+        return self._fixed
+
+
+class FixedColumns:
+    """Columns of fixed width, as kernels that read several of them at once want to know them."""
+
+    __slots__ = ("columns", "dtypes", "ids", "pairs", "places", "sizes")
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = tuple(columns)
+        self.ids = frozenset(column.id for column in columns)
+        self.dtypes = [DTYPES[column.type.kind] for column in columns]
+        self.pairs = [column.type.kind in PAIRS for column in columns]
+        self.places = np.array([column.id + 2 for column in columns], np.int64)
+        self.sizes = np.array(
+            [16 if pair else dtype.itemsize for dtype, pair in zip(self.dtypes, self.pairs, strict=True)], np.int64
+        )
+
+    def empty(self, count: int) -> list[np.ndarray]:
+        """Arrays for ``count`` values of each."""
+        return [
+            np.empty((count, 2) if pair else count, dtype) for dtype, pair in zip(self.dtypes, self.pairs, strict=True)
+        ]
 
 
 def rows_of(chunk: Chunk, projection: Projection, *, count: int, rows: np.ndarray | None) -> pa.RecordBatch:

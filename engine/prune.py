@@ -26,7 +26,7 @@ from typing import Any, Final
 from ..base.errors import Invalid
 from ..base.types import Kind, Type
 from .expression.node import Call, Column, Expression, Literal
-from .key_encoding import microseconds_of
+from .key_encoding import hash_one, microseconds_of
 from .layout import DAY, Layout
 from .zones import ZoneTest, comparison, zone_test
 
@@ -242,7 +242,7 @@ def _prune_keys(pruning: Pruning, found: _Comparisons, parts: Sequence[Expressio
         used.update(places)
     if not used:
         return
-    hashes = _hashes([known for _, known in prefixes], layout, leading)
+    hashes = _hashes(prefixes, layout, leading)
     found_ranges = [_key_range(prefix, low, high, hash) for (prefix, _), hash in zip(prefixes, hashes, strict=True)]
     pruning.ranges = tuple(one for one in found_ranges if one is not None)
     if layout.sharded and hashes[0] is not None:
@@ -283,8 +283,13 @@ def _key_range(prefix: bytes, low: bytes, high: bytes | None, hash: int | None) 
     return KeyRange(low=first, high=last, hash=hash) if last is None or first < last else None
 
 
-def _hashes(known: list[tuple[Any, ...]], layout: Layout, leading: int) -> list[int | None]:
+def _hashes(
+    prefixes: list[tuple[bytes, tuple[Any, ...]]], layout: Layout, leading: int
+) -> list[int | None]:  # fmt: skip
     """The hash of the key columns of each combination of the ``leading`` columns' values, where it has all of them."""
+    if leading == len(layout.table.key) and layout.key_leads:
+        return [hash_one(prefix.ljust((len(prefix) + 7) & ~7, b"\0")) for prefix, _ in prefixes]
+    known = [values for _, values in prefixes]
     places = {column.id: index for index, column in enumerate(layout.sort_columns[:leading])}
     if not layout.table.key or not all(id in places for id in layout.table.key):
         return [None] * len(known)

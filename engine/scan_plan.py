@@ -172,40 +172,40 @@ class Plan:
         found: list[tuple[Segment, int, int]] = []
         for one in ranges:
             chosen = [segment for shard, segment in segments if self._is_in(one, shard)]
-            starts, stops = find_ranges(
-                [segment.index for segment in chosen], one.low, one.high or b"", key_hash=one.hash
-            )
-            full = np.flatnonzero(stops > starts).tolist()
-            if len(ranges) == 1 and int((stops - starts).sum()) <= GATHER_ROWS_MAX:
-                self._pick([chosen[place] for place in full], starts[full], stops[full])
-                return
-            found += [(chosen[place], int(starts[place]), int(stops[place])) for place in full]
-        if sum(stop - start for _, start, stop in found) > GATHER_ROWS_MAX:
-            for segment, start, stop in found:
-                self.runs += self._runs(segment, start, stop)
-        elif found:
-            starts = np.array([start for _, start, _ in found], np.int64)
-            self._pick([segment for segment, _, _ in found], starts, np.array([stop for *_, stop in found], np.int64))
+            indexes = [segment.index for segment in chosen]
+            starts, stops = find_ranges(indexes, one.low, one.high or b"", key_hash=one.hash)
+            found += [
+                (segment, start, stop)
+                for segment, start, stop in zip(chosen, starts.tolist(), stops.tolist(), strict=True)
+                if start < stop
+            ]
+        if sum([stop - start for _, start, stop in found]) <= GATHER_ROWS_MAX:
+            self._pick(found)
+            return
+        for segment, start, stop in found:
+            self.runs += self._runs(segment, start, stop)
 
-    def _pick(self, segments: list[Segment], starts: np.ndarray, stops: np.ndarray) -> None:
-        """Pick the rows ``starts[r]`` to ``stops[r]`` of ``segments[r]``, one at least each."""
+    def _pick(self, found: list[tuple[Segment, int, int]]) -> None:
+        """Pick the visible ones of the rows that were found."""
         version = self._version
         masks: dict[int, np.ndarray] = {}
-        for place, segment in enumerate(segments):
+        count = blocks = 0
+        for place, (segment, start, stop) in enumerate(found):
+            count += stop - start
+            blocks += _blocks(start, stop, segment.reader.block_rows)
             if segment.description.version_high > version or segment.overlay.ended_count:
-                mask = segment.visible(version, int(starts[place]), int(stops[place]))
+                mask = segment.visible(version, start, stop)
                 if mask is not None:
                     masks[place] = mask.view(np.bool_)
-        mask = None
+        visible = None
         if masks:
-            lengths = (stops - starts).tolist()
-            mask = np.concatenate(
-                [masks[place] if place in masks else np.ones(length, np.bool_) for place, length in enumerate(lengths)]
-            )
-        if segments and (mask is None or mask.any()):
-            self.picked.add_runs(segments, starts, stops, mask)
-            size = segments[0].reader.block_rows
-            self.picked.blocks_count = int(((stops + (size - 1)) // size - starts // size).sum())
+            ones = [masks.get(place, np.ones(stop - start, np.bool_)) for place, (_, start, stop) in enumerate(found)]
+            visible = np.concatenate(ones)
+        if count and (visible is None or visible.any()):
+            starts = np.array([start for _, start, _ in found], np.int64)
+            stops = np.array([stop for _, _, stop in found], np.int64)
+            self.picked.add_runs([segment for segment, _, _ in found], starts, stops, visible, rows_count=count)
+            self.picked.blocks_count = blocks
 
     def _runs(self, segment: Segment, start: int, stop: int) -> Iterator[Run]:
         """The rows of blocks that the filter's zones keep."""
@@ -272,7 +272,7 @@ class Plan:
                     rows_found.append(rows)
         if segments:
             rows = np.concatenate(rows_found)
-            self.picked.add_runs(segments, rows, rows + 1, None)
+            self.picked.add_runs(segments, rows, rows + 1, None, rows_count=len(rows))
             self.picked.blocks_count = len(rows)
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ..base.errors import Invalid, nearest
 from ..base.types import Type, arrow_field
+from .expression.node import Column as ColumnNode
 from .expression.node import Expression, Literal
 
 ROW_ID: Final = 0
@@ -50,6 +51,11 @@ class Column:
     default_text: str | None = None
     identity: Identity | None = None
     missing: Literal | None = None
+
+    @cached_property
+    def node(self) -> ColumnNode:
+        """The column in an expression."""
+        return ColumnNode(id=self.id, type=self.type, name=self.name)
 
     @cached_property
     def field(self) -> pa.Field:

@@ -16,7 +16,6 @@ from ..base.rows import literal_value, to_batch, to_keys
 from ..base.types import BOOLEAN, Type
 from ..engine.expression.evaluate import check_supported
 from ..engine.expression.node import Call, Expression, Literal
-from ..engine.expression.node import Column as ColumnNode
 from ..engine.reader import Reader, RowStream
 from ..engine.schema import Column, Table
 from .bind import Settings as BinderSettings
@@ -139,10 +138,6 @@ def _call(function: str, *arguments: Expression) -> Expression:
     return Call(function=function, arguments=arguments, type=BOOLEAN)
 
 
-def _node(column: Column) -> Expression:
-    return ColumnNode(id=column.id, type=column.type, name=column.name)
-
-
 def _literal(value: object, type: Type) -> Expression:
     return Literal(value=literal_value(value, type), type=type)
 
@@ -158,8 +153,8 @@ def _key_condition(table: Table, key: object) -> Expression:
         column = columns[0]
         values = [_literal(one[0] if isinstance(one, tuple) else one, column.type) for one in keys]
         if len(values) == 1:
-            return _call("equal", _node(column), values[0])
-        return _call("in_list", _node(column), *values)
+            return _call("equal", column.node, values[0])
+        return _call("in_list", column.node, *values)
     choices = [_same(columns, one) for one in keys]
     return choices[0] if len(choices) == 1 else _call("or", *choices)
 
@@ -169,7 +164,7 @@ def _same(columns: list[Column], key: object) -> Expression:
         names = ", ".join(column.name for column in columns)
         raise Invalid(f"{key!r} is not a key of this table", hint=f"Give a tuple ({names}).")
     pairs = zip(columns, key, strict=True)
-    return _call("and", *(_call("equal", _node(column), _literal(value, column.type)) for column, value in pairs))
+    return _call("and", *(_call("equal", column.node, _literal(value, column.type)) for column, value in pairs))
 
 
 def _time_conditions(table: Table, time: tuple[object, object]) -> list[Expression]:
@@ -179,7 +174,7 @@ def _time_conditions(table: Table, time: tuple[object, object]) -> list[Expressi
         raise Invalid(f"time is a pair (lower, upper), not {time!r}", hint="None stands for no bound.")
     column = table.by_id[table.time]
     return [
-        _call(function, _node(column), _literal(bound, column.type))
+        _call(function, column.node, _literal(bound, column.type))
         for function, bound in (("greater_equal", time[0]), ("less", time[1]))
         if bound is not None
     ]
