@@ -155,7 +155,7 @@ class TableStore:
 
     def _end(self, parts: Sequence[Part], probe: Probe, *, version: int) -> int:
         ended = 0
-        for part, _, rows in newest_rows(parts, probe):
+        for part, _, rows in newest_rows(parts, probe, ending=True):
             bytes_before = part.bytes_used
             ended += part.end(rows, version=version)
             self._cells.count_bytes(part, before=bytes_before)

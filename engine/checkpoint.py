@@ -31,6 +31,7 @@ from .cells import TableStore
 from .changes import Commit
 from .internal import INTERNAL
 from .layout import Layout
+from .overlay import Overlay
 from .schema import Table
 from .segment import Description, Segment
 from .segment_files import SegmentFiles
@@ -171,8 +172,14 @@ def _restore_segments(state: State, descriptions: Iterable[Description], files: 
     for description in sorted(descriptions, key=lambda item: item.age):
         store = state.stores[description.table]
         layout = layouts.setdefault(description.table, Layout(store.table))
-        overlay = files.read_overlay(description.overlay, description.rows_count)
+        damage: str | None = None
+        try:
+            overlay = files.read_overlay(description.overlay, description.rows_count)
+        except Corrupt as error:
+            overlay, damage = Overlay(description.rows_count), error.message
         segment = Segment(description, number=0, layout=layout, open=files.open, overlay=overlay)
+        if damage is not None:
+            segment.give_up(damage)
         segment.overlay_saved = overlay.last_end
         store.add_segment(segment)
         files.use(segment.files)

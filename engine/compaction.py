@@ -39,7 +39,8 @@ class Candidate:
 def pick(cell: Cell, *, horizon: Horizon, saved: int, everything: bool = False) -> Candidate | None:
     """What to merge in a cell; ``everything``: all that stands together, even if it hardly pays.
 
-    Prepared rows that began after ``saved``, the last checkpoint, are left alone: the log still installs them.
+    Prepared rows that began after ``saved``, the last checkpoint, are left alone: the log still installs them. So are
+    segments that are damaged.
     """
     parts = cell.parts
     best: Candidate | None = None
@@ -54,7 +55,7 @@ def _runs(parts: tuple[Part, ...], saved: int) -> Iterator[tuple[Segment, ...]]:
     """Segments that stand one after the other."""
     run: list[Segment] = []
     for part in parts:
-        if isinstance(part, Segment) and part.version_high <= saved:
+        if isinstance(part, Segment) and part.version_high <= saved and part.mergeable:
             run.append(part)
         elif run:
             yield tuple(run)

@@ -38,7 +38,7 @@ from typing import Final
 
 import numpy as np
 
-from ..base.errors import Closed, NotFound, Unavailable, WeftError
+from ..base.errors import Closed, Corrupt, NotFound, Unavailable, WeftError
 from ..storage.archive import Archive
 from ..storage.files import FileWriter, Throttle
 from ..storage.log import CommitLog, Entry
@@ -382,7 +382,12 @@ class Maintenance:
         """Write memtables as segments, and the overlays that changed, into one file, whose number comes first."""
         sealed: list[_Sealed] = []
         redone: dict[Segment, Description] = {}
-        changed = [segment for segment in self._segments() if segment.overlay.last_end > segment.overlay_saved]
+        changed = [
+            segment
+            for segment in self._segments()
+            if segment.overlay.last_end > segment.overlay_saved
+            or (segment.damage is not None and not segment.description.given_up)
+        ]
         number = self._storage.new_number() if frozen or changed else 0
         if number:
             with self.files.create(number) as out:
@@ -391,7 +396,8 @@ class Maintenance:
                         sealed.append(self._seal(out, number, store, cell, memtable, horizon=horizon, version=version))
                 for segment in changed:
                     overlay = self.files.write_overlay(out, number, segment.overlay, up_to=version)
-                    redone[segment] = replace(segment.description, overlay=overlay)
+                    given_up = segment.damage is not None
+                    redone[segment] = replace(segment.description, overlay=overlay, given_up=given_up)
                 self.work.flushed_bytes += out.position
                 if not out.position:  # all rows were dead
                     out.remove()
@@ -502,6 +508,10 @@ class Maintenance:
         try:
             with self._budget.borrowed(MERGE_ROW_BYTES * rows_count):
                 self._merge_frozen(store, cell, segments, horizon=horizon)
+        except Corrupt:
+            for segment in segments:
+                segment.mergeable = False  # or every merge would be tried in vain after this one
+            raise
         finally:
             for segment in segments:
                 segment.late = None

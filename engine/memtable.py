@@ -281,6 +281,9 @@ class Memtable:
         """The newest row of each key: locators (int64), MISSING where there is none."""
         return self._find_row_ids(probe.row_ids) if probe.row_ids is not None else self.find_keys(probe.keys)
 
+    def find_ending(self, probe: Probe) -> np.ndarray:
+        return self.find(probe)
+
     def find_keys(self, keys: Keys) -> np.ndarray:
         """The newest row of each primary key, as ``find`` gives it."""
         rows = np.empty(len(keys), np.int64)

@@ -42,6 +42,10 @@ class Part(Protocol):
         """The newest row of each key, MISSING where there is none."""
         ...
 
+    def find_ending(self, probe: Probe) -> np.ndarray:
+        """As ``find``, for rows that end now: ``apply`` cannot fail, so a part that cannot be read is given up."""
+        ...
+
     def visible_of(self, probe: Probe, rows: np.ndarray, version: int) -> np.ndarray:
         """Of each newest row the version visible at ``version``, or HIDDEN (it had ended), or MISSING."""
         ...
@@ -77,11 +81,16 @@ class Part(Protocol):
         ...
 
 
-def newest_rows(parts: Sequence[Part], probe: Probe) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
-    """Per part that has any of the rows: their places in the probe, and their newest rows there."""
+def newest_rows(
+    parts: Sequence[Part], probe: Probe, *, ending: bool = False
+) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
+    """Per part that has any of the rows: their places in the probe, and their newest rows there.
+
+    ``ending``: for ``apply``, see ``Part.find_ending``.
+    """
     places: np.ndarray | None = None
     for part in parts:
-        rows = part.find(probe)
+        rows = part.find_ending(probe) if ending else part.find(probe)
         found = rows >= 0
         if not found.any():
             continue

@@ -26,6 +26,7 @@ from ..base.rows import python_values
 from ..base.types import BIGINT, BOOLEAN
 from ..storage.column_values import FixedValues, Values, array_of, constant_array, values_of
 from ..storage.segment import BLOCK_ROWS, SegmentReader
+from ..storage.storage import segment_name
 from .kernels.index import HIDDEN, MISSING
 from .key_encoding import Keys
 from .layout import Layout, Probe
@@ -59,7 +60,8 @@ class Description:
 
     ``overlay`` has the rows that had ended at the checkpoint. ``begin`` is the one begin version of prepared rows.
     ``columns`` are those that were written, by identifier. ``order`` is the identifier of the newest of the segments
-    that it was merged from, 0 where it was not.
+    that it was merged from, 0 where it was not. ``given_up``: rows were to end and could not be looked up, see
+    ``Segment``.
     """
 
     id: int
@@ -76,6 +78,7 @@ class Description:
     overlay: Section | None = None
     begin: int | None = None
     order: int = 0
+    given_up: bool = False
 
     @property
     def age(self) -> tuple[int, int]:
@@ -98,11 +101,16 @@ class Description:
 
 
 class Segment:
-    """See the module. One writer ends rows; readers take no lock."""
+    """See the module. One writer ends rows; readers take no lock.
+
+    A segment is *given up* when rows of it were to end and could not be looked up, or when its overlay is damaged: it
+    is not known any more which of its rows live. All that would read it is Corrupt from then on, also after a restart,
+    and all else goes on. (Other damage fails those who meet it, and only those.)
+    """
 
     __slots__ = (
-        "_index", "_layout", "_lock", "_open", "_reader", "description", "examined", "late", "number", "overlay",
-        "overlay_saved",
+        "_index", "_layout", "_lock", "_open", "_reader", "damage", "description", "examined", "late", "mergeable",
+        "number", "overlay", "overlay_saved",
     )  # fmt: skip
 
     def __init__(
@@ -121,11 +129,29 @@ class Segment:
         self.overlay_saved = 0  # ends up to this version are in the description's overlay
         self.late: list[tuple[np.ndarray | None, int]] | None = None
         self.examined: tuple[object, int] | None = None  # when its dead rows were last counted, see compaction.py
+        self.damage: str | None = None  # why it was given up
+        self.mergeable = True  # no merge has met damage in it
+        if description.given_up:
+            self.give_up("rows of it were to end and could not be looked up")
         self._layout = layout
         self._open = open
         self._lock = threading.Lock()
         self._reader: SegmentReader | None = None
         self._index: SegmentIndex | None = None
+
+    def give_up(self, why: str) -> None:
+        """See the class. Once is for ever."""
+        if self.damage is None:
+            self.damage = why
+            self.mergeable = False
+
+    def _check(self) -> None:
+        if self.damage is not None:
+            name = segment_name(self.description.place.file)
+            raise Corrupt(
+                f"a segment in {name} cannot be read any more: {self.damage}",
+                hint="Restore the database from a backup.",
+            )
 
     @property
     def rows_count(self) -> int:
@@ -166,6 +192,7 @@ class Segment:
     @property
     def reader(self) -> SegmentReader:
         """The segment's bytes, mapped at first use. Raises Corrupt."""
+        self._check()
         reader = self._reader
         if reader is None:
             with self._lock:
@@ -176,6 +203,7 @@ class Segment:
 
     @property
     def index(self) -> SegmentIndex:
+        self._check()
         index = self._index
         if index is None:
             index = self._index = SegmentIndex(self.reader, self._layout)
@@ -189,7 +217,15 @@ class Segment:
 
     # Looking rows up.
 
+    def find_ending(self, probe: Probe) -> np.ndarray:
+        try:
+            return self.find(probe)
+        except Corrupt as error:
+            self.give_up(error.message)
+            return np.full(probe.count, MISSING, np.int64)
+
     def find(self, probe: Probe) -> np.ndarray:
+        self._check()
         times = probe.times
         if times is None:
             return self.index.find(probe.keys)
@@ -275,6 +311,7 @@ class Segment:
 
     def visible(self, version: int, start: int, stop: int) -> np.ndarray | None:
         """Which rows of ``start`` to ``stop`` are visible at ``version``: uint8[stop - start]; None: all of them."""
+        self._check()
         mask = self.overlay.visible(version, start, stop)
         if self.version_high > version:
             begun = self.begins(start, stop) <= version
