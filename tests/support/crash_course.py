@@ -12,7 +12,7 @@ The oracle is a dictionary per table, and replaced as a whole by each commit: ``
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from weftdb.engine.database import Engine
 from weftdb.engine.schema import Column, Table
 from weftdb.engine.segment import Segment
 from weftdb.engine.snapshot import Snapshot
+from weftdb.storage.storage import segment_name
 
 Row = dict[str, Any]
 Rows = dict[tuple[Any, ...], Row]
@@ -144,6 +145,8 @@ class Course:
             (self.compact_once, 4),
             (self.compact, 2),
             (self.release, 1),
+            (self.tidy, 2),
+            (self.hold, 1),
             (self.add_column, 1),
             (self.drop_column, 1),
             (self.create_or_drop, 2),
@@ -286,6 +289,20 @@ class Course:
     def release(self, engine: Engine) -> None:
         engine.maintenance.release()
 
+    def tidy(self, engine: Engine) -> None:
+        engine.maintenance.tidy()
+
+    def hold(self, engine: Engine) -> None:
+        """What a backup does: it keeps a checkpoint's files while merges go on."""
+        held = engine.maintenance.hold(flush=self.chance.random() < 0.7)
+        try:
+            engine.compact()
+            engine.maintenance.tidy()
+            places = [place for item in held.descriptions for place in (item.place, item.overlay) if place is not None]
+            assert {segment_name(place.file) for place in places} <= set(engine.storage.files.names())
+        finally:
+            held.release()
+
     def add_column(self, engine: Engine) -> None:
         def add(transaction: Any, model: Model) -> Model:
             table = transaction.catalog.table("events")
@@ -423,10 +440,10 @@ class Course:
         )
 
 
-def read(snapshot: Any) -> Model:
+def read(snapshot: Any, names: Iterable[str] = ("events", "kept", "notes")) -> Model:
     """All tables, by a full scan."""
     tables: dict[str, tuple[tuple[str, ...], Rows]] = {}
-    for name in ("events", "kept", "notes"):
+    for name in names:
         table = snapshot.catalog.relations.get(name)
         if not isinstance(table, Table):
             continue
@@ -486,7 +503,7 @@ def check_storage(engine: Engine) -> None:
     """Segments are sound, and files and manifest name each other."""
     storage = engine.storage
     files = engine.files.used()
-    assert sorted(storage.files.names()) == [f"{number:016}.seg" for number in files]
+    assert sorted(storage.files.names()) == [segment_name(number) for number in files]
     stores = list(engine._state.stores.values())
     segments = [part for store in stores for cell in store.cells for part in cell.parts if isinstance(part, Segment)]
     installed = {segment.description.id for segment in engine._state.installed}  # by the log alone

@@ -1,0 +1,202 @@
+"""A flipped bit in any file of a database: who needs it is told, with the file's name, and nobody else is disturbed."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pytest
+import soak
+from crash_course import WRITE_SET_BYTES, Course, Model, Promise, read
+from simulated_disk import SimulatedDisk
+from weftdb.base.errors import Corrupt
+from weftdb.engine.changes import Change
+from weftdb.engine.database import Engine
+from weftdb.engine.options import Options
+from weftdb.engine.segment import Section, Segment
+from weftdb.storage.storage import segment_name
+
+OPTIONS = Options(maintenance=False, history_seconds=0, memory_limit=1 << 30, write_set_bytes=WRITE_SET_BYTES)
+FLIPS = 60 * soak.FACTOR
+
+
+@dataclass
+class Place:
+    """A section of a file, and the table that needs it."""
+
+    table: str
+    section: Section
+    what: str
+
+
+def database(seed: int) -> tuple[SimulatedDisk, Model, list[Place]]:
+    disk, course = SimulatedDisk(), Course(seed)
+    with Engine.open(storage=disk.storage(), options=OPTIONS) as engine:
+        course.start(engine)
+        for _ in range(60):
+            course.step(engine)
+        if "notes" not in course.promise.committed.tables:
+            course.create_or_drop(engine)
+        course.transaction(engine)
+        course.put(engine)
+        course.put_kept(engine)
+        engine.flush()
+        course.delete(engine)
+        course.put(engine)
+        engine.flush()
+        course.end()
+        places = list(places_of(engine))
+    return disk.restarted(), course.promise.committed, places
+
+
+def places_of(engine: Engine) -> Iterator[Place]:
+    for store in engine._state.stores.values():
+        for cell in store.cells:
+            for part in cell.parts:
+                if isinstance(part, Segment):
+                    description = part.description
+                    yield Place(store.table.name, description.place, "segment")
+                    if description.overlay is not None:
+                        yield Place(store.table.name, description.overlay, "overlay")
+
+
+@pytest.mark.timeout(120 * soak.FACTOR)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_flipped_bit_fails_the_queries_that_need_it_and_only_those(seed: int) -> None:
+    chance = random.Random(seed * 1_000 + soak.SEED)
+    disk, model, places = database(seed)
+    assert {place.what for place in places} == {"segment", "overlay"}
+    found = {"read": 0, "check": 0}
+    for _ in range(FLIPS):
+        place = chance.choice(places)
+        at = place.section.offset + chance.randrange(place.section.length)
+        name = segment_name(place.section.file)
+        damaged = disk.restarted()
+        damaged.flip(name, at)
+        with Engine.open(storage=damaged.storage(), options=OPTIONS) as engine:
+            noticed = False
+            for table in model.tables:
+                problem = table_problem(engine, model, table)
+                if problem is not None:
+                    assert table == place.table, f"{table} does not need {place}"
+                    assert name in problem
+                    noticed = True
+            if not noticed:
+                noticed = any(name in problem for problem in check_problems(engine))
+                found["check"] += noticed
+            else:
+                found["read"] += 1
+            assert noticed, f"nobody noticed byte {at - place.section.offset} of {place}"
+    assert found["read"] > FLIPS // 3
+    assert found["check"] > 0
+
+
+def table_problem(engine: Engine, model: Model, table: str) -> str | None:
+    """What reading all of a table says; None when it is right."""
+    try:
+        with engine.snapshot() as snapshot:
+            found = read(snapshot, [table])
+    except Corrupt as error:
+        return error.message
+    assert found.tables[table] == model.tables[table], "wrong rows, and no error"
+    return None
+
+
+def check_problems(engine: Engine) -> Iterator[str]:
+    """What a check of all sections says."""
+    for store in engine._state.stores.values():
+        for cell in store.cells:
+            for part in cell.parts:
+                if isinstance(part, Segment):
+                    if part.damage is not None:
+                        yield part.damage
+                    try:
+                        yield from engine.files.open(part.description.place).check()
+                    except Corrupt as error:
+                        yield error.message
+
+
+def test_a_missing_and_a_cut_file_fail_the_queries_that_need_them() -> None:
+    disk, model, places = database(1)
+    for file in sorted({place.section.file for place in places}):
+        tables = {place.table for place in places if place.section.file == file}
+        for kind in ("missing", "cut"):
+            damaged = disk.restarted()
+            name = segment_name(file)
+            if kind == "missing":
+                del damaged.names[name]
+            else:
+                damaged.names[name].synced = damaged.names[name].synced[: len(damaged.names[name].synced) // 2]
+            with Engine.open(storage=damaged.storage(), options=OPTIONS) as engine:
+                for table in model.tables:
+                    problem = table_problem(engine, model, table)
+                    if problem is not None:
+                        assert table in tables
+                        assert name in problem
+
+
+def test_what_is_written_beside_damage_is_sound() -> None:
+    """Commits, flushes and merges of other tables go on; those of the damaged one fail with its file's name."""
+    disk, model, places = database(2)
+    place = max((place for place in places if place.table == "events"), key=lambda place: place.section.length)
+    for at in range(place.section.offset, place.section.offset + place.section.length, 64):
+        disk.flip(segment_name(place.section.file), at)
+    with Engine.open(storage=disk.storage(), options=OPTIONS) as engine:
+        course = Course(9)
+        course.promise = Promise(committed=model, version=engine.version)
+        course.put_kept(engine)
+        engine.flush()
+        with contextlib.suppress(Corrupt):
+            engine.compact()
+        course.put_kept(engine)
+        engine.flush()
+        model = course.promise.committed
+        assert table_problem(engine, model, "kept") is None
+        problem = table_problem(engine, model, "events")
+        assert problem is not None
+        assert segment_name(place.section.file) in problem
+    with Engine.open(storage=disk.restarted().storage(), options=OPTIONS) as engine:
+        assert table_problem(engine, model, "kept") is None
+        assert table_problem(engine, model, "notes") is None
+        assert table_problem(engine, model, "events") is not None
+
+
+def test_rows_that_are_replaced_in_a_damaged_segment_stop_nobody() -> None:
+    """What was to end there is not known: so nobody reads the segment any more, whatever it would be for."""
+    disk, model, places = database(2)
+    sections = [place.section for place in places if (place.table, place.what) == ("events", "segment")]
+    for section in sections:
+        for at in range(section.offset, section.offset + section.length, 8):
+            disk.flip(segment_name(section.file), at)
+    course = Course(9)
+    course.promise = Promise(committed=model)
+    engine = Engine.open(storage=disk.storage(), options=OPTIONS)
+    with engine.snapshot() as snapshot:
+        schema = snapshot.catalog.table("events").arrow_schema
+    rows = [dict.fromkeys(schema.names) | row for row in model.rows("events").values()]
+    for restart in range(3):
+        engine.write("events", Change.PUT, pa.RecordBatch.from_pylist(rows, schema=schema))
+        course.put_kept(engine)
+        if restart != 1:
+            engine.flush()
+        engine.close()
+        disk = disk.restarted()
+        engine = Engine.open(storage=disk.storage(), options=OPTIONS)
+        for columns in (None, [], [3]):
+            with engine.snapshot() as snapshot, pytest.raises(Corrupt, match=r"\.seg .*cannot be read any more"):
+                list(snapshot.scan(snapshot.catalog.table("events"), columns=columns).batches())
+        assert table_problem(engine, course.promise.committed, "kept") is None
+        with engine.snapshot() as snapshot:
+            table = snapshot.catalog.table("events")
+            for row in rows[:3]:
+                assert snapshot.get(table, (row["k"], row["t"])) == row, "the newest version stands before the damage"
+    transaction = engine.begin()
+    transaction.truncate(transaction.catalog.table("events"))
+    transaction.commit()
+    engine.flush()
+    engine.maintenance.release()
+    assert table_problem(engine, course.promise.committed.with_rows("events", {}), "events") is None
+    engine.close()
