@@ -74,7 +74,7 @@ def test_a_flush_moves_the_memory_of_rows_to_the_disk(tmp_path: Path) -> None:
         assert metric(engine, "checkpoint_version") == engine.version
         assert metric(engine, "flushed_rows") >= 5 * STEP
         engine.write("t", Change.PUT, batch(STEP // 2))
-        assert STEP * 8 <= metric(engine, "memory_overlays_bytes") < STEP * 64
+        assert 5 * STEP // 8 <= metric(engine, "memory_overlays_bytes") < 5 * STEP  # a bit a row at least
         assert count(engine) == 5 * STEP
 
 
