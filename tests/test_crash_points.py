@@ -9,8 +9,10 @@ process that crashed takes no further part, so one run of the course serves for 
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -83,9 +85,8 @@ def points(seed: int) -> list[Point]:
 
     def watch(action: str) -> None:
         if chance.random() < wanted:
-            found.append(
-                Point(disk=disk.after_crash(chance), promise=course.promise, step=disk.steps_count, action=action)
-            )
+            promise = course.promise
+            found.append(Point(disk=disk.after_crash(chance), promise=promise, step=disk.steps_count, action=action))
 
     run(disk, course, seed=seed, watch=watch)
     return [*found, Point(disk=disk.restarted(), promise=course.promise, step=disk.steps_count, action="the end")]
@@ -135,6 +136,62 @@ def go_on(engine: Engine, promise: Promise, *, seed: int) -> Promise:
     check(engine, course.promise)
     check_storage(engine)
     return course.promise
+
+
+@contextlib.contextmanager
+def working(*works: Callable[[], object]) -> Iterator[None]:
+    """A thread that does these again and again until the block ends."""
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            while not stop.wait(0.002):
+                for work in works:
+                    work()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    assert not failures, failures
+
+
+@pytest.mark.timeout(120 * soak.FACTOR)
+@pytest.mark.parametrize("seed", range(2 * soak.FACTOR))
+def test_a_crash_while_maintenance_works_in_the_background(seed: int) -> None:
+    """Two threads flush and merge all the time, beside the commits: each run is another one."""
+    chance = random.Random(seed)
+    disk = SimulatedDisk()
+    course = Course(seed, without={"retain", "put_kept"})
+    found: list[Point] = []
+
+    def watch() -> None:
+        if chance.random() < 0.05:
+            promise = course.promise  # before the disk: no append can come between, and what has been is pending
+            found.append(Point(disk=disk.after_crash(chance), promise=promise, step=disk.steps_count, action=""))
+
+    disk.watch = watch
+    engine = open_engine(disk, seed)
+    course.start(engine)
+    with working(engine.flush), working(engine.maintenance.compact_once, engine.maintenance.tidy):
+        for _ in range(2 * STEPS):
+            course.step(engine)
+    course.end()
+    check(engine, course.promise)
+    check_storage(engine)
+    engine.close()
+    for point in found:
+        with open_engine(point.disk, seed) as engine:
+            check_storage(engine)
+            check(engine, point.promise)
+            check_repeats(engine, point.promise)
+    assert len(found) > 10
 
 
 @pytest.mark.timeout(120 * soak.FACTOR)
