@@ -22,9 +22,9 @@ A session serves one caller at a time; only ``cancel`` may come from another thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -50,6 +50,9 @@ from .block import Running
 from .execution import EMPTY_SCHEMA, Execution
 from .resources import resources_of
 from .source import Source, split
+
+READ_AHEAD_ROWS: Final = 4_096
+"""A scan of at most so many rows is read before it is returned, so that it holds no snapshot."""
 
 
 class Session(Access):
@@ -259,9 +262,14 @@ class Session(Access):
                 reader, definition, columns=columns, where=where, key=key, time=time, settings=self.binder_settings
             )
             read = definition.columns if columns is None else [definition.column(name) for name in columns]
+            batches: Iterable[pa.RecordBatch] = rows.batches()
+            if on_close is not None and rows.rows_estimate <= READ_AHEAD_ROWS:
+                batches = list(batches)
+                on_close()
+                on_close = None
             return Result(
                 schema=rows.schema,
-                batches=rows.batches(),
+                batches=batches,
                 version=reader.version,
                 types=[column.type for column in read],
                 on_close=on_close,
