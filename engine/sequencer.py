@@ -435,9 +435,9 @@ def _validate(request: Request, *, state: State) -> None:
         _check_schema(changes.table, request=request, state=state)
         store = state.stores.get(changes.table.id) or TableStore(changes.table)  # new: created by this request
         if changes.prepared is not None:
-            _refuse_late(changes.prepared, store, request=request)
             store.check_slices(changes.prepared.slices)
             changes.prepared.last_look(store)
+            _refuse_late(changes.prepared, store, request=request)
             state.ends[changes.table.id] = changes.prepared.ends
             request.absent_count += changes.prepared.absent_count
         if request.snapshot is not None:

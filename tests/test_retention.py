@@ -548,6 +548,31 @@ def test_a_large_transaction_is_refused_for_slices_that_became_late(engine: Engi
     assert days(engine) == [9, *[10] * 150_000, 12]
 
 
+def test_a_large_transaction_may_change_rows_that_are_due_to_be_dropped(engine: Engine) -> None:
+    table = made(engine)
+    engine.write("kept", Change.PUT, rows_of(9))
+    for newest in (9, 12):
+        transaction = engine.begin()
+        transaction.put(table, many_of(8, 150_000))
+        engine.write("kept", Change.PUT, rows_of(newest))
+        transaction.commit()
+    assert days(engine) == [*[8] * 150_000, 9, 12]
+    engine.retain()
+    assert days(engine) == [9, 12]
+
+
+def test_a_large_transaction_that_changed_dropped_rows_is_a_conflict(engine: Engine) -> None:
+    table = made(engine)
+    engine.write("kept", Change.PUT, many_of(8, 100))
+    transaction = engine.begin()
+    transaction.put(table, many_of(8, 150_000))
+    engine.write("kept", Change.PUT, rows_of(12))
+    engine.retain()
+    with pytest.raises(Conflict):
+        transaction.commit()
+    assert days(engine) == [12]
+
+
 def test_the_newest_row_of_a_large_transaction_counts(engine: Engine) -> None:
     table = made(engine)
     transaction = engine.begin()
