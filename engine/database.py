@@ -86,8 +86,7 @@ class Engine:
         self.shared: dict[object, object] = {}  # what the layers above keep once per engine
         self._on_close: list[Callable[[], object]] = []
         self._open_transactions: weakref.WeakSet[Transaction] = weakref.WeakSet()
-        position, checkpoint_version = self._recover()
-        self._next_id = self._state.next_id
+        position = self._restore()
         self._sequencer = Sequencer(
             log=storage.log, state=self._state, before_commit=self._before_commit, keeps_log=keeps_log
         )
@@ -109,7 +108,7 @@ class Engine:
             budget=self.budget,
             options=options,
             position=position,
-            version=checkpoint_version,
+            version=self._state.version,
             archive=self._open_archive(),
         )
         self.maintenance.work.go_on(self._kept_work)
@@ -128,15 +127,15 @@ class Engine:
             pins=self._pins,
             transactions=self._transactions,
         )
+        self._replay(position)
+        self._next_id = self._state.next_id
         if options.maintenance and storage.read_only is None:
             self.maintenance.start()
         self.process = os.getpid()
         _open_engines.add(self)
 
-    def _recover(self) -> tuple[int, int]:
-        """The state of the last checkpoint, and what the log has after it. Returns the checkpoint's place in the log
-        and its version.
-        """
+    def _restore(self) -> int:
+        """Take over the state of the last checkpoint. Returns its position in the log, 0 where there is none."""
         storage = self.storage
         if storage.read_only is None:
             storage.log.lease()
@@ -152,12 +151,17 @@ class Engine:
             self._pins.floor = restored.floor
             self._kept_work = restored.work
         self._state.files = self.files
-        version = self._state.version
-        for entry in storage.log.read(position + 1):
+        return position
+
+    def _replay(self, position: int) -> None:
+        """Apply what the log has after ``position``; flush on the way where it would not fit into memory."""
+        writable = self.storage.read_only is None
+        for entry in self.storage.log.read(position + 1):
             self._state.apply(entry.record)
-        if storage.read_only is None:
+            if writable and self.budget.flush_due:
+                self.maintenance.flush(position=entry.position)
+        if writable:
             self.files.remove_strays()
-        return position, version
 
     def _open_archive(self) -> Archive | None:
         """The folder for what is trimmed off the log. Raises Invalid where it holds that of another history."""

@@ -271,12 +271,15 @@ class Maintenance:
         dropped = self._state.dropped
         return bool(dropped) and dropped[0].version <= self._state.clock.version_at(self._history_wall())
 
-    def flush(self) -> bool:
-        """Make a checkpoint at the newest version. Returns whether there was anything to do. Raises Unavailable."""
+    def flush(self, *, position: int | None = None) -> bool:
+        """Make a checkpoint at the newest version. Returns whether there was anything to do. Raises Unavailable.
+
+        ``position`` is the version's place in the log, while the log is replayed; it is the tail otherwise.
+        """
         self._storage.check_writable()
         with self._installing:
             try:
-                flushed = self._flush()
+                flushed = self._flush(position)
             finally:
                 self._frozen = []  # after a failure they wait for the next flush
             self._trim()
@@ -314,9 +317,9 @@ class Maintenance:
         """Memory of the memtables that a flush is writing."""
         return sum(memtable.bytes_used for memtable in self._frozen)
 
-    def _flush(self) -> bool:
+    def _flush(self, position: int | None) -> bool:
         with self._sequencer.paused():
-            position = self._storage.log.tail()
+            position = self._storage.log.tail() if position is None else position
             floor = max(self._floor, self._state.clock.version_at(self._history_wall()))
             if position == self.checkpoint_position and floor == self._floor:
                 return False

@@ -177,3 +177,19 @@ def test_in_the_background_memtables_become_segments_and_few_of_them(tmp_path: P
         assert work.failures == 0, work.last_failure
         rows = database.execute("SELECT count(*), min(k), max(k) FROM counters").rows()
         assert rows == [(305_000, 0, 304_999)]
+
+
+def test_a_long_log_is_replayed_within_the_memory_limit(tmp_path: Path) -> None:
+    """A log without checkpoints, as one that could not be flushed for long: opening it flushes on the way."""
+    with open_database(tmp_path, durable=False) as database:
+        database.execute(CREATE)
+        for n in range(20):
+            database.table("counters").put([(k, n) for k in range(n * 5_000, n * 5_000 + 10_000)])
+        version = database.engine.version
+        assert len(list(database.engine.storage.log.read(1))) > 20
+    with open_database(tmp_path, flush_bytes=4 << 20, durable=False) as database:
+        assert database.engine.version == version
+        assert database.engine.maintenance.work.flushes > 0
+        assert database.engine.bytes_used < 6 << 20
+        rows = database.execute("SELECT count(*), sum(n) FROM counters").rows()
+        assert rows == [(105_000, sum(n * 5_000 for n in range(20)) + 19 * 5_000)]
