@@ -29,7 +29,7 @@ from ..base.errors import Closed, Corrupt, NotFound, Unavailable
 from ..base.limits import MIB
 from .envelope import Chain
 from .files import refuse_writing
-from .lmdb_store import MAP_BYTES_FIRST, CommitInDoubt, LmdbStore
+from .lmdb_store import MAP_BYTES_FIRST, NAP_SECONDS, CommitInDoubt, LmdbStore
 from .log import CommitLog, Entry, Outcome
 from .record import Piece, Record
 
@@ -48,9 +48,6 @@ READ_ENTRIES: Final = 1_024
 TRIM_ENTRIES: Final = 400
 TRIM_BYTES: Final = 16 * MIB
 """``trim`` removes at most so much per transaction: a millisecond or two, for which an append may have to wait."""
-
-TRIM_NAP_SECONDS: Final = 0.002
-"""... and then lets others write: Python's locks are not fair, and appends would wait for the whole of a trim."""
 
 
 class LmdbLog(CommitLog):
@@ -180,7 +177,7 @@ class LmdbLog(CommitLog):
             return found and _number(cursor.key()) < before
 
         while self._store.write(remove):
-            time.sleep(TRIM_NAP_SECONDS)
+            time.sleep(NAP_SECONDS)
 
     def close(self) -> None:
         if not self._closed:

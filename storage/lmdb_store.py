@@ -41,6 +41,9 @@ from .files import create_folder, sync_folder
 MAP_BYTES_FIRST: Final = GIB
 """Size of a new map: address space only, the file grows as it is used. It doubles whenever it is full."""
 
+NAP_SECONDS: Final = 0.002
+"""Who writes many transactions naps between them: Python's locks are not fair, and others would wait for all of it."""
+
 DATA_FILE: Final = "data.mdb"
 _LOCK_FILE: Final = "lock.mdb"
 _DAMAGE: Final = (

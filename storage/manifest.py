@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
@@ -38,7 +39,7 @@ import xxhash
 from ..base.errors import Closed, Corrupt, Unavailable, WeftError
 from ..base.limits import MIB
 from .files import refuse_writing
-from .lmdb_store import CommitInDoubt, LmdbStore
+from .lmdb_store import NAP_SECONDS, CommitInDoubt, LmdbStore
 
 DATABASE: Final = "manifest"
 
@@ -198,6 +199,7 @@ class LmdbManifest(Manifest):
         for key, content in pieces[:-1]:
             value = _seal(key, content)
             self._write(lambda transaction, key=key, value=value: transaction.put(key, value, db=self._database))
+            time.sleep(NAP_SECONDS)
         return pieces
 
     def _switch_state(
