@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Final
+
+UNKNOWN_OUTCOME: Final = "08007"
+"""SQLSTATE of Unavailable where nobody knows whether the commit is in the log."""
 
 
 class Change(enum.Enum):

@@ -94,10 +94,9 @@ class Ends:
     def add(self, cell: Cell, part: Part, rows: np.ndarray) -> None:
         self.found.setdefault(cell, {}).setdefault(part, []).append(rows.astype(np.uint32))
 
-    @property
-    def hold(self) -> bool:
-        """Whether all parts are still where they were."""
-        return all(part in cell.parts for cell, parts in self.found.items() for part in parts)
+    def stale(self) -> set[Cell]:
+        """The cells of which a part is no longer where it was."""
+        return {cell for cell, parts in self.found.items() if any(part not in cell.parts for part in parts)}
 
 
 def install(store: TableStore, work: Install, *, version: int, files: SegmentFiles, ends: Ends | None) -> list[Segment]:
@@ -106,25 +105,35 @@ def install(store: TableStore, work: Install, *, version: int, files: SegmentFil
     All files of ``work`` are counted as used.
     """
     segments = [_installed(description, store.layout, version=version, files=files) for description in work.rows]
-    if ends is not None and ends.hold:
-        for parts in ends.found.values():
-            for part, rows in parts.items():
-                store.end_rows(part, np.concatenate(rows).astype(np.int64), version=version)
-        for keys in ends.late:
+    if ends is None:
+        for keys in _all_keys(store.table, work, segments, version=version, files=files):
             store.apply_delete(keys, version=version)
     else:
-        for keys in _gone_keys(store.table, work.keys, files):
-            store.apply_delete(keys, version=version)
-        if work.replaces:
-            projection = Projection(store.table.primary_key_columns)
-            for segment in segments:
-                for keys in segment.batches(projection, version):
-                    store.apply_delete(keys, version=version)
+        _end_found(store, work, segments, ends, version=version, files=files)
     files.use(work.key_files)
     for segment in segments:
         files.use(segment.files)
         store.install_segment(segment)
     return segments
+
+
+def _end_found(
+    store: TableStore, work: Install, segments: Sequence[Segment], ends: Ends, *, version: int, files: SegmentFiles
+) -> None:
+    """End the rows that were found; where their parts have gone, those that are in their place."""
+    stale = ends.stale()
+    for cell, parts in ends.found.items():
+        for part, rows in parts.items() if cell not in stale else ():
+            store.end_rows(part, np.concatenate(rows).astype(np.int64), version=version)
+    if stale:
+        places = {(cell.slice, cell.shard) for cell in stale}
+        touched = [item for item in segments if (item.description.slice, item.description.shard) in places]
+        for keys in _all_keys(store.table, work, touched, version=version, files=files):
+            for cell, part, rows in store.find_newest(keys):
+                if cell in stale:
+                    store.end_rows(part, rows, version=version)
+    for keys in ends.late:
+        store.apply_delete(keys, version=version)
 
 
 def _installed(description: Description, layout: Layout, *, version: int, files: SegmentFiles) -> Segment:
@@ -137,10 +146,17 @@ def _installed(description: Description, layout: Layout, *, version: int, files:
     return Segment(began, number=0, layout=layout, open=files.open, overlay=overlay)
 
 
-def _gone_keys(table: Table, descriptions: Sequence[Description], files: SegmentFiles) -> Iterator[pa.RecordBatch]:
+def _all_keys(
+    table: Table, work: Install, segments: Sequence[Segment], *, version: int, files: SegmentFiles
+) -> Iterator[pa.RecordBatch]:
+    """The primary keys (or row ids, with key and time columns) of rows that end, where there are any."""
     keys = keys_table(table)
     layout, projection = Layout(keys), Projection(keys.columns)
-    for description in descriptions:
+    for description in work.keys:
         overlay = files.read_overlay(description.overlay, description.rows_count)
         segment = Segment(description, number=0, layout=layout, open=files.open, overlay=overlay)
         yield from segment.batches(projection, NEWEST)
+    if work.replaces:
+        projection = Projection(table.primary_key_columns)
+        for segment in segments:
+            yield from segment.batches(projection, version)

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from ..base.errors import Unavailable
 from ..base.limits import RECORD_BYTES_MAX, RECORD_ROWS_MAX
-from .changes import Change, Commit, WriterToken
+from .changes import UNKNOWN_OUTCOME, Change, Commit, WriterToken
 from .conflict import duplicate_key, key_at, key_columns, raise_duplicates_within
 from .schema import Table
 from .sequencer import Request, TableChanges
@@ -75,8 +75,8 @@ class Load:
             return Commit(version=self._version(), rows=0)
         try:
             return self._commit(Request(changes=(changes,), token=self._token))
-        except Unavailable:
-            if self._writes is not None:
+        except Unavailable as error:
+            if self._writes is not None and error.sqlstate == UNKNOWN_OUTCOME:
                 self._writes.abandon()
             raise
         finally:

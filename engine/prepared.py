@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.errors import Conflict
+from .cell import Cell
 from .cells import TableStore
 from .conflict import check_key_absent, key_at, row_conflict
 from .install import Ends, Install
@@ -34,6 +35,9 @@ LAST_ROWS_MAX: Final = 20_000
 
 LOOKS_MAX: Final = 20
 """How often a commit looks again because others changed much meanwhile."""
+
+STALE_LOOKS_MAX: Final = 5
+"""How often because of flushes and merges; then the commit itself looks up the rows of the cells that they touched."""
 
 
 class LookAgain(Conflict):
@@ -67,6 +71,7 @@ class Prepared:
         self._inserts = inserts
         self._compares = snapshot is not None and changed
         self._looks = self._compares or inserts or install.replaces or bool(install.keys)
+        self._stale_looks = 0
 
     @property
     def slices(self) -> set[int]:
@@ -82,6 +87,8 @@ class Prepared:
                 self._take(store)  # what changes from now on is noted anew
                 self._looks = False
                 self._look_at_all(store)
+            elif stale := self.ends.stale():
+                self._find_ends(store, only=stale)
             if self._take(store) <= LAST_ROWS_MAX // 2 and not self._looks:
                 return
 
@@ -90,9 +97,9 @@ class Prepared:
         if self._watch is None:
             return
         rows = self._take(store)
-        if not self._looks and not self.ends.hold:
-            self._looks = True  # a flush or a merge has put another part in the place of one
-        if self._looks or rows > LAST_ROWS_MAX:
+        moved = bool(self.ends.stale())
+        self._stale_looks += moved
+        if self._looks or rows > LAST_ROWS_MAX or (moved and self._stale_looks <= STALE_LOOKS_MAX):
             raise LookAgain("others changed the table while the transaction committed", hint="Retry the transaction.")
 
     def _take(self, store: TableStore) -> int:
@@ -118,9 +125,20 @@ class Prepared:
                 self._refuse_changed(store, keys)
             if self._inserts:
                 self._refuse_present(store, keys)
-            elif gone or self.install.replaces:
+        self._find_ends(store, only=None)
+
+    def _find_ends(self, store: TableStore, *, only: set[Cell] | None) -> None:
+        """Look up the rows that will end; ``only`` those of some cells, once more."""
+        if not (self.install.replaces or self.install.keys):
+            return
+        for cell in only or ():
+            del self.ends.found[cell]
+        places = None if only is None else {(cell.slice, cell.shard) for cell in only}
+        for keys, gone in self._writes.all_keys(places):
+            if gone or self.install.replaces:
                 for cell, part, rows in store.find_newest(keys):
-                    self.ends.add(cell, part, rows)
+                    if only is None or cell in only:
+                        self.ends.add(cell, part, rows)
 
     def _compare(self, store: TableStore, keys: pa.RecordBatch) -> None:
         """Compare keys that were written here and that others touched."""

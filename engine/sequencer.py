@@ -34,7 +34,7 @@ from . import interrupts
 from .apply import State, named_by_id
 from .catalog import encode_relation
 from .cells import TableStore
-from .changes import Commit, WriterToken
+from .changes import UNKNOWN_OUTCOME, Commit, WriterToken
 from .clock import sleep, wall_clock
 from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of, there
 from .delta import Delta, DeltaResolver
@@ -577,5 +577,5 @@ def _unknown_outcome() -> Unavailable:
     return Unavailable(
         "the commit log did not tell whether the commit was written",
         hint="Commit again with the same transaction id or writer sequence: it is applied once.",
-        sqlstate="08007",
+        sqlstate=UNKNOWN_OUTCOME,
     )

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from ..base.errors import Closed, Invalid, Unavailable
 from ..base.rows import to_keys
 from .catalog import Catalog
-from .changes import Commit, Isolation
+from .changes import UNKNOWN_OUTCOME, Commit, Isolation
 from .clock import wall_clock
 from .conflict import check_key_absent, key_columns, key_tuples, raise_duplicates_within
 from .constraints import IdentityAllocator, complete, fill
@@ -303,7 +303,9 @@ class Transaction:
             if not request.changes and not request.catalog and not request.left_out:
                 return Commit(version=base.version, rows=0)
             return self._commit(request)
-        except Unavailable:
+        except Unavailable as error:
+            if error.sqlstate != UNKNOWN_OUTCOME:
+                raise
             for writes in self._writes.values():
                 writes.abandon()
             raise

@@ -33,6 +33,7 @@ from .delta import Delta, add_amounts, row_batch
 from .expression.node import Expression
 from .install import Install
 from .prepared import Prepared
+from .projection import Projection
 from .reader import RowStream
 from .scan import Scan, ScanStatistics
 from .schema import ROW_ID_NAME, Table
@@ -40,9 +41,6 @@ from .sequencer import TableChanges
 from .snapshot import Snapshot
 from .spill import OwnRows, Workspace, keys_table
 from .watch import Watch
-
-MEMTABLES_PER_RECORD: Final = 2
-"""A row takes about twice as much in a memtable as in the log."""
 
 JOINED_BYTES_MAX: Final = 256 * MIB
 """Arrow counts the bytes of a batch's text in 31 bits."""
@@ -60,6 +58,7 @@ class TableWrites:
         self.replaces = False  # whether a row that was put may have replaced a committed one
         self.watch: Watch | None = None  # once it is large, if others can see the table
         self.changed_before_watch = False
+        self._bytes_put = 0
         self._workspace = workspace
         self._truncated = False
         self._hides_base = is_new
@@ -92,6 +91,7 @@ class TableWrites:
         """Put full rows; ``absent``: the transaction saw no rows with their primary keys."""
         self.step += 1
         self.replaces |= not absent
+        self._bytes_put += rows.nbytes
         if self._deltas:
             self._forget_deltas(key_columns(self.table, rows))
         self._rows.apply_put(rows, version=self.step)
@@ -238,7 +238,7 @@ class TableWrites:
         return (
             any(own.files for own in self._owns())
             or sum(own.store.rows_count for own in self._owns()) > RECORD_ROWS_MAX
-            or self.memtable_bytes > MEMTABLES_PER_RECORD * RECORD_BYTES_MAX
+            or self._bytes_put > RECORD_BYTES_MAX
         )
 
     @property
@@ -269,14 +269,21 @@ class TableWrites:
             prepared=prepared,
         )
 
-    def all_keys(self) -> Iterator[tuple[pa.RecordBatch, bool]]:
-        """The primary keys (or row ids) that were deleted, then those that were put; True with the former."""
+    def all_keys(self, places: set[tuple[int, int]] | None = None) -> Iterator[tuple[pa.RecordBatch, bool]]:
+        """The primary keys (or row ids) that were deleted, then those that were put; True with the former.
+
+        ``places``: of those that were put, only the ones in these cells (slice, shard).
+        """
         if self._gone is not None:
             for keys in self._gone.scan(version=self.step, columns=None, filter=None).batches():
                 yield keys, True
         if self.table.primary_key:
-            for keys in self._rows.scan(version=self.step, columns=self.table.primary_key, filter=None).batches():
-                yield keys, False
+            projection = Projection(self.table.primary_key_columns)
+            for cell in self._rows.cells:
+                if places is None or (cell.slice, cell.shard) in places:
+                    for part in cell.parts:
+                        for keys in part.batches(projection, self.step):
+                            yield keys, False
 
     def settled(self, keys: pa.RecordBatch) -> np.ndarray:
         """Which of ``keys`` (primary keys or row ids) were put or deleted, deltas apart: bool[n]."""
