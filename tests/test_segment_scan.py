@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import sealing
 import typed_values
+import weftdb
 from filtering import call, filters, is_true, literal, node, rows_of, tables
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -322,3 +323,26 @@ def test_a_damaged_block_fails_the_scans_that_need_it_and_no_others(both: Both) 
     assert sum(batch.num_rows for batch in keys.batches()) == len(both.naive.scan(version=3)), "other columns are whole"
     later = series(7, START + 4 * DAY, START + 5 * DAY)
     assert list(both.store.scan(version=3, filter=later).batches()), "and so are other cells"
+
+
+def test_explain_analyze_says_what_was_pruned_and_read() -> None:
+    with weftdb.open() as db:
+        db.execute("""
+            CREATE TABLE e (k BIGINT, at TIMESTAMP, v INT, PRIMARY KEY (k, at))
+            WITH (key = 'k', time = 'at', every = '1 day')
+        """)
+        for _ in range(2):
+            db.execute(
+                "INSERT INTO e SELECT x % 100, TIMESTAMP '2024-01-01' + x * INTERVAL '1 minute', x "
+                "FROM generate_series(1, 10000) AS g(x) ON CONFLICT DO NOTHING"
+            )
+            db.engine.flush()
+        sql = "SELECT v FROM e WHERE k = 7 AND at >= TIMESTAMP '2024-01-02' AND at < TIMESTAMP '2024-01-04'"
+        text = "\n".join(row[0] for row in db.execute(f"EXPLAIN ANALYZE {sql}").rows())
+        assert "Key and Time Read on e  (2 of 7 cells, 2 of 2 segments, 2 of 2 blocks, at most 29 rows)" in text
+        assert "Read e: 29 of 29 rows looked at, 9,971 left out, passes 1" in text
+        assert "Cells: 2 read, 5 of 7 left out" in text
+        assert "Segments: 2 read, 0 of 2 left out" in text
+        assert db.execute(sql).arrow().num_rows == 29
+        text = "\n".join(row[0] for row in db.execute("EXPLAIN ANALYZE SELECT sum(k) FROM e WHERE v > 9990").rows())
+        assert "Blocks: 1 read, 6 of 7 left out" in text
