@@ -405,9 +405,10 @@ class _Checker:
         if missing:
             self._report.add(where, f"it lacks columns {sorted(missing)}, which the manifest says it has", affects)
             sound = False
-        rows = np.arange(description.rows_count, dtype=np.int64) if overlay.ended_count else np.zeros(0, np.int64)
         # What a transaction prepared and the log holds has ended at steps of the transaction, not at versions.
-        if table is not None and len(rows) and int((ends := overlay.ends_of(rows))[ends != OPEN].max()) > self._report.last_version:
+        rows_count = description.rows_count if overlay.ended_count and table is not None else 0
+        ends = overlay.ends_of(np.arange(rows_count, dtype=np.int64))
+        if rows_count and int(ends[ends != OPEN].max()) > self._report.last_version:
             self._report.add(where, f"rows of it ended after version {self._report.last_version}, the last", affects)
         if report is not None and sizes is not None and table is not None:
             report.bytes += _bytes_of(description)
