@@ -307,7 +307,7 @@ def _either(found: Sequence[Pruning]) -> Pruning:
         low=_extreme(min, [one.low for one in wanted]),
         high=_extreme(max, [one.high for one in wanted]),
         ranges=tuple(ranges) if every else None,
-        whole=every and all(one.whole for one in wanted),
+        whole=every and bool(wanted) and all(one.whole for one in wanted),
         exact=every and all(one.exact for one in found),
     )
 
