@@ -115,6 +115,10 @@ class Wire:
         """Many messages both ways: gRPC's own call object, which raises gRPC's own errors."""
         return self._callable(method, "stream_stream", answer.FromString)(messages)
 
+    def listen(self, method: str, request: Message, answer: type[Message]) -> Any:
+        """One request, many messages: gRPC's own call object, which raises gRPC's own errors."""
+        return self._callable(method, "unary_stream", answer.FromString)(request)
+
     def result(
         self, method: str, request: Message, *, timeout: float | None = None, again: Again = Again.UNSENT
     ) -> Result:

@@ -29,7 +29,8 @@ from ..base.errors import Invalid, Unavailable
 from ..base.limits import CALLS_MAX, MESSAGE_BYTES_MAX
 from ..engine.database import Engine
 from ..engine.kernels.warm import warm_up
-from ..proto.weftdb.v1 import kv_pb2, sql_pb2, transactions_pb2
+from ..proto.weftdb.v1 import admin_pb2, kv_pb2, sql_pb2, transactions_pb2
+from .admin import AdminService
 from .convert import handlers
 from .gate import Gate
 from .kv import KeyValueService
@@ -49,6 +50,7 @@ SERVICES: Final[tuple[Any, ...]] = (
     kv_pb2.DESCRIPTOR.services_by_name["KeyValue"],
     sql_pb2.DESCRIPTOR.services_by_name["Sql"],
     transactions_pb2.DESCRIPTOR.services_by_name["Transactions"],
+    admin_pb2.DESCRIPTOR.services_by_name["Admin"],
 )
 
 OPTIONS: Final[tuple[tuple[str, int], ...]] = (
@@ -132,6 +134,7 @@ class Server:
             KeyValueService(self._sessions, self._writers),
             SqlService(self._sessions),
             TransactionsService(self.engine, self._sessions, release=__version__),
+            AdminService(self.engine, release=__version__),
         )
         own = tuple(handlers(service, servant) for service, servant in zip(SERVICES, servants, strict=True))
         self._server.add_generic_rpc_handlers(own)

@@ -7,8 +7,9 @@ What always holds:
 
 - An entry is archived, durably, before it is trimmed: while the archive cannot be written, nothing is trimmed.
 - A file has its name only when it is complete. What a crash left has another name, and is written again.
-- All entries of a folder are one history. An archive that holds entries which the log does not go on from (a database
-  that was restored to an earlier version and went on from there) is refused: it needs a folder of its own.
+- All entries of a folder are one history without a gap. An archive that the log does not go on from is refused (that of
+  a database that was restored to an earlier version and went on from there; one that was not written for a while): it
+  takes a new folder.
 
 A log file, little-endian: "WeAR", format u4, first position u8, entries u8, their lengths u8 each, the entries one
 after another, xxh3_64 of all before it. Entries have checksums and a chain of their own besides (envelope.py).
@@ -28,7 +29,7 @@ import xxhash
 
 from ..base.errors import Corrupt, Invalid, NotFound, Unavailable
 from ..base.limits import MIB
-from .envelope import HASHED_BYTES, Chain
+from .envelope import Chain, hash_of
 from .files import DiskFiles, FileSystem, create_folder, refused
 from .log import CommitLog, Entry
 from .storage import segment_name
@@ -95,8 +96,14 @@ class Archive:
             theirs = next(iter(log.read(tail)), None)
             same = theirs is not None and theirs.data.equals(mine)
         except NotFound:
-            following = next(iter(log.read(tail + 1)), None) if tail < log.tail() else None
-            same = following is None or following.previous == xxhash.xxh3_128_digest(memoryview(mine)[:HASHED_BYTES])
+            try:
+                following = next(iter(log.read(tail + 1)))
+            except NotFound as error:
+                raise Invalid(
+                    f"the archive {self.path} ends with entry {tail}, and what follows was trimmed without an archive",
+                    hint="Name a new folder for the archive, and make a new backup, to be rolled forward from there.",
+                ) from error
+            same = following.previous == hash_of(memoryview(mine))
         if not same:
             raise Invalid(
                 f"the archive {self.path} holds the log of another history: the log of this database does not go on "
@@ -124,7 +131,7 @@ class Archive:
             self._write(some)
         return count
 
-    def read(self, from_position: int, *, name: str = "the archived log") -> Iterator[Entry]:
+    def read(self, from_position: int) -> Iterator[Entry]:
         """Entries from a position on, verified. Raises Corrupt, or NotFound where some are missing in between."""
         chain: Chain | None = None
         for piece in self.pieces():

@@ -44,6 +44,16 @@ _CHECKSUM: Final = struct.Struct("<Q")
 assert _FIELDS.size + _CHECKSUM.size == ENVELOPE_BYTES, "the record after the envelope stays aligned"
 
 
+def epoch_of(entry: bytes | memoryview) -> int:
+    """The epoch that an entry says it was appended in, unverified."""
+    return _FIELDS.unpack_from(entry)[4]
+
+
+def hash_of(entry: bytes | memoryview) -> bytes:
+    """What the next entry of a log has as ``previous``."""
+    return xxhash.xxh3_128_digest(memoryview(entry)[:HASHED_BYTES])
+
+
 class Chain:
     """A place in a log: the entry last seen. Says what the next entry must be, on either side of the log."""
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from ..base.errors import Closed, Corrupt, NotFound, Unavailable
 from ..base.limits import MIB
-from .envelope import Chain
+from .envelope import Chain, epoch_of
 from .files import refuse_writing
 from .lmdb_store import MAP_BYTES_FIRST, NAP_SECONDS, CommitInDoubt, LmdbStore
 from .log import CommitLog, Entry, Outcome
@@ -178,6 +178,28 @@ class LmdbLog(CommitLog):
 
         while self._store.write(remove):
             time.sleep(NAP_SECONDS)
+
+    def adopt(self, entries: Sequence[tuple[int, bytes | memoryview]]) -> None:
+        """Take over entries of another log as they stand, each with its position: a restored database goes on there.
+
+        They follow one another, and what is here; an empty log begins with them. Take a lease afterwards.
+        """
+        self._check_writable()
+        tail = self.tail()
+        assert not tail or not entries or entries[0][0] == tail + 1, (tail, entries[0][0])
+        epoch = max((epoch_of(value) for _, value in entries), default=0)
+
+        def put(transaction: lmdb.Transaction, some: Sequence[tuple[int, bytes | memoryview]]) -> None:
+            if not transaction.stat(self._log)["entries"]:
+                transaction.put(_FIRST, _key(some[0][0]), db=self._state)
+            known = _number(transaction.get(_EPOCH, db=self._state))
+            transaction.put(_EPOCH, _key(max(known, epoch)), db=self._state)
+            for position, value in some:
+                transaction.put(_key(position), value, db=self._log, append=True)
+
+        for start in range(0, len(entries), TRIM_ENTRIES):
+            some = entries[start : start + TRIM_ENTRIES]
+            self._store.write(lambda transaction, some=some: put(transaction, some))
 
     def close(self) -> None:
         if not self._closed:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 from weftdb.engine.schema import Table
 from weftdb.engine.segment import BEGIN, DELTA, Description, Section
+from weftdb.server.main import main
 from weftdb.storage.lmdb_pages import _Database, _Pages, _Walk
 from weftdb.storage.segment import SegmentReader, SegmentWriter
 from weftdb.storage.storage import Storage, segment_name
@@ -400,3 +401,52 @@ def test_versions_of_a_row_that_overlap_are_told(folder: Path) -> None:
 def test_keys_that_a_filter_does_not_know_are_told(folder: Path) -> None:
     assert "not in the filter of primary keys" in rewritten(folder, np.arange, pk_filter=np.zeros(8, np.uint64))
     assert "not in the filter of keys" in rewritten(folder, np.arange, key_filter=np.zeros(8, np.uint64))
+
+
+# The command.
+
+
+def weft(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[str]:
+    from weftdb.server.service import serve
+
+    with serve(Engine.open(folder, options=Options(maintenance=False)), port=0) as server:
+        yield server.address
+
+
+def test_the_command_checks_a_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = weft(capsys, "check", folder)
+    assert code == 0
+    assert "no problems" in out
+    assert "write amplification" in out
+    file = folder / "segments" / segment_name(events(folder)[0].place.file)
+    file.write_bytes(flipped(file.read_bytes(), 100, 1))
+    code, out, _ = weft(capsys, "check", folder)
+    assert code == 1
+    assert file.name in out
+    assert "all other rows can be read" in out
+
+
+def test_the_command_checks_a_server(served: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = weft(capsys, "check", served)
+    assert code == 0
+    assert "no problems" in out
+    assert "events" in out
+    code, _, err = weft(capsys, "check", folder)
+    assert code == 1
+    assert "in use by process" in err
+    file = folder / "segments" / segment_name(events_of_server(folder)[0])
+    file.write_bytes(flipped(file.read_bytes(), 100, 1))
+    code, out, _ = weft(capsys, "check", served)
+    assert code == 1
+    assert file.name in out
+
+
+def events_of_server(folder: Path) -> list[int]:
+    return [int(path.stem) for path in sorted((folder / "segments").iterdir())]

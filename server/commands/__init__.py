@@ -9,6 +9,7 @@ import argparse
 import importlib
 import textwrap
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from ...base.limits import GIB, KIB, MIB
@@ -101,6 +102,12 @@ def _add_serve(commands: Subparsers) -> None:
         help="folder for what queries and transactions spill (default: tmp in the folder of the database)",
     )
     parser.add_argument(
+        "--archive",
+        metavar="DIR",
+        help="keep the log in this folder before it is trimmed, so that weft restore can go to any version after a "
+        "backup; nothing is trimmed while it cannot be written",
+    )
+    parser.add_argument(
         "--no-fsync",
         action="store_true",
         help="acknowledge before the disk has it: faster, but a crash of the machine may lose the newest commits",
@@ -168,6 +175,76 @@ def _add_load(commands: Subparsers) -> None:
     )
 
 
+def _add_check(commands: Subparsers) -> None:
+    parser = _add(
+        commands,
+        "check",
+        help="look for damage, and say what is not affected",
+        description="Read everything that a database keeps on the disk, and say what is damaged or does not fit "
+        "together, what that affects, and what not: checksums, order, zones, filters, cells, versions of rows, counts, "
+        "files. Nothing is changed. A folder must not be in use (then name its server), and may be damaged in any way. "
+        "Also prints what each column takes, and the write amplification. Of a folder of backups, verifies them all. "
+        "Exit code 1 if there are problems.",
+        epilog="examples:\n  weft check weft://db.example:7401     a running server, beside its work\n"
+        "  weft check ./data                     a folder that nobody has open\n"
+        "  weft check /backups/weft              a folder of backups",
+    )
+    parser.add_argument(
+        "target", nargs="?", default=DEFAULT_URL, metavar="URL | DIR", help="server or folder (default: %(default)s)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print problems alone")
+
+
+def _add_backup(commands: Subparsers) -> None:
+    parser = _add(
+        commands,
+        "backup",
+        help="back a database up while it runs",
+        description="Make a consistent backup of one version in FOLDER, which may hold many: what is there already is "
+        "not copied again. The server goes on meanwhile, and writes nothing for this but a checkpoint. Everything is "
+        "verified on the way. A run that was cut short is continued by the next one.",
+        epilog="examples:\n  weft backup weft://db.example:7401 /backups/weft\n"
+        "  weft backup ./data /backups/weft --keep 7     and forget all but the newest seven\n"
+        "  weft backup --list /backups/weft",
+    )
+    parser.add_argument(
+        "source", nargs="?", default=DEFAULT_URL, metavar="URL | DIR", help="server or folder (default: %(default)s)"
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="folder of the backups; made if it is missing")
+    parser.add_argument("--list", action="store_true", help="show what is in FOLDER, and make nothing")
+    parser.add_argument("--keep", type=_count, metavar="N", help="forget all but the newest N backups afterwards")
+    parser.add_argument(
+        "--link",
+        action="store_true",
+        help="of a folder on the same disk: hard links instead of copies. Takes no time and no room, and helps against "
+        "mistakes, not against a broken disk",
+    )
+
+
+def _add_restore(commands: Subparsers) -> None:
+    parser = _add(
+        commands,
+        "restore",
+        help="make a database of a backup",
+        description="Make the new folder NEWDIR of the newest backup in FOLDER, or of the one that is asked for. With "
+        "--archive (see weft serve --archive) commits after the backup are replayed, up to the version or time, or all "
+        "that the archive has. Everything is verified; nothing is ever overwritten.",
+        epilog="examples:\n  weft restore /backups/weft ./restored\n"
+        "  weft restore /backups/weft ./restored --version 1234\n"
+        "  weft restore /backups/weft ./restored --archive /backups/log --time '2026-11-22 09:41:00'",
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="folder of the backups")
+    parser.add_argument("target", metavar="NEWDIR", help="folder of the new database; must not exist, or be empty")
+    point = parser.add_mutually_exclusive_group()
+    point.add_argument("--version", type=_version, metavar="N", help="the version that is wanted")
+    point.add_argument(
+        "--time", type=_moment, metavar="T", help="the last version at or before this moment, UTC unless it says else"
+    )
+    parser.add_argument(
+        "--archive", metavar="DIR", help="folder of the archived log: replay what came after the backup"
+    )
+
+
 def _add_bench(commands: Subparsers) -> None:
     parser = _add(
         commands,
@@ -190,6 +267,9 @@ COMMANDS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     _add_serve,
     _add_sql,
     _add_load,
+    _add_check,
+    _add_backup,
+    _add_restore,
     _add_bench,
     _add_warm,
 )
@@ -255,9 +335,22 @@ def _positive_seconds(text: str) -> float:
     return seconds
 
 
+def _version(text: str) -> int:
+    if not text.replace(",", "").isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no version: use a number")
+    return int(text.replace(",", ""))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: use 2026-11-22 09:41:00, or with +01:00") from None
+
+
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads: use 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
     return int(text)
 
 
