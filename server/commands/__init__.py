@@ -83,11 +83,6 @@ def _add_serve(commands: Subparsers) -> None:
         help="what one transaction may write in all (default: 64GB)",
     )
     parser.add_argument(
-        "--archive",
-        metavar="DIR",
-        help="copy the log there before it is trimmed, so that a backup can be rolled forward (default: it is gone)",
-    )
-    parser.add_argument(
         "--stall-timeout",
         type=_seconds,
         metavar="SECONDS",
