@@ -688,7 +688,8 @@ class Maintenance:
         except Unavailable:
             with suppress(WeftError):
                 stored = self._storage.manifest.load()[1]
-                if file and not any(stored.get(id) == entry for id, entry in entries.items()):
+                named = [item.id for item in put if file in files_of([item])]
+                if file and not any(stored.get(id) == entries[id] for id in named):
                     self.files.discard(file)
             raise
 
