@@ -23,6 +23,7 @@ Not here: memtables (their rows are in the log, which is checked), meaning of va
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -396,7 +397,8 @@ class _Checker:
             self._report.add(where, what, affects)
         if reader is None or overlay is None:
             return None
-        sound = self._tell(reader.check(), where, affects)
+        problems = reader.check() if table is None else (_with_names(problem, table) for problem in reader.check())
+        sound = self._tell(problems, where, affects)
         if reader.rows_count != description.rows_count:
             what = f"it has {reader.rows_count:,} rows, and the manifest says {description.rows_count:,}"
             self._report.add(where, what, affects)
@@ -657,6 +659,12 @@ def _first(values: Values, count: int) -> Values:
     if isinstance(values, VariableValues):
         return VariableValues(values.offsets[: count + 1], values.data, valid)
     return FixedValues(values.values[:count], valid)
+
+
+def _with_names(problem: str, table: Table) -> str:
+    """A segment knows its columns by their identifiers, people by their names."""
+    names = {column.id: f'"{column.name}"' for column in table.columns} | {BEGIN: "(begin version)", DELTA: "(delta)"}
+    return re.sub(r"\bcolumn (-?\d+)\b", lambda match: f"column {names.get(int(match[1]), match[1])}", problem)
 
 
 def _bytes_of(description: Description) -> int:

@@ -175,6 +175,19 @@ def test_an_open_database_is_checked_beside_its_work(folder: Path) -> None:
             check_folder(folder)
 
 
+def test_what_maintenance_has_written_is_counted_over_restarts(folder: Path) -> None:
+    before = check_folder(folder).work
+    with weftdb.open(folder, maintenance=False) as database:
+        assert database.engine.maintenance.work.kept() == before
+        put(database, 0, 50)
+        database.engine.flush()
+        after = database.engine.maintenance.work.kept()
+    assert after["flushes"] == before["flushes"] + 1
+    assert after["logged_bytes"] > before["logged_bytes"]
+    assert after["flushed_bytes"] > before["flushed_bytes"]
+    assert check_folder(folder).work == after
+
+
 def test_a_large_transaction_in_the_log_is_checked_too(tmp_path: Path) -> None:
     with weftdb.open(tmp_path / "data", maintenance=False, write_set_bytes=200_000) as database:
         database.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, v BIGINT)")
@@ -286,7 +299,7 @@ def test_a_damaged_block_fails_the_queries_that_need_it_and_no_others(folder: Pa
     sound = file.read_bytes()
     file.write_bytes(flipped(sound, at, 4))
     report = check_folder(folder)
-    assert f"{name} at {place.offset}: block 0 of column 3 is damaged" in texts(report)
+    assert f'{name} at {place.offset}: block 0 of column "v" is damaged' in texts(report)
     assert 'table "events"' in report.problems[0].affects
     assert "all other rows can be read" in report.problems[0].affects
     with weftdb.open(folder, maintenance=False) as database:
