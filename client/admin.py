@@ -25,6 +25,21 @@ from ..proto.weftdb.v1.admin_pb2 import (
 from .wire import Wire
 
 
+class RemoteAdmin:
+    """What an administrator may ask of a server."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def check(self) -> RemoteCheck:
+        """Have the server look at everything on its disk."""
+        return RemoteCheck(self._wire)
+
+    def backup(self) -> RemoteBackup:
+        """Have the server make a checkpoint, and keep its files until what is returned is closed."""
+        return RemoteBackup(self._wire)
+
+
 class RemoteCheck:
     """A check under way: iterate over its progress; then ``report`` is there."""
 

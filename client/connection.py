@@ -20,7 +20,7 @@ from ..proto.weftdb.v1.transactions_pb2 import (
     SessionResponse,
     VersionResponse,
 )
-from .admin import RemoteBackup, RemoteCheck
+from .admin import RemoteAdmin
 from .failures import no_answer
 from .reads import Leases, RemoteReads, RemoteSnapshot, RemoteTransaction
 from .table import RemoteTable
@@ -94,13 +94,10 @@ class RemoteDatabase(RemoteReads):
         self._writers.add(writer)
         return writer
 
-    def check(self) -> RemoteCheck:
-        """Have the server look at everything on its disk, for ``weft check``."""
-        return RemoteCheck(self.wire)
-
-    def backup(self) -> RemoteBackup:
-        """Have the server make a checkpoint and keep its files until this is closed, for ``weft backup``."""
-        return RemoteBackup(self.wire)
+    @property
+    def admin(self) -> RemoteAdmin:
+        """The administrator's door, for ``weft check`` and ``weft backup``."""
+        return RemoteAdmin(self.wire)
 
     def close(self) -> None:
         """Roll back open transactions, give up what writers have not sent, and close the channel."""

@@ -22,7 +22,7 @@ from typing import Final, Protocol, Self
 
 import numpy as np
 
-from ..base.errors import Corrupt, Invalid, WeftError
+from ..base.errors import Corrupt, Invalid, NotFound, WeftError
 from ..base.limits import MIB
 from ..storage.backup_folder import Backup, BackupFile, BackupFolder, digest_of
 from ..storage.files import Buffer
@@ -138,8 +138,15 @@ class EngineSource:
             state=held.state,
             entries=tuple(entry.data.to_pybytes() for entry in entries),
             segments=tuple(description.encode() for description in held.descriptions),
-            files=tuple((number, storage.files.size(segment_name(number))) for number in sorted(numbers)),
+            files=tuple((number, self._size(number)) for number in sorted(numbers)),
         )
+
+    def _size(self, number: int) -> int:
+        files, name = self._engine.storage.files, segment_name(number)
+        try:
+            return files.size(name)
+        except NotFound as error:
+            raise Corrupt(f"{files.name}/{name} is missing", hint="weft check says what that affects.") from error
 
     def verified(self, number: int) -> np.ndarray:
         """The file's bytes, with all checksums of the sections that are needed."""

@@ -126,6 +126,12 @@ def register_meters(
             "The version of the last checkpoint.",
             lambda: maintenance.checkpoint_version,
         ),
+        (
+            "archive_lag_commits",
+            "commits",
+            "Commits that the log keeps because they could not be archived yet; 0 without an archive.",
+            lambda: maintenance.archive_lag,
+        ),
     ):
         meters.gauge(name, unit, description, read)
     meters.include(lambda: _sizes(state))

@@ -313,6 +313,11 @@ class Maintenance:
             )
 
     @property
+    def archive_lag(self) -> int:
+        """Entries of the log that the checkpoint holds and the archive does not; 0 without an archive."""
+        return 0 if self._archive is None else max(self.checkpoint_position - self._archived, 0)
+
+    @property
     def frozen_bytes(self) -> int:
         """Memory of the memtables that a flush is writing."""
         return sum(memtable.bytes_used for memtable in self._frozen)

@@ -24,9 +24,12 @@ from ..base import interface
 from ..base.errors import Closed, Invalid, nearest
 from ..base.interface import Key, Keys, Rows, Written
 from ..base.result import Result
+from ..engine.backup import EngineSource, back_up
+from ..engine.check import check_engine
 from ..engine.database import Engine
 from ..engine.options import Options
 from ..engine.schema import Table as Definition
+from ..storage.backup_folder import BackupFolder
 from .session import Session
 from .writer import EmbeddedWriter
 
@@ -138,6 +141,24 @@ class EmbeddedDatabase(interface.Database):
     def writer(self, table: str) -> EmbeddedWriter:
         """A writer that ends with the database."""
         return self._child(EmbeddedWriter(Session(self.engine), table))
+
+    def backup(self, folder: str | Path, *, link: bool = False) -> int:
+        """Back this database up into a folder, as ``weft backup`` does, beside everything else. Returns the version.
+
+        ``link``: with hard links, where the folder is on the same disk. Not part of the interface: a client has the
+        command. Raises Invalid for a database in memory and a folder that holds other things; Corrupt when a file is
+        damaged; Unavailable when the disk refuses.
+        """
+        with (
+            BackupFolder.create(folder) as target,
+            EngineSource(self.engine, server="embedded", links=link) as source,
+        ):
+            return back_up(source, target).backup.version
+
+    def check(self) -> list[str]:
+        """What is wrong with what is on the disk, as ``weft check`` says it; empty when nothing is."""
+        problems = check_engine(self.engine).problems
+        return [f"{problem.where}: {problem.what} (affects {problem.affects})" for problem in problems]
 
     def _child(self, child: C) -> C:
         with self._lock:

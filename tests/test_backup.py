@@ -444,6 +444,8 @@ def test_nothing_is_trimmed_while_the_archive_cannot_be_written(
                 with pytest.raises(Unavailable, match="archive is full"):
                     database.engine.flush()
             assert next(log.read(first)).position == first
+            lag = database.execute("SELECT value FROM weft_metrics WHERE name = 'weft_archive_lag_commits'").scalar()
+            assert lag == database.version - first + 1
         write(database, 5)
         database.engine.flush()
         with pytest.raises(NotFound):
@@ -501,6 +503,21 @@ def test_an_archive_has_one_history(tmp_path: Path) -> None:
         database.engine.flush()
         with pytest.raises(Invalid, match="the log of another history"):
             restore_backup(folder, tmp_path / "none", archive=Archive.open(tmp_path / "archive"))
+
+
+# Programs.
+
+
+def test_a_program_backs_its_own_database_up_and_checks_it(data: Any, tmp_path: Path) -> None:
+    write(data, 1)
+    assert data.check() == []
+    assert data.backup(tmp_path / "backup") == data.version
+    assert restored(tmp_path / "backup", tmp_path / "new") == content(data)
+    file = next((tmp_path / "data" / "segments").iterdir())
+    file.unlink()
+    assert file.name in data.check()[0]
+    with pytest.raises(Corrupt, match=f"{file.name} is missing"):
+        data.backup(tmp_path / "backup")
 
 
 # The commands.

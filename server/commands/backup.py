@@ -53,7 +53,7 @@ def _open_source(source: str, *, links: bool, stack: ExitStack) -> Source:
         if links:
             raise Invalid("a server's files cannot be linked: it streams them", hint="Leave --link out.")
         database = stack.enter_context(connect(source))
-        return _RemoteSource(stack.enter_context(database.backup()))
+        return _RemoteSource(stack.enter_context(database.admin.backup()))
     path = Path(source).expanduser()
     if not path.is_dir():
         raise Invalid(f"{source} is neither a URL nor a folder", hint="A server is weft://host:7401.")

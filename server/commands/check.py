@@ -35,7 +35,7 @@ def _report(target: str) -> CheckReport:
             from ... import connect
 
             with connect(target) as database:
-                check = database.check()
+                check = database.admin.check()
                 for progress in check:
                     line.show(f"checking {progress.table}", progress.bytes_done, progress.bytes_total)
                 assert check.report is not None, "a check ends with its report"
