@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import soak
 import weftdb
+from crash_course import WRITE_SET_BYTES, Course, Model, read
 from weftdb.base.errors import Corrupt, Invalid, NotFound, Unavailable
 from weftdb.engine.backup import Copied, EngineSource, back_up
 from weftdb.engine.check import check_folder
@@ -503,6 +504,46 @@ def test_an_archive_has_one_history(tmp_path: Path) -> None:
         database.engine.flush()
         with pytest.raises(Invalid, match="the log of another history"):
             restore_backup(folder, tmp_path / "none", archive=Archive.open(tmp_path / "archive"))
+
+
+@pytest.mark.parametrize("seed", range(soak.SEED, soak.SEED + 2 * soak.FACTOR))
+def test_a_course_of_everything_is_restored_at_any_version(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    options = Options(
+        maintenance=False,
+        durable=False,
+        history_seconds=0,
+        archive=tmp_path / "archive",
+        write_set_bytes=WRITE_SET_BYTES,
+        memory_limit=1 << 30,
+    )
+    models: dict[int, Model] = {}
+    first = 0
+    with Engine.open(tmp_path / "data", options=options) as engine:
+        course = Course(seed)
+        course.start(engine)
+        for step in range(60):
+            course.step(engine)
+            models[engine.version] = course.promise.committed
+            if step == 0 or chance.random() < 0.1:
+                with (
+                    BackupFolder.create(tmp_path / "backup") as folder,
+                    EngineSource(engine, server="test") as source,
+                ):
+                    back_up(source, folder)
+                first = first or engine.version
+        course.end()
+        engine.flush()
+    archive = Archive.open(tmp_path / "archive")
+    later = [version for version in models if version >= first]
+    for version in sorted({later[-1], *chance.sample(later, 5)}):
+        target = tmp_path / f"new{version}"
+        with BackupFolder.open(tmp_path / "backup") as folder:
+            restore_backup(folder, target, version=version, archive=archive)
+        assert check_folder(target).problems == []
+        with Engine.open(target, options=Options(maintenance=False)) as engine, engine.snapshot() as snapshot:
+            assert engine.version == version
+            assert read(snapshot) == models[version]
 
 
 # Programs.
