@@ -237,6 +237,8 @@ class Maintenance:
             if self._is_due():
                 self._attempt(self.flush)
                 self._compact_wanted.set()
+            elif self._trim_waits:
+                self._attempt(self.trim)
 
     def _run_rest(self) -> None:
         while not self._stopping.is_set():
@@ -266,7 +268,7 @@ class Maintenance:
         """Whether to make a checkpoint: for memory, log or time, or to give a dropped table back."""
         if self._sequencer.logged_bytes >= self._options.log_bytes or self._budget.flush_due:
             return True
-        if monotonic() - self._checkpoint_at >= self._options.checkpoint_seconds or self._unneeded:
+        if monotonic() - self._checkpoint_at >= self._options.checkpoint_seconds:
             return True
         dropped = self._state.dropped
         return bool(dropped) and dropped[0].version <= self._state.clock.version_at(self._history_wall())
@@ -276,13 +278,24 @@ class Maintenance:
 
         ``position`` is the version's place in the log, while the log is replayed; it is the tail otherwise.
         """
-        self._storage.check_writable()
         with self._installing:
-            try:
-                flushed = self._flush(position)
-            finally:
-                self._frozen = []  # after a failure they wait for the next flush
+            flushed = self._checkpoint(position)
             self._trim()
+        return flushed
+
+    def trim(self) -> bool:
+        """Archive and trim what the last flush could not. Returns whether there was anything to do."""
+        with self._installing:
+            waits = self._trim_waits
+            self._trim()
+        return waits
+
+    def _checkpoint(self, position: int | None = None) -> bool:
+        self._storage.check_writable()
+        try:
+            flushed = self._flush(position)
+        finally:
+            self._frozen = []  # after a failure they wait for the next flush
         if flushed:
             self._budget.freed()
         return flushed
@@ -290,11 +303,14 @@ class Maintenance:
     def hold(self, *, flush: bool) -> Held:
         """Keep the files of a checkpoint, a new one with ``flush``, until it is released.
 
-        Flushes and merges go on meanwhile. Raises Unavailable, or Corrupt when the manifest is damaged.
+        Flushes and merges go on meanwhile. Raises Unavailable, or Corrupt when the manifest is damaged. An archive that
+        cannot be written keeps nobody from making a backup.
         """
-        if flush:
-            self.flush()
         with self._installing:
+            if flush:
+                self._checkpoint()
+                with suppress(Unavailable):
+                    self._trim()
             state, values = self._storage.manifest.load()
             descriptions = tuple(Description.decode(value) for value in values.values())
             entry = None
@@ -360,10 +376,15 @@ class Maintenance:
         self._unneeded += [*released, *key_files]
         return True
 
+    @property
+    def _trim_waits(self) -> bool:
+        """Whether the log has not been trimmed to the last checkpoint: the archive could not be written."""
+        return self._trimmed != self.checkpoint_position
+
     def _trim(self) -> None:
         """Forget what the checkpoint holds: archive it, trim the log, let go of files that only it named."""
         position = self.checkpoint_position
-        if self._trimmed != position:
+        if self._trim_waits:
             if self._archive is not None and self._archived < position:
                 first = self._first_to_archive(self._archive)
                 entries = islice(self._storage.log.read(first), position + 1 - first)

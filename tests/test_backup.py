@@ -445,12 +445,15 @@ def test_nothing_is_trimmed_while_the_archive_cannot_be_written(
                 with pytest.raises(Unavailable, match="archive is full"):
                     database.engine.flush()
             assert next(log.read(first)).position == first
+            assert backed_up(database, tmp_path / "backup").backup.version == database.version
             lag = database.execute("SELECT value FROM weft_metrics WHERE name = 'weft_archive_lag_commits'").scalar()
             assert lag == database.version - first + 1
-        write(database, 5)
-        database.engine.flush()
+        assert database.engine.maintenance.trim()
         with pytest.raises(NotFound):
             next(log.read(first))
+        assert not database.engine.maintenance.trim()
+        write(database, 5)
+        database.engine.flush()
         expected = content(database)
     archive = Archive.open(tmp_path / "archive")
     assert restored(tmp_path / "backup", tmp_path / "new", archive=archive) == expected
