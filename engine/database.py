@@ -167,6 +167,11 @@ class Engine:
         """The folder for what is trimmed off the log. Raises Invalid where it holds that of another history."""
         if self.options.archive is None or self.folder is None or self.storage.read_only is not None:
             return None
+        if Path(self.options.archive).expanduser().resolve().is_relative_to(self.folder.path.resolve()):
+            raise Invalid(
+                f"the archive {self.options.archive} lies in the data folder {self.folder.path}",
+                hint="Name a folder elsewhere, best on another disk.",
+            )
         archive = Archive.open(self.options.archive)
         archive.check_history(self.storage.log)
         return archive

@@ -485,6 +485,12 @@ def test_a_crash_between_archive_and_trim_archives_nothing_twice(
     assert restored(tmp_path / "backup", tmp_path / "new", archive=archive) == expected
 
 
+def test_an_archive_lies_outside_of_the_database(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="lies in the data folder"):
+        weftdb.open(tmp_path / "data", maintenance=False, archive=tmp_path / "data" / "segments")
+    weftdb.open(tmp_path / "data", maintenance=False, archive=tmp_path / "archive").close()
+
+
 def test_an_archive_has_one_history(tmp_path: Path) -> None:
     history = History(tmp_path)
     with history.open() as database:
