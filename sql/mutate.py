@@ -166,12 +166,8 @@ def update(statement: exp.Update, execution: Execution) -> Result:
     def write(piece: pa.Table, moved: Spool) -> int:
         old, new = _split(piece, target, execution=execution, since=mark if others else None)
         rows = exactly(new, table.columns)
-        full = _completed(
-            Rows(batch=rows, defaults=(frozenset(defaulted),) * rows.num_rows if defaulted else None),
-            table,
-            execution,
-            overriding=True,
-        )
+        given = rows.select([name for name in rows.schema.names if name not in defaulted])
+        full = transaction.complete(table, given, overriding=True)
         answers.extend(_returning(returning, full, target, execution))
         if full.num_rows and moves:
             transaction.delete_found(table, old)
@@ -384,9 +380,9 @@ def _key_field(table: Table, name: str) -> pa.Field:
 def _completed(rows: Rows, table: Table, execution: Execution, *, overriding: bool) -> pa.RecordBatch:
     """Full rows, in order: every group of rows completed by the engine, with what it leaves to DEFAULT."""
     transaction = execution.transaction
+    if rows.defaults is None:
+        return transaction.complete(table, rows.batch, overriding=overriding)
     groups = rows.groups()
-    if len(groups) == 1:
-        return transaction.complete(table, groups[0][0], overriding=overriding)
     done = pa.Table.from_batches([transaction.complete(table, b, overriding=overriding) for b, _ in groups])
     order = [row for _, group in groups for row in group]
     places = sorted(range(len(order)), key=order.__getitem__)

@@ -171,6 +171,7 @@ def read_fixed(header: Any, size: Any, start: Any, count: Any, out: Any, valid: 
         if valid != np.uint64(0):
             unpack_valid(entry, section, first, piece, valid + np.uint64(done))
         done += piece
+    chunk[0] = np.uint64(0)  # numba frees an array after its last use, and an address is none
 
 
 @njit(nogil=True, cache=True)

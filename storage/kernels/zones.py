@@ -85,6 +85,7 @@ def float_zone(words: Any, count: Any, order: Any) -> Any:
         sign, infinity, nan = -0x8000000000000000, 0x7FF0000000000000, 0x7FF8000000000000
         low = float_order(np.int64(get64(address, 0)), sign, infinity, nan)
         high = float_order(np.int64(get64(address, 1)), sign, infinity, nan)
+        double[0] = 0.0  # numba frees an array after its last use, and an address is none
     return low, high
 
 
