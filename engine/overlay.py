@@ -28,6 +28,9 @@ from .kernels import overlay as kernels
 OPEN: Final = np.iinfo(np.int64).max
 _PLACES_MIN: Final = 64
 
+_ROOM: Final = 4_096
+"""Rows that may end while ``items`` collects; it begins anew where there are more."""
+
 LAYER_ROWS_MIN: Final = 1_024
 LAYER_SHARE: Final = 64
 """Rows that end together are a layer if they are so many, and one in so many of the segment."""
@@ -123,18 +126,24 @@ class Overlay:
         return mask if hidden else None
 
     def items(self, up_to: int) -> tuple[np.ndarray, np.ndarray]:
-        """The rows (int64, in no order) with an end of their own at or before ``up_to``, and their ends."""
+        """The rows (int64, in no order) with an end of their own at or before ``up_to``, and their ends.
+
+        The writer may go on meanwhile: what had ended at the call is all there, what ends later may be.
+        """
         keys, ends = self._table
-        rows_out = np.empty(self.count, np.int64)
-        ends_out = np.empty(self.count, np.int64)
-        found = kernels.collect(keys, ends, up_to, rows_out, ends_out)
-        for version, layer in self._layers:
+        layers = self._layers
+        while True:
+            room = int(np.count_nonzero(keys)) + _ROOM
+            rows_out, ends_out = np.empty(room, np.int64), np.empty(room, np.int64)
+            found = kernels.collect(keys, ends, up_to, rows_out, ends_out)
+            if found >= 0:
+                break
+        rows, whens = [rows_out[:found]], [ends_out[:found]]
+        for version, layer in layers:
             if version <= up_to:
-                rows = np.flatnonzero(np.unpackbits(layer.view(np.uint8), bitorder="little"))
-                rows_out[found : found + len(rows)] = rows
-                ends_out[found : found + len(rows)] = version
-                found += len(rows)
-        return rows_out[:found], ends_out[:found]
+                rows.append(np.flatnonzero(np.unpackbits(layer.view(np.uint8), bitorder="little")))
+                whens.append(np.full(len(rows[-1]), version, np.int64))
+        return np.concatenate(rows), np.concatenate(whens)
 
     def _add(self, rows: np.ndarray, version: int) -> np.ndarray:
         if not self._is_layer(len(rows)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from unittest import mock
 
 import numpy as np
@@ -76,3 +77,28 @@ def test_rows_that_end_together_take_a_bit_each() -> None:
     restored = Overlay(1_000_000)
     restored.end_at(*overlay.items(OPEN))
     assert restored.bytes_used < 300_000
+
+
+def test_what_has_ended_is_collected_whole_while_the_writer_goes_on() -> None:
+    """A merge carries ends over without a lock. It may miss ends that come meanwhile, and none that were there."""
+    rows_count = 200_000
+    overlay = Overlay(rows_count)
+    early = np.arange(0, rows_count, 1_000, dtype=np.int64)
+    overlay.end(early, 1)
+    done = threading.Event()
+
+    def write() -> None:
+        rest = np.setdiff1d(np.arange(rows_count, dtype=np.int64), early)
+        for version, rows in enumerate(np.array_split(rest, 2_000), 2):
+            overlay.end(rows, version)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        rows, ends = overlay.items(OPEN)
+        assert len(np.unique(rows)) == len(rows)
+        assert np.isin(early, rows).all()
+        assert (ends[np.isin(rows, early)] == 1).all()
+    writer.join()
+    assert len(overlay.items(OPEN)[0]) == rows_count

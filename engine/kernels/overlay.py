@@ -110,10 +110,12 @@ def count_bits(bits: Any, start: Any, stop: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def collect(keys: Any, ends: Any, version: Any, rows_out: Any, ends_out: Any) -> Any:
-    """All rows that ended at or before ``version``, in no order; returns how many."""
+    """All rows that ended at or before ``version``, in no order; returns how many, or -1 where there is no room."""
     count = 0
     for place in range(keys.size):
-        if keys[place] != np.uint32(0) and ends[place] <= version and count < rows_out.size:
+        if keys[place] != np.uint32(0) and ends[place] <= version:
+            if count == rows_out.size:
+                return -1
             rows_out[count] = np.int64(keys[place]) - 1
             ends_out[count] = ends[place]
             count += 1
