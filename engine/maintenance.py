@@ -79,6 +79,10 @@ SEAL_ROW_BYTES: Final = 48
 MERGE_ROW_BYTES: Final = 10
 """Marks, mappings, filters (see merge.py)."""
 
+FLUSH_RATE: Final = 128 << 20
+"""Bytes a second that a flush writes, unless writers wait for it: some times what ingest makes, and a share of the disk
+that lets the log's syncs through."""
+
 RETRY_SECONDS: Final = 1.0
 """How long after a failure (a full disk) it is tried again."""
 
@@ -168,6 +172,7 @@ class Maintenance:
         self._budget = budget
         self._options = options
         self._throttle = Throttle(options.compaction_rate)
+        self._flush_throttle = Throttle(FLUSH_RATE)
         self._frozen: list[Memtable] = []  # what a flush is writing
         self._installing = threading.Lock()  # a flush, or the last step of a merge: what writes the manifest
         self._compacting = threading.Lock()
@@ -186,7 +191,7 @@ class Maintenance:
     def start(self) -> None:
         """Flush and compact in the background from now on. A database in memory has no threads before it needs them."""
         self._background = True
-        self._budget.on_pressure(self._want_flush)
+        self._budget.on_pressure(self._hurry)
         if self._storage.folder is not None:
             self._start_threads()
 
@@ -199,7 +204,7 @@ class Maintenance:
     def stop(self) -> None:
         """End the threads, after the step that they are in."""
         self._stopping.set()
-        self._throttle.rate = None
+        self._throttle.rate = self._flush_throttle.rate = None
         self._flush_wanted.set()
         self._compact_wanted.set()
         for thread in self._threads:
@@ -217,6 +222,11 @@ class Maintenance:
             self._seen_catalog = catalog
             if self._background and any(isinstance(item, Table) and item.keep for item in catalog.relations.values()):
                 self._need_threads()
+
+    def _hurry(self) -> None:
+        """Writers wait for memory: write as fast as the disk can."""
+        self._flush_throttle.rate = None
+        self._want_flush()
 
     def _want_flush(self) -> None:
         self._need_threads()
@@ -296,6 +306,8 @@ class Maintenance:
             flushed = self._flush(position)
         finally:
             self._frozen = []  # after a failure they wait for the next flush
+            if not self._stopping.is_set():
+                self._flush_throttle.rate = FLUSH_RATE
         if flushed:
             self._budget.freed()
         return flushed
@@ -419,7 +431,7 @@ class Maintenance:
         ]
         number = self._storage.new_number() if frozen or changed else 0
         if number:
-            with self.files.create(number) as out:
+            with self.files.create(number, throttle=self._flush_throttle) as out:
                 for store, cell, memtable in frozen:
                     with self._budget.borrowed(_sealing_bytes(memtable)):
                         sealed.append(self._seal(out, number, store, cell, memtable, horizon=horizon, version=version))
