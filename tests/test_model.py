@@ -69,7 +69,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     @initialize(history=st.sampled_from([0, 600]))
     def create(self, history: int) -> None:
-        self.options = Options(history_seconds=history, maintenance=False)
+        self.options = Options(history_seconds=history, maintenance=False, durable=False)
         self.engine = Engine.open(self.folder / "data", options=self.options)
         transaction = self.engine.begin()
         transaction.create(events(self.engine))
