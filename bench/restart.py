@@ -201,7 +201,7 @@ class Restart:
             title="from the start of a process to its first answers",
             rows=self._size.rows,
             rounds=self._size.rounds,
-            reference=REFERENCE,
+            reference="" if self._skipped else REFERENCE,
             skipped=self._skipped,
         )
         found = {runs.label: runs for runs in self.runs}
