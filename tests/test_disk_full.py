@@ -166,6 +166,7 @@ def test_a_folder_of_another_user_is_read_and_refused_to_be_written() -> None:
         code = (
             "import os, sys\n"
             "from weftdb.base.errors import Unavailable; from weftdb.storage.storage import Storage\n"
+            "Storage.open(sys.argv[1], read_only=True).close()\n"  # nobody may read the package that root installed
             "os.setuid(65534)\n"
             "storage = Storage.open(sys.argv[1], read_only=True)\n"
             "assert list(storage.log.read(storage.log.tail())) and storage.manifest.load()[1]\n"
