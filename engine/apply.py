@@ -106,10 +106,6 @@ class State:
         """The first outcome of the transaction with this id; None when it did not commit (or is long forgotten)."""
         return self.transaction_ids.get(id)
 
-    def releasable(self, *, oldest: int) -> list[TableStore]:
-        """The dropped tables that nobody who reads at ``oldest`` or later can see."""
-        return [self.stores[item.id] for item in self.dropped if item.version <= oldest]
-
     def release_dropped(self, *, oldest: int) -> list[TableStore]:
         """Let go of the tables that nobody who reads at ``oldest`` or later can see, and return them."""
         released: list[TableStore] = []

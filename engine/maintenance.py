@@ -5,6 +5,7 @@
     compact   some segments of one cell ──► one segment without dead rows ──► manifest ──► swap
     retain    ask the sequencer to drop the slices that tables do not keep any more (retention.py)
     release   dropped tables, slices and segments that nobody can read any more: out of the manifest, files away
+    tidy      files of which little is needed: what is needed moves into a new one (tidying.py)
 
 A flush is a checkpoint: the manifest then holds all that ``apply`` made up to the version, and the log is trimmed to
 it. So no slow cell pins the log, and a restart reads the manifest and replays what came after.
@@ -39,11 +40,12 @@ from typing import Final
 import numpy as np
 
 from ..base.errors import Closed, Corrupt, NotFound, Unavailable, WeftError
+from ..base.limits import SLICES_OPEN_MAX
 from ..storage.archive import Archive
 from ..storage.files import FileWriter, Throttle
 from ..storage.log import CommitLog, Entry
 from ..storage.record import Action
-from ..storage.segment import SegmentWriter, block_rows_for
+from ..storage.segment import SegmentWriter
 from ..storage.storage import Storage
 from .apply import State
 from .catalog import Catalog
@@ -58,12 +60,13 @@ from .install import Install
 from .layout import Layout
 from .memory import Budget
 from .memtable import Memtable
-from .merge import Input, block_rows_of, merge
+from .merge import Input, merge
+from .merge import block_rows_of as merged_block_rows
 from .options import Options
 from .overlay import OPEN, Overlay
 from .part import Part
 from .schema import Column, Table
-from .seal import seal
+from .seal import block_rows_of, seal
 from .segment import Description, Section, Segment
 from .segment_files import SegmentFiles
 from .sequencer import Request, Sequencer
@@ -275,10 +278,12 @@ class Maintenance:
     # Flushing.
 
     def _is_due(self) -> bool:
-        """Whether to make a checkpoint: for memory, log or time, or to give a dropped table back."""
+        """Whether to make a checkpoint: for memory, log, time or open slices, or to give a dropped table back."""
         if self._sequencer.logged_bytes >= self._options.log_bytes or self._budget.flush_due:
             return True
         if monotonic() - self._checkpoint_at >= self._options.checkpoint_seconds:
+            return True
+        if any(store.open_slices_count > SLICES_OPEN_MAX // 2 for store in list(self._state.stores.values())):
             return True
         dropped = self._state.dropped
         return bool(dropped) and dropped[0].version <= self._state.clock.version_at(self._history_wall())
@@ -477,7 +482,7 @@ class Maintenance:
             return _Sealed(store=store, cell=cell, memtable=memtable, description=None, segment=None, permutation=None)
         layout = self._layout(store.table, {id for chunk in memtable.chunks for id in chunk.columns})
         out.pad(64)
-        writer = SegmentWriter(out, rows_count=int(len(dead) - dead.sum()), block_rows=_block_rows(memtable))
+        writer = SegmentWriter(out, rows_count=int(len(dead) - dead.sum()), block_rows=block_rows_of(memtable.chunks))
         made = seal(writer, layout, memtable.chunks, keep=~dead if dead.any() else None)
         place = writer.finish()
         self.work.flushed_rows += made.rows_count
@@ -573,7 +578,7 @@ class Maintenance:
                     Input(reader=segment.reader, drop=drop, begin=segment.description.begin)
                     for segment, drop in zip(segments, drops, strict=True)
                 ]
-                writer = SegmentWriter(out, rows_count=rows_count, block_rows=block_rows_of(layout, inputs))
+                writer = SegmentWriter(out, rows_count=rows_count, block_rows=merged_block_rows(layout, inputs))
                 merged = merge(writer, layout, inputs, normalize_before=horizon.oldest, pause=self._pause)
                 place = writer.finish()
                 mappings = merged.mappings
@@ -747,7 +752,7 @@ class Maintenance:
         if not missing:
             return Layout(table)
         dropped: dict[int, Column] = {}
-        for catalog in _catalogs(self._state):
+        for catalog in list(self._state.catalogs):
             relation = catalog.by_id.get(table.id)
             if isinstance(relation, Table):
                 dropped |= {column.id: column for column in relation.columns if column.id in missing}
@@ -831,18 +836,6 @@ def _versions(memtable: Memtable) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(begins), np.concatenate(ends)
 
 
-def _block_rows(memtable: Memtable) -> int:
-    """Rows of a block: fewer than usual where values are so long that a block could not be read as one array."""
-    longest, totals = 0, Counter[int]()
-    for chunk in memtable.chunks:
-        for id, column in chunk.columns.items():
-            if isinstance(column, VariableColumn):
-                lengths = np.diff(column.offsets[: chunk.count + 1])
-                longest = max(longest, int(lengths.max()))
-                totals[id] += int(lengths.sum(dtype=np.int64))
-    return block_rows_for(longest=longest, total=max(totals.values(), default=0))
-
-
 def _unreadable(segment: Segment, horizon: Horizon) -> bool:
     """Whether nobody can read any row of a segment of which every row has ended."""
     return bool(horizon.dead(np.array([segment.version_low]), np.array([segment.overlay.last_end]))[0])
@@ -867,7 +860,3 @@ def _carry_late(segment: Segment, mapping: np.ndarray | None, new: Overlay) -> N
         if rows is None:
             rows = np.arange(segment.rows_count, dtype=np.int64)
         new.end(mapping[rows].astype(np.int64), version)
-
-
-def _catalogs(state: State) -> list[Catalog]:
-    return list(state.catalogs)

@@ -14,6 +14,7 @@ and some blocks; one column of text at a time where it may get a dictionary.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +35,7 @@ from ..storage.column_values import (
 )
 from ..storage.encoding import dictionary_of
 from ..storage.kernels.blocks import BLOCK_ROWS
-from ..storage.segment import SegmentWriter
+from ..storage.segment import SegmentWriter, block_rows_for
 from .column_store import VariableColumn
 from .kernels import encoding, merging
 from .key_encoding import Keys
@@ -112,6 +113,18 @@ def seal(
         version_low=spans.version_low,
         version_high=spans.version_high,
     )
+
+
+def block_rows_of(chunks: Sequence[Chunk]) -> int:
+    """Rows of a block: fewer than usual where values are so long that a block could not be read as one array."""
+    longest, totals = 0, Counter[int]()
+    for chunk in chunks:
+        for id, column in chunk.columns.items():
+            if isinstance(column, VariableColumn):
+                lengths = np.diff(column.offsets[: chunk.count + 1])
+                longest = max(longest, int(lengths.max()))
+                totals[id] += int(lengths.sum(dtype=np.int64))
+    return block_rows_for(longest=longest, total=max(totals.values(), default=0))
 
 
 class _Rows:

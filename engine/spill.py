@@ -33,7 +33,7 @@ from .layout import Layout
 from .memtable import OPEN, Memtable
 from .overlay import Overlay
 from .schema import ROW_ID_NAME, Column, Table
-from .seal import Sealed, seal
+from .seal import Sealed, block_rows_of, seal
 from .segment import Description, Section, Segment
 from .segment_files import SegmentFiles
 from .watch import Watch
@@ -94,7 +94,7 @@ class OwnRows:
         with self._workspace.files.create(number) as out:
             for cell, memtable in memtables:
                 count = sum(chunk.count for chunk in memtable.chunks)
-                writer = SegmentWriter(out, rows_count=count)
+                writer = SegmentWriter(out, rows_count=count, block_rows=block_rows_of(memtable.chunks))
                 sealed = seal(writer, layout, memtable.chunks)
                 place = writer.finish()
                 description = Description(

@@ -59,10 +59,6 @@ class Watch:
                 return
         self._give_up()
 
-    def lose(self) -> None:
-        """Something changed that was not noted."""
-        self._give_up()
-
     def take(self) -> list[pa.RecordBatch] | None:
         """What was noted since the last call, as batches of primary keys (or row ids, with key and time columns).
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import weftdb
 from weftdb.base.errors import Invalid
+from weftdb.engine import maintenance
 from weftdb.engine.changes import Change, WriterToken
 from weftdb.engine.database import Engine
 from weftdb.engine.segment import Segment
@@ -193,3 +194,19 @@ def test_a_long_log_is_replayed_within_the_memory_limit(tmp_path: Path) -> None:
         assert database.engine.bytes_used < 6 << 20
         rows = database.execute("SELECT count(*), sum(n) FROM counters").rows()
         assert rows == [(105_000, sum(n * 5_000 for n in range(20)) + 19 * 5_000)]
+
+
+def test_many_open_slices_are_flushed_before_they_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of many slices, a few at a time, need little memory: it is their number that asks for a flush."""
+    monkeypatch.setattr(maintenance, "SLICES_OPEN_MAX", 20)
+    with open_database(tmp_path, durable=False, maintenance=True) as database:
+        database.execute(
+            "CREATE TABLE events (k BIGINT, t TIMESTAMP, PRIMARY KEY (k, t)) "
+            "WITH (key = 'k', time = 't', every = '1 day')"
+        )
+        start = datetime(2024, 1, 1)
+        database.table("events").put([(1, start + timedelta(days=n)) for n in range(15)])
+        deadline = datetime.now(UTC) + timedelta(seconds=60)
+        while database.engine.maintenance.work.flushes == 0:
+            assert datetime.now(UTC) < deadline, "nothing was flushed"
+        assert database.execute("SELECT count(*) FROM events").scalar() == 15

@@ -100,15 +100,6 @@ def hide(keys: Any, ends: Any, bits: Any, start: Any, stop: Any, version: Any, e
 
 
 @njit(nogil=True, cache=True)
-def count_bits(bits: Any, start: Any, stop: Any) -> Any:
-    """How many rows of ``start`` to ``stop`` have ended."""
-    count = 0
-    for row in range(start, stop):
-        count += np.int64((bits[row >> 6] >> np.uint64(row & 63)) & np.uint64(1))
-    return count
-
-
-@njit(nogil=True, cache=True)
 def collect(keys: Any, ends: Any, version: Any, rows_out: Any, ends_out: Any) -> Any:
     """All rows that ended at or before ``version``, in no order; returns how many, or -1 where there is no room."""
     count = 0
