@@ -8,7 +8,7 @@ What is looked at:
     format, LMDB's pages    only of a folder: an open database writes to them
     manifest                checksums, count and sum of its entries; the state of the checkpoint can be read
     log                     envelope, record and chain of every entry; it goes on from the checkpoint
-    files                   none is missing, too short, or (of a folder) not named by anybody
+    files                   none is missing or too short; those that nobody names are noted
     sections                every checksum, zones, NULL counts, padding; overlays
     rows                    order of sort keys, newest first; sample keys; filters know every key; event times and
                             versions are in the segment's ranges; each row is in its cell (hash of the key, slice)
@@ -18,6 +18,9 @@ What is looked at:
 Problems are found, not repaired, and one does not hide the next: what cannot be read is left out of what follows, and
 each problem says what it affects. Memory is bounded: rows are looked at some blocks at a time.
 
+A note is not a problem: files that a crash has left over are normal after SIGKILL, and harm nobody. Beside an open
+database a file is one of those if nobody has it in use and it was there before the program made files of its own.
+
 Not here: memtables (their rows are in the log, which is checked), meaning of values (constraints).
 """
 
@@ -26,6 +29,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -82,6 +86,14 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What is worth knowing about ``where``, a file or a folder, and no problem."""
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnSize:
     """What a column takes in all segments of its table, in one encoding."""
 
@@ -119,6 +131,7 @@ class Report:
     dead_bytes: int = 0
     problems: list[Problem] = field(default_factory=list[Problem])
     problems_count: int = 0
+    notes: list[Note] = field(default_factory=list[Note])
     tables: list[TableReport] = field(default_factory=list[TableReport])
     work: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -149,6 +162,7 @@ def check_folder(path: str | Path, *, progress: Progress | None = None) -> Repor
         checker.log(entries, name=str(folder.log_path), epoch=_epoch_of(named, report, str(file)))
         checker.sections()
         checker.strays()
+        checker.files()
         return report
 
 
@@ -166,8 +180,12 @@ def check_engine(engine: Engine, *, progress: Progress | None = None) -> Report:
         checker.state(held.state, {item.id: item.encode() for item in held.descriptions})
         checker.log_entries(_readable(engine, held.position, report))
         checker.sections()
+        checker.left_over(engine.files.strays())
+        checker.files()
     finally:
         held.release()
+    if engine.folder is not None:
+        report.notes.append(Note(where=str(engine.folder.log_path / _LMDB_FILE), what=_PAGES))
     return report
 
 
@@ -270,17 +288,28 @@ class _Checker:
     # Files and sections.
 
     def strays(self) -> None:
-        """Files that nobody names, and what of the files is not needed any more."""
+        """Files that nobody names."""
         named = files_of(self._descriptions) | self._named_in_log
+        if self._known:
+            self.left_over(name for name in self._system.names() if segment_number(name) not in named)
+
+    def left_over(self, names: Iterable[str]) -> None:
+        """Note these files, of which nobody needs anything."""
+        ours: list[str] = []
+        others: list[str] = []
+        for name in names:
+            (others if segment_number(name) is None else ours).append(name)
+        for found, what in ((ours, _LEFT_OVER), (others, "it is none of ours, and nobody reads it")):
+            if found:
+                more = f" (and {len(found) - 1:,} more files)" if len(found) > 1 else ""
+                self._report.notes.append(Note(where=f"{self._system.name}/{found[0]}{more}", what=what))
+
+    def files(self) -> None:
+        """How many files there are, and how large; those of an open database come and go."""
         for name in self._system.names():
-            number = segment_number(name)
-            self._report.files_count += 1
-            self._report.files_bytes += self._system.size(name)
-            if number not in named and self._known:
-                what = "nobody names it: a crash left it, and opening the database removes it"
-                if number is None:
-                    what = "it is none of ours"
-                self._report.add(f"{self._system.name}/{name}", what, "nothing: all rows can be read")
+            with suppress(NotFound):
+                self._report.files_bytes += self._system.size(name)
+                self._report.files_count += 1
 
     def sections(self) -> None:
         """All that segments and overlays hold."""
@@ -581,6 +610,8 @@ class _Rows:
 
 _MANIFEST: Final = "the database cannot be opened, or not be relied on: restore it from a backup"
 _LOG: Final = "commits since the last checkpoint: opening the database fails; what the checkpoint holds is in a backup"
+_LEFT_OVER: Final = "left over by a crash, removed when the database is opened to write"
+_PAGES: Final = "LMDB's pages were not looked at, since the database is open: weft check DIR does it when it is closed"
 _NOTHING: Final = "nothing: all rows can be read"
 _EPOCHS_MOST: Final = 1 << 32
 _INTERNAL_NAMES: Final = frozenset(("weft_catalog", "weft_sequences"))

@@ -31,9 +31,13 @@ class SegmentFiles:
         self._lock = threading.Lock()
         self._uses: Counter[int] = Counter()
         self._maps: dict[int, np.ndarray] = {}  # address space only
+        self._removing: set[int] = set()
+        self._first_made: int | None = None  # the lowest number that this program made a file of
 
     def create(self, number: int, *, throttle: Throttle | None = None, warm: bool = True) -> FileWriter:
         """Begin a new file. Raises Unavailable when the disk refuses."""
+        with self._lock:
+            self._first_made = number if self._first_made is None else min(number, self._first_made)
         return self._storage.files.create(segment_name(number), throttle=throttle, warm=warm)
 
     def use(self, numbers: Iterable[int]) -> None:
@@ -50,9 +54,14 @@ class SegmentFiles:
                 if self._uses[number] <= 0:
                     del self._uses[number]
                     self._maps.pop(number, None)
+                    self._removing.add(number)
                     unused.append(number)
-        for number in unused:
-            self._storage.files.remove(segment_name(number))
+        try:
+            for number in unused:
+                self._storage.files.remove(segment_name(number))
+        finally:
+            with self._lock:
+                self._removing.difference_update(unused)
 
     def discard(self, number: int) -> None:
         """Remove a file that was written and that nothing came to use."""
@@ -67,6 +76,18 @@ class SegmentFiles:
                 self._storage.files.remove(name)
                 strays.append(name)
         return strays
+
+    def strays(self) -> list[str]:
+        """Files that nothing uses, beside all that goes on: none that this program made, or removes just now."""
+        before = set(self._storage.files.names())
+        with self._lock:
+            known, first_made = self._uses.keys() | self._removing, self._first_made
+        numbers = {name: segment_number(name) for name in self._storage.files.names() if name in before}
+        return [
+            name
+            for name, number in numbers.items()
+            if number is None or (number not in known and (first_made is None or number < first_made))
+        ]
 
     def used(self) -> list[int]:
         """The numbers of the files in use."""

@@ -18,6 +18,7 @@ from ..proto.weftdb.v1.admin_pb2 import (
     BackupRequest,
     CheckedColumn,
     CheckedTable,
+    CheckNote,
     CheckPart,
     CheckProblem,
     CheckProgress,
@@ -121,6 +122,7 @@ def report_message(report: Report) -> CheckReport:
             for table in report.tables
         ],
         work=report.work,
+        notes=[CheckNote(where=note.where, what=note.what) for note in report.notes],
     )
 
 

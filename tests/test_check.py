@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -358,12 +360,10 @@ def test_a_manifest_that_lacks_a_segment_is_told(folder: Path) -> None:
     assert "and the checkpoint counts" in texts(check_folder(folder))
 
 
-def test_files_that_are_missing_cut_or_unknown_are_told(folder: Path) -> None:
+def test_files_that_are_missing_or_cut_are_told(folder: Path) -> None:
     place = events(folder)[0].place
     name = segment_name(place.file)
     file = folder / "segments" / name
-    (folder / "segments" / segment_name(777)).write_bytes(b"left by a crash")
-    assert "nobody names it" in texts(check_folder(folder))
     sound = file.read_bytes()
     file.write_bytes(sound[: place.offset + place.length - 64])
     assert any(name in problem.where for problem in check_folder(folder).problems)
@@ -371,6 +371,81 @@ def test_files_that_are_missing_cut_or_unknown_are_told(folder: Path) -> None:
     told = texts(check_folder(folder))
     assert f"{name} at" in told
     assert "the file is missing" in told
+
+
+def leave_over(path: Path, *names: str) -> None:
+    for name in names:
+        (path / "segments" / name).write_bytes(b"left by a crash")
+
+
+def test_files_that_a_crash_left_over_are_noted_and_no_problem(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave_over(folder, segment_name(777), segment_name(778), "notes.txt")
+    report = check_folder(folder)
+    assert report.problems == []
+    assert report.files_count == len(list((folder / "segments").iterdir()))
+    notes = {note.where: note.what for note in report.notes}
+    assert "left over by a crash" in notes[f"{folder}/segments/{segment_name(777)} (and 1 more files)"]
+    assert "none of ours" in notes[f"{folder}/segments/notes.txt"]
+    code, out, _ = weft(capsys, "check", folder)
+    assert code == 0
+    assert "removed when the database is opened" in out
+    assert "no problems" in out
+    with weftdb.open(folder, maintenance=False):
+        assert {path.name for path in (folder / "segments").iterdir()}.isdisjoint(
+            {segment_name(777), segment_name(778)}
+        )
+    assert [note.where for note in check_folder(folder).notes] == [f"{folder}/segments/notes.txt"]
+
+
+def test_a_killed_flush_leaves_a_note_and_no_problem(tmp_path: Path) -> None:
+    """Killed between the file and the manifest that would name it."""
+    script = (
+        "import os, sys, weftdb\n"
+        "database = weftdb.open(sys.argv[1], maintenance=False)\n"
+        "database.execute('CREATE TABLE t (id BIGINT PRIMARY KEY)')\n"
+        "database.table('t').put([{'id': 1}])\n"
+        "database.engine.storage.manifest.commit = lambda **_: os.kill(os.getpid(), 9)\n"
+        "database.engine.flush()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "data")], timeout=60)
+    assert ended.returncode == -9
+    report = check_folder(tmp_path / "data")
+    assert report.problems == []
+    assert [note.what for note in report.notes if "left over by a crash" in note.what]
+
+
+def test_beside_an_open_database_what_is_left_over_is_noted_and_its_own_files_are_not(folder: Path) -> None:
+    leave_over(folder, segment_name(777))
+    with Engine.open(folder, read_only=True, options=Options(maintenance=False)) as engine:
+        notes = [f"{note.where}: {note.what}" for note in check_engine(engine).notes]
+        assert any(segment_name(777) in note and "left over by a crash" in note for note in notes)
+        assert any("LMDB's pages were not looked at" in note for note in notes)
+    with weftdb.open(folder, maintenance=False, write_set_bytes=100_000) as database:
+        files = database.engine.files
+        assert check_engine(database.engine).problems == []
+        old = segment_name(min(set(range(1, 100)) - set(files.used())))
+        leave_over(folder, old, "notes.txt")
+        assert files.strays() == [old, "notes.txt"]
+        with database.transaction() as transaction:
+            ids = pa.array(range(50_000), pa.int64())
+            transaction.table("lines").insert(pa.table({"a": ids.cast(pa.utf8()), "b": ids.cast(pa.int32())}))
+            number = database.engine.storage.new_number()
+            with files.create(number) as out:  # by somebody whose work is under way
+                out.write(b"half")
+                assert len(list((folder / "segments").iterdir())) > len(files.used()) + 2
+                assert files.strays() == [old, "notes.txt"]
+            assert files.strays() == [old, "notes.txt"]
+            transaction.rollback()
+        files.discard(number)
+        put(database, 500, 600)
+        database.engine.flush()
+        database.engine.compact()
+        assert files.strays() == [old, "notes.txt"]
+        report = check_engine(database.engine)
+        assert report.problems == []
+        assert report.files_count >= len(files.used()) + 2
 
 
 def test_a_manifest_that_is_lost_is_told(folder: Path) -> None:
@@ -450,6 +525,7 @@ def test_the_command_checks_a_server(served: str, folder: Path, capsys: pytest.C
     code, out, _ = weft(capsys, "check", served)
     assert code == 0
     assert "no problems" in out
+    assert "LMDB's pages were not looked at" in out
     assert "events" in out
     code, _, err = weft(capsys, "check", folder)
     assert code == 1

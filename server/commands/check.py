@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     report = _report(arguments.target)
     if not arguments.quiet:
         _print_report(report, arguments.target)
+        _print_notes(report)
     return _print_problems(report)
 
 
@@ -90,6 +91,11 @@ def _print_work(report: CheckReport) -> None:
         f"\nwrite amplification {1 + written / rows:.2f}: {size_text(rows)} of rows went to the log; then "
         f"{' + '.join(parts) or 'nothing'} in {work.get('flushes', 0):,} flushes and {work.get('merges', 0):,} merges"
     )
+
+
+def _print_notes(report: CheckReport) -> None:
+    for note in report.notes:
+        print(f"NOTE     {note.where}\n         {note.what}")
 
 
 def _print_problems(report: CheckReport) -> int:

@@ -29,7 +29,7 @@ class CheckProgress(_message.Message):
     def __init__(self, table: _Optional[str] = ..., bytes_done: _Optional[int] = ..., bytes_total: _Optional[int] = ...) -> None: ...
 
 class CheckReport(_message.Message):
-    __slots__ = ("name", "version", "last_version", "log_entries", "files", "files_bytes", "dead_bytes", "problems_count", "problems", "tables", "work")
+    __slots__ = ("name", "version", "last_version", "log_entries", "files", "files_bytes", "dead_bytes", "problems_count", "problems", "tables", "work", "notes")
     class WorkEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class CheckReport(_message.Message):
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     TABLES_FIELD_NUMBER: _ClassVar[int]
     WORK_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     last_version: int
@@ -59,7 +60,16 @@ class CheckReport(_message.Message):
     problems: _containers.RepeatedCompositeFieldContainer[CheckProblem]
     tables: _containers.RepeatedCompositeFieldContainer[CheckedTable]
     work: _containers.ScalarMap[str, int]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., last_version: _Optional[int] = ..., log_entries: _Optional[int] = ..., files: _Optional[int] = ..., files_bytes: _Optional[int] = ..., dead_bytes: _Optional[int] = ..., problems_count: _Optional[int] = ..., problems: _Optional[_Iterable[_Union[CheckProblem, _Mapping]]] = ..., tables: _Optional[_Iterable[_Union[CheckedTable, _Mapping]]] = ..., work: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    notes: _containers.RepeatedCompositeFieldContainer[CheckNote]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., last_version: _Optional[int] = ..., log_entries: _Optional[int] = ..., files: _Optional[int] = ..., files_bytes: _Optional[int] = ..., dead_bytes: _Optional[int] = ..., problems_count: _Optional[int] = ..., problems: _Optional[_Iterable[_Union[CheckProblem, _Mapping]]] = ..., tables: _Optional[_Iterable[_Union[CheckedTable, _Mapping]]] = ..., work: _Optional[_Mapping[str, int]] = ..., notes: _Optional[_Iterable[_Union[CheckNote, _Mapping]]] = ...) -> None: ...
+
+class CheckNote(_message.Message):
+    __slots__ = ("where", "what")
+    WHERE_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    where: str
+    what: str
+    def __init__(self, where: _Optional[str] = ..., what: _Optional[str] = ...) -> None: ...
 
 class CheckProblem(_message.Message):
     __slots__ = ("where", "what", "affects")
