@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from ..base.errors import Corrupt
 from ..base.limits import COMPACTION_ROWS_MAX, SEGMENTS_PER_CELL_MAX
 from .cell import Cell
 from .horizon import Horizon
@@ -105,10 +106,16 @@ def _whole(run: tuple[Segment, ...], horizon: Horizon) -> tuple[Segment, ...]:
 
 
 def dead_count(segment: Segment, horizon: Horizon) -> int:
-    """Rows of a segment that nobody can read any more. Asked again only when that may have changed."""
+    """Rows of a segment that nobody can read any more. Asked again only when that may have changed.
+
+    A damaged segment has none that are known, and is left alone from then on, so that other cells go on being merged.
+    """
     state = (horizon.limit, horizon.pins.tobytes(), segment.overlay.ended_count)
     if segment.examined is None or segment.examined[0] != state:
-        dead = dead_rows(segment, horizon)
+        try:
+            dead = dead_rows(segment, horizon)
+        except Corrupt:
+            dead, segment.mergeable = None, False
         segment.examined = (state, 0 if dead is None else int(dead.sum()))
     return segment.examined[1]
 

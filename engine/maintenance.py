@@ -521,10 +521,20 @@ class Maintenance:
         return self._compact(everything=False)
 
     def compact(self) -> None:
-        """Merge every cell's segments into one, without rows that nobody can read any more."""
+        """Merge every cell's segments into one, without rows that nobody can read any more.
+
+        Raises Corrupt where a segment is damaged, when all other cells are done.
+        """
         done: set[tuple[int, int, int]] = set()
-        while self._compact(everything=True, done=done):
-            pass
+        damage: Corrupt | None = None
+        more = True
+        while more:
+            try:
+                more = self._compact(everything=True, done=done)
+            except Corrupt as error:
+                damage = damage or error
+        if damage is not None:
+            raise damage
 
     def _compact(self, *, everything: bool, done: set[tuple[int, int, int]] | None = None) -> bool:
         with self._compacting:

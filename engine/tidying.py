@@ -3,17 +3,22 @@
 A flush writes one file for many cells. Merges then replace the segments of some cells, not of all, and one small
 segment that is left would keep the whole file. So a file of which less than half is needed is emptied: the disk holds
 at most about twice what the segments take.
+
+A file that is missing, or cut before the end of what is needed of it, stays as it is: its segments are damaged, and all
+other files are emptied all the same.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
+from ..base.errors import NotFound, Unavailable
 from ..storage.files import FileWriter
 from .segment import Description, Section, Segment
 
@@ -23,17 +28,24 @@ MOVED_BYTES_MAX: Final = 64 << 20
 
 
 def wasteful_files(segments: Sequence[Segment], size_of: Callable[[int], int]) -> set[int]:
-    """Numbers of files of which less than half is needed, some at a time. ``size_of`` gives a file's bytes."""
+    """Numbers of files of which less than half is needed, some at a time.
+
+    ``size_of`` gives a file's bytes, or raises where there are none.
+    """
     needed: Counter[int] = Counter()
+    ends: Counter[int] = Counter()
     for segment in segments:
         for section in _sections(segment.description):
             needed[section.file] += section.length
+            ends[section.file] = max(ends[section.file], section.offset + section.length)
     found: set[int] = set()
     moved = 0
     for file, length in sorted(needed.items(), key=lambda item: item[1]):
-        if length < NEEDED_SHARE * size_of(file) and moved + length <= MOVED_BYTES_MAX:
-            found.add(file)
-            moved += length
+        with suppress(NotFound, Unavailable):
+            size = size_of(file)
+            if length < NEEDED_SHARE * size and ends[file] <= size and moved + length <= MOVED_BYTES_MAX:
+                found.add(file)
+                moved += length
     return found
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 import soak
+import weftdb
 from crash_course import WRITE_SET_BYTES, Course, Model, Promise, read
 from simulated_disk import SimulatedDisk
 from weftdb.base.errors import Corrupt
@@ -189,3 +193,105 @@ def test_rows_that_are_replaced_in_a_damaged_segment_stop_nobody() -> None:
     engine.maintenance.release()
     assert table_problem(engine, course.promise.committed.with_rows("events", {}), "events") is None
     engine.close()
+
+
+def segments_of(engine: Engine, table: str) -> list[Segment]:
+    return engine._state.stores[engine._state.catalog.table(table).id].segments
+
+
+def file_of(database: Any, table: str) -> Path:
+    (segment,) = segments_of(database.engine, table)
+    return Path(database.engine.folder.segments_path) / segment_name(segment.description.place.file)
+
+
+def test_files_are_emptied_beside_one_that_is_missing_and_one_that_was_cut(tmp_path: Path) -> None:
+    with weftdb.open(tmp_path, maintenance=False, history_seconds=0) as database:
+        for n in range(4):
+            for name, count in ((f"large{n}", 20_000), (f"small{n}", 200)):
+                database.execute(f"CREATE TABLE {name} (id BIGINT PRIMARY KEY, v DOUBLE PRECISION)")
+                database.table(name).put([(i, i / 7) for i in range(count)])
+            database.engine.flush()
+        for n in range(4):
+            database.execute(f"DROP TABLE large{n}")
+        database.engine.flush()
+        database.engine.maintenance.release()
+        files = [file_of(database, f"small{n}") for n in range(4)]
+        assert len(set(files)) == 4
+    files[1].unlink()
+    os.truncate(files[2], 64)
+    with weftdb.open(tmp_path, maintenance=False, history_seconds=0) as database:
+        while database.engine.maintenance.tidy():
+            pass
+        assert [path.exists() for path in files] == [False, False, True, False]
+        for n in range(4):
+            query = f"SELECT count(*), sum(v) FROM small{n}"
+            if n in (1, 2):
+                with pytest.raises(Corrupt, match=files[n].name):
+                    database.execute(query).rows()
+            else:
+                assert database.execute(query).rows() == [(200, pytest.approx(sum(i / 7 for i in range(200))))]
+
+
+def damage(file: Path, section: Section) -> None:
+    """A flipped bit in each 64 bytes of a section."""
+    data = bytearray(file.read_bytes())
+    for at in range(section.offset, section.offset + section.length, 64):
+        data[at] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["flipped", "dead", "missing"])
+def test_other_cells_are_merged_and_flushed_beside_a_damaged_one(tmp_path: Path, kind: str) -> None:
+    """``dead``: half of the damaged segment has ended, so that it is looked at before it is chosen."""
+    with weftdb.open(tmp_path, maintenance=False, history_seconds=0) as database:
+        for name in ("bad", "good"):
+            database.execute(f"CREATE TABLE {name} (id BIGINT PRIMARY KEY, v BIGINT)")
+        for n in range(4 if kind != "dead" else 1):
+            database.table("bad").put([(n * 100 + i, n) for i in range(1_000)])
+            database.engine.flush()
+        if kind == "dead":
+            database.execute("DELETE FROM bad WHERE id < 500")
+            database.engine.flush()
+        for segment in segments_of(database.engine, "bad"):
+            file, place = database.engine.folder.segments_path, segment.description.place
+            if kind == "missing":
+                (file / segment_name(place.file)).unlink(missing_ok=True)
+            else:
+                damage(file / segment_name(place.file), place)
+    with weftdb.open(tmp_path, maintenance=False, history_seconds=0) as database:
+        for n in range(5):
+            database.table("good").put([(n * 100 + i, n) for i in range(1_000)])
+            assert database.engine.flush()
+        failures = merges = 0
+        for _ in range(20):
+            try:
+                merges += database.engine.maintenance.compact_once()
+            except Corrupt:
+                failures += 1
+        assert (merges, failures) == (1, 1 if kind == "flipped" else 0)
+        assert len(segments_of(database.engine, "good")) == 1
+        with pytest.raises(Corrupt, match=r"\.seg"):
+            database.execute("SELECT sum(v) FROM bad").rows()
+        assert database.execute("SELECT count(*) FROM good").scalar() == 1_400
+        database.table("good").put([(7, 7)])
+        database.table("bad").put([(7, 7)])
+        assert database.engine.flush()
+
+
+def test_compacting_everything_goes_on_beside_damage_and_tells_it_at_last(tmp_path: Path) -> None:
+    with weftdb.open(tmp_path, maintenance=False, history_seconds=0) as database:
+        database.execute(
+            "CREATE TABLE t (k BIGINT, at TIMESTAMP, PRIMARY KEY (k, at)) "
+            "WITH (key = 'k', time = 'at', every = '1 day')"
+        )
+        for n in range(3):
+            database.table("t").put([{"k": n, "at": f"2026-01-0{day}"} for day in range(1, 8)])
+            database.engine.flush()
+        first = segments_of(database.engine, "t")[0]
+        damage(
+            database.engine.folder.segments_path / segment_name(first.description.place.file), first.description.place
+        )
+    with weftdb.open(tmp_path, maintenance=False, history_seconds=0) as database:
+        with pytest.raises(Corrupt, match=segment_name(first.description.place.file)):
+            database.engine.compact()
+        assert len(segments_of(database.engine, "t")) == 6 + 3
