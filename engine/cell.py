@@ -14,28 +14,24 @@ from collections.abc import Sequence
 
 from ..base.errors import LimitExceeded
 from ..base.limits import SLICES_MAX, SLICES_OPEN_MAX
-from .memtable import CHUNKS_MAX, SLOTS_MIN, Memtable
+from .memtable import CHUNKS_MAX, Memtable
 from .part import Part
 from .schema import Table
 
 CHUNKS_SPARE = 1_024
 """Chunks of a cell kept back, so that no commit that passed the check runs out of them."""
 
-SLOTS_HINT_MAX = 1 << 22
-"""A new memtable's index is made as large as its predecessor's, up to this: growing it stalls a commit."""
-
 
 class Cell:
     """``number`` is dense in order of creation."""
 
-    __slots__ = ("number", "parts", "shard", "slice", "slots_hint")
+    __slots__ = ("number", "parts", "shard", "slice")
 
     def __init__(self, *, number: int, slice: int, shard: int) -> None:
         self.number = number
         self.slice = slice
         self.shard = shard
         self.parts: tuple[Part, ...] = ()
-        self.slots_hint = SLOTS_MIN
 
     @property
     def memtable(self) -> Memtable | None:
@@ -48,7 +44,6 @@ class Cell:
         memtable = self.memtable
         if memtable is not None:
             memtable.late = []
-            self.slots_hint = min(len(memtable.slots), SLOTS_HINT_MAX)
 
     def replace(self, old: Sequence[Part], new: Sequence[Part]) -> None:
         """Put ``new`` in the place of ``old``, parts that stand one after the other."""
@@ -105,7 +100,7 @@ class Cells:
         """The cell's memtable that takes rows, made where there is none."""
         memtable = cell.memtable
         if memtable is None:
-            memtable = Memtable(number=self.new_part(), slots_count=cell.slots_hint)
+            memtable = Memtable(number=self.new_part())
             self.count_bytes(memtable)
             cell.parts = (memtable, *cell.parts)
             self._open_slices.add(cell.slice)

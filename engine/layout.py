@@ -182,7 +182,7 @@ class Layout:
         slices, _, _, _ = routing.route(_NO_HASHES, 1, times, self.table.every or 1, self._base, self._phase)
         return set(slices.tolist())
 
-    def times(self, values: dict[int, Values]) -> np.ndarray:
+    def times(self, values: Mapping[int, Values]) -> np.ndarray:
         """Event times in microseconds, int64[n]."""
         assert self.time is not None, f'"{self.table.name}" has an event time'
         source = values[self.time.id]

@@ -1,7 +1,7 @@
 """The memtable: the mutable, columnar, in-memory newest part of a cell.
 
     chunks    rows in order of arrival, in arrays of fixed capacity that grow from chunk to chunk, never by copying
-    index     from primary key to newest row (kernels/index.py); rows of one key form a chain, newest first
+    index     from primary key to newest row (primary_index.py); rows of one key form a chain, newest first
 
 A row is visible at version v where begin <= v < end. Begin versions are non-decreasing along the rows, so what had
 begun at v is a prefix of each chunk; end versions stand in an array that a chunk gets when its first row ends.
@@ -34,6 +34,8 @@ from .column_store import ColumnStore, VariableColumn, new_column
 from .kernels import index as kernels
 from .key_encoding import Keys
 from .layout import Layout, Probe
+from .part import find_within
+from .primary_index import PrimaryIndex
 from .projection import Projection, missing_value, rows_of
 from .schema import ROW_ID, Column
 
@@ -51,7 +53,6 @@ CHUNK_BYTES: Final = 4_096
 KEY_HEAP_WORDS_MAX: Final = 1 << 23
 """64 MB of variable-width keys a chunk; the next chunk takes the rest."""
 
-SLOTS_MIN: Final = 512
 OPEN: Final = np.iinfo(np.int64).max
 """The end version of a row that has not ended."""
 
@@ -183,16 +184,19 @@ class Chunk:
 class Memtable:
     """Chunks and index. One thread writes; readers capture."""
 
-    __slots__ = ("bytes_used", "chunks", "entries", "late", "number", "rows_count", "slots", "table", "version_high")
+    __slots__ = (
+        "bytes_used", "chunks", "index", "late", "number", "rows_count", "table", "time_high", "time_low",
+        "version_high",
+    )  # fmt: skip
 
-    def __init__(self, *, number: int = 0, slots_count: int = SLOTS_MIN) -> None:
+    def __init__(self, *, number: int = 0) -> None:
         self.number = number
         self.chunks: list[Chunk] = []
         self.table = np.zeros(4, np.uint64)
-        self.slots = np.zeros(slots_count, np.uint64)
-        self.entries = 0
+        self.time_low, self.time_high = OPEN, -OPEN  # event times in microseconds of all rows
+        self.index = PrimaryIndex()
         self.rows_count = 0
-        self.bytes_used = self.slots.nbytes
+        self.bytes_used = self.index.bytes_used
         self.version_high = 0
         self.late: list[tuple[np.ndarray | None, int]] | None = None
 
@@ -213,7 +217,13 @@ class Memtable:
         assert self.late is None, "a frozen memtable takes no rows"
         self.version_high = version
         if keys is not None:
-            self._reserve_slots(stop - start)
+            before = self.index.bytes_used
+            self.index.reserve(keys.hashes[start:stop])
+            self.bytes_used += self.index.bytes_used - before
+        if layout.time is not None:
+            times = layout.times(values)[start:stop]
+            self.time_low = min(self.time_low, int(times.min()))
+            self.time_high = max(self.time_high, int(times.max()))
         at, replaced = start, 0
         while at < stop:
             pending = None if keys is None else keys.slice(at, stop)
@@ -279,7 +289,9 @@ class Memtable:
 
     def find(self, probe: Probe) -> np.ndarray:
         """The newest row of each key: locators (int64), MISSING where there is none."""
-        return self._find_row_ids(probe.row_ids) if probe.row_ids is not None else self.find_keys(probe.keys)
+        if probe.row_ids is not None:
+            return self._find_row_ids(probe.row_ids)
+        return find_within(probe, self.find_keys, low=self.time_low, high=self.time_high)
 
     def find_ending(self, probe: Probe) -> np.ndarray:
         return self.find(probe)
@@ -291,8 +303,11 @@ class Memtable:
         while True:
             # The count first: the writer enlarges the table before it adds a chunk.
             count = len(self.chunks)
-            table, slots = self.table, self.slots
-            done = kernels.find(slots, table, count, keys.hashes, keys.words, keys.offsets, keys.width, done, rows)
+            table, slots = self.table, self.index.slots
+            done, _ = kernels.find(
+                slots.directory, slots.shift, table, count, keys.hashes, keys.words, keys.offsets, keys.width, done,
+                rows,
+            )  # fmt: skip
             if done == len(keys):
                 return rows
 
@@ -382,14 +397,6 @@ class Memtable:
         assert chunk.count, "an empty chunk takes at least one row"
         chunk.capacity = chunk.count
 
-    def _reserve_slots(self, more: int) -> None:
-        needed = (self.entries + more) * 10 // 7 + 1
-        if needed > len(self.slots):
-            slots = np.zeros(1 << (needed - 1).bit_length(), np.uint64)
-            kernels.rebuild(self.slots, slots)
-            self.bytes_used += slots.nbytes - self.slots.nbytes
-            self.slots = slots
-
     def _upsert(self, chunk: Chunk, keys: Keys, at: int, *, version: int, fresh: list[np.ndarray] | None) -> int:
         """Make the rows behind ``chunk.count`` the newest of their keys; returns how many rows they ended.
 
@@ -400,16 +407,16 @@ class Memtable:
         replaced = np.empty(count, np.uint32)
         touched = np.zeros(chunks, np.uint8)
         done = inserted = 0
+        slots = self.index.slots
         while True:
             done, added, _ = kernels.upsert(
-                self.slots, self.table, chunks, keys.hashes, keys.words, keys.offsets, keys.width, first, done,
-                replaced, touched,
+                slots.directory, slots.shift, self.index.entries, self.table, chunks, keys.hashes, keys.words,
+                keys.offsets, keys.width, first, done, replaced, touched,
             )  # fmt: skip
             inserted += added
             if done == count:
                 break
             self.bytes_used += chunk.need_previous()
-        self.entries += inserted
         if fresh is not None and inserted:
             fresh.append(np.flatnonzero(replaced == kernels.NONE) + at)
         return self._end(replaced, touched, version=version) if inserted < count else 0

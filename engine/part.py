@@ -8,7 +8,7 @@ stops at the first part that has any; whoever looks for the version at v stops a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 from .kernels.index import MISSING
 
 if TYPE_CHECKING:
+    from .key_encoding import Keys
     from .layout import Probe
     from .projection import Projection
     from .schema import Column
@@ -79,6 +80,22 @@ class Part(Protocol):
     def batches(self, projection: Projection, version: int) -> Iterator[pa.RecordBatch]:
         """The rows visible at ``version``."""
         ...
+
+
+def find_within(probe: Probe, find: Callable[[Keys], np.ndarray], *, low: int, high: int) -> np.ndarray:
+    """What ``find`` says of keys, for a part with event times ``low`` to ``high``: rows outside are not looked for.
+
+    New rows mostly have later event times than all that are there, and need no look-up.
+    """
+    if probe.times is None:
+        return find(probe.keys)
+    places = np.flatnonzero((probe.times >= low) & (probe.times <= high))
+    if len(places) == probe.count:
+        return find(probe.keys)
+    rows = np.full(probe.count, MISSING, np.int64)
+    if len(places):
+        rows[places] = find(probe.keys.take(places))
+    return rows
 
 
 def newest_rows(

@@ -31,6 +31,7 @@ from .kernels.index import HIDDEN, MISSING
 from .key_encoding import Keys
 from .layout import Layout, Probe
 from .overlay import OPEN, Overlay
+from .part import find_within
 from .projection import Projection, missing_value
 from .schema import Column
 from .segment_index import SegmentIndex
@@ -226,18 +227,10 @@ class Segment:
 
     def find(self, probe: Probe) -> np.ndarray:
         self._check()
-        times = probe.times
-        if times is None:
-            return self.index.find(probe.keys)
-        rows = np.full(probe.count, MISSING, np.int64)
-        low, high = self.description.time_low, self.description.time_high
-        inside = (times >= low) & (times <= high)
-        places = np.flatnonzero(inside)
-        if len(places) == probe.count:
-            return self.index.find(probe.keys)
-        if len(places):
-            rows[places] = self.index.find(probe.take(places).keys)
-        return rows
+        return find_within(probe, self._find_keys, low=self.description.time_low, high=self.description.time_high)
+
+    def _find_keys(self, keys: Keys) -> np.ndarray:
+        return self.index.find(keys)  # which is made when it is needed first
 
     def visible_of(self, probe: Probe, rows: np.ndarray, version: int) -> np.ndarray:
         if self.version_high <= version and not self.overlay.ended_count:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from weftdb.base import types
@@ -13,6 +14,7 @@ from weftdb.engine.kernels import routing
 from weftdb.engine.key_encoding import Keys
 from weftdb.engine.layout import Layout
 from weftdb.engine.memtable import Memtable
+from weftdb.engine.primary_index import PARTITIONS, PrimaryIndex
 from weftdb.engine.schema import Column, Table
 from weftdb.storage.column_values import FixedValues, Values, VariableValues
 
@@ -72,7 +74,7 @@ def test_the_index_finds_the_newest_row_as_a_dictionary_does(
         begun = [sum(map(len, batches[:at])) for at in range(len(batches) + 1)][version]
         expected = [max((at for at in chains.get(key, []) if at < begun), default=-1) for key in asked]
         assert [at if at < 0 else dense(memtable, at) for at in visible.tolist()] == expected
-    assert memtable.rows_count == len(newest) == memtable.entries
+    assert memtable.rows_count == len(newest) == memtable.index.entries_count
 
 
 def dense(memtable: Memtable, locator: int) -> int:
@@ -90,22 +92,48 @@ def test_a_reader_with_a_short_table_is_told_where_to_capture_again() -> None:
     assert len(memtable.chunks) > 1
     keys = layout.encode(integers([5, 1_900, 6]), count=3)
     rows = np.empty(3, np.int64)
-    stopped = kernels.find(memtable.slots, memtable.table, 1, keys.hashes, keys.words, NO_OFFSETS, keys.width, 0, rows)
+    directory, shift, _ = memtable.index.slots
+    stopped, _ = kernels.find(
+        directory, shift, memtable.table, 1, keys.hashes, keys.words, NO_OFFSETS, keys.width, 0, rows
+    )
     assert stopped == 1
     assert rows[0] == 5
 
 
-def test_a_larger_slot_table_holds_every_slot_of_the_smaller() -> None:
-    slots = np.random.default_rng(3).integers(1, 2**63, 64, np.uint64)
-    slots[::3] = 0
-    larger = np.zeros(256, np.uint64)
-    kernels.rebuild(slots, larger)
-    assert sorted(larger[larger != 0].tolist()) == sorted(slots[slots != 0].tolist())
-    for slot in slots[slots != 0].tolist():
-        position = (slot >> 32) & 255
-        while larger[position] != slot:
-            assert larger[position] != 0
-            position = (position + 1) & 255
+@pytest.mark.parametrize(("rows_count", "bits"), [(120_000, 32), (30_000, 20), (3_000, 4)])
+def test_an_index_grows_a_few_partitions_at_a_time(rows_count: int, bits: int) -> None:
+    """With fewer ``bits`` there are only so many different tags, all of them in the first partition."""
+    step = rows_count // 30
+    layout = layout_of(types.BIGINT)
+    memtable = Memtable()
+    values = integers(list(range(rows_count)))
+    keys = colliding(layout.encode(values, count=rows_count), bits=bits)
+    before = memtable.index.slots
+    for version, start in enumerate(range(0, rows_count, step), 1):
+        memtable.append(layout, values, keys.slice(start, start + step), 0, step, version=version, delta=False)
+        slots = memtable.index.slots
+        if before.shift == slots.shift < 32:
+            grown = sum(one is not other for one, other in zip(before.tables, slots.tables, strict=True))
+            assert grown <= 2 * PARTITIONS * np.log2(1 + step / start) + 8, "not all of them at once"
+        assert max(memtable.index.entries / [len(table) for table in slots.tables]) <= 0.71
+        before = slots
+    index = memtable.index
+    assert index.entries_count == rows_count
+    assert index.bytes_used == sum(table.nbytes for table in index.slots.tables)
+    assert index.entries.tolist() == [np.count_nonzero(table) for table in index.slots.tables]
+    assert len(index.slots.tables) == (PARTITIONS if rows_count > 22_000 else 1)
+    assert [dense(memtable, row) for row in memtable.find_keys(keys).tolist()] == list(range(rows_count))
+
+
+def test_keys_that_all_come_to_one_partition_have_room() -> None:
+    tags = np.arange(1, 100_001, dtype=np.uint64)
+    index = PrimaryIndex()
+    for batch in np.split(tags << np.uint64(32), 10):
+        index.reserve(batch)
+        kernels.move(batch, index.slots.directory, index.slots.shift, index.entries)
+        assert index.entries[0] <= 0.7 * len(index.slots.tables[0])
+    assert len(index.slots.tables) == PARTITIONS
+    assert index.entries_count == index.entries[0] == len(tags)
 
 
 @given(

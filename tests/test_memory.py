@@ -340,7 +340,7 @@ def test_options_make_a_budget() -> None:
 
 def arrays_of(memtable: Memtable) -> int:
     """Bytes of a memtable's arrays as far as they are filled: what ``bytes_used`` should say, looked up one by one."""
-    count = memtable.slots.nbytes
+    count = memtable.index.bytes_used
     for chunk in memtable.chunks:
         rows = chunk.count
         for column in chunk.columns.values():

@@ -20,7 +20,8 @@ CALLED = (
     *(encoding.hash_fixed, encoding.hash_variable, routing.route, gather.gather_variable),
     *(series.tags_of, series.order_rows, series.find_series, runs.read_runs),
     *(search.find_ranges, search.name_rows, search.check_verified, search.gather_spans, search.gather_bytes),
-    *(index.upsert, index.find, index.visible, index.describe, index.changed, index.end_rows, index.rebuild),
+    *(index.upsert, index.find, index.visible, index.describe, index.changed, index.end_rows),
+    *(index.crowded, index.move),
 )
 """The kernels that Python calls; the others are compiled into them."""
 

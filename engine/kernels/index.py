@@ -1,8 +1,9 @@
 """Kernels of the primary-key index and of version chains: open addressing over one uint64 a slot.
 
-    slot      tag (upper 32 bits: the hash's upper 32, at least 1) | row locator (lower 32 bits); 0 is an empty slot
-    locator   chunk << 16 | offset inside the chunk
-    position  tag & (slots - 1), then the next slots in turn; so a larger table is filled without reading any key
+    slot       tag (upper 32 bits: the hash's upper 32, at least 1) | row locator (lower 32 bits); 0 is an empty slot
+    locator    chunk << 16 | offset inside the chunk
+    directory  per partition the address of its slots and their number - 1; tag >> shift is a tag's partition
+    position   tag & (slots - 1), then the next slots in turn; so a larger table is filled without reading any key
 
 Chunks are reached by address. ``table`` holds, per chunk, the address of its header, a uint64 array of addresses:
 
@@ -22,8 +23,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
 
 from ...storage.kernels.memory import load8, load32, load64, store32, store64
@@ -39,32 +40,27 @@ NONE = 0xFFFFFFFF
 """No previous version: the last locator, which no row ever has."""
 
 
-def _slot_pointer(context: Any, builder: Any, array_type: Any, array: Any, position: Any) -> Any:
-    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
-    return builder.gep(data, [position])
-
-
 @intrinsic
-def load_acquire(typing_context: Any, slots: Any, position: Any) -> Any:
-    """slots[position], ordered before all later loads."""
+def load_acquire(typing_context: Any, address: Any) -> Any:
+    """The uint64 at an address (aligned), loaded before all later loads."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _slot_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
         return builder.load_atomic(pointer, ordering="acquire", align=8)
 
-    return types.uint64(slots, types.uint64), build
+    return types.uint64(types.uint64), build
 
 
 @intrinsic
-def store_release(typing_context: Any, slots: Any, position: Any, value: Any) -> Any:
-    """slots[position] = value, ordered after all earlier stores."""
+def store_release(typing_context: Any, address: Any, value: Any) -> Any:
+    """Store a uint64 at an address (aligned), after all earlier stores."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _slot_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
-        builder.store_atomic(arguments[2], pointer, ordering="release", align=8)
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        builder.store_atomic(arguments[1], pointer, ordering="release", align=8)
         return context.get_dummy_value()
 
-    return types.void(slots, types.uint64, types.uint64), build
+    return types.void(types.uint64, types.uint64), build
 
 
 @njit(nogil=True, cache=True)
@@ -74,19 +70,30 @@ def tag_of(hashed: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def probe(slots: Any, table: Any, chunks: Any, tag: Any, words: Any, start: Any, count: Any) -> Any:
-    """The newest row with key ``words[start:start + count]``, MISSING or STALE; and the position of its slot."""
-    mask = np.uint64(slots.size - 1)
+def slot_of(directory: Any, shift: Any, tag: Any) -> Any:
+    """The address of the slot where a tag's row stands, if none before it took the place."""
+    at = (tag >> np.uint64(shift)) << np.uint64(1)
+    return directory[at] + ((tag & directory[at + np.uint64(1)]) << np.uint64(3))
+
+
+@njit(nogil=True, cache=True)
+def probe(
+    directory: Any, shift: Any, table: Any, chunks: Any, tag: Any, words: Any, start: Any, count: Any
+) -> Any:  # fmt: skip
+    """The newest row with key ``words[start:start + count]``, MISSING or STALE; and the address of its slot."""
+    at = (tag >> np.uint64(shift)) << np.uint64(1)
+    slots, mask = directory[at], directory[at + np.uint64(1)]
     position = tag & mask
     while True:
-        slot = load_acquire(slots, position)
+        place = slots + (position << np.uint64(3))
+        slot = load_acquire(place)
         if slot == np.uint64(0):
-            return np.int64(-1), position
+            return np.int64(-1), place
         if slot >> np.uint64(32) == tag:
             row = slot & np.uint64(0xFFFFFFFF)
             chunk = np.int64(row >> np.uint64(16))
             if chunk >= chunks:
-                return np.int64(-2), position
+                return np.int64(-2), place
             offset = row & np.uint64(0xFFFF)
             header = table[chunk]
             address = load64(header)
@@ -104,16 +111,18 @@ def probe(slots: Any, table: Any, chunks: Any, tag: Any, words: Any, start: Any,
                 equal = load64(address + np.uint64(8 * at)) == words[start + at]
                 at += 1
             if equal:
-                return np.int64(row), position
+                return np.int64(row), place
         position = (position + np.uint64(1)) & mask
 
 
 @njit(nogil=True, cache=True)
 def upsert(
-    slots: Any, table: Any, chunks: Any, hashes: Any, words: Any, offsets: Any, width: Any, first: Any, start: Any,
-    replaced: Any, touched: Any,
+    directory: Any, shift: Any, entries: Any, table: Any, chunks: Any, hashes: Any, words: Any, offsets: Any,
+    width: Any, first: Any, start: Any, replaced: Any, touched: Any,
 ) -> Any:  # fmt: skip
     """Make rows ``first + i`` the newest of their keys, for i from ``start`` on; returns (next i, rows of new keys).
+
+    Rows of new keys are counted in ``entries`` (int64), by partition.
 
     The rows stand in one chunk, complete but for their previous locators. ``replaced[i]`` gets the locator of the row
     before, or NONE; ``touched`` a 1 for the chunk of each. Returns early at the first row that needs a previous locator
@@ -122,13 +131,12 @@ def upsert(
     inserted = 0
     chunk = first >> 16
     previous = load64(table[chunk] + np.uint64(40))
-    mask = np.uint64(slots.size - 1)
     warm = np.uint64(0)
     for index in range(start, hashes.size):
         if (index - start) & 255 == 0:
             # Loads that wait for nobody overlap; the probes below find their slots in the cache.
             for ahead in range(index, min(index + 256, hashes.size)):
-                warm ^= slots[tag_of(hashes[ahead]) & mask]
+                warm ^= load64(slot_of(directory, shift, tag_of(hashes[ahead])))
         tag = tag_of(hashes[index])
         if offsets.size > 0:
             at = offsets[index]
@@ -136,10 +144,11 @@ def upsert(
         else:
             at = index * width
             count = width
-        row, position = probe(slots, table, chunks, tag, words, at, count)
+        row, place = probe(directory, shift, table, chunks, tag, words, at, count)
         locator = np.uint64(first + index)
         if row < 0:
             replaced[index] = np.uint32(0xFFFFFFFF)
+            entries[tag >> np.uint64(shift)] += 1
             inserted += 1
         else:
             if previous == np.uint64(0):
@@ -147,27 +156,32 @@ def upsert(
             store32(previous + (locator & np.uint64(0xFFFF)) * np.uint64(4), np.uint32(row))
             replaced[index] = np.uint32(row)
             touched[row >> 16] = 1
-        store_release(slots, position, (tag << np.uint64(32)) | locator)
+        store_release(place, (tag << np.uint64(32)) | locator)
     return hashes.size, inserted, warm
 
 
 @njit(nogil=True, cache=True)
 def find(
-    slots: Any, table: Any, chunks: Any, hashes: Any, words: Any, offsets: Any, width: Any, start: Any, rows: Any
-) -> Any:
+    directory: Any, shift: Any, table: Any, chunks: Any, hashes: Any, words: Any, offsets: Any, width: Any,
+    start: Any, rows: Any,
+) -> Any:  # fmt: skip
     """Put the newest row of each key into ``rows`` (int64), or MISSING; returns n, or the index of a stale row."""
+    warm = np.uint64(0)
     for index in range(start, hashes.size):
+        if (index - start) & 255 == 0 and hashes.size > 1:
+            for ahead in range(index, min(index + 256, hashes.size)):
+                warm ^= load64(slot_of(directory, shift, tag_of(hashes[ahead])))
         if offsets.size > 0:
             at = offsets[index]
             count = offsets[index + 1] - at
         else:
             at = index * width
             count = width
-        row, _ = probe(slots, table, chunks, tag_of(hashes[index]), words, at, count)
+        row, _ = probe(directory, shift, table, chunks, tag_of(hashes[index]), words, at, count)
         if row == -2:
-            return index
+            return index, warm
         rows[index] = row
-    return hashes.size
+    return hashes.size, warm
 
 
 @njit(nogil=True, cache=True)
@@ -279,13 +293,32 @@ def end_rows(table: Any, rows: Any, version: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def rebuild(old: Any, new: Any) -> None:
-    """Move every slot of ``old`` into ``new``, which is larger and empty."""
-    mask = np.uint64(new.size - 1)
+def crowded(hashes: Any, shift: Any, entries: Any, limits: Any, coming: Any, found: Any) -> Any:
+    """The partitions that these keys, were all of them new, would fill beyond their limits: how many, and which.
+
+    ``coming`` (int64, zeros) gets how many of the keys come to each.
+    """
+    count = 0
+    for index in range(hashes.size):
+        partition = np.int64(tag_of(hashes[index]) >> np.uint64(shift))
+        coming[partition] += 1
+        if entries[partition] + coming[partition] == limits[partition] + 1:
+            found[count] = partition
+            count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def move(old: Any, directory: Any, shift: Any, entries: Any) -> None:
+    """Move every slot of ``old`` to the partitions of ``directory``, which have room, and count them in ``entries``."""
     for at in range(old.size):
         slot = old[at]
         if slot != np.uint64(0):
-            position = (slot >> np.uint64(32)) & mask
-            while new[position] != np.uint64(0):
+            tag = slot >> np.uint64(32)
+            partition = tag >> np.uint64(shift)
+            slots, mask = directory[partition << np.uint64(1)], directory[(partition << np.uint64(1)) + np.uint64(1)]
+            position = tag & mask
+            while load64(slots + (position << np.uint64(3))) != np.uint64(0):
                 position = (position + np.uint64(1)) & mask
-            new[position] = slot
+            store64(slots + (position << np.uint64(3)), slot)
+            entries[partition] += 1

@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from ...base import types
@@ -19,6 +20,7 @@ from ..changes import Change
 from ..expression.node import Call, Expression, Literal
 from ..expression.node import Column as ColumnNode
 from ..options import Options
+from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
 from ..snapshot import Snapshot
 
@@ -69,6 +71,7 @@ def warm_up() -> None:
     nullable = (*nullable[:-1], dataclasses.replace(nullable[-1], id=8, name="8"))
     tail = Table(id=1, name="warm", columns=nullable, key=tuple(range(2, 9)), time=1, every=_DAY, shards=2)
     _use(TableStore(tail))
+    PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
     _seal_and_merge((*tables, tail))
 
 
