@@ -13,7 +13,8 @@ RECORD_BYTES_MAX: Final = 8 * MIB
 RECORD_ROWS_MAX: Final = 100_000
 RECORD_TRANSACTIONS_MAX: Final = 4_096
 
-# A transaction's write set is held in memory until it commits, as one record.
+# What one commit may bring in memory. Rows beyond a record's limits were written into files before (engine/spill.py;
+# their bound is the option max_transaction_bytes): deltas remain. Also what a server collects of all loads together.
 TRANSACTION_BYTES_MAX: Final = 2 * GIB
 
 # Memory (engine/memory.py): shares of memory_limit. Half for rows not yet in segments, a quarter for the relational

@@ -266,11 +266,15 @@ class Sequencer:
         return None
 
     def _check_room(self, request: Request) -> None:
+        """Raise LimitExceeded for too much in memory: what spills (spill.py) is not counted here, deltas are."""
         size = request.bytes_count
         if size > TRANSACTION_BYTES_MAX:
+            deltas = sum(len(changes.deltas) for changes in request.changes)
             raise LimitExceeded(
-                f"the transaction holds {size:,} bytes, at most {TRANSACTION_BYTES_MAX:,} can commit at once",
-                hint="Split it into smaller transactions (max_transaction_bytes).",
+                f"the commit holds {size:,} bytes in memory, with {deltas:,} rows that add changed; at most "
+                f"{TRANSACTION_BYTES_MAX:,} can commit at once",
+                hint=f"Add to at most {TRANSACTION_BYTES_MAX // DELTA_BYTES:,} rows at once. Rows that are put, "
+                "inserted, updated or deleted may be more: they spill to the disk.",
             )
 
     def _append(self, group: _Group) -> None:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pytest
 from weftdb.base.errors import Conflict, Internal, Invalid, LimitExceeded, Unavailable
 from weftdb.base.types import BIGINT, INTEGER, TEXT, numeric
+from weftdb.engine import sequencer
 from weftdb.engine.changes import Change, Commit, WriterToken
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
@@ -207,6 +208,19 @@ def test_a_delta_beyond_its_type_is_refused_before_the_log(engine: Engine, log: 
     with pytest.raises(Invalid, match="out of range"):
         engine.write("accounts", Change.ADD, rows((1, 1)))
     assert log.tail() == tail
+
+
+def test_more_deltas_than_memory_may_hold_are_refused_with_what_to_do(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "TRANSACTION_BYTES_MAX", 100 * sequencer.DELTA_BYTES)
+    engine.write("accounts", Change.ADD, rows(*((id, 1) for id in range(100))))
+    before = engine.version
+    with pytest.raises(LimitExceeded, match=r"6,464 bytes .* 101 rows that add changed; at most 6,400") as caught:
+        engine.write("accounts", Change.ADD, rows(*((id, 1) for id in range(101))))
+    assert "Add to at most 100 rows at once" in (caught.value.hint or "")
+    assert "max_transaction_bytes" not in str(caught.value)
+    assert engine.version == before
 
 
 def test_a_blind_insert_of_an_existing_key_is_refused_with_its_row(engine: Engine) -> None:
