@@ -79,7 +79,7 @@ class EngineSource:
         if engine.folder is None:
             raise Invalid(
                 "a database in memory cannot be backed up",
-                hint="Open it in a folder: weftdb.open(path).",
+                hint="Keep the rows in a database in a folder, weftdb.open(path): that can be backed up.",
                 sqlstate="0A000",
             )
         self._engine = engine

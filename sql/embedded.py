@@ -150,8 +150,8 @@ class EmbeddedDatabase(interface.Database):
         damaged; Unavailable when the disk refuses.
         """
         with (
-            BackupFolder.create(folder) as target,
             EngineSource(self.engine, server="embedded", links=link) as source,
+            BackupFolder.create(folder) as target,
         ):
             return back_up(source, target).backup.version
 

@@ -279,8 +279,10 @@ def test_other_folders_are_left_alone(data: Any, tmp_path: Path) -> None:
         pytest.raises(Unavailable, match="under way in another process"),
     ):
         BackupFolder.create(tmp_path / "backup")
-    with weftdb.open() as memory, pytest.raises(Invalid, match="in memory"):
-        EngineSource(memory.engine, server="test")
+    with weftdb.open() as memory, pytest.raises(Invalid, match="in memory cannot be backed up") as caught:
+        memory.backup(tmp_path / "nothing")
+    assert "weftdb.open(path)" in (caught.value.hint or "")
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_restored_database_goes_on_and_shares_the_folder(data: Any, tmp_path: Path) -> None:
