@@ -12,10 +12,12 @@ between them and is not counted. What is stated:
     10 % to 20 %, last 10 %  rows ÷ seconds of the commits that wrote them; the goal is that these two are the same
     commits                  the median, the 99th percentile and the slowest of all
     afterwards               flush and compaction from the last commit until nothing is left to do: the backlog
+    rest                     what the database does after a minute without commits, and here at once: it merges the
+                             cells that took rows until the end, and the log gives its room back
     peak memory              what the process had allocated (anonymous pages), apart from pages of mapped files, which
                              the system takes back when it needs them
-    on disk                  all files of the database, beside the plain Arrow size of the rows (26 bytes each), with
-                             bytes per column and encoding
+    on disk                  after that: all files of the database, beside the plain Arrow size of the rows (26 bytes
+                             each), with bytes per column and encoding
     written                  all that went to the disk, log and merges included ÷ the Arrow size: write amplification
 
 A snapshot that is opened after a tenth of the rows stays open to the end; then it must still see exactly that tenth.
@@ -161,6 +163,7 @@ def _lines(run: _Run) -> list[Line]:
     making = float(np.nansum(loaded.making_seconds))
     rows, spent = run.plan.rows, float(seconds.sum())
     disk = sum(bytes_on_disk(Path(run.plan.folder) / "weft").values())
+    before = sum(loaded.settled_bytes.values())
     raw = rows * RAW_BYTES_PER_ROW
 
     def line(label: str, unit: str, value: float, note: str = "", ratio: float | None = None) -> Line:
@@ -183,6 +186,13 @@ def _lines(run: _Run) -> list[Line]:
             watched.peak_anonymous * _MB,
             f"allocated; mapped files {watched.peak_file * _MB:,.0f} MB, at most {watched.peak_total * _MB:,.0f} MB"
             " together",
+        ),
+        line(
+            "rest",
+            "s",
+            loaded.rest_seconds,
+            "merges that wait until nobody commits, and the log gives its room back; before it"
+            f" {before / 1e6:,.0f} MB on disk",
         ),
         line("on disk", "MB", disk / 1e6, f"{disk / rows:.1f} bytes a row, {disk / raw:.0%} of the Arrow size"),
         line(

@@ -23,6 +23,11 @@ def settle(database: Any) -> None:
         pass
 
 
+def rest(database: Any) -> None:
+    """What the database does by itself after a minute without commits: merges that could wait, the log's room back."""
+    database.engine.maintenance.rest()
+
+
 def metrics(database: Any) -> dict[str, float]:
     """``weft_metrics``, by name."""
     return {name: float(value) for name, value in database.execute("SELECT name, value FROM weft_metrics").rows()}

@@ -30,6 +30,7 @@ from typing import Any, Final
 import numpy as np
 from weftdb.bench.data import Totals
 from weftdb.bench.history import History
+from weftdb.bench.inside import bytes_on_disk
 from weftdb.bench.process import Memory, bytes_written_of, memory_of
 from weftdb.bench.weft import WEEKS, WeftStore
 
@@ -45,7 +46,8 @@ class Plan:
     """What to load. ``commits`` is where to stop (None: after the whole history).
 
     ``snapshot_after``: a snapshot that is opened after so many commits and read again at the end. ``settle``: at the
-    end, wait until all rows are in segments and background work has nothing left to do, and say how long that took.
+    end, wait until all rows are in segments and background work has nothing left to do, and say how long that took;
+    then have done what waits for a minute without commits, and say how long that took, too.
     """
 
     folder: str
@@ -96,6 +98,9 @@ class Loaded:
     making_seconds: np.ndarray
     wall: np.ndarray
     settle_seconds: float
+    rest_seconds: float
+    settled_bytes: dict[str, int]
+    """On the disk before that rest, see ``inside.bytes_on_disk``."""
     watched: Watched
     snapshot_commits: int | None
     snapshot_totals: Totals | None
@@ -166,8 +171,10 @@ def load(plan: Plan) -> Loaded:
     """Load what is not there yet, and return the figures of all of it."""
     folder = Path(plan.folder)
     result = folder / "result.json"
-    if result.exists() and json.loads(result.read_text())["plan"] == asdict(plan):
-        return _loaded(folder, _read_watched(folder))
+    if result.exists():
+        known = json.loads(result.read_text())
+        if known["plan"] == asdict(plan) and "rest_seconds" in known:
+            return _loaded(folder, _read_watched(folder))
     return Loading(plan).wait()
 
 
@@ -180,6 +187,8 @@ def _loaded(folder: Path, watched: Watched) -> Loaded:
         making_seconds=records["making"],
         wall=records["wall"],
         settle_seconds=result["settle_seconds"],
+        rest_seconds=result["rest_seconds"],
+        settled_bytes=result["settled_bytes"],
         watched=watched,
         snapshot_commits=result["snapshot_commits"],
         snapshot_totals=Totals(**totals) if totals else None,
@@ -236,12 +245,19 @@ def _load(plan: Plan, store: WeftStore, folder: Path) -> dict[str, Any]:
     if plan.settle:
         store.settle()
     settle_seconds = time.perf_counter() - begin
+    settled_bytes = bytes_on_disk(folder / "weft")
+    begin = time.perf_counter()
+    if plan.settle:
+        store.rest()
+    rest_seconds = time.perf_counter() - begin
     totals = None
     if snapshot is not None:
         totals = asdict(store.totals_in(snapshot))
         snapshot.close()
     return {
         "settle_seconds": settle_seconds,
+        "rest_seconds": rest_seconds,
+        "settled_bytes": settled_bytes,
         "snapshot_commits": snapshot_commits,
         "snapshot_totals": totals,
         "facts": store.facts(),

@@ -125,6 +125,10 @@ class WeftStore:
         """The same, and until background work has nothing left to do."""
         inside.settle(self._database)
 
+    def rest(self) -> None:
+        """Do now what comes after a minute without commits."""
+        inside.rest(self._database)
+
     def facts(self) -> dict[str, Any]:
         """What the database says about itself, as JSON: ``metrics``, ``segments`` per cell, ``columns`` of them."""
         return {

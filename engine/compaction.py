@@ -6,6 +6,11 @@ written again about once each time its segment grows by that factor: log(rows of
 a cell has a bounded number of segments. A cell with too many gets its cheapest run merged, whatever the sizes.
 
 A segment of which a quarter is dead is written again by itself.
+
+A cell is *cold* when no row has come for some checkpoints, or since everything went quiet. Its segments become one, if
+all but the largest have at least an eighth of the rows: so whatever still drops into old cells, a row that comes makes
+at most eight be written again. One segment is smaller than several (rows of a key stand together), and quicker to
+search; but nothing waits for it, so this comes after all other merges.
 """
 
 from __future__ import annotations
@@ -27,6 +32,12 @@ from .segment import Segment
 RUN_MIN: Final = 4
 DEAD_SHARE: Final = 0.25
 
+COLD_CHECKPOINTS: Final = 2
+"""A cell without new rows for so many checkpoints is cold."""
+
+COLD_SHARE: Final = 1 / 8
+"""What all but the largest segment of a cold cell have at least of its rows, for it to be merged."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -37,8 +48,10 @@ class Candidate:
     urgency: float
 
 
-def pick(cell: Cell, *, horizon: Horizon, saved: int, everything: bool = False) -> Candidate | None:
+def pick(cell: Cell, *, horizon: Horizon, saved: int, quiet: int = 0, everything: bool = False) -> Candidate | None:
     """What to merge in a cell; ``everything``: all that stands together, even if it hardly pays.
+
+    ``quiet``: a cell of which no row began after this version is cold.
 
     Prepared rows that began after ``saved``, the last checkpoint, are left alone: the log still installs them. So are
     segments that are damaged.
@@ -49,6 +62,10 @@ def pick(cell: Cell, *, horizon: Horizon, saved: int, everything: bool = False) 
         chosen = _whole(run, horizon) if everything else _similar(run) or _crowded(run) or _dead(run, horizon)
         if chosen and (best is None or len(chosen) > len(best.segments)):
             best = Candidate(cell=cell, segments=chosen, urgency=len(run) + len(chosen) / 100)
+    if best is None and parts and isinstance(parts[0], Segment) and parts[0].version_high <= quiet:
+        for run in _runs(parts, saved):
+            if _pays(run) and (best is None or len(run) > len(best.segments)):
+                best = Candidate(cell=cell, segments=run, urgency=len(run) / 1000)
     return best
 
 
@@ -103,6 +120,14 @@ def _whole(run: tuple[Segment, ...], horizon: Horizon) -> tuple[Segment, ...]:
     if sum(segment.rows_count for segment in run) > COMPACTION_ROWS_MAX:
         return _similar(run) or _crowded(run) or _dead(run, horizon)
     return run if len(run) > 1 or any(dead_count(segment, horizon) for segment in run) else ()
+
+
+def _pays(run: tuple[Segment, ...]) -> bool:
+    """Whether the segments of a cold cell should become one."""
+    rows = [segment.rows_count for segment in run]
+    total = sum(rows)
+    lives = any(segment.living_count for segment in run)
+    return lives and total <= COMPACTION_ROWS_MAX and total - max(rows) >= COLD_SHARE * total
 
 
 def dead_count(segment: Segment, horizon: Horizon) -> int:

@@ -6,6 +6,7 @@
     retain    ask the sequencer to drop the slices that tables do not keep any more (retention.py)
     release   dropped tables, slices and segments that nobody can read any more: out of the manifest, files away
     tidy      files of which little is needed: what is needed moves into a new one (tidying.py)
+    rest      nobody commits: merge what is cold then, give the disk back what the log does not need any more
 
 A flush is a checkpoint: the manifest then holds all that ``apply`` made up to the version, and the log is trimmed to
 it. So no slow cell pins the log, and a restart reads the manifest and replays what came after.
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -54,7 +55,7 @@ from .cells import TableStore
 from .checkpoint import capture
 from .clock import monotonic, wall_clock
 from .column_store import VariableColumn
-from .compaction import Candidate, dead_rows, pick
+from .compaction import COLD_CHECKPOINTS, Candidate, dead_rows, pick
 from .horizon import Horizon
 from .install import Install
 from .layout import Layout
@@ -90,6 +91,10 @@ RETRY_SECONDS: Final = 1.0
 """How long after a failure (a full disk) it is tried again."""
 
 IDLE_SECONDS: Final = 1.0
+
+QUIET_SECONDS: Final = 60.0
+"""Nothing was committed since a checkpoint so long ago: all cells are cold, and the log need not keep its room."""
+
 MICROSECONDS: Final = 1_000_000
 
 
@@ -168,6 +173,8 @@ class Maintenance:
         self.checkpoint_version = version
         self.checkpoint_position = position
         self._floor = pins.floor  # the version that history goes back to, as the manifest has it
+        self._checkpoints = deque([version], maxlen=COLD_CHECKPOINTS + 1)  # versions of the last ones
+        self._shrunk = (-1, -1)  # the checkpoint, and how far the log was trimmed, when it gave its room back
         self._state = state
         self._sequencer = sequencer
         self._storage = storage
@@ -262,6 +269,7 @@ class Maintenance:
             self._attempt(self.retain)
             self._attempt(self.release)
             self._attempt(self.tidy)
+            self._attempt(self.shrink)
             self._budget.tidy()
 
     def _attempt(self, work: Callable[[], bool]) -> bool:
@@ -382,6 +390,8 @@ class Maintenance:
             self._unneeded += named
         self.checkpoint_version, self.checkpoint_position, self._floor = captured.version, position, floor
         self._checkpoint_at = monotonic()
+        if captured.version > self._checkpoints[-1]:
+            self._checkpoints.append(captured.version)
         released = self._take_over(sealed, redone)
         with self._sequencer.paused():
             del self._state.installed[: len(installed)], self._state.key_files[: len(key_files)]
@@ -518,7 +528,42 @@ class Maintenance:
 
     def compact_once(self) -> bool:
         """Merge the segments of one cell where that is most needed. Returns whether there was anything to do."""
-        return self._compact(everything=False)
+        return self._compact(everything=False, quiet=self._quiet_version())
+
+    def rest(self) -> None:
+        """Do now what comes by itself when nobody commits for a while."""
+        while self._compact(everything=False, quiet=self.checkpoint_version):
+            pass
+        self.release()
+        self.tidy()
+        self._shrink()
+
+    def _quiet_version(self) -> int:
+        """Cells without rows that began after this version are cold, see compaction.py.
+
+        After a start no cell is, until some checkpoints have been made or nothing happens for a while.
+        """
+        if self._is_quiet:
+            return self.checkpoint_version
+        return self._checkpoints[0] if len(self._checkpoints) > COLD_CHECKPOINTS else 0
+
+    @property
+    def _is_quiet(self) -> bool:
+        return not self._sequencer.logged_bytes and monotonic() - self._checkpoint_at >= QUIET_SECONDS
+
+    def shrink(self) -> bool:
+        """Give the disk back what the log has room for and does not use, once nobody commits. Returns whether it did.
+
+        Not before: commits would have to take it again, and wait for the file system.
+        """
+        wanted = self._is_quiet and self._shrunk != (self.checkpoint_position, self._trimmed)
+        if wanted:
+            self._shrink()
+        return wanted
+
+    def _shrink(self) -> None:
+        self._shrunk = self.checkpoint_position, self._trimmed
+        self._storage.shrink_log()
 
     def compact(self) -> None:
         """Merge every cell's segments into one, without rows that nobody can read any more.
@@ -536,7 +581,7 @@ class Maintenance:
         if damage is not None:
             raise damage
 
-    def _compact(self, *, everything: bool, done: set[tuple[int, int, int]] | None = None) -> bool:
+    def _compact(self, *, everything: bool, quiet: int = 0, done: set[tuple[int, int, int]] | None = None) -> bool:
         with self._compacting:
             horizon = self._horizon()
             candidates: list[tuple[Candidate, TableStore]] = []
@@ -544,7 +589,9 @@ class Maintenance:
                 for cell in store.cells:
                     if done is not None and (store.table.id, cell.slice, cell.shard) in done:
                         continue
-                    found = pick(cell, horizon=horizon, saved=self.checkpoint_version, everything=everything)
+                    found = pick(
+                        cell, horizon=horizon, saved=self.checkpoint_version, quiet=quiet, everything=everything
+                    )
                     if found is not None:
                         candidates.append((found, store))
             if not candidates:

@@ -44,7 +44,7 @@ import shutil
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -577,6 +577,28 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def punch(path: Path, ranges: Iterable[tuple[int, int]]) -> int:
+    """Give ranges ``(offset, length)`` of a file back to the disk; they read as zeros then. Returns the bytes.
+
+    Does nothing where the file system cannot. Nothing is synced: a crash may leave what was there.
+    """
+    if _fallocate is None:
+        return 0
+    given = 0
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for offset, length in ranges:
+            if _fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, offset, length):
+                code = ctypes.get_errno()
+                if code in (errno.EOPNOTSUPP, errno.ENOSYS):
+                    break
+                raise OSError(code, os.strerror(code))
+            given += length
+    finally:
+        os.close(descriptor)
+    return given
+
+
 def aligned(pieces: Sequence[bytes | memoryview]) -> np.ndarray:
     """The pieces in one read-only array, aligned to 64 bytes."""
     content = np.frombuffer(pa.allocate_buffer(sum(len(piece) for piece in pieces)), np.uint8)
@@ -662,4 +684,11 @@ _mmap: Final = _function(
     "mmap", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64
 )
 _munmap: Final = _function("munmap", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+_fallocate: Final = (
+    _function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    if hasattr(_LIBC, "fallocate")
+    else None
+)
+_KEEP_SIZE: Final = 1
+_PUNCH_HOLE: Final = 2
 _EMPTY: Final = np.frombuffer(b"", np.uint8)

@@ -98,6 +98,30 @@ def problems(file: Path) -> Iterator[str]:
         yield error.message
 
 
+def free_ranges(file: Path, *, bytes_min: int) -> list[tuple[int, int]]:
+    """(offset, length) of what neither the newer meta page nor the older one needs, where it is as long as that.
+
+    What the newer transaction freed, the older one still uses. Raises Corrupt.
+    """
+    with _Pages(file) as pages:
+        meta = max(pages.metas(), key=lambda meta: meta.transaction)
+        tree = _Walk(pages, meta=meta, used={})
+        free = sorted(
+            page
+            for key, value in tree.entries(meta.free, name="the free list", numeric=True)
+            if _NUMBER.unpack(key)[0] < meta.transaction
+            for page in _listed(pages, value)
+        )
+        ranges: list[tuple[int, int]] = []
+        for page in free:
+            offset = page * pages.page_bytes
+            if ranges and sum(ranges[-1]) == offset:
+                ranges[-1] = ranges[-1][0], ranges[-1][1] + pages.page_bytes
+            else:
+                ranges.append((offset, pages.page_bytes))
+        return [(offset, length) for offset, length in ranges if length >= bytes_min]
+
+
 def contents(file: Path) -> dict[str, Iterator[tuple[bytes, bytes]]]:
     """The named databases: each an iterator of its entries, in order, that raises Corrupt at a damaged page.
 

@@ -6,6 +6,7 @@ size that must be raised by hand, and only while no transaction of this process 
 
     write(work)   work(transaction) and commit; once more with a larger map where it was too small
     reading()     a read transaction; close it soon, since it keeps old pages from being used again
+    give_back()   what no page needs any more becomes holes in the file
 
 Measured on the development machine (ext4 on a virtual disk, LMDB 0.9.36; commits of one value, p50 in ms):
 
@@ -35,11 +36,17 @@ from typing import Any, Final, TypeVar
 import lmdb
 
 from ..base.errors import Closed, Corrupt, Unavailable
-from ..base.limits import GIB
-from .files import create_folder, sync_folder
+from ..base.limits import GIB, KIB
+from .files import create_folder, punch, sync_folder
+from .lmdb_pages import free_ranges
 
 MAP_BYTES_FIRST: Final = GIB
 """Size of a new map: address space only, the file grows as it is used. It doubles whenever it is full."""
+
+HOLE_BYTES_MIN: Final = 64 * KIB
+"""``give_back`` leaves smaller ones as they are: the file would be in too many pieces."""
+
+_SMALL_BYTES: Final = 256
 
 NAP_SECONDS: Final = 0.002
 """Who writes many transactions naps between them: Python's locks are not fair, and others would wait for all of it."""
@@ -168,6 +175,26 @@ class LmdbStore:
                         sqlstate="58030",
                     ) from error
 
+    def give_back(self) -> int:
+        """Give pages that nothing uses back to the disk, as holes in the file. Returns their bytes.
+
+        LMDB keeps them for what comes next, and would write it to the disk anyway; but commits are slower until the
+        file system has found them new places. So this is for a database that has become quiet.
+
+        Only pages that the next transaction might overwrite: free by the newest meta page and the one before it, while
+        nobody reads. The first commit here is what makes those of the last real one so. Raises as ``write`` does.
+        """
+        self.write(self._touch)
+        with self._writing, self._gate.alone():
+            environment = self._open_environment
+            if not self._synced:
+                environment.sync(True)
+            file = self.path / DATA_FILE
+            try:
+                return punch(file, free_ranges(file, bytes_min=HOLE_BYTES_MIN))
+            except OSError as error:
+                raise Unavailable(f"{file} cannot give room back: {error}; nothing was changed") from error
+
     def close(self) -> None:
         """Close the file. Idempotent. Waits for transactions of other threads."""
         with self._writing, self._gate.alone():
@@ -218,6 +245,14 @@ class LmdbStore:
                 raise CommitInDoubt(str(error)) from error
             raise
         return result
+
+    def _touch(self, transaction: lmdb.Transaction) -> None:
+        """Put a small value again that is there: nothing changes, and LMDB commits all the same."""
+        for database in self.databases.values():
+            for key, value in transaction.cursor(database):
+                if len(value) <= _SMALL_BYTES:
+                    transaction.put(bytes(key), bytes(value), db=database)
+                    return
 
     def _set_map_bytes(self, size: int) -> None:
         """Set the map's size; 0 adopts the size that another process gave it."""

@@ -113,6 +113,10 @@ class Storage:
             number, self._numbers = self._numbers[0], self._numbers[1:]
             return number
 
+    def shrink_log(self) -> int:
+        """Give room that the log does not use back to the disk. Returns the bytes; see ``LmdbStore.give_back``."""
+        return 0 if self._store is None or self.read_only is not None else self._store.give_back()
+
     def close(self) -> None:
         """Let go of everything. Idempotent."""
         self.log.close()

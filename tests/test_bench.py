@@ -351,7 +351,7 @@ def test_growth_runs_and_its_check_finds_a_row_that_is_gone_and_a_snapshot_that_
     workload.setup()
     report = workload.run()
     workload.check()
-    assert len(report.lines) == 14
+    assert len(report.lines) == 16
     assert all(line.value >= 0 for line in report.lines)
     assert {goal.at_most for goal in report.goals} == {True, False}
     with_time, without = workload.runs

@@ -10,7 +10,7 @@ import pytest
 import soak
 from log_records import record
 from weftdb.base.errors import Corrupt, WeftError
-from weftdb.storage.lmdb_pages import _Database, _Pages, _Walk, check_meta, problems
+from weftdb.storage.lmdb_pages import _Database, _Pages, _Walk, check_meta, free_ranges, problems
 from weftdb.storage.storage import Storage
 
 FLIPS = 250 * soak.FACTOR
@@ -56,6 +56,40 @@ def test_an_empty_database_has_no_problems(tmp_path: Path) -> None:
     Storage.open(tmp_path).close()
     assert list(problems(tmp_path / "log" / "data.mdb")) == []
     check_meta(tmp_path / "log" / "none.mdb")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_given_back_nobody_needs(tmp_path: Path, seed: int) -> None:
+    """Neither the newest transaction nor the one before it, on which LMDB can fall back; and all goes on as before."""
+    file = used(tmp_path, seed=seed, rounds=60 * (seed + 1))
+    with Storage.open(tmp_path, durable=False) as storage:
+        storage.log.trim(storage.log.tail() - 6)
+    before, taken = content(tmp_path), file.stat().st_blocks * 512
+    with Storage.open(tmp_path, durable=bool(seed % 2)) as storage:
+        given = storage.shrink_log()
+        assert given > taken / 2
+        assert file.stat().st_blocks * 512 <= taken - given + 16 * 4096
+    assert list(problems(file)) == []
+    holes = {page for offset, length in free_ranges(file, bytes_min=4096) for page in pages_of(offset, length)}
+    data = file.read_bytes()
+    assert any(not any(data[page * 4096 : (page + 1) * 4096]) for page in holes)
+    with _Pages(file) as pages:
+        for meta in pages.metas():
+            used_pages: dict[int, str] = {}
+            tree = _Walk(pages, meta=meta, used=used_pages)
+            for _, value in tree.entries(meta.main, name="the main database"):
+                for _ in tree.entries(_Database.unpack(value), name="a named one"):
+                    pass
+            for _ in tree.entries(meta.free, name="the free list", numeric=True):
+                pass
+            assert holes.isdisjoint(used_pages)
+    assert content(tmp_path) == before
+    used(tmp_path, seed=seed)
+    assert list(problems(file)) == []
+
+
+def pages_of(offset: int, length: int) -> range:
+    return range(offset // 4096, (offset + length) // 4096)
 
 
 def test_each_bit_of_the_transaction_numbers_is_guarded(tmp_path: Path) -> None:

@@ -255,6 +255,10 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self.engine.maintenance.compact_once()
 
     @rule()
+    def rest(self) -> None:
+        self.engine.maintenance.rest()
+
+    @rule()
     def compact(self) -> None:
         self.engine.compact()
 
