@@ -62,6 +62,7 @@ TREE_TEXT_MAX: Final = 20_000  # longer texts are loads written as SQL: they do 
 TREES_BYTES_MAX: Final = 32 * MIB
 QUERIES_MAX: Final = 512  # bound queries kept per database
 QUERIES_BYTES_MAX: Final = 16 * MIB
+PROJECTIONS_MAX: Final = 64  # choices of columns kept per table, for the reads to come
 RETRY_SECONDS_MAX: Final = 30.0  # a statement without a time-out of its own is tried again after conflicts
 GROUPING_SETS_MAX: Final = 4_096
 VIEW_DEPTH_MAX: Final = 32

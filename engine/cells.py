@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.errors import Internal, Invalid
+from ..base.limits import PROJECTIONS_MAX
 from ..storage.column_values import FixedValues, Values, constant_array, values_of
 from .cell import Cell, Cells
 from .expression.node import Expression
@@ -33,6 +34,7 @@ from .projection import Projection, missing_value
 from .retention import boundary_of, newest_counted
 from .scan import Scan
 from .schema import ROW_ID, ROW_ID_NAME, Table
+from .series import read_series
 
 if TYPE_CHECKING:
     from .segment import Segment
@@ -63,7 +65,7 @@ class TableStore:
         self.table = table
         self._layout = Layout(table)
         self._cells = Cells() if cells is None else cells
-        self._everything: Projection | None = None
+        self._projections: dict[tuple[int, ...] | None, Projection] = {}
 
     def with_definition(self, table: Table) -> TableStore:
         """The same rows, read and written by the columns of ``table``, whose keys and cells must be the same."""
@@ -381,6 +383,19 @@ class TableStore:
         projection = self._projection(columns, row_ids=row_ids)
         return Scan(self._layout, self._cells, projection, version=version, filter=filter)
 
+    def series(
+        self,
+        key: tuple[Any, ...],
+        low: int | None,
+        high: int | None,
+        *,
+        version: int,
+        columns: Sequence[int] | None = None,
+    ) -> pa.RecordBatch | None:
+        """The few rows of one key in a window of event time, see series.py; None where ``scan`` has to find them."""
+        projection = self._projection(columns, row_ids=False)
+        return read_series(self._cells, self._layout, projection, key, low, high, version=version)
+
     @property
     def rows_count(self) -> int:
         """Rows that live now."""
@@ -431,16 +446,19 @@ class TableStore:
                 values[column.id] = values_of(fill, column.type)
 
     def _projection(self, columns: Sequence[int] | None, *, row_ids: bool) -> Projection:
-        if columns is None and not row_ids:
-            if self._everything is None:
-                self._everything = Projection(self.table.columns)
-            return self._everything
-        ids = [column.id for column in self.table.columns] if columns is None else list(columns)
         if row_ids:
             if self.table.primary_key:
                 raise Internal(f'"{self.table.name}" has a primary key, and so no {ROW_ID_NAME}')
-            ids.append(ROW_ID)
-        return Projection([self._layout.by_id[id] for id in ids])
+            ids = [column.id for column in self.table.columns] if columns is None else columns
+            return Projection([self._layout.by_id[id] for id in (*ids, ROW_ID)])
+        asked = None if columns is None else tuple(columns)
+        projection = self._projections.get(asked)
+        if projection is None:
+            if len(self._projections) >= PROJECTIONS_MAX:
+                self._projections.clear()
+            chosen = self.table.columns if asked is None else [self._layout.by_id[id] for id in asked]
+            projection = self._projections[asked] = Projection(chosen)
+        return projection
 
 
 _NO_INDICES = np.empty(0, np.int64)

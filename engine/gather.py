@@ -18,7 +18,7 @@ from .column_store import CODES, ColumnStore, FixedColumn
 from .kernels import runs as kernels
 from .projection import FixedColumns, Projection, missing_value
 from .schema import Column
-from .segment_index import gather, rows_between
+from .segment_index import gather, headers_of, rows_between
 
 if TYPE_CHECKING:
     from .memtable import Chunk
@@ -60,10 +60,13 @@ class Picked:
 
 def gathered(picked: Picked, projection: Projection) -> pa.RecordBatch:
     """The rows, those of segments first."""
-    found = _of_runs(picked, projection) if picked.rows_count else {}
+    if picked.rows_count and picked.mask is None and not picked.chunks and not projection.coded:
+        found = _arrays_of_runs(picked, projection)
+        return batch_of([found[column.id] for column in projection.columns], projection.schema, picked.rows_count)
+    values_found = _values_of_runs(picked, projection) if picked.rows_count else {}
     arrays: list[pa.Array] = []
     for column in projection.columns:
-        values = found.get(column.id)
+        values = values_found.get(column.id)
         if picked.chunks or values is None:
             pieces = [] if values is None else [values]
             for chunk, rows in picked.chunks:
@@ -75,6 +78,23 @@ def gathered(picked: Picked, projection: Projection) -> pa.RecordBatch:
     return batch_of(arrays, projection.schema, picked.count)
 
 
+def visible_in(
+    segments: Sequence[Segment], starts: np.ndarray, stops: np.ndarray, *, version: int
+) -> np.ndarray | None:  # fmt: skip
+    """Which rows of runs are visible at ``version``, one run after another (bool); None: all."""
+    masks: dict[int, np.ndarray] = {}
+    for place, segment in enumerate(segments):
+        if segment.overlay.last_end or segment.description.version_high > version:
+            start, stop = int(starts[place]), int(stops[place])
+            mask = segment.visible(version, start, stop) if start < stop else None
+            if mask is not None:
+                masks[place] = mask.view(np.bool_)
+    if not masks:
+        return None
+    lengths = enumerate((stops - starts).tolist())
+    return np.concatenate([masks[place] if place in masks else np.ones(length, np.bool_) for place, length in lengths])
+
+
 def batch_of(arrays: list[pa.Array], schema: pa.Schema, count: int) -> pa.RecordBatch:
     """A batch, also of no columns at all."""
     if not arrays:
@@ -82,40 +102,81 @@ def batch_of(arrays: list[pa.Array], schema: pa.Schema, count: int) -> pa.Record
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _of_runs(picked: Picked, projection: Projection) -> dict[int, Values]:
-    """Of each column the values of the visible rows in the runs."""
-    found: dict[int, Values] = {}
-    fixed = projection.fixed
+def _arrays_of_runs(picked: Picked, projection: Projection) -> dict[int, pa.Array]:
+    """Of each column its values in all rows of the runs: slices of one buffer."""
+    fixed, count = projection.fixed, picked.rows_count
+    found: dict[int, pa.Array] = {}
     if fixed.columns:
-        arrays = fixed.empty(picked.rows_count)
-        valid = np.empty((len(arrays), picked.rows_count), np.uint8)
-        state = _read(picked, fixed, arrays, valid).tolist()
-        for place, column in enumerate(fixed.columns):
-            if not state[1 + place] & 2:
-                found[column.id] = FixedValues(arrays[place], valid[place] if state[1 + place] else None)
+        data, valid, state = _read(picked, fixed)
+        at = 0
+        for column, arrow, width, flags in zip(fixed.columns, fixed.arrow, fixed.widths, state[3:], strict=True):
+            size = width * count
+            if not flags and arrow is not None:
+                found[column.id] = pa.Array.from_buffers(arrow, count, [None, data.slice(at, size)])
+            at += (size + 7) & -8
+        if len(found) < len(fixed.columns):
+            values_found = _values_of(data, valid, state, fixed, count)
+            found |= {id: array_of(values, projection.by_id[id].type) for id, values in values_found.items()}
     for column in projection.columns:
         if column.id not in found:
-            indexes = [segment.index for segment in picked.runs]
-            found[column.id] = gather(indexes, column, *rows_between(picked.starts, picked.stops))
+            found[column.id] = array_of(_gathered_one(picked, column), column.type)
+    return found
+
+
+def _values_of_runs(picked: Picked, projection: Projection) -> dict[int, Values]:
+    """Of each column its values in the visible rows of the runs."""
+    fixed = projection.fixed
+    found: dict[int, Values] = {}
+    if fixed.columns:
+        found = _values_of(*_read(picked, fixed), fixed, picked.rows_count)
+    for column in projection.columns:
+        if column.id not in found:
+            found[column.id] = _gathered_one(picked, column)
     if picked.mask is not None:
         order = np.flatnonzero(picked.mask)
         found = {id: values.take(order) for id, values in found.items()}
     return found
 
 
-def _read(picked: Picked, fixed: FixedColumns, arrays: list[np.ndarray], valid: np.ndarray) -> np.ndarray:
-    """Fill ``arrays``, and of ``valid`` the rows of columns with NULLs; returns the kernel's state."""
-    tables = np.array([segment.index.table(fixed.ids) for segment in picked.runs], np.uint64)
-    outs = np.array([pa.py_buffer(array).address for array in arrays], np.uint64)
-    first, count = pa.py_buffer(valid).address, picked.rows_count
-    valids = np.array([first + place * count for place in range(len(arrays))], np.uint64)
-    state = np.zeros(1 + len(arrays), np.int64)
+def _gathered_one(picked: Picked, column: Column) -> Values:
+    """A column of variable width, or one that some segment is older than."""
+    return gather([segment.index for segment in picked.runs], column, *rows_between(picked.starts, picked.stops))
+
+
+def _read(picked: Picked, fixed: FixedColumns) -> tuple[pa.Buffer, np.ndarray, list[int]]:
+    """The values of all columns one behind another, validity, and the state that the kernel left."""
+    count, widths = picked.rows_count, fixed.widths
+    indexes = [segment.index for segment in picked.runs]
+    data: pa.Buffer = pa.py_buffer(np.empty(sum([(width * count + 7) & -8 for width in widths]), np.uint8))
+    valid = np.empty((len(widths), count), np.uint8)
+    state = np.zeros(3 + len(widths), np.int64)
+    state[0] = count
+    headers, out, valids = headers_of(indexes), data.address, pa.py_buffer(valid).address
     while True:
-        run = kernels.read_runs(tables, picked.starts, picked.stops, fixed.places, fixed.sizes, outs, valids, state)
+        run = kernels.read_runs(headers, picked.starts, picked.stops, fixed.places, fixed.sizes, out, valids, state)
         if run < 0:
-            return state
-        column, block = int(state[0]) >> 32, int(state[0]) & 0xFFFFFFFF
-        picked.runs[run].reader.verify(fixed.columns[column].id, block)
+            return data, valid, state.tolist()
+        column, block = int(state[1]), int(state[2])
+        if block < 0:
+            indexes[run].know(fixed.ids)
+        else:
+            indexes[run].reader.verify(fixed.ids[column], block)
+
+
+def _values_of(
+    data: pa.Buffer, valid: np.ndarray, state: list[int], fixed: FixedColumns, count: int
+) -> dict[int, Values]:
+    """What was read as arrays, but for columns that a segment is older than."""
+    found: dict[int, Values] = {}
+    at = 0
+    for place, column in enumerate(fixed.columns):
+        size, flags = fixed.widths[place] * count, state[3 + place]
+        if not flags & 2:
+            dtype, pair = fixed.dtypes[place], fixed.pairs[place]
+            array = np.frombuffer(data, dtype, size // dtype.itemsize, at)
+            found[column.id] = FixedValues(array.reshape(count, 2) if pair else array, valid[place] if flags else None)
+        at += (size + 7) & -8
+    return found
 
 
 def _taken(store: ColumnStore, rows: np.ndarray) -> Values:

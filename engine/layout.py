@@ -78,6 +78,9 @@ class Layout:
         sort_ids = table.primary_key or tuple(dict.fromkeys(row_key))
         self.sort_columns = tuple(self.by_id[id] for id in sort_ids)
         self.key_leads = bool(table.key) and sort_ids[: len(table.key)] == table.key
+        leading = len(table.key)
+        self.has_series = bool(table.primary_key) and self.key_leads and leading < len(sort_ids)
+        self.time_follows = self.has_series and sort_ids[leading] == table.time
         self.sort_encoder = self.encoder or KeyEncoder(self.sort_columns)
         self._heaps = tuple(column.id for column in self.columns if column.type.is_variable)
         self._row_bytes = 4 + sum(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from ..base.types import Kind
 from ..storage.column_values import DTYPES, PAIRS, constant_array
 from .column_store import CODES, VariableColumn
 from .schema import Column
@@ -22,12 +23,14 @@ class Projection:
     Columns whose identifiers are in ``coded`` read as codes, see ``VariableColumn.codes``.
     """
 
-    __slots__ = ("_fixed", "coded", "columns", "schema")
+    __slots__ = ("_fixed", "_nothing", "by_id", "coded", "columns", "schema")
 
     def __init__(self, columns: Sequence[Column], *, coded: frozenset[int] = frozenset()) -> None:
         self.columns = tuple(columns)
+        self.by_id = {column.id: column for column in columns}
         self.coded = coded
         self._fixed: FixedColumns | None = None
+        self._nothing: pa.RecordBatch | None = None
         self.schema = pa.schema(
             [column.field.with_type(CODES) if column.id in coded else column.field for column in columns]
         )
@@ -39,27 +42,28 @@ class Projection:
             self._fixed = FixedColumns([column for column in self.columns if not column.type.is_variable])
         return self._fixed
 
+    @property
+    def nothing(self) -> pa.RecordBatch:
+        """A batch without rows."""
+        if self._nothing is None:
+            self._nothing = pa.RecordBatch.from_pylist([], schema=self.schema)
+        return self._nothing
+
 
 class FixedColumns:
     """Columns of fixed width, as kernels that read several of them at once want to know them."""
 
-    __slots__ = ("columns", "dtypes", "ids", "pairs", "places", "sizes")
+    __slots__ = ("arrow", "columns", "dtypes", "ids", "pairs", "places", "sizes", "widths")
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = tuple(columns)
-        self.ids = frozenset(column.id for column in columns)
+        self.ids = [column.id for column in columns]
         self.dtypes = [DTYPES[column.type.kind] for column in columns]
         self.pairs = [column.type.kind in PAIRS for column in columns]
         self.places = np.array([column.id + 2 for column in columns], np.int64)
-        self.sizes = np.array(
-            [16 if pair else dtype.itemsize for dtype, pair in zip(self.dtypes, self.pairs, strict=True)], np.int64
-        )
-
-    def empty(self, count: int) -> list[np.ndarray]:
-        """Arrays for ``count`` values of each."""
-        return [
-            np.empty((count, 2) if pair else count, dtype) for dtype, pair in zip(self.dtypes, self.pairs, strict=True)
-        ]
+        self.widths = [16 if pair else dtype.itemsize for dtype, pair in zip(self.dtypes, self.pairs, strict=True)]
+        self.sizes = np.array(self.widths, np.int64)
+        self.arrow = [_plain_arrow(column) for column in columns]
 
 
 def rows_of(chunk: Chunk, projection: Projection, *, count: int, rows: np.ndarray | None) -> pa.RecordBatch:
@@ -79,6 +83,12 @@ def rows_of(chunk: Chunk, projection: Projection, *, count: int, rows: np.ndarra
     if not arrays:
         return pa.RecordBatch.from_struct_array(pa.array([{}] * wanted, pa.struct([])))
     return pa.RecordBatch.from_arrays(arrays, schema=projection.schema)
+
+
+def _plain_arrow(column: Column) -> pa.DataType | None:
+    """The column's Arrow type where its arrays have the very bytes that kernels write."""
+    arrow = column.type.arrow
+    return None if column.type.kind is Kind.BOOLEAN or isinstance(arrow, pa.BaseExtensionType) else arrow
 
 
 def missing_value(column: Column) -> object:

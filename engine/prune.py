@@ -89,13 +89,6 @@ class Pruning:
         """Whether each range is of one key (not: primary key), so that its hash finds the rows."""
         return self.ranges is not None and all(one.hash is not None for one in self.ranges)
 
-    def keeps_cell(self, slice: int, shard: int) -> bool:
-        if self.shards is not None and shard not in self.shards:
-            return False
-        if self.slice_low is not None and slice < self.slice_low:
-            return False
-        return self.slice_high is None or slice <= self.slice_high
-
     def keeps_times(self, low: int, high: int) -> bool:
         """Whether a chunk or segment with event times ``low`` to ``high`` may have rows."""
         return (self.low is None or high >= self.low) and (self.high is None or low <= self.high)

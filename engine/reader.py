@@ -54,6 +54,22 @@ class Reader(Protocol):
         """
         ...
 
+    def series(
+        self,
+        table: Table,
+        key: tuple[Any, ...],
+        low: int | None,
+        high: int | None,
+        *,
+        columns: Sequence[int] | None = None,
+    ) -> pa.RecordBatch | None:
+        """The rows of one key (Python values of the key columns, none None) with event time in ``[low, high)``.
+
+        Times count as the column stores them, microseconds or days; None is no bound. Returns None where it is not as
+        simple as that, or the rows are many: ``scan`` gives them.
+        """
+        ...
+
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         """The row with this primary key (Python values in primary-key order) as a dict by column name, or None."""
         ...

@@ -13,7 +13,7 @@ particular order: those of a segment are sorted by key, those of a memtable stan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import Final
 
@@ -29,7 +29,7 @@ from .expression.node import Expression
 from .gather import batch_of, gathered
 from .layout import Layout
 from .projection import Projection, rows_of
-from .prune import Pruning, column_ids, prune
+from .prune import column_ids, prune
 from .scan_plan import Plan, Run
 from .scan_statistics import ScanStatistics
 
@@ -56,7 +56,9 @@ class Scan:
         self._pruning = prune(filter, layout)
         self._coded: frozenset[int] | None = None
         self._plan: Plan | None = None
-        kept = _cells_kept(cells, self._pruning, layout)
+        pruning = self._pruning
+        shards = (0,) if pruning.shards is None and not layout.sharded else pruning.shards
+        kept = cells_within(cells, pruning.slice_low, pruning.slice_high, shards)
         self._parts = [(cell, cell.parts) for cell in kept]
         self._statistics = ScanStatistics(
             cells_total=len(cells), cells_pruned=len(cells) - len(kept), rows_total=cells.rows_count
@@ -221,13 +223,18 @@ def _decoded(run: Run, projection: Projection) -> pa.RecordBatch:
     return batch_of(arrays, projection.schema, run.stop - run.start)
 
 
-def _cells_kept(cells: Cells, pruning: Pruning, layout: Layout) -> list[Cell]:
-    """The cells that may have rows: looked up one by one where they are few of many."""
-    low, high, shards = pruning.slice_low, pruning.slice_high, pruning.shards if layout.sharded else (0,)
+def cells_within(cells: Cells, low: int | None, high: int | None, shards: Collection[int] | None) -> list[Cell]:
+    """The cells of slices ``low`` to ``high`` (both included) and ``shards``; None is no restriction."""
     if low is not None and high is not None and shards is not None and (high - low + 1) * len(shards) < len(cells):
         found = [cells.get(slice, shard) for slice in range(low, high + 1) for shard in shards]
         return [cell for cell in found if cell is not None]
-    return [cell for cell in cells.all() if pruning.keeps_cell(cell.slice, cell.shard)]
+    return [
+        cell
+        for cell in cells.all()
+        if (shards is None or cell.shard in shards)
+        and (low is None or cell.slice >= low)
+        and (high is None or cell.slice <= high)
+    ]
 
 
 def _filtered(batch: pa.RecordBatch, filter: Expression, read: Projection, projection: Projection) -> pa.RecordBatch:

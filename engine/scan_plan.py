@@ -23,7 +23,7 @@ from ..base.types import Kind
 from ..storage.kernels.blocks import BLOCK_ROWS
 from .cell import Cell
 from .chunk_order import Series
-from .gather import GATHER_ROWS_MAX, Picked
+from .gather import GATHER_ROWS_MAX, Picked, visible_in
 from .layout import DAY, Layout, Probe
 from .memtable import Chunk, Memtable
 from .part import Part, visible_rows
@@ -173,39 +173,31 @@ class Plan:
         for one in ranges:
             chosen = [segment for shard, segment in segments if self._is_in(one, shard)]
             indexes = [segment.index for segment in chosen]
-            starts, stops = find_ranges(indexes, one.low, one.high or b"", key_hash=one.hash)
-            found += [
-                (segment, start, stop)
-                for segment, start, stop in zip(chosen, starts.tolist(), stops.tolist(), strict=True)
-                if start < stop
-            ]
-        if sum([stop - start for _, start, stop in found]) <= GATHER_ROWS_MAX:
-            self._pick(found)
+            starts, stops, count = find_ranges(indexes, one.low, one.high or b"", key_hash=one.hash)
+            if count:
+                found += [
+                    (segment, start, stop)
+                    for segment, start, stop in zip(chosen, starts.tolist(), stops.tolist(), strict=True)
+                    if start < stop
+                ]
+        count = sum([stop - start for _, start, stop in found])
+        if 0 < count <= GATHER_ROWS_MAX:
+            self._pick(found, count)
             return
         for segment, start, stop in found:
             self.runs += self._runs(segment, start, stop)
 
-    def _pick(self, found: list[tuple[Segment, int, int]]) -> None:
-        """Pick the visible ones of the rows that were found."""
-        version = self._version
-        masks: dict[int, np.ndarray] = {}
-        count = blocks = 0
-        for place, (segment, start, stop) in enumerate(found):
-            count += stop - start
-            blocks += _blocks(start, stop, segment.reader.block_rows)
-            if segment.description.version_high > version or segment.overlay.ended_count:
-                mask = segment.visible(version, start, stop)
-                if mask is not None:
-                    masks[place] = mask.view(np.bool_)
-        visible = None
-        if masks:
-            ones = [masks.get(place, np.ones(stop - start, np.bool_)) for place, (_, start, stop) in enumerate(found)]
-            visible = np.concatenate(ones)
-        if count and (visible is None or visible.any()):
-            starts = np.array([start for _, start, _ in found], np.int64)
-            stops = np.array([stop for _, _, stop in found], np.int64)
-            self.picked.add_runs([segment for segment, _, _ in found], starts, stops, visible, rows_count=count)
-            self.picked.blocks_count = blocks
+    def _pick(self, found: list[tuple[Segment, int, int]], count: int) -> None:
+        """Pick the visible ones of the ``count`` rows that were found."""
+        segments = [segment for segment, _, _ in found]
+        starts = np.array([start for _, start, _ in found], np.int64)
+        stops = np.array([stop for _, _, stop in found], np.int64)
+        visible = visible_in(segments, starts, stops, version=self._version)
+        if visible is None or visible.any():
+            self.picked.add_runs(segments, starts, stops, visible, rows_count=count)
+            self.picked.blocks_count = sum(
+                [_blocks(start, stop, segment.reader.block_rows) for segment, start, stop in found]
+            )
 
     def _runs(self, segment: Segment, start: int, stop: int) -> Iterator[Run]:
         """The rows of blocks that the filter's zones keep."""

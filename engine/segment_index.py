@@ -43,14 +43,13 @@ _NO_HASH: Final = np.empty(0, np.uint64)
 class SegmentIndex:
     """The search header of one segment. Thread-safe."""
 
-    __slots__ = ("_columns", "_filtered", "_header", "_table", "_tables", "address", "headers", "layout", "reader")
+    __slots__ = ("_columns", "_filtered", "_header", "_tables", "address", "headers", "layout", "reader")
 
     def __init__(self, reader: SegmentReader, layout: Layout) -> None:
         """Raises Corrupt where the sample keys or the directory of a column of the sort key are damaged."""
         self.reader = reader
         self.layout = layout
         self._columns: dict[int, int] = {}
-        self._table: tuple[frozenset[int], int] = (frozenset(), 0)
         self._tables: list[np.ndarray] = []
         words, offsets = reader.sample_words, reader.sample_offsets
         assert words is not None, f"{reader.name} has sample keys"
@@ -91,7 +90,7 @@ class SegmentIndex:
 
     def range(self, low: bytes, high: bytes) -> tuple[int, int]:
         """The rows from key ``low`` to before key ``high``, both may be cut short; an empty one is no bound."""
-        starts, stops = find_ranges([self], low, high)
+        starts, stops, _ = find_ranges([self], low, high)
         return int(starts[0]), int(stops[0])
 
     def may_hold(self, hashes: np.ndarray) -> np.ndarray:
@@ -108,21 +107,17 @@ class SegmentIndex:
             self._columns[id] = address
         return address
 
-    def table(self, ids: frozenset[int]) -> int:
-        """The address of a table: how many columns, then by identifier, counted from that of the delta flags (-2), the
-        addresses of the headers of at least these columns, 0 where there is none. Tables live as long as the index.
+    def know(self, ids: Sequence[int]) -> None:
+        """Make the entries of these columns in the table that kernels/runs.py reads, by identifier counted from that of
+        the delta flags (-2). A table is replaced, never changed, and lives as long as the index.
         """
-        known, address = self._table
-        if not ids <= known:
-            known |= ids
-            table = np.zeros(max(known) + 4, np.uint64)
-            table[0] = len(table) - 1
-            for id in known:
-                table[id + 3] = self.column(id)
-            address = _address(table)
-            self._tables.append(table)
-            self._table = known, address
-        return address
+        known = {*list(self._columns), *ids}
+        table = np.zeros(max(known) + 4, np.uint64)
+        table[0] = len(table) - 1
+        for id in known:
+            table[id + 3] = self.column(id) or 1
+        self._tables.append(table)
+        self._header[14] = _address(table)
 
     def verify(self, state: np.ndarray) -> None:
         """Verify the block of the sort key where a kernel stopped. Raises Corrupt."""
@@ -145,8 +140,9 @@ def following(prefix: bytes) -> bytes:
 
 def find_ranges(
     indexes: Sequence[SegmentIndex], low: bytes, high: bytes, *, key_hash: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """(first row, row behind the last) of the rows from key ``low`` to before key ``high`` in each segment.
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """(first row, row behind the last) of the rows from key ``low`` to before key ``high`` in each segment, and how
+    many rows that are in all.
 
     Bounds may be cut short, and an empty one is none. ``key_hash`` is the hash of the one key (the key columns) that
     all these rows have, if so: segments whose filter does not know it are not looked into.
@@ -155,12 +151,12 @@ def find_ranges(
     headers = headers_of(indexes)
     hashed = _NO_HASH if key_hash is None else np.array([key_hash], np.uint64)
     low_words, high_words = _words(low), _words(high)
-    state = np.zeros(3, np.int64)
+    state = np.zeros(4, np.int64)
     done = 0
     while True:
         done = kernels.find_ranges(headers, hashed, low_words, high_words, done, starts, stops, state)
         if done == len(indexes):
-            return starts, stops
+            return starts, stops, int(state[3])
         indexes[done].verify(state)
 
 

@@ -115,6 +115,17 @@ class Snapshot:
     def get_many(self, table: Table, keys: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
         return self.store(table).get_many(keys, version=self._version)
 
+    def series(
+        self,
+        table: Table,
+        key: tuple[Any, ...],
+        low: int | None,
+        high: int | None,
+        *,
+        columns: Sequence[int] | None = None,
+    ) -> pa.RecordBatch | None:
+        return self.store(table).series(key, low, high, version=self._version, columns=columns)
+
     def store(self, table: Table) -> TableStore:
         """The table's cells, read by the columns of ``table`` as this snapshot knows it."""
         if self._closed:

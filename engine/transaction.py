@@ -111,6 +111,19 @@ class Transaction:
             return self._base().scan(table, columns=columns, filter=filter, row_ids=row_ids)
         return writes.scan(self._base(), columns=columns, filter=filter, row_ids=row_ids)
 
+    def series(
+        self,
+        table: Table,
+        key: tuple[Any, ...],
+        low: int | None,
+        high: int | None,
+        *,
+        columns: Sequence[int] | None = None,
+    ) -> pa.RecordBatch | None:
+        if table.id in self._writes or self._is_new(table):
+            return None
+        return self._base().series(table, key, low, high, columns=columns)
+
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         writes = self._writes.get(table.id)
         if writes is None:

@@ -133,6 +133,9 @@ class Observed:
         self.streams.append((table.name, stream))
         return stream
 
+    def series(self, *_: object, **__: object) -> None:
+        """Scans can be observed, so all is scanned."""
+
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         return self._reader.get(table, key)
 

@@ -16,6 +16,7 @@ from ..base.rows import literal_value, to_batch, to_keys
 from ..base.types import BOOLEAN, Type
 from ..engine.expression.evaluate import check_supported
 from ..engine.expression.node import Call, Expression, Literal
+from ..engine.prune import stored_time
 from ..engine.reader import Reader, RowStream
 from ..engine.schema import Column, Table
 from .bind import Settings as BinderSettings
@@ -119,6 +120,33 @@ def scan(
     ids = None if columns is None else [table.column(name).id for name in columns]
     filter = _call("and", *conditions) if len(conditions) > 1 else next(iter(conditions), None)
     return reader.scan(table, columns=ids, filter=filter)
+
+
+def series(
+    reader: Reader,
+    table: Table,
+    *,
+    columns: Sequence[str] | None,
+    key: object,
+    time: tuple[object, object] | None,
+) -> pa.RecordBatch | None:
+    """The rows of one key, in one batch, where they are few and can be found without a scan, see engine/series.py.
+
+    Returns None for all else, errors in ``key`` and ``time`` included: ``scan`` says what is wrong. Raises Invalid for
+    values that are not of the columns' types.
+    """
+    given = key if isinstance(key, tuple) else (key,)
+    if isinstance(key, list) or len(given) != len(table.key) or any(value is None for value in given):
+        return None
+    values = tuple([literal_value(value, table.by_id[id].type) for value, id in zip(given, table.key, strict=True)])
+    low = high = None
+    if time is not None:
+        if table.time is None or len(time) != 2:
+            return None
+        type = table.by_id[table.time].type
+        low, high = [None if x is None else stored_time(literal_value(x, type), type.kind) for x in time]
+    ids = None if columns is None else [table.column(name).id for name in columns]
+    return reader.series(table, values, low, high, columns=ids)
 
 
 def changed_row(reader: Reader, table: Table, keys: pa.RecordBatch, changes: Mapping[str, object]) -> pa.RecordBatch:

@@ -255,6 +255,10 @@ class Session(Access):
         time: tuple[object, object] | None = None,
     ) -> Result:
         """Rows of a table, at one snapshot, as a stream."""
+        if key is not None and where is None:
+            found = self.read_now(lambda reader: self._series(reader, table, columns, key, time))
+            if found is not None:
+                return found
 
         def work(reader: Reader, on_close: Callable[[], None] | None) -> Result:
             definition = reader.catalog.table(table)
@@ -276,6 +280,27 @@ class Session(Access):
             )
 
         return self.read_stream(work, Running(seconds=None))
+
+    def _series(
+        self,
+        reader: Reader,
+        table: str,
+        columns: Sequence[str] | None,
+        key: object,
+        time: tuple[object, object] | None,
+    ) -> Result | None:
+        """A scan of the few rows of one key, if it is that."""
+        definition = reader.catalog.table(table)
+        batch = keyvalue.series(reader, definition, columns=columns, key=key, time=time)
+        if batch is None:
+            return None
+        read = definition.columns if columns is None else [definition.column(name) for name in columns]
+        return Result(
+            schema=batch.schema,
+            batches=(batch,) if batch.num_rows else (),
+            version=reader.version,
+            types=[column.type for column in read],
+        )
 
     def write(self, table: str, change: Change, batch: pa.RecordBatch, token: WriterToken | None = None) -> Commit:
         """Write a batch outside of any transaction: blind, so without Conflict. Raises what ``Engine.write`` raises."""

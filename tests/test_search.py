@@ -134,7 +134,8 @@ def test_a_series_is_read_out_of_many_segments_at_once() -> None:
     prefix = layout.sort_encoder.encode_one(("device 7", 0))[: len("device 7") + 2]
     hashed = int(KeyHashes(layout).of(keys_of(layout, series(7, range(1))), [lambda: devices(layout)])[0])
     for key_hash in (None, hashed):
-        starts, stops = find_ranges(indexes, prefix, following(prefix), key_hash=key_hash)
+        starts, stops, count = find_ranges(indexes, prefix, following(prefix), key_hash=key_hash)
+        assert count == (stops - starts).sum()
         assert (stops - starts).tolist() == [0, 90] * 5
     sources, rows = rows_between(starts, stops)
     assert sources.tolist() == np.repeat(np.arange(10), stops - starts).tolist()

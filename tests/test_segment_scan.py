@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import operator
 from decimal import Decimal
 from typing import Any
 
@@ -15,14 +16,17 @@ import weftdb
 from filtering import call, filters, is_true, literal, node, rows_of, tables
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from naive_cells import NaiveCells, comparable
+from naive_cells import NaiveCells, canonical, comparable
 from weftdb.base import types
 from weftdb.base.errors import Corrupt
+from weftdb.base.types import Kind
 from weftdb.engine.cells import TableStore
 from weftdb.engine.changes import Change
 from weftdb.engine.column_store import CODES
 from weftdb.engine.database import Engine
+from weftdb.engine.gather import GATHER_ROWS_MAX
 from weftdb.engine.options import Options
+from weftdb.engine.prune import stored_time
 from weftdb.engine.schema import ROW_ID_NAME, Column, Table
 from weftdb.engine.segment import Segment
 
@@ -75,9 +79,9 @@ class Both:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> Both:
-    """A table with a history of puts, deletes and seals."""
-    both = Both(draw(tables()))
+def histories(draw: st.DrawFn, some: st.SearchStrategy[Table]) -> Both:
+    """One of some tables with a history of puts, deletes and seals."""
+    both = Both(draw(some))
     row = rows_of(both.table)
     for _ in range(draw(st.integers(1, 7))):
         match draw(st.sampled_from(("put", "put", "put", "delete", "seal", "truncate"))):
@@ -99,7 +103,7 @@ def histories(draw: st.DrawFn) -> Both:
 @pytest.mark.timeout(600)  # compiling the kernels counts, where they were not before
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_scan_gives_the_rows_for_which_the_filter_is_true_whatever_was_sealed(data: st.DataObject) -> None:
-    both = data.draw(histories())
+    both = data.draw(histories(tables()))
     table = both.table
     filter = data.draw(st.none() | filters(table))
     names = data.draw(st.permutations([column.name for column in table.columns]))
@@ -181,6 +185,154 @@ def test_snapshots_read_the_same_rows_through_flushes_and_compactions(data: st.D
             snapshot.close()
 
 
+@st.composite
+def series_tables(draw: st.DrawFn) -> Table:
+    """Tables of which one key's rows in a window of event time are read without a scan."""
+    key = draw(st.lists(st.sampled_from(typed_values.KEY_TYPES), min_size=1, max_size=2))
+    behind = draw(st.lists(st.sampled_from(typed_values.KEY_TYPES), max_size=1))
+    time = draw(st.sampled_from((types.TIMESTAMP, types.TIMESTAMPTZ, types.DATE)))
+    values = draw(st.lists(st.sampled_from(typed_values.EVERY_TYPE), max_size=3))
+    kinds = [*key, time, *behind, *values]
+    pk = len(kinds) - len(values)
+    columns = [Column(id=n, name=f"c{n}", type=type, nullable=n > pk) for n, type in enumerate(kinds, 1)]
+    return Table(
+        id=1,
+        name="t",
+        columns=tuple(draw(st.permutations(columns))),
+        primary_key=tuple(range(1, pk + 1)),
+        key=tuple(range(1, len(key) + 1)),
+        time=len(key) + 1,
+        every=draw(st.sampled_from((None, 24 * 3_600_000_000, 10_000_000 * 3_600_000_000))),
+        shards=draw(st.sampled_from((1, 2, 8))),
+        next_column_id=len(columns) + 1,
+    )
+
+
+@given(st.data())
+@pytest.mark.timeout(600)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_series_is_the_rows_of_one_key_whose_times_lie_in_the_window(data: st.DataObject) -> None:
+    both = data.draw(histories(series_tables()))
+    table, store = both.table, both.store
+    if data.draw(st.booleans()):
+        younger = Column(id=20, name="y", type=types.INTEGER, missing=literal(7, types.INTEGER))
+        table = dataclasses.replace(table, columns=(*table.columns, younger), schema_version=2, next_column_id=21)
+        store = store.with_definition(table)
+    names = data.draw(st.permutations([column.name for column in table.columns]))
+    names = names[: data.draw(st.integers(0, len(names)))]
+    ids = [table.by_name[name].id for name in names]
+    assert table.time is not None
+    time = table.by_id[table.time]
+    key_columns = [table.by_id[id] for id in table.key]
+    stored = st.sampled_from([stored_time(x, time.type.kind) for x in typed_values.samples_of(time.type)])
+    bound = st.none() | st.builds(operator.add, stored, st.integers(-1, 1))
+    for _ in range(4):
+        key = tuple(data.draw(typed_values.values_of(column.type)) for column in key_columns)
+        low, high = data.draw(bound), data.draw(bound)
+        version = data.draw(st.integers(0, both.version))
+        batch = store.series(key, low, high, version=version, columns=ids)
+        assert batch is not None
+        expected = [
+            {"y": 7, **row}
+            for row in both.naive.scan(version=version)
+            if canonical(tuple(row[column.name] for column in key_columns)) == canonical(key)
+            and (low is None or stored_time(row[time.name], time.type.kind) >= low)
+            and (high is None or stored_time(row[time.name], time.type.kind) < high)
+        ]
+        assert batch.num_rows == len(expected)
+        if names:
+            batch.validate(full=True)
+            assert batch.schema.equals(pa.schema([table.by_name[name].field for name in names]))
+            wanted = sorted(comparable({name: row[name] for name in names}) for row in expected)
+            assert sorted(comparable(row) for row in batch.to_pylist()) == wanted
+
+
+def test_a_series_is_a_scan_where_it_is_not_simple(both: Both) -> None:
+    key, low, high = (7,), START, START + 3 * DAY
+    bounds = [stored_time(at, Kind.TIMESTAMP) for at in (low, high)]
+    assert both.store.series(key, *bounds, version=3) is not None
+    assert both.store.series(("seven",), *bounds, version=3) is None, "no value of the column"
+    assert both.store.series(key, None, 2**70, version=3) is None, "no time that the column can hold"
+    for changes in ({"primary_key": (2, 1)}, {"primary_key": (1, 4, 2)}, {"primary_key": ()}, {"key": (1, 2)}):
+        other = Both(dataclasses.replace(EVENTS, shards=1, every=None, **changes))
+        assert other.store.series((7, low)[: len(other.table.key)], *bounds, version=0) is None
+    behind = Both(dataclasses.replace(EVENTS, primary_key=(1, 4, 2), columns=(*EVENTS.columns[:3], AMOUNT_NOT_NULL)))
+    behind.put(events(range(100)))
+    found = behind.store.series(key, None, None, version=1)
+    assert found is not None, "without a window it does not matter where the time stands"
+    assert found.num_rows == 2
+    many = Both(dataclasses.replace(EVENTS, every=None))
+    many.put([{"key": 7, "time": START + n * datetime.timedelta(seconds=1), "text": None, "amount": 0.0}
+              for n in range(GATHER_ROWS_MAX + 1)])  # fmt: skip
+    upper = stored_time(START + datetime.timedelta(seconds=GATHER_ROWS_MAX), Kind.TIMESTAMP)
+    for _ in range(2):  # in memory, then in a segment
+        assert many.store.series(key, None, None, version=1) is None, "many rows stream"
+        last = many.store.series(key, None, upper, version=1)
+        assert last is not None
+        assert last.num_rows == GATHER_ROWS_MAX
+        many.seal(4_096)
+
+
+def test_a_series_needs_no_more_blocks_than_a_scan_and_says_when_one_is_damaged(both: Both) -> None:
+    cell = min(both.store.cells, key=lambda cell: cell.slice)
+    segment = cell.parts[-1]
+    assert isinstance(segment, Segment)
+    segment.reader._data[int(segment.reader.directory(4)["offset"][0])] ^= 1
+    low, high, end = (stored_time(START + n * DAY, Kind.TIMESTAMP) for n in (0, 1, 5))
+    with pytest.raises(Corrupt, match="segment"):
+        _ = [both.store.series((key,), low, high, version=3) for key in range(50)]
+    for key in range(50):
+        assert both.store.series((key,), low, end, version=3, columns=[1, 2]) is not None, "other columns are whole"
+        assert both.store.series((key,), high, end, version=3) is not None, "and so are other cells"
+    segment.give_up("a test")
+    with pytest.raises(Corrupt, match="cannot be read any more"):
+        both.store.series((7,), low, high, version=3, columns=[1])
+
+
+def test_the_public_scan_of_one_key_sees_what_a_scan_sees() -> None:
+    with weftdb.open(maintenance=False) as db:
+        db.execute("""
+            CREATE TABLE e (k BIGINT, at TIMESTAMP, v INT, PRIMARY KEY (k, at))
+            WITH (key = 'k', time = 'at', every = '1 day')
+        """)
+        table = db.table("e")
+        table.put([(n % 5, START + n * DAY / 10, n) for n in range(200)])
+        db.engine.flush()
+        window = (START + DAY, START + 15 * DAY)
+        compared = 0
+
+        def check(table: Any) -> None:
+            nonlocal compared
+            for key in (3, 4, 77):
+                for time in (None, window, (None, window[1]), (window[1], window[0])):
+                    for columns in (None, ["v"], ["at", "k"]):
+                        found = table.scan(key=key, time=time, columns=columns).read_all()
+                        wanted = table.scan(key=[key], time=time, columns=columns).read_all()  # a list is a scan
+                        assert found.schema == wanted.schema
+                        assert sorted(map(repr, found.to_pylist())) == sorted(map(repr, wanted.to_pylist()))
+                        compared += found.num_rows
+
+        with db.snapshot() as before:
+            table.put([(n % 5, START + n * DAY / 10, -n) for n in range(0, 200, 3)])
+            table.delete([(3, START + 13 * DAY / 10)])
+            check(before.table("e"))
+        check(table)
+        with db.transaction() as transaction:
+            own = transaction.table("e")
+            check(own)
+            own.put([(3, START + 2 * DAY, 1_000), (4, START + 20 * DAY, 1_001)])
+            own.delete([(3, START + 23 * DAY / 10)])
+            check(own)
+            assert 1_000 in own.scan(key=3, time=window).read_all().column("v").to_pylist()
+            transaction.execute("CREATE TABLE f (k BIGINT, at TIMESTAMP, PRIMARY KEY (k, at)) WITH (time = 'at')")
+            assert transaction.table("f").scan(key=1, time=window).read_all().num_rows == 0
+        check(table)
+        assert compared > 1_000
+        for wrong in ({"key": "x"}, {"key": (1, 2, 3), "columns": ["w"]}, {"key": 1, "time": (1, 2, 3)}):
+            with pytest.raises(weftdb.Invalid):
+                table.scan(**wrong)
+
+
 EVENTS = Table(
     id=1,
     name="t",
@@ -197,6 +349,7 @@ EVENTS = Table(
     shards=2,
     next_column_id=5,
 )
+AMOUNT_NOT_NULL = dataclasses.replace(EVENTS.columns[3], nullable=False)
 KEY, TIME, TEXT, AMOUNT = (node(column) for column in EVENTS.columns)
 
 

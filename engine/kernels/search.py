@@ -7,7 +7,7 @@ says how, all addresses; engine/segment_index.py makes it:
 
     0 rows            1 sample words          2 their offsets (uint64) or 0     3 words of a key, 0 where it varies
     4 pk filter       5 its blocks, or 0      6 key filter                      7 its blocks, or 0
-    8 columns         9 blocks
+    8 columns         9 blocks                14 table of its columns, or 0 (kernels/runs.py)
     from 16 on, per column of the sort key: column header (storage/kernels/blocks.py), kind (below), encoded bytes or
     values of its dictionary, 1 where it is nullable
 
@@ -363,7 +363,8 @@ def find_ranges(headers: Any, hashed: Any, low: Any, high: Any, start: Any, star
     """Rows of each segment from key ``low`` to before key ``high`` (words; cut short or empty: no bound).
 
     ``hashed`` (uint64[0 or 1]): the hash of the one key that all rows of the range have; segments whose key filter does
-    not know it have none. Returns n, or the segment with which to go on after verifying.
+    not know it have none. Returns n, or the segment with which to go on after verifying; adds the rows found to
+    ``state[3]``.
     """
     for segment in range(start, headers.size):
         header = headers[segment]
@@ -383,6 +384,7 @@ def find_ranges(headers: Any, hashed: Any, low: Any, high: Any, start: Any, star
             if last < 0:
                 return segment
         starts[segment], stops[segment] = first, max(first, last)
+        state[3] += stops[segment] - first
     return headers.size
 
 

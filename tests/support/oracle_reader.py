@@ -79,6 +79,9 @@ class OracleReader:
         selected = batch.select([table.by_id[id].name for id in wanted])
         return OracleScan(selected.append_column(ROW_ID_NAME, numbers) if row_ids else selected)
 
+    def series(self, *_: object, **__: object) -> None:
+        """Queries scan."""
+
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         raise NotImplementedError("queries scan")
 
