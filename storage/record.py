@@ -3,15 +3,17 @@
 A record holds the transactions of one group and, per transaction and table, the rows that it puts or deletes as
 Arrow. All of it has one version. ``encode`` and ``decode`` are inverse; the bytes are described in docs/storage.md.
 
-    ┌────────┬─────────┬────────────┬──────────────┬─────────┬──────────────┬───────────────────┐
-    │ header │ schemas │ operations │ transactions │ strings │ Arrow schema │ Arrow batch ...   │
-    │ 64     │ 16 each │ 48 each    │ 32 each      │         │ messages     │ messages          │
-    └────────┴─────────┴────────────┴──────────────┴─────────┴──────────────┴───────────────────┘
-      checksum ──────────────────── covers every other byte ────────────────────────────────────►
+    ┌────────┬─────────┬────────────┬──────────────┬─────────┬─────────┬──────────────┬─────────────┐
+    │ header │ schemas │ operations │ transactions │ narrow  │ strings │ Arrow schema │ Arrow batch │
+    │ 64     │ 16 each │ 48 each    │ 32 each      │ 24 each │         │ messages     │ messages    │
+    └────────┴─────────┴────────────┴──────────────┴─────────┴─────────┴──────────────┴─────────────┘
+      checksum ──────────────────── covers every other byte ──────────────────────────────────────►
 
 Always true: integers are little-endian; every Arrow message starts at a multiple of 64 bytes from the record's start,
 so that batches are read in place; a schema that several operations share is stored once; one damaged byte anywhere,
 padding included, is noticed.
+
+Integers, dates and times of many rows are stored as offsets (storage/narrow.py); all else is read in place.
 
 Schemas travel with every record, although the catalog knows them: a record can be read by itself, by replicas, by
 feeds and by ``weft check``. That costs about 300 bytes; reading them is cached by their bytes. Dictionary-encoded
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +33,7 @@ import xxhash
 from pyarrow import ipc
 
 from ..base.errors import Corrupt, Unavailable
+from .narrow import Narrowed, narrow, stored_schema, widen
 
 
 class Action(enum.Enum):
@@ -81,19 +84,20 @@ class Record:
     operations: tuple[Operation, ...]
 
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The record format that ``encode`` writes, and the newest that ``decode`` reads."""
 
 HEADER_BYTES: Final = 64
 ALIGNMENT: Final = 64
 
 _MAGIC: Final = b"WeLR"
-# magic, format, -, version, wall clock, length, operations, transactions, schemas, strings' bytes, - | checksum
-_HEADER: Final = struct.Struct("<4sHHqqQIIII8s")
+# magic, format, -, version, wall clock, length, operations, transactions, schemas, strings' bytes, narrow, - | checksum
+_HEADER: Final = struct.Struct("<4sHHqqQIIIII4s")
 _CHECKSUM: Final = struct.Struct("<Q")
 _SCHEMA: Final = struct.Struct("<QQ")  # offset, length
 # ordinal, schema's index, table, schema version, action, delta, offset, length
 _OPERATION: Final = struct.Struct("<IIqqBB6xQQ")
+_NARROWED: Final = struct.Struct("<IHBxqq")  # operation, column, width of an offset, base, scale
 _TRANSACTION: Final = struct.Struct("<IB3xqqII")  # ordinal, flags, rows, sequence, id's bytes, writer's bytes
 
 _HAS_ID: Final = 1
@@ -111,11 +115,11 @@ _ACTIONS: Final = {code: action for action, code in _ACTION_CODES.items()}
 
 _SCHEMAS_CACHED_MAX: Final = 4_096
 _ZEROS: Final = bytes(ALIGNMENT)
-_UNUSED: Final = bytes(8)
+_UNUSED: Final = bytes(4)
 
 assert _HEADER.size + _CHECKSUM.size == HEADER_BYTES, "the header is one cache line, and messages after it aligned"
 assert _ACTION_CODES.keys() == set(Action), "every action has a code"
-assert (_SCHEMA.size, _OPERATION.size, _TRANSACTION.size) == (16, 48, 32), "the sizes in docs/storage.md"
+assert (_SCHEMA.size, _OPERATION.size, _TRANSACTION.size, _NARROWED.size) == (16, 48, 32, 24), "as in docs/storage.md"
 
 Piece = bytes | pa.Buffer
 
@@ -128,13 +132,16 @@ def encode(record: Record) -> list[Piece]:
     schemas: dict[bytes, int] = {}
     places: list[int] = []
     messages: list[pa.Buffer] = []
-    for operation in record.operations:
+    narrowed: list[bytes] = []
+    for number, operation in enumerate(record.operations):
         schema: bytes = operation.batch.schema.serialize().to_pybytes()
         places.append(schemas.setdefault(schema, len(schemas)))
-        messages.append(operation.batch.serialize())
+        batch, columns = narrow(operation.batch)
+        messages.append(batch.serialize())
+        narrowed += [_NARROWED.pack(number, *column) for column in columns]
 
     transactions, strings = _encode_transactions(record.transactions)
-    tables_bytes = len(schemas) * 16 + len(messages) * 48 + len(transactions) + len(strings)
+    tables_bytes = len(schemas) * 16 + len(messages) * 48 + len(transactions) + len(narrowed) * 24 + len(strings)
     offset = HEADER_BYTES + _aligned(tables_bytes)
     tables: list[bytes] = []
     payload: list[Piece] = []
@@ -158,7 +165,7 @@ def encode(record: Record) -> list[Piece]:
         payload += (message, _padding(message.size))
         offset += _aligned(message.size)
 
-    body: list[Piece] = [b"".join((*tables, transactions, strings, _padding(tables_bytes))), *payload]
+    body: list[Piece] = [b"".join((*tables, transactions, *narrowed, strings, _padding(tables_bytes))), *payload]
     header = _HEADER.pack(
         _MAGIC,
         FORMAT,
@@ -170,6 +177,7 @@ def encode(record: Record) -> list[Piece]:
         len(record.transactions),
         len(schemas),
         len(strings),
+        len(narrowed),
         _UNUSED,
     )
     return [header + _CHECKSUM.pack(_checksum(header, body)), *body]
@@ -178,14 +186,15 @@ def encode(record: Record) -> list[Piece]:
 def decode(data: pa.Buffer | bytes | memoryview, *, where: str = "log record") -> Record:
     """The record whose bytes ``data`` holds; the inverse of ``encode``.
 
-    Batches refer to ``data`` without a copy and keep it alive. ``where`` names the record in errors. Raises Corrupt
-    when a byte is not what was written, and Unavailable when a newer program wrote the record.
+    Batches refer to ``data`` without a copy, but for narrow columns, and keep it alive. ``where`` names the record in
+    errors. Raises Corrupt when a byte is not what was written, and Unavailable when a newer program wrote the record.
     """
     buffer = pa.py_buffer(data)
     view = memoryview(buffer)
     if len(view) < HEADER_BYTES:
         raise Corrupt(f"{where}: {len(view)} bytes are too few for a record, whose header alone has {HEADER_BYTES}")
-    magic, format, _, version, wall_clock, length, operations, transactions, schemas, _, _ = _HEADER.unpack_from(view)
+    header = _HEADER.unpack_from(view)
+    magic, format, _, version, wall_clock, length, operations, transactions, schemas, _, narrow_columns, _ = header
     if magic != _MAGIC:
         raise Corrupt(f"{where}: begins with {magic!r} and not with {_MAGIC!r}; this is no record, or it is damaged")
     if length != len(view):
@@ -207,25 +216,30 @@ def decode(data: pa.Buffer | bytes | memoryview, *, where: str = "log record") -
             _read_schema(buffer.slice(*_SCHEMA.unpack_from(view, HEADER_BYTES + index * 16)))
             for index in range(schemas)
         ]
+        narrowed_at = transactions_at + transactions * _TRANSACTION.size
+        strings_at = narrowed_at + narrow_columns * _NARROWED.size
+        narrowed: dict[int, list[Narrowed]] = {}
+        for number, *column in _NARROWED.iter_unpack(view[narrowed_at:strings_at]):
+            narrowed.setdefault(number, []).append(Narrowed(*column))
         return Record(
             version=version,
             wall_clock=wall_clock,
-            transactions=tuple(_decode_transactions(view, transactions_at, transactions)),
+            transactions=tuple(_decode_transactions(view, transactions_at, transactions, strings_at)),
             operations=tuple(
                 Operation(
                     ordinal=ordinal,
                     table=table,
                     schema_version=schema_version,
                     action=_ACTIONS[action],
-                    batch=ipc.read_record_batch(buffer.slice(offset, size), read_schemas[place]),
+                    batch=_read_batch(buffer.slice(offset, size), read_schemas[place], narrowed.get(number, ())),
                     delta=bool(delta),
                 )
-                for ordinal, place, table, schema_version, action, delta, offset, size in _OPERATION.iter_unpack(
-                    view[operations_at:transactions_at]
+                for number, (ordinal, place, table, schema_version, action, delta, offset, size) in enumerate(
+                    _OPERATION.iter_unpack(view[operations_at:transactions_at])
                 )
             ),
         )
-    except (pa.ArrowException, struct.error, LookupError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, struct.error, LookupError, ValueError) as error:
         raise Corrupt(f"{where}: its checksum is right, but its content is not: {error}") from error
 
 
@@ -247,9 +261,10 @@ def _encode_transactions(entries: tuple[TransactionEntry, ...]) -> tuple[bytes, 
     return b"".join(rows), b"".join(strings)
 
 
-def _decode_transactions(view: memoryview, start: int, count: int) -> Iterator[TransactionEntry]:
-    at = start + count * _TRANSACTION.size  # strings follow the table, in its order
-    for ordinal, flags, rows_count, sequence, id_bytes, writer_bytes in _TRANSACTION.iter_unpack(view[start:at]):
+def _decode_transactions(view: memoryview, start: int, count: int, strings_at: int) -> Iterator[TransactionEntry]:
+    at = strings_at  # in the order of the table
+    entries = _TRANSACTION.iter_unpack(view[start : start + count * _TRANSACTION.size])
+    for ordinal, flags, rows_count, sequence, id_bytes, writer_bytes in entries:
         id = str(view[at : at + id_bytes], "utf-8", "surrogatepass") if flags & _HAS_ID else None
         at += id_bytes
         writer = str(view[at : at + writer_bytes], "utf-8", "surrogatepass") if flags & _HAS_WRITER else None
@@ -261,6 +276,10 @@ def _decode_transactions(view: memoryview, start: int, count: int) -> Iterator[T
             sequence=sequence if flags & _HAS_SEQUENCE else None,
             rows_count=rows_count,
         )
+
+
+def _read_batch(message: pa.Buffer, schema: pa.Schema, narrowed: Sequence[Narrowed]) -> pa.RecordBatch:
+    return widen(ipc.read_record_batch(message, stored_schema(schema, narrowed)), schema, narrowed)
 
 
 def _read_schema(message: pa.Buffer) -> pa.Schema:

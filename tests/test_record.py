@@ -6,15 +6,19 @@ import base64
 import datetime
 import decimal
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import example as case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.base import errors, types
 from weftdb.base.types import Kind, Type
 from weftdb.storage import record as records
+from weftdb.storage.narrow import narrow
 from weftdb.storage.record import Action, Operation, Record, TransactionEntry, decode, encode
 
 FAST = settings(max_examples=60, deadline=None)
@@ -189,6 +193,66 @@ def test_a_record_that_was_cut_or_grew_is_noticed(record: Record, data: st.DataO
         decode(content + b"\0")
 
 
+NARROWABLE = {
+    types.SMALLINT: np.int16, types.INTEGER: np.int32, types.BIGINT: np.int64,
+    types.DATE: np.int32, types.TIME: np.int64, types.TIMESTAMP: np.int64, types.TIMESTAMPTZ: np.int64,
+}  # fmt: skip
+
+
+@FAST
+@given(
+    type=st.sampled_from(list(NARROWABLE)),
+    base=INT64,
+    span=st.sampled_from((0, 1, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**45, 2**63 - 1)),
+    scale=st.sampled_from((1, 2, 1_000, 1_000_000)),
+    nulls=st.booleans(),
+    start=st.integers(0, 9),
+    seed=st.integers(0, 99),
+)
+@case(types.TIMESTAMP, 0, 2**45, 1_000, True, 3, 0)
+@case(types.BIGINT, -(2**63), 2**32 - 1, 1, False, 0, 0)
+@case(types.BIGINT, 2**63 - 1, 2**32, 1_000_000, False, 0, 0)
+def test_narrow_columns_come_back_as_they_were(
+    type: Type, base: int, span: int, scale: int, nulls: bool, start: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    distances = random.integers(0, span, 400, np.uint64, endpoint=True) // np.uint64(scale) * np.uint64(scale)
+    distances[[3, 399]] = 0, span // scale * scale
+    values = (np.uint64(base % 2**64) + distances).view(np.int64)
+    values = (values % 86_400_000_000 if type == types.TIME else values).astype(NARROWABLE[type])
+    mask = random.random(400) < 0.3 if nulls else None
+    column = pa.array(values, mask=mask).view(type.arrow)
+    plain = pa.array(random.random(400))
+    schema = pa.schema([types.arrow_field("1", type), pa.field("2", pa.float64())])
+    batch = pa.RecordBatch.from_arrays([column, plain], schema=schema).slice(start)
+    operation = Operation(ordinal=0, table=1, schema_version=1, action=Action.PUT, batch=batch)
+    record = Record(
+        version=1, wall_clock=1, transactions=(TransactionEntry(ordinal=0, id="x"),), operations=(operation,)
+    )
+    assert_same(decode(joined(record)), record)
+
+
+@pytest.mark.parametrize(
+    ("values", "type", "width"),
+    [
+        (range(1_000_000, 1_000_300), types.BIGINT, 2),
+        (range(300), types.INTEGER, 2),
+        ([7] * 300, types.SMALLINT, 1),
+        ([2**32 - 1, *range(299)], types.BIGINT, 4),
+        ([2**32, *range(299)], types.BIGINT, 8),
+        (range(0, 300 * 10**9, 10**9), types.TIMESTAMP, 4),
+        (range(0, 300 * 10**9 + 300, 10**9 + 1), types.TIMESTAMP, 8),
+        (range(255), types.BIGINT, 8),
+    ],
+)
+def test_columns_take_no_more_than_their_range_needs(values: Sequence[int], type: Type, width: int) -> None:
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(values, pa.int64()).cast(type.arrow)], schema=pa.schema([types.arrow_field("1", type)])
+    )
+    stored, _ = narrow(batch)
+    assert stored.column(0).type.bit_width == 8 * width
+
+
 def test_a_slice_is_stored_without_the_rows_around_it() -> None:
     small, large = example(rows=2), example(rows=10_000)
     operation = replace(large.operations[0], batch=large.operations[0].batch.slice(5_000, 2))
@@ -215,10 +279,10 @@ def test_messages_are_aligned_and_decoded_in_place() -> None:
 
 
 def test_a_record_of_a_newer_format_asks_for_an_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "FORMAT", 2)
+    monkeypatch.setattr(records, "FORMAT", 3)
     content = joined(example())
-    monkeypatch.setattr(records, "FORMAT", 1)
-    with pytest.raises(errors.Unavailable, match="format 2") as raised:
+    monkeypatch.setattr(records, "FORMAT", 2)
+    with pytest.raises(errors.Unavailable, match="format 3") as raised:
         decode(content)
     assert raised.value.hint is not None
     assert "Upgrade" in raised.value.hint

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...base import types
+from ...storage.kernels.narrowing import divide
 from ..cells import TableStore
 from ..changes import Change
 from ..expression.node import Call, Expression, Literal
@@ -71,6 +72,7 @@ def warm_up() -> None:
     nullable = (*nullable[:-1], dataclasses.replace(nullable[-1], id=8, name="8"))
     tail = Table(id=1, name="warm", columns=nullable, key=tuple(range(2, 9)), time=1, every=_DAY, shards=2)
     _use(TableStore(tail))
+    divide(np.zeros(1, np.uint64), 1_000, np.empty(1, np.uint32))
     PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
     _seal_and_merge((*tables, tail))
 

@@ -12,7 +12,8 @@ from weftdb.storage.record import Action, Operation, Record, TransactionEntry
 
 
 def record(version: int, *, rows: int = 1) -> Record:
-    batch = pa.record_batch([pa.array([version] * rows, pa.int64())], ["1"])
+    """Of 8 bytes a row: its numbers lie too far apart to be stored narrow."""
+    batch = pa.record_batch([pa.array([version + (row << 40) for row in range(rows)], pa.int64())], ["1"])
     return Record(
         version=version,
         wall_clock=version * 10,
