@@ -200,6 +200,7 @@ class _Checker:
         self._restored: Restored | None = None
         self._descriptions: list[Description] = []
         self._prepared: list[Description] = []
+        self._prepared_keys: list[Description] = []
         self._named_in_log: set[int] = set()
         self._known = True  # all that names files could be read
 
@@ -282,7 +283,8 @@ class _Checker:
         self._report.last_version = max(self._report.last_version, version)
         if entry.position > position:
             for work in installs_of(entry):
-                self._prepared += [*work.rows, *work.keys]
+                self._prepared += work.rows
+                self._prepared_keys += work.keys
             self._named_in_log |= named_files(entry)
 
     # Files and sections.
@@ -314,7 +316,7 @@ class _Checker:
     def sections(self) -> None:
         """All that segments and overlays hold."""
         self._check_gaps()
-        total = sum(_bytes_of(description) for description in (*self._descriptions, *self._prepared))
+        total = sum(_bytes_of(description) for description in self._all())
         done = 0
         by_table: dict[int, list[Description]] = {}
         for description in self._descriptions:
@@ -330,13 +332,22 @@ class _Checker:
             for description in descriptions:
                 self._check_sections(description, f"rows of table {id}")
         for description in self._prepared:
+            store = stores.get(description.table)
+            name = f"a table {description.table}" if store is None else f'table "{store.table.name}"'
+            cell = "" if store is None else f", {_cell_name(store.table, description)}"
+            what = f"what a large transaction that the log holds wrote to {name}{cell}; all other rows can be read"
+            self._check_sections(description, what)
+        for description in self._prepared_keys:
             self._check_sections(description, "a large transaction that the log holds: the database cannot be opened")
         self._report.tables.sort(key=lambda table: table.name)
+
+    def _all(self) -> list[Description]:
+        return [*self._descriptions, *self._prepared, *self._prepared_keys]
 
     def _check_gaps(self) -> None:
         """What lies between the sections of a file is padding, or a section that nobody needs any more."""
         places: dict[int, set[Section]] = {}
-        for description in (*self._descriptions, *self._prepared):
+        for description in self._all():
             for place in (description.place, description.overlay):
                 if place is not None:
                     places.setdefault(place.file, set()).add(place)

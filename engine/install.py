@@ -8,6 +8,12 @@ one of the parts that it met is gone (merged or flushed meanwhile), and at recov
 the outcome is the same.
 
 A memtable that takes rows is frozen first: all versions in a newer part began later than those in an older one.
+
+A file may have been damaged since. A segment whose keys, or whose ended rows, cannot be read any more is given up
+(segment.py): the rows that it replaced are not known, and stand behind it in its cell, where nobody gets to without
+looking at it first. So opening goes on, and queries that need it are Corrupt. Damaged keys of rows that were deleted
+are another matter: those rows may be in any part of the table, memtables included, and nothing else knows which they
+are. There ``install`` raises Corrupt, and the database cannot be opened.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ from typing import Final, Self
 import numpy as np
 import pyarrow as pa
 
+from ..base.errors import Corrupt
 from .cell import Cell
 from .cells import TableStore
 from .layout import Layout
@@ -139,11 +146,17 @@ def _end_found(
 def _installed(description: Description, layout: Layout, *, version: int, files: SegmentFiles) -> Segment:
     """A segment all of whose rows began at ``version``; those that its transaction had ended, ended at once."""
     overlay = Overlay(description.rows_count)
-    if description.overlay is not None:
+    damage: str | None = None
+    try:
         rows, _ = files.read_overlay(description.overlay, description.rows_count).items(NEWEST)
         overlay.end_at(rows, np.array([version], np.int64))
+    except Corrupt as error:
+        damage = error.message
     began = replace(description, begin=version, version_low=version, version_high=version)
-    return Segment(began, number=0, layout=layout, open=files.open, overlay=overlay)
+    segment = Segment(began, number=0, layout=layout, open=files.open, overlay=overlay)
+    if damage is not None:
+        segment.give_up(damage)
+    return segment
 
 
 def _all_keys(
@@ -153,10 +166,19 @@ def _all_keys(
     keys = keys_table(table)
     layout, projection = Layout(keys), Projection(keys.columns)
     for description in work.keys:
-        overlay = files.read_overlay(description.overlay, description.rows_count)
-        segment = Segment(description, number=0, layout=layout, open=files.open, overlay=overlay)
-        yield from segment.batches(projection, NEWEST)
+        try:
+            overlay = files.read_overlay(description.overlay, description.rows_count)
+            segment = Segment(description, number=0, layout=layout, open=files.open, overlay=overlay)
+            yield from segment.batches(projection, NEWEST)
+        except Corrupt as error:
+            raise Corrupt(
+                f'{error.message}; it has the keys of rows of table "{table.name}" that version {version} deleted',
+                hint="The log cannot be replayed without them: restore the database from a backup.",
+            ) from error
     if work.replaces:
         projection = Projection(table.primary_key_columns)
         for segment in segments:
-            yield from segment.batches(projection, version)
+            try:
+                yield from segment.batches(projection, version)
+            except Corrupt as error:
+                segment.give_up(error.message)
