@@ -30,6 +30,8 @@ directly, too, and then happens at once.
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -91,6 +93,7 @@ RETRY_SECONDS: Final = 1.0
 """How long after a failure (a full disk) it is tried again."""
 
 IDLE_SECONDS: Final = 1.0
+NICE: Final = 19
 
 QUIET_SECONDS: Final = 60.0
 """Nothing was committed since a checkpoint so long ago: all cells are cold, and the log need not keep its room."""
@@ -261,6 +264,7 @@ class Maintenance:
                 self._attempt(self.trim)
 
     def _run_rest(self) -> None:
+        _go_last()
         while not self._stopping.is_set():
             self._compact_wanted.wait(IDLE_SECONDS)
             self._compact_wanted.clear()
@@ -393,6 +397,9 @@ class Maintenance:
         if captured.version > self._checkpoints[-1]:
             self._checkpoints.append(captured.version)
         released = self._take_over(sealed, redone)
+        for item in sealed:
+            if item.segment is not None:
+                item.segment.prepare()
         with self._sequencer.paused():
             del self._state.installed[: len(installed)], self._state.key_files[: len(key_files)]
             for item in sealed:
@@ -671,6 +678,7 @@ class Maintenance:
                 self._commit(put=[] if description is None else [description], delete=segments, file=number)
                 if made is not None:
                     self.files.use(made.files)
+                    made.prepare()
                 with self._sequencer.paused():
                     if made is not None:
                         for segment, mapping in zip(segments, mappings, strict=True):
@@ -840,6 +848,12 @@ class _Sealed:
                     self.segment.overlay.end(self.permutation[numbers].astype(np.int64), version)
             new.append(self.segment)
         self.store.replace(self.cell, [self.memtable], new)
+
+
+def _go_last() -> None:
+    """On a busy machine let all other threads run before this one, where the system knows threads: merges can wait."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _sealing_bytes(memtable: Memtable) -> int:

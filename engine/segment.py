@@ -15,13 +15,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from ..base.errors import Corrupt
+from ..base.errors import Corrupt, WeftError
 from ..base.rows import python_values
 from ..base.types import BIGINT, BOOLEAN
 from ..storage.column_values import FixedValues, Values, array_of, constant_array, values_of
@@ -209,6 +210,11 @@ class Segment:
         if index is None:
             index = self._index = SegmentIndex(self.reader, self._layout)
         return index
+
+    def prepare(self) -> None:
+        """Map it and read what the first look-up needs, so that no commit has to. Damage is for those who meet it."""
+        with suppress(WeftError):
+            self.index.prepare()
 
     def move(self, description: Description) -> None:
         """The same bytes are somewhere else now. Who reads the old ones goes on."""

@@ -63,6 +63,10 @@ class SegmentIndex:
         header[3] = 0 if offsets is not None else layout.sort_encoder.width
         header[6], header[7] = _address(key_filter), 0 if key_filter is None else len(key_filter) // 4
         header[8], header[9] = len(columns), reader.blocks_count
+        if reader.blocks_count and len(words):
+            last = 0 if offsets is None else int(offsets[-2])
+            header[10] = words[0].byteswap()
+            header[11] = words[last or len(words) - layout.sort_encoder.width].byteswap()
         for place, column in enumerate(columns):
             width = WIDTHS.get(column.type.kind, 0)
             if not width:
@@ -77,8 +81,7 @@ class SegmentIndex:
 
     def find(self, keys: Keys) -> np.ndarray:
         """The newest row of each encoded sort key: int64[n], MISSING where there is none."""
-        if not self._filtered:
-            self._add_filter()
+        self.prepare()
         rows = np.empty(len(keys), np.int64)
         state = np.zeros(3, np.int64)
         done = 0
@@ -123,8 +126,10 @@ class SegmentIndex:
         """Verify the block of the sort key where a kernel stopped. Raises Corrupt."""
         self.reader.verify(self.layout.sort_columns[int(state[1])].id, int(state[2]))
 
-    def _add_filter(self) -> None:
+    def prepare(self) -> None:
         """The filter of primary keys is read when the first key is sought: reads of ranges can do without."""
+        if self._filtered:
+            return
         filter = self.reader.pk_filter
         if filter is not None:
             self._header[4] = _address(filter)
