@@ -63,10 +63,6 @@ class SegmentIndex:
         header[3] = 0 if offsets is not None else layout.sort_encoder.width
         header[6], header[7] = _address(key_filter), 0 if key_filter is None else len(key_filter) // 4
         header[8], header[9] = len(columns), reader.blocks_count
-        if reader.blocks_count and len(words):
-            last = 0 if offsets is None else int(offsets[-2])
-            header[10] = words[0].byteswap()
-            header[11] = words[last or len(words) - layout.sort_encoder.width].byteswap()
         for place, column in enumerate(columns):
             width = WIDTHS.get(column.type.kind, 0)
             if not width:

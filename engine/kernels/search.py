@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ...storage.kernels.blocks import fetch, fetch_high, fetch_span, fetch_valid, span_at
+from ...storage.kernels.blocks import fetch, fetch_high, fetch_span, fetch_valid, packed_bytes, span_at, unpacked
 from ...storage.kernels.memory import load8, load32, load64, put8, put16, put32, put64
 from .encoding import swap_bytes
 from .filters import lanes
@@ -180,9 +180,14 @@ def ordered(value: Any, kind: Any, width: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def compare_row(header: Any, block: Any, at: Any, sought: Any, words: Any, start: Any, stop: Any) -> Any:
-    """-1, 0 or 1 as row ``at`` of ``block`` (uint64) lies before, at or after the key that was parsed to ``sought``."""
-    for column in range(np.int64(load64(header + np.uint64(64)))):
+def compare_row(
+    header: Any, block: Any, at: Any, sought: Any, words: Any, start: Any, stop: Any, known: Any
+) -> Any:  # fmt: skip
+    """-1, 0 or 1 as row ``at`` of ``block`` (uint64) lies before, at or after the key that was parsed to ``sought``.
+
+    The first ``known`` columns are not looked at: they are those of the key.
+    """
+    for column in range(known, np.int64(load64(header + np.uint64(64)))):
         place = header + np.uint64(128 + 32 * column)
         column_header, kind = load64(place), load64(place + np.uint64(8))
         section = load64(column_header)
@@ -220,6 +225,111 @@ def compare_row(header: Any, block: Any, at: Any, sought: Any, words: Any, start
         if width == 16 and second != sought[column, 2]:
             return -1 if second < sought[column, 2] else 1
     return 0 if sought[sought.shape[0] - 1, 0] == np.uint64(0) else -1
+
+
+@njit(nogil=True, cache=True)
+def guessed(number: Any, top: Any, count: Any) -> Any:
+    """Where ``number`` stands among ``count`` ascending numbers from 0 to ``top``, if they are spread evenly."""
+    if number >= top:
+        return count - 1
+    return np.int64(np.float64(number) * np.float64(count - 1) / np.float64(top))
+
+
+@njit(nogil=True, cache=True)
+def first_from(stream: Any, bits: Any, count: Any, number: Any, top: Any) -> Any:
+    """The first of ``count`` ascending packed integers that is not below ``number``; ``count`` if all are.
+
+    The last one is about ``top``: most likely it is near a guess, so that few lines of memory are looked at.
+    """
+    low, high = np.int64(0), count
+    at, step = guessed(number, top, count), np.int64(16)
+    if unpacked(stream, bits, np.uint64(at)) < number:
+        low = at + 1
+        at = low + step
+        while at < high and unpacked(stream, bits, np.uint64(at)) < number:
+            low = at + 1
+            step *= 4
+            at = low + step
+        high = min(high, at)
+    else:
+        high = at
+        at -= step
+        while at >= low and unpacked(stream, bits, np.uint64(at)) >= number:
+            high = at
+            step *= 4
+            at -= step
+        low = max(low, at + 1)
+    while low < high:
+        middle = (low + high) >> 1
+        if unpacked(stream, bits, np.uint64(middle)) < number:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(nogil=True, cache=True)
+def narrowed(header: Any, block: Any, start: Any, stop: Any, sought: Any) -> Any:
+    """(low, high, known): a key's place in ``block`` is in [low, high], if it is in [start, stop].
+
+    ``known`` is 1 where rows low to high have the key's first column, found in its encoded form: of integers, times and
+    texts with a dictionary, neither NULL nor stored plainly. Elsewhere it is 0, and nothing was found.
+    """
+    place = header + np.uint64(128)
+    kind, column_header = load64(place + np.uint64(8)), load64(place)
+    entry = load64(column_header + np.uint64(8)) + (block << np.uint64(6))
+    encoding = load8(entry + np.uint64(60))
+    if load64(place + np.uint64(24)) != np.uint64(0) or encoding > np.uint8(2):
+        return start, stop, 0
+    exact = True
+    if kind == np.uint64(1) and load64(place + np.uint64(16)) <= np.uint64(8):
+        free = np.uint64(64) - np.uint64(8) * load64(place + np.uint64(16))
+        sign = np.uint64(1) << (np.uint64(63) - free)
+        value = np.int64((sought[0, 1] ^ sign) << free) >> np.int64(free)
+    elif kind == np.uint64(5) and load64(column_header + np.uint64(24)) != np.uint64(0):
+        value = np.int64(sought[0, 2] >> np.uint64(1))
+        exact = (sought[0, 2] & np.uint64(1)) != np.uint64(0)
+    else:
+        return start, stop, 0
+    base = np.int64(load64(entry + np.uint64(16)))
+    if encoding == np.uint8(0):
+        if base == value and exact:
+            return start, stop, 1
+        return (stop, stop, 1) if base < value else (start, start, 1)
+    if value < base:
+        return start, start, 1
+    scale = load64(entry + np.uint64(24))
+    distance = np.uint64(value) - np.uint64(base)
+    number = distance // scale
+    if number * scale != distance:
+        number += np.uint64(1)
+        exact = False
+    bits = np.uint64(load8(entry + np.uint64(61)))
+    if bits < np.uint64(64) and number >> bits != np.uint64(0):
+        return stop, stop, 1
+    stream = load64(column_header) + load64(entry)
+    top = (load64(entry + np.uint64(40)) - np.uint64(base)) // scale  # of codes not true, but as good as any
+    if encoding == np.uint8(1):
+        rows = np.int64(load32(entry + np.uint64(56)))
+        low = first_from(stream, bits, rows, number, top)
+        high = low
+        if exact:
+            while high < min(low + 16, rows) and unpacked(stream, bits, np.uint64(high)) == number:
+                high += 1
+            if high == low + 16:
+                high = first_from(stream, bits, rows, number + np.uint64(1), top)
+    else:
+        runs = np.int64(load32(stream))
+        end_bits = np.uint64(load8(stream + np.uint64(4)))
+        ends = stream + np.uint64(8)
+        values = ends + packed_bytes(np.uint64(runs), end_bits)
+        run = first_from(values, bits, runs, number, top)
+        low = np.int64(unpacked(ends, end_bits, np.uint64(run - 1))) if run > 0 else np.int64(0)
+        high = low
+        if exact and run < runs and unpacked(values, bits, np.uint64(run)) == number:
+            high = np.int64(unpacked(ends, end_bits, np.uint64(run)))
+    low = min(max(low, start), stop)
+    return low, min(max(high, low), stop), 1
 
 
 @njit(nogil=True, cache=True)
@@ -279,10 +389,12 @@ def lower_bound(header: Any, words: Any, start: Any, stop: Any, sought: Any, sta
     parse(header, words, start, stop, sought)
     shift = np.int64(load64(load64(header + np.uint64(128)) + np.uint64(40)))
     first = block << shift
-    low, high = np.int64(1), min(np.int64(load64(header)) - first, np.int64(1) << shift)
+    end = min(np.int64(load64(header)) - first, np.int64(1) << shift)
+    low, high, known = narrowed(header, np.uint64(block), np.int64(1), end, sought)
+    exact = exact and high == end
     while low < high:
         middle = (low + high) >> 1
-        order = compare_row(header, np.uint64(block), np.uint64(middle), sought, words, start, stop)
+        order = compare_row(header, np.uint64(block), np.uint64(middle), sought, words, start, stop, known)
         if order < 0:
             low = middle + 1
         else:
@@ -337,10 +449,10 @@ def bound_behind(header: Any, row: Any, words: Any, sought: Any, state: Any) -> 
     parse(header, words, 0, words.size, sought)
     first = np.int64(block << shift)
     end = min(rows - first, np.int64(1) << np.int64(shift))
-    low, high, step = row - first, end, np.int64(1)
-    at = low
-    while at < end:
-        if compare_row(header, block, np.uint64(at), sought, words, 0, words.size) >= 0:
+    low, high, known = narrowed(header, block, row - first, end, sought)
+    at, last, step = low, high, np.int64(1)
+    while at < last:
+        if compare_row(header, block, np.uint64(at), sought, words, 0, words.size, known) >= 0:
             high = at
             break
         low = at + 1
@@ -348,14 +460,14 @@ def bound_behind(header: Any, row: Any, words: Any, sought: Any, state: Any) -> 
         step *= 2
     while low < high:
         middle = (low + high) >> 1
-        if compare_row(header, block, np.uint64(middle), sought, words, 0, words.size) < 0:
+        if compare_row(header, block, np.uint64(middle), sought, words, 0, words.size, known) < 0:
             low = middle + 1
         else:
             high = middle
     if low < end or first + end == rows:
         return first + low
-    last, _ = lower_bound(header, words, 0, words.size, sought, state)
-    return last
+    behind, _ = lower_bound(header, words, 0, words.size, sought, state)
+    return behind
 
 
 @njit(nogil=True, cache=True)
