@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import datetime
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from weftdb.engine.seal import seal
 from weftdb.engine.segment_index import SegmentIndex, find_ranges, following, gather, rows_between
 from weftdb.engine.sorted_keys import KeyHashes
 from weftdb.storage.column_values import array_of
+from weftdb.storage.kernels.blocks import CONSTANT, PACKED, RUNS
 from weftdb.storage.segment import SegmentReader
 
 
@@ -96,6 +98,70 @@ def test_a_range_is_what_lies_between_two_keys_and_bounds_may_be_cut_short(
         assert segment.index.range(low, high) == (start, max(start, stop)), (low, high)
 
 
+FIRST_KEYS = {
+    "even": (types.BIGINT, lambda n: 7 * n - 500),
+    "uneven": (types.BIGINT, lambda n: n**5 - 10**6),
+    "wide": (types.BIGINT, lambda n: -(2**63) + n * (2**64 // 500) // 2**34 * 2**34),
+    "narrow": (types.SMALLINT, lambda n: 65 * n - 2**15),
+    "text": (types.TEXT, lambda n: f"d{n * n % 1_000:03} {n}"),
+    "nullable": (types.INTEGER, lambda n: n),
+}
+
+
+@pytest.mark.parametrize("rows_each", [1, 3, 20, 150])
+@pytest.mark.parametrize("name", FIRST_KEYS)
+def test_keys_are_found_whatever_form_their_first_column_has(name: str, rows_each: int) -> None:
+    type, value = FIRST_KEYS[name]
+    keyed = name != "nullable"
+    columns = (
+        Column(id=1, name="k", type=type, nullable=not keyed),
+        Column(id=2, name="n", type=types.INTEGER, nullable=False),
+    )
+    table = sorted_rows.Table(
+        id=1, name="t", columns=columns, primary_key=(1, 2) if keyed else (), key=(1,) if keyed else (1, 2)
+    )
+    layout = Layout(table)
+    random = np.random.default_rng(rows_each)
+    keys = [value(n) for n in sorted(random.choice(500, min(500, 600 // rows_each + 2), replace=False).tolist())]
+    rows = [Row({1: key, 2: 10 * n}, 1) for key in keys for n in range(rows_each + int(random.integers(3)))]
+    if not keyed:
+        rows = [Row({**row.values, ROW_ID: n}, 1) for n, row in enumerate(rows)]
+    segment, rows = segment_of(layout, [rows])
+    stored = bytes_of(keys_of(layout, rows))
+    asked = sorted({near for key in keys for near in neighbours(key)} | set(keys))
+    encoder = layout.sort_encoder
+    for key in asked:
+        prefix = encoder.encode_column(0, key)
+        for low, high in ((-1, 5), (10, 11), (0, 10 * rows_each), (25, 2**31 - 1)):
+            first, last = (prefix + encoder.encode_column(1, bound) for bound in (low, high))
+            start = bisect.bisect_left(stored, first)
+            assert segment.index.range(first, last) == (start, max(start, bisect.bisect_left(stored, last)))
+        first, last = bisect.bisect_left(stored, prefix), bisect.bisect_left(stored, following(prefix))
+        assert segment.index.range(prefix, following(prefix)) == (first, last)
+    if keyed:
+        wanted = keys_of(layout, [Row({1: key, 2: n}, 1) for key in asked for n in (0, 5, 10)])
+        expected = [stored.index(key) if key in stored else -1 for key in bytes_of(wanted)]
+        assert segment.index.find(wanted).tolist() == expected
+
+
+def neighbours(key: Any) -> list[Any]:
+    if isinstance(key, str):
+        return [key[:-1], key + "0"]
+    return [near for near in (key - 1, key + 1) if near >= -(2**15)]
+
+
+def test_first_columns_have_every_form() -> None:
+    """Which the test above relies on."""
+    layout = Layout(dataclasses.replace(series_layout().table, columns=(INTEGER, COLUMNS[1])))
+    start = typed_values.samples_of(types.TIMESTAMP)[2]
+    found: set[int] = set()
+    for each in (1, 20, 150):
+        rows = [Row({1: n**3, 2: start + SECOND * m}, 1) for n in range(600 // each) for m in range(each)]
+        segment, _ = segment_of(layout, [rows])
+        found |= set(segment.reader.directory(1)["encoding"].tolist())
+    assert found == {CONSTANT, PACKED, RUNS}
+
+
 @pytest.mark.parametrize(
     ("prefix", "expected"), [(b"ab", b"ac"), (b"a\xff\xff", b"b"), (b"\xff", b""), (b"", b""), (b"\0\xff", b"\1")]
 )
@@ -103,6 +169,8 @@ def test_following_is_the_least_behind_all_that_begin_with_a_prefix(prefix: byte
     assert following(prefix) == expected
 
 
+SECOND = datetime.timedelta(seconds=1)
+INTEGER = Column(id=1, name="n", type=types.INTEGER, nullable=False)
 COLUMNS = (
     Column(id=1, name="device", type=types.TEXT, nullable=False),
     Column(id=2, name="time", type=types.TIMESTAMP, nullable=False),
@@ -120,9 +188,8 @@ def series_layout(*more: Column) -> Layout:
 
 def series(device: int, times: range) -> list[Row]:
     values = typed_values.samples_of(types.TIMESTAMP)[2]
-    second = __import__("datetime").timedelta(seconds=1)
     return [
-        Row({1: f"device {device}", 2: values + second * t, 3: None if t % 7 == 0 else f"note {t % 40}", 4: None}, 1)
+        Row({1: f"device {device}", 2: values + SECOND * t, 3: None if t % 7 == 0 else f"note {t % 40}", 4: None}, 1)
         for t in times
     ]
 
