@@ -273,7 +273,7 @@ class _Plan:
             order = items[:found]
             counts = [(number, taken) for number, taken in enumerate((takes - rows).tolist()) if taken]
             if len(counts) > 1:
-                order = sort_rows(order, counts, words, offsets, width=width)
+                order, _ = sort_rows(order, counts, words, offsets, width=width)
             drops = addresses_of([head.drop for head in heads])
             self.kept, taken = merging.plan_rows(order, drops, self.marks, at, self.kept, self.block_rows, samples)
             for number, row in samples[:taken].tolist():

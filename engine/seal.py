@@ -146,15 +146,18 @@ class _Rows:
         self._key_offsets = addresses_of([offsets for _, offsets in self._keys])
         words, offsets = zip(*self._keys, strict=True)
         counts = [(group, rows) for group, rows in enumerate(kept.tolist()) if rows][::-1]
-        self.items = sort_rows(items, counts, words, offsets, width=layout.sort_encoder.width)
+        self.items, self._sorted_keys = sort_rows(items, counts, words, offsets, width=layout.sort_encoder.width)
 
     def keys(self, start: int, stop: int) -> Keys:
         """The encoded sort keys of rows ``start`` to ``stop``."""
         hashes = np.empty(stop - start, np.uint64)
         width = self.layout.sort_encoder.width
         if self.layout.sort_encoder.fixed:
-            words = np.empty((stop - start) * width, np.uint64)
-            merging.gather_keys(self._key_words, self.items, start, stop, width, words)
+            if self._sorted_keys is not None:
+                words = self._sorted_keys.words(start, stop)
+            else:
+                words = np.empty((stop - start) * width, np.uint64)
+                merging.gather_keys(self._key_words, self.items, start, stop, width, words)
             encoding.hash_fixed(frozen(words), width, 8 * width, hashes)
             return Keys(words, frozen(np.empty(0, np.int64)), width, frozen(hashes))
         offsets = np.empty(stop - start + 1, np.int64)
@@ -171,7 +174,7 @@ class _Rows:
 
     def release_keys(self) -> None:
         """Keys are not asked for any more."""
-        self._keys = []
+        self._keys, self._sorted_keys = [], None
 
     def column(self, column: Column) -> _Gather:
         return _Gather(column, self._chunks)

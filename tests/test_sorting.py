@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.engine.kernels import sorting as kernels
+from weftdb.engine.sort_rows import sort_rows
 
 
 def words_of(keys: list[bytes]) -> np.ndarray:
@@ -23,7 +25,7 @@ def sorted_fixed(words: np.ndarray, width: int, items: np.ndarray) -> list[int]:
     for target in range(-(-bits // 64)):
         kernels.compress(words, width, items, runs, target, 0, packed)
         kernels.gather_words(packed, order, keys)
-        kernels.radix(keys, order, 0, count, min(64, bits - 64 * target), spare, np.empty(count, np.uint32))
+        kernels.radix(keys, order, 0, count, 0, min(64, bits - 64 * target), spare, np.empty(count, np.uint32))
     return items[order].tolist()
 
 
@@ -55,6 +57,49 @@ def test_many_keys_are_sorted_with_wide_digits() -> None:
     keys = [row.tobytes() for row in words]
     expected = sorted(range(len(keys)), key=keys.__getitem__)
     assert sorted_fixed(words.reshape(-1), 2, np.arange(len(keys), dtype=np.uint32)) == expected
+
+
+def check_sorted_rows(groups: list[np.ndarray], *, newest_first: bool) -> None:
+    """``sort_rows`` over keys (uint64[n, width] as words lie), but for some, against Python's sort of their bytes."""
+    kept = [np.arange(len(group) > 1, len(group), dtype=np.uint32) for group in groups]
+    numbers = [(number, len(rows)) for number, rows in enumerate(kept)]
+    names = [rows + np.uint32(number << 16) for number, rows in enumerate(kept)]
+    if newest_first:
+        numbers, names = numbers[::-1], [rows[::-1] for rows in names[::-1]]
+    items = np.concatenate(names)
+    keys = {(number << 16) + row: key.tobytes() for number, group in enumerate(groups) for row, key in enumerate(group)}
+    expected = sorted(items.tolist(), key=keys.__getitem__)
+    words = [group.reshape(-1) for group in groups]
+    ordered, packed = sort_rows(items.copy(), numbers, words, [None] * len(groups), width=groups[0].shape[1])
+    assert ordered.tolist() == expected
+    if packed is not None:
+        middle = len(items) // 2
+        parts = packed.words(0, middle), packed.words(middle, len(items))
+        assert b"".join(part.tobytes() for part in parts) == b"".join(keys[item] for item in expected)
+
+
+@given(fixed_keys(), st.integers(1, 3), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_rows_of_several_groups_are_sorted_and_their_keys_made_again(
+    keys: list[bytes], groups: int, newest_first: bool
+) -> None:
+    matrix = words_of(keys).reshape(len(keys), -1)
+    parts = [part for part in np.array_split(matrix, groups) if len(part)]
+    check_sorted_rows(parts, newest_first=newest_first)
+
+
+@pytest.mark.parametrize("customers", [1, 40, 3_000, 1_000_000])
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+def test_series_are_sorted_by_their_customers_first(customers: int, newest_first: bool, late: bool) -> None:
+    """Times rise, but for late ones, and repeat: the upper bits tell customers apart, the lower ones their events."""
+    random = np.random.default_rng(customers)
+    count = 20_000
+    times = np.sort(random.integers(0, 2**40, count, np.uint64)) // np.uint64(8 * 10**6) * np.uint64(10**6)
+    if late:
+        times[::50] = times[random.integers(0, count, len(times[::50]))]
+    keys = np.stack([random.integers(0, customers, count, np.uint64), times], axis=1).byteswap()
+    check_sorted_rows(np.array_split(keys, 3), newest_first=newest_first)
 
 
 def sorted_variable(groups: list[list[bytes]], items: np.ndarray) -> list[int]:

@@ -4,7 +4,8 @@ Rows are ``items``, uint32 names that the sort only carries along; ties keep the
 who hands rows in newest first gets them newest first inside each key.
 
     fixed width     the bits in which the keys differ are drawn together (a few uint64 a row, one for most tables), and
-                    sorted by radix from the lowest digit up: 40 varying bits are four passes over 12 bytes a row
+                    sorted by radix: by as many upper bits as tell most rows apart, two passes over 12 bytes a row, then
+                    the few that are still equal by the others; ``expand`` makes the keys again, in their new order
     variable width  word by word from the first: a group of rows equal so far is sorted by its next word, and split;
                     groups of a few rows are sorted by comparing
 
@@ -87,12 +88,38 @@ def compress(words: Any, width: Any, rows: Any, runs: Any, target: Any, start: A
 
 
 @njit(nogil=True, cache=True)
-def radix(keys: Any, items: Any, start: Any, stop: Any, bits: Any, spare_keys: Any, spare_items: Any) -> None:
-    """Sort ``items[start:stop]`` by ``keys[start:stop]``, of which the low ``bits`` count; stable, in place.
+def expand(packed: Any, width: Any, runs: Any, constant: Any, start: Any, stop: Any, words: Any) -> None:
+    """The keys (flat words) whose varying bits are ``packed[start:stop]``: the inverse of ``compress`` where one target
+    word has them all. ``constant`` (uint64[width]) is any of the keys.
+    """
+    fixed = np.empty(width, np.uint64)
+    for word in range(width):
+        fixed[word] = swap_bytes(constant[word])
+    for run in range(runs.shape[0]):
+        mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - runs[run, 2])
+        fixed[runs[run, 0]] &= ~(mask << np.uint64(runs[run, 1]))
+    for index in range(stop - start):
+        for word in range(width):
+            words[index * width + word] = fixed[word]
+    for run in range(runs.shape[0]):
+        word = runs[run, 0]
+        left = np.uint64(runs[run, 1])
+        mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - runs[run, 2])
+        right = np.uint64(runs[run, 4])
+        for index in range(stop - start):
+            words[index * width + word] |= ((packed[start + index] >> right) & mask) << left
+    for index in range(words.size):
+        words[index] = swap_bytes(words[index])
+
+
+@njit(nogil=True, cache=True)
+def radix(keys: Any, items: Any, start: Any, stop: Any, low: Any, high: Any, spare_keys: Any, spare_items: Any) -> None:
+    """Sort ``items[start:stop]`` by bits ``low`` to ``high`` of ``keys[start:stop]``; stable, in place.
 
     ``keys`` is in order afterwards, too. The spare arrays are as long; what they hold is lost.
     """
     count = stop - start
+    bits = high - low
     if count < 2 or bits == 0:
         return
     widest = 8 if count < 8192 else 11
@@ -103,11 +130,11 @@ def radix(keys: Any, items: Any, start: Any, stop: Any, bits: Any, spare_keys: A
     for index in range(start, stop):
         key = keys[index]
         for step in range(passes):
-            places[step, np.int64((key >> np.uint64(step * digit)) & mask)] += 1
+            places[step, np.int64((key >> np.uint64(low + step * digit)) & mask)] += 1
     from_keys, from_items, to_keys, to_items = keys, items, spare_keys, spare_items
     moved = 0
     for step in range(passes):
-        shift = np.uint64(step * digit)
+        shift = np.uint64(low + step * digit)
         place = places[step]
         if place[np.int64((from_keys[start] >> shift) & mask)] == count:
             continue
@@ -128,6 +155,56 @@ def radix(keys: Any, items: Any, start: Any, stop: Any, bits: Any, spare_keys: A
     if moved & 1:
         keys[start:stop] = spare_keys[start:stop]
         items[start:stop] = spare_items[start:stop]
+
+
+@njit(nogil=True, cache=True)
+def insert_sorted(keys: Any, items: Any, start: Any, stop: Any) -> None:
+    """Insertion sort of a few rows by their keys, stable. Rows that came in falling order are turned round."""
+    at = start + 1
+    while at < stop and keys[at] < keys[at - 1]:
+        at += 1
+    if at == stop:
+        last = stop - 1
+        for first in range(start, (start + stop) >> 1):
+            keys[first], keys[last] = keys[last], keys[first]
+            items[first], items[last] = items[last], items[first]
+            last -= 1
+        return
+    for index in range(start + 1, stop):
+        key, item = keys[index], items[index]
+        at = index
+        while at > start and keys[at - 1] > key:
+            keys[at] = keys[at - 1]
+            items[at] = items[at - 1]
+            at -= 1
+        keys[at] = key
+        items[at] = item
+
+
+@njit(nogil=True, cache=True)
+def sort_packed(keys: Any, items: Any, bits: Any, spare_keys: Any, spare_items: Any) -> None:
+    """Sort ``items`` by ``keys``, of which the low ``bits`` count; stable, in place, and ``keys`` with them.
+
+    The upper bits, as many as there are for each row to be alone if they were evenly spread, come first.
+    """
+    count = keys.size
+    upper = 1
+    while upper < 22 and count >> upper > 0:
+        upper += 1
+    low = bits - upper
+    if low < 8:
+        radix(keys, items, 0, count, 0, bits, spare_keys, spare_items)
+        return
+    radix(keys, items, 0, count, low, bits, spare_keys, spare_items)
+    first = 0
+    for index in range(1, count + 1):
+        if index < count and (keys[index] ^ keys[first]) >> np.uint64(low) == np.uint64(0):
+            continue
+        if index - first > 64:
+            radix(keys, items, first, index, 0, low, spare_keys, spare_items)
+        elif index - first > 1:
+            insert_sorted(keys, items, first, index)
+        first = index
 
 
 @njit(nogil=True, cache=True)
@@ -225,7 +302,7 @@ def sort_variable(words: Any, offsets: Any, items: Any) -> None:
                     bits += 8
             for index in range(start, stop):
                 keys[index] = squeeze(keys[index], varying)
-            radix(keys, items, start, stop, bits, spare_keys, spare_items)
+            radix(keys, items, start, stop, 0, bits, spare_keys, spare_items)
         if longest == 0:
             continue
         first = start
