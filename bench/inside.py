@@ -17,9 +17,9 @@ def seal(database: Any) -> None:
 
 
 def settle(database: Any) -> None:
-    """``seal``, and merge until compaction finds nothing more that it wants to merge."""
+    """``seal``, and merge until compaction finds nothing more to merge, but for what waits for ``rest``."""
     seal(database)
-    while database.engine.maintenance.compact_once():
+    while database.engine.maintenance.compact_once(cold=False):
         pass
 
 

@@ -41,11 +41,15 @@ COLD_SHARE: Final = 1 / 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """Segments of one cell that stand one after the other, newest first. The most urgent is merged first."""
+    """Segments of one cell that stand one after the other, newest first. The most urgent is merged first.
+
+    ``cold``: those of a cold cell, less urgent than all others.
+    """
 
     cell: Cell
     segments: tuple[Segment, ...]
     urgency: float
+    cold: bool = False
 
 
 def pick(cell: Cell, *, horizon: Horizon, saved: int, quiet: int = 0, everything: bool = False) -> Candidate | None:
@@ -65,7 +69,7 @@ def pick(cell: Cell, *, horizon: Horizon, saved: int, quiet: int = 0, everything
     if best is None and parts and isinstance(parts[0], Segment) and parts[0].version_high <= quiet:
         for run in _runs(parts, saved):
             if _pays(run) and (best is None or len(run) > len(best.segments)):
-                best = Candidate(cell=cell, segments=run, urgency=len(run) / 1000)
+                best = Candidate(cell=cell, segments=run, urgency=len(run) / 1000, cold=True)
     return best
 
 

@@ -6,7 +6,7 @@
     retain    ask the sequencer to drop the slices that tables do not keep any more (retention.py)
     release   dropped tables, slices and segments that nobody can read any more: out of the manifest, files away
     tidy      files of which little is needed: what is needed moves into a new one (tidying.py)
-    rest      nobody commits: merge what is cold then, give the disk back what the log does not need any more
+    rest      nobody commits: merge what is cold then, tidy thoroughly, give back what the log does not use
 
 A flush is a checkpoint: the manifest then holds all that ``apply`` made up to the version, and the log is trimmed to
 it. So no slow cell pins the log, and a restart reads the manifest and replays what came after.
@@ -69,7 +69,7 @@ from .options import Options
 from .overlay import OPEN, Overlay
 from .part import Part
 from .schema import Column, Table
-from .seal import block_rows_of, seal
+from .seal import Pause, block_rows_of, seal
 from .segment import Description, Section, Segment
 from .segment_files import SegmentFiles
 from .sequencer import Request, Sequencer
@@ -97,6 +97,9 @@ NICE: Final = 19
 
 QUIET_SECONDS: Final = 60.0
 """Nothing was committed since a checkpoint so long ago: all cells are cold, and the log need not keep its room."""
+
+PATIENCE_SECONDS: Final = 10.0
+"""A merge of a cold cell lets flushes go first, for so long in all: more urgent merges may be waiting for it."""
 
 MICROSECONDS: Final = 1_000_000
 
@@ -189,6 +192,8 @@ class Maintenance:
         self._frozen: list[Memtable] = []  # what a flush is writing
         self._installing = threading.Lock()  # a flush, or the last step of a merge: what writes the manifest
         self._compacting = threading.Lock()
+        self._not_flushing = threading.Event()
+        self._not_flushing.set()
         self._flush_wanted = threading.Event()
         self._compact_wanted = threading.Event()
         self._stopping = threading.Event()
@@ -218,6 +223,7 @@ class Maintenance:
         """End the threads, after the step that they are in."""
         self._stopping.set()
         self._throttle.rate = self._flush_throttle.rate = None
+        self._not_flushing.set()
         self._flush_wanted.set()
         self._compact_wanted.set()
         for thread in self._threads:
@@ -319,9 +325,11 @@ class Maintenance:
 
     def _checkpoint(self, position: int | None = None) -> bool:
         self._storage.check_writable()
+        self._not_flushing.clear()
         try:
             flushed = self._flush(position)
         finally:
+            self._not_flushing.set()
             self._frozen = []  # after a failure they wait for the next flush
             if not self._stopping.is_set():
                 self._flush_throttle.rate = FLUSH_RATE
@@ -533,16 +541,20 @@ class Maintenance:
 
     # Compaction.
 
-    def compact_once(self) -> bool:
-        """Merge the segments of one cell where that is most needed. Returns whether there was anything to do."""
-        return self._compact(everything=False, quiet=self._quiet_version())
+    def compact_once(self, *, cold: bool = True) -> bool:
+        """Merge the segments of one cell where that is most needed. Returns whether there was anything to do.
+
+        Without ``cold`` cells that have gone cold are left as they are: that can wait for ``rest``.
+        """
+        return self._compact(everything=False, quiet=self._quiet_version() if cold else 0)
 
     def rest(self) -> None:
         """Do now what comes by itself when nobody commits for a while."""
         while self._compact(everything=False, quiet=self.checkpoint_version):
             pass
         self.release()
-        self.tidy()
+        while self._tidy(thoroughly=True):
+            pass
         self._shrink()
 
     def _quiet_version(self) -> int:
@@ -606,10 +618,13 @@ class Maintenance:
             candidate, store = max(candidates, key=lambda item: item[0].urgency)
             if done is not None:
                 done.add((store.table.id, candidate.cell.slice, candidate.cell.shard))
-            self._merge(store, candidate.cell, candidate.segments, horizon=horizon)
+            pause = self._patiently(PATIENCE_SECONDS) if candidate.cold else self._pause
+            self._merge(store, candidate.cell, candidate.segments, horizon=horizon, pause=pause)
             return True
 
-    def _merge(self, store: TableStore, cell: Cell, segments: Sequence[Segment], *, horizon: Horizon) -> None:
+    def _merge(
+        self, store: TableStore, cell: Cell, segments: Sequence[Segment], *, horizon: Horizon, pause: Pause
+    ) -> None:
         """Merge ``segments``, which stand one after the other in the cell's parts, newest first."""
         with self._sequencer.paused():
             for segment in segments:
@@ -617,7 +632,7 @@ class Maintenance:
         rows_count = sum(segment.rows_count for segment in segments)
         try:
             with self._budget.borrowed(MERGE_ROW_BYTES * rows_count):
-                self._merge_frozen(store, cell, segments, horizon=horizon)
+                self._merge_frozen(store, cell, segments, horizon=horizon, pause=pause)
         except Corrupt:
             for segment in segments:
                 segment.mergeable = False  # or every merge would be tried in vain after this one
@@ -626,7 +641,9 @@ class Maintenance:
             for segment in segments:
                 segment.late = None
 
-    def _merge_frozen(self, store: TableStore, cell: Cell, segments: Sequence[Segment], *, horizon: Horizon) -> None:
+    def _merge_frozen(
+        self, store: TableStore, cell: Cell, segments: Sequence[Segment], *, horizon: Horizon, pause: Pause
+    ) -> None:
         columns = {id for segment in segments for id in segment.description.columns}
         layout = self._layout(store.table, columns)
         drops = [dead_rows(segment, horizon) for segment in segments]
@@ -643,7 +660,7 @@ class Maintenance:
                     for segment, drop in zip(segments, drops, strict=True)
                 ]
                 writer = SegmentWriter(out, rows_count=rows_count, block_rows=merged_block_rows(layout, inputs))
-                merged = merge(writer, layout, inputs, normalize_before=horizon.oldest, pause=self._pause)
+                merged = merge(writer, layout, inputs, normalize_before=horizon.oldest, pause=pause)
                 place = writer.finish()
                 mappings = merged.mappings
                 description = Description(
@@ -698,6 +715,21 @@ class Maintenance:
         if self._stopping.is_set():
             raise Closed("the database is being closed")
 
+    def _patiently(self, seconds: float) -> Pause:
+        """A pause that lets flushes go first, for so long in all. There may be as many processors as busy writers and
+        flushes; a merge beside both makes commits wait.
+        """
+
+        def pause(bytes_count: int) -> None:
+            nonlocal seconds
+            if seconds > 0 and not self._not_flushing.is_set():
+                begin = monotonic()
+                self._not_flushing.wait(seconds)
+                seconds -= monotonic() - begin
+            self._pause(bytes_count)
+
+        return pause
+
     # Retention, and giving back.
 
     def retain(self) -> bool:
@@ -747,9 +779,12 @@ class Maintenance:
 
     def tidy(self) -> bool:
         """Empty files that hold little that is needed. Returns whether there were any."""
+        return self._tidy(thoroughly=self._is_quiet)
+
+    def _tidy(self, *, thoroughly: bool) -> bool:
         with self._installing:
             segments = [item for item in self._segments() if item.version_high <= self.checkpoint_version]
-            wasteful = wasteful_files(segments, self.files.size)
+            wasteful = wasteful_files(segments, self.files.size, thoroughly=thoroughly)
             if not wasteful:
                 return False
             number = self._storage.new_number()

@@ -2,7 +2,8 @@
 
 A flush writes one file for many cells. Merges then replace the segments of some cells, not of all, and one small
 segment that is left would keep the whole file. So a file of which less than half is needed is emptied: the disk holds
-at most about twice what the segments take.
+at most about twice what the segments take. When nobody commits, it is done ``thoroughly``: the disk then holds at most
+about a third more.
 
 A file that is missing, or cut before the end of what is needed of it, stays as it is: its segments are damaged, and all
 other files are emptied all the same.
@@ -23,15 +24,17 @@ from ..storage.files import FileWriter
 from .segment import Description, Section, Segment
 
 NEEDED_SHARE: Final = 0.5
+NEEDED_SHARE_THOROUGH: Final = 0.75
 MOVED_BYTES_MAX: Final = 64 << 20
 """So much is moved at once; a flush may have to wait for it."""
 
 
-def wasteful_files(segments: Sequence[Segment], size_of: Callable[[int], int]) -> set[int]:
-    """Numbers of files of which less than half is needed, some at a time.
+def wasteful_files(segments: Sequence[Segment], size_of: Callable[[int], int], *, thoroughly: bool = False) -> set[int]:
+    """Numbers of files of which less than half is needed, some at a time; ``thoroughly``: than three quarters.
 
     ``size_of`` gives a file's bytes, or raises where there are none.
     """
+    share = NEEDED_SHARE_THOROUGH if thoroughly else NEEDED_SHARE
     needed: Counter[int] = Counter()
     ends: Counter[int] = Counter()
     for segment in segments:
@@ -43,7 +46,8 @@ def wasteful_files(segments: Sequence[Segment], size_of: Callable[[int], int]) -
     for file, length in sorted(needed.items(), key=lambda item: item[1]):
         with suppress(NotFound, Unavailable):
             size = size_of(file)
-            if length < NEEDED_SHARE * size and ends[file] <= size and moved + length <= MOVED_BYTES_MAX:
+            fits = moved + length <= MOVED_BYTES_MAX or (thoroughly and not found)
+            if length < share * size and ends[file] <= size and fits:
                 found.add(file)
                 moved += length
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -166,3 +167,52 @@ def test_what_waits_is_done_by_itself_when_nobody_commits(tmp_path: Path, monkey
             time.sleep(0.01)
         assert database.engine.maintenance.work.failures == 0
         assert database.execute("SELECT count(*) FROM events").scalar() == 40_001
+
+
+def test_a_file_of_which_a_third_is_not_needed_is_emptied_when_nobody_commits(tmp_path: Path) -> None:
+    with open_database(tmp_path) as database:
+        database.execute(CREATE)
+        table = database.table("events")
+        table.put(
+            [(k, START + timedelta(days=day), k) for day, count in ((0, 40_000), (1, 60_000)) for k in range(count)]
+        )
+        database.engine.flush()
+        put(database, 0, range(40_000, 80_000))
+        maintenance = database.engine.maintenance
+        assert maintenance.compact_once(cold=False) is False
+        maintenance.rest()
+        assert segments(database) == {0: [80_000], 1: [60_000]}
+        files = (tmp_path / "data" / "segments").iterdir()
+        needed = sum(segment.description.place.length for segment in maintenance._segments())
+        assert sum(file.stat().st_size for file in files) < 1.01 * needed
+        assert database.execute("SELECT count(*), sum(n) FROM events WHERE k >= 40000").rows() == [
+            (60_000, sum(range(40_000, 60_000)))
+        ]
+
+
+def test_a_merge_of_a_cold_cell_lets_a_flush_go_first_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_database(tmp_path) as database:
+        database.execute(CREATE)
+        put(database, 0, range(100))
+        put(database, 0, range(100, 200))
+        for n in range(COLD_CHECKPOINTS):
+            put(database, n + 1, range(n, n + 1))
+        maintenance = database.engine.maintenance
+        maintenance._not_flushing.clear()
+        merging = threading.Thread(target=maintenance.compact_once)
+        merging.start()
+        merging.join(0.3)
+        assert merging.is_alive()
+        assert not maintenance.work.merges, "a flush is under way"
+        maintenance._not_flushing.set()
+        merging.join()
+        assert maintenance.work.merges == 1
+        put(database, 0, range(200, 400))
+        for n in range(COLD_CHECKPOINTS):
+            put(database, n + 5, range(n, n + 1))
+        monkeypatch.setattr(maintaining, "PATIENCE_SECONDS", 0.1)
+        maintenance._not_flushing.clear()
+        assert maintenance.compact_once()
+        assert segments(database)[0] == [400]
