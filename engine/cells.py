@@ -63,8 +63,8 @@ class TableStore:
 
     def __init__(self, table: Table, *, cells: Cells | None = None) -> None:
         self.table = table
-        self._layout = Layout(table)
         self._cells = Cells() if cells is None else cells
+        self._layout = Layout(table, orders=self._cells.orders)
         self._projections: dict[tuple[int, ...] | None, Projection] = {}
 
     def with_definition(self, table: Table) -> TableStore:
@@ -410,6 +410,11 @@ class TableStore:
     def memtables_bytes(self) -> int:
         """Memory of rows that are not in segments, their versions and the index."""
         return self._cells.memtables_bytes
+
+    @property
+    def orders_bytes(self) -> int:
+        """Memory of what series reads keep beside the rows that are not in segments, see chunk_order.py."""
+        return sum(list(self._cells.orders.values()))
 
     @property
     def cells_count(self) -> int:

@@ -6,7 +6,8 @@ and nothing that the writer knows of. Rows that came later are the *tail*, of wh
 has grown to a quarter of the chunk, all rows are ordered anew.
 
 Always true: a row of a chunk never changes its key, so an order is right for the rows that it covers, whenever it was
-made, and it does not matter which of several readers stores the one that they all make.
+made, and it does not matter which of several readers stores the one that they all make. How many bytes the orders of
+a table take stands in ``Layout.orders``, by order, for as long as it lives: readers write there without a lock.
 """
 
 from __future__ import annotations
@@ -36,9 +37,12 @@ FOUND_ROOM: Final = 1_024
 class ChunkOrder:
     """Of the first ``count`` rows of a chunk. ``address`` is that of the descriptor, see kernels/series.py."""
 
-    __slots__ = ("_arrays", "_ordered", "_tail", "address", "count")
+    __slots__ = ("_arrays", "_held", "_ordered", "_tail", "address", "count")
 
-    def __init__(self, arrays: tuple[np.ndarray, np.ndarray, np.ndarray], tail: np.ndarray) -> None:
+    def __init__(
+        self, arrays: tuple[np.ndarray, np.ndarray, np.ndarray], tail: np.ndarray, *, held: dict[int, int]
+    ) -> None:
+        """``held`` is told the bytes, see the module."""
         starts, rows, tags = arrays
         bits = (len(starts) - 1).bit_length() - 1
         descriptor = np.array(
@@ -49,6 +53,11 @@ class ChunkOrder:
         self._tail = tail
         self.address = _address(descriptor)
         self.count = len(rows) + len(tail)
+        self._held = held
+        held[id(self)] = self.bytes_used
+
+    def __del__(self) -> None:
+        self._held.pop(id(self), None)
 
     @property
     def bytes_used(self) -> int:
@@ -64,7 +73,7 @@ class ChunkOrder:
         tail = np.empty(count - ordered, np.uint32)
         tail[: len(self._tail)] = self._tail
         kernels.tags_of(hashes, tail[len(self._tail) :])
-        return ChunkOrder(self._ordered, tail)
+        return ChunkOrder(self._ordered, tail, held=layout.orders)
 
 
 def order_of(chunk: Chunk, layout: Layout, count: int) -> ChunkOrder:
@@ -78,7 +87,7 @@ def order_of(chunk: Chunk, layout: Layout, count: int) -> ChunkOrder:
         bits = max((count // 4).bit_length(), 1)
         arrays = np.zeros((1 << bits) + 1, np.uint32), np.empty(count, np.uint16), np.empty(count, np.uint32)
         kernels.order_rows(hashes, bits, *arrays)
-        order = ChunkOrder(arrays, _NO_TAGS)
+        order = ChunkOrder(arrays, _NO_TAGS, held=layout.orders)
     chunk.order = order
     return order
 

@@ -61,6 +61,12 @@ def register_memory(
         part=Part.MEMTABLES,
     )
     budget.register(
+        "orders",
+        lambda: sum(store.orders_bytes for store in list(state.stores.values())),
+        "What reads of one key's rows keep beside the newest rows, until these are in segments.",
+        part=Part.MEMTABLES,
+    )
+    budget.register(
         "frozen",
         lambda: maintenance.frozen_bytes,
         "Memtables that are being written into segments.",

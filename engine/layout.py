@@ -61,8 +61,10 @@ class Routes:
 class Layout:
     """Derived once per table definition."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, *, orders: dict[int, int] | None = None) -> None:
+        """``orders``: where readers of the table note what they keep, see chunk_order.py."""
         self.table = table
+        self.orders: dict[int, int] = {} if orders is None else orders
         self.columns = table.columns if table.primary_key else (ROW_ID_COLUMN, *table.columns)
         self.by_id = {column.id: column for column in self.columns}
         self.encoder = KeyEncoder(table.primary_key_columns) if table.primary_key else None

@@ -78,6 +78,41 @@ def test_a_flush_moves_the_memory_of_rows_to_the_disk(tmp_path: Path) -> None:
         assert count(engine) == 5 * STEP
 
 
+def test_what_series_reads_keep_beside_the_rows_is_counted_until_the_rows_are_flushed(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", maintenance=False) as engine:
+        session = Session(engine)
+        session.execute("CREATE TABLE s (k BIGINT, at TIMESTAMP, n BIGINT, PRIMARY KEY (k, at)) WITH (time = 'at')")
+
+        def add(first: int, count: int) -> None:
+            ids = np.arange(first, first + count)
+            times = pa.array(ids + 1_767_571_200_000_000, pa.timestamp("us"))
+            engine.write("s", Change.PUT, pa.record_batch({"k": ids % 10, "at": times, "n": ids}))
+
+        def read() -> int:
+            return session.execute("SELECT count(*) FROM s WHERE k = 3").scalar()
+
+        add(0, STEP)
+        session.execute("SELECT sum(n) FROM s").scalar()
+        assert metric(engine, "memory_orders_bytes") == 0
+        assert read() == STEP // 10
+        ordered = metric(engine, "memory_orders_bytes")
+        assert 7 * STEP <= ordered < 12 * STEP
+        assert read() == STEP // 10
+        assert metric(engine, "memory_orders_bytes") == ordered
+        add(STEP, 1_000)
+        assert read() == STEP // 10 + 100
+        assert ordered + 4 * 1_000 <= metric(engine, "memory_orders_bytes") < ordered + 12 * 1_000
+        session.execute("ALTER TABLE s ADD COLUMN more TEXT")
+        assert metric(engine, "memory_orders_bytes") > ordered, "also under another definition"
+        assert engine.flush()
+        assert read() == STEP // 10 + 100
+        assert metric(engine, "memory_orders_bytes") == 0
+        add(0, STEP)
+        assert read() == STEP // 10 + 100
+        assert metric(engine, "memory_orders_bytes") > 0
+        session.execute("DROP TABLE s")
+
+
 def test_what_a_flush_is_writing_counts_as_frozen_and_not_as_flushable(tmp_path: Path) -> None:
     with opened(tmp_path / "data", maintenance=False, flush_bytes=MIB) as engine:
         engine.write("t", Change.PUT, batch(0))
