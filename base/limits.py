@@ -57,6 +57,8 @@ WRITER_LINGER_SECONDS: Final = 0.02
 
 # SQL: what a session keeps, what is kept for all of them, and how deep or wide a query may be.
 PREPARED_MAX: Final = 1_000  # prepared statements of one session
+SOURCES_MAX: Final = 512  # texts kept per database as they were cut into statements
+SOURCES_BYTES_MAX: Final = 4 * MIB
 TREES_MAX: Final = 512  # parsed statements kept per database, by text
 TREE_TEXT_MAX: Final = 20_000  # longer texts are loads written as SQL: they do not come again
 TREES_BYTES_MAX: Final = 32 * MIB

@@ -20,15 +20,46 @@ from ..base.errors import Invalid
 from ..base.types import Kind
 from .cell import Cells
 from .chunk_order import Series
+from .expression.node import Expression
 from .gather import GATHER_ROWS_MAX, Picked, gathered, visible_in
 from .key_encoding import hash_one
 from .layout import DAY, Layout
 from .memtable import Chunk, Memtable
 from .projection import Projection
-from .prune import KeyRange
+from .prune import KeyRange, conjuncts, stored_time
 from .scan import cells_within
+from .schema import Table
 from .segment import Segment
 from .segment_index import find_ranges, following
+from .zones import comparison
+
+
+def series_of(filter: Expression | None, table: Table) -> tuple[tuple[Any, ...], int | None, int | None] | None:
+    """(key, low, high) where ``filter`` says that the key columns equal constants and the event time lies in a window,
+    all of that and nothing else, as ``read_series`` takes it; else None.
+    """
+    if filter is None or not table.key:
+        return None
+    key: dict[int, Any] = {}
+    low = high = None
+    for part in conjuncts(filter):
+        found = comparison(part)
+        if found is None or len(found[2]) != 1:
+            return None
+        column, function, (literal,) = found
+        if function in ("equal", "in_list"):
+            if column.id not in table.key or column.id in key:
+                return None
+            key[column.id] = literal.value
+        elif column.id == table.time:
+            bound = stored_time(literal.value, column.type.kind) + (function in ("greater", "less_equal"))
+            if function in ("greater", "greater_equal"):
+                low = bound if low is None else max(low, bound)
+            else:
+                high = bound if high is None else min(high, bound)
+        else:
+            return None
+    return (tuple([key[id] for id in table.key]), low, high) if len(key) == len(table.key) else None
 
 
 def read_series(

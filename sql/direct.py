@@ -8,9 +8,8 @@ which it is true. Anything else, ORDER BY included, is the relational executor's
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -28,10 +27,10 @@ class DirectRead:
     columns: tuple[int, ...]
     limit: bound.Bound | None = None
 
-    def batches(self, scan: Any, moment: Moment) -> Iterator[pa.RecordBatch]:
-        """The result's columns of each batch of ``scan``, under the scan's names."""
+    def batches(self, rows: Iterable[pa.RecordBatch], moment: Moment) -> Iterator[pa.RecordBatch]:
+        """The result's columns of each batch of the table's, under their places as names."""
         left = self.rows_max(moment)
-        for batch in scan.batches():
+        for batch in rows:
             if left is not None and batch.num_rows > left:
                 batch = batch.slice(0, left)
             arrays = [batch.column(index) for index in self.columns]

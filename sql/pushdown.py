@@ -198,6 +198,10 @@ _ONE_ROW: Final = pa.RecordBatch.from_arrays([pa.array([True])], names=["0"])
 
 
 def _computed(node: Expression, moment: Moment) -> Literal:
+    if isinstance(node, Cast) and node.type.is_integer and node.argument.type.is_integer:
+        whole = _exact(node.argument, node.type)  # what every $1 that is an int would wait for
+        if whole is not None:
+            return whole
     array = evaluate(node, _ONE_ROW, column_ids=[-1], context=Context(now=moment.now))
     return Literal(value=python_values(array, node.type)[0], type=node.type)
 

@@ -11,7 +11,7 @@ snapshot nor executor; larger ones stream, and ``on_close`` is called when the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -24,9 +24,10 @@ from ..base.limits import MIB
 from ..base.result import Result
 from ..base.types import UNKNOWN, Kind
 from ..base.values import literal_value
-from ..engine.expression.node import Literal
+from ..engine.expression.node import Expression, Literal
+from ..engine.series import series_of
 from .bind.context import zoned
-from .bound import BoundQuery
+from .bound import BoundQuery, TableUse
 from .cancel import Cancel
 from .direct import DirectRead, direct_read
 from .duck import DuckDbExecutor, RelationalExecutor
@@ -74,8 +75,7 @@ def run_query(
         filter = finish(direct.use.filter, moment) if direct is not None else None
         if direct is not None and (filter is not None or direct.use.filter is None):
             _check_limit(direct, moment)
-            scan = reader.scan(direct.use.table, columns=direct.use.columns, filter=filter)
-            batches = _checked(direct.batches(scan, moment), cancel)
+            batches = _checked(direct.batches(_rows(direct.use, filter, reader), moment), cancel)
         else:
             sources = _sources(bound, reader, moment, relations)
             shape = (_shape(bound), *(tuple(source.schema.types) for source in sources.values()))
@@ -113,6 +113,16 @@ def _direct(bound: BoundQuery) -> DirectRead | None:
     if "direct" not in bound.memo:
         bound.memo["direct"] = direct_read(bound)
     return bound.memo["direct"]
+
+
+def _rows(use: TableUse, filter: Expression | None, reader: Reader) -> Iterable[pa.RecordBatch]:
+    """The rows of a table for which ``filter`` is true."""
+    series = series_of(filter, use.table)
+    if series is not None:
+        batch = reader.series(use.table, *series, columns=use.columns)
+        if batch is not None:
+            return (batch,) if batch.num_rows else ()
+    return reader.scan(use.table, columns=use.columns, filter=filter).batches()
 
 
 def _check_limit(direct: DirectRead, moment: Moment) -> None:

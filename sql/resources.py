@@ -12,7 +12,16 @@ from typing import Final
 
 from sqlglot import exp
 
-from ..base.limits import MIB, QUERIES_BYTES_MAX, QUERIES_MAX, TREE_TEXT_MAX, TREES_BYTES_MAX, TREES_MAX
+from ..base.limits import (
+    MIB,
+    QUERIES_BYTES_MAX,
+    QUERIES_MAX,
+    SOURCES_BYTES_MAX,
+    SOURCES_MAX,
+    TREE_TEXT_MAX,
+    TREES_BYTES_MAX,
+    TREES_MAX,
+)
 from ..engine.database import Engine
 from ..engine.memory import Budget
 from ..engine.metrics import Meters
@@ -21,10 +30,11 @@ from .bound import BoundQuery
 from .cache import TextCache
 from .parse import parse
 from .relational import DuckDbExecutor, RelationalExecutor
-from .source import Source
+from .source import Source, split
 
 TREE_CHARACTER_BYTES: Final = 160
 QUERY_CHARACTER_BYTES: Final = 64
+SOURCE_CHARACTER_BYTES: Final = 16
 """See sql/cache.py."""
 
 
@@ -56,6 +66,9 @@ class Resources:
         self._trees: TextCache[Parsed] = TextCache(
             count_max=TREES_MAX, bytes_max=TREES_BYTES_MAX, character_bytes=TREE_CHARACTER_BYTES
         )
+        self._sources: TextCache[tuple[Source, ...]] = TextCache(
+            count_max=SOURCES_MAX, bytes_max=SOURCES_BYTES_MAX, character_bytes=SOURCE_CHARACTER_BYTES
+        )
         self._budget = budget
         self._temporary = temporary
         self._threads = budget.executor_threads(threads)
@@ -63,8 +76,8 @@ class Resources:
         self._lock = threading.Lock()
         budget.register(
             "statements",
-            lambda: self._trees.bytes_used + self.queries.bytes_used,
-            "Statements that are kept parsed and bound; an estimate.",
+            lambda: self._sources.bytes_used + self._trees.bytes_used + self.queries.bytes_used,
+            "Statements that are kept cut, parsed and bound; an estimate.",
         )
         budget.register("executor", lambda: self._usage()[0], "The relational executor: joins, sorts, aggregates.")
         for name, unit, description, read in (
@@ -86,6 +99,12 @@ class Resources:
                     temp_directory=str(self._temporary.path),
                 )
             return self._executor
+
+    def split(self, text: str) -> tuple[Source, ...]:
+        """The statements of a text, cut once. Raises what ``source.split`` raises."""
+        if len(text) > TREE_TEXT_MAX:
+            return tuple(split(text))
+        return self._sources.get(text, lambda: tuple(split(text)), characters=len(text))
 
     def parse(self, source: Source) -> Parsed:
         """The statement, parsed once. Raises Invalid (42601)."""

@@ -49,7 +49,7 @@ from .bind import parameter_type
 from .block import Running
 from .execution import EMPTY_SCHEMA, Execution
 from .resources import resources_of
-from .source import Source, split
+from .source import Source
 
 READ_AHEAD_ROWS: Final = 4_096
 """A scan of at most so many rows is read before it is returned, so that it holds no snapshot."""
@@ -87,7 +87,7 @@ class Session(Access):
         text; the setting statement_timeout holds where it is shorter. Raises what ``base.interface`` says.
         """
         self.check_open()
-        sources = split(sql)
+        sources = self.resources.split(sql)
         if len(sources) > 1 and parameters:
             raise Invalid(f"parameters go with one statement, the text has {len(sources)}", hint="Run them one by one.")
         if self._single_call:
@@ -112,7 +112,7 @@ class Session(Access):
             running.finish()
         return result
 
-    def _run(self, sources: list[Source], parameters: Sequence[object], running: Running) -> Result:
+    def _run(self, sources: Sequence[Source], parameters: Sequence[object], running: Running) -> Result:
         if not sources:
             return Result(schema=EMPTY_SCHEMA, batches=(), version=self.version, tag="")
         if len(sources) == 1:
@@ -122,7 +122,7 @@ class Session(Access):
             return self.retried(lambda: self._script(sources, running), running)
         return self._script(sources, running)
 
-    def _script(self, sources: list[Source], running: Running) -> Result:
+    def _script(self, sources: Sequence[Source], running: Running) -> Result:
         """Several statements: one implicit transaction, as far as the text does not say BEGIN and COMMIT itself."""
         result: Result | None = None
         try:

@@ -349,6 +349,38 @@ EVENTS = Table(
     shards=2,
     next_column_id=5,
 )
+CONDITIONS = (
+    "k = $1 AND at >= $2 AND at < $3",
+    "$1 = k AND $2 < at AND at <= $3",
+    "k IN ($1) AND at BETWEEN $2 AND $3",
+    "k = $1 AND at >= $2 AND at > $2 AND at < $3 AND at <= $3",
+    "k = $1 AND at = $2 AND at < $3",
+    "k = $1 AND at > $3 AND at < $2",
+    "k = $1 AND k = 3 AND at IN ($2, $3)",
+    "k = $1 AND v > 10 AND at >= $2 AND at < $3",
+    "k = $1 AND $2::timestamp < $3::timestamp",
+)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_query_of_one_key_and_a_window_gives_what_any_query_gives(condition: str) -> None:
+    with weftdb.open(maintenance=False) as db:
+        db.execute("""
+            CREATE TABLE e (k INT, at TIMESTAMP, v INT, PRIMARY KEY (k, at))
+            WITH (key = 'k', time = 'at', every = '1 day')
+        """)
+        db.table("e").put([(n % 5, START + n * DAY / 10, n) for n in range(200)])
+        db.engine.flush()
+        db.table("e").put([(n % 5, START + n * DAY / 10, -n) for n in range(0, 200, 3)])
+        for key in (3, 4, 77, None):
+            for low, high in ((START + DAY / 2, START + 9 * DAY), (START + 9 * DAY, START), (None, START)):
+                quick, slow = (
+                    db.execute(f"SELECT v, at FROM e WHERE {where}", [key, low, high]).rows()
+                    for where in (condition, f"{condition} AND v % 1 = 0")
+                )
+                assert sorted(quick) == sorted(slow)
+
+
 AMOUNT_NOT_NULL = dataclasses.replace(EVENTS.columns[3], nullable=False)
 KEY, TIME, TEXT, AMOUNT = (node(column) for column in EVENTS.columns)
 
