@@ -3,6 +3,10 @@
 A file holds sections of many cells: segments and overlays. It is counted how many of them the manifest names, and who
 else needs the file (a backup under way); the last one to let go removes it. Readers that still have it mapped go on:
 the system keeps the bytes until they are done.
+
+Touching a mapped page beyond the end of a file kills the process (SIGBUS). So the file's size is looked at whenever a
+section is about to be read first, mapped or not: a file that was cut is Corrupt for whoever comes to it after that.
+Not so for a reader that has the section already, nor where the disk fails under a mapped page.
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 
 import numpy as np
 import xxhash
 
-from ..base.errors import Corrupt, NotFound
+from ..base.errors import Corrupt, NotFound, Unavailable
 from ..storage.files import FileWriter, Throttle
 from ..storage.overlay_section import decode_overlay, encode_overlay
 from ..storage.segment import SegmentReader
@@ -124,15 +129,21 @@ class SegmentFiles:
         return self._storage.files.size(segment_name(number))
 
     def bytes(self, place: Section) -> np.ndarray:
-        """The section as it is in the file: uint8[length]. Raises Corrupt where the file is missing or too short."""
+        """The section as it is in the file: uint8[length]. Raises Corrupt where the file is missing or too short.
+
+        Nothing of it was touched then. A file that somebody else removed is there for as long as it is mapped.
+        """
         with self._lock:
             mapped = self._maps.get(place.file)
             if mapped is None:
                 mapped = self._map(place)
                 self._maps[place.file] = mapped
-        if place.offset + place.length > len(mapped):
+        size = len(mapped)
+        with suppress(NotFound, Unavailable):
+            size = min(size, self.size(place.file))
+        if place.offset + place.length > size:
             raise Corrupt(
-                f"{self._name(place)}: the file has {len(mapped):,} bytes, the section ends at "
+                f"{self._name(place)}: the file has {size:,} bytes, the section ends at "
                 f"{place.offset + place.length:,}",
                 hint="Restore the database from a backup.",
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,6 +232,42 @@ def test_files_are_emptied_beside_one_that_is_missing_and_one_that_was_cut(tmp_p
                     database.execute(query).rows()
             else:
                 assert database.execute(query).rows() == [(200, pytest.approx(sum(i / 7 for i in range(200))))]
+
+
+CUT = """
+import os, sys, weftdb
+folder, file, moment = sys.argv[1:]
+if moment == "before it was opened":
+    os.truncate(file, 8_192)
+database = weftdb.open(folder, maintenance=False)
+print(database.execute("SELECT count(v) FROM small WHERE v >= 0").scalar())
+os.truncate(file, 8_192)
+try:
+    database.execute("SELECT sum(v) FROM large").rows()
+except weftdb.Corrupt as error:
+    print(error.message)
+print(database.execute("SELECT count(v) FROM small WHERE v >= 0").scalar())
+"""
+
+
+@pytest.mark.parametrize("moment", ["before it was opened", "when it was mapped"])
+def test_a_file_that_is_cut_fails_the_queries_that_come_to_it_and_does_not_kill(tmp_path: Path, moment: str) -> None:
+    """In a process of its own: touching a mapped page beyond the end of a file kills it."""
+    with weftdb.open(tmp_path, maintenance=False, history_seconds=0) as database:
+        for name, count in (("small", 10), ("large", 50_000)):
+            database.execute(f"CREATE TABLE {name} (id BIGINT PRIMARY KEY, v DOUBLE PRECISION)")
+            database.table(name).put([(i, i / 7) for i in range(count)])
+        database.engine.flush()
+        file, place = file_of(database, "large"), segments_of(database.engine, "large")[0].description.place
+        assert file == file_of(database, "small")
+        assert place.offset < 8_192
+    command = [sys.executable, "-c", CUT, str(tmp_path), str(file), moment]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    first, message, again = ended.stdout.splitlines()
+    assert (first, again) == ("10", "10")
+    assert file.name in message
+    assert "the file has 8,192 bytes" in message
 
 
 def damage(file: Path, section: Section) -> None:
