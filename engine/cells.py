@@ -292,10 +292,13 @@ class TableStore:
                 newest.found[at] = True
         return newest
 
-    def find_newest(self, keys: pa.RecordBatch) -> Iterator[tuple[Cell, Part, np.ndarray]]:
-        """Where the newest row version of each primary key (or row id) is: int64 locators by cell and part."""
+    def find_newest(self, keys: pa.RecordBatch, *, ending: bool = False) -> Iterator[tuple[Cell, Part, np.ndarray]]:
+        """Where the newest row version of each primary key (or row id) is: int64 locators by cell and part.
+
+        ``ending``: for ``apply``, see ``Part.find_ending``.
+        """
         for _, cell, probe in self._find(keys):
-            for part, _, rows in newest_rows(cell.parts, probe):
+            for part, _, rows in newest_rows(cell.parts, probe, ending=ending):
                 yield cell, part, rows
 
     def check_slices(self, slices: set[int]) -> None:

@@ -136,7 +136,7 @@ def _end_found(
         places = {(cell.slice, cell.shard) for cell in stale}
         touched = [item for item in segments if (item.description.slice, item.description.shard) in places]
         for keys in _all_keys(store.table, work, touched, version=version, files=files):
-            for cell, part, rows in store.find_newest(keys):
+            for cell, part, rows in store.find_newest(keys, ending=True):
                 if cell in stale:
                     store.end_rows(part, rows, version=version)
     for keys in ends.late:

@@ -561,6 +561,36 @@ def test_damaged_files_of_a_transaction_in_the_log_fail_the_queries_that_need_th
         engine.flush()
 
 
+def test_damage_that_a_commit_meets_at_its_last_look_stops_nobody_else(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts have gone in which rows to end were found, and what is in their place cannot be read: too late."""
+    Session(engine).execute("CREATE TABLE other (id BIGINT PRIMARY KEY)")
+    put(engine, rows_of(range(4_000)))
+    settle, find = Prepared.settle, Segment.find
+
+    def damaged(segment: Segment, probe: Any) -> Any:
+        if segment in old:
+            raise Corrupt("000.seg is damaged")
+        return find(segment, probe)
+
+    def settle_and_flush(prepared: Prepared, store: Any) -> None:
+        settle(prepared, store)
+        engine.flush()
+        old.update(store.segments)
+
+    old: set[Segment] = set()
+    monkeypatch.setattr("weftdb.engine.prepared.STALE_LOOKS_MAX", 0)
+    monkeypatch.setattr(Prepared, "settle", settle_and_flush)
+    monkeypatch.setattr(Segment, "find", damaged)
+    large = begin_large(engine, range(1_000, 6_000))
+    large.commit()
+    assert old
+    with pytest.raises(Corrupt, match=r"\.seg cannot be read any more"):
+        now(engine)
+    assert Session(engine).execute("INSERT INTO other VALUES (1)").rows_affected == 1
+
+
 def test_damaged_keys_of_rows_that_a_transaction_in_the_log_deleted_are_told(engine: Engine, folder: Path) -> None:
     put(engine, rows_of(range(6_000)))
     engine.flush()
