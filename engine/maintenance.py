@@ -89,6 +89,10 @@ FLUSH_RATE: Final = 128 << 20
 """Bytes a second that a flush writes, unless writers wait for it: some times what ingest makes, and a share of the disk
 that lets the log's syncs through."""
 
+READ_AHEAD_RATE: Final = 64 << 20
+FLUSHED_FILES: Final = 4
+"""Flushed files that wait to be read into the page cache; older ones are read when they are needed."""
+
 RETRY_SECONDS: Final = 1.0
 """How long after a failure (a full disk) it is tried again."""
 
@@ -189,6 +193,8 @@ class Maintenance:
         self._options = options
         self._throttle = Throttle(options.compaction_rate)
         self._flush_throttle = Throttle(FLUSH_RATE)
+        self._read_throttle = Throttle(READ_AHEAD_RATE)
+        self._flushed: deque[int] = deque(maxlen=FLUSHED_FILES)  # files that ``read_ahead`` has not seen
         self._frozen: list[Memtable] = []  # what a flush is writing
         self._installing = threading.Lock()  # a flush, or the last step of a merge: what writes the manifest
         self._compacting = threading.Lock()
@@ -274,8 +280,9 @@ class Maintenance:
         while not self._stopping.is_set():
             self._compact_wanted.wait(IDLE_SECONDS)
             self._compact_wanted.clear()
+            self._attempt(self.read_ahead)
             while not self._stopping.is_set() and self._attempt(self.compact_once):
-                pass
+                self._attempt(self.read_ahead)
             self._attempt(self.retain)
             self._attempt(self.release)
             self._attempt(self.tidy)
@@ -404,6 +411,8 @@ class Maintenance:
         self._checkpoint_at = monotonic()
         if captured.version > self._checkpoints[-1]:
             self._checkpoints.append(captured.version)
+        if number:
+            self._flushed.append(number)
         released = self._take_over(sealed, redone)
         for item in sealed:
             if item.segment is not None:
@@ -539,6 +548,13 @@ class Maintenance:
             permutation=made.permutation,
         )
 
+    def read_ahead(self) -> bool:
+        """Bring what was flushed into the page cache: new rows are asked for. Returns whether there was anything."""
+        found = bool(self._flushed)
+        while self._flushed and not self._stopping.is_set():
+            self.files.read_ahead(self._flushed.popleft(), throttle=self._read_throttle)
+        return found
+
     # Compaction.
 
     def compact_once(self, *, cold: bool = True) -> bool:
@@ -651,7 +667,7 @@ class Maintenance:
         rows_count = sum(segment.rows_count for segment in segments) - dropped
         number = self._storage.new_number()
         made: Segment | None = None
-        with self.files.create(number, throttle=self._throttle, warm=False) as out:
+        with self.files.create(number, throttle=self._throttle) as out:
             mappings: Sequence[np.ndarray | None] = ()
             description: Description | None = None
             if rows_count:
@@ -789,7 +805,7 @@ class Maintenance:
                 return False
             number = self._storage.new_number()
             done: dict[Section, Section] = {}
-            with self.files.create(number, throttle=self._throttle, warm=False) as out:
+            with self.files.create(number, throttle=self._throttle) as out:
                 changed = {
                     segment: moved(
                         segment.description,

@@ -39,11 +39,15 @@ class SegmentFiles:
         self._removing: set[int] = set()
         self._first_made: int | None = None  # the lowest number that this program made a file of
 
-    def create(self, number: int, *, throttle: Throttle | None = None, warm: bool = True) -> FileWriter:
+    def create(self, number: int, *, throttle: Throttle | None = None) -> FileWriter:
         """Begin a new file. Raises Unavailable when the disk refuses."""
         with self._lock:
             self._first_made = number if self._first_made is None else min(number, self._first_made)
-        return self._storage.files.create(segment_name(number), throttle=throttle, warm=warm)
+        return self._storage.files.create(segment_name(number), throttle=throttle)
+
+    def read_ahead(self, number: int, *, throttle: Throttle) -> None:
+        """Bring a file into the page cache, so fast as ``throttle`` lets it."""
+        self._storage.files.read_ahead(segment_name(number), throttle=throttle)
 
     def use(self, numbers: Iterable[int]) -> None:
         """Count one more use of each file."""

@@ -162,7 +162,7 @@ class Archive:
         head = _HEADER.pack(_MAGIC, FORMAT, first, len(entries)) + lengths
         hasher = xxhash.xxh3_64(head)
         self.files.remove(name + _PART)
-        with self.files.create(name + _PART, warm=False) as out:
+        with self.files.create(name + _PART) as out:
             out.write(head)
             for entry in entries:
                 hasher.update(entry.data)

@@ -220,7 +220,7 @@ class BackupFolder:
     def create_file(self, number: int) -> FileWriter:
         """Begin to copy a file: it is finished by ``settle``."""
         self._segments.remove(f"{number:016}{_PART}")
-        return self._segments.create(f"{number:016}{_PART}", warm=False)
+        return self._segments.create(f"{number:016}{_PART}")
 
     def part_path(self, number: int) -> Path:
         """Where ``create_file`` would write, for who links the file instead; nothing is there."""

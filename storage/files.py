@@ -30,7 +30,8 @@ others used it, too (ext4 on a virtual disk): durable appends of 1 MB to the log
     direct, steps of 256 KiB                3.9      8.7   12    13     0.3
     direct, 1 MiB, 200 MB/s                 4.2      7.6   13    72     1.05
 
-What was just written is then read back into the page cache (``warm``), since somebody will ask for it.
+What was just written is read back into the page cache afterwards (``read_ahead``), since somebody will ask for it: not
+at once, or the log's syncs would wait behind it. For the same reason a long file is synced every few megabytes.
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ STEP_BYTES: Final = 256 * KIB
 SYNC_BYTES: Final = 4 * MIB
 """Where the file system cannot write past the page cache, the file is synced whenever so many bytes were written."""
 
+DIRECT_SYNC_BYTES: Final = 8 * MIB
+"""Where it can, this bounds what the disk's own cache holds when the log is synced next."""
+
+READ_AHEAD_BYTES: Final = MIB
+
 _DIRECT: Final = getattr(os, "O_DIRECT", 0)
 _DIRECT_REFUSED: Final = (errno.EINVAL, errno.EOPNOTSUPP)
 _NEW_SUFFIX: Final = ".new"
@@ -78,11 +84,12 @@ class FileSystem(Protocol):
         """What messages call it: the folder's path."""
         ...
 
-    def create(self, name: str, *, throttle: Throttle | None = None, warm: bool = True) -> FileWriter:
-        """Begin a new file. It is seen under its name at once, and stays only if it is synced, and the folder too.
+    def create(self, name: str, *, throttle: Throttle | None = None) -> FileWriter:
+        """Begin a new file. It is seen under its name at once, and stays only if it is synced, and the folder too."""
+        ...
 
-        ``warm``: have the finished file in the page cache. Not for what is seldom read, as merged old data is.
-        """
+    def read_ahead(self, name: str, *, throttle: Throttle) -> None:
+        """Bring a file into the page cache, so fast as ``throttle`` lets it. Nothing happens when there is none."""
         ...
 
     def map(self, name: str, *, size: int) -> np.ndarray:
@@ -192,7 +199,6 @@ class FileWriter:
     def finish(self) -> None:
         """Make the file durable, its name too, and close it."""
         self.sync()
-        self._settle()
         self.close()
         self._sync_folder()
 
@@ -228,9 +234,6 @@ class FileWriter:
     def _sync(self) -> None:
         raise NotImplementedError
 
-    def _settle(self) -> None:
-        """What is to be done with a file that is complete."""
-
     def _sync_folder(self) -> None:
         raise NotImplementedError
 
@@ -254,13 +257,25 @@ class DiskFiles(FileSystem):
     def name(self) -> str:
         return str(self.path)
 
-    def create(self, name: str, *, throttle: Throttle | None = None, warm: bool = True) -> FileWriter:
+    def create(self, name: str, *, throttle: Throttle | None = None) -> FileWriter:
         path = self._at(name)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise refused(error, path) from error
-        return _DiskWriter(self, name, descriptor=descriptor, throttle=throttle, warm=warm)
+        return _DiskWriter(self, name, descriptor=descriptor, throttle=throttle)
+
+    def read_ahead(self, name: str, *, throttle: Throttle) -> None:
+        try:
+            descriptor = os.open(self._at(name), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return  # it was removed meanwhile, or who reads it will be told
+        try:
+            for start in range(0, os.fstat(descriptor).st_size, READ_AHEAD_BYTES):
+                throttle.take(READ_AHEAD_BYTES)
+                os.posix_fadvise(descriptor, start, READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
 
     def map(self, name: str, *, size: int) -> np.ndarray:
         path = self._at(name)
@@ -348,13 +363,12 @@ class _DiskWriter(FileWriter):
     full.
     """
 
-    def __init__(self, files: DiskFiles, name: str, *, descriptor: int, throttle: Throttle | None, warm: bool) -> None:
+    def __init__(self, files: DiskFiles, name: str, *, descriptor: int, throttle: Throttle | None) -> None:
         super().__init__(name)
         self._files = files
         self._path = files.path / name
         self._descriptor = descriptor
         self._throttle = throttle
-        self._warm = warm
         self._view = memoryview(mmap.mmap(-1, STEP_BYTES))
         self._start = 0  # the block's place in the file
         self._filled = 0
@@ -378,7 +392,7 @@ class _DiskWriter(FileWriter):
         self._start += STEP_BYTES
         self._filled = 0
         self._unsynced += STEP_BYTES
-        if not self._direct and self._unsynced >= SYNC_BYTES:
+        if self._unsynced >= (DIRECT_SYNC_BYTES if self._direct else SYNC_BYTES):
             self._sync_content()
 
     def _write(self, view: memoryview) -> None:
@@ -421,10 +435,6 @@ class _DiskWriter(FileWriter):
             else:
                 self._direct = direct
 
-    def _settle(self) -> None:
-        if self._warm and self.position:
-            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
-
     def _sync_folder(self) -> None:
         self._files.sync()
 
@@ -450,7 +460,10 @@ class MemoryFiles(FileSystem):
     def name(self) -> str:
         return "memory"
 
-    def create(self, name: str, *, throttle: Throttle | None = None, warm: bool = True) -> FileWriter:
+    def read_ahead(self, name: str, *, throttle: Throttle) -> None:
+        """It is in memory."""
+
+    def create(self, name: str, *, throttle: Throttle | None = None) -> FileWriter:
         with self._lock:
             if name in self._files:
                 raise refused(FileExistsError(errno.EEXIST, "File exists"), Path(name))

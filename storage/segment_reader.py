@@ -20,6 +20,7 @@ from .column_values import FixedValues, Values, VariableValues, frozen
 from .encoding import EMPTY_ZONE, Encoder, Order, Physical, count_of, new_entries, physical_of
 from .kernels import decoding
 from .kernels.blocks import CONSTANT, DIRECTORY, HEAP, PACKED, PLAIN, RUNS, WIDE
+from .kernels.memory import touch
 from .segment_format import (
     ALIGNMENT,
     COLUMN,
@@ -91,6 +92,7 @@ class SegmentReader:
         size = len(data)
         if size < TAIL.itemsize:
             raise Corrupt(f"{name}: {size} bytes are no segment")
+        touch(data[-_FOOTER_BYTES:])
         tail = np.frombuffer(data, TAIL, 1, size - TAIL.itemsize)[0]
         footer, stored = int(tail["footer"]), int(tail["checksum"])
         if footer > size - TAIL.itemsize or checksum_of(data[footer : size - 8]) != stored:
@@ -147,6 +149,7 @@ class SegmentReader:
         array = self._indexes_verified.get(kind)
         if array is None and (entry := self._indexes.get(kind)) is not None:
             offset, length = int(entry["offset"]), int(entry["length"])
+            touch(self._data[offset : offset + length])
             if checksum_of(self._data[offset : offset + length]) != int(entry["checksum"]):
                 raise Corrupt(f"{self._name}: index array {kind} is damaged", hint=_HINT)
             array = self._indexes_verified[kind] = np.frombuffer(self._data, np.uint64, length // 8, offset)
@@ -404,6 +407,7 @@ class _Column:
         self.id = id
         self.entry = entry
         self.directory = np.frombuffer(data, DIRECTORY, blocks, offset)
+        touch(data[offset : offset + blocks * DIRECTORY.itemsize])
         if checksum_of(data[offset : offset + blocks * DIRECTORY.itemsize]) != int(entry["directory"]):
             raise Corrupt(f"{reader.name}: the directory of column {id} is damaged", hint=_HINT)
         self.physical = Physical(int(entry["physical"]))
@@ -457,6 +461,9 @@ class _Column:
 
 _CODES: Final = np.dtype(np.int32)
 _CHARACTER: Final = ctypes.c_char.from_buffer
+_FOOTER_BYTES: Final = 128 * 1024
+"""What is read at once, to begin with: the footer, and the directories before it."""
+
 _HINT: Final = "Run `weft check` to see what else is damaged, and restore from a backup."
 
 

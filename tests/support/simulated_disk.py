@@ -206,13 +206,16 @@ class SimulatedFiles(FileSystem):
     def name(self) -> str:
         return "a simulated disk"
 
-    def create(self, name: str, *, throttle: Throttle | None = None, warm: bool = True) -> FileWriter:
+    def create(self, name: str, *, throttle: Throttle | None = None) -> FileWriter:
         if name in self._disk.names:
             raise refused(FileExistsError(errno.EEXIST, "File exists"), Path(name))
         file = File()
         change = _assignment(name, file)
         self._disk.step("create", name, lambda: self._disk.change_names(change))
         return _SimulatedWriter(self, name, disk=self._disk, file=file)
+
+    def read_ahead(self, name: str, *, throttle: Throttle) -> None:
+        """There is no page cache."""
 
     def map(self, name: str, *, size: int) -> np.ndarray:
         file = self._disk.names.get(name)
