@@ -306,11 +306,17 @@ class TableStore:
         self._cells.check_slices(slices, table=self.table)
 
     def changed_since(self, keys: pa.RecordBatch, version: int, *, ignore_deltas: bool) -> np.ndarray:
-        """Which primary keys (or row ids) saw a put or delete after ``version``, or a delta unless ignored: bool[n]."""
+        """Which primary keys (or row ids) saw a put or delete after ``version``, or a delta unless ignored: bool[n].
+
+        Parts without any change after ``version`` are passed over: a row that one of them has there is as it was, and
+        so are its versions in the parts behind.
+        """
         changed = np.zeros(keys.num_rows, np.bool_)
-        for positions, cell, probe in self._find(keys):
+        for positions, cell, probe in self._find(keys, changed_after=version):
             followings = np.full(probe.count, OPEN, np.int64)
             for part in cell.parts:
+                if part.changed_at <= version:
+                    continue
                 rows = part.find(probe)
                 if not (rows >= 0).any():
                     continue
@@ -423,8 +429,13 @@ class TableStore:
     def cells_count(self) -> int:
         return len(self._cells)
 
-    def _find(self, keys: pa.RecordBatch, *, by_id: bool = False) -> Iterator[tuple[np.ndarray, Cell, Probe]]:
-        """Per cell with any of the keys: their positions (int64), the cell, and what to look them up by."""
+    def _find(
+        self, keys: pa.RecordBatch, *, by_id: bool = False, changed_after: int = -1
+    ) -> Iterator[tuple[np.ndarray, Cell, Probe]]:
+        """Per cell with any of the keys: their positions (int64), the cell, and what to look them up by.
+
+        Only cells with rows that began or ended after ``changed_after``.
+        """
         values = self._layout.values(keys, by_id=by_id)
         count = keys.num_rows
         encoded = self._layout.encode(values, count=count) if self.table.primary_key else None
@@ -432,7 +443,7 @@ class TableStore:
         probe = self._layout.probe(values, encoded, count=count) if count else None
         for group in routes.groups:
             cell = self._cells.get(group.slice, group.shard)
-            if cell is None or probe is None:
+            if cell is None or probe is None or all(part.changed_at <= changed_after for part in cell.parts):
                 continue
             if routes.order is None:
                 yield np.arange(count), cell, probe

@@ -185,8 +185,7 @@ class Memtable:
     """Chunks and index. One thread writes; readers capture."""
 
     __slots__ = (
-        "bytes_used", "chunks", "index", "late", "number", "rows_count", "table", "time_high", "time_low",
-        "version_high",
+        "bytes_used", "changed_at", "chunks", "index", "late", "number", "rows_count", "table", "time_high", "time_low",
     )  # fmt: skip
 
     def __init__(self, *, number: int = 0) -> None:
@@ -197,7 +196,7 @@ class Memtable:
         self.index = PrimaryIndex()
         self.rows_count = 0
         self.bytes_used = self.index.bytes_used
-        self.version_high = 0
+        self.changed_at = 0
         self.late: list[tuple[np.ndarray | None, int]] | None = None
 
     @property
@@ -215,7 +214,7 @@ class Memtable:
         (int64 arrays) of keys that had no row here: an older part may have one.
         """
         assert self.late is None, "a frozen memtable takes no rows"
-        self.version_high = version
+        self.changed_at = version
         if keys is not None:
             before = self.index.bytes_used
             self.index.reserve(keys.hashes[start:stop])
@@ -251,6 +250,7 @@ class Memtable:
 
     def end(self, rows: np.ndarray, *, version: int) -> int:
         """End the rows (int64 locators) that have not ended; returns how many ended."""
+        self.changed_at = version
         rows = rows.astype(np.uint32)
         touched = np.zeros(len(self.chunks), np.uint8)
         touched[(rows[rows != kernels.NONE] >> np.uint32(16)).astype(np.int64)] = 1
@@ -266,6 +266,7 @@ class Memtable:
         Chunks of which no row had ended share one array: their rows all end here, so nobody will write to it, and it
         takes constant time per chunk. No more rows may come to such a chunk.
         """
+        self.changed_at = version
         ended = 0
         fresh = [chunk for chunk in self.chunks if chunk.ends is None and chunk.count]
         for chunk in self.chunks:

@@ -39,6 +39,11 @@ class Part(Protocol):
     @property
     def bytes_used(self) -> int: ...
 
+    @property
+    def changed_at(self) -> int:
+        """No row of it began or ended after this version."""
+        ...
+
     def find(self, probe: Probe) -> np.ndarray:
         """The newest row of each key, MISSING where there is none."""
         ...

@@ -45,6 +45,9 @@ DELTA: Final = -2
 
 BATCH_BLOCKS: Final = 8
 
+VERSIONS_AT_ONCE: Final = 65_536
+"""Versions that are looked at in one go where rows have many."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
@@ -192,6 +195,11 @@ class Segment:
         return self.overlay.bytes_used
 
     @property
+    def changed_at(self) -> int:
+        """No row of it began or ended after this version. Which rows of one that was given up ended is not known."""
+        return OPEN if self.damage is not None else max(self.version_high, self.overlay.last_end)
+
+    @property
     def reader(self) -> SegmentReader:
         """The segment's bytes, mapped at first use. Raises Corrupt."""
         self._check()
@@ -241,15 +249,18 @@ class Segment:
     def visible_of(self, probe: Probe, rows: np.ndarray, version: int) -> np.ndarray:
         if self.version_high <= version and not self.overlay.ended_count:
             return rows
+        visible = np.where(rows >= 0, MISSING, rows)
         places = np.flatnonzero(rows >= 0)
+        offset, width = 0, 1
         while len(places):
-            at = rows[places]
-            begun = self.begins_of(at) <= version
-            rows[places[begun & (self.overlay.ends_of(at) <= version)]] = HIDDEN
-            places = places[~begun]
-            rows[places] = self._older(rows[places])
-            places = places[rows[places] >= 0]
-        return rows
+            chain, held = self._versions(rows[places], offset, width)
+            begun = held & (self.begins_of(chain.ravel()).reshape(chain.shape) <= version)
+            some = begun.any(1)
+            at = chain[some, begun[some].argmax(1)]
+            visible[places[some]] = np.where(self.overlay.ends_of(at) <= version, HIDDEN, at)
+            places = places[~some & held[:, -1]]
+            offset, width = offset + width, _wider(width, len(places))
+        return visible
 
     def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         deltas = _fixed(self.reader.take(DELTA, BOOLEAN, rows)).astype(np.bool_)
@@ -261,22 +272,27 @@ class Segment:
         result = np.zeros(len(rows), np.bool_)
         done = np.zeros(len(rows), np.bool_)
         places = np.flatnonzero(rows >= 0)
-        if self.version_high <= version and self.overlay.last_end <= version:
+        if self.changed_at <= version:
             done[places] = True
             return result, done
         if self.description.begin is not None and self.description.begin > version:
             result[places] = done[places] = True  # prepared rows are no deltas
             return result, done
+        offset, width = 0, 1
         while len(places):
-            begins, ends, deltas = self.describe(rows[places])
-            changed = (ends > version) & (ends < followings[places])
-            changed |= (begins > version) & ~(deltas & ignore_deltas)
+            chain, held = self._versions(rows[places], offset, width)
+            begins, ends, deltas = (array.reshape(chain.shape) for array in self.describe(chain.ravel()))
+            newer = np.column_stack((followings[places], begins[:, :-1]))
+            changed = (
+                held & (((ends > version) & (ends < newer)) | ((begins > version) & ~(deltas & ignore_deltas)))
+            ).any(1)
+            settled = changed | (held & (begins <= version)).any(1)
             result[places[changed]] = True
-            done[places[changed | (begins <= version)]] = True
-            followings[places] = begins
-            places = places[~done[places]]
-            rows[places] = self._older(rows[places])
-            places = places[rows[places] >= 0]
+            done[places[settled]] = True
+            some = held[:, 0]
+            followings[places[some]] = begins[some, held[some].sum(1) - 1]
+            places = places[~settled & held[:, -1]]
+            offset, width = offset + width, _wider(width, len(places))
         return result, done
 
     def begins_of(self, rows: np.ndarray) -> np.ndarray:
@@ -350,18 +366,24 @@ class Segment:
 
     # Versions of one row stand one after the other.
 
-    def _older(self, rows: np.ndarray) -> np.ndarray:
-        """The version before each row's (int64[n]), MISSING where there is none: it would be the next row."""
-        older = rows + 1
-        older[older >= self.rows_count] = MISSING
+    def _versions(self, rows: np.ndarray, offset: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of the versions of each newest row, newest first, ``width`` from the one at ``offset`` on.
+
+        As int64[n, width] and bool[n, width]: where that is False there are no more versions, and the newest stands in.
+        """
+        if width == 1 and offset == 0:
+            return rows[:, np.newaxis], np.ones((len(rows), 1), np.bool_)
+        newest = np.repeat(rows, width)
+        chain = newest + np.tile(np.arange(offset, offset + width), len(rows))
+        held = chain < self.rows_count
         # A version that another one follows has ended; most rows after a row are of another key and live.
-        places = np.flatnonzero(older >= 0)
-        places = places[self.overlay.ends_of(older[places]) != OPEN]
-        same = np.full(len(rows), MISSING, np.int64)
-        if len(places):
-            equal = places[self._equal_keys(rows[places], older[places])]
-            same[equal] = older[equal]
-        return same
+        asked = np.flatnonzero(held & (chain != newest))
+        held[asked] = self.overlay.ends_of(chain[asked]) != OPEN
+        asked = asked[held[asked]]
+        if len(asked):
+            held[asked] = self._equal_keys(newest[asked], chain[asked])
+        chain = np.where(held, chain, newest)
+        return chain.reshape(len(rows), width), held.reshape(len(rows), width)
 
     def _equal_keys(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Which rows of two arrays have one sort key: bool[n]."""
@@ -372,14 +394,21 @@ class Segment:
         )
         if not len(first.offsets):
             return (first.words.reshape(len(left), -1) == second.words.reshape(len(left), -1)).all(axis=1)
-        return np.array([_key_bytes(first, at) == _key_bytes(second, at) for at in range(len(left))], np.bool_)
+        same = first.hashes == second.hashes
+        same &= np.diff(first.offsets) == np.diff(second.offsets)
+        places = np.flatnonzero(same)
+        if len(places):
+            first, second = first.take(places), second.take(places)
+            same[places] = np.logical_and.reduceat(first.words == second.words, first.offsets[:-1])
+        return same
 
     def _taken_values(self, column: Column, rows: np.ndarray) -> Values:
         return self.reader.take(column.id, column.type, rows)
 
 
-def _key_bytes(keys: Keys, at: int) -> bytes:
-    return keys.words[int(keys.offsets[at]) : int(keys.offsets[at + 1])].tobytes()
+def _wider(width: int, rows_count: int) -> int:
+    """How many versions of each row to look at next: rows of many versions take few steps."""
+    return max(1, min(2 * width, VERSIONS_AT_ONCE // max(rows_count, 1)))
 
 
 def _fixed(values: Values) -> np.ndarray:

@@ -12,6 +12,7 @@ import naive_cells
 import numpy as np
 import pyarrow as pa
 import pytest
+import sealing
 import soak
 import typed_values
 from hypothesis import given, settings
@@ -147,7 +148,11 @@ def test_every_version_reads_as_in_a_dictionary_of_versions(data: st.DataObject)
         version += 1
         for _ in range(data.draw(st.integers(1, 2))):
             picked = data.draw(st.lists(st.sampled_from(keys), max_size=8))
-            match data.draw(st.sampled_from(("put", "put", "put", "delta", "delete", "truncate"))):
+            match data.draw(
+                st.sampled_from(("put", "put", "put", "delta", "delta", "delete", "truncate", "seal", "seal"))
+            ):
+                case "seal":
+                    sealing.seal_memtables(store)
                 case "truncate":
                     store.apply_truncate(version=version)
                     naive.truncate(version=version)
@@ -199,6 +204,40 @@ def test_row_ids_that_come_with_the_rows_are_not_taken() -> None:
     store.apply_put(rows, version=1)
     assert sorted(row[ROW_ID_NAME] for row in scanned(store, version=1, row_ids=True)) == [1, 2]
     assert store.next_row_id == 3
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_row_of_thousands_of_versions_in_a_segment_is_judged_and_read_as_in_a_dictionary(text: bool) -> None:
+    key = Column(id=1, name="key", type=types.TEXT if text else types.BIGINT, nullable=False)
+    table = Table(
+        id=1, name="t", columns=(key, Column(id=2, name="n", type=types.BIGINT)), primary_key=(1,), key=(1,), shards=1
+    )
+    names: list[Any] = ["a", "hot", "hotter"] if text else [1, 2, 3]
+    store, naive = TableStore(table), NaiveCells(table)
+    for version in range(1, 3_001):
+        # One row gets deltas only, its neighbours a put or a delete now and then.
+        rows = [{"key": names[1], "n": version}]
+        store.apply_put(batch(table, rows), version=version, delta=version > 1)
+        naive.put(rows, version=version, delta=version > 1)
+        if version % 500 in (1, 100):
+            rows = [{"key": name, "n": version} for name in (names[0], names[2])]
+            store.apply_put(batch(table, rows), version=version)
+            naive.put(rows, version=version)
+        elif version % 500 == 50:
+            store.apply_delete(keys_batch(table, [(names[0],)]), version=version)
+            naive.delete([(names[0],)], version=version)
+        if version in (1_000, 2_000, 2_990):
+            sealing.seal_memtables(store, block_rows=512)
+    some = (0, 1, 49, 50, 99, 100, 999, 1_000, 1_001, 1_500, 1_999, 2_000, 2_549, 2_550, 2_989, 2_990, 2_991, 3_000)
+    keys = keys_batch(table, [(name,) for name in names])
+    for version in some:
+        for ignore_deltas in (False, True):
+            assert store.changed_since(keys, version, ignore_deltas=ignore_deltas).tolist() == [
+                naive.changed_since((name,), version, ignore_deltas=ignore_deltas) for name in names
+            ]
+        assert [store.get((name,), version=version) for name in names] == [
+            naive.get((name,), version=version) for name in names
+        ]
 
 
 def test_a_conflict_on_a_row_id_is_seen() -> None:
