@@ -177,12 +177,17 @@ class Sequencer:
 
     @contextmanager
     def paused(self) -> Generator[None]:
-        """Keep commits out, as soon as the one under way is done. For work of a millisecond or two."""
+        """Keep commits out, as soon as those that wait are done. For work of a millisecond or two.
+
+        At most one of each thread waits; were they passed over, one pause after the other could keep them out for ever.
+        """
         with self._pause_lock:
             self._pause_over.clear()
             self._pausing = True
             try:
                 with self._commit_lock:
+                    with interrupts.deferred():
+                        self._lead(all_that_wait=True)
                     yield
             finally:
                 self._pausing = False
@@ -210,8 +215,8 @@ class Sequencer:
         with self._commit_lock:
             self._stopped = error
 
-    def _lead(self) -> None:
-        while self._queue and not self._pausing:
+    def _lead(self, *, all_that_wait: bool = False) -> None:
+        while self._queue and (all_that_wait or not self._pausing):
             try:
                 self._settle()
             except WeftError as error:
