@@ -72,8 +72,18 @@ class GroupRows:
 def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int) -> None:
     """First committer wins: raise Conflict for a written row that another commit changed after ``snapshot``.
 
-    Rows without primary key are only ever deleted by row id: they conflict when somebody else deleted them.
+    The table was changed after it. TRUNCATE writes all rows, those too that the transaction has not seen. Rows without
+    primary key are only ever deleted by row id: they conflict when somebody else deleted them.
     """
+    if changes.truncate:
+        raise Conflict(
+            f'rows of "{changes.table.name}" were changed by another transaction, and TRUNCATE would end them unseen',
+            hint="Retry the transaction: it will see the other's change.",
+        )
+    for first in changes.firsts:  # of a READ COMMITTED transaction, and then they are all
+        _raise_first_changed(store, first.keys, snapshot=first.version, ignore_deltas=first.deltas)
+    if changes.firsts:
+        return
     for keys in _key_batches(changes):
         _raise_first_changed(store, keys, snapshot=snapshot, ignore_deltas=False)
     for delta in changes.deltas:

@@ -27,7 +27,13 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from ..base.errors import Conflict, Internal, Invalid, LimitExceeded, Unavailable, WeftError
-from ..base.limits import RECORD_BYTES_MAX, RECORD_ROWS_MAX, RECORD_TRANSACTIONS_MAX, TRANSACTION_BYTES_MAX
+from ..base.limits import (
+    RECORD_BYTES_MAX,
+    RECORD_ROWS_MAX,
+    RECORD_TRANSACTIONS_MAX,
+    TRANSACTION_BYTES_MAX,
+    TRANSACTION_IDS_MAX,
+)
 from ..storage.log import CommitLog, Outcome
 from ..storage.record import Action, Operation, Record, TransactionEntry
 from . import interrupts
@@ -38,7 +44,7 @@ from .changes import UNKNOWN_OUTCOME, Commit, WriterToken
 from .clock import sleep, wall_clock
 from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of, there
 from .delta import Delta, DeltaResolver
-from .internal import CATALOG
+from .internal import CATALOG, FIRST_ID
 from .prepared import LOOKS_MAX, LookAgain, Prepared
 from .retention import begin_of, boundary_batch, only_on_time, too_late
 from .schema import Relation, Table
@@ -52,13 +58,26 @@ RESOLVE_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """Primary keys (or row ids) that a READ COMMITTED transaction wrote first in a statement at ``version``.
+
+    ``deltas``: by adding amounts, else by put or delete; a row may be here once for each.
+    """
+
+    version: int
+    keys: pa.RecordBatch
+    deltas: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableChanges:
     """What one request does to one table: ``truncate``, ``prepared``, ``deletes``, ``puts``, ``deltas``, in this order.
 
     ``table`` is the definition that the batches were made for. ``inserts`` says that the puts' primary keys must be
     absent (blind requests; a transaction has checked that at its snapshot). ``strict`` marks a transaction's changes:
     no group mate may touch their rows. Keys of a transaction's deletes and puts are disjoint. ``prepared`` are rows in
-    files, in the place of deletes and puts; such a request has a record of its own.
+    files, in the place of deletes and puts; such a request has a record of its own. ``firsts`` are the written keys of
+    a READ COMMITTED transaction, each to be validated against its own snapshot; empty: all against the request's.
     """
 
     table: Table
@@ -69,6 +88,7 @@ class TableChanges:
     strict: bool = False
     truncate: bool = False
     prepared: Prepared | None = None
+    firsts: tuple[First, ...] = ()
 
     @property
     def rows_count(self) -> int:
@@ -192,6 +212,23 @@ class Sequencer:
             finally:
                 self._pausing = False
                 self._pause_over.set()
+
+    def outcome_of_transaction(self, id: str, *, since: int) -> Commit | None:
+        """What became of the transaction ``id``, which was begun at version ``since``; None: it has not committed.
+
+        Raises Unavailable (08007) where nobody knows: it is long forgotten, or the log does not tell.
+        """
+        with self._commit_lock:
+            self._settle()
+            commit = self._state.outcome_of_transaction(id)
+            forgotten = commit is None and self._state.may_have_forgotten(since=since)
+        if forgotten:
+            raise Unavailable(
+                f"whether the transaction was committed is not known: {TRANSACTION_IDS_MAX:,} others have been since",
+                hint="Read what it wrote, to find out.",
+                sqlstate=UNKNOWN_OUTCOME,
+            )
+        return commit
 
     def watch(self, table: Table) -> tuple[Watch, int]:
         """Note what commits change in ``table`` from now on; and the version at which it was changed last."""
@@ -363,7 +400,7 @@ class _Group:
             not self._closed
             and not request.catalog
             and not request.retains
-            and all(changes.prepared is None for changes in request.changes)
+            and all(changes.prepared is None and not changes.truncate for changes in request.changes)
             and len(self.requests) < RECORD_TRANSACTIONS_MAX
             and self._rows_count + request.rows_count <= RECORD_ROWS_MAX
             and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
@@ -449,7 +486,7 @@ def _validate(request: Request, *, state: State) -> None:
             _refuse_late(changes.prepared, store, request=request)
             state.ends[changes.table.id] = changes.prepared.ends
             request.absent_count += changes.prepared.absent_count
-        if request.snapshot is not None:
+        if request.snapshot is not None and state.changed_at.get(changes.table.id, 0) > request.snapshot:
             check_unchanged(store, changes, snapshot=request.snapshot)
         changes = _without_late(changes, store, request=request)
         if request.snapshot is None and changes.inserts:
@@ -523,7 +560,7 @@ def _drops(request: Request, *, state: State) -> list[Operation]:
 
 
 def _check_schema(table: Table, *, request: Request, state: State) -> None:
-    if table.id < CATALOG.id + 2 or request.catalog.get(table.name) is not None:
+    if table.id < FIRST_ID or request.catalog.get(table.name) is not None:
         return
     current = state.catalog.by_id.get(table.id)
     if current is None:

@@ -18,6 +18,7 @@ from weftdb.engine.changes import Change, Commit, WriterToken
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 from weftdb.engine.schema import Column, Table
+from weftdb.engine.segment import Segment
 from weftdb.storage.log import Outcome
 from weftdb.storage.memory_log import Fault, MemoryLog
 from weftdb.storage.record import Record
@@ -481,6 +482,83 @@ def test_a_transactions_delta_conflicts_with_a_put_and_never_with_a_delta(engine
     with pytest.raises(Conflict):
         two.commit()
     assert content(engine) == {1: 16, 2: 20}
+
+
+@pytest.mark.parametrize("change", [Change.INSERT, Change.PUT, Change.ADD, Change.DELETE])
+def test_truncate_conflicts_with_rows_that_others_changed_since_and_with_nothing_else(
+    engine: Engine, change: Change
+) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 1), (2, 2)))
+    one, two = engine.begin(), engine.begin()
+    for transaction in (one, two):
+        transaction.truncate(transaction.catalog.table("accounts"))
+    two.put(two.catalog.table("accounts"), rows((7, 7)))
+    id = 3 if change is Change.INSERT else 1
+    engine.write("accounts", change, keys(id) if change is Change.DELETE else rows((id, 5)))
+    before = content(engine)
+    for transaction in (one, two):
+        with pytest.raises(Conflict, match="TRUNCATE"):
+            transaction.commit()
+    assert content(engine) == before
+    again = engine.begin()
+    again.truncate(again.catalog.table("accounts"))
+    again.commit()
+    assert content(engine) == {}
+
+
+def test_truncate_never_ends_rows_of_a_mate_in_its_group(engine: Engine) -> None:
+    for round in range(20):
+        outcomes: list[str] = []
+        start = threading.Barrier(5)
+
+        def work(worker: int, round: int = round, outcomes: list[str] = outcomes, start: Any = start) -> None:
+            transaction = engine.begin()
+            table = transaction.catalog.table("accounts")
+            if worker == 0:
+                transaction.truncate(table)
+            else:
+                transaction.put(table, rows((round * 10 + worker, round)))
+            start.wait()
+            try:
+                transaction.commit()
+                outcomes.append("truncated" if worker == 0 else "put")
+            except Conflict:
+                outcomes.append("conflict")
+
+        before = content(engine)
+        run_threads(work, count=5)
+        put = {round * 10 + worker: round for worker in range(1, 5)}
+        # Whoever truncates comes before all the others, or not at all.
+        assert outcomes.count("put") == 4
+        assert content(engine) == (put if "truncated" in outcomes else before | put)
+
+
+def test_an_old_transaction_commits_beside_ingest_and_looks_only_at_what_changed_since(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    find = Segment.find
+
+    def noted(self: Segment, probe: Any) -> Any:
+        looked.append(self.description.version_high)
+        return find(self, probe)
+
+    engine.write("accounts", Change.PUT, rows(*((id, 0) for id in range(100))))
+    engine.flush()
+    one, two = engine.begin(), engine.begin()
+    for transaction, id in ((one, 7), (two, 1_003)):
+        transaction.put(transaction.catalog.table("accounts"), rows((id, -1)))
+    began = one.version
+    for step in range(1, 6):
+        engine.write("accounts", Change.PUT, rows(*((1_000 * step + id, step) for id in range(100))))
+        engine.flush()
+    monkeypatch.setattr(Segment, "find", noted)
+    with pytest.raises(Conflict, match=r"\(id\)=\(1003\)"):
+        two.commit()
+    assert looked
+    assert min(looked) > began
+    one.commit()
+    assert content(engine)[7] == -1
 
 
 def test_a_put_conflicts_with_a_delta_committed_meanwhile(engine: Engine) -> None:
