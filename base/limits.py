@@ -49,6 +49,8 @@ SNAPSHOTS_MAX: Final = 10_000
 WRITERS_MAX: Final = 100_000
 TRANSACTION_IDS_MAX: Final = 100_000
 TRANSACTION_LEASE_SECONDS: Final = 60
+SESSIONS_ENDED_MAX: Final = 10_000  # whose end a server remembers, for a client that lost the answer and asks again
+COMMIT_RETRY_SECONDS: Final = 30.0  # how long a client asks what became of its COMMIT: longer than a restart
 
 # The client's writer: rows of one batch, batches in flight, how long a row waits for company.
 WRITER_BATCH_ROWS: Final = 20_000

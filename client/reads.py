@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ..base.errors import Closed, Invalid, Unavailable, WeftError
-from ..base.limits import STATEMENT_BYTES_MAX
+from ..base.limits import COMMIT_RETRY_SECONDS, STATEMENT_BYTES_MAX
 from ..base.result import Result
 from ..proto.values import to_values
 from ..proto.weftdb.v1.sql_pb2 import ExecuteRequest
@@ -135,15 +135,24 @@ class RemoteTransaction(RemoteSession):
     def commit(self) -> int:
         request = SessionRequest(session=self.session)
         try:
-            return self.wire.ask("Transactions/Commit", request, CommitResponse, again=Again.ALWAYS).version
+            version = self.wire.ask(
+                "Transactions/Commit",
+                request,
+                CommitResponse,
+                again=Again.ALWAYS,
+                retry_seconds=COMMIT_RETRY_SECONDS,
+            ).version
         except Unavailable as error:
             raise Unavailable(
                 f"whether the transaction was committed is not known: {error.message}",
-                hint="Read what it wrote, to find out.",
+                hint="Call commit again when the server answers, to find out; it is committed once.",
                 sqlstate="08007",
             ) from error
-        finally:
-            self._end("committed or rolled back already")
+        except WeftError:
+            self._end("rolled back when its commit failed")
+            raise
+        self._end("committed already")
+        return version
 
     def rollback(self) -> None:
         request = SessionRequest(session=self.session)

@@ -2,8 +2,9 @@
 
 gRPC reconnects by itself; what it cannot know is which calls may be repeated. Reads may (``Again.ALWAYS``). Writes may
 only if they certainly did not reach the server (``Again.UNSENT``), since otherwise nobody knows how far they got; a
-writer's batches (tokens) and COMMIT (the server remembers the outcome) may be repeated always. A call is tried for
-about a second and a half, which is longer than gRPC waits before it connects again.
+writer's batches (tokens) and COMMIT (the log remembers the outcome) may be repeated always. A call is tried for
+about a second and a half, which is longer than gRPC waits before it connects again; COMMIT longer, since what became of
+it matters.
 
 A call that is interrupted (KeyboardInterrupt, a result closed early) is cancelled at the server.
 """
@@ -101,10 +102,11 @@ class Wire:
         *,
         timeout: float | None = None,
         again: Again = Again.UNSENT,
+        retry_seconds: float = 0.0,
     ) -> R:
         """One request, one answer."""
         call = self._callable(method, "unary_unary", answer.FromString)
-        return self._tried(lambda: call(request, timeout=timeout), again=again)
+        return self._tried(lambda: call(request, timeout=timeout), again=again, seconds=retry_seconds)
 
     def send(self, method: str, messages: Iterator[bytes], answer: type[R]) -> R:
         """Many messages, one answer."""
@@ -166,9 +168,10 @@ class Wire:
         finally:
             stream.cancel()
 
-    def _tried(self, call: Callable[[], Any], *, again: Again) -> Any:
+    def _tried(self, call: Callable[[], Any], *, again: Again, seconds: float = 0.0) -> Any:
+        """What ``call`` returns, tried some times and for at least so many seconds."""
         backoff = Backoff()
-        tries = _TRIES_MAX
+        tries, until = _TRIES_MAX, now() + seconds
         while True:
             tries -= 1
             try:
@@ -177,7 +180,7 @@ class Wire:
                 if self._closed.is_set():
                     raise self._gone() from None
                 repeat = (again is Again.ALWAYS and is_broken(error)) or (again is Again.UNSENT and is_unsent(error))
-                if not tries or not repeat:
+                if not repeat or (tries <= 0 and now() >= until):
                     raise of_rpc(error, address=self.address) from None
             except ValueError:  # gRPC's word for a channel that another thread closed
                 if self._closed.is_set():

@@ -106,6 +106,11 @@ class State:
         """The first outcome of the transaction with this id; None when it did not commit (or is long forgotten)."""
         return self.transaction_ids.get(id)
 
+    def may_have_forgotten(self, *, since: int) -> bool:
+        """Whether a transaction that committed after version ``since`` may have lost its place among the ids."""
+        oldest = next(iter(self.transaction_ids.values()), None)
+        return len(self.transaction_ids) >= TRANSACTION_IDS_MAX and oldest is not None and oldest.version > since
+
     def release_dropped(self, *, oldest: int) -> list[TableStore]:
         """Let go of the tables that nobody who reads at ``oldest`` or later can see, and return them."""
         released: list[TableStore] = []

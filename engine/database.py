@@ -259,6 +259,13 @@ class Engine:
             self._open_transactions.add(transaction)
         return transaction
 
+    def outcome_of(self, id: str, *, since: int) -> Commit | None:
+        """What became of the transaction ``id``, which was begun at version ``since``; None: it has not committed.
+
+        Raises Unavailable (08007) where nobody knows.
+        """
+        return self._sequencer.outcome_of_transaction(id, since=since)
+
     def write(self, table: str, change: Change, batch: pa.RecordBatch, *, token: WriterToken | None = None) -> Commit:
         """Write a batch blindly: no snapshot, ordered by the sequencer, never a conflict.
 

@@ -230,6 +230,23 @@ class Sequencer:
             )
         return commit
 
+    def outcome_of_transaction(self, id: str, *, since: int) -> Commit | None:
+        """What became of the transaction ``id``, which was begun at version ``since``; None: it has not committed.
+
+        Raises Unavailable (08007) where nobody knows: it is long forgotten, or the log does not tell.
+        """
+        with self._commit_lock:
+            self._settle()
+            commit = self._state.outcome_of_transaction(id)
+            forgotten = commit is None and self._state.may_have_forgotten(since=since)
+        if forgotten:
+            raise Unavailable(
+                f"whether the transaction was committed is not known: {TRANSACTION_IDS_MAX:,} others have been since",
+                hint="Read what it wrote, to find out.",
+                sqlstate=UNKNOWN_OUTCOME,
+            )
+        return commit
+
     def watch(self, table: Table) -> tuple[Watch, int]:
         """Note what commits change in ``table`` from now on; and the version at which it was changed last."""
         watch = Watch(table)

@@ -4,9 +4,13 @@
                  │ use(): one call at a time, renews the lease
                  └ reaper thread: lease over and no call inside → roll back, release, forget
 
-What always holds: a held session has at most one statement running; it never ends under a running call; its number is
-limited by SESSIONS_MAX; a transaction that ended keeps its outcome until its lease is over, so that a client whose
-connection broke during COMMIT can ask again.
+What always holds: a held session has at most one statement running; it never ends under a running call; their number
+is limited by SESSIONS_MAX, which those that have ended do not count for.
+
+A client whose connection broke during COMMIT asks again, this server or the one that comes after a crash. A
+transaction's name is its id in the log, so what was committed is found there; this server remembers, in memory, also
+the ends that left nothing in the log (errors, commits without a write). A name holds the version at which it was given,
+which tells whether the log's ids reach back that far: if they do and do not have it, it was not committed.
 
 What it does not do: it keeps no state of a transaction itself. That is the ``Session``'s.
 """
@@ -19,15 +23,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..base.errors import Closed, Invalid, LimitExceeded
-from ..base.limits import SESSIONS_MAX, TRANSACTION_LEASE_SECONDS
+from ..base.errors import Closed, Invalid, LimitExceeded, WeftError
+from ..base.limits import SESSIONS_ENDED_MAX, SESSIONS_MAX, TRANSACTION_LEASE_SECONDS
+from ..engine.changes import UNKNOWN_OUTCOME
 from ..engine.clock import monotonic, new_uuid
 from ..engine.database import Engine
+from ..proto.failures import from_detail, to_detail
+from ..proto.weftdb.v1.types_pb2 import ErrorDetail
 from ..sql.session import Session
 from .gate import LOG, Call
 
 _LEASE_SECONDS_MIN: Final = 0.1
-_EXPIRED_REMEMBERED: Final = 1_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,7 +47,7 @@ class Held:
     expires: float
     lock: threading.Lock = field(default_factory=threading.Lock)
     calls: int = 0
-    outcome: int | None = None  # the version of the commit, once there is one
+    over: bool = False  # committed, or rolled back by an error at the commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +65,18 @@ class Sessions:
         self._engine = engine
         self._mutex = threading.Lock()
         self._held: dict[str, Held] = {}
-        self._expired: dict[str, str] = {}
+        self._ended: dict[str, int | ErrorDetail] = {}  # the version of the commit, or what to raise
         self._stop = threading.Event()
         self._reaper = threading.Thread(target=self._reap, name="weftdb-leases", daemon=True)
         self._reaper.start()
 
-    def hold(self, session: Session, *, kind: str, principal: str, lease_seconds: float) -> tuple[str, float]:
-        """Keep a session for later calls: its name and the lease granted. Raises LimitExceeded, and closes it then."""
+    def new_name(self) -> str:
+        """A name for a session: a secret, and the version of now."""
+        return f"{new_uuid()}@{self._engine.version}"
+
+    def hold(self, session: Session, *, name: str, kind: str, principal: str, lease_seconds: float) -> float:
+        """Keep a session for later calls, and return the lease granted. Raises LimitExceeded, and closes it then."""
         lease = min(max(lease_seconds, _LEASE_SECONDS_MIN) if lease_seconds > 0 else 1e9, TRANSACTION_LEASE_SECONDS)
-        name = new_uuid()
         with self._mutex:
             full = len(self._held) >= SESSIONS_MAX
             if not full:
@@ -78,7 +87,7 @@ class Sessions:
             session.close()
             message = f"{SESSIONS_MAX} transactions and snapshots are open, as many as may be (SESSIONS_MAX)"
             raise LimitExceeded(message, hint="Close those that are not needed.")
-        return name, lease
+        return lease
 
     @contextmanager
     def use(self, name: str, call: Call) -> Generator[Use]:
@@ -94,28 +103,26 @@ class Sessions:
             finally:
                 session.close()
             return
-        with self._using(name, call.principal) as held, _Lock(held.lock) as lock:
-            if held.outcome is not None:
-                raise Closed(f"the {held.kind} was committed already", hint="Begin a new one.")
-            with call.while_running(lambda: held.session.cancel() if lock.held else None):
-                yield Use(session=held.session, unlock=lock.release)
+        with self._using(name, call.principal) as held:
+            if held is None:
+                raise self._gone(name)
+            with _Lock(held.lock) as lock:
+                if held.over:
+                    raise self._gone(name)
+                with call.while_running(lambda: held.session.cancel() if lock.held else None):
+                    yield Use(session=held.session, unlock=lock.release)
 
     def commit(self, name: str, call: Call) -> int:
-        """Commit a held transaction and return its version; again, if it was committed already."""
-        with self._using(name, call.principal) as held, held.lock:
-            if held.outcome is not None:
-                return held.outcome
-            if held.kind != "transaction":
-                raise Invalid(f"a {held.kind} cannot be committed", sqlstate="25000")
-            try:
-                version: int = held.session.commit()
-            except BaseException:
-                self._forget(name)  # failed or conflicting: it is rolled back
-                raise
-            finally:
-                held.session.close()
-            held.outcome = version
-            return version
+        """Commit a held transaction and return its version. The same again gives the first outcome, errors included.
+
+        Raises Closed for what was not committed and is not here any more, Unavailable (08007) where nobody knows.
+        """
+        with self._using(name, call.principal) as held:
+            if held is not None:
+                with held.lock:
+                    if not held.over:
+                        return self._commit(name, held)
+        return self._outcome(name)
 
     def close(self, name: str, call: Call) -> None:
         """Roll back or release, and forget. No error if there is no such session."""
@@ -148,18 +155,70 @@ class Sessions:
             with one.lock:
                 one.session.close()
 
+    def _commit(self, name: str, held: Held) -> int:
+        if held.kind != "transaction":
+            raise Invalid(f"a {held.kind} cannot be committed", sqlstate="25000")
+        outcome: int | ErrorDetail | None = None
+        try:
+            outcome = held.session.commit()
+            return outcome
+        except WeftError as error:
+            outcome = None if error.sqlstate == UNKNOWN_OUTCOME else to_detail(error)
+            raise
+        finally:
+            held.over = True
+            held.session.close()
+            with self._mutex:
+                self._held.pop(name, None)
+                self._remember_end(name, outcome)
+
+    def _outcome(self, name: str) -> int:
+        """What became of a transaction that is not held any more."""
+        with self._mutex:
+            outcome = self._ended.get(name)
+        if isinstance(outcome, int):
+            return outcome
+        if outcome is not None:
+            raise from_detail(outcome)
+        commit = self._engine.outcome_of(name, since=_version_in(name))
+        if commit is None:
+            message = "the transaction is not open on this server any more, and nothing of it was committed"
+            raise Closed(message, hint="Begin a new transaction, and do the same again.")
+        return commit.version
+
+    def _gone(self, name: str) -> WeftError:
+        """What to raise for the use of a session that is not (or no longer) held."""
+        with self._mutex:
+            outcome = self._ended.get(name)
+        if isinstance(outcome, int):
+            return Closed("the transaction was committed already", hint="Begin a new one.")
+        if outcome is None:
+            message = f'session "{name}" is not (or no longer) open on this server'
+            return Closed(message, hint="Begin a new transaction.")
+        error = from_detail(outcome)
+        if isinstance(error, Closed):
+            return error
+        return Closed(f"the transaction ended when its commit failed: {error.message}", hint="Begin a new one.")
+
+    def _remember_end(self, name: str, outcome: int | ErrorDetail | None) -> None:
+        """Under the mutex: keep how a session ended, if that is known."""
+        if outcome is not None:
+            self._ended[name] = outcome
+        while len(self._ended) > SESSIONS_ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
+
     @contextmanager
-    def _using(self, name: str, principal: str) -> Generator[Held]:
-        """The held session, which cannot expire meanwhile; its lease begins anew when the block ends."""
+    def _using(self, name: str, principal: str) -> Generator[Held | None]:
+        """The held session, which cannot expire meanwhile; its lease begins anew at the end. None: it is not here."""
         with self._mutex:
             held = self._held.get(name)
-            if held is None or held.principal != principal:
-                raise Closed(
-                    self._expired.get(name, f'session "{name}" is not (or no longer) open on this server'),
-                    hint="Begin a new transaction.",
-                    sqlstate="25P03" if name in self._expired else None,
-                )
-            held.calls += 1
+            if held is not None and held.principal != principal:
+                held = None
+            if held is not None:
+                held.calls += 1
+        if held is None:
+            yield None
+            return
         try:
             yield held
         finally:
@@ -179,16 +238,20 @@ class Sessions:
                 over = [name for name, held in self._held.items() if not held.calls and held.expires < now]
                 ended = [self._held.pop(name) for name in over]
                 for name, held in zip(over, ended, strict=True):
-                    self._expired[name] = (
-                        f"the {held.kind} ended: its lease of {held.lease_seconds:g} s was over before anybody used it"
-                    )
-                while len(self._expired) > _EXPIRED_REMEMBERED:
-                    del self._expired[next(iter(self._expired))]
+                    message = f"the {held.kind} ended: its lease of {held.lease_seconds:g} s was over unused"
+                    error = Closed(message, hint="Begin a new transaction.", sqlstate="25P03")
+                    self._remember_end(name, to_detail(error))
             for held in ended:
                 try:
                     held.session.close()
                 except Exception:
                     LOG.exception("closing an expired %s failed", held.kind)
+
+
+def _version_in(name: str) -> int:
+    """The version at which a session's name was given; 0 for a name that is none."""
+    version = name.rpartition("@")[2]
+    return int(version) if version.isascii() and version.isdigit() and len(version) < 20 else 0
 
 
 class _Lock:

@@ -32,13 +32,14 @@ class TransactionsService:
 
     def begin(self, request: BeginRequest, call: Call) -> SessionResponse:
         session = Session(self._engine, principal=call.principal)
+        name = self._sessions.new_name()
         try:
-            session.begin(isolation=request.isolation or "snapshot", read_only=request.read_only)
+            session.begin(isolation=request.isolation or "snapshot", read_only=request.read_only, id=name)
         except BaseException:
             session.close()
             raise
-        name, lease = self._sessions.hold(
-            session, kind="transaction", principal=call.principal, lease_seconds=request.lease_seconds
+        lease = self._sessions.hold(
+            session, name=name, kind="transaction", principal=call.principal, lease_seconds=request.lease_seconds
         )
         return SessionResponse(session=name, lease_seconds=lease)
 
@@ -57,8 +58,9 @@ class TransactionsService:
             self._engine, principal=call.principal, as_of=self._engine.version if moment is None else moment
         )
         version = session.version
-        name, lease = self._sessions.hold(
-            session, kind="snapshot", principal=call.principal, lease_seconds=request.lease_seconds
+        name = self._sessions.new_name()
+        lease = self._sessions.hold(
+            session, name=name, kind="snapshot", principal=call.principal, lease_seconds=request.lease_seconds
         )
         return SessionResponse(session=name, version=version, lease_seconds=lease)
 

@@ -66,17 +66,20 @@ class Access:
             return self._pinned.version
         return self.engine.version if self.block is None else self.block.transaction.version
 
-    def begin(self, isolation: str = "snapshot", read_only: bool = False, *, held: bool = True) -> None:
+    def begin(
+        self, isolation: str = "snapshot", read_only: bool = False, *, held: bool = True, id: str | None = None
+    ) -> None:
         """Begin a transaction. Raises Invalid: 25001 inside of one, 0A000 for a level that is not supported.
 
         ``held``: it is ended by ``commit`` and ``rollback`` only; COMMIT and ROLLBACK in a text are refused.
+        ``id``: see ``Engine.begin``.
         """
         self.check_open()
         if self.block is not None and self.block.explicit:
             raise Invalid("there is already a transaction in progress", hint="End it first.", sqlstate="25001")
         level = isolation_name(isolation)
         block = self.block or self.open_block(explicit=True)
-        block.explicit, block.isolation, block.held = True, level, held
+        block.explicit, block.isolation, block.held, block.id = True, level, held, id
         block.read_only = read_only or self._pinned is not None
 
     def open_block(self, *, explicit: bool) -> Block:

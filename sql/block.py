@@ -29,7 +29,7 @@ class Block:
     """One transaction of a session.
 
     ``held``: it belongs to a program's transaction object, and SQL texts cannot end it. ``altered``: it changed
-    definitions, so plans in the cache do not fit it.
+    definitions, so plans in the cache do not fit it. ``id`` names it in the log, so that its outcome is found again.
     """
 
     engine: Engine
@@ -39,12 +39,13 @@ class Block:
     held: bool = False
     failed: bool = False
     altered: bool = False
+    id: str | None = None
     opened: Transaction | None = None
 
     @property
     def transaction(self) -> Transaction:
         if self.opened is None:
-            self.opened = self.engine.begin(read_only=self.read_only)
+            self.opened = self.engine.begin(read_only=self.read_only, id=self.id)
         return self.opened
 
     def check_usable(self) -> None:

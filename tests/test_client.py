@@ -5,9 +5,11 @@ What both must do alike is in test_conformance.py.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import inspect
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -299,6 +301,70 @@ def test_a_commit_whose_answer_is_lost_is_asked_for_again(server: Server, db: Re
             assert transaction.commit() <= db.version
             proxy.break_after(None)
     assert db.execute("SELECT count(*) FROM t").scalar() == 10
+
+
+def test_a_commit_over_a_server_that_is_killed_is_applied_once_and_found_again(tmp_path: Path) -> None:
+    with ServerChild(tmp_path / "data") as child, weftdb.connect(child.url) as db:
+        db.execute(
+            "CREATE TABLE counters (k bigint PRIMARY KEY, n bigint); CREATE TABLE done (number bigint PRIMARY KEY)"
+        )
+        db.table("counters").put((1, 0))
+        over = threading.Event()
+
+        def kill_and_restart() -> None:
+            chance = random.Random(5)
+            for _ in range(2):
+                time.sleep(chance.uniform(0.3, 0.6))
+                child.kill()
+                child.start()
+            over.set()
+
+        killer = threading.Thread(target=kill_and_restart)
+        killer.start()
+        committed: set[int] = set()
+        number = 0
+        while not over.is_set():
+            number += 1
+            try:
+                transaction = db.transaction()
+                transaction.table("counters").add(1, n=1)
+                transaction.table("done").insert((number,))
+            except (Closed, Unavailable):  # not committed: it never got so far
+                time.sleep(0.02)
+                continue
+            try:
+                transaction.commit()
+            except Closed as error:
+                assert "nothing of it was committed" in error.message  # noqa: PT017
+                continue
+            committed.add(number)
+        killer.join()
+        assert {row[0] for row in db.execute("SELECT number FROM done")} == committed
+        row = db.table("counters").get(1)
+        assert row is not None
+        assert row["n"] == len(committed)
+        assert len(committed) > 10
+
+
+def test_a_commit_whose_outcome_is_not_known_may_be_asked_for_again(
+    server: Server, db: RemoteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads_module, "COMMIT_RETRY_SECONDS", 0.0)
+    with BreakingProxy(server.port) as proxy, weftdb.connect(f"weft://127.0.0.1:{proxy.port}") as through:
+        transaction = through.transaction()
+        transaction.table("t").insert((1, "x", 0))
+        proxy.refuse(True)
+        proxy.break_all()
+        with pytest.raises(Unavailable) as caught:
+            transaction.commit()
+        assert caught.value.sqlstate == "08007"
+        proxy.refuse(False)
+        deadline = time.monotonic() + 10
+        while db.table("t").get(1) is None and time.monotonic() < deadline:
+            with contextlib.suppress(Unavailable):
+                assert transaction.commit() == db.version
+        with pytest.raises(Closed):
+            transaction.commit()
 
 
 def test_a_transaction_is_over_after_commit_and_rollback(db: RemoteDatabase) -> None:

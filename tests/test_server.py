@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ def own_server() -> Iterator[Server]:
 def channel(server: Server) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield channel
+
+
+@contextmanager
+def stubs(server: Server) -> Generator[tuple[Any, Any]]:
+    """The transaction and the key-value service of a server of the test's own."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield transactions_pb2_grpc.TransactionsStub(channel), kv_pb2_grpc.KeyValueStub(channel)
 
 
 @pytest.fixture
@@ -365,6 +373,77 @@ def test_commit_again_returns_the_first_outcome(transactions: Any, kv: Any, tabl
     assert transactions.Commit(request).version == first
     error, _ = error_of(lambda: kv.Get(kv_pb2.GetRequest(session=begun.session, table=table, key=to_values([1]))))
     assert isinstance(error, Closed)
+
+
+def begun_with_rows(transactions: Any, kv: Any, table: str, *, first: int = 1) -> str:
+    """The name of a transaction that has put two rows."""
+    session = transactions.Begin(transactions_pb2.BeginRequest()).session
+    batch = pa.record_batch({"k": pa.array([first, first + 1], pa.int64()), "v": ["x", "y"]})
+    kv.Write(
+        kv_pb2.WriteRequest(
+            session=session, table=table, action=Action.ACTION_PUT, rows=write_stream([batch], batch.schema)
+        )
+    )
+    return session
+
+
+def test_a_server_that_comes_after_a_crash_knows_what_was_committed(tmp_path: Path) -> None:
+    engine = Engine.open(tmp_path)
+    with serve(engine, port=0) as server, stubs(server) as (transactions, kv):
+        with weftdb.connect(server.address) as db:
+            db.execute("CREATE TABLE kept (k bigint PRIMARY KEY, v text)")
+        committed = begun_with_rows(transactions, kv, "kept")
+        version = transactions.Commit(transactions_pb2.SessionRequest(session=committed)).version
+        lost = begun_with_rows(transactions, kv, "kept", first=10)
+    with serve(Engine.open(tmp_path), port=0) as server, stubs(server) as (transactions, kv):
+        assert transactions.Commit(transactions_pb2.SessionRequest(session=committed)).version == version
+        error, _ = error_of(lambda: transactions.Commit(transactions_pb2.SessionRequest(session=lost)))
+        assert isinstance(error, Closed)
+        assert "nothing of it was committed" in error.message
+        assert rows(server, "kept") == 2
+
+
+def test_what_the_log_has_forgotten_is_not_said_to_be_rolled_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weftdb.engine.apply.TRANSACTION_IDS_MAX", 3)
+    monkeypatch.setattr("weftdb.server.sessions.SESSIONS_ENDED_MAX", 3)
+    with serve(Engine.open(tmp_path), port=0) as server, stubs(server) as (transactions, kv):
+        with weftdb.connect(server.address) as db:
+            db.execute("CREATE TABLE kept (k bigint PRIMARY KEY, v text)")
+        first = begun_with_rows(transactions, kv, "kept")
+        transactions.Commit(transactions_pb2.SessionRequest(session=first))
+        for number in range(5):
+            other = begun_with_rows(transactions, kv, "kept", first=10 * number)
+            transactions.Commit(transactions_pb2.SessionRequest(session=other))
+        error, _ = error_of(lambda: transactions.Commit(transactions_pb2.SessionRequest(session=first)))
+        assert error.sqlstate == "08007"
+        late = begun_with_rows(transactions, kv, "kept", first=100)  # begun after all that were forgotten
+        transactions.Close(transactions_pb2.SessionRequest(session=late))
+        error, _ = error_of(lambda: transactions.Commit(transactions_pb2.SessionRequest(session=late)))
+        assert isinstance(error, Closed)
+
+
+def test_a_commit_that_failed_fails_again_with_the_same_error(
+    server: Server, transactions: Any, kv: Any, table: str
+) -> None:
+    session = begun_with_rows(transactions, kv, table)
+    with weftdb.connect(server.address) as db:
+        db.table(table).put((1, "theirs"))
+    for _ in range(2):
+        error, _ = error_of(lambda: transactions.Commit(transactions_pb2.SessionRequest(session=session)))
+        assert isinstance(error, Conflict)
+    error, _ = error_of(lambda: kv.Get(kv_pb2.GetRequest(session=session, table=table, key=to_values([1]))))
+    assert isinstance(error, Closed)
+
+
+def test_transactions_that_have_ended_take_no_place(
+    server: Server, transactions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weftdb.server.sessions.SESSIONS_MAX", 3)
+    for _ in range(8):
+        begun = transactions.Begin(transactions_pb2.BeginRequest())
+        transactions.Commit(transactions_pb2.SessionRequest(session=begun.session))
 
 
 def test_a_conflict_at_commit_is_aborted(server: Server, transactions: Any, kv: Any, table: str) -> None:
