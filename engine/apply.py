@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +30,10 @@ from .catalog import EMPTY, Catalog, decode_relation
 from .cells import TableStore
 from .changes import Commit
 from .clock import VersionClock
+from .horizon import Horizon
 from .install import Ends, Install, install
-from .internal import CATALOG, FIRST_ID, INTERNAL
+from .internal import CATALOG, FIRST_ID, INTERNAL, NAMED, NamedSnapshot, decode_named
+from .overlay import OPEN
 from .retention import boundary_in
 from .schema import Relation, Table
 from .segment import Segment
@@ -65,6 +68,8 @@ class State:
         self.catalogs: list[Catalog] = [EMPTY]
         self.writers: OrderedDict[str, deque[tuple[int, Commit]]] = OrderedDict()
         self.transaction_ids: OrderedDict[str, Commit] = OrderedDict()
+        self.named: dict[str, NamedSnapshot] = {}  # by name, see named.py; replaced, never changed
+        self.named_versions: frozenset[int] = frozenset()  # those that are pinned
 
     @property
     def catalog(self) -> Catalog:
@@ -81,6 +86,7 @@ class State:
         if record.version != self.version + 1:
             raise Internal(f"record {record.version} does not follow version {self.version}")
         self._apply_catalog(record)
+        self._apply_named(record)
         for operation in record.operations:
             self._apply_rows(operation, version=record.version, wall=record.wall_clock)
         for transaction in record.transactions:
@@ -106,26 +112,33 @@ class State:
         """The first outcome of the transaction with this id; None when it did not commit (or is long forgotten)."""
         return self.transaction_ids.get(id)
 
+    def unreadable(self, horizon: Horizon) -> list[Dropped]:
+        """The dropped tables that nobody can read any more. Keep the writer out."""
+        seen = {id for pin in horizon.pins.tolist() for id in self.catalog_at(pin).by_id}
+        return [item for item in self.dropped if item.version <= horizon.limit and item.id not in seen]
+
     def may_have_forgotten(self, *, since: int) -> bool:
         """Whether a transaction that committed after version ``since`` may have lost its place among the ids."""
         oldest = next(iter(self.transaction_ids.values()), None)
         return len(self.transaction_ids) >= TRANSACTION_IDS_MAX and oldest is not None and oldest.version > since
 
-    def release_dropped(self, *, oldest: int) -> list[TableStore]:
-        """Let go of the tables that nobody who reads at ``oldest`` or later can see, and return them."""
-        released: list[TableStore] = []
-        while self.dropped and self.dropped[0].version <= oldest:
-            id = self.dropped.popleft().id
-            self.changed_at.pop(id, None)
-            released.append(self.stores.pop(id))
-        return released
+    def release_dropped(self, dropped: Sequence[Dropped]) -> None:
+        """Let go of tables that are ``unreadable``. Keep the writer out."""
+        for item in dropped:
+            self.dropped.remove(item)
+            self.changed_at.pop(item.id, None)
+            del self.stores[item.id]
 
-    def forget(self, *, before: int) -> None:
-        """Forget the catalogs and times that nobody who reads at ``before`` or later needs. Keep the writer out."""
-        index = bisect_right(self.catalogs, before, key=lambda catalog: catalog.version) - 1
-        if index > 0:
-            self.catalogs = self.catalogs[index:]
-        self.clock.forget(before=before)
+    def forget(self, horizon: Horizon) -> None:
+        """Forget the catalogs that nobody can read at any more, and the times before history. Keep the writer out.
+
+        Times of pinned versions that are older go, too: one old named snapshot must not keep those of all since.
+        """
+        begins = np.array([catalog.version for catalog in self.catalogs], np.int64)
+        dead = horizon.dead(begins, np.append(begins[1:], OPEN))
+        if dead.any():
+            self.catalogs = [catalog for catalog, gone in zip(self.catalogs, dead.tolist(), strict=True) if not gone]
+        self.clock.forget(before=horizon.limit)
 
     def _apply_rows(self, operation: Operation, *, version: int, wall: int) -> None:
         store = self.stores[operation.table]
@@ -177,6 +190,25 @@ class State:
         for id, relation in before.by_id.items():
             if isinstance(relation, Table) and id not in after.by_id:
                 self.dropped.append(Dropped(id=id, version=record.version, wall=record.wall_clock))
+
+    def _apply_named(self, record: Record) -> None:
+        """Pin and release the versions of named snapshots."""
+        operations = [operation for operation in record.operations if operation.table == NAMED.id]
+        if not operations:
+            return
+        named = dict(self.named)
+        for operation in operations:
+            if operation.action is Action.DELETE:
+                for name in operation.batch.column(0).to_pylist():
+                    named.pop(name, None)
+            else:
+                named.update({snapshot.name: snapshot for snapshot in decode_named(operation.batch)})
+        self.set_named(named.values())
+
+    def set_named(self, snapshots: Iterable[NamedSnapshot]) -> None:
+        """These are the named snapshots from now on."""
+        self.named = {snapshot.name: snapshot for snapshot in snapshots}
+        self.named_versions = frozenset(item.version for item in self.named.values() if item.lost is None)
 
     def _remember(self, transaction: TransactionEntry, *, version: int) -> None:
         commit = Commit(version=version, rows=transaction.rows_count)

@@ -53,6 +53,7 @@ from ..storage.segment import SegmentReader
 from ..storage.storage import Storage, segment_name, segment_number
 from .checkpoint import Restored, restore
 from .database import Engine
+from .internal import INTERNAL
 from .kernels import filters
 from .kernels.comparing import compare_neighbours
 from .key_encoding import Keys
@@ -625,7 +626,7 @@ _LEFT_OVER: Final = "left over by a crash, removed when the database is opened t
 _PAGES: Final = "LMDB's pages were not looked at, since the database is open: weft check DIR does it when it is closed"
 _NOTHING: Final = "nothing: all rows can be read"
 _EPOCHS_MOST: Final = 1 << 32
-_INTERNAL_NAMES: Final = frozenset(("weft_catalog", "weft_sequences"))
+_INTERNAL_NAMES: Final = frozenset(table.name for table in INTERNAL)
 
 
 def _databases(file: Path, report: Report) -> dict[str, Iterator[tuple[bytes, bytes]]]:

@@ -4,7 +4,7 @@
     Captured.encode()            later, beside commits: the bytes for the manifest
     restore(bytes, ...)          the state as it was, with the segments that the manifest names
 
-    header   JSON: version, log position, counters, catalogs, tables, dropped tables
+    header   JSON: version, log position, counters, catalogs, tables, dropped tables, named snapshots (from format 2)
     tables   Arrow streams: the map from wall clock to version, outcomes of transactions and of writers' batches
 
 Rows are not in here: they are in segments, all of them, up to the version. The log goes on from the position.
@@ -17,7 +17,7 @@ import json
 import struct
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -29,14 +29,14 @@ from .apply import Dropped, State
 from .catalog import EMPTY, Catalog, decode_relation, encode_relation
 from .cells import TableStore
 from .changes import Commit
-from .internal import INTERNAL
+from .internal import INTERNAL, NamedSnapshot
 from .layout import Layout
 from .overlay import Overlay
 from .schema import Table
 from .segment import Description, Segment
 from .segment_files import SegmentFiles
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _LENGTH: Final = struct.Struct("<Q")
 
 
@@ -94,6 +94,7 @@ def capture(state: State, *, position: int, floor: int) -> Captured:
         "next_id": state.next_id,
         "floor": floor,
         "dropped": [[item.id, item.version, item.wall] for item in state.dropped],
+        "named": [astuple(item) for item in state.named.values()],
     }
     return Captured(
         version=state.version,
@@ -136,6 +137,10 @@ def restore(data: bytes, descriptions: Iterable[Description], files: SegmentFile
         state.version = header["version"]
         state.next_id = header["next_id"]
         state.dropped = deque(Dropped(id=id, version=at, wall=wall) for id, at, wall in header["dropped"])
+        state.set_named(
+            NamedSnapshot(name=name, version=version, created=created, lost=lost)
+            for name, version, created, lost in header.get("named", ())
+        )
         state.catalogs = _decode_catalogs(header["catalogs"])
         state.clock.fill(walls=clock["wall"].to_numpy(), versions=clock["version"].to_numpy())
         state.transaction_ids = OrderedDict(

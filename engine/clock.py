@@ -6,8 +6,12 @@ import time
 import uuid
 from array import array
 from bisect import bisect_left, bisect_right
+from datetime import datetime
 
 import numpy as np
+
+AsOf = int | datetime | str
+"""A point of the past: a version, a time, or the name of a snapshot."""
 
 
 def wall_clock() -> int:

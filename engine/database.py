@@ -34,7 +34,7 @@ from .apply import State
 from .catalog import Catalog
 from .changes import Change, Commit, Isolation, WriterToken
 from .checkpoint import restore
-from .clock import wall_clock
+from .clock import AsOf, wall_clock
 from .conflict import key_columns
 from .constraints import complete, fill
 from .delta import Delta, check_addable
@@ -46,6 +46,7 @@ from .load import Load
 from .maintenance import Maintenance
 from .memory import Budget
 from .metrics import Meters, Metric
+from .named import NamedSnapshots
 from .options import Options
 from .schema import Table
 from .segment import Description
@@ -80,7 +81,6 @@ class Engine:
         )
         self.temporary = _temporary_folder(storage, options)
         self.files = SegmentFiles(storage)
-        self._pins = Pins()
         self._id_lock = threading.Lock()
         self._closed = False
         self.shared: dict[object, object] = {}  # what the layers above keep once per engine
@@ -89,6 +89,13 @@ class Engine:
         position = self._restore()
         self._sequencer = Sequencer(
             log=storage.log, state=self._state, before_commit=self._before_commit, keeps_log=keeps_log
+        )
+        self.named = NamedSnapshots(
+            state=self._state,
+            pins=self._pins,
+            open_snapshot=self.snapshot,
+            commit=self._sequencer.commit,
+            bytes_max=options.named_snapshots_bytes,
         )
         self._identities = IdentityValues(open_snapshot=self.snapshot, commit=self._commit)
         self._workspace = Workspace(
@@ -107,6 +114,7 @@ class Engine:
             pins=self._pins,
             budget=self.budget,
             options=options,
+            named=self.named,
             position=position,
             version=self._state.version,
             archive=self._open_archive(),
@@ -140,17 +148,17 @@ class Engine:
         if storage.read_only is None:
             storage.log.lease()
         data, entries = storage.manifest.load()
-        position = 0
+        position = floor = 0
         self._kept_work: dict[str, int] = {}
         if data is None:
             self._state = State()
         else:
             descriptions = [Description.decode(entry) for entry in entries.values()]
             restored = restore(data, descriptions, self.files)
-            self._state, position = restored.state, restored.position
-            self._pins.floor = restored.floor
+            self._state, position, floor = restored.state, restored.position, restored.floor
             self._kept_work = restored.work
         self._state.files = self.files
+        self._pins = Pins(self._state, floor=floor)
         return position
 
     def _replay(self, position: int) -> None:
@@ -217,8 +225,9 @@ class Engine:
         """Bytes that the tables hold in memory."""
         return sum(store.bytes_used for store in list(self._state.stores.values()))
 
-    def snapshot(self, as_of: int | datetime | None = None) -> Snapshot:
-        """Pin a version to read at: the newest, a version, or the last one at or before a time (naive means UTC).
+    def snapshot(self, as_of: AsOf | None = None) -> Snapshot:
+        """Pin a version to read at: the newest, a version, the last one at or before a time (naive means UTC), or that
+        of a named snapshot.
 
         Raises Invalid for a version that is yet to come, or that history does not reach back to.
         """
@@ -398,9 +407,11 @@ class Engine:
         context = Context(now=wall_clock())
         return complete(table, batch, context=context, identities=self._identities.take)
 
-    def _version_of(self, as_of: int | datetime | None) -> int | None:
+    def _version_of(self, as_of: AsOf | None) -> int | None:
         if as_of is None:
             return None
+        if isinstance(as_of, str):
+            return self.named.version_of(as_of)
         if isinstance(as_of, datetime):
             moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
             return self._state.clock.version_at(round(moment.timestamp() * MICROSECONDS))

@@ -2,6 +2,9 @@
 
     weft_catalog    name TEXT (primary key), id BIGINT, definition TEXT
     weft_sequences  table BIGINT, column BIGINT (primary key), next BIGINT: identity values below it are given away
+    weft_named_snapshots
+                    name TEXT (primary key), version BIGINT, created BIGINT (wall clock, microseconds), lost TEXT: why
+                    the version is not pinned any more, else NULL
 
 Identifiers below FIRST_ID belong to the engine. A relation's row is found by its name, so that two transactions that
 create the same name conflict on one row.
@@ -9,7 +12,11 @@ create the same name conflict on one row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from typing import Final
+
+import pyarrow as pa
 
 from ..base.types import BIGINT, TEXT
 from .schema import Column, Table
@@ -42,4 +49,44 @@ SEQUENCES: Final = Table(
     next_column_id=4,
 )
 
-INTERNAL: Final = (CATALOG, SEQUENCES)
+NAMED: Final = Table(
+    id=3,
+    name="weft_named_snapshots",
+    columns=(
+        Column(id=1, name="name", type=TEXT, nullable=False),
+        Column(id=2, name="version", type=BIGINT, nullable=False),
+        Column(id=3, name="created", type=BIGINT, nullable=False),
+        Column(id=4, name="lost", type=TEXT),
+    ),
+    primary_key=(1,),
+    key=(1,),
+    next_column_id=5,
+)
+
+INTERNAL: Final = (CATALOG, SEQUENCES, NAMED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedSnapshot:
+    """A row of ``weft_named_snapshots``: the version stays readable, unless ``lost`` says why it does not."""
+
+    name: str
+    version: int
+    created: int
+    lost: str | None = None
+
+
+def encode_named(snapshots: Sequence[NamedSnapshot]) -> pa.RecordBatch:
+    """The snapshots as rows, by the names of the columns."""
+    names = NAMED.arrow_schema.names
+    rows = [dict(zip(names, astuple(item), strict=True)) for item in snapshots]
+    return pa.RecordBatch.from_pylist(rows, schema=NAMED.arrow_schema)
+
+
+def decode_named(batch: pa.RecordBatch) -> list[NamedSnapshot]:
+    """The snapshots of a batch of whole rows, columns in the table's order."""
+    columns = [column.to_pylist() for column in batch.columns]
+    return [
+        NamedSnapshot(name=name, version=version, created=created, lost=lost)
+        for name, version, created, lost in zip(*columns, strict=True)
+    ]

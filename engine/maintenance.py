@@ -4,6 +4,7 @@
     hold      a checkpoint whose files stay, whatever is merged meanwhile: for backups and checks
     compact   some segments of one cell ──► one segment without dead rows ──► manifest ──► swap
     retain    ask the sequencer to drop the slices that tables do not keep any more (retention.py)
+    limit     give up named snapshots that keep too many bytes (named.py)
     release   dropped tables, slices and segments that nobody can read any more: out of the manifest, files away
     tidy      files of which little is needed: what is needed moves into a new one (tidying.py)
     rest      nobody commits: merge what is cold then, tidy thoroughly, give back what the log does not use
@@ -65,6 +66,7 @@ from .memory import Budget
 from .memtable import Memtable
 from .merge import Input, merge
 from .merge import block_rows_of as merged_block_rows
+from .named import NamedSnapshots
 from .options import Options
 from .overlay import OPEN, Overlay
 from .part import Part
@@ -166,6 +168,7 @@ class Maintenance:
         pins: Pins,
         budget: Budget,
         options: Options,
+        named: NamedSnapshots,
         position: int,
         version: int,
         archive: Archive | None = None,
@@ -184,6 +187,7 @@ class Maintenance:
         self.checkpoint_position = position
         self._floor = pins.floor  # the version that history goes back to, as the manifest has it
         self._checkpoints = deque([version], maxlen=COLD_CHECKPOINTS + 1)  # versions of the last ones
+        self._limited_at = -1  # the checkpoint after which named snapshots were looked at
         self._shrunk = (-1, -1)  # the checkpoint, and how far the log was trimmed, when it gave its room back
         self._state = state
         self._sequencer = sequencer
@@ -191,6 +195,7 @@ class Maintenance:
         self._pins = pins
         self._budget = budget
         self._options = options
+        self._named = named
         self._throttle = Throttle(options.compaction_rate)
         self._flush_throttle = Throttle(FLUSH_RATE)
         self._read_throttle = Throttle(READ_AHEAD_RATE)
@@ -284,6 +289,7 @@ class Maintenance:
             while not self._stopping.is_set() and self._attempt(self.compact_once):
                 self._attempt(self.read_ahead)
             self._attempt(self.retain)
+            self._attempt(self.limit_named)
             self._attempt(self.release)
             self._attempt(self.tidy)
             self._attempt(self.shrink)
@@ -310,8 +316,8 @@ class Maintenance:
             return True
         if any(store.open_slices_count > SLICES_OPEN_MAX // 2 for store in list(self._state.stores.values())):
             return True
-        dropped = self._state.dropped
-        return bool(dropped) and dropped[0].version <= self._state.clock.version_at(self._history_wall())
+        due = self._state.clock.version_at(self._history_wall())
+        return any(self._floor < item.version <= due for item in list(self._state.dropped))
 
     def flush(self, *, position: int | None = None) -> bool:
         """Make a checkpoint at the newest version. Returns whether there was anything to do. Raises Unavailable.
@@ -384,8 +390,12 @@ class Maintenance:
 
     def _flush(self, position: int | None) -> bool:
         with self._sequencer.paused():
-            position = self._storage.log.tail() if position is None else position
-            floor = max(self._floor, self._state.clock.version_at(self._history_wall()))
+            floor = self._floor
+            if position is None:
+                position = self._storage.log.tail()
+                floor = max(floor, self._state.clock.version_at(self._history_wall()))
+            # Else history stays as long as it was: the log may go on to name a snapshot of a version replayed already.
+            forgets = floor > self._floor
             if position == self.checkpoint_position and floor == self._floor:
                 return False
             frozen = [(store, *item) for store in self._state.stores.values() for item in store.freeze()]
@@ -423,7 +433,8 @@ class Maintenance:
                 item.install()
             self._frozen = []
             self._sequencer.logged_bytes -= logged_bytes
-            self._state.forget(before=horizon.oldest)
+            if forgets:
+                self._state.forget(horizon)
         self._unneeded += [*released, *key_files]
         return True
 
@@ -763,6 +774,17 @@ class Maintenance:
             self._sequencer.commit(Request(changes=(), retains=tuple(due)))
         return bool(due)
 
+    def limit_named(self) -> bool:
+        """Give up named snapshots where they keep more than they may. Returns whether there were any.
+
+        What they keep is counted once after each checkpoint, since only then history ends elsewhere.
+        """
+        wanted = self._limited_at != self.checkpoint_position and bool(self._state.named_versions)
+        if wanted:
+            self._limited_at = self.checkpoint_position
+            return self._named.enforce()
+        return False
+
     def release(self) -> bool:
         """Give back what nobody can read any more: dropped tables, and segments of which every row has ended, as those
         of dropped slices. Returns whether there was anything. Waits for the merge under way.
@@ -770,7 +792,7 @@ class Maintenance:
         with self._compacting, self._installing:
             horizon = self._horizon()
             with self._sequencer.paused():
-                dropped = [item for item in self._state.dropped if item.version <= horizon.oldest]
+                dropped = self._state.unreadable(horizon)
             segments = [segment for item in dropped for segment in self._state.stores[item.id].segments]
             gone = [
                 (store, cell, part)
@@ -783,7 +805,7 @@ class Maintenance:
             if segments:
                 self._commit(delete=segments)
             with self._sequencer.paused():
-                self._state.release_dropped(oldest=horizon.oldest)
+                self._state.release_dropped(dropped)
                 for store, cell, segment in gone:
                     store.replace(cell, [segment], [])
                 cells_count = sum(store.forget_empty_cells() for store in self._state.stores.values())

@@ -52,6 +52,8 @@ class Options:
     memory_limit, see memory.py. ``max_transaction_bytes``: what one transaction may write in all; a bound for mistakes,
     since the disk is the only other one.
 
+    ``named_snapshots_bytes``: old rows that named snapshots may keep together, see named.py.
+
     ``stall_seconds``: how long a commit waits for memory before it is refused.
 
     ``threads``: of the relational executor. ``temp_directory``: where it spills to; None: ``tmp`` in the data folder,
@@ -73,6 +75,7 @@ class Options:
     maintenance: bool = True
     write_set_bytes: int | None = None
     max_transaction_bytes: int = 64 * GIB
+    named_snapshots_bytes: int = 64 * GIB
     stall_seconds: float = STALL_SECONDS
     threads: int = field(default_factory=machine_threads)
     temp_directory: str | Path | None = None
@@ -90,7 +93,7 @@ class Options:
 
 _POSITIVE = (
     "memory_limit", "flush_bytes", "log_bytes", "compaction_rate", "checkpoint_seconds", "threads", "write_set_bytes",
-    "max_transaction_bytes",
+    "max_transaction_bytes", "named_snapshots_bytes",
 )  # fmt: skip
 
 

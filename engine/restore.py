@@ -38,6 +38,9 @@ from .options import Options
 REPLAY_BYTES: Final = 64 * MIB
 """Bytes of entries that are replayed between two checkpoints."""
 
+KEPT_SECONDS: Final = 100 * 365 * 86_400
+"""All history is kept meanwhile: entries to come may name a snapshot of a version that is replayed already."""
+
 _PART: Final = ".part"
 _MARK: Final = "weftdb-restore"
 
@@ -200,7 +203,7 @@ def _replay_some(part: Path, archive: Archive, entries: Sequence[Entry]) -> None
                 with storage.files.create(name) as out:
                     out.write(archive.files.map(name, size=archive.files.size(name)))
         _log_of(storage).adopt([(entry.position, memoryview(entry.data)) for entry in entries])
-    with Engine.open(part, options=Options(maintenance=False)) as engine:
+    with Engine.open(part, options=Options(maintenance=False, history_seconds=KEPT_SECONDS)) as engine:
         engine.flush()
         while engine.maintenance.compact_once():
             pass

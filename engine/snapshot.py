@@ -1,7 +1,7 @@
 """Snapshots: a version to read at, and the pins that keep it readable.
 
-A snapshot takes no lock while it reads. Opening and closing one counts its version in ``Pins``; the oldest pinned
-version bounds what maintenance may drop.
+A snapshot takes no lock while it reads. Opening and closing one counts its version in ``Pins``, which maintenance asks
+what it may drop. Versions of named snapshots (named.py) are pinned by the state that ``apply`` makes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,24 +21,37 @@ from ..base.limits import SNAPSHOTS_MAX
 from .apply import State
 from .catalog import Catalog
 from .cells import TableStore
+from .clock import wall_clock
 from .expression.node import Expression
 from .horizon import Horizon
 from .scan import Scan
 from .schema import Table
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinFacts:
+    """A version that ``readers`` hold, ``writers`` of them transactions that may write; ``since`` is wall clock."""
+
+    version: int
+    since: int
+    readers: int
+    writers: int
+
+
 class Pins:
     """How many readers hold each version, and how far back versions can still be read.
 
     A version below ``floor`` can be pinned only if it is pinned already. Pins of transactions that may write count
-    twice: what changed after them must stay known.
+    twice: what changed after them must stay known. Versions of named snapshots are pinned without being counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state: State, *, floor: int = 0) -> None:
         self._lock = threading.Lock()
+        self._state = state
         self._counts: Counter[int] = Counter()
         self._writers: Counter[int] = Counter()
-        self.floor = 0
+        self._since: dict[int, int] = {}  # wall clock when a version was pinned first
+        self.floor = floor
 
     def __len__(self) -> int:
         return self._counts.total()
@@ -50,12 +64,14 @@ class Pins:
                     hint="Close those that are done; use them as context managers.",
                     sqlstate="53300",
                 )
-            if version < self.floor and version not in self._counts:
+            if version < self.floor and version not in self._counts and version not in self._state.named_versions:
                 raise Invalid(
                     f"version {version} can no longer be read: history goes back to version {self.floor}",
                     hint="Read a newer version; open the database with more history_seconds to keep more.",
                     sqlstate="72000",
                 )
+            if version not in self._counts:
+                self._since[version] = wall_clock()
             self._counts[version] += 1
             if writes:
                 self._writers[version] += 1
@@ -66,6 +82,8 @@ class Pins:
                 counts[version] -= 1
                 if not counts[version]:
                     del counts[version]
+            if version not in self._counts:
+                self._since.pop(version, None)
 
     def oldest(self, default: int) -> int:
         """The oldest pinned version, ``default`` when nothing is pinned."""
@@ -76,7 +94,16 @@ class Pins:
         """What may be dropped when history goes back to ``floor``, which only grows."""
         with self._lock:
             self.floor = max(self.floor, floor)
-            return Horizon.of(limit=min([floor, *self._writers]), pins=list(self._counts))
+            pins = {*self._counts, *self._state.named_versions}
+            return Horizon.of(limit=min([floor, *self._writers]), pins=list(pins))
+
+    def facts(self) -> list[PinFacts]:
+        """The versions that readers hold now, oldest first."""
+        with self._lock:
+            return [
+                PinFacts(version=version, since=self._since[version], readers=count, writers=self._writers[version])
+                for version, count in sorted(self._counts.items())
+            ]
 
 
 class Snapshot:

@@ -2,7 +2,7 @@
 
 A data folder looks like this (docs/storage.md has the details):
 
-    DIR/format      "weftdb 2": the version of everything below
+    DIR/format      "weftdb 3": the version of everything below
     DIR/lock        an flock'ed file that holds the process id of the one process that has the folder open
     DIR/log/        the commit log and the manifest (LMDB)
     DIR/segments/   segment files, named by a number that is never used again
@@ -31,10 +31,11 @@ from typing import Final, Self
 from ..base.errors import Corrupt, Invalid, Unavailable, WeftError
 from .files import DiskFiles, FileSystem, create_folder, write_whole
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The data folder's format version: what this program writes, and the newest that it reads.
 
-1: the commit log alone.  2: segments and the manifest beside it.
+1: the commit log alone.  2: segments and the manifest beside it.  3: named snapshots, which older programs would not
+keep.
 """
 
 LOG_FOLDER: Final = "log"
@@ -140,7 +141,7 @@ class DataFolder:
                 problems.append(
                     f"{folder / _FORMAT_FILE} is damaged: it reads {(folder / _FORMAT_FILE).read_bytes()!r}"
                 )
-            if version < FORMAT and next((folder / SEGMENTS_FOLDER).glob("*"), None) is not None:
+            if version < 2 and next((folder / SEGMENTS_FOLDER).glob("*"), None) is not None:
                 problems.append(
                     f"{folder / _FORMAT_FILE} says format {version}, which has no segments, and there are some"
                 )
@@ -185,7 +186,8 @@ class DataFolder:
 def settle_format(root: FileSystem) -> None:
     """Read the format file; write it into a new folder, and anew into one of an older format.
 
-    Nothing else needs to be done for format 1: a log without a manifest is a manifest that nothing was put into.
+    Nothing else needs to be done. Format 1: a log without a manifest is a manifest that nothing was put into; format 2:
+    there are no named snapshots yet.
     """
     if _FORMAT_FILE in root.names() and read_format(root) == FORMAT:
         return
