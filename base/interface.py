@@ -147,8 +147,13 @@ class Table(Protocol):
         """
         ...
 
-    def writer(self) -> Writer:
-        """A pipelined writer for many rows, one at a time or in batches. Not inside a transaction or snapshot."""
+    def writer(self, *, name: str | None = None) -> Writer:
+        """A pipelined writer for many rows, one at a time or in batches. Not inside a transaction or snapshot.
+
+        With a ``name`` (one to 63 bytes, for the whole database) it goes on where the last writer of that name stopped,
+        also after this program or the server crashed: see ``Writer.sequence``. Opening it takes it over: a batch of
+        whoever had it before is refused with Closed.
+        """
         ...
 
 
@@ -177,12 +182,28 @@ class Writer(Closes, Protocol):
         """Hand over primary keys to delete."""
         ...
 
+    def add(self, key: Key | Rows, /, **amounts: object) -> None:
+        """Hand over amounts to add to one row, as ``Table.add``; also that is applied exactly once.
+
+        Without ``amounts``: rows (dicts or Arrow) that have primary key and amounts as columns.
+        """
+        ...
+
     def flush(self) -> int:
         """Wait until all rows handed over are durable and visible, and return the version at which they are."""
         ...
 
     @property
     def rows_acknowledged(self) -> int: ...
+
+    @property
+    def sequence(self) -> int:
+        """How many rows all writers of this name were handed over, up to the last one that is in the database.
+
+        Known when it opens, so that a program that starts again knows from which row of its source to go on: hand over
+        the rows after it, and each is applied exactly once. Rows that were refused count, since others came after them.
+        """
+        ...
 
 
 class Reads(Closes, Protocol):

@@ -17,7 +17,7 @@ Names and values of the offending row are in each error; NOT NULL, CHECK and def
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from operator import attrgetter, itemgetter
@@ -32,7 +32,7 @@ from .limits import VALUE_BYTES_MAX
 from .types import Kind, Type, type_of_field
 from .values import Refused, convert, literal_value, shown, type_of_value
 
-__all__ = ["literal_value", "python_rows", "python_values", "to_batch", "to_keys", "type_of_value"]
+__all__ = ["amounts_row", "literal_value", "python_rows", "python_values", "to_batch", "to_keys", "type_of_value"]
 
 
 def to_batch(rows: object, schema: pa.Schema, *, positional: Sequence[str] | None = None) -> pa.RecordBatch:
@@ -82,6 +82,22 @@ def to_keys(keys: object, schema: pa.Schema) -> pa.RecordBatch:
             row = pc.index(column.is_null(), True).as_py() + 1
             raise Invalid(f'column "{name}", key {row}: NULL is not a primary-key value', sqlstate="23502")
     return batch
+
+
+def amounts_row(key: object, primary_key: Sequence[str], amounts: Mapping[str, object]) -> dict[str, object]:
+    """A primary key (a value, a tuple, a dict) and amounts to add, as one row. Raises Invalid."""
+    if isinstance(key, dict):
+        row: dict[str, object] = dict(key)
+    else:
+        values = key if isinstance(key, tuple) else (key,)
+        if len(values) != len(primary_key):
+            names = ", ".join(primary_key) or "none"
+            raise Invalid(f"{shown(key)} is not a primary key of this table", hint=f"Its columns are: {names}.")
+        row = dict(zip(primary_key, values, strict=True))
+    for name in amounts:
+        if name in row:
+            raise Invalid(f'column "{name}" is in the primary key and cannot be added to', sqlstate="42P10")
+    return row | dict(amounts)
 
 
 def python_values(column: pa.Array | pa.ChunkedArray, type: Type) -> list[Any]:

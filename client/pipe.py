@@ -44,22 +44,32 @@ class Outgoing:
 class Pipe:
     """One writer's connection. One thread hands over; ``failed`` may be read by any."""
 
-    def __init__(self, wire: Wire, *, retry_seconds: float, in_flight: int = WRITER_BATCHES_IN_FLIGHT) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        *,
+        retry_seconds: float,
+        in_flight: int = WRITER_BATCHES_IN_FLIGHT,
+        name: str | None = None,
+        sequence: int = 0,
+    ) -> None:
+        """``sequence`` is what the numbers of a writer with a name go on after."""
         self._wire = wire
         self._retry_seconds = retry_seconds
         self._in_flight = in_flight
-        self._writer = new_uuid()
+        self._writer = name or new_uuid()
+        self._first = sequence
         self._changed = threading.Condition()
         self._unacknowledged: deque[Outgoing] = deque()
         self._sent = 0
         self._stream_number = 0
-        self._sequence = 0
         self._waiting_since = 0.0
         self._failure: WeftError | None = None
         self._closing = False
         self._call: Any = None
         self._thread: threading.Thread | None = None
         self.rows_acknowledged = 0
+        self.sequence = sequence  # of the last batch that was acknowledged
         self.version = 0
 
     @property
@@ -88,12 +98,10 @@ class Pipe:
             self._changed.wait_for(lambda: self.has_room() or self.failed)
             if self.failed:
                 return
-            self._sequence += 1
+            sequence = self._first + first_row - 1 + batch.num_rows
             if not self._unacknowledged:
                 self._waiting_since = now()
-            self._unacknowledged.append(
-                Outgoing(sequence=self._sequence, layout=layout, batch=batch, first_row=first_row)
-            )
+            self._unacknowledged.append(Outgoing(sequence=sequence, layout=layout, batch=batch, first_row=first_row))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="weftdb-writer", daemon=True)
                 self._thread.start()
@@ -210,6 +218,7 @@ class Pipe:
                 self.rows_acknowledged += self._unacknowledged.popleft().batch.num_rows
                 self._sent -= 1
             self._waiting_since = now()
+            self.sequence = max(self.sequence, response.sequence)
             self.version = max(self.version, response.version)
             self._changed.notify_all()
 

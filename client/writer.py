@@ -5,6 +5,10 @@
             w.put(row)            # a tuple or a dict: gathered into batches
         w.put(arrow)              # many rows: cut into batches
 
+    with table.writer(name="loader") as w:
+        for row in rows[w.sequence :]:        # goes on where the last one of this name stopped
+            w.put(row)
+
 Rows are gathered until there are ``batch_rows`` of them, or until ``linger`` seconds have passed and the pipe is nearly
 empty; so a fast producer gets large batches and a slow one gets its rows written soon. A batch is made Arrow by the
 caller's thread (or by the thread that lingers), sent by gRPC's, acknowledged to the pipe's: see ``pipe``.
@@ -23,17 +27,19 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import pyarrow as pa
 
 from ..base.errors import Closed, Invalid, WeftError
-from ..base.interface import Keys, Rows
-from ..base.limits import RECORD_BYTES_MAX, WRITER_BATCH_ROWS, WRITER_LINGER_SECONDS
+from ..base.interface import Key, Keys, Rows
+from ..base.limits import RECORD_BYTES_MAX, WRITER_BATCH_ROWS, WRITER_LINGER_SECONDS, WRITER_ROWS_BITS
+from ..base.rows import amounts_row
 from ..proto.frames import cut, write_schema
-from ..proto.weftdb.v1.kv_pb2 import Action, WriterLayout
+from ..proto.weftdb.v1.kv_pb2 import Action, OpenWriterRequest, OpenWriterResponse, WriterLayout
 from .pipe import Pipe, closed
-from .wire import Wire
+from .wire import Again, Wire
 
 if TYPE_CHECKING:
     from .table import RemoteTable
 
 RETRY_SECONDS: Final = 60.0
+_ROWS: Final = (1 << WRITER_ROWS_BITS) - 1
 _BATCH_BYTES: Final = RECORD_BYTES_MAX // 2
 """A batch of wide rows is cut at this; Arrow and log record add something on top."""
 
@@ -42,7 +48,7 @@ class RemoteWriter:
     """Implements ``base.interface.Writer``. For one producer thread.
 
     ``batch_rows``: rows of a batch. ``linger``: seconds that a row waits for company. ``retry_seconds``: how long a
-    broken connection is tried again before the writer fails with Unavailable.
+    broken connection is tried again before the writer fails with Unavailable. ``name``: see ``Table.writer``.
     """
 
     def __init__(
@@ -53,17 +59,19 @@ class RemoteWriter:
         batch_rows: int = WRITER_BATCH_ROWS,
         linger: float = WRITER_LINGER_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
+        name: str | None = None,
     ) -> None:
         if batch_rows < 1 or linger < 0 or retry_seconds < 0:
             raise Invalid("batch_rows is at least 1, linger and retry_seconds at least 0", sqlstate="22023")
         self._table = table
+        self._primary_key = table.primary_key
         self._batch_rows = batch_rows
         self._linger = linger
-        self._pipe = Pipe(wire, retry_seconds=retry_seconds)
+        self._pipe = Pipe(wire, retry_seconds=retry_seconds, name=name, sequence=_opened(wire, name))
         self._lock = threading.Lock()
         self._arrived = threading.Event()
         self._rows: list[Any] = []
-        self._kind: tuple[type, Action] | None = None
+        self._kind: tuple[object, Action] | None = None
         self._rows_taken = 0
         self._layouts: dict[tuple[Action, bytes], WriterLayout] = {}
         self._unseen: WeftError | None = None
@@ -79,6 +87,15 @@ class RemoteWriter:
     def delete(self, keys: Keys, /) -> None:
         self._take(Action.ACTION_DELETE, keys)
 
+    def add(self, key: Key | Rows, /, **amounts: object) -> None:
+        if not amounts:
+            self._take(Action.ACTION_ADD, key)
+            return
+        if self._pipe.failed or self._unseen or self._closed:
+            self._check()
+        row = amounts_row(key, self._primary_key, amounts)
+        self._gather((tuple(row), Action.ACTION_ADD), (row,))
+
     def flush(self) -> int:
         self._check()
         with self._lock:
@@ -90,6 +107,10 @@ class RemoteWriter:
     @property
     def rows_acknowledged(self) -> int:
         return self._pipe.rows_acknowledged
+
+    @property
+    def sequence(self) -> int:
+        return self._pipe.sequence & _ROWS
 
     def close(self) -> None:
         """Flush, and end the stream. Raises what the last batches gave. A second close does nothing."""
@@ -144,7 +165,7 @@ class RemoteWriter:
         if self._pipe.failed or self._unseen:
             self._check()
 
-    def _gather(self, kind: tuple[type, Action], rows: Sequence[Any]) -> None:
+    def _gather(self, kind: tuple[object, Action], rows: Sequence[Any]) -> None:
         """Add rows of one kind to those that wait; a full batch goes out."""
         with self._lock:
             gathered = self._rows
@@ -165,6 +186,7 @@ class RemoteWriter:
             raise closed()
         if self._pipe.failed or self._unseen:
             with self._lock:
+                self._rows_taken += len(self._rows)
                 self._rows = []
                 unseen, self._unseen = self._unseen, None
             self._pipe.take_failure()
@@ -183,7 +205,7 @@ class RemoteWriter:
         try:
             batch = self._table.keys(rows) if action == Action.ACTION_DELETE else self._table.rows(rows)
         except Invalid as error:
-            self._rows_taken += len(rows) if isinstance(rows, list) else 0
+            self._rows_taken += len(rows) if isinstance(rows, list) else getattr(rows, "num_rows", 0)
             error.message = f"in a batch from row {first:,} of this writer on: {error.message}"
             raise
         self._rows_taken += batch.num_rows
@@ -226,3 +248,11 @@ class RemoteWriter:
                     self._send_gathered()
                 except WeftError as error:
                     self._unseen = error
+
+
+def _opened(wire: Wire, name: str | None) -> int:
+    """What the sequence numbers go on after: 0 for a writer without a name."""
+    if name is None:
+        return 0
+    request = OpenWriterRequest(writer=name)
+    return wire.ask("KeyValue/OpenWriter", request, OpenWriterResponse, again=Again.ALWAYS).sequence

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ..base.errors import Internal
-from ..base.limits import TRANSACTION_IDS_MAX, WRITER_BATCHES_IN_FLIGHT, WRITERS_MAX
+from ..base.errors import Closed, Internal
+from ..base.limits import TRANSACTION_IDS_MAX, WRITER_BATCHES_IN_FLIGHT, WRITER_ROWS_BITS, WRITERS_MAX
 from ..storage.record import Action, Operation, Record, TransactionEntry
 from .catalog import EMPTY, Catalog, decode_relation
 from .cells import TableStore
-from .changes import Commit
+from .changes import TAKEN_OVER, Commit, writer_opened, writer_rows
 from .clock import VersionClock
 from .horizon import Horizon
 from .install import Ends, Install, install
@@ -98,15 +98,26 @@ class State:
         """The first outcome of a writer's batch; None when it was not applied yet.
 
         A batch older than the remembered ones was applied, too, since sequences grow: its outcome is that of the
-        oldest remembered.
+        oldest remembered. Raises Closed where another writer of this name was opened since.
         """
         outcomes = self.writers.get(writer)
         if not outcomes or sequence > outcomes[-1][0]:
             return None
+        if writer_opened(sequence) < writer_opened(outcomes[-1][0]):
+            raise Closed(
+                f'another writer named "{writer}" was opened since',
+                hint="There is one of a name at a time. Open it again to go on, from its sequence.",
+                sqlstate=TAKEN_OVER,
+            )
         for known, commit in outcomes:
             if known >= sequence:
                 return commit
         return None
+
+    def last_sequence(self, writer: str) -> int:
+        """How often the writer was opened, and how many rows it was given, as a sequence number."""
+        known = [sequence for sequence, _ in self.writers.get(writer, ())]
+        return max(map(writer_opened, known), default=0) << WRITER_ROWS_BITS | max(map(writer_rows, known), default=0)
 
     def outcome_of_transaction(self, id: str) -> Commit | None:
         """The first outcome of the transaction with this id; None when it did not commit (or is long forgotten)."""

@@ -6,8 +6,13 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
+from ..base.limits import WRITER_ROWS_BITS
+
 UNKNOWN_OUTCOME: Final = "08007"
 """SQLSTATE of Unavailable where nobody knows whether the commit is in the log."""
+
+TAKEN_OVER: Final = "55006"
+"""SQLSTATE of Closed where a writer of the same name was opened meanwhile."""
 
 
 class Change(enum.Enum):
@@ -35,10 +40,24 @@ class Isolation(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterToken:
-    """Names one batch of one writer, so that a repeat is applied once. ``sequence`` grows; gaps are allowed."""
+    """Names one batch of one writer, so that a repeat is applied once. ``sequence`` grows; gaps are allowed.
+
+    Its lower WRITER_ROWS_BITS count the rows that the writer was given, up to the batch's last one; those above how
+    often a writer of this name was opened, so that who opened it last is the only one (0 for one without a name).
+    """
 
     writer: str
     sequence: int
+
+
+def writer_opened(sequence: int) -> int:
+    """How often the writer was opened."""
+    return sequence >> WRITER_ROWS_BITS
+
+
+def writer_rows(sequence: int) -> int:
+    """How many rows it was given."""
+    return sequence & ((1 << WRITER_ROWS_BITS) - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

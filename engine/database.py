@@ -24,8 +24,8 @@ from typing import Self
 import pyarrow as pa
 
 from ..base.errors import Closed, Conflict, Invalid
-from ..base.limits import RECORD_BYTES_MAX, RECORD_ROWS_MAX
-from ..base.rows import python_rows, python_values
+from ..base.limits import NAME_BYTES_MAX, RECORD_BYTES_MAX, RECORD_ROWS_MAX, WRITER_ROWS_BITS
+from ..base.rows import python_rows, python_values, to_keys
 from ..storage.archive import Archive
 from ..storage.log import CommitLog
 from ..storage.storage import Storage
@@ -82,6 +82,7 @@ class Engine:
         self.temporary = _temporary_folder(storage, options)
         self.files = SegmentFiles(storage)
         self._id_lock = threading.Lock()
+        self._writers_lock = threading.Lock()
         self._closed = False
         self.shared: dict[object, object] = {}  # what the layers above keep once per engine
         self._on_close: list[Callable[[], object]] = []
@@ -292,6 +293,19 @@ class Engine:
             return Commit(version=self.version, rows=0)
         return self._commit(Request(changes=(changes,), token=token))
 
+    def open_writer(self, name: str) -> int:
+        """Take over the writer called ``name``: from now on tokens of whoever had it are refused with Closed.
+
+        Returns what its sequence numbers go on after (see WriterToken). Raises Invalid for a name that is none.
+        """
+        self._check_open()
+        if not 1 <= len(name.encode()) <= NAME_BYTES_MAX:
+            raise Invalid(f"a writer's name has 1 to {NAME_BYTES_MAX} bytes, not {name!r}", sqlstate="42602")
+        with self._writers_lock:
+            opened = self._sequencer.last_sequence(name) + (1 << WRITER_ROWS_BITS)
+            self._commit(Request(changes=(), token=WriterToken(writer=name, sequence=opened)))
+            return self._sequencer.last_sequence(name)  # a batch of the one before may have come between
+
     def load(self, table: str, change: Change, *, token: WriterToken | None = None) -> Load:
         """The same in many batches: INSERT, PUT or DELETE of any number of rows, all or nothing, see load.py."""
         self._check_open()
@@ -389,7 +403,8 @@ class Engine:
         key_names = [column.name for column in table.primary_key_columns]
         amount_names = [name for name in batch.schema.names if name not in key_names]
         check_addable(table, amount_names)
-        keys = key_columns(table, batch)
+        given = batch.select([name for name in batch.schema.names if name in key_names])
+        keys = to_keys(given, pa.schema([column.field for column in table.primary_key_columns]))
         starts = fill(table, keys, context=Context(now=wall_clock()), identities=self._identities.take, overriding=True)
         amounts = {name: python_values(batch.column(name), table.by_name[name].type) for name in amount_names}
         key_values = python_rows(keys, [column.type for column in table.primary_key_columns])

@@ -247,6 +247,12 @@ class Sequencer:
             )
         return commit
 
+    def last_sequence(self, writer: str) -> int:
+        """See ``State.last_sequence``."""
+        with self._commit_lock:
+            self._settle()
+            return self._state.last_sequence(writer)
+
     def watch(self, table: Table) -> tuple[Watch, int]:
         """Note what commits change in ``table`` from now on; and the version at which it was changed last."""
         watch = Watch(table)

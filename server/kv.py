@@ -21,6 +21,8 @@ from ..proto.weftdb.v1.kv_pb2 import (
     GetResponse,
     LoadHeader,
     LoadRequest,
+    OpenWriterRequest,
+    OpenWriterResponse,
     ScanRequest,
     TableDescription,
     WriteRequest,
@@ -160,6 +162,9 @@ class KeyValueService:
         """Outside a transaction: write the batches as they come, all or nothing."""
         with self._sessions.use("", call) as use:
             return _write_rows(use.session, header.table, change, pa.RecordBatchReader.from_batches(schema, batches))
+
+    def open_writer(self, request: OpenWriterRequest, call: Call) -> OpenWriterResponse:
+        return OpenWriterResponse(sequence=self._writers.open(request.writer))
 
     def stream(self, requests: Iterator[Any], call: Call) -> Iterator[Any]:
         return self._writers.run(requests, call)

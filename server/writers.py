@@ -27,7 +27,7 @@ import pyarrow as pa
 from ..base.errors import Closed, Internal, Invalid, Unavailable, WeftError
 from ..base.limits import NAME_BYTES_MAX
 from ..base.rows import to_batch, to_keys
-from ..engine.changes import Change, WriterToken
+from ..engine.changes import TAKEN_OVER, Change, WriterToken
 from ..engine.database import Engine
 from ..engine.schema import Table
 from ..proto.failures import to_detail
@@ -37,7 +37,7 @@ from ..sql.session import Session
 from .convert import change_of
 from .gate import LOG, Call
 
-_CHANGES: Final = (Change.INSERT, Change.PUT, Change.DELETE)
+_CHANGES: Final = (Change.INSERT, Change.PUT, Change.DELETE, Change.ADD)
 
 Requests = Iterator[tuple[WriterRequest, pa.Buffer | None]]
 
@@ -69,6 +69,10 @@ class WriterStreams:
         self._mutex = threading.Lock()
         self._turns: dict[str, Turn] = {}
         self._draining: Future[Batch | None] = Future()
+
+    def open(self, writer: str) -> int:
+        """Take over the writer of a name; what its sequence numbers go on after. See ``Engine.open_writer``."""
+        return self._engine.open_writer(writer)
 
     def drain(self) -> None:
         """Let every stream end after the batch that it has."""
@@ -182,9 +186,11 @@ def _apply(session: Session, writer: str, batch: Batch) -> WriterResponse:
     try:
         rows = _fitted(session.describe(batch.table), batch.change, batch.rows)
         commit = session.write(batch.table, batch.change, rows, token=token)
-    except Closed:
-        error = Unavailable("the server is shutting down", hint="Connect again in a moment.")
-        return WriterResponse(sequence=batch.sequence, error=to_detail(error))
+    except Closed as error:
+        if error.sqlstate == TAKEN_OVER:
+            return WriterResponse(sequence=batch.sequence, error=to_detail(error))
+        stopping = Unavailable("the server is shutting down", hint="Connect again in a moment.")
+        return WriterResponse(sequence=batch.sequence, error=to_detail(stopping))
     except WeftError as error:
         return WriterResponse(sequence=batch.sequence, error=to_detail(error))
     except Exception:

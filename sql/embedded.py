@@ -138,9 +138,9 @@ class EmbeddedDatabase(interface.Database):
         engine = self.engine
         return self._child(EmbeddedSnapshot(Session(engine, as_of=engine.version if as_of is None else as_of)))
 
-    def writer(self, table: str) -> EmbeddedWriter:
+    def writer(self, table: str, *, name: str | None = None) -> EmbeddedWriter:
         """A writer that ends with the database."""
-        return self._child(EmbeddedWriter(Session(self.engine), table))
+        return self._child(EmbeddedWriter(Session(self.engine), table, name=name))
 
     def backup(self, folder: str | Path, *, link: bool = False) -> int:
         """Back this database up into a folder, as ``weft backup`` does, beside everything else. Returns the version.
@@ -200,7 +200,7 @@ class _Sessions(Protocol):
 
     def session(self) -> Session | _Held: ...
 
-    def writer(self, table: str) -> EmbeddedWriter: ...
+    def writer(self, table: str, *, name: str | None = None) -> EmbeddedWriter: ...
 
 
 class _OneSession:
@@ -212,7 +212,7 @@ class _OneSession:
     def session(self) -> _Held:
         return _Held(self._session)
 
-    def writer(self, table: str) -> EmbeddedWriter:
+    def writer(self, table: str, *, name: str | None = None) -> EmbeddedWriter:
         raise Invalid(
             f'a writer of "{table}" cannot be part of a transaction or snapshot',
             hint="Use put, or the database's own table for a writer.",
@@ -332,8 +332,8 @@ class EmbeddedTable(interface.Table):
         with self._source.session() as session:
             return session.scan(self._name, columns=columns, where=where, key=key, time=time).reader()
 
-    def writer(self) -> EmbeddedWriter:
-        return self._source.writer(self._name)
+    def writer(self, *, name: str | None = None) -> EmbeddedWriter:
+        return self._source.writer(self._name, name=name)
 
     def __repr__(self) -> str:
         return f"<Table {self._name}>"

@@ -6,6 +6,8 @@ A batch holds rows of one sort (one change, tuples or dicts with one set of colu
 engine. It is sealed at WRITER_BATCH_ROWS, or when its first row has waited for WRITER_LINGER_SECONDS, or by ``flush``.
 ``put`` blocks while the queue is full.
 
+A writer with a name gives each batch a sequence number, so that it goes on after what was applied (engine/changes.py).
+
 What always holds: batches are committed in order. When one fails, everything handed over after it is dropped and the
 next call raises the error, once; then the writer starts afresh. The remote writer keeps the same promises.
 """
@@ -22,10 +24,10 @@ import pyarrow as pa
 
 from ..base import interface
 from ..base.errors import Closed, Invalid
-from ..base.interface import Keys, Rows
+from ..base.interface import Key, Keys, Rows
 from ..base.limits import WRITER_BATCH_ROWS, WRITER_BATCHES_IN_FLIGHT, WRITER_LINGER_SECONDS
-from ..base.rows import to_batch, to_keys
-from ..engine.changes import Change
+from ..base.rows import amounts_row, to_batch, to_keys
+from ..engine.changes import Change, WriterToken, writer_rows
 from ..engine.clock import monotonic
 from . import keyvalue
 from .session import Session
@@ -51,8 +53,11 @@ class EmbeddedWriter(interface.Writer):
         *,
         batch_rows: int = WRITER_BATCH_ROWS,
         linger: float = WRITER_LINGER_SECONDS,
+        name: str | None = None,
     ) -> None:
-        session.describe(table)
+        self._primary_key = [column.name for column in session.describe(table).primary_key_columns]
+        self._name = name
+        self._sequence = self._acknowledged_sequence = 0 if name is None else session.engine.open_writer(name)
         self._session = session
         self._table = table
         self._batch_rows = batch_rows
@@ -80,9 +85,16 @@ class EmbeddedWriter(interface.Writer):
             listed = keys if isinstance(keys, list) else [keys]
             self._take(Change.DELETE, [key if isinstance(key, dict | tuple) else (key,) for key in listed])
 
+    def add(self, key: Key | Rows, /, **amounts: object) -> None:
+        self._take(Change.ADD, amounts_row(key, self._primary_key, amounts) if amounts else key)
+
     @property
     def rows_acknowledged(self) -> int:
         return self._acknowledged
+
+    @property
+    def sequence(self) -> int:
+        return writer_rows(self._acknowledged_sequence)
 
     def flush(self) -> int:
         with self._changed:
@@ -178,14 +190,17 @@ class EmbeddedWriter(interface.Writer):
                     return
                 self._working = True
                 self._changed.notify_all()
+            self._sequence += len(batch.rows)
+            token = None if self._name is None else WriterToken(writer=self._name, sequence=self._sequence)
             try:
-                commit = self._session.write(self._table, batch.change, self._batch(batch))
+                commit = self._session.write(self._table, batch.change, self._batch(batch), token=token)
             except BaseException as error:
                 self._fail(error)
                 continue
             with self._changed:
                 self._working = False
                 self._acknowledged += len(batch.rows)
+                self._acknowledged_sequence = self._sequence
                 self._version = max(self._version, commit.version)
                 self._changed.notify_all()
 
@@ -213,6 +228,7 @@ class EmbeddedWriter(interface.Writer):
     def _fail(self, error: BaseException) -> None:
         with self._changed:
             self._error = error
+            self._sequence += sum(len(batch.rows) for batch in (*self._queue, *([self._open] if self._open else ())))
             self._queue.clear()
             self._open = None
             self._working = False

@@ -605,6 +605,104 @@ def test_a_writers_block_that_raises_writes_what_it_had(accounts: Any) -> None:
     assert accounts.get(1) is not None
 
 
+def test_a_writer_adds_in_batches_and_one_at_a_time(database: Database, accounts: Any) -> None:
+    accounts.put((1, "ann", 5))
+    with accounts.writer() as writer:
+        for _ in range(100):
+            writer.add(1, balance=1)
+        writer.add((1,), balance=Decimal("0.50"))
+        writer.add({"id": 2}, balance=7)
+        writer.add([{"id": 1, "balance": 1}, {"id": 2, "balance": 1}])
+        writer.add(pa.table({"id": [1, 2, 2], "balance": pa.array([10, 20, 30], pa.decimal128(12, 2))}))
+        writer.put((3, "put", 1))
+        writer.add(3, balance=1)
+        writer.flush()
+        assert writer.rows_acknowledged == 109
+    rows = database.execute("SELECT id, owner, balance FROM accounts ORDER BY id").rows()
+    assert rows == [(1, "ann", Decimal("116.50")), (2, "?", Decimal(58)), (3, "put", Decimal(2))]
+
+
+@pytest.mark.parametrize(
+    ("key", "amounts", "sqlstate"),
+    [
+        ((1, 2), {"balance": 1}, "22000"),
+        (1, {"owner": "x"}, "42804"),
+        (1, {"id": 1}, "42P10"),
+        (1, {"nothing": 1}, "42703"),
+        (1, {"balance": 10**12}, "22003"),
+        ({"balance": 1}, {}, "22000"),
+        ({"id": None}, {"balance": 1}, "23502"),
+    ],
+)
+def test_what_a_writer_cannot_add_is_refused_by_name(
+    accounts: Any, key: object, amounts: dict[str, object], sqlstate: str
+) -> None:
+    accounts.put((1, "ann", 5))
+    writer = accounts.writer()
+
+    def add_and_flush() -> None:
+        writer.add(key, **amounts)
+        writer.flush()
+
+    with pytest.raises(weftdb.Invalid) as caught:
+        add_and_flush()
+    assert caught.value.sqlstate == sqlstate
+    writer.add(1, balance=1)
+    writer.close()
+    assert accounts.get(1)["balance"] == 6
+
+
+def test_a_writer_with_a_name_goes_on_where_the_last_one_stopped(accounts: Any) -> None:
+    with accounts.writer(name="loader") as writer:
+        assert writer.sequence == 0
+        for _ in range(3):
+            writer.add(1, balance=1)
+        writer.put(pa.table({"id": [2, 3], "balance": pa.array([0, 0], pa.decimal128(12, 2))}))
+        writer.flush()
+        assert writer.sequence == 5
+        writer.delete([2, 3])
+    with accounts.writer(name="loader") as writer:
+        assert writer.sequence == 7
+        with pytest.raises(weftdb.Invalid):
+            insert_twice(writer)
+        writer.add(1, balance=1)
+    with accounts.writer(name="loader") as writer:
+        assert writer.sequence == 10
+    with accounts.writer(name="loader") as writer:
+        assert writer.sequence == 10
+    with accounts.writer(name="other") as writer:
+        assert writer.sequence == 0
+    assert accounts.get(1)["balance"] == 4
+
+
+def insert_twice(writer: Any) -> None:
+    writer.insert([(1, "x", 0), (1, "x", 0)])
+    writer.flush()
+
+
+def test_opening_a_writer_takes_its_name_over(accounts: Any) -> None:
+    first = accounts.writer(name="loader")
+    first.add(1, balance=1)
+    first.flush()
+    second = accounts.writer(name="loader")
+    assert second.sequence == 1
+    first.add(1, balance=10)
+    with pytest.raises(weftdb.Closed, match="loader") as caught:
+        first.flush()
+    assert caught.value.sqlstate == "55006"
+    second.add(1, balance=100)
+    second.close()
+    first.close()
+    assert accounts.get(1)["balance"] == 101
+
+
+def test_a_writers_name_has_a_length(accounts: Any) -> None:
+    for name in ("", "x" * 64, "ü" * 32):
+        with pytest.raises(weftdb.Invalid) as caught:
+            accounts.writer(name=name)
+        assert caught.value.sqlstate == "42602"
+
+
 def test_a_writer_is_not_part_of_a_transaction(database: Database, accounts: Any) -> None:
     with database.transaction() as txn:
         with pytest.raises(weftdb.Invalid):

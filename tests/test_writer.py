@@ -305,6 +305,34 @@ def test_a_slow_server_makes_the_writer_wait(server: Server, db: RemoteDatabase)
 # -- killed servers --------------------------------------------------------------------------------------------------
 
 
+def test_a_program_that_starts_again_goes_on_with_its_writers_name(tmp_path: Path) -> None:
+    """Clients that are killed at any moment, and servers too: each number is added exactly once."""
+    child = ServerChild(tmp_path / "data")
+    with child, weftdb.connect(child.url) as db:
+        db.execute("CREATE TABLE totals (k bigint PRIMARY KEY, n bigint, rows bigint)")
+        chance = random.Random(7)
+        numbers, at = list(range(1, 6001)), 0
+        for life in range(6):
+            loader = weftdb.connect(child.url)
+            writer = loader.table("totals").writer(name="loader", batch_rows=chance.randrange(20, 200), linger=0.002)
+            assert writer.sequence >= at, "what was acknowledged is there"
+            at = writer.sequence
+            last = len(numbers) if life == 5 else min(at + chance.randrange(500, 1500), len(numbers))
+            for number in numbers[at:last]:
+                writer.add(number % 3, n=number, rows=1)
+            if life == 5:
+                writer.close()
+                loader.close()
+                break
+            time.sleep(chance.uniform(0, 0.05))
+            at = writer.sequence
+            loader.close()  # what is on its way is given up, and may or may not be applied
+            if life in (1, 3):
+                child.kill()
+                child.start()
+        assert db.execute("SELECT sum(n), sum(rows) FROM totals").rows() == [(sum(numbers), len(numbers))]
+
+
 def test_every_row_is_applied_once_over_a_server_that_is_stopped_and_killed(tmp_path: Path) -> None:
     child = ServerChild(tmp_path / "data")
     with child, weftdb.connect(child.url) as db:

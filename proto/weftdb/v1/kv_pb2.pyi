@@ -155,6 +155,18 @@ class LoadHeader(_message.Message):
     schema: bytes
     def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., schema: _Optional[bytes] = ...) -> None: ...
 
+class OpenWriterRequest(_message.Message):
+    __slots__ = ("writer",)
+    WRITER_FIELD_NUMBER: _ClassVar[int]
+    writer: str
+    def __init__(self, writer: _Optional[str] = ...) -> None: ...
+
+class OpenWriterResponse(_message.Message):
+    __slots__ = ("sequence",)
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+
 class WriterRequest(_message.Message):
     __slots__ = ("writer", "layout", "sequence", "padding", "batch")
     WRITER_FIELD_NUMBER: _ClassVar[int]

@@ -45,6 +45,11 @@ class KeyValueStub:
                 request_serializer=weftdb_dot_v1_dot_kv__pb2.LoadRequest.SerializeToString,
                 response_deserializer=weftdb_dot_v1_dot_kv__pb2.WriteResponse.FromString,
                 _registered_method=True)
+        self.OpenWriter = channel.unary_unary(
+                '/weftdb.v1.KeyValue/OpenWriter',
+                request_serializer=weftdb_dot_v1_dot_kv__pb2.OpenWriterRequest.SerializeToString,
+                response_deserializer=weftdb_dot_v1_dot_kv__pb2.OpenWriterResponse.FromString,
+                _registered_method=True)
         self.Stream = channel.stream_stream(
                 '/weftdb.v1.KeyValue/Stream',
                 request_serializer=weftdb_dot_v1_dot_kv__pb2.WriterRequest.SerializeToString,
@@ -97,6 +102,13 @@ class KeyValueServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenWriter(self, request, context):
+        """Take over the writer of a name: batches of whoever had it before are refused from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Stream(self, request_iterator, context):
         """A writer's stream of batches, each a transaction of its own, applied in order, acknowledged one by one.
         """
@@ -136,6 +148,11 @@ def add_KeyValueServicer_to_server(servicer, server):
                     servicer.Load,
                     request_deserializer=weftdb_dot_v1_dot_kv__pb2.LoadRequest.FromString,
                     response_serializer=weftdb_dot_v1_dot_kv__pb2.WriteResponse.SerializeToString,
+            ),
+            'OpenWriter': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenWriter,
+                    request_deserializer=weftdb_dot_v1_dot_kv__pb2.OpenWriterRequest.FromString,
+                    response_serializer=weftdb_dot_v1_dot_kv__pb2.OpenWriterResponse.SerializeToString,
             ),
             'Stream': grpc.stream_stream_rpc_method_handler(
                     servicer.Stream,
@@ -305,6 +322,33 @@ class KeyValue:
             '/weftdb.v1.KeyValue/Load',
             weftdb_dot_v1_dot_kv__pb2.LoadRequest.SerializeToString,
             weftdb_dot_v1_dot_kv__pb2.WriteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenWriter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weftdb.v1.KeyValue/OpenWriter',
+            weftdb_dot_v1_dot_kv__pb2.OpenWriterRequest.SerializeToString,
+            weftdb_dot_v1_dot_kv__pb2.OpenWriterResponse.FromString,
             options,
             channel_credentials,
             insecure,

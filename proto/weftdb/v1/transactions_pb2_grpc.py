@@ -62,7 +62,8 @@ class TransactionsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Commit(self, request, context):
-        """Make it durable and visible. A repeat within the lease returns the first outcome.
+        """Make it durable and visible. A repeat returns the first outcome, also of another server after a crash; where it was
+        not committed the error is CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
