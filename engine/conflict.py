@@ -3,11 +3,13 @@
 Against committed rows the cells themselves are asked, by primary key: exact, so no transaction ever dies of an index
 that was too small. Against group mates that are validated but not yet applied, ``GroupRows`` remembers the rows of
 small requests: one that would meet them waits for the next group, and is then judged against the cells like any other.
+Deltas do not wait for deltas.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,42 +33,61 @@ NAN = object()
 """Stands for NaN in a primary key, which is equal to itself there."""
 
 
-class GroupRows:
-    """Rows (by primary key or row id) that the requests of one group put or delete, per table.
+class Touch(enum.Enum):
+    """How a request touches rows, and so who else in its group may."""
 
-    Strict are transactions and inserts: nobody else in the group may touch their rows. Blind puts and deletes may
-    touch each other's: the last in log order wins. None stands for more rows than are remembered.
+    STRICT = enum.auto()  # transactions and inserts put or delete: nobody else
+    BLIND = enum.auto()  # blind puts and deletes: others of this kind, and the last in log order wins
+    DELTA = enum.auto()  # amounts are added: others of this kind
+
+
+class GroupRows:
+    """Rows (by the hash of their primary key, or by row id) that the requests of one group touch, per table.
+
+    Two keys of one hash cost a needless wait. None stands for more rows than are remembered.
     """
 
     def __init__(self) -> None:
-        self._blind: dict[int, set[tuple[object, ...]] | None] = {}
-        self._strict: dict[int, set[tuple[object, ...]] | None] = {}
-
-    def has_rows(self, table_id: int) -> bool:
-        return table_id in self._blind or table_id in self._strict
+        self._touched: dict[tuple[int, Touch], set[int] | None] = {}
 
     def admits(self, changes: TableChanges, *, blind: bool) -> bool:
-        """Whether the changes surely meet no row of a group mate, other than blind with blind."""
-        id = changes.table.id
-        kinds = (self._strict,) if blind and not changes.inserts else (self._strict, self._blind)
-        others = [rows[id] for rows in kinds if id in rows]
+        """Whether the changes surely meet no row of a group mate that may not be met."""
+        written = Touch.BLIND if blind and not changes.inserts else Touch.STRICT
+        return self._free(changes, written, _key_batches(changes)) and self._free(
+            changes, Touch.DELTA, _delta_keys(changes)
+        )
+
+    def _free(self, changes: TableChanges, touch: Touch, batches: Sequence[pa.RecordBatch]) -> bool:
+        if not batches:
+            return True
+        table = changes.table
+        others = [
+            self._touched[table.id, other]
+            for other in Touch
+            if (touch is Touch.STRICT or other is not touch) and (table.id, other) in self._touched
+        ]
         if not others:
             return True
         if changes.rows_count > REMEMBERED_ROWS_MAX:
             return False
-        keys = _keys(changes)
+        keys = _identities(table, batches)
         return all(rows is not None and rows.isdisjoint(keys) for rows in others)
 
     def add(self, changes: TableChanges) -> None:
-        """Remember the rows that validated changes put or delete."""
-        if not (changes.puts or changes.deletes):
+        """Remember the rows that validated changes touch."""
+        written = Touch.STRICT if changes.inserts or changes.strict else Touch.BLIND
+        self._add(changes, written, _key_batches(changes))
+        self._add(changes, Touch.DELTA, _delta_keys(changes))
+
+    def _add(self, changes: TableChanges, touch: Touch, batches: Sequence[pa.RecordBatch]) -> None:
+        if not batches:
             return
-        kind = self._strict if changes.inserts or changes.strict else self._blind
-        known = kind.setdefault(changes.table.id, set())
+        place = changes.table.id, touch
+        known = self._touched.setdefault(place, set())
         if changes.rows_count > REMEMBERED_ROWS_MAX:
-            kind[changes.table.id] = None
+            self._touched[place] = None
         elif known is not None:
-            known.update(_keys(changes))
+            known.update(_identities(changes.table, batches))
 
 
 def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int) -> None:
@@ -86,8 +107,8 @@ def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int) 
         return
     for keys in _key_batches(changes):
         _raise_first_changed(store, keys, snapshot=snapshot, ignore_deltas=False)
-    for delta in changes.deltas:
-        _raise_first_changed(store, delta.key_batch, snapshot=snapshot, ignore_deltas=True)
+    for keys in _delta_keys(changes):
+        _raise_first_changed(store, keys, snapshot=snapshot, ignore_deltas=True)
 
 
 def check_absent(store: TableStore, changes: TableChanges) -> None:
@@ -161,8 +182,7 @@ def first_of_each(table: Table, keys: pa.RecordBatch) -> np.ndarray | None:
 
 def _may_repeat(table: Table, keys: pa.RecordBatch) -> bool:
     """Whether two of ``keys`` have one hash, as equal keys always do. Sorting hashes costs a tenth of grouping keys."""
-    columns = [values_of(keys.column(i), column.type) for i, column in enumerate(table.primary_key_columns)]
-    hashes = np.sort(KeyEncoder(table.primary_key_columns).encode(columns, count=keys.num_rows).hashes)
+    hashes = np.sort(_hashes(table, keys))
     return bool((hashes[1:] == hashes[:-1]).any())
 
 
@@ -206,8 +226,26 @@ def _key_batches(changes: TableChanges) -> list[pa.RecordBatch]:
     return [*changes.deletes, *(key_columns(changes.table, rows) for rows in changes.puts)]
 
 
-def _keys(changes: TableChanges) -> list[tuple[object, ...]]:
-    return [key for keys in _key_batches(changes) for key in key_tuples(keys)]
+def _delta_keys(changes: TableChanges) -> list[pa.RecordBatch]:
+    return [concatenated([delta.key_batch for delta in changes.deltas])] if changes.deltas else []
+
+
+def concatenated(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Batches of one schema as one."""
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
+def _identities(table: Table, batches: Sequence[pa.RecordBatch]) -> list[int]:
+    """A number for each row, the same for the same row: its key's hash, or its row id."""
+    if not table.primary_key:
+        return [id for keys in batches for id in keys.column(ROW_ID_NAME).to_pylist()]
+    return [hash for keys in batches for hash in _hashes(table, keys).tolist()]
+
+
+def _hashes(table: Table, keys: pa.RecordBatch) -> np.ndarray:
+    """The hashes of primary keys: uint64[n]."""
+    columns = [values_of(keys.column(i), column.type) for i, column in enumerate(table.primary_key_columns)]
+    return KeyEncoder(table.primary_key_columns).encode(columns, count=keys.num_rows).hashes
 
 
 def _raise_first_changed(store: TableStore, keys: pa.RecordBatch, *, snapshot: int, ignore_deltas: bool) -> None:

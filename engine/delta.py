@@ -1,24 +1,27 @@
 """Deltas: commutative changes (``x += 5``) that never conflict with one another.
 
 A delta is resolved where the order is decided: the sequencer takes the newest row (or what the group's earlier deltas
-made of it), adds the amounts exactly, refuses an overflow, and logs the row after it. So ``apply`` knows only rows, a
-replica needs no arithmetic, and still no two deltas conflict. A row that is absent starts from ``default_row``, with
-NULL and absent amounts counted from zero.
+made of it), adds the amounts exactly, and refuses an overflow. What all deltas of the group made of a row is logged as
+one row. So ``apply`` knows only rows, a replica needs no arithmetic, and still no two deltas conflict. A row that is
+absent starts from ``default_row``, with NULL and absent amounts counted from zero.
 """
 
 from __future__ import annotations
 
 import decimal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from ..base.errors import Invalid
+from ..base.rows import python_rows
 from ..base.types import Kind
 from .apply import State
+from .cells import TableStore
+from .conflict import concatenated
 from .constraints import check
 from .expression.evaluate import Context
 from .schema import Column, Table
@@ -26,6 +29,9 @@ from .schema import Column, Table
 ADDABLE = frozenset((Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.REAL, Kind.DOUBLE, Kind.NUMERIC))
 
 _BITS = {Kind.SMALLINT: 16, Kind.INTEGER: 32, Kind.BIGINT: 64}
+
+ONE_BY_ONE_MAX: Final = 4
+"""Rows that are read one after the other: faster than all at once."""
 
 _EXACT = decimal.Context(prec=80)
 
@@ -43,29 +49,66 @@ class Delta:
     default_row: Mapping[str, Any]
 
 
-class DeltaResolver:
-    """Rows after the deltas of one group, by table and primary key."""
+class GroupDeltas:
+    """Rows after the deltas of one group: however many requests add to a row, one version of it is logged."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, dict[tuple[object, ...], dict[str, Any]]] = {}
+        self._rows: dict[int, dict[bytes, dict[str, Any]]] = {}  # by table and encoded primary key
+        self._last: dict[int, tuple[Table, int]] = {}
 
-    def has_rows(self, table_id: int) -> bool:
-        return table_id in self._rows
+    def take(self, request: Sequence[tuple[Table, Sequence[Delta]]], *, ordinal: int, state: State) -> None:
+        """Add the amounts of one request, which is the group's ``ordinal``-th, to what the requests before left.
 
-    def resolve(self, table: Table, deltas: Sequence[Delta], *, state: State) -> pa.RecordBatch:
-        """The rows after ``deltas``, one per touched row.
-
-        Raises Invalid on overflow (22003) or where a constraint refuses the row; then nothing is kept.
+        Raises Invalid on overflow (22003) or where a constraint refuses a row; then nothing of the request is kept.
         """
-        known = self._rows.get(table.id, {})
+        resolved = [(table, self._resolved(table, deltas, state=state)) for table, deltas in request if deltas]
+        for table, rows in resolved:
+            self._rows.setdefault(table.id, {}).update(rows)
+            self._last[table.id] = table, ordinal
+
+    def rows(self) -> Iterator[tuple[Table, int, pa.RecordBatch]]:
+        """Per table the rows after all deltas, and the ordinal of the last request that added to any."""
+        for id, (table, ordinal) in self._last.items():
+            yield table, ordinal, _batch(table, list(self._rows[id].values()))
+
+    def _resolved(self, table: Table, deltas: Sequence[Delta], *, state: State) -> dict[bytes, dict[str, Any]]:
+        """The rows after ``deltas``, by encoded primary key: equal keys are one, however Python writes them."""
         store = state.stores[table.id]
-        touched: dict[tuple[object, ...], dict[str, Any]] = {}
-        for delta in deltas:
-            row = touched.get(delta.key) or known.get(delta.key) or store.get(delta.key, version=state.version)
-            touched[delta.key] = add_amounts(table, row or delta.default_row, delta.amounts)
-        rows = row_batch(table, list(touched.values()))
-        self._rows.setdefault(table.id, {}).update(touched)
+        encoder = store.layout.encoder
+        assert encoder is not None, f'"{table.name}" has a primary key'
+        known = self._rows.get(table.id, {})
+        keys = [encoder.encode_one(delta.key) for delta in deltas]
+        asked = {key: delta for key, delta in zip(keys, deltas, strict=True) if key not in known}
+        stored = dict(zip(asked, _stored(store, list(asked.values()), version=state.version), strict=True))
+        rows: dict[bytes, dict[str, Any]] = {}
+        made: set[bytes] = set()
+        for key, delta in zip(keys, deltas, strict=True):
+            row = rows.get(key) or known.get(key) or stored[key]
+            if row is None:
+                made.add(key)
+                row = delta.default_row
+            rows[key] = add_amounts(table, row, delta.amounts)
+        # Only numbers changed in a row that was valid: without a CHECK it still is.
+        doubtful = list(rows.values()) if table.checks else [rows[key] for key in made]
+        if doubtful:
+            row_batch(table, doubtful)
         return rows
+
+
+def _stored(store: TableStore, deltas: Sequence[Delta], *, version: int) -> list[dict[str, Any] | None]:
+    """The rows that deltas begin with, None where there is none."""
+    if len(deltas) <= ONE_BY_ONE_MAX:
+        return [store.get(delta.key, version=version) for delta in deltas]
+    keys = concatenated([delta.key_batch for delta in deltas])
+    batch, places = store.get_many(keys, version=version)
+    try:
+        values = python_rows(batch, [column.type for column in store.table.columns])
+    except (OverflowError, ValueError):  # of years beyond those of Python: ``get`` says which row
+        return [store.get(delta.key, version=version) for delta in deltas]
+    rows: list[dict[str, Any] | None] = [None] * len(deltas)
+    for place, row in zip(places.tolist(), values, strict=True):
+        rows[place] = dict(zip(batch.schema.names, row, strict=True))
+    return rows
 
 
 def add_amounts(table: Table, row: Mapping[str, Any], amounts: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,9 +137,13 @@ def check_addable(table: Table, names: Sequence[str]) -> None:
 
 def row_batch(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
     """Full rows of Python values as a checked batch. Raises Invalid where a constraint refuses one."""
-    batch = pa.RecordBatch.from_pylist([_storable(table, row) for row in rows], schema=table.arrow_schema)
+    batch = _batch(table, rows)
     check(table, batch, context=Context())
     return batch
+
+
+def _batch(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([_storable(table, row) for row in rows], schema=table.arrow_schema)
 
 
 def _storable(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,11 +161,15 @@ def _sum(column: Column, value: Any, amount: Any) -> Any:
         return value
     if type.kind is Kind.NUMERIC:
         total = _EXACT.add(Decimal(value or 0), Decimal(amount))
+        if total != round(total, type.scale or 0):
+            raise _not_of(column, amount)
         if abs(_EXACT.scaleb(total, type.scale or 0)) >= 10 ** (type.precision or 38):
             raise _out_of_range(column, total)
         return total
     total = (value or 0) + amount
     bits = _BITS.get(type.kind)
+    if bits is not None and not isinstance(total, int):
+        raise _not_of(column, amount)
     if bits is not None and not -(2 ** (bits - 1)) <= total < 2 ** (bits - 1):
         raise _out_of_range(column, total)
     return total
@@ -126,3 +177,7 @@ def _sum(column: Column, value: Any, amount: Any) -> Any:
 
 def _out_of_range(column: Column, total: object) -> Invalid:
     return Invalid(f'column "{column.name}": {total} is out of range for {column.type}', sqlstate="22003")
+
+
+def _not_of(column: Column, amount: object) -> Invalid:
+    return Invalid(f'column "{column.name}": {amount} cannot be added to {column.type}', sqlstate="22P02")

@@ -11,6 +11,7 @@ What always holds:
 - A request is validated against the state that it will be applied to; its group mates touch other rows.
 - Two requests of one record touch one row only as delta with delta, or blind with blind. A request that meets a row of
   a group mate otherwise waits for the next record, and is judged there; one that changes the catalog has its own.
+- However many deltas of a record add to one row, the record holds one version of it.
 - Nothing is acknowledged that the log did not call *appended*. On *unknown* nothing else is appended until the log
   has told what became of the record; on *fenced* the sequencer never appends again.
 - A delta is turned into the row after it here, where the newest row is known: overflow is refused before the append.
@@ -43,7 +44,7 @@ from .cells import TableStore
 from .changes import UNKNOWN_OUTCOME, Commit, WriterToken
 from .clock import sleep, wall_clock
 from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of, there
-from .delta import Delta, DeltaResolver
+from .delta import Delta, GroupDeltas
 from .internal import CATALOG, FIRST_ID
 from .prepared import LOOKS_MAX, LookAgain, Prepared
 from .retention import begin_of, boundary_batch, only_on_time, too_late
@@ -230,23 +231,6 @@ class Sequencer:
             )
         return commit
 
-    def outcome_of_transaction(self, id: str, *, since: int) -> Commit | None:
-        """What became of the transaction ``id``, which was begun at version ``since``; None: it has not committed.
-
-        Raises Unavailable (08007) where nobody knows: it is long forgotten, or the log does not tell.
-        """
-        with self._commit_lock:
-            self._settle()
-            commit = self._state.outcome_of_transaction(id)
-            forgotten = commit is None and self._state.may_have_forgotten(since=since)
-        if forgotten:
-            raise Unavailable(
-                f"whether the transaction was committed is not known: {TRANSACTION_IDS_MAX:,} others have been since",
-                hint="Read what it wrote, to find out.",
-                sqlstate=UNKNOWN_OUTCOME,
-            )
-        return commit
-
     def last_sequence(self, writer: str) -> int:
         """See ``State.last_sequence``."""
         with self._commit_lock:
@@ -343,13 +327,13 @@ class Sequencer:
             )
 
     def _append(self, group: _Group) -> None:
-        record = Record(
-            version=group.version,
-            wall_clock=wall_clock(),
-            transactions=tuple(group.transactions),
-            operations=tuple(group.operations),
-        )
         try:
+            record = Record(
+                version=group.version,
+                wall_clock=wall_clock(),
+                transactions=tuple(group.transactions),
+                operations=(*group.operations, *group.delta_operations()),
+            )
             outcome = self._log.append(record)
             for _ in range(RESOLVE_ATTEMPTS):
                 if outcome is not Outcome.UNKNOWN:
@@ -409,7 +393,7 @@ class _Group:
         self.transactions: list[TransactionEntry] = []
         self.operations: list[Operation] = []
         self.rows = GroupRows()
-        self.deltas = DeltaResolver()
+        self._deltas = GroupDeltas()
         self._names: set[tuple[str, int]] = set()
         self._rows_count = 0
         self._bytes_count = 0
@@ -429,26 +413,17 @@ class _Group:
             and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
             and self._names.isdisjoint(_names(request))
             and all(self.rows.admits(changes, blind=request.snapshot is None) for changes in request.changes)
-            and not any(self._mixes(changes) for changes in request.changes)
         )
-
-    def _mixes(self, changes: TableChanges) -> bool:
-        """Whether rows would meet deltas on one table: a delta starts from a row that is applied, or made by deltas."""
-        if changes.deltas:
-            return self.rows.has_rows(changes.table.id)
-        return bool(changes.puts or changes.deletes) and self.deltas.has_rows(changes.table.id)
 
     def add(self, request: Request, *, drops: Sequence[Operation] = (), state: State) -> None:
         """Add the operations of a validated request; its deltas are resolved here, and may still refuse it."""
         ordinal = len(self.requests)
-        resolved = [
-            self.deltas.resolve(changes.table, changes.deltas, state=state) if changes.deltas else None
-            for changes in request.changes
-        ]
+        deltas = [(changes.table, changes.deltas) for changes in request.changes]
+        self._deltas.take(deltas, ordinal=ordinal, state=state)
         self.operations.extend(_catalog_operations(request.catalog, ordinal=ordinal))
         self.operations.extend(drops)
-        for changes, rows in zip(request.changes, resolved, strict=True):
-            self.operations.extend(_row_operations(changes, rows, ordinal=ordinal))
+        for changes in request.changes:
+            self.operations.extend(_row_operations(changes, ordinal=ordinal))
             self.rows.add(changes)
         self.requests.append(request)
         self._names |= _names(request)
@@ -468,6 +443,13 @@ class _Group:
             or bool(request.retains)
             or any(item.truncate or item.prepared for item in request.changes)
         )
+
+    def delta_operations(self) -> list[Operation]:
+        """What the deltas of all requests come to: behind all else, since no other rows of the group meet theirs."""
+        return [
+            _operation(table, Action.PUT, rows, ordinal=ordinal, delta=True)
+            for table, ordinal, rows in self._deltas.rows()
+        ]
 
 
 def _changes_something(request: Request) -> bool:
@@ -609,7 +591,7 @@ def _catalog_operations(changes: Mapping[str, Relation | None], *, ordinal: int)
     return operations
 
 
-def _row_operations(changes: TableChanges, resolved: pa.RecordBatch | None, *, ordinal: int) -> list[Operation]:
+def _row_operations(changes: TableChanges, *, ordinal: int) -> list[Operation]:
     table = changes.table
     operations: list[Operation] = []
     if changes.truncate:
@@ -626,8 +608,6 @@ def _row_operations(changes: TableChanges, resolved: pa.RecordBatch | None, *, o
         operations.append(install)
     operations += [_operation(table, Action.DELETE, keys, ordinal=ordinal) for keys in changes.deletes]
     operations += [_operation(table, Action.PUT, rows, ordinal=ordinal) for rows in changes.puts]
-    if resolved is not None:
-        operations.append(_operation(table, Action.PUT, resolved, ordinal=ordinal, delta=True))
     return operations
 
 

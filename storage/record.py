@@ -52,7 +52,7 @@ class Operation:
 
     ``batch``'s fields are named by column identifier in decimal ("1", "2", ...), in public Arrow types; that of
     DROP_SLICES is ``boundary``. ``delta`` marks a PUT that came from commutative deltas: its rows are the values after
-    them.
+    those of all transactions of the record, and ``ordinal`` is the last of these.
     """
 
     ordinal: int

@@ -6,19 +6,22 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from weftdb.base.errors import Conflict, Internal, Invalid, LimitExceeded, Unavailable
-from weftdb.base.types import BIGINT, INTEGER, TEXT, numeric
+from weftdb.base.types import BIGINT, DOUBLE, INTEGER, TEXT, numeric
 from weftdb.engine import sequencer
 from weftdb.engine.changes import Change, Commit, WriterToken
 from weftdb.engine.database import Engine
+from weftdb.engine.delta import Delta
 from weftdb.engine.options import Options
 from weftdb.engine.schema import Column, Table
 from weftdb.engine.segment import Segment
+from weftdb.engine.sequencer import Request, TableChanges
 from weftdb.storage.log import Outcome
 from weftdb.storage.memory_log import Fault, MemoryLog
 from weftdb.storage.record import Record
@@ -559,6 +562,138 @@ def test_an_old_transaction_commits_beside_ingest_and_looks_only_at_what_changed
     assert min(looked) > began
     one.commit()
     assert content(engine)[7] == -1
+
+
+def newest_record(log: MemoryLog) -> Record:
+    return list(log.read(log.tail()))[-1].record
+
+
+def test_deltas_of_one_group_on_one_row_become_one_row_version(engine: Engine, log: MemoryLog) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 1), (2, 2)))
+    before = engine.version
+    add = [partial(engine.write, "accounts", Change.ADD, rows((id, 10))) for id in (1, 2, 1, 1, 3, 3)]
+    assert [type(outcome) for outcome in in_one_group(engine, *add)] == [Commit] * 6
+    assert engine.version == before + 1
+    (operation,) = newest_record(log).operations
+    assert operation.delta
+    assert operation.ordinal == 5
+    assert operation.batch.num_rows == 3
+    assert content(engine) == {1: 31, 2: 12, 3: 20}
+    assert content(Engine.open(log=log.beside())) == content(engine)
+
+
+def test_puts_and_deltas_of_different_rows_share_a_group_and_of_one_row_do_not(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 1), (2, 2), (3, 3)))
+    before = engine.version
+    add, put, delete = (
+        lambda: engine.write("accounts", Change.ADD, rows((1, 10))),
+        lambda: engine.write("accounts", Change.PUT, rows((2, 20))),
+        lambda: engine.write("accounts", Change.DELETE, keys(3)),
+    )
+    assert [type(outcome) for outcome in in_one_group(engine, add, put, delete, add)] == [Commit] * 4
+    assert engine.version == before + 1
+    assert content(engine) == {1: 21, 2: 20}
+    # One row: whoever comes later waits for the next record, and finds what the one before has left.
+    for works, balance, versions in (
+        ((add, lambda: engine.write("accounts", Change.PUT, rows((1, 5)))), 5, 2),
+        ((lambda: engine.write("accounts", Change.PUT, rows((1, 7))), add, add), 27, 2),
+        ((lambda: engine.write("accounts", Change.DELETE, keys(1)), add), 10, 2),
+    ):
+        before = engine.version
+        assert [type(outcome) for outcome in in_one_group(engine, *works)] == [Commit] * len(works)
+        assert engine.version == before + versions
+        assert content(engine)[1] == balance
+
+
+def test_a_transaction_in_a_group_conflicts_with_the_mate_whose_row_it_wrote(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 1)))
+    adds, puts = engine.begin(), engine.begin()
+    adds.add(adds.catalog.table("accounts"), (1,), {"balance": 5})
+    puts.put(puts.catalog.table("accounts"), rows((1, 50)))
+    first, second = in_one_group(engine, adds.commit, puts.commit)
+    assert isinstance(first, Commit)
+    assert isinstance(second, Conflict)
+    assert content(engine) == {1: 6}
+
+
+def test_a_refused_request_leaves_nothing_with_its_group_mates(engine: Engine) -> None:
+    other = Table(
+        id=engine.new_id(),
+        name="others",
+        columns=(Column(id=1, name="id", type=BIGINT, nullable=False), Column(id=2, name="n", type=INTEGER)),
+        primary_key=(1,),
+        key=(1,),
+        next_column_id=3,
+    )
+    made = engine.begin()
+    made.create(other)
+    made.commit()
+    refused = engine.begin()
+    refused.add(refused.catalog.table("accounts"), (1,), {"balance": 1_000})
+    refused.add(refused.catalog.table("others"), (1,), {"n": 2**31 - 1})
+    one = pa.RecordBatch.from_pylist([{"id": 1, "n": 1}], schema=pa.schema([("id", pa.int64()), ("n", pa.int32())]))
+    outcomes = in_one_group(
+        engine,
+        lambda: engine.write("others", Change.ADD, one),
+        refused.commit,
+        lambda: engine.write("accounts", Change.ADD, rows((1, 1))),
+    )
+    assert [type(outcome) for outcome in outcomes] == [Commit, Invalid, Commit]
+    assert content(engine) == {1: 1}
+
+
+def test_deltas_of_many_rows_at_once_are_the_same_as_one_by_one(engine: Engine) -> None:
+    other = Engine.open(log=MemoryLog())
+    create(other)
+    start = rows(*((id, id) for id in range(0, 100, 2)))
+    many = [(id % 70, id) for id in range(300)]
+    for each in (engine, other):
+        each.write("accounts", Change.PUT, start)
+    engine.write("accounts", Change.ADD, rows(*many))
+    for id, amount in many:
+        other.write("accounts", Change.ADD, rows((id, amount)))
+    assert content(engine) == content(other)
+
+
+def test_keys_that_are_equal_are_one_row_however_they_are_written(engine: Engine) -> None:
+    table = Table(
+        id=engine.new_id(),
+        name="odd",
+        columns=(Column(id=1, name="id", type=DOUBLE, nullable=False), Column(id=2, name="n", type=INTEGER)),
+        primary_key=(1,),
+        key=(1,),
+        next_column_id=3,
+    )
+    made = engine.begin()
+    made.create(table)
+    made.commit()
+    schema = pa.schema([("id", pa.float64()), ("n", pa.int32())])
+    for id in (float("nan"), 0.0, -0.0, float("nan")):
+        engine.write("odd", Change.ADD, pa.RecordBatch.from_pylist([{"id": id, "n": 1}] * 2, schema=schema))
+    with engine.snapshot() as snapshot:
+        found = [row["n"] for batch in snapshot.scan(table, columns=[2]).batches() for row in batch.to_pylist()]
+    assert found == [4, 4]
+
+
+@pytest.mark.parametrize(("column", "amount"), [("balance", 0.5), ("euro", "0.001")])
+def test_an_amount_that_the_column_cannot_hold_is_refused_and_its_mates_are_not(
+    engine: Engine, column: str, amount: object
+) -> None:
+    def add() -> None:
+        transaction = engine.begin()
+        table = transaction.catalog.table("accounts")
+        delta = Delta(
+            key=(1,), key_batch=keys(1), amounts={column: amount}, default_row={"id": 1, "balance": 0, "owner": None}
+        )
+        changes = TableChanges(table=table, deltas=(delta,), strict=True)
+        transaction.rollback()
+        engine._sequencer.commit(Request(changes=(changes,), snapshot=engine.version))
+
+    engine.write("accounts", Change.PUT, rows((1, 1)))
+    good = partial(engine.write, "accounts", Change.ADD, rows((1, 1)))
+    outcomes = in_one_group(engine, good, add, good)
+    assert [type(outcome) for outcome in outcomes] == [Commit, Invalid, Commit]
+    assert content(engine) == {1: 3}
 
 
 def test_a_put_conflicts_with_a_delta_committed_meanwhile(engine: Engine) -> None:
