@@ -150,6 +150,7 @@ class Budget:
     @classmethod
     def of(cls, options: Options, *, flushes: bool) -> Self:
         """The budget that an engine's options ask for."""
+        keep_freed_memory()
         return cls(
             options.memory_limit,
             flushes=flushes,
@@ -413,12 +414,30 @@ def _statm() -> tuple[int, int]:
     return int(fields[1]) * page, int(fields[2]) * page
 
 
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed until ``give_memory_back``, also from arrays of some megabytes.
+
+    By itself it maps and unmaps each of these: with every chunk and every flush the system has to find, and clear, the
+    pages that it has just got back. Where the C library has no such setting, nothing happens.
+    """
+    setting = getattr(ctypes.CDLL(None), "mallopt", None)
+    if setting is not None:
+        setting(_M_MMAP_THRESHOLD, _MAPPED_BYTES_MIN)
+        setting(_M_TRIM_THRESHOLD, _TRIMMED_BYTES_MIN)
+
+
 def give_memory_back() -> None:
     """Give what was freed, and the C library and Arrow keep for later, back to the operating system."""
     pa.default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_MAPPED_BYTES_MIN: Final = 32 * MIB  # glibc's highest; larger arrays are mapped one by one
+_TRIMMED_BYTES_MIN: Final = 2**31 - 1
 
 
 def _between(low: int, value: int, high: int) -> int:
