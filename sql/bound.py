@@ -170,13 +170,17 @@ class OutputColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """One reference to a table. ``sources`` holds the table's column identifier for each column."""
+    """One reference to a table. ``sources`` holds the table's column identifier for each column.
+
+    ``past``: the place of its snapshot among those of the statement's AS OF clauses; None reads the present.
+    """
 
     reference: int
     table: schema.Table
     alias: str
     columns: tuple[OutputColumn, ...]
     sources: tuple[int, ...]
+    past: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +339,7 @@ class TableUse:
     columns: tuple[int, ...]
     filter: Expression | None = None
     row_ids: bool = False
+    past: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,8 @@ _AFTER_LIST: Final = frozenset(
         TokenType.SENTINEL,
     )
 )
+_PAST_WORDS: Final = ("VERSION", "TIMESTAMP")
+_PAST_VALUES: Final = (TokenType.NUMBER, TokenType.STRING, TokenType.PARAMETER)
 _INTERVAL_FIELDS: Final = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 
 
@@ -185,6 +187,29 @@ class WeftParser(PostgresParser):
         ):
             self.raise_error("Expected ON or USING after JOIN")
         return join
+
+    def _parse_version(self) -> Any:
+        """``t AS OF VERSION 12`` and its like (sql/as_of.py), before the alias; ``t AS of`` remains an alias."""
+        index = self._index
+        if self._match_text_seq("AS", "OF"):
+            if self._match_texts(_PAST_WORDS):
+                word = self._prev.text.upper()
+                return self.expression(exp.Version(this=word, expression=self._past_value(), kind="AS OF"))
+            if self._curr.token_type in _PAST_VALUES:
+                value = self._parse_unary()
+                return self.expression(exp.Version(this="", expression=value, kind="AS OF"))
+        elif self._match_text_seq("FOR", "VERSION", "AS", "OF"):
+            return self.expression(exp.Version(this="VERSION", expression=self._past_value(), kind="AS OF"))
+        elif self._match_text_seq("FOR", "SYSTEM_TIME", "AS", "OF"):
+            return self.expression(exp.Version(this="TIMESTAMP", expression=self._past_value(), kind="AS OF"))
+        self._retreat(index)
+        return None
+
+    def _past_value(self) -> Any:
+        value = self._parse_bitwise()
+        if value is None:
+            self.raise_error("Expected a value after AS OF")
+        return value
 
     def _warn_unsupported(self) -> None:
         """``parse`` refuses what falls back to a command; nothing is printed."""

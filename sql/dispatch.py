@@ -22,15 +22,17 @@ from ..engine.reader import Reader
 from ..engine.schema import View
 from ..engine.transaction import Transaction
 from . import statements as st
+from .as_of import looking_back, run_looking_back
 from .bind import type_of
 from .block import Running
 from .ddl import DDL_WORDS, parse_ddl, run_ddl
 from .definition import refuse, relation_name
 from .describe import show_columns, show_create, show_tables
-from .execution import EMPTY_SCHEMA
+from .execution import EMPTY_SCHEMA, Execution
 from .explain import explain
 from .mutate import cut_overriding, run_change, simple_insert
 from .parse import parse, parse_expression
+from .resources import Parsed, past_of
 from .source import Source, first_words, pointing, split
 from .statements import read
 from .views import query_text
@@ -150,7 +152,8 @@ def _run_other(
     if words and words[0] in DDL_WORDS:
         return _run_ddl(session, source, words, running)
     source, overriding = cut_overriding(source)
-    tree = _parsed(session, source, parameters)
+    parsed = _parsed(session, source, parameters)
+    tree = parsed.tree
     if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
         if isinstance(tree, exp.Insert) and not overriding:
             quick = _insert_blindly(session, tree, parameters)
@@ -159,7 +162,8 @@ def _run_other(
 
         def work(transaction: Transaction) -> Result:
             execution = session.execution(transaction, running, parameters, types, source=source)
-            return run_change(tree, execution, overriding=overriding)
+            with looking_back(execution, parsed.past) as beside:
+                return run_change(tree, beside, overriding=overriding)
 
         result, version = session.transact(tree.key.upper(), work, running)
         result.version = version
@@ -168,13 +172,16 @@ def _run_other(
         raise refuse(tree.key.upper(), "See docs/sql.md for the statements that there are.")
 
     def query(reader: Reader, on_close: Callable[[], None] | None) -> Result:
+        def run(execution: Execution, on_close: Callable[[], None] | None) -> Result:
+            return execution.run(execution.kept("query", lambda: execution.bind(tree)), on_close=on_close)
+
         execution = session.execution(reader, running, parameters, types, source=source)
-        return execution.run(execution.kept("query", lambda: execution.bind(tree)), on_close=on_close)
+        return run_looking_back(execution, parsed.past, run, on_close)
 
     return session.read_stream(query, running)
 
 
-def _parsed(session: Session, source: Source, parameters: Sequence[object]) -> exp.Expr:
+def _parsed(session: Session, source: Source, parameters: Sequence[object]) -> Parsed:
     """The statement's tree, not to be changed. Raises Invalid (08P01) for too few or too many parameters."""
     parsed = session.resources.parse(source)
     if len(parameters) != parsed.parameters_count:
@@ -183,7 +190,7 @@ def _parsed(session: Session, source: Source, parameters: Sequence[object]) -> e
             hint="Give one value for each of $1, $2, … in order.",
             sqlstate="08P01",
         )
-    return parsed.tree
+    return parsed
 
 
 def _insert_blindly(session: Session, tree: exp.Insert, parameters: Sequence[object]) -> Result | None:
@@ -203,12 +210,15 @@ def _insert_blindly(session: Session, tree: exp.Insert, parameters: Sequence[obj
 
 def _run_ddl(session: Session, source: Source, words: tuple[str, ...], running: Running) -> Result:
     tree, options = parse_ddl(source, words)
-    text = query_text(source) if isinstance(tree, exp.Create) and tree.kind == "VIEW" else ""
+    is_view = isinstance(tree, exp.Create) and tree.kind == "VIEW"
+    text = query_text(source) if is_view else ""
+    past = () if is_view else past_of(tree, source)
 
     def work(transaction: Transaction) -> Result:
         if session.block is not None:
             session.block.altered = True
-        return run_ddl(tree, options, session.execution(transaction, running), query_text=text)
+        with looking_back(session.execution(transaction, running), past) as execution:
+            return run_ddl(tree, options, execution, query_text=text)
 
     result, version = session.transact(" ".join(words), work, running)
     result.version = version
@@ -388,11 +398,12 @@ def _explain(
     if not isinstance(inner, st.Other) or (inner.words and inner.words[0] in DDL_WORDS):
         raise refuse("EXPLAIN of this statement", "Explain SELECT, VALUES, INSERT, UPDATE or DELETE.")
     source, overriding = cut_overriding(inner.source)
-    tree = session.resources.parse(source).tree if not parameters else _parsed(session, source, parameters)
+    parsed = session.resources.parse(source) if not parameters else _parsed(session, source, parameters)
+    tree = parsed.tree
 
     def work(reader: Reader) -> Result:
-        execution = session.execution(reader, running, parameters, types)
-        return explain(tree, execution, analyze=statement.analyze, overriding=overriding)
+        with looking_back(session.execution(reader, running, parameters, types), parsed.past) as execution:
+            return explain(tree, execution, analyze=statement.analyze, overriding=overriding)
 
     if statement.analyze and isinstance(tree, exp.Insert | exp.Update | exp.Delete):
         result, version = session.transact("EXPLAIN ANALYZE", work, running)

@@ -21,6 +21,7 @@ from ..engine.database import Engine
 from ..engine.reader import Reader
 from ..engine.schema import Relation
 from ..engine.transaction import Transaction
+from .as_of import NO_PAST, Past
 from .bind import Settings as BinderSettings
 from .bind import bind_query
 from .bound import BoundQuery
@@ -37,7 +38,7 @@ class Execution:
     """``reader`` is what the statement reads, and where it writes if it is a transaction. ``now`` in microseconds.
 
     ``key``, the statement's text and more, stands for everything that binding it depends on; None where bound queries
-    may not be kept.
+    may not be kept. ``past`` is what the statement's AS OF clauses read (sql/as_of.py).
     """
 
     engine: Engine
@@ -51,6 +52,7 @@ class Execution:
     parameter_types: Mapping[int, Type] = field(default_factory=dict)
     notice: Callable[[str], None]
     key: tuple[str, Hashable] | None = None
+    past: Past = NO_PAST
 
     @property
     def catalog(self) -> Catalog:
@@ -75,6 +77,10 @@ class Execution:
         """The same on another reader of the same version."""
         return replace(self, reader=reader)
 
+    def beside(self, past: Past) -> Execution:
+        """The same with the snapshots of AS OF clauses."""
+        return replace(self, past=past, key=None if self.key is None else (self.key[0], (self.key[1], past.key)))
+
     def bind(
         self,
         tree: exp.Expr,
@@ -89,6 +95,7 @@ class Execution:
             settings=self.binder,
             targets=targets,
             relations={**VIRTUAL_SCHEMAS, **(relations or {})},
+            pasts=self.past.catalogs,
         )
 
     def run(
@@ -97,8 +104,12 @@ class Execution:
         *,
         relations: Mapping[str, Any] | None = None,
         on_close: Callable[[], None] | None = None,
+        past: Sequence[Reader] | None = None,
     ) -> Result:
-        """Run a bound query: completely, or as a stream that calls ``on_close`` (once) when it ends or fails."""
+        """Run a bound query: completely, or as a stream that calls ``on_close`` (once) when it ends or fails.
+
+        ``past`` stands in for the snapshots of the AS OF clauses, as EXPLAIN observes them.
+        """
 
         def work() -> Result:
             given = {**self._virtual(bound, relations or {}), **(relations or {})}
@@ -110,6 +121,7 @@ class Execution:
                 now=self.now,
                 cancel=self.cancel,
                 relations=given,
+                past=self.past.snapshots if past is None else past,
                 on_close=on_close,
                 read_all=on_close is None,
             )

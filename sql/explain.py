@@ -41,7 +41,7 @@ from .bound import BoundQuery, TableUse
 from .execution import Execution
 from .mutate import plan_of_change, run_change
 from .pushdown import Moment, finish
-from .relational import parameter_literals, sql_text
+from .relational import parameter_literals, reader_of, sql_text
 from .render import scan_name
 
 SCHEMA: Final = pa.schema([arrow_field("QUERY PLAN", TEXT)])
@@ -77,11 +77,13 @@ def _explain_query(tree: exp.Expr, execution: Execution, *, analyze: bool) -> li
     if not analyze:
         return lines
     observed = Observed(execution.reader)
+    past = [Observed(snapshot) for snapshot in execution.past.snapshots]
     started = monotonic()
-    rows = execution.on(observed).run(bound).arrow().num_rows
+    rows = execution.on(observed).run(bound, past=past).arrow().num_rows
     ended = monotonic()
-    for name, stream in observed.streams:
-        lines += _read(name, stream.statistics)
+    for reader in (observed, *past):
+        for name, stream in reader.streams:
+            lines += _read(name, stream.statistics)
     lines.append(f"Planning time: {_milliseconds(planned - began)}")
     lines.append(f"Execution time: {_milliseconds(ended - started)}, rows: {rows:,}")
     return lines
@@ -146,23 +148,25 @@ class Observed:
 def _plan(bound: BoundQuery, execution: Execution) -> list[str]:
     """What each table reference asks, then the executor's plan, which takes the values of all parameters."""
     if execution.parameters or not bound.parameters:
-        moment = Moment(parameters=parameter_literals(bound, execution.parameters), now=execution.now)
+        given = execution.parameters[: max(bound.parameters, default=0)]
+        moment = Moment(parameters=parameter_literals(bound, given), now=execution.now)
     else:
         moment = None
     lines: list[str] = []
     sources: dict[str, RowStream] = {}
     for use in bound.uses:
         filter = None if moment is None else finish(use.filter, moment)
-        stream = execution.reader.scan(use.table, columns=use.columns, filter=filter, row_ids=use.row_ids)
+        reader = reader_of(use, execution.reader, execution.past.snapshots)
+        stream = reader.scan(use.table, columns=use.columns, filter=filter, row_ids=use.row_ids)
         sources[scan_name(use.reference)] = stream
-        lines += _use(use, filter, stream)
+        lines += _use(use, filter, stream, version=None if use.past is None else reader.version)
     if moment is not None and not bound.arrow_scans:
         lines.append("Relational executor (DuckDB):")
         lines += _indented(execution.resources.executor.explain(sql_text(bound, moment), sources).splitlines())
     return lines
 
 
-def _use(use: TableUse, filter: Expression | None, stream: RowStream) -> list[str]:
+def _use(use: TableUse, filter: Expression | None, stream: RowStream, *, version: int | None) -> list[str]:
     """The lines of one table reference."""
     pruning = prune(filter, Layout(use.table))
     if pruning.whole:
@@ -176,7 +180,8 @@ def _use(use: TableUse, filter: Expression | None, stream: RowStream) -> list[st
     if of.segments_total:
         kept.append(f"{of.segments_total - of.segments_pruned:,} of {of.segments_total:,} segments")
         kept.append(f"{of.blocks_total - of.blocks_pruned:,} of {of.blocks_total:,} blocks")
-    name = use.table.name if use.alias == use.table.name else f"{use.table.name} AS {use.alias}"
+    name = use.table.name if version is None else f"{use.table.name} AS OF VERSION {version}"
+    name = name if use.alias == use.table.name else f"{name} AS {use.alias}"
     columns = [use.table.by_id[id].name for id in use.columns if id in use.table.by_id]
     shown = filter if filter is not None else use.filter
     lines = [

@@ -175,6 +175,14 @@ def finish(filter: Expression | None, moment: Moment) -> Expression | None:
         return None
 
 
+def constant(node: Expression, moment: Moment) -> Literal:
+    """The value of an expression without columns. Raises what computing it raises, and Invalid (0A000)."""
+    found = _fold(node, moment)
+    if isinstance(found, Literal):
+        return found
+    return _computed(found, moment)
+
+
 def _fold(node: Expression, moment: Moment) -> Expression:
     """Constants as literals, everything else kept."""
     match node:

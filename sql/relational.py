@@ -59,14 +59,16 @@ def run_query(
     now: int,
     cancel: Cancel | None = None,
     relations: Mapping[str, Any] = MappingProxyType({}),
+    past: Sequence[Reader] = (),
     on_close: Callable[[], None] | None = None,
     read_all: bool = False,
 ) -> Result:
     """Run ``bound`` at ``reader``'s version.
 
     ``parameters``: Python values for ``$1``, ``$2``, ...; ``now``: the statement's time, microseconds UTC;
-    ``relations``: the Arrow data of relations that the query was bound with; ``read_all``: read everything before
-    returning (for a reader that will change, a transaction). ``on_close`` is called once, also when this raises.
+    ``relations``: the Arrow data of relations that the query was bound with; ``past``: the readers of its AS OF
+    clauses, by their places; ``read_all``: read everything before returning (for a reader that will change, a
+    transaction). ``on_close`` is called once, also when this raises.
     """
     released = _once(on_close)
     try:
@@ -75,9 +77,10 @@ def run_query(
         filter = finish(direct.use.filter, moment) if direct is not None else None
         if direct is not None and (filter is not None or direct.use.filter is None):
             _check_limit(direct, moment)
-            batches = _checked(direct.batches(_rows(direct.use, filter, reader), moment), cancel)
+            rows = _rows(direct.use, filter, reader_of(direct.use, reader, past))
+            batches = _checked(direct.batches(rows, moment), cancel)
         else:
-            sources = _sources(bound, reader, moment, relations)
+            sources = _sources(bound, reader, moment, relations, past)
             shape = (_shape(bound), *(tuple(source.schema.types) for source in sources.values()))
             batches = executor.execute(sql_text(bound, moment), sources, shape=shape, cancel=cancel)
         conformed = (_conform(batch, bound.schema) for batch in batches)
@@ -140,12 +143,19 @@ def _checked(batches: Iterator[pa.RecordBatch], cancel: Cancel | None) -> Iterat
             cancel.check()
 
 
-def _sources(bound: BoundQuery, reader: Reader, moment: Moment, relations: Mapping[str, Any]) -> dict[str, Any]:
+def reader_of(use: TableUse, reader: Reader, past: Sequence[Reader]) -> Reader:
+    """What a table reference is read from."""
+    return reader if use.past is None else past[use.past]
+
+
+def _sources(
+    bound: BoundQuery, reader: Reader, moment: Moment, relations: Mapping[str, Any], past: Sequence[Reader]
+) -> dict[str, Any]:
     """One scan per table reference, by the name that the text has for it."""
     sources: dict[str, Any] = {}
     for use in bound.uses:
         filter = finish(use.filter, moment)
-        sources[scan_name(use.reference)] = reader.scan(
+        sources[scan_name(use.reference)] = reader_of(use, reader, past).scan(
             use.table, columns=use.columns, filter=filter, row_ids=use.row_ids
         )
     for scan in bound.arrow_scans:

@@ -40,10 +40,11 @@ SOURCE_CHARACTER_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """A statement's tree, not to be changed, and the number of its highest parameter."""
+    """A statement's tree, not to be changed, the number of its highest parameter, and its AS OF clauses, each once."""
 
     tree: exp.Expr
     parameters_count: int
+    past: tuple[exp.Version, ...]
 
 
 def _parsed(source: Source) -> Parsed:
@@ -53,7 +54,12 @@ def _parsed(source: Source) -> Parsed:
         if "$" in source.rewritten
         else []
     )
-    return Parsed(tree=tree, parameters_count=max(numbers, default=0))
+    return Parsed(tree=tree, parameters_count=max(numbers, default=0), past=past_of(tree, source))
+
+
+def past_of(tree: exp.Expr, source: Source) -> tuple[exp.Version, ...]:
+    """The AS OF clauses of a statement, equal ones once."""
+    return tuple(dict.fromkeys(tree.find_all(exp.Version))) if " OF" in source.rewritten.upper() else ()
 
 
 class Resources:

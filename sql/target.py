@@ -39,6 +39,8 @@ def target_of(node: exp.Expr, execution: Execution) -> Target:
     """The table that is written. Raises Invalid: 42P01 if there is none, 42809 for a view."""
     if not isinstance(node, exp.Table):
         raise Invalid("syntax error: a table's name is expected", sqlstate="42601")
+    if node.args.get("version"):
+        raise refuse("AS OF on the table that is written", "Only what FROM and USING read may be of the past.")
     only_parts(node, "this", "db", "catalog", "alias", "only")
     table = execution.catalog.table(relation_name(node))
     alias = node.args.get("alias")

@@ -11,7 +11,8 @@ Always true: a node given to ``coerce`` comes back with exactly the type asked f
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -29,7 +30,7 @@ from ...engine.expression.functions import explicit_cast, implicit_cast
 from ...engine.expression.node import Literal, Parameter
 from .. import bound
 from ..parse import place
-from .errors import fail
+from .errors import fail, unsupported
 from .scope import Scope
 from .zones import cast_in_zone, is_utc
 
@@ -43,7 +44,10 @@ class Settings:
 
 @dataclass(kw_only=True)
 class Context:
-    """The state of binding one statement. ``parameters`` grows as types are inferred."""
+    """The state of binding one statement. ``parameters`` grows as types are inferred.
+
+    ``pasts``: place and catalog of the snapshot of each AS OF clause; ``past``: the place of the one around a view.
+    """
 
     catalog: Catalog
     settings: Settings
@@ -53,9 +57,28 @@ class Context:
     depends_on: dict[int, None] = field(default_factory=dict)
     bind_query: Callable[[Context, exp.Expr, Scope], bound.Query]
     view_depth: int = 0
+    pasts: Mapping[exp.Expr, tuple[int, Catalog]] = field(default_factory=dict)
+    past: int | None = None
     _next_id: int = 0
     _references: int = 0
     _origins: dict[int, tuple[bound.Bound, exp.Expr]] = field(default_factory=dict)
+
+    @contextmanager
+    def looking_back(self, clause: exp.Expr) -> Generator[None]:
+        """Let names mean what they meant at the snapshot of an AS OF clause."""
+        found = self.pasts.get(clause)
+        if found is None:
+            raise unsupported("AS OF in a view", clause.expression, hint="Write it after the view's name in the query.")
+        catalog, past = self.catalog, self.past
+        self.past, self.catalog = found
+        try:
+            yield
+        except Invalid as error:
+            if error.sqlstate == "42P01":
+                error.hint = "AS OF reads the past: names are those of that version."
+            raise
+        finally:
+            self.past, self.catalog = past, catalog
 
     def new_id(self) -> int:
         """A column identifier that nothing else in the statement has."""

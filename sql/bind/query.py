@@ -44,12 +44,14 @@ def bind_query(
     settings: Settings | None = None,
     targets: Sequence[Type] | None = None,
     relations: Mapping[str, pa.Schema] = MappingProxyType({}),
+    pasts: Mapping[exp.Expr, tuple[int, Catalog]] = MappingProxyType({}),
 ) -> bound.BoundQuery:
     """Bind a SELECT, VALUES, set operation or WITH, and plan what each table reference asks of the engine.
 
     ``parameter_types``: declared types of ``$n``; the others are inferred. ``targets``: types of the table columns that
     the output columns are assigned to; untyped literals and parameters take them, everything else keeps its own type.
-    ``relations``: schemas of relations that are given as Arrow when the query runs, before the catalog's.
+    ``relations``: schemas of relations that are given as Arrow when the query runs, before the catalog's. ``pasts``:
+    for each AS OF clause the place of its snapshot among those that the query is run with, and its catalog.
 
     Raises Invalid with ``position`` (0-based in the rewritten text; ``parse.pointing`` makes a place in the script).
     """
@@ -60,6 +62,7 @@ def bind_query(
         relations=relations,
         parameters={number: type for number, type in parameter_types.items() if type != UNKNOWN},
         bind_query=_bind_resolved,
+        pasts=pasts,
     )
     try:
         query = _bind(context, tree, Scope())

@@ -199,8 +199,13 @@ def _item(context: Context, tree: exp.Expr, outer: Scope, left: Item | None) -> 
             only(tree, "this", "alias", "joins", "ordinality", what="FROM")
             return _nested(context, tree, _function(context, tree.this, tree, _scope(left, outer)), outer)
         case exp.Table():
-            only(tree, "this", "db", "alias", "joins", "only", what="FROM")
-            return _nested(context, tree, _table(context, tree, outer), outer)
+            only(tree, "this", "db", "alias", "joins", "only", "version", what="FROM")
+            clause = tree.args.get("version")
+            if clause is None:
+                return _nested(context, tree, _table(context, tree, outer), outer)
+            with context.looking_back(clause):
+                item = _table(context, tree, outer)
+            return _nested(context, tree, item, outer)
         case exp.Unnest():
             return _function(context, tree, tree, _scope(left, outer))
         case exp.Lateral():
@@ -244,9 +249,12 @@ def _table(context: Context, tree: exp.Table, outer: Scope) -> Item:
     space = fold(database) if database is not None else None
     alias = tree.args.get("alias")
     entry = outer.cte(name) if space is None else None
+    given = _given(context, name, space) if entry is None else None
+    if tree.args.get("version") and (entry is not None or given is not None):
+        what = "a WITH query" if given is None else "a relation that tells of this moment"
+        raise unsupported(f'AS OF on "{name}", {what},', tree, hint="AS OF goes with a table or a view.")
     if entry is not None:
         return _cte(context, entry, alias)
-    given = _given(context, name, space)
     if given is not None:
         return _arrow(context, given, name, alias)
     if space not in (None, "public"):
@@ -267,7 +275,14 @@ def _table(context: Context, tree: exp.Table, outer: Scope) -> Item:
         hidden = context.new_column(schema.ROW_ID_NAME, BIGINT)
         columns, sources, row_id = (*columns, hidden), (*sources, schema.ROW_ID), hidden.reference()
     label = fold(alias.this) if alias is not None and alias.this is not None else name
-    scan = bound.Scan(reference=context.new_reference(), table=relation, alias=label, columns=columns, sources=sources)
+    scan = bound.Scan(
+        reference=context.new_reference(),
+        table=relation,
+        alias=label,
+        columns=columns,
+        sources=sources,
+        past=context.past,
+    )
     return _ranged(scan, shown, label, alias, row_id=row_id)
 
 

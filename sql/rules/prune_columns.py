@@ -30,6 +30,7 @@ def prune_columns(query: bound.BoundQuery) -> bound.BoundQuery:
             alias=scan.alias,
             columns=tuple(source for source in scan.sources if source != schema.ROW_ID),
             row_ids=schema.ROW_ID in scan.sources,
+            past=scan.past,
         )
         for scan in walk(tree)
         if isinstance(scan, bound.Scan)
