@@ -256,12 +256,17 @@ def _raise_first_changed(store: TableStore, keys: pa.RecordBatch, *, snapshot: i
 
 def row_conflict(table: Table, key: tuple[object, ...]) -> Conflict:
     """The error for a row that another transaction changed."""
-    names = ", ".join(column.name for column in table.primary_key_columns) or ROW_ID_NAME
-    values = ", ".join("NaN" if value is NAN else str(value) for value in key)
     return Conflict(
-        f'row ({names})=({values}) of "{table.name}" was changed by another transaction',
+        f"{row_text(table, key)} was changed by another transaction",
         hint="Retry the transaction: it will see the other's change.",
     )
+
+
+def row_text(table: Table, key: tuple[object, ...]) -> str:
+    """A row in the words of messages."""
+    names = ", ".join(column.name for column in table.primary_key_columns) or ROW_ID_NAME
+    values = ", ".join("NaN" if value is NAN else str(value) for value in key)
+    return f'row ({names})=({values}) of "{table.name}"'
 
 
 def _hashable(value: Any) -> object:

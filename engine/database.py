@@ -37,7 +37,7 @@ from .checkpoint import restore
 from .clock import AsOf, wall_clock
 from .conflict import key_columns
 from .constraints import complete, fill
-from .delta import Delta, check_addable
+from .delta import NO_BOUNDS, Bounds, Delta, check_addable
 from .expression.evaluate import Context
 from .gauges import register_memory, register_meters
 from .identity import IdentityValues
@@ -276,8 +276,16 @@ class Engine:
         """
         return self._sequencer.outcome_of_transaction(id, since=since)
 
-    def write(self, table: str, change: Change, batch: pa.RecordBatch, *, token: WriterToken | None = None) -> Commit:
-        """Write a batch blindly: no snapshot, ordered by the sequencer, never a conflict.
+    def write(
+        self,
+        table: str,
+        change: Change,
+        batch: pa.RecordBatch,
+        *,
+        token: WriterToken | None = None,
+        bounds: Bounds = NO_BOUNDS,
+    ) -> Commit:
+        """Write a batch blindly: no snapshot, ordered by the sequencer, never a conflict but by the bounds of an ADD.
 
         INSERT and PUT take rows (columns may be absent), DELETE primary keys, ADD primary keys and amounts (columns
         named like the table's). UPDATE reads what it changes: use a transaction. All of the batch or nothing.
@@ -288,7 +296,7 @@ class Engine:
                 load.add(batch)
                 return load.commit()
         definition = self._state.catalog.table(table)
-        changes = self._blind_changes(definition, change, batch)
+        changes = self._blind_changes(definition, change, batch, bounds=bounds)
         if not changes.rows_count:
             return Commit(version=self.version, rows=0)
         return self._commit(Request(changes=(changes,), token=token))
@@ -384,7 +392,7 @@ class Engine:
         self.storage.check_writable()
         self.budget.before_commit(bytes_count)
 
-    def _blind_changes(self, table: Table, change: Change, batch: pa.RecordBatch) -> TableChanges:
+    def _blind_changes(self, table: Table, change: Change, batch: pa.RecordBatch, *, bounds: Bounds) -> TableChanges:
         match change:
             case Change.INSERT | Change.PUT:
                 if change is Change.PUT:
@@ -395,11 +403,11 @@ class Engine:
                 return TableChanges(table=table, deletes=(key_columns(table, batch),))
             case Change.ADD:
                 _require_primary_key(table)
-                return TableChanges(table=table, deltas=tuple(self._deltas(table, batch)))
+                return TableChanges(table=table, deltas=tuple(self._deltas(table, batch, bounds=bounds)))
             case Change.UPDATE:
                 raise Invalid("a blind write cannot UPDATE", hint="Use a transaction, or PUT whole rows.")
 
-    def _deltas(self, table: Table, batch: pa.RecordBatch) -> list[Delta]:
+    def _deltas(self, table: Table, batch: pa.RecordBatch, *, bounds: Bounds) -> list[Delta]:
         key_names = [column.name for column in table.primary_key_columns]
         amount_names = [name for name in batch.schema.names if name not in key_names]
         check_addable(table, amount_names)
@@ -414,6 +422,7 @@ class Engine:
                 key_batch=keys.slice(row, 1),
                 amounts={name: values[row] for name, values in amounts.items()},
                 default_row=default_row,
+                bounds=bounds,
             )
             for row, (key, default_row) in enumerate(zip(key_values, starts.to_pylist(), strict=True))
         ]

@@ -1,27 +1,27 @@
 """Deltas: commutative changes (``x += 5``) that never conflict with one another.
 
 A delta is resolved where the order is decided: the sequencer takes the newest row (or what the group's earlier deltas
-made of it), adds the amounts exactly, and refuses an overflow. What all deltas of the group made of a row is logged as
-one row. So ``apply`` knows only rows, a replica needs no arithmetic, and still no two deltas conflict. A row that is
-absent starts from ``default_row``, with NULL and absent amounts counted from zero.
+made of it), adds the amounts exactly, and refuses an overflow, or what the delta's bounds forbid. What all deltas of
+the group made of a row is logged as one row. So ``apply`` knows only rows, a replica needs no arithmetic, and still no
+two deltas conflict. A row that is absent starts from ``default_row``, with NULL and absent amounts counted from zero.
 """
 
 from __future__ import annotations
 
 import decimal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
-from ..base.errors import Invalid
+from ..base.errors import Conflict, Invalid
 from ..base.rows import python_rows
 from ..base.types import Kind
 from .apply import State
 from .cells import TableStore
-from .conflict import concatenated
+from .conflict import concatenated, row_text
 from .constraints import check
 from .expression.evaluate import Context
 from .schema import Column, Table
@@ -30,23 +30,104 @@ ADDABLE = frozenset((Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.REAL, Kind.D
 
 _BITS = {Kind.SMALLINT: 16, Kind.INTEGER: 32, Kind.BIGINT: 64}
 
+Number: TypeAlias = int | float | Decimal
+
 ONE_BY_ONE_MAX: Final = 4
 """Rows that are read one after the other: faster than all at once."""
 
+OUT_OF_BOUNDS: Final = "23514"
+"""The Conflict of a delta beyond its bounds: to try again at once would change nothing."""
+
 _EXACT = decimal.Context(prec=80)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a delta must leave in columns, by name: at least ``lower``, at most ``upper``. NULL counts as zero.
+
+    Numbers are compared exactly; NaN is above all bounds.
+    """
+
+    lower: Mapping[str, Number] = field(default_factory=dict[str, Number])
+    upper: Mapping[str, Number] = field(default_factory=dict[str, Number])
+
+    def check(self, table: Table, key: tuple[object, ...], row: Mapping[str, Any]) -> None:
+        """Raise Conflict (23514) for the first column of ``row`` that is beyond a bound."""
+        for name, bound in self.lower.items():
+            if (row.get(name) or 0) < bound:
+                raise _out_of_bounds(table, key, name, row.get(name), f"below its bound {bound}")
+        for name, bound in self.upper.items():
+            if not (row.get(name) or 0) <= bound:
+                raise _out_of_bounds(table, key, name, row.get(name), f"above its bound {bound}")
+
+    def narrowed(self, other: Bounds) -> Bounds:
+        """What keeps both."""
+        lower, upper = dict(self.lower), dict(self.upper)
+        for name, bound in other.lower.items():
+            lower[name] = max(bound, lower.get(name, bound))
+        for name, bound in other.upper.items():
+            upper[name] = min(bound, upper.get(name, bound))
+        return Bounds(lower=lower, upper=upper)
+
+
+NO_BOUNDS: Final = Bounds()
+
+
+def bounds_of(names: Sequence[str], *, lower: object = None, upper: object = None) -> Bounds:
+    """Bounds of columns ``names`` that are added to: one number for all of them, or numbers by column name.
+
+    Raises Invalid for what is no number, and for a column that nothing is added to.
+    """
+    if lower is None and upper is None:
+        return NO_BOUNDS
+    bounds = Bounds(lower=_by_name(names, lower, "min"), upper=_by_name(names, upper, "max"))
+    for name, low in bounds.lower.items():
+        if name in bounds.upper and low > bounds.upper[name]:
+            raise Invalid(f'column "{name}": min {low} is above max {bounds.upper[name]}', sqlstate="22023")
+    return bounds
+
+
+def _by_name(names: Sequence[str], given: object, which: str) -> dict[str, Number]:
+    if given is None:
+        return {}
+    by_name: Mapping[Any, Any] = given if isinstance(given, Mapping) else dict.fromkeys(names, given)
+    for name, bound in by_name.items():
+        if name not in names:
+            raise Invalid(
+                f'{which} is given for the column "{name}", and nothing is added to it',
+                hint=f"The columns added to are: {', '.join(names)}.",
+                sqlstate="42703",
+            )
+        if not isinstance(bound, int | float | Decimal) or isinstance(bound, bool) or bound != bound:
+            raise Invalid(f'{which} of column "{name}" is {bound!r}: give a number', sqlstate="22023")
+    return dict(by_name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
     """Amounts by column name for the row with ``key`` (Python values in primary-key order).
 
-    ``key_batch`` is the same key as one-row batch; ``default_row`` the row to start from where there is none.
+    ``key_batch`` is the same key as one-row batch; ``default_row`` the row to start from where there is none;
+    ``bounds`` what the row after it must keep.
     """
 
     key: tuple[object, ...]
     key_batch: pa.RecordBatch
     amounts: Mapping[str, Any]
     default_row: Mapping[str, Any]
+    bounds: Bounds = NO_BOUNDS
+
+    def after(self, table: Table, row: Mapping[str, Any] | None) -> dict[str, Any]:
+        """``row`` (None: there is none) with the amounts. Raises Invalid (22003) on overflow, Conflict by a bound."""
+        changed = add_amounts(table, self.default_row if row is None else row, self.amounts)
+        self.bounds.check(table, self.key, changed)
+        return changed
+
+    def and_then(self, table: Table, later: Delta) -> Delta:
+        """This delta and a later one of one row as one; the sum has to keep the bounds of both."""
+        names = (*self.amounts, *later.amounts)
+        amounts = add_amounts(table, {name: self.amounts.get(name) for name in names}, later.amounts)
+        return replace(later, amounts=amounts, bounds=self.bounds.narrowed(later.bounds))
 
 
 class GroupDeltas:
@@ -59,7 +140,8 @@ class GroupDeltas:
     def take(self, request: Sequence[tuple[Table, Sequence[Delta]]], *, ordinal: int, state: State) -> None:
         """Add the amounts of one request, which is the group's ``ordinal``-th, to what the requests before left.
 
-        Raises Invalid on overflow (22003) or where a constraint refuses a row; then nothing of the request is kept.
+        Raises Invalid on overflow (22003) or where a constraint refuses a row, Conflict (23514) where a bound does;
+        then nothing of the request is kept.
         """
         resolved = [(table, self._resolved(table, deltas, state=state)) for table, deltas in request if deltas]
         for table, rows in resolved:
@@ -86,8 +168,7 @@ class GroupDeltas:
             row = rows.get(key) or known.get(key) or stored[key]
             if row is None:
                 made.add(key)
-                row = delta.default_row
-            rows[key] = add_amounts(table, row, delta.amounts)
+            rows[key] = delta.after(table, row)
         # Only numbers changed in a row that was valid: without a CHECK it still is.
         doubtful = list(rows.values()) if table.checks else [rows[key] for key in made]
         if doubtful:
@@ -177,6 +258,14 @@ def _sum(column: Column, value: Any, amount: Any) -> Any:
 
 def _out_of_range(column: Column, total: object) -> Invalid:
     return Invalid(f'column "{column.name}": {total} is out of range for {column.type}', sqlstate="22003")
+
+
+def _out_of_bounds(table: Table, key: tuple[object, ...], name: str, value: object, where: str) -> Conflict:
+    return Conflict(
+        f'{row_text(table, key)}: "{name}" would be {value}, {where}',
+        hint="Nothing was added. Add less, or again once others have changed the row.",
+        sqlstate=OUT_OF_BOUNDS,
+    )
 
 
 def _not_of(column: Column, amount: object) -> Invalid:

@@ -22,7 +22,7 @@ from .changes import UNKNOWN_OUTCOME, Commit, Isolation
 from .clock import wall_clock
 from .conflict import check_key_absent, key_columns, key_tuples, raise_duplicates_within
 from .constraints import IdentityAllocator, complete, fill
-from .delta import Delta, check_addable
+from .delta import NO_BOUNDS, Bounds, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
 from .reader import RowStream
@@ -237,12 +237,20 @@ class Transaction:
         writes.put(checked)
         return checked.num_rows
 
-    def add(self, table: Table, key: tuple[Any, ...], amounts: dict[str, Any]) -> None:
-        """Add amounts to columns of one row, commutatively; an absent row starts from the defaults."""
+    def add(
+        self, table: Table, key: tuple[Any, ...], amounts: dict[str, Any], *, bounds: Bounds = NO_BOUNDS
+    ) -> None:
+        """Add amounts to columns of one row, commutatively; an absent row starts from the defaults.
+
+        Raises Conflict (23514) where the row as the transaction sees it would be beyond ``bounds``; what others commit
+        meanwhile is judged at the commit.
+        """
         self._require_primary_key(table, "add")
         check_addable(table, list(amounts))
         keys = key_batch(table, key)
-        delta = Delta(key=key, key_batch=keys, amounts=dict(amounts), default_row=self._default_row(table, keys))
+        delta = Delta(
+            key=key, key_batch=keys, amounts=dict(amounts), default_row=self._default_row(table, keys), bounds=bounds
+        )
         self._writes_to(table).add(delta, row=self.get(table, key) or delta.default_row)
 
     def truncate(self, table: Table) -> None:

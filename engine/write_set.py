@@ -19,7 +19,6 @@ is the amounts, so that they conflict with no other delta.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -29,7 +28,7 @@ import pyarrow as pa
 from ..base.limits import MIB, RECORD_BYTES_MAX, RECORD_ROWS_MAX
 from .cells import TableStore
 from .conflict import key_columns, key_tuples
-from .delta import Delta, add_amounts, row_batch
+from .delta import Delta, row_batch
 from .expression.node import Expression
 from .install import Install
 from .prepared import Prepared
@@ -122,13 +121,12 @@ class TableWrites:
         """
         key = key_tuples(delta.key_batch)[0]
         known = self._deltas.get(key)
-        changed = row_batch(self.table, [add_amounts(self.table, row, delta.amounts)])
+        changed = row_batch(self.table, [delta.after(self.table, row)])
         if known is None and (self._hides_base or self._touched(delta.key_batch, step=self.step)[0]):
             self.put(changed)
             return
         if known is not None:
-            amounts = {name: known.amounts.get(name) for name in (*known.amounts, *delta.amounts)}
-            delta = dataclasses.replace(delta, amounts=add_amounts(self.table, amounts, delta.amounts))
+            delta = known.and_then(self.table, delta)
         self.step += 1
         if self._added is None:
             self._added = TableStore(self.table)

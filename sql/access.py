@@ -16,6 +16,7 @@ from ..base.limits import RETRY_SECONDS_MAX
 from ..base.result import Result
 from ..engine.clock import sleep
 from ..engine.database import Engine
+from ..engine.delta import OUT_OF_BOUNDS
 from ..engine.reader import Reader
 from ..engine.snapshot import Snapshot
 from ..engine.transaction import Transaction
@@ -170,13 +171,15 @@ class Access:
         return self.retried(attempt, running)
 
     def retried(self, attempt: Callable[[], T], running: Running | None = None) -> T:
-        """``attempt``, again after each Conflict until the time is over."""
+        """``attempt``, again after each Conflict until the time is over; but for that of a bound."""
         clock = Running(seconds=None) if running is None else running
         pauses = 0
         while True:
             try:
                 return attempt()
-            except Conflict:
+            except Conflict as error:
+                if error.sqlstate == OUT_OF_BOUNDS:
+                    raise
                 clock.cancel.check()
                 pause = RETRY_PAUSES[min(pauses, len(RETRY_PAUSES) - 1)]
                 if clock.age + pause > RETRY_SECONDS_MAX:

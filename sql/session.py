@@ -37,7 +37,7 @@ from ..engine import interrupts
 from ..engine.changes import Change, Commit, WriterToken
 from ..engine.clock import wall_clock
 from ..engine.database import Engine
-from ..engine.delta import check_addable
+from ..engine.delta import NO_BOUNDS, Bounds, bounds_of, check_addable
 from ..engine.reader import Reader
 from ..engine.schema import Table
 from ..engine.transaction import Transaction
@@ -209,22 +209,29 @@ class Session(Access):
         count, version = self.transact("UPDATE", work)
         return Written(version=version, rows=count)
 
-    def add(self, table: str, key: object, amounts: Mapping[str, object]) -> Written:
-        """Add amounts to numeric columns of one row, commutatively."""
+    def add(
+        self, table: str, key: object, amounts: Mapping[str, object], *, lower: object = None, upper: object = None
+    ) -> Written:
+        """Add amounts to numeric columns of one row, commutatively.
+
+        ``lower`` and ``upper`` are what the sums must not leave: a number for all of them, or by column name. Raises
+        Conflict (23514) where they would.
+        """
         self.check_writable("ADD")
         definition = self.describe(table)
         check_addable(definition, list(amounts))
+        bounds = bounds_of(list(amounts), lower=lower, upper=upper)
         keys = keyvalue.one_key(definition, key)
         batch = to_batch([dict(amounts)], definition.arrow_schema)
         if self.block is None:
             both = pa.RecordBatch.from_arrays(
                 [*keys.columns, *batch.columns], schema=pa.schema([*keys.schema, *batch.schema])
             )
-            commit = self.write(table, Change.ADD, both)
+            commit = self.write(table, Change.ADD, both, bounds=bounds)
             return Written(version=commit.version, rows=commit.rows)
         transaction = self.block.transaction
         values = {name: batch.column(name)[0].as_py() for name in batch.schema.names}
-        transaction.add(definition, keyvalue.key_values(definition, key), values)
+        transaction.add(definition, keyvalue.key_values(definition, key), values, bounds=bounds)
         return Written(version=transaction.version, rows=1)
 
     def get(self, table: str, key: object) -> dict[str, Any] | None:
@@ -302,10 +309,21 @@ class Session(Access):
             types=[column.type for column in read],
         )
 
-    def write(self, table: str, change: Change, batch: pa.RecordBatch, token: WriterToken | None = None) -> Commit:
-        """Write a batch outside of any transaction: blind, so without Conflict. Raises what ``Engine.write`` raises."""
+    def write(
+        self,
+        table: str,
+        change: Change,
+        batch: pa.RecordBatch,
+        token: WriterToken | None = None,
+        *,
+        bounds: Bounds = NO_BOUNDS,
+    ) -> Commit:
+        """Write a batch outside of any transaction: blind, so without Conflict but that of a bound.
+
+        Raises what ``Engine.write`` raises.
+        """
         self.check_writable(change.name)
-        return self.retried(lambda: self.engine.write(table, change, batch, token=token))
+        return self.retried(lambda: self.engine.write(table, change, batch, token=token, bounds=bounds))
 
     # For dispatch
 

@@ -6,18 +6,21 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from weftdb.base.errors import Conflict, Internal, Invalid, LimitExceeded, Unavailable
 from weftdb.base.types import BIGINT, DOUBLE, INTEGER, TEXT, numeric
 from weftdb.engine import sequencer
 from weftdb.engine.changes import Change, Commit, WriterToken
 from weftdb.engine.database import Engine
-from weftdb.engine.delta import Delta
+from weftdb.engine.delta import Bounds, Delta, bounds_of
 from weftdb.engine.options import Options
 from weftdb.engine.schema import Column, Table
 from weftdb.engine.segment import Segment
@@ -694,6 +697,139 @@ def test_an_amount_that_the_column_cannot_hold_is_refused_and_its_mates_are_not(
     outcomes = in_one_group(engine, good, add, good)
     assert [type(outcome) for outcome in outcomes] == [Commit, Invalid, Commit]
     assert content(engine) == {1: 3}
+
+
+NEVER_BELOW_ZERO = Bounds(lower={"balance": 0})
+
+
+def test_a_delta_beyond_its_bound_is_a_conflict_before_the_log_that_says_the_bound(
+    engine: Engine, log: MemoryLog
+) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 5)))
+    tail = log.tail()
+    with pytest.raises(
+        Conflict, match=r'row \(id\)=\(1\) of "accounts": "balance" would be -1, below its bound 0'
+    ) as caught:
+        engine.write("accounts", Change.ADD, rows((1, -6)), bounds=NEVER_BELOW_ZERO)
+    assert caught.value.sqlstate == "23514"
+    with pytest.raises(Conflict, match="would be 11, above its bound 10"):
+        engine.write("accounts", Change.ADD, rows((1, 6)), bounds=Bounds(upper={"balance": 10}))
+    with pytest.raises(Conflict, match="would be -1, below"):
+        engine.write("accounts", Change.ADD, rows((9, -1)), bounds=NEVER_BELOW_ZERO)  # an absent row is at zero
+    assert log.tail() == tail
+    engine.write("accounts", Change.ADD, rows((1, -5)), bounds=NEVER_BELOW_ZERO)
+    assert content(engine) == {1: 0}
+
+
+def test_the_deltas_of_a_group_share_what_a_bound_leaves(engine: Engine, log: MemoryLog) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 25)))
+    take = partial(engine.write, "accounts", Change.ADD, rows((1, -10)), bounds=NEVER_BELOW_ZERO)
+    give = partial(engine.write, "accounts", Change.ADD, rows((1, 10)))
+    before = engine.version
+    outcomes = in_one_group(engine, take, take, take, give, take, take)
+    assert [type(outcome) for outcome in outcomes] == [Commit, Commit, Conflict, Commit, Commit, Conflict]
+    assert engine.version == before + 1
+    assert content(engine) == {1: 5}
+    assert content(Engine.open(log=log.beside())) == {1: 5}
+
+
+def test_sixteen_takers_of_one_stock_never_take_more_than_there_is(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 100)))
+    outcomes: list[str] = []
+
+    def take(_: int) -> None:
+        for _ in range(20):
+            try:
+                engine.write("accounts", Change.ADD, rows((1, -1)), bounds=NEVER_BELOW_ZERO)
+                outcomes.append("taken")
+            except Conflict as error:
+                outcomes.append(error.sqlstate)
+
+    run_threads(take, count=16)
+    assert (outcomes.count("taken"), outcomes.count("23514"), len(outcomes)) == (100, 220, 320)
+    assert content(engine) == {1: 0}
+
+
+def test_a_transaction_is_judged_by_a_bound_as_it_sees_the_row_and_again_at_the_commit(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 10)))
+    one, two, three = engine.begin(), engine.begin(), engine.begin()
+    table = one.catalog.table("accounts")
+    assert two.version == three.version == one.version
+    with pytest.raises(Conflict, match="would be -1"):
+        one.add(table, (1,), {"balance": -11}, bounds=NEVER_BELOW_ZERO)
+    one.add(table, (1,), {"balance": -4}, bounds=NEVER_BELOW_ZERO)
+    one.add(table, (1,), {"balance": -4}, bounds=Bounds(lower={"balance": 1}))
+    two.add(table, (1,), {"balance": -8}, bounds=NEVER_BELOW_ZERO)
+    three.add(table, (1,), {"balance": -2}, bounds=NEVER_BELOW_ZERO)
+    one.commit()
+    with pytest.raises(Conflict, match="would be -6, below its bound 0"):
+        two.commit()
+    three.commit()
+    assert content(engine) == {1: 0}
+
+
+def test_a_bound_of_an_earlier_delta_of_a_transaction_holds_for_the_sum(engine: Engine) -> None:
+    engine.write("accounts", Change.PUT, rows((1, 10)))
+    transaction = engine.begin()
+    table = transaction.catalog.table("accounts")
+    transaction.add(table, (1,), {"balance": -5}, bounds=Bounds(lower={"balance": 3}))
+    transaction.add(table, (1,), {"balance": -1})
+    engine.write("accounts", Change.ADD, rows((1, -2)))
+    with pytest.raises(Conflict, match="would be 2, below its bound 3"):
+        transaction.commit()
+    assert content(engine) == {1: 8}
+
+
+def test_bounds_are_judged_for_rows_that_the_transaction_put_itself(engine: Engine) -> None:
+    transaction = engine.begin()
+    table = transaction.catalog.table("accounts")
+    transaction.put(table, rows((1, 1)))
+    with pytest.raises(Conflict, match="would be -1"):
+        transaction.add(table, (1,), {"balance": -2}, bounds=NEVER_BELOW_ZERO)
+    transaction.commit()
+    assert content(engine) == {1: 1}
+
+
+def test_bounds_are_numbers_of_columns_that_are_added_to() -> None:
+    assert bounds_of(["a", "b"], lower=0) == Bounds(lower={"a": 0, "b": 0})
+    assert bounds_of(["a", "b"], lower={"a": 1}, upper=Decimal("2.5")) == Bounds(
+        lower={"a": 1}, upper={"a": Decimal("2.5"), "b": Decimal("2.5")}
+    )
+    for wrong, match in (
+        ({"lower": "0"}, "give a number"),
+        ({"upper": True}, "give a number"),
+        ({"lower": float("nan")}, "give a number"),
+        ({"lower": {"c": 0}}, "nothing is added to it"),
+        ({"lower": 3, "upper": 2}, "min 3 is above max 2"),
+    ):
+        with pytest.raises(Invalid, match=match):
+            bounds_of(["a", "b"], **wrong)
+
+
+@given(
+    st.integers(-20, 20),
+    st.lists(
+        st.tuples(st.integers(-9, 9), st.none() | st.integers(-9, 9), st.none() | st.integers(10, 30)), max_size=12
+    ),
+)
+@settings(max_examples=60, deadline=None)
+def test_bounded_deltas_come_out_as_in_a_loop_over_numbers(
+    start: int, steps: list[tuple[int, int | None, int | None]]
+) -> None:
+    engine = Engine.open(log=MemoryLog())
+    create(engine)
+    engine.write("accounts", Change.PUT, rows((1, start)))
+    works: list[Callable[[], object]] = []
+    balance, expected = start, list[type]()
+    for amount, low, high in steps:
+        bounds = bounds_of(["balance"], lower=low, upper=high)
+        works.append(partial(engine.write, "accounts", Change.ADD, rows((1, amount)), bounds=bounds))
+        after = balance + amount
+        fits = (low is None or after >= low) and (high is None or after <= high)
+        expected.append(Commit if fits else Conflict)
+        balance = after if fits else balance
+    assert [type(outcome) for outcome in in_one_group(engine, *works)] == expected
+    assert content(engine) == {1: balance}
 
 
 def test_a_put_conflicts_with_a_delta_committed_meanwhile(engine: Engine) -> None:

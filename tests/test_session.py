@@ -592,3 +592,17 @@ def test_whatever_the_text_only_our_errors_come_out(session: Session, seed: int)
             raise
         except weftdb.WeftError:
             session.rollback()
+
+
+def test_an_add_beyond_its_bound_is_refused_at_once_and_not_tried_again(session: Session) -> None:
+    session.execute("CREATE TABLE stock (id BIGINT PRIMARY KEY, n INTEGER, price NUMERIC(8, 2)) WITH (key = 'id')")
+    session.execute("INSERT INTO stock VALUES (1, 3, 1.50)")
+    began = time.monotonic()
+    with pytest.raises(weftdb.Conflict, match='"n" would be -1, below its bound 0') as caught:
+        session.add("stock", 1, {"n": -4, "price": Decimal("1")}, lower={"n": 0})
+    assert caught.value.sqlstate == "23514"
+    assert time.monotonic() - began < 5
+    with pytest.raises(weftdb.Conflict, match=r'"price" would be 2\.75, above its bound 2\.5'):
+        session.add("stock", 1, {"price": Decimal("1.25")}, upper=2.5)
+    session.add("stock", 1, {"n": -3, "price": Decimal("1.00")}, lower=0, upper=2.5)
+    assert session.get("stock", 1) == {"id": 1, "n": 0, "price": Decimal("2.50")}
