@@ -16,6 +16,10 @@ What holds everywhere:
   or a list of these, or anything Arrow with exactly the primary key's columns.
 - Every call outside a transaction is a transaction of its own and is all or nothing. A write has *returned* when it is
   durable and visible to everybody.
+- **Versions** are tokens of consistency: ``at_least=version`` of a read (the version of a write, a commit or a result,
+  from wherever) waits until that version is visible, so that it sees what was written or read before. A version that
+  does not come is Unavailable (57014) after 30 seconds, or after ``timeout``. In a transaction or snapshot that reads
+  at an older one it is Invalid (22023).
 - A ``Database`` may be used from several threads at once; a ``Transaction``, a ``Snapshot`` and a ``Writer`` by one
   thread at a time. Different ones are independent of each other.
 - Closing twice is allowed; any other use after ``close`` raises Closed.
@@ -122,11 +126,11 @@ class Table(Protocol):
         """Delete rows by primary key. Keys that do not exist are no error; ``Written.rows`` tells how many did."""
         ...
 
-    def get(self, key: Key, /) -> dict[str, object] | None:
+    def get(self, key: Key, /, *, at_least: int | None = None) -> dict[str, object] | None:
         """The row with this primary key, as column name → Python value, or None."""
         ...
 
-    def get_many(self, keys: Keys, /) -> pa.Table:
+    def get_many(self, keys: Keys, /, *, at_least: int | None = None) -> pa.Table:
         """The rows found, all columns, at one snapshot and in the order of ``keys``; keys not found are left out."""
         ...
 
@@ -137,6 +141,7 @@ class Table(Protocol):
         where: str | None = None,
         key: object = None,
         time: tuple[object, object] | None = None,
+        at_least: int | None = None,
     ) -> pa.RecordBatchReader:
         """Rows at one snapshot, in no particular order, as a stream of batches.
 
@@ -214,13 +219,21 @@ class Reads(Closes, Protocol):
         """The version that reads see: the newest visible one, or the one that the transaction or snapshot is at."""
         ...
 
-    def execute(self, sql: str, parameters: Sequence[object] = (), /, *, timeout: float | None = None) -> Result:
+    def execute(
+        self,
+        sql: str,
+        parameters: Sequence[object] = (),
+        /,
+        *,
+        timeout: float | None = None,
+        at_least: int | None = None,
+    ) -> Result:
         """Run one or more SQL statements, separated by semicolons, and return the last one's result.
 
         ``$1`` is ``parameters[0]``; parameters go with a single statement only. ``timeout`` in seconds counts for the
         whole call; when it is over the statement is cancelled. Several statements outside a transaction are one
-        transaction unless the text says BEGIN and COMMIT itself. Raises Invalid (42601 with line, column and caret
-        for syntax), Conflict inside a transaction, Unavailable (57014) for the time-out.
+        transaction unless the text says BEGIN and COMMIT itself. ``at_least``: see above. Raises Invalid (42601 with
+        line, column and caret for syntax), Conflict inside a transaction, Unavailable (57014) for the time-out.
         """
         ...
 

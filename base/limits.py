@@ -57,6 +57,7 @@ COMMIT_RETRY_SECONDS: Final = 30.0  # how long a client asks what became of its 
 WRITER_BATCH_ROWS: Final = 20_000
 WRITER_BATCHES_IN_FLIGHT: Final = 8
 WRITER_LINGER_SECONDS: Final = 0.02
+AT_LEAST_SECONDS: Final = 30.0  # how long a read waits for a version, where it has no time-out of its own
 WRITER_ROWS_BITS: Final = 40  # of a sequence number: rows, below how often the writer was opened (engine/changes.py)
 
 # SQL: what a session keeps, what is kept for all of them, and how deep or wide a query may be.

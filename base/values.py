@@ -75,6 +75,13 @@ def literal_value(value: object, type: Type) -> object:
         raise refused.error() from None
 
 
+def version_of(value: object, what: str) -> int:
+    """A version that a caller gave as ``what``. Raises Invalid (22023) for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise Invalid(f"{what} is a version, not {value!r}", sqlstate="22023")
+    return value
+
+
 def convert(value: object, type: Type) -> Any:
     """``value`` as ``type`` holds it, NULL included. Raises Refused."""
     if value is None:

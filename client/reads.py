@@ -26,7 +26,7 @@ from ..proto.weftdb.v1.transactions_pb2 import (
     SessionRequest,
     VersionResponse,
 )
-from .table import RemoteTable
+from .table import RemoteTable, checked
 from .wire import Again, Wire
 from .writer import RemoteWriter
 
@@ -49,12 +49,24 @@ class RemoteReads:
         request = SessionRequest(session=self.session)
         return self.wire.ask("Transactions/Version", request, VersionResponse, again=Again.ALWAYS).version
 
-    def execute(self, sql: str, parameters: Sequence[object] = (), /, *, timeout: float | None = None) -> Result:
+    def execute(
+        self,
+        sql: str,
+        parameters: Sequence[object] = (),
+        /,
+        *,
+        timeout: float | None = None,
+        at_least: int | None = None,
+    ) -> Result:
         if len(sql) > STATEMENT_BYTES_MAX:
             message = f"the SQL text has {len(sql):,} characters, the limit is {STATEMENT_BYTES_MAX:,}"
             raise Invalid(message, hint="Send data as parameters, or through a writer.", sqlstate="54000")
         request = ExecuteRequest(
-            session=self.session, sql=sql, parameters=to_values(parameters), timeout_seconds=timeout
+            session=self.session,
+            sql=sql,
+            parameters=to_values(parameters),
+            timeout_seconds=timeout,
+            at_least=checked(at_least),
         )
         return self.wire.result("Sql/Execute", request, timeout=timeout)
 

@@ -16,6 +16,7 @@ from ..base.errors import Invalid
 from ..base.interface import Key, Keys, Rows, Written
 from ..base.limits import MIB
 from ..base.rows import to_batch, to_keys
+from ..base.values import version_of
 from ..proto.frames import cut, pack, read_schema, write_schema, write_stream
 from ..proto.values import from_value, to_value, to_values
 from ..proto.weftdb.v1.kv_pb2 import (
@@ -92,17 +93,20 @@ class RemoteTable:
     def add(self, key: Key, /, **amounts: object) -> Written:
         return self._change(Action.ACTION_ADD, key, amounts)
 
-    def get(self, key: Key, /) -> dict[str, object] | None:
-        request = GetRequest(session=self._source.session, table=self._name, **_key(key))
+    def get(self, key: Key, /, *, at_least: int | None = None) -> dict[str, object] | None:
+        request = GetRequest(session=self._source.session, table=self._name, at_least=checked(at_least), **_key(key))
         answer = self._source.wire.ask("KeyValue/Get", request, GetResponse, again=Again.ALWAYS)
         if not answer.found:
             return None
         return dict(zip(answer.columns, map(from_value, answer.values), strict=True))
 
-    def get_many(self, keys: Keys, /) -> pa.Table:
+    def get_many(self, keys: Keys, /, *, at_least: int | None = None) -> pa.Table:
         batch = self.keys(keys)
         request = GetManyRequest(
-            session=self._source.session, table=self._name, keys=write_stream([batch], batch.schema)
+            session=self._source.session,
+            table=self._name,
+            keys=write_stream([batch], batch.schema),
+            at_least=checked(at_least),
         )
         return self._source.wire.result("KeyValue/GetMany", request, again=Again.ALWAYS).arrow()
 
@@ -113,6 +117,7 @@ class RemoteTable:
         where: str | None = None,
         key: object = None,
         time: tuple[object, object] | None = None,
+        at_least: int | None = None,
     ) -> pa.RecordBatchReader:
         request = ScanRequest(
             session=self._source.session,
@@ -121,6 +126,7 @@ class RemoteTable:
             all_columns=columns is None,
             where=where,
             entities=None if key is None else _entities(key),
+            at_least=checked(at_least),
         )
         if time is not None:
             lower, upper = time
@@ -188,6 +194,11 @@ class RemoteTable:
         )
         answer = self._source.wire.ask("KeyValue/Write", request, WriteResponse)
         return Written(version=answer.version, rows=answer.rows)
+
+
+def checked(at_least: object) -> int | None:
+    """A version that fits the wire, or None. Raises Invalid."""
+    return None if at_least is None else version_of(at_least, "at_least")
 
 
 def _load(header: LoadHeader, batch: pa.RecordBatch) -> Iterator[bytes]:

@@ -301,6 +301,10 @@ class Engine:
             return Commit(version=self.version, rows=0)
         return self._commit(Request(changes=(changes,), token=token))
 
+    def wait_for(self, version: int, *, seconds: float) -> bool:
+        """Wait until ``version`` is visible, at most so long; whether it is. Raises Closed, and Unavailable."""
+        return self._sequencer.wait_for(version, seconds=seconds)
+
     def open_writer(self, name: str) -> int:
         """Take over the writer called ``name``: from now on tokens of whoever had it are refused with Closed.
 

@@ -163,6 +163,8 @@ class Sequencer:
         self.late_rows_ignored = 0  # since the start
         self._unresolved: Record | None = None
         self._stopped: WeftError | None = None
+        self._published = threading.Condition()
+        self._waiting = 0  # for a version to be published
 
     def commit(self, request: Request) -> Commit:
         """Commit durably and visibly.
@@ -230,6 +232,21 @@ class Sequencer:
                 sqlstate=UNKNOWN_OUTCOME,
             )
         return commit
+
+    def wait_for(self, version: int, *, seconds: float) -> bool:
+        """Wait until ``version`` is visible, at most so long; whether it is. Raises what the sequencer stopped by."""
+        if self._state.version < version:
+            with self._published:
+                self._waiting += 1
+                try:
+                    self._published.wait_for(lambda: self._state.version >= version, timeout=seconds)
+                finally:
+                    self._waiting -= 1
+        if self._state.version >= version:
+            return True
+        if self._stopped is not None:
+            raise self._stopped
+        return False
 
     def last_sequence(self, writer: str) -> int:
         """See ``State.last_sequence``."""
@@ -382,6 +399,9 @@ class Sequencer:
                 hint="Close the database and open it again; please report this.",
             )
             raise self._stopped from error
+        if self._waiting:
+            with self._published:
+                self._published.notify_all()
 
 
 class _Group:

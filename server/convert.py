@@ -137,9 +137,9 @@ def _typed(result: Result) -> pa.Schema:
     return pa.schema([field.with_metadata({METADATA_TYPE: str(type).encode()}) for field, type in fields])
 
 
-def result_of(table: pa.Table, *, version: int) -> Result:
-    """Rows that come as a table, as a result."""
-    return Result(schema=table.schema, batches=table.to_batches(), version=version, tag="SELECT", rows_affected=None)
+def at_least(request: Any) -> int | None:
+    """The version that a read must see, if it says one."""
+    return request.at_least if request.HasField("at_least") else None
 
 
 def as_of(request: OpenSnapshotRequest) -> int | datetime | None:

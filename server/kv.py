@@ -29,7 +29,7 @@ from ..proto.weftdb.v1.kv_pb2 import (
     WriteResponse,
 )
 from ..sql.session import Session
-from .convert import change_of, describe, parts, result_of
+from .convert import at_least, change_of, describe, parts
 from .gate import Call
 from .sessions import Sessions
 from .writers import WriterStreams
@@ -90,18 +90,17 @@ class KeyValueService:
 
     def get(self, request: GetRequest, call: Call) -> GetResponse:
         with self._sessions.use(request.session, call) as use:
-            row = use.session.get(request.table, _key(request))
+            row, version = use.session.found(request.table, _key(request), at_least(request))
         if row is None:
-            return GetResponse(found=False)
-        return GetResponse(found=True, columns=row.keys(), values=to_values(row.values()))
+            return GetResponse(found=False, version=version)
+        return GetResponse(found=True, columns=row.keys(), values=to_values(row.values()), version=version)
 
     def get_many(self, request: GetManyRequest, call: Call) -> Iterator[bytes]:
         keys = read_stream(request.keys)
         with self._sessions.use(request.session, call) as use:
-            rows = use.session.get_many(request.table, keys)
-            version = use.session.version
+            result = use.session.get_many(request.table, keys, at_least(request))
             use.unlock()
-            yield from parts(result_of(rows, version=version))
+            yield from parts(result)
 
     def scan(self, request: ScanRequest, call: Call) -> Iterator[bytes]:
         time = None
@@ -114,6 +113,7 @@ class KeyValueService:
                 where=request.where or None,
                 key=_entities(request),
                 time=time,
+                at_least=at_least(request),
             )
             use.unlock()
             with result:

@@ -8,7 +8,7 @@ from ..base.errors import LimitExceeded
 from ..base.limits import PARAMETERS_MAX, STATEMENT_BYTES_MAX
 from ..proto.values import from_values
 from ..proto.weftdb.v1.sql_pb2 import ExecuteRequest
-from .convert import parts
+from .convert import at_least, parts
 from .gate import Call
 from .sessions import Sessions
 
@@ -25,7 +25,9 @@ class SqlService:
         parameters = from_values(request.parameters)
         with (
             self._sessions.use(request.session, call) as use,
-            use.session.execute(request.sql, parameters, timeout=_timeout(request, call)) as result,
+            use.session.execute(
+                request.sql, parameters, timeout=_timeout(request, call), at_least=at_least(request)
+            ) as result,
         ):
             use.unlock()
             yield from parts(result)

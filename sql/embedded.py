@@ -118,9 +118,17 @@ class EmbeddedDatabase(interface.Database):
     def version(self) -> int:
         return self.engine.version
 
-    def execute(self, sql: str, parameters: Sequence[object] = (), /, *, timeout: float | None = None) -> Result:
+    def execute(
+        self,
+        sql: str,
+        parameters: Sequence[object] = (),
+        /,
+        *,
+        timeout: float | None = None,
+        at_least: int | None = None,
+    ) -> Result:
         with self.session() as session:
-            return session.execute(sql, parameters, timeout=timeout)
+            return session.execute(sql, parameters, timeout=timeout, at_least=at_least)
 
     def session(self) -> Session:
         """A session for one call."""
@@ -223,8 +231,16 @@ class _OneSession:
     def version(self) -> int:
         return self._session.version
 
-    def execute(self, sql: str, parameters: Sequence[object] = (), /, *, timeout: float | None = None) -> Result:
-        return self._session.execute(sql, parameters, timeout=timeout)
+    def execute(
+        self,
+        sql: str,
+        parameters: Sequence[object] = (),
+        /,
+        *,
+        timeout: float | None = None,
+        at_least: int | None = None,
+    ) -> Result:
+        return self._session.execute(sql, parameters, timeout=timeout, at_least=at_least)
 
     def table(self, name: str, /) -> EmbeddedTable:
         return EmbeddedTable(self, name)
@@ -313,13 +329,13 @@ class EmbeddedTable(interface.Table):
         with self._source.session() as session:
             return session.delete(self._name, keys)
 
-    def get(self, key: Key, /) -> dict[str, object] | None:
+    def get(self, key: Key, /, *, at_least: int | None = None) -> dict[str, object] | None:
         with self._source.session() as session:
-            return session.get(self._name, key)
+            return session.get(self._name, key, at_least)
 
-    def get_many(self, keys: Keys, /) -> pa.Table:
+    def get_many(self, keys: Keys, /, *, at_least: int | None = None) -> pa.Table:
         with self._source.session() as session:
-            return session.get_many(self._name, keys)
+            return session.get_many(self._name, keys, at_least).arrow()
 
     def scan(
         self,
@@ -328,9 +344,11 @@ class EmbeddedTable(interface.Table):
         where: str | None = None,
         key: object = None,
         time: tuple[object, object] | None = None,
+        at_least: int | None = None,
     ) -> pa.RecordBatchReader:
         with self._source.session() as session:
-            return session.scan(self._name, columns=columns, where=where, key=key, time=time).reader()
+            result = session.scan(self._name, columns=columns, where=where, key=key, time=time, at_least=at_least)
+            return result.reader()
 
     def writer(self, *, name: str | None = None) -> EmbeddedWriter:
         return self._source.writer(self._name, name=name)

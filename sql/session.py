@@ -22,17 +22,20 @@ A session serves one caller at a time; only ``cancel`` may come from another thr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import pyarrow as pa
 
-from ..base.errors import Invalid
+from ..base.errors import Invalid, Unavailable
 from ..base.interface import Written
+from ..base.limits import AT_LEAST_SECONDS
 from ..base.result import Result
 from ..base.rows import to_batch, to_keys
 from ..base.types import Type
+from ..base.values import version_of
 from ..engine import interrupts
 from ..engine.changes import Change, Commit, WriterToken
 from ..engine.clock import wall_clock
@@ -50,6 +53,9 @@ from .block import Running
 from .execution import EMPTY_SCHEMA, Execution
 from .resources import resources_of
 from .source import Source
+
+_TICK_SECONDS: Final = 0.05
+"""How often a read that waits for a version looks whether it was cancelled."""
 
 READ_AHEAD_ROWS: Final = 4_096
 """A scan of at most so many rows is read before it is returned, so that it holds no snapshot."""
@@ -80,7 +86,14 @@ class Session(Access):
 
     # SQL
 
-    def execute(self, sql: str, parameters: Sequence[object] = (), *, timeout: float | None = None) -> Result:
+    def execute(
+        self,
+        sql: str,
+        parameters: Sequence[object] = (),
+        *,
+        timeout: float | None = None,
+        at_least: int | None = None,
+    ) -> Result:
         """Run the statements of a text, separated by semicolons, and return the last one's result.
 
         ``parameters`` stand for ``$1``, ``$2``, … of a single statement. ``timeout`` in seconds counts for the whole
@@ -96,6 +109,8 @@ class Session(Access):
         running = self._running = Running(seconds=min(limits, default=None))
         try:
             with interrupts.cancellable(running.cancel.check):
+                if at_least is not None:
+                    self._reach(at_least, running, seconds=math.inf if limits else AT_LEAST_SECONDS)
                 result = self._run(sources, parameters, running)
             if self._single_call and self.block is not None:
                 raise Invalid(
@@ -234,22 +249,29 @@ class Session(Access):
         transaction.add(definition, keyvalue.key_values(definition, key), values, bounds=bounds)
         return Written(version=transaction.version, rows=1)
 
-    def get(self, table: str, key: object) -> dict[str, Any] | None:
+    def get(self, table: str, key: object, at_least: int | None = None) -> dict[str, Any] | None:
         """One row by primary key, as column name → Python value."""
+        return self.found(table, key, at_least)[0]
 
-        def work(reader: Reader) -> dict[str, Any] | None:
+    def found(self, table: str, key: object, at_least: int | None = None) -> tuple[dict[str, Any] | None, int]:
+        """The same, and the version that was read at."""
+        self.reach(at_least)
+
+        def work(reader: Reader) -> tuple[dict[str, Any] | None, int]:
             definition = reader.catalog.table(table)
-            return reader.get(definition, keyvalue.key_values(definition, key))
+            return reader.get(definition, keyvalue.key_values(definition, key)), reader.version
 
         return self.read_now(work)
 
-    def get_many(self, table: str, keys: object) -> pa.Table:
+    def get_many(self, table: str, keys: object, at_least: int | None = None) -> Result:
         """The rows found, in the order of the keys."""
+        self.reach(at_least)
 
-        def work(reader: Reader) -> pa.Table:
+        def work(reader: Reader) -> Result:
             definition = reader.catalog.table(table)
             rows, _ = reader.get_many(definition, to_keys(keys, keyvalue.keys_schema(definition)))
-            return pa.Table.from_batches([rows])
+            types = [column.type for column in definition.columns]
+            return Result(schema=rows.schema, batches=(rows,), version=reader.version, tag="SELECT", types=types)
 
         return self.read_now(work)
 
@@ -260,8 +282,10 @@ class Session(Access):
         where: str | None = None,
         key: object = None,
         time: tuple[object, object] | None = None,
+        at_least: int | None = None,
     ) -> Result:
         """Rows of a table, at one snapshot, as a stream."""
+        self.reach(at_least)
         if key is not None and where is None:
             found = self.read_now(lambda reader: self._series(reader, table, columns, key, time))
             if found is not None:
@@ -324,6 +348,36 @@ class Session(Access):
         """
         self.check_writable(change.name)
         return self.retried(lambda: self.engine.write(table, change, batch, token=token, bounds=bounds))
+
+    def reach(self, version: int | None) -> None:
+        """Wait until reads see ``version``, if one is given.
+
+        Raises Unavailable (57014) when that takes too long; Invalid (22023) where a transaction or snapshot reads at an
+        older one, and for what is no version.
+        """
+        if version is not None:
+            self._running = Running(seconds=None)
+            self._reach(version, self._running, seconds=AT_LEAST_SECONDS)
+
+    def _reach(self, version: int, running: Running, *, seconds: float) -> None:
+        self.check_open()
+        version_of(version, "at_least")
+        while not self.engine.wait_for(version, seconds=_TICK_SECONDS):
+            running.cancel.check()
+            if running.age > seconds:
+                newest = self.engine.version
+                raise Unavailable(
+                    f"version {version} did not become visible within {seconds:g} s: the newest is {newest}",
+                    hint="Is it a version of this database?",
+                    sqlstate="57014",
+                )
+        moves = self.block is not None and self.block.isolation == "read committed"
+        if (self.block is not None or self.pinned) and not moves and self.version < version:
+            raise Invalid(
+                f"the transaction or snapshot reads at version {self.version}, which is before {version}",
+                hint="Begin a new one.",
+                sqlstate="22023",
+            )
 
     # For dispatch
 

@@ -538,6 +538,83 @@ def test_a_snapshot_of_the_past_is_named_by_version_or_time(database: Database, 
         assert snapshot.version == version
 
 
+# -- versions as tokens ------------------------------------------------------------------------------------------------
+
+
+def reads_at_least(database: Database, accounts: Any, version: int) -> list[Any]:
+    """The balance of account 1, by every read that can wait for a version."""
+    return [
+        database.execute("SELECT balance FROM accounts WHERE id = 1", at_least=version).scalar(),
+        accounts.get(1, at_least=version)["balance"],
+        accounts.get_many([1], at_least=version).column("balance")[0].as_py(),
+        accounts.scan(key=1, at_least=version).read_all().column("balance")[0].as_py(),
+        accounts.scan(where="id = 1", at_least=version).read_all().column("balance")[0].as_py(),
+    ]
+
+
+def test_a_read_sees_at_least_the_version_that_it_is_told(database: Database, accounts: Any) -> None:
+    written = accounts.put((1, "ann", 5))
+    assert reads_at_least(database, accounts, written.version) == [5] * 5
+    assert reads_at_least(database, accounts, 0) == [5] * 5
+    with database.transaction() as txn:
+        assert txn.execute("SELECT balance FROM accounts", at_least=written.version).scalar() == 5
+        later = accounts.put((1, "ann", 6)).version
+        for read in (
+            lambda: txn.execute("SELECT 1", at_least=later),
+            lambda: txn.table("accounts").get(1, at_least=later),
+            lambda: txn.table("accounts").scan(at_least=later),
+        ):
+            with pytest.raises(weftdb.Invalid, match="reads at version") as caught:
+                read()
+            assert caught.value.sqlstate == "22023"
+        txn.rollback()
+
+
+def test_a_read_waits_for_a_version_that_is_to_come(database: Database, accounts: Any) -> None:
+    version = accounts.put((1, "ann", 5)).version
+    answers: list[Any] = []
+    readers = [
+        threading.Thread(target=lambda ahead=ahead: answers.append(reads_at_least(database, accounts, version + ahead)))
+        for ahead in (1, 2)
+    ]
+    for reader in readers:
+        reader.start()
+    time.sleep(0.2)
+    assert answers == []
+    accounts.put((1, "ann", 6))
+    readers[0].join(10)
+    assert answers == [[6] * 5]
+    accounts.put((1, "ann", 7))
+    readers[1].join(10)
+    assert answers == [[6] * 5, [7] * 5]
+
+
+def test_a_version_that_does_not_come_is_unavailable(
+    database: Database, accounts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts.put((1, "ann", 5))
+    never = database.version + 100
+    began = time.monotonic()
+    with pytest.raises(weftdb.Unavailable) as caught:
+        database.execute("SELECT 1", timeout=0.2, at_least=never)
+    assert caught.value.sqlstate == "57014"
+    monkeypatch.setattr("weftdb.sql.session.AT_LEAST_SECONDS", 0.2)
+    for read in (
+        lambda: database.execute("SELECT 1", at_least=never),
+        lambda: accounts.get(1, at_least=never),
+        lambda: accounts.get_many([1], at_least=never),
+        lambda: accounts.scan(at_least=never),
+    ):
+        with pytest.raises(weftdb.Unavailable, match=str(never)) as caught:
+            read()
+        assert caught.value.sqlstate == "57014"
+    assert 1.0 <= time.monotonic() - began < 10
+    for wrong in (-1, 2**63, True, "1"):
+        with pytest.raises(weftdb.Invalid) as refused:
+            accounts.get(1, at_least=wrong)
+        assert refused.value.sqlstate == "22023"
+
+
 # -- writer ----------------------------------------------------------------------------------------------------------
 
 

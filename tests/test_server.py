@@ -325,6 +325,28 @@ def test_a_result_that_nobody_reads_on_ends_with_its_reader(server: Server) -> N
         assert quiet(server)
 
 
+def test_every_answer_carries_the_version_that_it_was_read_at(server: Server, kv: Any, sql: Any, table: str) -> None:
+    with weftdb.connect(server.address) as db:
+        written = db.table(table).put((1, "x")).version
+        db.table(table).put((2, "x"))
+        with db.snapshot(as_of=written) as snapshot:
+            session = snapshot.name
+            got = kv.Get(kv_pb2.GetRequest(session=session, table=table, key=to_values([1])))
+            assert (got.found, got.version) == (True, written)
+            got = kv.Get(kv_pb2.GetRequest(session=session, table=table, key=to_values([2])))
+            assert (got.found, got.version) == (False, written)
+        assert kv.Get(kv_pb2.GetRequest(table=table, key=to_values([2]))).version == db.version
+
+
+def test_a_read_that_waits_for_a_version_ends_with_its_call(server: Server, kv: Any, table: str) -> None:
+    request = kv_pb2.GetRequest(table=table, key=to_values([1]), at_least=2**62)
+    call = kv.Get.future(request)
+    time.sleep(0.2)
+    assert not quiet(server, seconds=0.05)
+    call.cancel()
+    assert quiet(server)
+
+
 # -- transactions ----------------------------------------------------------------------------------------------------
 
 

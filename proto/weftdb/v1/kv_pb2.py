@@ -15,47 +15,47 @@ _sym_db = _symbol_database.Default()
 from . import types_pb2 as weftdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12weftdb/v1/kv.proto\x12\tweftdb.v1\x1a\x15weftdb/v1/types.proto\"1\n\x0f\x44\x65scribeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\"x\n\x10TableDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06schema\x18\x02 \x01(\x0c\x12\x13\n\x0bprimary_key\x18\x03 \x03(\t\x12\x0b\n\x03key\x18\x04 \x03(\t\x12\x0c\n\x04time\x18\x05 \x01(\t\x12\x16\n\x0eschema_version\x18\x06 \x01(\x03\"`\n\nGetRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x1d\n\x03key\x18\x03 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x13\n\x0bkey_columns\x18\x04 \x03(\t\"O\n\x0bGetResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12 \n\x06values\x18\x03 \x03(\x0b\x32\x10.weftdb.v1.Value\">\n\x0eGetManyRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0c\n\x04keys\x18\x03 \x01(\x0c\"\x8f\x02\n\x0bScanRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x13\n\x0b\x61ll_columns\x18\x04 \x01(\x08\x12\r\n\x05where\x18\x05 \x01(\t\x12*\n\x08\x65ntities\x18\x06 \x01(\x0b\x32\x13.weftdb.v1.EntitiesH\x00\x88\x01\x01\x12)\n\ntime_lower\x18\x07 \x01(\x0b\x32\x10.weftdb.v1.ValueH\x01\x88\x01\x01\x12)\n\ntime_upper\x18\x08 \x01(\x0b\x32\x10.weftdb.v1.ValueH\x02\x88\x01\x01\x42\x0b\n\t_entitiesB\r\n\x0b_time_lowerB\r\n\x0b_time_upper\".\n\x08\x45ntities\x12\"\n\x04keys\x18\x01 \x03(\x0b\x32\x14.weftdb.v1.ValueList\"\xc6\x01\n\x0cWriteRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12!\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0c\n\x04rows\x18\x04 \x01(\x0c\x12\x1d\n\x03key\x18\x05 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x13\n\x0bkey_columns\x18\x08 \x03(\t\x12\x0f\n\x07\x63olumns\x18\x06 \x03(\t\x12 \n\x06values\x18\x07 \x03(\x0b\x32\x10.weftdb.v1.Value\".\n\rWriteResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"T\n\x0bLoadRequest\x12%\n\x06header\x18\x01 \x01(\x0b\x32\x15.weftdb.v1.LoadHeader\x12\x0f\n\x07padding\x18\x02 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x0c\"_\n\nLoadHeader\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12!\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0e\n\x06schema\x18\x04 \x01(\x0c\"#\n\x11OpenWriterRequest\x12\x0e\n\x06writer\x18\x01 \x01(\t\"&\n\x12OpenWriterResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"z\n\rWriterRequest\x12\x0e\n\x06writer\x18\x01 \x01(\t\x12\'\n\x06layout\x18\x02 \x01(\x0b\x32\x17.weftdb.v1.WriterLayout\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x0f\n\x07padding\x18\x04 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x0c\"P\n\x0cWriterLayout\x12\r\n\x05table\x18\x01 \x01(\t\x12!\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0e\n\x06schema\x18\x03 \x01(\x0c\"h\n\x0eWriterResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04rows\x18\x03 \x01(\x03\x12%\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x16.weftdb.v1.ErrorDetail*y\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x11\n\rACTION_INSERT\x10\x01\x12\x0e\n\nACTION_PUT\x10\x02\x12\x11\n\rACTION_UPDATE\x10\x03\x12\x0e\n\nACTION_ADD\x10\x04\x12\x11\n\rACTION_DELETE\x10\x05\x32\x83\x04\n\x08KeyValue\x12\x43\n\x08\x44\x65scribe\x12\x1a.weftdb.v1.DescribeRequest\x1a\x1b.weftdb.v1.TableDescription\x12\x34\n\x03Get\x12\x15.weftdb.v1.GetRequest\x1a\x16.weftdb.v1.GetResponse\x12=\n\x07GetMany\x12\x19.weftdb.v1.GetManyRequest\x1a\x15.weftdb.v1.ResultPart0\x01\x12\x37\n\x04Scan\x12\x16.weftdb.v1.ScanRequest\x1a\x15.weftdb.v1.ResultPart0\x01\x12:\n\x05Write\x12\x17.weftdb.v1.WriteRequest\x1a\x18.weftdb.v1.WriteResponse\x12:\n\x04Load\x12\x16.weftdb.v1.LoadRequest\x1a\x18.weftdb.v1.WriteResponse(\x01\x12I\n\nOpenWriter\x12\x1c.weftdb.v1.OpenWriterRequest\x1a\x1d.weftdb.v1.OpenWriterResponse\x12\x41\n\x06Stream\x12\x18.weftdb.v1.WriterRequest\x1a\x19.weftdb.v1.WriterResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12weftdb/v1/kv.proto\x12\tweftdb.v1\x1a\x15weftdb/v1/types.proto\"1\n\x0f\x44\x65scribeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\"x\n\x10TableDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06schema\x18\x02 \x01(\x0c\x12\x13\n\x0bprimary_key\x18\x03 \x03(\t\x12\x0b\n\x03key\x18\x04 \x03(\t\x12\x0c\n\x04time\x18\x05 \x01(\t\x12\x16\n\x0eschema_version\x18\x06 \x01(\x03\"\x84\x01\n\nGetRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x1d\n\x03key\x18\x03 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x13\n\x0bkey_columns\x18\x04 \x03(\t\x12\x15\n\x08\x61t_least\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_at_least\"`\n\x0bGetResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12 \n\x06values\x18\x03 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x0f\n\x07version\x18\x04 \x01(\x03\"b\n\x0eGetManyRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0c\n\x04keys\x18\x03 \x01(\x0c\x12\x15\n\x08\x61t_least\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_at_least\"\xb3\x02\n\x0bScanRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x13\n\x0b\x61ll_columns\x18\x04 \x01(\x08\x12\r\n\x05where\x18\x05 \x01(\t\x12*\n\x08\x65ntities\x18\x06 \x01(\x0b\x32\x13.weftdb.v1.EntitiesH\x00\x88\x01\x01\x12)\n\ntime_lower\x18\x07 \x01(\x0b\x32\x10.weftdb.v1.ValueH\x01\x88\x01\x01\x12)\n\ntime_upper\x18\x08 \x01(\x0b\x32\x10.weftdb.v1.ValueH\x02\x88\x01\x01\x12\x15\n\x08\x61t_least\x18\t \x01(\x03H\x03\x88\x01\x01\x42\x0b\n\t_entitiesB\r\n\x0b_time_lowerB\r\n\x0b_time_upperB\x0b\n\t_at_least\".\n\x08\x45ntities\x12\"\n\x04keys\x18\x01 \x03(\x0b\x32\x14.weftdb.v1.ValueList\"\xc6\x01\n\x0cWriteRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12!\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0c\n\x04rows\x18\x04 \x01(\x0c\x12\x1d\n\x03key\x18\x05 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x13\n\x0bkey_columns\x18\x08 \x03(\t\x12\x0f\n\x07\x63olumns\x18\x06 \x03(\t\x12 \n\x06values\x18\x07 \x03(\x0b\x32\x10.weftdb.v1.Value\".\n\rWriteResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"T\n\x0bLoadRequest\x12%\n\x06header\x18\x01 \x01(\x0b\x32\x15.weftdb.v1.LoadHeader\x12\x0f\n\x07padding\x18\x02 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x0c\"_\n\nLoadHeader\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12!\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0e\n\x06schema\x18\x04 \x01(\x0c\"#\n\x11OpenWriterRequest\x12\x0e\n\x06writer\x18\x01 \x01(\t\"&\n\x12OpenWriterResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"z\n\rWriterRequest\x12\x0e\n\x06writer\x18\x01 \x01(\t\x12\'\n\x06layout\x18\x02 \x01(\x0b\x32\x17.weftdb.v1.WriterLayout\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x0f\n\x07padding\x18\x04 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x0c\"P\n\x0cWriterLayout\x12\r\n\x05table\x18\x01 \x01(\t\x12!\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0e\n\x06schema\x18\x03 \x01(\x0c\"h\n\x0eWriterResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04rows\x18\x03 \x01(\x03\x12%\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x16.weftdb.v1.ErrorDetail*y\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x11\n\rACTION_INSERT\x10\x01\x12\x0e\n\nACTION_PUT\x10\x02\x12\x11\n\rACTION_UPDATE\x10\x03\x12\x0e\n\nACTION_ADD\x10\x04\x12\x11\n\rACTION_DELETE\x10\x05\x32\x83\x04\n\x08KeyValue\x12\x43\n\x08\x44\x65scribe\x12\x1a.weftdb.v1.DescribeRequest\x1a\x1b.weftdb.v1.TableDescription\x12\x34\n\x03Get\x12\x15.weftdb.v1.GetRequest\x1a\x16.weftdb.v1.GetResponse\x12=\n\x07GetMany\x12\x19.weftdb.v1.GetManyRequest\x1a\x15.weftdb.v1.ResultPart0\x01\x12\x37\n\x04Scan\x12\x16.weftdb.v1.ScanRequest\x1a\x15.weftdb.v1.ResultPart0\x01\x12:\n\x05Write\x12\x17.weftdb.v1.WriteRequest\x1a\x18.weftdb.v1.WriteResponse\x12:\n\x04Load\x12\x16.weftdb.v1.LoadRequest\x1a\x18.weftdb.v1.WriteResponse(\x01\x12I\n\nOpenWriter\x12\x1c.weftdb.v1.OpenWriterRequest\x1a\x1d.weftdb.v1.OpenWriterResponse\x12\x41\n\x06Stream\x12\x18.weftdb.v1.WriterRequest\x1a\x19.weftdb.v1.WriterResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weftdb.v1.kv_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTION']._serialized_start=1615
-  _globals['_ACTION']._serialized_end=1736
+  _globals['_ACTION']._serialized_start=1741
+  _globals['_ACTION']._serialized_end=1862
   _globals['_DESCRIBEREQUEST']._serialized_start=56
   _globals['_DESCRIBEREQUEST']._serialized_end=105
   _globals['_TABLEDESCRIPTION']._serialized_start=107
   _globals['_TABLEDESCRIPTION']._serialized_end=227
-  _globals['_GETREQUEST']._serialized_start=229
-  _globals['_GETREQUEST']._serialized_end=325
-  _globals['_GETRESPONSE']._serialized_start=327
-  _globals['_GETRESPONSE']._serialized_end=406
-  _globals['_GETMANYREQUEST']._serialized_start=408
-  _globals['_GETMANYREQUEST']._serialized_end=470
-  _globals['_SCANREQUEST']._serialized_start=473
-  _globals['_SCANREQUEST']._serialized_end=744
-  _globals['_ENTITIES']._serialized_start=746
-  _globals['_ENTITIES']._serialized_end=792
-  _globals['_WRITEREQUEST']._serialized_start=795
-  _globals['_WRITEREQUEST']._serialized_end=993
-  _globals['_WRITERESPONSE']._serialized_start=995
-  _globals['_WRITERESPONSE']._serialized_end=1041
-  _globals['_LOADREQUEST']._serialized_start=1043
-  _globals['_LOADREQUEST']._serialized_end=1127
-  _globals['_LOADHEADER']._serialized_start=1129
-  _globals['_LOADHEADER']._serialized_end=1224
-  _globals['_OPENWRITERREQUEST']._serialized_start=1226
-  _globals['_OPENWRITERREQUEST']._serialized_end=1261
-  _globals['_OPENWRITERRESPONSE']._serialized_start=1263
-  _globals['_OPENWRITERRESPONSE']._serialized_end=1301
-  _globals['_WRITERREQUEST']._serialized_start=1303
-  _globals['_WRITERREQUEST']._serialized_end=1425
-  _globals['_WRITERLAYOUT']._serialized_start=1427
-  _globals['_WRITERLAYOUT']._serialized_end=1507
-  _globals['_WRITERRESPONSE']._serialized_start=1509
-  _globals['_WRITERRESPONSE']._serialized_end=1613
-  _globals['_KEYVALUE']._serialized_start=1739
-  _globals['_KEYVALUE']._serialized_end=2254
+  _globals['_GETREQUEST']._serialized_start=230
+  _globals['_GETREQUEST']._serialized_end=362
+  _globals['_GETRESPONSE']._serialized_start=364
+  _globals['_GETRESPONSE']._serialized_end=460
+  _globals['_GETMANYREQUEST']._serialized_start=462
+  _globals['_GETMANYREQUEST']._serialized_end=560
+  _globals['_SCANREQUEST']._serialized_start=563
+  _globals['_SCANREQUEST']._serialized_end=870
+  _globals['_ENTITIES']._serialized_start=872
+  _globals['_ENTITIES']._serialized_end=918
+  _globals['_WRITEREQUEST']._serialized_start=921
+  _globals['_WRITEREQUEST']._serialized_end=1119
+  _globals['_WRITERESPONSE']._serialized_start=1121
+  _globals['_WRITERESPONSE']._serialized_end=1167
+  _globals['_LOADREQUEST']._serialized_start=1169
+  _globals['_LOADREQUEST']._serialized_end=1253
+  _globals['_LOADHEADER']._serialized_start=1255
+  _globals['_LOADHEADER']._serialized_end=1350
+  _globals['_OPENWRITERREQUEST']._serialized_start=1352
+  _globals['_OPENWRITERREQUEST']._serialized_end=1387
+  _globals['_OPENWRITERRESPONSE']._serialized_start=1389
+  _globals['_OPENWRITERRESPONSE']._serialized_end=1427
+  _globals['_WRITERREQUEST']._serialized_start=1429
+  _globals['_WRITERREQUEST']._serialized_end=1551
+  _globals['_WRITERLAYOUT']._serialized_start=1553
+  _globals['_WRITERLAYOUT']._serialized_end=1633
+  _globals['_WRITERRESPONSE']._serialized_start=1635
+  _globals['_WRITERRESPONSE']._serialized_end=1739
+  _globals['_KEYVALUE']._serialized_start=1865
+  _globals['_KEYVALUE']._serialized_end=2380
 # @@protoc_insertion_point(module_scope)

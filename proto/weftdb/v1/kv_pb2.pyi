@@ -48,39 +48,45 @@ class TableDescription(_message.Message):
     def __init__(self, name: _Optional[str] = ..., schema: _Optional[bytes] = ..., primary_key: _Optional[_Iterable[str]] = ..., key: _Optional[_Iterable[str]] = ..., time: _Optional[str] = ..., schema_version: _Optional[int] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("session", "table", "key", "key_columns")
+    __slots__ = ("session", "table", "key", "key_columns", "at_least")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     KEY_COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
     session: str
     table: str
     key: _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]
     key_columns: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., key_columns: _Optional[_Iterable[str]] = ...) -> None: ...
+    at_least: int
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., key_columns: _Optional[_Iterable[str]] = ..., at_least: _Optional[int] = ...) -> None: ...
 
 class GetResponse(_message.Message):
-    __slots__ = ("found", "columns", "values")
+    __slots__ = ("found", "columns", "values", "version")
     FOUND_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     found: bool
     columns: _containers.RepeatedScalarFieldContainer[str]
     values: _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]
-    def __init__(self, found: _Optional[bool] = ..., columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ...) -> None: ...
+    version: int
+    def __init__(self, found: _Optional[bool] = ..., columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., version: _Optional[int] = ...) -> None: ...
 
 class GetManyRequest(_message.Message):
-    __slots__ = ("session", "table", "keys")
+    __slots__ = ("session", "table", "keys", "at_least")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
     session: str
     table: str
     keys: bytes
-    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., keys: _Optional[bytes] = ...) -> None: ...
+    at_least: int
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., keys: _Optional[bytes] = ..., at_least: _Optional[int] = ...) -> None: ...
 
 class ScanRequest(_message.Message):
-    __slots__ = ("session", "table", "columns", "all_columns", "where", "entities", "time_lower", "time_upper")
+    __slots__ = ("session", "table", "columns", "all_columns", "where", "entities", "time_lower", "time_upper", "at_least")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +95,7 @@ class ScanRequest(_message.Message):
     ENTITIES_FIELD_NUMBER: _ClassVar[int]
     TIME_LOWER_FIELD_NUMBER: _ClassVar[int]
     TIME_UPPER_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
     session: str
     table: str
     columns: _containers.RepeatedScalarFieldContainer[str]
@@ -97,7 +104,8 @@ class ScanRequest(_message.Message):
     entities: Entities
     time_lower: _types_pb2.Value
     time_upper: _types_pb2.Value
-    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., all_columns: _Optional[bool] = ..., where: _Optional[str] = ..., entities: _Optional[_Union[Entities, _Mapping]] = ..., time_lower: _Optional[_Union[_types_pb2.Value, _Mapping]] = ..., time_upper: _Optional[_Union[_types_pb2.Value, _Mapping]] = ...) -> None: ...
+    at_least: int
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., all_columns: _Optional[bool] = ..., where: _Optional[str] = ..., entities: _Optional[_Union[Entities, _Mapping]] = ..., time_lower: _Optional[_Union[_types_pb2.Value, _Mapping]] = ..., time_upper: _Optional[_Union[_types_pb2.Value, _Mapping]] = ..., at_least: _Optional[int] = ...) -> None: ...
 
 class Entities(_message.Message):
     __slots__ = ("keys",)

@@ -8,13 +8,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExecuteRequest(_message.Message):
-    __slots__ = ("session", "sql", "parameters", "timeout_seconds")
+    __slots__ = ("session", "sql", "parameters", "timeout_seconds", "at_least")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SQL_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
     session: str
     sql: str
     parameters: _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]
     timeout_seconds: float
-    def __init__(self, session: _Optional[str] = ..., sql: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., timeout_seconds: _Optional[float] = ...) -> None: ...
+    at_least: int
+    def __init__(self, session: _Optional[str] = ..., sql: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., timeout_seconds: _Optional[float] = ..., at_least: _Optional[int] = ...) -> None: ...
