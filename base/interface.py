@@ -245,9 +245,9 @@ class Reads(Closes, Protocol):
 class Transaction(Reads, Protocol):
     """Several calls that happen at once or not at all, at one snapshot that sees their own writes.
 
-    Leaving the ``with`` block commits, or rolls back after an exception. A call that raises changes nothing; an
-    SQL statement that fails leaves the transaction failed, as in PostgreSQL: from then on only ``rollback`` works.
-    ``close`` rolls back what was not committed.
+    Leaving the ``with`` block commits, or rolls back after an exception. A call that raises changes nothing, whether of
+    a table or SQL of one or several statements, and the transaction goes on. ``close`` rolls back what was not
+    committed.
     """
 
     def commit(self) -> int:
@@ -255,6 +255,18 @@ class Transaction(Reads, Protocol):
         ...
 
     def rollback(self) -> None: ...
+
+    def savepoint(self, name: str, /) -> None:
+        """Remember this moment, to go back to it. An earlier one of this name is hidden until it is released."""
+        ...
+
+    def rollback_to(self, name: str, /) -> None:
+        """Undo everything since the savepoint, which stays. Raises Invalid (3B001) for a name that there is not."""
+        ...
+
+    def release(self, name: str, /) -> None:
+        """Forget the savepoint and those after it; what was done since stays. Raises Invalid (3B001)."""
+        ...
 
 
 class Snapshot(Reads, Protocol):
@@ -271,9 +283,11 @@ class Database(Reads, Protocol):
         """
         ...
 
-    def snapshot(self, *, as_of: int | datetime | None = None) -> Snapshot:
-        """Read at one version: the newest, a version number, or the last at or before a datetime (naive means UTC).
+    def snapshot(self, as_of: int | datetime | str | None = None) -> Snapshot:
+        """Read at one version: the newest, a version number, the last at or before a datetime (naive means UTC), or
+        that of a named snapshot.
 
-        Raises Invalid (22023) for a version that does not exist yet, NotFound for one that history has forgotten.
+        Raises Invalid for a version that does not exist yet (22023), or that history has forgotten (72000); NotFound
+        (42704) for a name that there is not, or that was given up.
         """
         ...

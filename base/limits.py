@@ -62,6 +62,7 @@ WRITER_ROWS_BITS: Final = 40  # of a sequence number: rows, below how often the 
 
 # SQL: what a session keeps, what is kept for all of them, and how deep or wide a query may be.
 PREPARED_MAX: Final = 1_000  # prepared statements of one session
+SAVEPOINTS_MAX: Final = 10_000  # of one transaction, by name
 SOURCES_MAX: Final = 512  # texts kept per database as they were cut into statements
 SOURCES_BYTES_MAX: Final = 4 * MIB
 TREES_MAX: Final = 512  # parsed statements kept per database, by text

@@ -171,6 +171,15 @@ class RemoteTransaction(RemoteSession):
         self._end("rolled back")
         self.wire.ask("Transactions/Rollback", request, EmptyResponse, again=Again.ALWAYS)
 
+    def savepoint(self, name: str, /) -> None:
+        self.execute(f"SAVEPOINT {_quoted(name)}")
+
+    def rollback_to(self, name: str, /) -> None:
+        self.execute(f"ROLLBACK TO {_quoted(name)}")
+
+    def release(self, name: str, /) -> None:
+        self.execute(f"RELEASE {_quoted(name)}")
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
@@ -178,6 +187,12 @@ class RemoteTransaction(RemoteSession):
             self.commit()
         else:
             self.close()
+
+
+def _quoted(name: str) -> str:
+    """A name as SQL has it, whatever its characters."""
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
 
 
 class Leases:

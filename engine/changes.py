@@ -33,9 +33,15 @@ class Change(enum.Enum):
 
 
 class Isolation(enum.Enum):
-    """What a transaction sees. SNAPSHOT reads at the version of its first statement; first committer wins."""
+    """What a transaction sees, and what its commit validates: first committer wins.
+
+    SNAPSHOT         reads at the version of its first statement; a row that it wrote conflicts if changed since then
+    READ_COMMITTED   each statement reads at the newest version; a row that it wrote conflicts if changed since the
+                     statement that wrote it first
+    """
 
     SNAPSHOT = "snapshot"
+    READ_COMMITTED = "read committed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,21 +2,28 @@
 
 The snapshot is taken at the first statement, so that BEGIN is free and an idle client pins nothing. Reads see the
 transaction's own writes. Writes are checked at once where the snapshot can tell (NOT NULL, CHECK, a primary key that
-exists), and once more by the sequencer against what others committed meanwhile. A call that raises has changed nothing.
+exists), and once more by the sequencer against what others committed meanwhile. A call that raises has changed nothing;
+several calls that belong together go into ``statement``, which undoes them alone when it raises.
+
+At READ COMMITTED every statement begins with a snapshot of its own (``refresh``). Pinned are the newest and the first
+that something was written at: what changed since then is what the commit has to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..base.errors import Closed, Invalid, Unavailable
+from ..base.errors import Closed, Conflict, Invalid, Unavailable
 from ..base.rows import to_keys
+from . import interrupts
 from .catalog import Catalog
 from .changes import UNKNOWN_OUTCOME, Commit, Isolation
 from .clock import wall_clock
@@ -27,14 +34,29 @@ from .expression.evaluate import Context
 from .expression.node import Expression
 from .reader import RowStream
 from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
+from .savepoint import PUT_ROWS, Savepoint
 from .schema import Relation, Table
 from .sequencer import Request, TableChanges
 from .snapshot import Snapshot
 from .spill import Workspace, check_size
 from .write_set import TableWrites, present_at
 
-PUT_ROWS: Final = 131_072
-"""Rows that are put at once: between them the write set may spill."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionFacts:
+    """An open transaction, for people. ``since`` is wall clock; ``version`` is None while nothing was read.
+
+    ``disk_bytes`` is what its writes take in files. Its id is not in here: who knows it may be let into its session.
+    """
+
+    principal: str
+    since: int
+    isolation: Isolation
+    read_only: bool
+    version: int | None
+    rows_written: int
+    memory_bytes: int
+    disk_bytes: int
 
 
 class Transaction:
@@ -49,6 +71,7 @@ class Transaction:
         isolation: Isolation = Isolation.SNAPSHOT,
         read_only: bool = False,
         id: str | None = None,
+        principal: str = "",
         scratch: Callable[[], Path] | None = None,
         workspace: Workspace,
     ) -> None:
@@ -60,11 +83,16 @@ class Transaction:
         self.isolation = isolation
         self.read_only = read_only
         self.id = id
+        self.principal = principal
         self.scratch = scratch
         self.workspace = workspace
         self.now = wall_clock()
         self._snapshot: Snapshot | None = None
+        self._first: Snapshot | None = None  # that of the first statement that wrote
         self._writes: dict[int, TableWrites] = {}
+        self._aside: list[TableWrites] = []  # of tables that the transaction dropped or altered
+        self._savepoints_count = 0
+        self._in_statement = False
         self._catalog: dict[str, Relation | None] = {}
         self._seen_catalog: Catalog | None = None
         self._unchanged: set[int] = set()
@@ -84,7 +112,22 @@ class Transaction:
     @property
     def bytes_used(self) -> int:
         """Memory that what it has written takes, in bytes, roughly. From any thread."""
-        return sum(writes.bytes_used for writes in list(self._writes.values()))
+        return sum(writes.bytes_used for writes in (*list(self._writes.values()), *self._aside))
+
+    def facts(self) -> TransactionFacts:
+        """What it is, and what it has written. From any thread."""
+        written = [*list(self._writes.values()), *self._aside]
+        snapshot = self._snapshot
+        return TransactionFacts(
+            principal=self.principal,
+            since=self.now,
+            isolation=self.isolation,
+            read_only=self.read_only,
+            version=None if snapshot is None else snapshot.version,
+            rows_written=sum(writes.rows_count for writes in written),
+            memory_bytes=self.bytes_used,
+            disk_bytes=sum(writes.bytes_written for writes in written),
+        )
 
     @property
     def catalog(self) -> Catalog:
@@ -93,6 +136,117 @@ class Transaction:
             base = self._base().catalog
             self._seen_catalog = base.changed(self._catalog, version=base.version) if self._catalog else base
         return self._seen_catalog
+
+    # Statements and savepoints
+
+    @contextmanager
+    def statement(self) -> Generator[None]:
+        """A statement: what it wrote is undone, and nothing else, if the block raises. Not for reading alone."""
+        self.refresh()
+        inner, self._in_statement = self._in_statement, True
+        try:
+            with self.undone_alone():
+                yield
+        finally:
+            self._in_statement = inner
+
+    @contextmanager
+    def undone_alone(self) -> Generator[None]:
+        """Undo what the block wrote if it raises. Where that fails (the disk is full), the transaction has ended."""
+        savepoint = self.savepoint()
+        try:
+            yield
+        except BaseException:
+            if not self._ended:
+                with suppress(Unavailable):
+                    self.rollback_to(savepoint)
+            raise
+        finally:
+            self.release(savepoint)
+
+    def refresh(self) -> None:
+        """A statement begins. At READ COMMITTED it reads at the newest version, but inside of ``statement``.
+
+        Raises Conflict where others altered what the transaction has written to, or created.
+        """
+        self._check_open()
+        before = self._snapshot
+        if self.isolation is not Isolation.READ_COMMITTED or before is None or self._in_statement:
+            return
+        fresh = self._open_snapshot()
+        try:
+            self._check_definitions(before.catalog, fresh.catalog)
+            for writes in self._writes.values():
+                writes.rebase(fresh, since=before.version)
+        except BaseException:
+            fresh.close()
+            raise
+        self._snapshot = fresh
+        self._seen_catalog = None
+        if before is not self._first:
+            before.close()
+
+    def savepoint(self) -> Savepoint:
+        """This moment, for ``rollback_to``. Release it."""
+        self._check_open()
+        self._savepoints_count += 1
+        return Savepoint(
+            writes={id: (writes, writes.mark()) for id, writes in self._writes.items()},
+            aside=tuple(self._aside),
+            catalog=dict(self._catalog),
+            unchanged=frozenset(self._unchanged),
+            late_count=self._late_count,
+        )
+
+    def rollback_to(self, savepoint: Savepoint) -> None:
+        """Undo everything since ``savepoint``, which stays. Raises Unavailable when the disk refuses; that ends it."""
+        self._check_open()
+        try:
+            with interrupts.deferred():
+                self._rewind(savepoint)
+        except BaseException:
+            self.rollback()
+            raise
+
+    def release(self, savepoint: Savepoint) -> None:
+        """Nobody goes back to ``savepoint`` any more."""
+        del savepoint
+        self._savepoints_count -= 1
+        if not self._savepoints_count:
+            for writes in self._writes.values():
+                writes.forget_marks()
+
+    def _rewind(self, savepoint: Savepoint) -> None:
+        kept = (*(writes for writes, _ in savepoint.writes.values()), *savepoint.aside)
+        for writes in (*self._writes.values(), *self._aside):
+            if writes not in kept:
+                self._discard(writes)
+        self._writes = {id: writes for id, (writes, _) in savepoint.writes.items()}
+        self._aside = list(savepoint.aside)
+        self._catalog = dict(savepoint.catalog)
+        self._unchanged = set(savepoint.unchanged)
+        self._late_count = savepoint.late_count
+        self._seen_catalog = None
+        for writes, mark in savepoint.writes.values():
+            writes.rewind(mark, make_room=self._spill_for)
+        if self.isolation is Isolation.READ_COMMITTED and self._first is not None:
+            for writes in self._writes.values():  # amounts that were laid over older rows
+                writes.rebase(self._base(), since=self._first.version)
+
+    def _check_definitions(self, before: Catalog, after: Catalog) -> None:
+        if before.version == after.version:
+            return
+        if self._catalog:
+            raise Conflict(
+                "another transaction changed the catalog since this one began", hint="Retry the transaction."
+            )
+        for writes in self._writes.values():
+            table = after.by_id.get(writes.table.id)
+            if not isinstance(table, Table) or table.schema_version != writes.table.schema_version:
+                raise Conflict(
+                    f'table "{writes.table.name}" was altered or dropped since this transaction wrote to it',
+                    hint="Retry the transaction.",
+                )
 
     # Reads
 
@@ -237,9 +391,7 @@ class Transaction:
         writes.put(checked)
         return checked.num_rows
 
-    def add(
-        self, table: Table, key: tuple[Any, ...], amounts: dict[str, Any], *, bounds: Bounds = NO_BOUNDS
-    ) -> None:
+    def add(self, table: Table, key: tuple[Any, ...], amounts: dict[str, Any], *, bounds: Bounds = NO_BOUNDS) -> None:
         """Add amounts to columns of one row, commutatively; an absent row starts from the defaults.
 
         Raises Conflict (23514) where the row as the transaction sees it would be beyond ``bounds``; what others commit
@@ -276,7 +428,7 @@ class Transaction:
         before = self.catalog.by_id[relation.id]
         writes = self._writes.get(relation.id)
         if writes is not None and writes.is_empty:  # it was only read
-            del self._writes[relation.id]
+            self._aside.append(self._writes.pop(relation.id))
         elif writes is not None:
             raise Invalid(
                 f'"{before.name}" was written by this transaction: it cannot be altered before the commit',
@@ -290,13 +442,15 @@ class Transaction:
 
     def require_unchanged(self, table: Table) -> None:
         """Conflict at the commit if anybody changes a row of ``table``: a new definition was checked against all."""
+        self._wrote()
         self._unchanged.add(table.id)
 
     def drop(self, name: str) -> None:
         """Drop a relation. Raises Invalid (42P01) if there is none."""
         self._check_writable()
         relation = self.catalog.relation(name)
-        self._writes.pop(relation.id, None)
+        if relation.id in self._writes:
+            self._aside.append(self._writes.pop(relation.id))
         self._change_catalog({name: None})
 
     # The end
@@ -304,10 +458,10 @@ class Transaction:
     def commit(self) -> Commit:
         """Commit. Raises Conflict if another transaction changed what this one wrote; it has ended in any case."""
         self._check_open()
-        base = self._snapshot
+        base = self._first or self._snapshot
         try:
             if not self._writes and not self._catalog and not self._late_count:
-                return Commit(version=0 if base is None else base.version, rows=0)
+                return Commit(version=0 if self._snapshot is None else self._snapshot.version, rows=0)
             assert base is not None, "who wrote has a snapshot"
             changes = tuple(
                 self._prepared(writes, base) if writes.is_large else writes.changes()
@@ -336,15 +490,20 @@ class Transaction:
     def rollback(self) -> None:
         """End the transaction and forget its writes. A second call does nothing."""
         self._ended = True
-        for writes in self._writes.values():
-            if writes.watch is not None:
-                self.workspace.unwatch(writes.watch)
-            writes.close()
+        for writes in (*self._writes.values(), *self._aside):
+            self._discard(writes)
         self._writes.clear()
+        self._aside.clear()
         self._catalog.clear()
         self._seen_catalog = None
-        if self._snapshot is not None:
-            self._snapshot.close()
+        for snapshot in (self._snapshot, self._first):
+            if snapshot is not None:
+                snapshot.close()
+
+    def _discard(self, writes: TableWrites) -> None:
+        if writes.watch is not None:
+            self.workspace.unwatch(writes.watch)
+        writes.close()
 
     def _base(self) -> Snapshot:
         self._check_open()
@@ -379,25 +538,38 @@ class Transaction:
         if writes is None:
             writes = TableWrites(table, is_new=self._is_new(table), workspace=self.workspace)
             self._writes[table.id] = writes
+        base = self._wrote()
+        if self.isolation is Isolation.READ_COMMITTED:
+            writes.statement_version = base.version
         return writes
 
+    def _wrote(self) -> Snapshot:
+        """Something is written at this snapshot."""
+        base = self._base()
+        if self._first is None:
+            self._first = base
+        return base
+
     def _put(self, table: Table, rows: pa.RecordBatch, *, absent: bool) -> None:
-        """Put checked rows, some at a time where they are many. If that fails half way, the transaction has ended."""
+        """Put checked rows, some at a time where they are many."""
         writes = self._writes_to(table)
         check_size(self.workspace, self._bytes_held + rows.nbytes)
-        for start in range(0, rows.num_rows, PUT_ROWS):
-            piece = rows.slice(start, PUT_ROWS)
-            try:
+        if rows.num_rows <= PUT_ROWS:
+            self._make_room(rows.nbytes)
+            writes.put(rows, absent=absent)
+            return
+        with self.undone_alone():
+            for start in range(0, rows.num_rows, PUT_ROWS):
+                piece = rows.slice(start, PUT_ROWS)
                 self._make_room(piece.nbytes)
-            except BaseException:
-                if start:
-                    self.rollback()
-                raise
-            writes.put(piece, absent=absent)
+                writes.put(piece, absent=absent)
 
     def _make_room(self, more: int) -> None:
         """Spill where ``more`` bytes would be too much. Raises LimitExceeded, and Unavailable when the disk is full."""
         check_size(self.workspace, self._bytes_held + more)
+        self._spill_for(more)
+
+    def _spill_for(self, more: int) -> None:
         room = self.workspace.memory_bytes
         if self.bytes_used + more <= room:
             return
@@ -411,7 +583,7 @@ class Transaction:
         """Have noted what others change in the table from now on: the transaction is large."""
         if writes.watch is None and not self._is_new(writes.table):
             writes.watch, changed_at = self.workspace.watch(writes.table)
-            writes.changed_before_watch = changed_at > self.version
+            writes.changed_before_watch = changed_at > self._wrote().version
 
     def _prepared(self, writes: TableWrites, base: Snapshot) -> TableChanges:
         self._watch(writes)
@@ -420,7 +592,7 @@ class Transaction:
     @property
     def _bytes_held(self) -> int:
         """What has been written, in memory and on the disk."""
-        return self.bytes_used + sum(writes.bytes_written for writes in self._writes.values())
+        return self.bytes_used + sum(writes.bytes_written for writes in (*self._writes.values(), *self._aside))
 
     def _default_row(self, table: Table, keys: pa.RecordBatch) -> dict[str, Any]:
         context = Context(now=self.now)
@@ -435,6 +607,7 @@ class Transaction:
         check_key_absent(table, new_keys, np.array(staying, np.int64))
 
     def _change_catalog(self, changes: dict[str, Relation | None]) -> None:
+        self._wrote()
         self._catalog.update(changes)
         self._seen_catalog = None
 

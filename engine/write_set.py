@@ -11,15 +11,19 @@ keys alone are stored for nothing but deletes. A table without primary key is to
 transaction's own have row ids of their own (spill.py). Rows and gone keys spill into files when they grow large.
 
 The overlay's "versions" are steps, one per call. A scan keeps the step at which it was made, so a statement that
-writes while it still reads sees its own transaction up to its start, never itself.
+writes while it still reads sees its own transaction up to its start, never itself. Steps are also what a savepoint
+goes back to (savepoint.py).
 
 Deltas are applied to the overlay, so that the transaction reads them; what it commits for a row that has only deltas
 is the amounts, so that they conflict with no other delta.
+
+At READ COMMITTED each statement reads at a snapshot of its own, and a row is validated against that of the statement
+that wrote it first: ``firsts`` holds the keys by snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -28,15 +32,16 @@ import pyarrow as pa
 from ..base.limits import MIB, RECORD_BYTES_MAX, RECORD_ROWS_MAX
 from .cells import TableStore
 from .conflict import key_columns, key_tuples
-from .delta import Delta, row_batch
+from .delta import Delta, add_amounts, row_batch
 from .expression.node import Expression
 from .install import Install
 from .prepared import Prepared
 from .projection import Projection
 from .reader import RowStream
+from .savepoint import Mark, rewind
 from .scan import Scan, ScanStatistics
 from .schema import ROW_ID_NAME, Table
-from .sequencer import TableChanges
+from .sequencer import First, TableChanges
 from .snapshot import Snapshot
 from .spill import OwnRows, Workspace, keys_table
 from .watch import Watch
@@ -57,6 +62,7 @@ class TableWrites:
         self.replaces = False  # whether a row that was put may have replaced a committed one
         self.watch: Watch | None = None  # once it is large, if others can see the table
         self.changed_before_watch = False
+        self.statement_version: int | None = None  # at READ COMMITTED, that of the statement that writes now
         self._bytes_put = 0
         self._workspace = workspace
         self._truncated = False
@@ -67,6 +73,8 @@ class TableWrites:
         self._gone: TableStore | None = None
         self._added: TableStore | None = None
         self._deltas: dict[tuple[object, ...], Delta] = {}
+        self._journal: list[tuple[tuple[object, ...], Delta | None]] | None = None  # deltas as they were
+        self._firsts: list[First] = []
 
     @property
     def rows_count(self) -> int:
@@ -91,6 +99,8 @@ class TableWrites:
         self.step += 1
         self.replaces |= not absent
         self._bytes_put += rows.nbytes
+        if self.statement_version is not None and self.table.primary_key:
+            self._note_first(key_columns(self.table, rows))
         if self._deltas:
             self._forget_deltas(key_columns(self.table, rows))
         self._rows.apply_put(rows, version=self.step)
@@ -102,6 +112,7 @@ class TableWrites:
             self._own_gone = OwnRows(keys_table(self.table), self._workspace)
             self._gone = self._own_gone.store
         if self.table.primary_key:
+            self._note_first(keys)
             if self._deltas:
                 self._forget_deltas(keys)
             self._rows.apply_delete(keys, version=self.step)
@@ -112,6 +123,7 @@ class TableWrites:
             self._rows.apply_delete(keys.filter(pa.array(own)), version=self.step)
         if not own.all():
             committed = keys.select(self._gone.table.arrow_schema.names).filter(pa.array(~own))
+            self._note_first(committed)
             self._gone.apply_put(committed, version=self.step)
 
     def add(self, delta: Delta, *, row: Mapping[str, Any]) -> None:
@@ -130,15 +142,74 @@ class TableWrites:
         self.step += 1
         if self._added is None:
             self._added = TableStore(self.table)
+        if self.statement_version is not None and known is None:
+            self._firsts.append(First(version=self.statement_version, keys=delta.key_batch, deltas=True))
         self._added.apply_put(changed, version=self.step)
-        self._deltas[key] = delta
+        self._set_delta(key, delta)
 
     def truncate(self) -> None:
         self.step += 1
         self._truncated = self._hides_base = True
-        self._deltas.clear()
+        for key in list(self._deltas):
+            self._set_delta(key, None)
         for store in self._stores():
             store.apply_truncate(version=self.step)
+
+    def mark(self) -> Mark:
+        """Where ``rewind`` may go back to, until ``forget_marks``."""
+        if self._journal is None:
+            self._journal = []
+        return Mark(
+            step=self.step,
+            journal=len(self._journal),
+            firsts=len(self._firsts),
+            bytes_put=self._bytes_put,
+            replaces=self.replaces,
+            truncated=self._truncated,
+            hides_base=self._hides_base,
+        )
+
+    def rewind(self, mark: Mark, *, make_room: Callable[[int], None]) -> None:
+        """Undo everything since ``mark``. Raises what ``make_room`` raises; then some of it is undone."""
+        if self.step == mark.step:
+            return
+        before, self.step = mark.step, self.step + 1
+        for store in self._stores():
+            rewind(store, before, now=self.step, make_room=make_room)
+        assert self._journal is not None, "there is a mark"
+        while len(self._journal) > mark.journal:
+            key, delta = self._journal.pop()
+            if delta is None:
+                self._deltas.pop(key, None)
+            else:
+                self._deltas[key] = delta
+        del self._firsts[mark.firsts :]
+        self._bytes_put, self.replaces = mark.bytes_put, mark.replaces
+        self._truncated, self._hides_base = mark.truncated, mark.hides_base
+
+    def forget_marks(self) -> None:
+        """Nobody goes back any more."""
+        self._journal = None
+
+    def rebase(self, base: Snapshot, *, since: int) -> None:
+        """Read rows with deltas from another snapshot from now on: lay the amounts over what changed after ``since``.
+
+        Raises Invalid where the amounts do not fit the new rows.
+        """
+        deltas = list(self._deltas.values())
+        if not deltas:
+            return
+        keys = pa.concat_batches([delta.key_batch for delta in deltas])
+        changed = np.flatnonzero(base.store(self.table).changed_since(keys, since, ignore_deltas=False)).tolist()
+        rows = [
+            add_amounts(self.table, base.get(self.table, delta.key) or delta.default_row, delta.amounts)
+            for delta in (deltas[place] for place in changed)
+        ]
+        if rows:
+            assert self._added is not None, "deltas have rows"
+            batch = row_batch(self.table, rows)
+            self.step += 1
+            self._added.apply_put(batch, version=self.step)
 
     def scan(
         self, base: Snapshot, *, columns: Sequence[int] | None, filter: Expression | None, row_ids: bool
@@ -300,6 +371,7 @@ class TableWrites:
             deltas=tuple(self._deltas.values()),
             strict=True,
             truncate=self._truncated,
+            firsts=tuple(self._firsts),
         )
 
     def _deleted(self) -> Iterator[pa.RecordBatch]:
@@ -327,8 +399,28 @@ class TableWrites:
         if alive.any():
             hidden = keys.filter(pa.array(alive))
             for key in key_tuples(hidden):
-                self._deltas.pop(key, None)
+                self._set_delta(key, None)
             self._added.apply_delete(hidden, version=self.step)
+
+    def _set_delta(self, key: tuple[object, ...], delta: Delta | None) -> None:
+        if self._journal is not None:
+            self._journal.append((key, self._deltas.get(key)))
+        if delta is None:
+            self._deltas.pop(key, None)
+        else:
+            self._deltas[key] = delta
+
+    def _note_first(self, keys: pa.RecordBatch) -> None:
+        """At READ COMMITTED: which of ``keys``, about to be put or deleted, are written for the first time.
+
+        Not once files are written: so large a transaction is validated against its oldest snapshot (prepared.py).
+        """
+        if self.statement_version is None or any(own.files for own in self._owns()):
+            return
+        fresh = ~self.settled(keys)
+        if fresh.any():
+            first = keys if fresh.all() else keys.filter(pa.array(fresh))
+            self._firsts.append(First(version=self.statement_version, keys=first, deltas=False))
 
     def _is_own(self, keys: pa.RecordBatch) -> np.ndarray:
         """Which row ids are of rows of the transaction's own: bool[n]."""

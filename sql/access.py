@@ -8,13 +8,12 @@ after a Conflict). They decide what is read and written; sql/session.py only say
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Final, Self, TypeVar
 
 from ..base.errors import Closed, Conflict, Invalid
 from ..base.limits import RETRY_SECONDS_MAX
 from ..base.result import Result
-from ..engine.clock import sleep
+from ..engine.clock import AsOf, sleep
 from ..engine.database import Engine
 from ..engine.delta import OUT_OF_BOUNDS
 from ..engine.reader import Reader
@@ -35,7 +34,7 @@ class Access:
     """A principal's way to one engine. ``as_of``: every read is at that version, every write refused."""
 
     def __init__(
-        self, engine: Engine, *, principal: str, as_of: int | datetime | None, settings: Mapping[str, str] | None
+        self, engine: Engine, *, principal: str, as_of: AsOf | None, settings: Mapping[str, str] | None
     ) -> None:
         self.engine = engine
         self.principal = principal
@@ -86,6 +85,7 @@ class Access:
     def open_block(self, *, explicit: bool) -> Block:
         self.block = Block(
             engine=self.engine,
+            principal=self.principal,
             isolation=self.settings.get("default_transaction_isolation"),
             read_only=self._pinned is not None or self.settings.get("default_transaction_read_only") == "on",
             explicit=explicit,
@@ -119,6 +119,32 @@ class Access:
             block.rollback()
             self.settings.rollback()
 
+    def savepoint(self, name: str) -> None:
+        """Remember this moment of the open transaction. Raises Invalid: 25P01 without one, 25P02 in one that failed."""
+        block = self._block_for("SAVEPOINT")
+        block.check_usable()
+        block.savepoint(name, self.settings)
+
+    def rollback_to(self, name: str) -> None:
+        """Undo everything since the savepoint, also in a transaction that failed. Raises Invalid: 25P01, 3B001."""
+        self._block_for("ROLLBACK TO SAVEPOINT").rollback_to(name, self.settings)
+
+    def release(self, name: str) -> None:
+        """Forget the savepoint and those after it. Raises Invalid: 25P01, 25P02, 3B001."""
+        block = self._block_for("RELEASE")
+        block.check_usable()
+        block.release(name)
+
+    def _block_for(self, what: str) -> Block:
+        self.check_open()
+        if self.block is None or not self.block.explicit:
+            raise Invalid(
+                f"{what} can only be used in transaction blocks",
+                hint="BEGIN first; in a program, take a transaction object.",
+                sqlstate="25P01",
+            )
+        return self.block
+
     @property
     def pinned(self) -> bool:
         """Whether the session is a snapshot."""
@@ -131,6 +157,7 @@ class Access:
             return work(self._pinned)
         if self.block is not None:
             self.block.check_usable()
+            self.block.transaction.refresh()
             return work(self.block.transaction)
         with self.engine.snapshot() as snapshot:
             return work(snapshot)
@@ -140,6 +167,7 @@ class Access:
         self.check_open()
         if self.block is not None and self._pinned is None:
             self.block.check_usable()
+            self.block.transaction.refresh()
             result = work(self.block.transaction, None)
             result.arrow()
             return result
@@ -153,15 +181,19 @@ class Access:
     def transact(self, what: str, work: Callable[[Transaction], T], running: Running | None = None) -> tuple[T, int]:
         """Run ``work`` in the open transaction, or in one of its own that is tried again after a Conflict.
 
+        In the open transaction it is a statement: undone alone if it raises.
+
         Returns what it returned and the version that made it visible (inside a transaction the one that it reads at).
         """
         self.check_writable(what)
         if self.block is not None:
             self.block.check_usable()
-            return work(self.block.transaction), self.block.transaction.version
+            transaction = self.block.transaction
+            with transaction.statement():
+                return work(transaction), transaction.version
 
         def attempt() -> tuple[T, int]:
-            transaction = self.engine.begin()
+            transaction = self.engine.begin(principal=self.principal)
             try:
                 outcome = work(transaction)
                 return outcome, transaction.commit().version

@@ -1,9 +1,13 @@
 """The state of a session's transaction: none, open, or failed; and the clock of the statement that runs.
 
     idle ──BEGIN──► open ──COMMIT, ROLLBACK──► idle
-                     │ a statement fails
-                     ▼
-                   failed ──COMMIT or ROLLBACK (both roll back)──► idle
+                     │ a statement fails  ▲
+                     ▼                    │ ROLLBACK TO a savepoint
+                   failed ────────────────┘
+                     └─────COMMIT or ROLLBACK (both roll back)──► idle
+
+A statement that fails is undone alone. That the block then waits for a ROLLBACK is PostgreSQL's rule for BEGIN in a
+text; a transaction object of a program goes on.
 
 A block is *implicit* where several statements of one text belong together without a BEGIN. The engine's transaction is
 begun by the first statement that needs it, so BEGIN is free and an idle client pins nothing.
@@ -12,16 +16,30 @@ begun by the first statement that needs it, so BEGIN is free and an idle client 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
-from ..base.errors import Invalid
+from ..base.errors import Invalid, LimitExceeded
+from ..base.limits import SAVEPOINTS_MAX
 from ..engine.clock import monotonic
 from ..engine.database import Engine
+from ..engine.savepoint import Savepoint
 from ..engine.transaction import Transaction
 from .relational import Cancel
+from .settings import ISOLATION, Saved, Settings
 
 TIMED_OUT: Final = "canceling statement due to statement timeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A savepoint of a session: the engine's, and the settings of that moment."""
+
+    name: str
+    savepoint: Savepoint
+    settings: Saved
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +47,8 @@ class Block:
     """One transaction of a session.
 
     ``held``: it belongs to a program's transaction object, and SQL texts cannot end it. ``altered``: it changed
-    definitions, so plans in the cache do not fit it. ``id`` names it in the log, so that its outcome is found again.
+    definitions, so plans in the cache do not fit it. ``isolation`` is a name in ISOLATION. ``id`` names the
+    transaction in the log, so that its outcome is found again.
     """
 
     engine: Engine
@@ -40,12 +59,17 @@ class Block:
     failed: bool = False
     altered: bool = False
     id: str | None = None
+    principal: str = ""
     opened: Transaction | None = None
+    savepoints: list[Named] = field(default_factory=list[Named])
 
     @property
     def transaction(self) -> Transaction:
         if self.opened is None:
-            self.opened = self.engine.begin(read_only=self.read_only, id=self.id)
+            isolation = ISOLATION[self.isolation]
+            self.opened = self.engine.begin(
+                isolation=isolation, read_only=self.read_only, id=self.id, principal=self.principal
+            )
         return self.opened
 
     def check_usable(self) -> None:
@@ -53,9 +77,61 @@ class Block:
         if self.failed:
             raise Invalid(
                 "current transaction is aborted, commands ignored until end of transaction block",
-                hint="ROLLBACK, and begin again.",
+                hint="ROLLBACK, and begin again; or ROLLBACK TO a savepoint.",
                 sqlstate="25P02",
             )
+
+    def savepoint(self, name: str, settings: Settings) -> None:
+        """Remember this moment; a name that is there already is hidden until the new one is released."""
+        if len(self.savepoints) >= SAVEPOINTS_MAX:
+            raise LimitExceeded(
+                f"a transaction has at most {SAVEPOINTS_MAX:,} savepoints", hint="RELEASE those that are done."
+            )
+        self.savepoints.append(Named(name=name, savepoint=self.transaction.savepoint(), settings=settings.saved()))
+
+    def rollback_to(self, name: str, settings: Settings) -> None:
+        """Undo everything since the savepoint, which stays. Raises Invalid (3B001) for a name that there is not."""
+        at = self._place_of(name)
+        self._release_from(at + 1)
+        self.transaction.rollback_to(self.savepoints[at].savepoint)
+        settings.restore(self.savepoints[at].settings)
+        self.failed = False
+
+    def release(self, name: str) -> None:
+        """Forget the savepoint and all after it; what was done since stays. Raises Invalid (3B001)."""
+        self._release_from(self._place_of(name))
+
+    @contextmanager
+    def undone_alone(self, settings: Settings) -> Generator[None]:
+        """Undo what the block of code did if it raises. Inside, savepoints from before cannot be gone back to."""
+        outer, self.savepoints = self.savepoints, []
+        saved = settings.saved()
+        try:
+            with self.transaction.undone_alone():
+                yield
+        except BaseException:
+            self._release_from(0)
+            settings.restore(saved)
+            raise
+        finally:
+            self.savepoints = [*outer, *self.savepoints]
+
+    def _place_of(self, name: str) -> int:
+        places = [at for at, named in enumerate(self.savepoints) if named.name == name]
+        if not places:
+            raise Invalid(
+                f'savepoint "{name}" does not exist',
+                hint="A text of several statements cannot go back to before its own start; run ROLLBACK TO by itself."
+                if self.held
+                else None,
+                sqlstate="3B001",
+            )
+        return places[-1]
+
+    def _release_from(self, at: int) -> None:
+        for named in self.savepoints[at:]:
+            self.transaction.release(named.savepoint)
+        del self.savepoints[at:]
 
     def commit(self) -> int:
         """Commit and return the version. Raises Conflict."""

@@ -1,7 +1,7 @@
 """One statement, in one session: what each sort does.
 
 ``run`` is the only place that matches all sorts of statement. What a statement raises is pointed into its text, and
-leaves an open transaction failed.
+leaves a transaction that a text began failed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from .explain import explain
 from .mutate import cut_overriding, run_change, simple_insert
 from .parse import parse, parse_expression
 from .resources import Parsed, past_of
+from .snapshots import create_snapshot, drop_snapshot
 from .source import Source, first_words, pointing, split
 from .statements import read
 from .views import query_text
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from .session import Session
 
 _SETTING: Final = ("SET", "RESET", "DISCARD", "PREPARE", "DEALLOCATE")
-_CONTROL: Final = (*_SETTING, "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "EXECUTE")
+_CONTROL: Final = (
+    *_SETTING, "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "EXECUTE"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +78,11 @@ def run(
     try:
         with pointing(source):
             statement = read(source)
-            if session.block is not None and not isinstance(statement, st.Commit | st.Rollback):
+            if session.block is not None and not isinstance(statement, st.Commit | st.Rollback | st.RollbackTo):
                 session.block.check_usable()
             return _run(session, statement, parameters, running, types)
-    except BaseException as error:
-        if session.block is not None and getattr(error, "sqlstate", None) != "2D000":
+    except BaseException:
+        if session.block is not None and not session.block.held:
             session.block.failed = True
         raise
 
@@ -100,6 +103,15 @@ def _run(
             return _commit(session, chain=statement.chain)
         case st.Rollback():
             return _rollback(session, chain=statement.chain)
+        case st.Savepoint():
+            session.savepoint(statement.name)
+            return _done(session, "SAVEPOINT")
+        case st.RollbackTo():
+            session.rollback_to(statement.name)
+            return _done(session, "ROLLBACK")
+        case st.Release():
+            session.release(statement.name)
+            return _done(session, "RELEASE")
         case st.SetTransaction():
             return _set_transaction(session, statement)
         case st.SetVariable():
@@ -124,6 +136,10 @@ def _run(
             return _explain(session, statement, parameters, running, types)
         case st.Refresh():
             return _refresh(session, statement.name)
+        case st.CreateSnapshot():
+            return create_snapshot(session, statement, running)
+        case st.DropSnapshot():
+            return drop_snapshot(session, statement)
         case st.Maintain():
             return _maintain(session, statement.name)
         case _:
@@ -258,10 +274,10 @@ def _commit(session: Session, *, chain: bool) -> Result:
         session.notice("there is no transaction in progress")
         if session.block is None:
             return _done(session, "COMMIT")
-    read_only = session.block.read_only
+    isolation, read_only = session.block.isolation, session.block.read_only
     version = session.commit()
     if chain:
-        session.begin(read_only=read_only, held=False)
+        session.begin(isolation, read_only, held=False)
     return _done(session, "COMMIT", version=version)
 
 
@@ -269,10 +285,12 @@ def _rollback(session: Session, *, chain: bool) -> Result:
     _check_not_held(session, "ROLLBACK")
     if session.block is None or not session.block.explicit:
         session.notice("there is no transaction in progress")
-    read_only = session.block is not None and session.block.read_only
+    block = session.block
     session.rollback()
-    if chain:
-        session.begin(read_only=read_only, held=False)
+    if chain and block is None:
+        session.begin(held=False)
+    elif chain and block is not None:
+        session.begin(block.isolation, block.read_only, held=False)
     return _done(session, "ROLLBACK")
 
 
@@ -286,8 +304,11 @@ def _set_transaction(session: Session, statement: st.SetTransaction) -> Result:
         session.notice("SET TRANSACTION can only be used in transaction blocks")
     elif session.block.opened is not None and (statement.isolation is not None or statement.read_only is False):
         raise Invalid("SET TRANSACTION must be called before any query", hint="Say it in BEGIN.", sqlstate="25001")
-    elif statement.read_only is not None:
-        session.block.read_only = statement.read_only or session.pinned
+    else:
+        if statement.isolation is not None:
+            session.block.isolation = statement.isolation
+        if statement.read_only is not None:
+            session.block.read_only = statement.read_only or session.pinned
     return _done(session, "SET")
 
 
@@ -297,8 +318,9 @@ def _show(session: Session, name: str | None) -> Result:
         schema = pa.schema([arrow_field(column, TEXT) for column in ("name", "setting", "description")])
         return _rows(session, pa.RecordBatch.from_pylist(rows, schema=schema))
     value = session.settings.get(name)
-    if name == "transaction_isolation" and session.block is None:
-        value = session.settings.get("default_transaction_isolation")
+    if name == "transaction_isolation":
+        default = session.settings.get("default_transaction_isolation")
+        value = default if session.block is None else session.block.isolation
     if name == "transaction_read_only" and session.block is not None:
         value = "on" if session.block.read_only else "off"
     schema = pa.schema([arrow_field(_SHOWN.get(name, name), TEXT)])

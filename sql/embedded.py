@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -26,6 +25,7 @@ from ..base.interface import Key, Keys, Rows, Written
 from ..base.result import Result
 from ..engine.backup import EngineSource, back_up
 from ..engine.check import check_engine
+from ..engine.clock import AsOf
 from ..engine.database import Engine
 from ..engine.options import Options
 from ..engine.schema import Table as Definition
@@ -142,7 +142,7 @@ class EmbeddedDatabase(interface.Database):
         session.begin(isolation, read_only)
         return self._child(EmbeddedTransaction(session))
 
-    def snapshot(self, *, as_of: int | datetime | None = None) -> EmbeddedSnapshot:
+    def snapshot(self, as_of: AsOf | None = None) -> EmbeddedSnapshot:
         engine = self.engine
         return self._child(EmbeddedSnapshot(Session(engine, as_of=engine.version if as_of is None else as_of)))
 
@@ -267,6 +267,15 @@ class EmbeddedTransaction(_OneSession, interface.Transaction):
 
     def rollback(self) -> None:
         self._session.close()
+
+    def savepoint(self, name: str, /) -> None:
+        self._session.savepoint(name)
+
+    def rollback_to(self, name: str, /) -> None:
+        self._session.rollback_to(name)
+
+    def release(self, name: str, /) -> None:
+        self._session.release(name)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

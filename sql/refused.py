@@ -10,7 +10,6 @@ from typing import Final
 
 _NO_CURSORS: Final = "Read the result as a stream: it is fetched as the client asks for it."
 _NO_RIGHTS: Final = "There are no roles and rights yet."
-_NO_SAVEPOINTS: Final = "A statement that fails changes nothing; retry the transaction from its start."
 _NO_LOCKS: Final = "Transactions read a snapshot and never wait; a write-write conflict is raised as Conflict (40001)."
 
 REFUSED: Final[Mapping[str, str]] = {
@@ -31,9 +30,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "NOTIFY": "There are no notifications yet.",
     "REASSIGN": _NO_RIGHTS,
     "REINDEX": "There are no indexes besides the primary key.",
-    "RELEASE": _NO_SAVEPOINTS,
     "REVOKE": _NO_RIGHTS,
-    "SAVEPOINT": _NO_SAVEPOINTS,
     "SECURITY": _NO_RIGHTS,
     "UNLISTEN": "There are no notifications yet.",
     # Other systems' statements, which sqlglot would read.

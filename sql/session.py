@@ -8,8 +8,9 @@
 It holds what belongs to one client: the principal, settings, prepared statements, and the state of its transaction
 (sql/access.py). What always holds:
 
-- A statement that fails changes nothing. In a transaction it also leaves the transaction failed (25P02), as PostgreSQL.
-  A key-value call that fails leaves it usable.
+- A statement, text or call that fails changes nothing. A transaction that a text began by BEGIN is then failed (25P02)
+  until ROLLBACK or ROLLBACK TO, as in PostgreSQL; one that a program holds goes on. A key-value call that fails leaves
+  both usable.
 - A statement outside a transaction that meets a Conflict is run again at a new snapshot, until its time is over; nobody
   has seen anything of it yet. Several statements in one text are one transaction unless the text says BEGIN itself.
 - ``now()`` is read once: per transaction, or per statement outside one.
@@ -24,7 +25,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import pyarrow as pa
@@ -38,7 +38,7 @@ from ..base.types import Type
 from ..base.values import version_of
 from ..engine import interrupts
 from ..engine.changes import Change, Commit, WriterToken
-from ..engine.clock import wall_clock
+from ..engine.clock import AsOf, wall_clock
 from ..engine.database import Engine
 from ..engine.delta import NO_BOUNDS, Bounds, bounds_of, check_addable
 from ..engine.reader import Reader
@@ -73,7 +73,7 @@ class Session(Access):
         engine: Engine,
         *,
         principal: str = "weft",
-        as_of: int | datetime | None = None,
+        as_of: AsOf | None = None,
         settings: Mapping[str, str] | None = None,
         single_call: bool = False,
     ) -> None:
@@ -140,6 +140,12 @@ class Session(Access):
     def _script(self, sources: Sequence[Source], running: Running) -> Result:
         """Several statements: one implicit transaction, as far as the text does not say BEGIN and COMMIT itself."""
         result: Result | None = None
+        if self.block is not None and self.block.held:
+            with self.block.undone_alone(self.settings):
+                for source in sources:
+                    result = dispatch.run(self, source, (), running=running, types={})
+            assert result is not None, "a script has statements"
+            return result
         try:
             for source in sources:
                 if self.block is None:
@@ -190,15 +196,18 @@ class Session(Access):
         if self.block is None:
             commit = self.write(table, change, batch)
             return Written(version=commit.version, rows=commit.rows)
-        transaction = self.block.transaction
-        match change:
-            case Change.INSERT:
-                count = transaction.insert(definition, batch)
-            case Change.PUT:
-                count = transaction.put(definition, batch)
-            case _:
-                count = transaction.delete(definition, batch)
-        return Written(version=transaction.version, rows=count)
+
+        def work(transaction: Transaction) -> int:
+            match change:
+                case Change.INSERT:
+                    return transaction.insert(definition, batch)
+                case Change.PUT:
+                    return transaction.put(definition, batch)
+                case _:
+                    return transaction.delete(definition, batch)
+
+        count, version = self.transact(change.name, work)
+        return Written(version=version, rows=count)
 
     def _load(self, table: Table, change: Change, rows: object) -> Written:
         """Write a stream of any length: all or nothing, without holding it in memory."""
@@ -244,10 +253,10 @@ class Session(Access):
             )
             commit = self.write(table, Change.ADD, both, bounds=bounds)
             return Written(version=commit.version, rows=commit.rows)
-        transaction = self.block.transaction
         values = {name: batch.column(name)[0].as_py() for name in batch.schema.names}
-        transaction.add(definition, keyvalue.key_values(definition, key), values, bounds=bounds)
-        return Written(version=transaction.version, rows=1)
+        one = keyvalue.key_values(definition, key)
+        _, version = self.transact("ADD", lambda transaction: transaction.add(definition, one, values, bounds=bounds))
+        return Written(version=version, rows=1)
 
     def get(self, table: str, key: object, at_least: int | None = None) -> dict[str, Any] | None:
         """One row by primary key, as column name → Python value."""

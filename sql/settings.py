@@ -4,8 +4,9 @@ Three sorts. *Own*: they change what the session does (``timezone``, ``statement
 them, WeftDB works in one way only; setting them to that way is accepted, since drivers do so when they connect, and any
 other value is refused by name. *Reported*: read-only facts that clients ask for.
 
-SET is transactional: what a transaction set is undone when it rolls back; SET LOCAL lasts until its end. ``mark``,
-``commit`` and ``rollback`` are called by the session at the borders of a transaction.
+SET is transactional: what a transaction set is undone when it rolls back, also to a savepoint; SET LOCAL lasts until
+its end. ``mark``, ``commit`` and ``rollback`` are called by the session at the borders of a transaction, ``saved`` and
+``restore`` at those of what is undone alone.
 
 Not here: limits of the engine (base/limits.py), options of the database (engine/options.py).
 """
@@ -19,6 +20,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from ..base.errors import Invalid, nearest
+from ..engine.changes import Isolation
 
 SERVER_VERSION: Final = "15.0"
 """The PostgreSQL version whose dialect WeftDB follows, in the form that drivers parse."""
@@ -32,6 +34,14 @@ class Setting:
     default: str
     doc: str
     check: Callable[[str], str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """The settings of one moment of a transaction."""
+
+    values: Mapping[str, str]
+    local: Mapping[str, str]
 
 
 class Settings:
@@ -78,6 +88,14 @@ class Settings:
     def mark(self) -> None:
         """A transaction begins."""
         self._before = dict(self._values)
+
+    def saved(self) -> Saved:
+        """What ``restore`` brings back."""
+        return Saved(values=dict(self._values), local=dict(self._local))
+
+    def restore(self, saved: Saved) -> None:
+        """Everything as it was, inside of one transaction."""
+        self._values, self._local = dict(saved.values), dict(saved.local)
 
     def commit(self) -> None:
         """It ended well: what it set stays, what it set LOCAL goes."""
@@ -199,30 +217,31 @@ def _isolation(value: str) -> str:
     return isolation_name(value)
 
 
-SNAPSHOT: Final = "repeatable read"
-"""PostgreSQL's name for snapshot isolation, which is what WeftDB gives."""
-
-_NO_LEVEL: Final[Mapping[str, str]] = {
-    "serializable": "it raises Conflict where two transactions write one row",
-    "read committed": "a statement outside a transaction always reads the newest commit",
-    "read uncommitted": "a statement outside a transaction always reads the newest commit",
+ISOLATION: Final[Mapping[str, Isolation]] = {
+    "repeatable read": Isolation.SNAPSHOT,  # PostgreSQL's name for snapshot isolation
+    "read committed": Isolation.READ_COMMITTED,
 }
+"""The isolation levels that there are, by the names that SHOW prints."""
+
+_SYNONYMS: Final[Mapping[str, str]] = {"snapshot": "repeatable read", "read uncommitted": "read committed"}
 
 
 def isolation_name(value: str) -> str:
-    """SNAPSHOT for its names. Raises Invalid: 0A000 for the other levels of the standard, 22023 for no level at all."""
-    name = " ".join(value.lower().split())
-    if name in ("snapshot", SNAPSHOT):
-        return SNAPSHOT
-    if name in _NO_LEVEL:
+    """The level's name in ISOLATION. Raises Invalid: 0A000 for SERIALIZABLE, 22023 for what is no level at all."""
+    given = " ".join(value.lower().split())
+    name = _SYNONYMS.get(given, given)
+    if name in ISOLATION:
+        return name
+    if name == "serializable":
         raise Invalid(
-            f"isolation level {name.upper()} is not supported yet",
-            hint=f"Use snapshot isolation (REPEATABLE READ), the default; {_NO_LEVEL[name]}.",
+            "isolation level SERIALIZABLE is not supported yet",
+            hint="Use snapshot isolation (REPEATABLE READ), the default; it raises Conflict where two transactions "
+            "write one row.",
             sqlstate="0A000",
         )
     raise Invalid(
         f'isolation level "{value}" does not exist',
-        hint="Use snapshot (or its name REPEATABLE READ).",
+        hint="Use snapshot (or its name REPEATABLE READ), or READ COMMITTED.",
         sqlstate="22023",
     )
 

@@ -4,9 +4,11 @@ sqlglot parses queries and DDL well, but reads ``ABORT`` as a column, ``SAVEPOIN
 PREPARE and EXPLAIN as opaque text. These few have a simple grammar, so they are read from tokens by ``read``:
 
     BEGIN | START TRANSACTION [modes]      COMMIT | END        ROLLBACK | ABORT        SET, SHOW, RESET, DISCARD
+    SAVEPOINT name                         ROLLBACK TO [SAVEPOINT] name                RELEASE [SAVEPOINT] name
     SHOW TABLES | COLUMNS FROM name | CREATE name
     PREPARE name [(types)] AS statement    EXECUTE name [(values)]                     DEALLOCATE name
     EXPLAIN [ANALYZE | (options)] statement                    REFRESH MATERIALIZED VIEW name
+    CREATE SNAPSHOT [IF NOT EXISTS] name [AS OF …]             DROP SNAPSHOT [IF EXISTS] name
 
 ``read`` returns ``Other`` for whatever sqlglot is to parse, and raises Invalid (0A000), naming the statement, for what
 WeftDB does not have at all: a wrong answer is worse than none.
@@ -43,6 +45,21 @@ class Commit:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
     chain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Savepoint:
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackTo:
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +139,21 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreateSnapshot:
+    """``as_of`` is a query with the clause at its place, since it means what it means in a query; None without."""
+
+    name: str
+    if_not_exists: bool
+    as_of: Source | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropSnapshot:
+    name: str
+    if_exists: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Maintain:
     """VACUUM, ANALYZE, CHECKPOINT: WeftDB does these by itself, too."""
 
@@ -140,6 +172,9 @@ Statement = (
     Begin
     | Commit
     | Rollback
+    | Savepoint
+    | RollbackTo
+    | Release
     | SetTransaction
     | SetVariable
     | Show
@@ -150,6 +185,8 @@ Statement = (
     | Deallocate
     | Explain
     | Refresh
+    | CreateSnapshot
+    | DropSnapshot
     | Maintain
     | Other
 )
@@ -161,6 +198,10 @@ def read(source: Source) -> Statement:
     word = words[0] if words else ""
     if word in REFUSED:
         raise Invalid(f"{word} is not supported", hint=REFUSED[word], sqlstate="0A000", position=0)
+    if words == ("CREATE", "SNAPSHOT"):
+        return _create_snapshot(Tokens(source.rewritten), source)
+    if words == ("DROP", "SNAPSHOT"):
+        return _drop_snapshot(Tokens(source.rewritten))
     if word not in _READERS:
         return Other(words=words, source=source)
     tokens = Tokens(source.rewritten)
@@ -232,9 +273,19 @@ def _rollback(tokens: Tokens) -> Statement:
     if tokens.peek_word() == "PREPARED":
         raise _no_two_phase("ROLLBACK PREPARED")
     tokens.take("TRANSACTION", "WORK")
-    if tokens.peek_word() == "TO":
-        raise Invalid("ROLLBACK TO SAVEPOINT is not supported", hint=REFUSED["SAVEPOINT"], sqlstate="0A000")
+    if tokens.take("TO"):
+        tokens.take("SAVEPOINT")
+        return RollbackTo(name=tokens.name())
     return Rollback(chain=_chain(tokens))
+
+
+def _savepoint(tokens: Tokens) -> Statement:
+    return Savepoint(name=tokens.name())
+
+
+def _release(tokens: Tokens) -> Statement:
+    tokens.take("SAVEPOINT")
+    return Release(name=tokens.name())
 
 
 def _no_two_phase(name: str) -> Invalid:
@@ -379,6 +430,34 @@ def _refresh(tokens: Tokens) -> Statement:
     return Refresh(name=name.removeprefix("public."))
 
 
+def _create_snapshot(tokens: Tokens, source: Source) -> Statement:
+    tokens.expect("CREATE")
+    tokens.expect("SNAPSHOT")
+    if_not_exists = tokens.take("IF")
+    if if_not_exists:
+        tokens.expect("NOT")
+        tokens.expect("EXISTS")
+    name = tokens.name()
+    clause = tokens.peek()
+    if clause is None:
+        return CreateSnapshot(name=name, if_not_exists=if_not_exists, as_of=None)
+    if clause.upper != "AS":
+        tokens.fail()
+    query = "SELECT FROM t".ljust(clause.start) + tokens.text[clause.start :]
+    return CreateSnapshot(name=name, if_not_exists=if_not_exists, as_of=replace(source, rewritten=query))
+
+
+def _drop_snapshot(tokens: Tokens) -> Statement:
+    tokens.expect("DROP")
+    tokens.expect("SNAPSHOT")
+    if_exists = tokens.take("IF")
+    if if_exists:
+        tokens.expect("EXISTS")
+    name = tokens.name()
+    tokens.end()
+    return DropSnapshot(name=name, if_exists=if_exists)
+
+
 def _maintain(name: str) -> Callable[[Tokens], Statement]:
     def reader(tokens: Tokens) -> Statement:
         while tokens.peek() is not None:  # which tables, and how, makes no difference
@@ -395,6 +474,8 @@ _READERS: Final[Mapping[str, Callable[[Tokens], Statement]]] = {
     "END": _commit,
     "ROLLBACK": _rollback,
     "ABORT": _rollback,
+    "SAVEPOINT": _savepoint,
+    "RELEASE": _release,
     "SET": _set,
     "SHOW": _show,
     "RESET": _reset,

@@ -438,16 +438,38 @@ def test_a_transaction_reads_one_snapshot(database: Database, accounts: Any) -> 
         assert txn.version < database.version
 
 
-def test_a_failed_statement_fails_the_transaction(database: Database, accounts: Any) -> None:
-    txn = database.transaction()
-    txn.execute("INSERT INTO accounts (id) VALUES (1)")
-    with pytest.raises(weftdb.Invalid):
-        txn.execute("SELECT nothing")
-    with pytest.raises(weftdb.Invalid) as caught:
-        txn.execute("SELECT 1")
-    assert caught.value.sqlstate == "25P02"
-    txn.rollback()
-    assert accounts.get(1) is None
+def test_a_failed_statement_is_undone_alone(database: Database, accounts: Any) -> None:
+    with database.transaction() as txn:
+        txn.execute("INSERT INTO accounts (id) VALUES (1)")
+        for text in (
+            "SELECT nothing",
+            "INSERT INTO accounts (id) SELECT 1 / (2 - n) FROM generate_series(0, 2) AS g (n)",
+            "INSERT INTO accounts (id) VALUES (2); UPDATE accounts SET id = 1",
+        ):
+            with pytest.raises(weftdb.Invalid):
+                txn.execute(text)
+        assert txn.execute("SELECT id FROM accounts").rows() == [(1,)]
+    assert accounts.scan().read_all().num_rows == 1
+
+
+def test_a_transaction_goes_back_to_a_savepoint(database: Database, accounts: Any) -> None:
+    with database.transaction() as txn:
+        mine = txn.table("accounts")
+        mine.insert((1, "ann", 5))
+        txn.savepoint('a "b"')
+        mine.add(1, balance=3)
+        mine.delete(1)
+        txn.savepoint("inner")
+        txn.execute("INSERT INTO accounts (id) VALUES (2)")
+        txn.rollback_to('a "b"')
+        assert mine.get(1)["balance"] == 5
+        for call in (txn.rollback_to, txn.release):
+            with pytest.raises(weftdb.Invalid) as caught:
+                call("inner")
+            assert caught.value.sqlstate == "3B001"
+        txn.execute('RELEASE "a ""b"""')
+        mine.add(1, balance=1)
+    assert accounts.scan().read_all().to_pylist() == [{"id": 1, "owner": "ann", "balance": 6}]
 
 
 def test_a_failed_call_leaves_the_transaction_usable(database: Database, accounts: Any) -> None:
@@ -494,11 +516,31 @@ def test_definitions_are_transactional(database: Database) -> None:
         database.table("fresh")
 
 
-@pytest.mark.parametrize("isolation", ["serializable", "read committed"])
-def test_isolation_levels_that_are_not_there_are_refused_by_name(database: Database, isolation: str) -> None:
-    with pytest.raises(weftdb.Invalid, match=isolation.upper()) as caught:
-        database.transaction(isolation=isolation)
+def test_an_isolation_level_that_is_not_there_is_refused_by_name(database: Database) -> None:
+    with pytest.raises(weftdb.Invalid, match="SERIALIZABLE") as caught:
+        database.transaction(isolation="serializable")
     assert caught.value.sqlstate == "0A000"
+
+
+def test_read_committed_has_a_snapshot_for_each_call(database: Database, accounts: Any) -> None:
+    accounts.put((1, "ann", 5))
+    with database.transaction(isolation="read committed") as txn:
+        mine = txn.table("accounts")
+        assert mine.get(1)["balance"] == 5
+        accounts.put((1, "ann", 6))
+        assert mine.get(1)["balance"] == 6
+        accounts.put((1, "ann", 7))
+        assert txn.execute("SELECT balance FROM accounts").scalar() == 7
+        mine.update(1, balance=8)
+        accounts.put((2, "bob", 9))
+        assert mine.scan().read_all().num_rows == 2
+    assert accounts.get(1)["balance"] == 8
+    txn = database.transaction(isolation="read committed")
+    txn.table("accounts").update(1, balance=0)
+    accounts.add(1, balance=1)
+    txn.table("accounts").update(1, balance=2)
+    with pytest.raises(weftdb.Conflict):
+        txn.commit()
 
 
 # -- snapshot --------------------------------------------------------------------------------------------------------
@@ -536,6 +578,26 @@ def test_a_snapshot_of_the_past_is_named_by_version_or_time(database: Database, 
         database.snapshot(as_of=database.version + 1000)
     with database.snapshot(as_of=moment.replace(tzinfo=None)) as snapshot:
         assert snapshot.version == version
+
+
+def test_a_snapshot_of_the_past_may_have_a_name(database: Database, accounts: Any) -> None:
+    version = accounts.put((1, "ann", 5)).version
+    database.execute("CREATE SNAPSHOT monday")
+    accounts.put((1, "ann", 9))
+    with database.snapshot("monday") as snapshot:
+        assert snapshot.version == version
+        assert snapshot.table("accounts").get(1)["balance"] == 5
+        assert snapshot.execute("SELECT balance FROM accounts").scalar() == 5
+    query = "SELECT a.balance - b.balance FROM accounts AS a, accounts AS OF SNAPSHOT Monday AS b"
+    assert database.execute(query).scalar() == 4
+    assert database.execute("SELECT name, version FROM weft_snapshots WHERE name IS NOT NULL").rows() == [
+        ("monday", version)
+    ]
+    database.execute("DROP SNAPSHOT monday")
+    with pytest.raises(weftdb.NotFound, match='snapshot "monday" does not exist'):
+        database.snapshot("monday")
+    with pytest.raises(weftdb.NotFound, match='snapshot "tuesday" does not exist'):
+        database.execute("SELECT * FROM accounts AS OF SNAPSHOT tuesday")
 
 
 # -- versions as tokens ------------------------------------------------------------------------------------------------

@@ -231,7 +231,7 @@ def test_a_failed_transaction_only_ends(session: Session) -> None:
 
 
 def test_syntax_errors_and_refusals_fail_a_transaction_too(session: Session) -> None:
-    for text in ("SELEC 1", "SAVEPOINT a", "CREATE INDEX i ON t (v)"):
+    for text in ("SELEC 1", "LISTEN a", "CREATE INDEX i ON t (v)"):
         session.execute("BEGIN")
         refused(session, text)
         assert session.status == "failed"
@@ -274,16 +274,127 @@ def test_read_only_may_be_said_in_three_ways(session: Session) -> None:
     assert refused(session, "TRUNCATE t").sqlstate == "25006"
 
 
-@pytest.mark.parametrize("level", ["SERIALIZABLE", "READ COMMITTED", "READ UNCOMMITTED"])
-def test_other_isolation_levels_are_refused_by_name(session: Session, level: str) -> None:
+def test_serializable_is_refused_by_name(session: Session) -> None:
     for text in (
-        f"BEGIN ISOLATION LEVEL {level}",
-        f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
     ):
         error = refused(session, text)
         assert error.sqlstate == "0A000"
-        assert level in str(error)
+        assert "SERIALIZABLE" in str(error)
     assert session.status == "idle"
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "BEGIN ISOLATION LEVEL READ COMMITTED",
+        "BEGIN TRANSACTION ISOLATION LEVEL READ UNCOMMITTED, READ WRITE",
+        "BEGIN; SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "SET default_transaction_isolation = 'read committed'; BEGIN",
+        "BEGIN ISOLATION LEVEL READ COMMITTED; COMMIT AND CHAIN",
+        "BEGIN ISOLATION LEVEL READ COMMITTED; ROLLBACK AND CHAIN",
+    ],
+)
+def test_read_committed_reads_what_others_commit_between_statements(
+    session: Session, engine: Engine, begin: str
+) -> None:
+    session.execute(begin)
+    assert session.execute("SHOW transaction_isolation").scalar() == "read committed"
+    assert session.execute("SELECT v FROM t WHERE id = 1").scalar() == 10
+    Session(engine).put("t", (1, 11))
+    assert session.execute("SELECT v FROM t WHERE id = 1").scalar() == 11
+    assert session.get("t", 1) == {"id": 1, "v": 11}
+    session.execute("UPDATE t SET v = v + 1 WHERE id = 1")  # of what is committed, which is no conflict
+    Session(engine).put("t", (2, 22))
+    session.execute("UPDATE t SET v = v + 1")
+    session.execute("COMMIT")
+    assert session.execute("SELECT v FROM t ORDER BY id").rows() == [(13,), (23,)]
+
+
+def test_read_committed_conflicts_where_others_write_after_its_statement(session: Session, engine: Engine) -> None:
+    session.execute("BEGIN ISOLATION LEVEL READ COMMITTED; UPDATE t SET v = 0 WHERE id = 1")
+    Session(engine).put("t", (1, 11))
+    session.execute("UPDATE t SET v = 1 WHERE id = 1")
+    with pytest.raises(weftdb.Conflict):
+        session.execute("COMMIT")
+
+
+# -- savepoints ------------------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_goes_back_to_a_savepoint(session: Session) -> None:
+    said = tags(
+        session, "BEGIN", "INSERT INTO t VALUES (3, 3)", "SAVEPOINT a", "DELETE FROM t", "ROLLBACK TO SAVEPOINT a"
+    )
+    assert said == ["BEGIN", "INSERT 0 1", "SAVEPOINT", "DELETE 3", "ROLLBACK"]
+    session.put("t", (4, 4))
+    assert session.execute("ROLLBACK TO a").tag == "ROLLBACK", "the savepoint stays"
+    assert session.execute("SELECT id FROM t ORDER BY id").rows() == [(1,), (2,), (3,)]
+    assert tags(session, "DELETE FROM t WHERE id = 1", "RELEASE a", "COMMIT")[1] == "RELEASE"
+    assert session.execute("SELECT id FROM t ORDER BY id").rows() == [(2,), (3,)]
+
+
+def test_an_error_is_left_by_going_back(session: Session) -> None:
+    session.execute("BEGIN; INSERT INTO t VALUES (3, 3); SAVEPOINT a")
+    assert refused(session, "INSERT INTO t SELECT id + 3, 1 / (2 - id) FROM t").sqlstate == "22012"
+    assert refused(session, "RELEASE a").sqlstate == "25P02"
+    assert refused(session, "SAVEPOINT b").sqlstate == "25P02"
+    assert refused(session, "ROLLBACK TO b").sqlstate == "3B001"
+    assert session.status == "failed"
+    session.execute("ROLLBACK WORK TO a")
+    assert session.status == "transaction"
+    session.execute("COMMIT")
+    assert session.execute("SELECT count(*) FROM t").scalar() == 3
+
+
+def test_savepoints_of_one_name_hide_one_another(session: Session) -> None:
+    session.execute("BEGIN; SAVEPOINT a; INSERT INTO t VALUES (3, 3); SAVEPOINT a; INSERT INTO t VALUES (4, 4)")
+    session.execute("SAVEPOINT b; ROLLBACK TO a")
+    assert session.execute("SELECT count(*) FROM t").scalar() == 3
+    assert refused(session, "RELEASE b").sqlstate == "3B001"
+    session.execute("ROLLBACK TO a; RELEASE a; ROLLBACK TO a")
+    assert session.execute("SELECT count(*) FROM t").scalar() == 2
+    session.execute("RELEASE SAVEPOINT a; COMMIT")
+
+
+def test_definitions_and_settings_go_back_too(session: Session) -> None:
+    session.execute(
+        "BEGIN; SAVEPOINT a; ALTER TABLE t ADD COLUMN w INT; CREATE TABLE u (a INT); SET timezone = 'Asia/Tokyo'"
+    )
+    session.execute("INSERT INTO u VALUES (1); DROP TABLE u; CREATE TABLE u (b TEXT)")
+    session.execute("ROLLBACK TO a")
+    assert session.execute("SELECT * FROM t ORDER BY id").names == ("id", "v")
+    assert session.execute("SHOW timezone").scalar() == "UTC"
+    assert refused(session, "SELECT * FROM u").sqlstate == "42P01"
+    session.execute("ROLLBACK TO a; CREATE TABLE u (c INT); COMMIT")
+    assert session.execute("SELECT * FROM u").names == ("c",)
+
+
+def test_savepoints_belong_into_transactions(session: Session) -> None:
+    for text in ("SAVEPOINT a", "ROLLBACK TO a", "RELEASE a", "SELECT 1; SAVEPOINT a"):
+        assert refused(session, text).sqlstate == "25P01"
+    for text in ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO", "SAVEPOINT a b"):
+        assert refused(session, text).sqlstate == "42601"
+    assert session.status == "idle"
+
+
+def test_a_transaction_object_goes_on_after_an_error(session: Session) -> None:
+    session.begin()
+    session.execute("INSERT INTO t VALUES (3, 3)")
+    assert refused(session, "UPDATE t SET v = 1 / (3 - id)").sqlstate == "22012"
+    assert (
+        refused(session, "INSERT INTO t VALUES (4, 4); SAVEPOINT a; SET timezone = 'Asia/Tokyo'; SELECT 1/0").sqlstate
+        == "22012"
+    )
+    assert session.status == "transaction"
+    assert session.execute("SHOW timezone").scalar() == "UTC"
+    assert refused(session, "ROLLBACK TO a").sqlstate == "3B001"
+    session.execute("SAVEPOINT a")
+    assert refused(session, "DELETE FROM t; ROLLBACK TO a").sqlstate == "3B001"
+    session.execute("SAVEPOINT b; DELETE FROM t; ROLLBACK TO b; RELEASE b")
+    session.commit()
+    assert session.execute("SELECT id, v FROM t ORDER BY id").rows() == [(1, 10), (2, 20), (3, 3)]
 
 
 def test_definitions_in_a_transaction_are_seen_by_its_own_statements(session: Session) -> None:

@@ -5,7 +5,7 @@ statement goes to ``Database.execute`` unread, but for the few that begin and en
 into ``Database.transaction``, and runs the statements in between inside it.
 
 Always true: an error is printed once, with the place it points at, and leaves the shell usable. Ctrl-C cancels the
-statement that runs, not the shell.
+statement that runs, not the shell. After an error a transaction waits for ROLLBACK or ROLLBACK TO, as in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...base.errors import Invalid, WeftError
 from ...base.interface import Database, Reads, Transaction
 from ...base.result import Result
 from ...sql.source import split as split_sql
-from ...sql.statements import Begin, Commit, Rollback, read
+from ...sql.statements import Begin, Commit, Rollback, RollbackTo, read
 from .output import Format, Layout, Output, print_result
 from .statements import Statement, split
 
@@ -160,7 +160,10 @@ class Shell:
             self.out.write(tag + "\n")
 
     def _run_transaction_statement(self, statement: Statement) -> str | None:
-        """Do what BEGIN, COMMIT and ROLLBACK say, and return the tag; None for every other statement."""
+        """Do what BEGIN, COMMIT and ROLLBACK say, and return the tag; None for every other statement.
+
+        Raises Invalid (25P02) for those in a transaction that failed.
+        """
         match read(split_sql(statement.text)[0]):
             case Begin() as begin:
                 self._begin(begin)
@@ -170,6 +173,17 @@ class Shell:
             case Rollback(chain=chain):
                 self._end().rollback()
                 tag = "ROLLBACK"
+            case RollbackTo():
+                self._failed = self._transaction is not None  # until it has gone back
+                tag = self.reads.execute(statement.text).tag
+                self._failed = False
+                return tag
+            case _ if self._failed:
+                raise Invalid(
+                    "current transaction is aborted, commands ignored until end of transaction block",
+                    hint="ROLLBACK, and begin again; or ROLLBACK TO a savepoint.",
+                    sqlstate="25P02",
+                )
             case _:
                 return None
         if chain:
