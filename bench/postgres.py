@@ -90,6 +90,13 @@ class PostgresStore:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, **_unprivileged())
         self._connection = self._connect(port)
 
+    @property
+    def port(self) -> int:
+        return self._connection.info.port
+
+    def execute(self, sql: str) -> Any:
+        return self._connection.execute(sql)
+
     def _initialize(self, data: Path) -> None:
         data.mkdir(mode=0o700)
         if os.geteuid() == 0:

@@ -29,6 +29,16 @@ class Window:
     upper: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What some clients of ``bench oltp`` did: ``latencies`` in seconds of each transaction, none from writers."""
+
+    transactions: int
+    seconds: float
+    latencies: Sequence[float] = ()
+    conflicts: int = 0
+
+
 class Missing(Exception):
     """This peer cannot take part; the message says why."""
 

@@ -29,6 +29,8 @@ from weftdb.bench.history import LATE_MAX_DAYS, ORIGIN, History
 from weftdb.bench.ingest import MAKERS, Ingest
 from weftdb.bench.loader import Loading, load
 from weftdb.bench.memory import MemoryUse
+from weftdb.bench.oltp import MAKERS as OLTP_MAKERS
+from weftdb.bench.oltp import Oltp, SqliteAccounts, System, WeftAccounts, WeftAdds, WeftWriters, race
 from weftdb.bench.postgres import PostgresStore
 from weftdb.bench.query import Query, compare
 from weftdb.bench.report import Goal, Line, Report, aligned, figure
@@ -512,6 +514,61 @@ def test_the_door_prints_the_table_and_writes_json(
     kept = folder / "kept"
     assert door.main(["ingest", "--rows", "7", "--json", str(target), "--resume", str(kept)]) == 0
     assert kept.is_dir(), "the folder to go on in stays"
+
+
+# --- oltp -------------------------------------------------------------------------------------------------------------
+
+
+def test_oltp_counts_every_transaction_and_compares_with_the_goals(folder: Path) -> None:
+    makers: list[Callable[[], System]] = [WeftAccounts, WeftAdds, WeftWriters, SqliteAccounts]
+    workload = Oltp(size=TINY, folder=folder, makers=makers, seconds=0.1)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+    finally:
+        workload.close()
+    assert [line.label for line in report.lines[:2]] == ["WeftDB embedded, 1 client", "WeftDB embedded add, 1 client"]
+    assert len(report.lines) == 8
+    assert all(line.value > 0 for line in report.lines)
+    assert [goal.text for goal in report.goals] == [
+        "embedded, 8 clients, x SQLite",
+        "embedded, 8 clients at half load, p99 of a commit in ms",
+    ]
+
+
+def test_oltp_takes_pgbench_where_it_is_installed(folder: Path) -> None:
+    workload = Oltp(size=TINY, folder=folder, makers=[OLTP_MAKERS[4]], seconds=1)
+    try:
+        workload.setup()
+        if workload.skipped:
+            pytest.skip(str(workload.skipped))
+        report = workload.run()
+        workload.check()
+    finally:
+        workload.close()
+    assert [line.label.split(", ")[1] for line in report.lines] == ["1 client", "8 clients"]
+    assert all("p50" in line.note for line in report.lines)
+
+
+def test_oltp_finds_a_lost_update(folder: Path) -> None:
+    workload = Oltp(size=TINY, folder=folder, makers=[SqliteAccounts], seconds=0.05)
+    try:
+        workload.setup()
+        workload.run()
+        workload.systems[0].turn(clients=1, seconds=0.05)  # transactions that the workload does not know of
+        with pytest.raises(WrongAnswer, match="balances sum to"):
+            workload.check()
+    finally:
+        workload.close()
+
+
+def test_a_race_ends_with_the_first_error() -> None:
+    def fails() -> Callable[[], int]:
+        raise RuntimeError("no client")
+
+    with pytest.raises(RuntimeError, match="no client"):
+        race([fails, lambda: lambda: 0], seconds=0.01)
 
 
 def test_ingest_compares_what_the_goals_name() -> None:
