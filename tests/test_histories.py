@@ -7,12 +7,23 @@ give up and die, over gRPC, while the server is killed and started again (suppor
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import pytest
+import weftdb
 from elle import FORBIDDEN, Append, Outcome, Read, Step, Txn, Write, anomalies, check, lost_appends
+from histories import TABLES, ClientChild, Plan, play, read_all
+from server_child import ForkedServer, Zygote
+from soak import FACTOR, SEED
+from weftdb.base.interface import Database
 
 # -- the checker knows the anomalies -----------------------------------------------------------------------------------
 
@@ -217,3 +228,149 @@ def test_a_wrong_database_is_found_out(fault: str, kinds: set[str]) -> None:
     for seed in range(5):
         found = {each.kind for each in check(Simulated(seed, fault=fault).history(150), level="snapshot")}
         assert found & kinds, f"seed {seed}: {found}"
+
+
+# -- WeftDB ------------------------------------------------------------------------------------------------------------
+
+LEVELS: Final = ("snapshot",)
+"""The levels that exist; a new one is added here, and all of this holds for it."""
+
+
+class History:
+    """What all clients of one run noted, from any thread."""
+
+    def __init__(self) -> None:
+        self._noted: dict[tuple[int, int], Txn] = {}
+        self._more: list[Txn] = []
+        self.broken = False
+
+    def note(self, at: tuple[int, int], txn: Txn) -> None:
+        self._noted[at] = txn
+
+    def ended(self, count: int) -> bool:
+        """Whether there are enough, or there is an error already."""
+        return self.broken or len(self._noted) >= count
+
+    def add(self, txns: Sequence[Txn]) -> None:
+        self._more += txns
+
+    def run(self, works: Sequence[Callable[[], None]]) -> None:
+        """All at once; the first error of any ends all of them, and the test."""
+
+        def guarded(work: Callable[[], None]) -> None:
+            try:
+                work()
+            except BaseException:
+                self.broken = True
+                raise
+
+        with ThreadPoolExecutor(len(works)) as pool:
+            for done in as_completed([pool.submit(guarded, work) for work in works]):
+                done.result()
+
+    def check(self, database: Database, *, level: str) -> Counter[Outcome]:
+        """Fails with what was found; returns how many transactions ended how."""
+        history = [*self._noted.values(), *self._more, read_all(database)]
+        found = [*check(history, level=level), *lost_appends(history)]
+        assert not found, "\n\n".join(f"{each.kind}: {each.text}" for each in found[:5])
+        return Counter(txn.outcome for txn in history)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_history_of_threads_is_one_that_the_level_allows(tmp_path: Path, level: str) -> None:
+    """Embedded, while rows go into segments and segments are merged."""
+    count = _count(250, long=3_000)
+    plan = Plan(level=level)
+    history = History()
+    with weftdb.open(str(tmp_path / "data")) as database:
+        for table in TABLES:
+            database.execute(table)
+        works = [
+            partial(
+                play,
+                database,
+                plan=plan,
+                seed=SEED * 100 + at,
+                client=at,
+                note=history.note,
+                stop=lambda: history.ended(count),
+            )
+            for at in range(6)
+        ]
+
+        def maintain() -> None:
+            chance = random.Random(SEED)
+            while not history.ended(count):
+                time.sleep(chance.uniform(0, 0.4))
+                database.execute(chance.choice(("CHECKPOINT", "VACUUM")))
+
+        history.run([*works, maintain])
+        ended = history.check(database, level=level)
+    assert ended[Outcome.COMMITTED] > count / 4
+    assert ended[Outcome.ABORTED] > count / 50
+    assert ended[Outcome.UNKNOWN] == 0
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_history_over_kills_of_clients_and_server_is_one_that_the_level_allows(tmp_path: Path, level: str) -> None:
+    """Over gRPC. The server dies by SIGKILL and comes back; clients that are processes die and others come."""
+    count = _count(100, long=1_000)
+    plan = Plan(level=level)
+    history = History()
+    chance = random.Random(SEED)
+    names = itertools.count(100)
+    children: list[ClientChild] = []
+    zygote = Zygote()
+    child = ForkedServer(tmp_path / "data", zygote)
+
+    def new_client() -> ClientChild:
+        name = next(names)
+        return ClientChild(child.url, plan=plan, seed=SEED * 100 + name, client=name, folder=tmp_path)
+
+    def break_things() -> None:
+        children.append(new_client())
+        for turn in itertools.count():
+            if (turn > 2 and history.ended(count)) or history.broken:
+                break
+            time.sleep(chance.uniform(0.3, 0.8))
+            if turn % 3 != 1:
+                child.kill()
+                time.sleep(chance.uniform(0, 0.1))
+                child.start()
+            else:
+                children[-1].wait_until_busy()
+                children[-1].kill()
+                children.append(new_client())
+        children[-1].kill()
+
+    def client(at: int) -> None:
+        with weftdb.connect(child.url) as mine:
+            play(
+                mine,
+                plan=plan,
+                seed=SEED * 1000 + at,
+                client=at,
+                note=history.note,
+                stop=lambda: history.ended(count),
+            )
+
+    try:
+        with child:
+            with weftdb.connect(child.url) as database:
+                for table in TABLES:
+                    database.execute(table)
+            history.run([break_things, *(partial(client, at) for at in range(4))])
+            for each in children:
+                history.add(each.history())
+            with weftdb.connect(child.url) as database:
+                ended = history.check(database, level=level)
+    finally:
+        zygote.close()
+    assert ended[Outcome.COMMITTED] > count / 5
+    assert ended[Outcome.ABORTED] > 0
+    assert sum(len(each.history()) for each in children) > 0
+
+
+def _count(short: int, *, long: int) -> int:
+    """Transactions of a run: 200,000 of the two together in `make soak`, unless its FACTOR says otherwise."""
+    return short if FACTOR == 1 else long * FACTOR
