@@ -50,7 +50,11 @@ class WeftError(Exception):
 
 
 class Conflict(WeftError):
-    """Another transaction committed a change that this one cannot follow. Retry the transaction."""
+    """Another transaction committed a change that this one cannot follow. Retry the transaction.
+
+    With the SQLSTATE 23514 it is a bound of ``Table.add`` that others have used up: a retry helps when the row has
+    changed again.
+    """
 
     default_sqlstate = "40001"
 

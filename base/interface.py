@@ -114,11 +114,16 @@ class Table(Protocol):
         """Set some columns of one row to values. Raises NotFound if there is no such row; else as ``insert``."""
         ...
 
-    def add(self, key: Key, /, **amounts: object) -> Written:
+    def add(self, key: Key, /, *, min: object = None, max: object = None, **amounts: object) -> Written:
         """Add amounts to numeric columns of one row, commutatively: adds do not conflict with adds.
 
-        A row that does not exist is made from the columns' DEFAULTs first, where a NULL counts as 0. Raises Invalid on
-        overflow (22003), for columns that are not numeric, and for columns of the primary key.
+        A row that does not exist is made from the columns' DEFAULTs first, where a NULL counts as 0. ``min`` and
+        ``max`` are what a sum may be at least and at most: a number for all columns, or a dict by column (so a column
+        that is called ``min`` or ``max`` is added to by a writer's rows, or by SQL). They are decided in commit order.
+
+        Raises Conflict (23514) where a sum would be beyond a bound: nothing was added, and it is not tried again by
+        itself; in a transaction that may be at the commit. Raises Invalid on overflow (22003), for columns that are not
+        numeric, and for columns of the primary key.
         """
         ...
 

@@ -21,6 +21,7 @@ from ..proto.frames import cut, pack, read_schema, write_schema, write_stream
 from ..proto.values import from_value, to_value, to_values
 from ..proto.weftdb.v1.kv_pb2 import (
     Action,
+    Bounds,
     DescribeRequest,
     Entities,
     GetManyRequest,
@@ -90,8 +91,8 @@ class RemoteTable:
     def update(self, key: Key, /, **changes: object) -> Written:
         return self._change(Action.ACTION_UPDATE, key, changes)
 
-    def add(self, key: Key, /, **amounts: object) -> Written:
-        return self._change(Action.ACTION_ADD, key, amounts)
+    def add(self, key: Key, /, *, min: object = None, max: object = None, **amounts: object) -> Written:
+        return self._change(Action.ACTION_ADD, key, amounts, lower=_bounds(min), upper=_bounds(max))
 
     def get(self, key: Key, /, *, at_least: int | None = None) -> dict[str, object] | None:
         request = GetRequest(session=self._source.session, table=self._name, at_least=checked(at_least), **_key(key))
@@ -183,13 +184,23 @@ class RemoteTable:
             answer = wire.send("KeyValue/Load", _load(header, batch), WriteResponse)
         return Written(version=answer.version, rows=answer.rows)
 
-    def _change(self, action: Action, key: Key, changes: dict[str, object]) -> Written:
+    def _change(
+        self,
+        action: Action,
+        key: Key,
+        changes: dict[str, object],
+        *,
+        lower: Bounds | None = None,
+        upper: Bounds | None = None,
+    ) -> Written:
         request = WriteRequest(
             session=self._source.session,
             table=self._name,
             action=action,
             columns=changes,
             values=to_values(changes.values()),
+            lower=lower,
+            upper=upper,
             **_key(key),
         )
         answer = self._source.wire.ask("KeyValue/Write", request, WriteResponse)
@@ -213,6 +224,15 @@ def _key(key: Key) -> dict[str, Any]:
     if isinstance(key, dict):
         return {"key": to_values(key.values()), "key_columns": list(map(str, key))}
     return {"key": to_values(key if isinstance(key, tuple) else (key,))}
+
+
+def _bounds(given: object) -> Bounds | None:
+    """One number for all columns, or a dict by column; the server judges them."""
+    if given is None or given == {}:
+        return None
+    if isinstance(given, dict):
+        return Bounds(columns=map(str, given), values=to_values(given.values()))
+    return Bounds(values=to_values([given]))
 
 
 def _entities(key: object) -> Entities:

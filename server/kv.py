@@ -15,6 +15,7 @@ from ..engine.changes import Change
 from ..proto.frames import read_batch, read_schema, read_stream
 from ..proto.values import from_value, from_values, to_values
 from ..proto.weftdb.v1.kv_pb2 import (
+    Bounds,
     DescribeRequest,
     GetManyRequest,
     GetRequest,
@@ -130,8 +131,12 @@ class KeyValueService:
         key = _key(request)
         changes = dict(zip(request.columns, from_values(request.values), strict=True))
         with self._sessions.use(request.session, call) as use:
-            method = use.session.update if change is Change.UPDATE else use.session.add
-            written = method(request.table, key, changes)
+            if change is Change.UPDATE:
+                written = use.session.update(request.table, key, changes)
+            else:
+                lower = _bounds(request.lower) if request.HasField("lower") else None
+                upper = _bounds(request.upper) if request.HasField("upper") else None
+                written = use.session.add(request.table, key, changes, lower=lower, upper=upper)
         return WriteResponse(version=written.version, rows=written.rows)
 
     def load(self, requests: Iterator[tuple[LoadRequest, pa.Buffer | None]], call: Call) -> WriteResponse:
@@ -200,6 +205,14 @@ def _key(request: GetRequest | WriteRequest) -> object:
             raise Invalid(f"{len(request.key_columns)} key columns but {len(values)} values", sqlstate="08P01")
         return dict(zip(request.key_columns, values, strict=True))
     return values[0] if len(values) == 1 else tuple(values)
+
+
+def _bounds(bounds: Bounds) -> object:
+    """A number for all columns, or numbers by column."""
+    values = from_values(bounds.values)
+    if len(values) != (len(bounds.columns) or 1):
+        raise Invalid(f"{len(bounds.columns)} columns but {len(values)} bounds", sqlstate="08P01")
+    return dict(zip(bounds.columns, values, strict=True)) if bounds.columns else values[0]
 
 
 def _entities(request: ScanRequest) -> list[Any] | None:

@@ -330,9 +330,9 @@ class EmbeddedTable(interface.Table):
         with self._source.session() as session:
             return session.update(self._name, key, changes)
 
-    def add(self, key: Key, /, **amounts: object) -> Written:
+    def add(self, key: Key, /, *, min: object = None, max: object = None, **amounts: object) -> Written:
         with self._source.session() as session:
-            return session.add(self._name, key, amounts)
+            return session.add(self._name, key, amounts, lower=min, upper=max)
 
     def delete(self, keys: Keys, /) -> Written:
         with self._source.session() as session:

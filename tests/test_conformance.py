@@ -408,6 +408,46 @@ def test_adds_in_two_transactions_do_not_conflict(database: Database, accounts: 
     assert accounts.get(1)["balance"] == 8
 
 
+def test_an_add_keeps_its_bounds(database: Database, accounts: Any) -> None:
+    accounts.put((1, "ann", 5))
+    accounts.add(1, balance=-5, min=0)
+    for bounds in ({"min": 0}, {"min": {"balance": Decimal("-0.5")}}, {"min": 0.0, "max": 10}):
+        began = time.monotonic()
+        with pytest.raises(weftdb.Conflict, match="balance") as caught:
+            accounts.add(1, balance=-1, **bounds)
+        assert caught.value.sqlstate == "23514"
+        assert time.monotonic() - began < 5, "it was tried again"
+    with pytest.raises(weftdb.Conflict, match="above its bound 3"):
+        accounts.add(1, balance=4, max=3)
+    assert accounts.add(1, balance=4, min={}, max={"balance": 4}).rows == 1
+    assert accounts.get(1)["balance"] == 4
+    first, second = database.transaction(), database.transaction()
+    first.table("accounts").add(1, balance=-3, min=0)
+    second.table("accounts").add(1, balance=-3, min=0)
+    first.commit()
+    with pytest.raises(weftdb.Conflict) as caught:
+        second.commit()
+    assert caught.value.sqlstate == "23514"
+    assert accounts.get(1)["balance"] == 1
+
+
+@pytest.mark.parametrize(
+    ("bounds", "sqlstate"),
+    [
+        ({"min": "0"}, "22023"),
+        ({"min": True}, "22023"),
+        ({"max": float("nan")}, "22023"),
+        ({"min": 2, "max": 1}, "22023"),
+        ({"min": {"owner": 1}}, "42703"),
+    ],
+)
+def test_bounds_that_are_none_are_refused(accounts: Any, bounds: dict[str, object], sqlstate: str) -> None:
+    with pytest.raises(weftdb.Invalid) as caught:
+        accounts.add(1, balance=1, **bounds)
+    assert caught.value.sqlstate == sqlstate
+    assert accounts.get(1) is None
+
+
 def test_statements_outside_a_transaction_never_see_a_conflict(database: Database, accounts: Any) -> None:
     accounts.put((1, "ann", 0))
     errors: list[Exception] = []

@@ -114,7 +114,7 @@ class Entities(_message.Message):
     def __init__(self, keys: _Optional[_Iterable[_Union[_types_pb2.ValueList, _Mapping]]] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
-    __slots__ = ("session", "table", "action", "rows", "key", "key_columns", "columns", "values")
+    __slots__ = ("session", "table", "action", "rows", "key", "key_columns", "columns", "values", "lower", "upper")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +123,8 @@ class WriteRequest(_message.Message):
     KEY_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    LOWER_FIELD_NUMBER: _ClassVar[int]
+    UPPER_FIELD_NUMBER: _ClassVar[int]
     session: str
     table: str
     action: Action
@@ -131,7 +133,17 @@ class WriteRequest(_message.Message):
     key_columns: _containers.RepeatedScalarFieldContainer[str]
     columns: _containers.RepeatedScalarFieldContainer[str]
     values: _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]
-    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., rows: _Optional[bytes] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., key_columns: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ...) -> None: ...
+    lower: Bounds
+    upper: Bounds
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., rows: _Optional[bytes] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., key_columns: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., lower: _Optional[_Union[Bounds, _Mapping]] = ..., upper: _Optional[_Union[Bounds, _Mapping]] = ...) -> None: ...
+
+class Bounds(_message.Message):
+    __slots__ = ("columns", "values")
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    columns: _containers.RepeatedScalarFieldContainer[str]
+    values: _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]
+    def __init__(self, columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ...) -> None: ...
 
 class WriteResponse(_message.Message):
     __slots__ = ("version", "rows")
