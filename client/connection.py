@@ -77,11 +77,13 @@ class RemoteDatabase(RemoteReads):
         self._leases.keep(transaction, lease_seconds=answer.lease_seconds)
         return transaction
 
-    def snapshot(self, *, as_of: int | datetime | None = None) -> RemoteSnapshot:
+    def snapshot(self, as_of: int | datetime | str | None = None) -> RemoteSnapshot:
         request = OpenSnapshotRequest()
         if isinstance(as_of, datetime):
             moment = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of
             request.wall_clock = (moment - _EPOCH) // timedelta(microseconds=1)
+        elif isinstance(as_of, str):
+            request.name = as_of
         elif as_of is not None:
             request.version = _version(as_of)
         answer = self.wire.ask("Transactions/OpenSnapshot", request, SessionResponse, again=Again.ALWAYS)
@@ -112,5 +114,7 @@ class RemoteDatabase(RemoteReads):
 
 def _version(as_of: object) -> int:
     if isinstance(as_of, bool) or not isinstance(as_of, int) or not -(2**63) <= as_of < 2**63:
-        raise Invalid(f"as_of is a version (int) or a datetime, not {as_of!r}", sqlstate="22023")
+        raise Invalid(
+            f"as_of is a version (int), a datetime or the name of a snapshot, not {as_of!r}", sqlstate="22023"
+        )
     return as_of

@@ -46,7 +46,7 @@ from .load import Load
 from .maintenance import Maintenance
 from .memory import Budget
 from .metrics import Meters, Metric
-from .named import NamedSnapshots
+from .named import NamedSnapshots, SnapshotFacts
 from .options import Options
 from .schema import Table
 from .segment import Description
@@ -54,7 +54,7 @@ from .segment_files import SegmentFiles
 from .sequencer import Request, Sequencer, TableChanges
 from .snapshot import Pins, Snapshot
 from .spill import Workspace
-from .transaction import Transaction
+from .transaction import Transaction, TransactionFacts
 
 MICROSECONDS = 1_000_000
 
@@ -230,7 +230,8 @@ class Engine:
         """Pin a version to read at: the newest, a version, the last one at or before a time (naive means UTC), or that
         of a named snapshot.
 
-        Raises Invalid for a version that is yet to come, or that history does not reach back to.
+        Raises Invalid for a version that is yet to come, or that history does not reach back to; NotFound for a
+        name that there is not, or that was given up (named.py).
         """
         self._check_open()
         return Snapshot(state=self._state, pins=self._pins, version=self._version_of(as_of))
@@ -251,7 +252,12 @@ class Engine:
         return self.maintenance.retain()
 
     def begin(
-        self, *, isolation: Isolation = Isolation.SNAPSHOT, read_only: bool = False, id: str | None = None
+        self,
+        *,
+        isolation: Isolation = Isolation.SNAPSHOT,
+        read_only: bool = False,
+        id: str | None = None,
+        principal: str = "",
     ) -> Transaction:
         """Begin a transaction. ``id`` makes its commit repeatable: the same id again returns the first outcome."""
         self._check_open()
@@ -262,6 +268,7 @@ class Engine:
             isolation=isolation,
             read_only=read_only,
             id=id,
+            principal=principal,
             scratch=lambda: self.temporary.path,
             workspace=self._workspace,
         )
@@ -355,6 +362,15 @@ class Engine:
     def segment_facts(self, catalog: Catalog) -> list[SegmentFacts]:
         """The segments of a catalog's tables now: by table, slice and shard, newest first."""
         return list(segment_facts(catalog, self._state.stores))
+
+    def transaction_facts(self) -> list[TransactionFacts]:
+        """The transactions that are open now, the oldest first."""
+        facts = [transaction.facts() for transaction in self._transactions() if not transaction.ended]
+        return sorted(facts, key=lambda item: item.since)
+
+    def snapshot_facts(self) -> list[SnapshotFacts]:
+        """The named snapshots by name, then the versions that readers hold and nobody has named."""
+        return self.named.facts()
 
     def close(self) -> None:
         """Finish the commit under way and let go of the folder. A second close does nothing."""

@@ -17,7 +17,7 @@ Bytes are those of segments, by the row: a row is as large as the average one of
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,6 +44,22 @@ class Kept:
     bytes: int = 0
     own_rows: int = 0
     own_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFacts:
+    """A named snapshot, or (``name`` None) a version that readers hold, with who holds it and what it keeps.
+
+    ``since``: wall clock when it was made, or first held. ``kept`` is None where it was given up; ``lost`` says why.
+    """
+
+    name: str | None
+    version: int
+    since: int
+    readers: int
+    writers: int
+    kept: Kept | None
+    lost: str | None
 
 
 class NamedSnapshots:
@@ -129,9 +145,44 @@ class NamedSnapshots:
         return True
 
     def kept(self) -> dict[int, Kept]:
-        """What each pinned version keeps now. Looks at every row that has ended and is kept."""
+        """What each named version keeps now. Looks at every row that has ended and is kept."""
         with self._lock:
             return self._count()
+
+    def facts(self) -> list[SnapshotFacts]:
+        """All of them by name, then the versions that readers hold and nobody has named. As slow as ``kept``."""
+        pins = {pin.version: pin for pin in self._pins.facts()}
+        named = self.list()
+        versions = {item.version for item in named if item.lost is None}
+        kept, _ = self._count_of(versions | pins.keys())
+        facts: list[SnapshotFacts] = []
+        for item in named:
+            pin = pins.get(item.version)
+            facts.append(
+                SnapshotFacts(
+                    name=item.name,
+                    version=item.version,
+                    since=item.created,
+                    readers=0 if pin is None else pin.readers,
+                    writers=0 if pin is None else pin.writers,
+                    kept=kept[item.version] if item.lost is None else None,
+                    lost=item.lost,
+                )
+            )
+        for version, pin in pins.items():
+            if version not in versions:
+                facts.append(
+                    SnapshotFacts(
+                        name=None,
+                        version=version,
+                        since=pin.since,
+                        readers=pin.readers,
+                        writers=pin.writers,
+                        kept=kept[version],
+                        lost=None,
+                    )
+                )
+        return facts
 
     def _check_room(self) -> None:
         if len(self._state.named) >= NAMED_SNAPSHOTS_MAX:
@@ -155,30 +206,34 @@ class NamedSnapshots:
         self._commit(Request(changes=(TableChanges(table=NAMED, puts=(encode_named([snapshot]),)),)))
 
     def _count(self) -> dict[int, Kept]:
-        versions = np.array(sorted(self._state.named_versions), np.int64)
+        kept, self.kept_bytes = self._count_of(self._state.named_versions)
+        return kept
+
+    def _count_of(self, pinned: Collection[int]) -> tuple[dict[int, Kept], int]:
+        """What each of the versions keeps, as if nobody held others; and the bytes of all of them, a row once."""
+        versions = np.array(sorted(pinned), np.int64)
         counts = np.zeros((4, len(versions) + 1), np.int64)  # rows, bytes, own rows, own bytes
         total = 0
-        limit = self._pins.horizon(self._pins.floor).limit
-        for segment, begins, ends in _ended(self._state, limit) if len(versions) else ():
+        for segment, begins, ends in _ended(self._state, self._pins.floor) if len(versions) else ():
             size = bytes_of(segment) / segment.rows_count
             first, last = np.searchsorted(versions, begins), np.searchsorted(versions, ends)
             held = first < last
             first, last = first[held], last[held]
-            own = first[last - first == 1]
-            rows = np.cumsum(np.bincount(first, minlength=len(versions) + 1))
-            rows -= np.cumsum(np.bincount(last, minlength=len(versions) + 1))
-            own_rows = np.bincount(own, minlength=len(versions) + 1)
+            rows = np.cumsum(
+                np.bincount(first, minlength=len(versions) + 1) - np.bincount(last, minlength=len(versions) + 1)
+            )
+            own_rows = np.bincount(first[last - first == 1], minlength=len(versions) + 1)
             for place, found in ((0, rows), (2, own_rows)):
                 counts[place] += found
                 counts[place + 1] += np.round(found * size).astype(np.int64)
             total += round(len(first) * size)
-        self.kept_bytes = total
-        return {
+        kept = {
             version: Kept(rows=rows, bytes=size, own_rows=own_rows, own_bytes=own_size)
             for version, rows, size, own_rows, own_size in zip(
                 versions.tolist(), *(row[:-1].tolist() for row in counts), strict=True
             )
         }
+        return kept, total
 
 
 def _ended(state: State, limit: int) -> Iterator[tuple[Segment, np.ndarray, np.ndarray]]:

@@ -32,6 +32,7 @@ from ..base.errors import (
 from ..base.result import Result
 from ..base.types import METADATA_TYPE
 from ..engine.changes import Change
+from ..engine.clock import AsOf
 from ..engine.schema import Table
 from ..proto.failures import METADATA_KEY, class_of, to_detail
 from ..proto.frames import cut, pack, unpack, write_schema
@@ -142,11 +143,13 @@ def at_least(request: Any) -> int | None:
     return request.at_least if request.HasField("at_least") else None
 
 
-def as_of(request: OpenSnapshotRequest) -> int | datetime | None:
+def as_of(request: OpenSnapshotRequest) -> AsOf | None:
     """The point in history that a snapshot was asked for."""
     match request.WhichOneof("as_of"):
         case "version":
             return request.version
+        case "name":
+            return request.name
         case "wall_clock":
             try:
                 return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=request.wall_clock)

@@ -3,6 +3,7 @@
     FROM t AS OF VERSION 12               FROM t FOR VERSION AS OF 12                  a version
     FROM t AS OF TIMESTAMP '2026-01-31'   FROM t FOR SYSTEM_TIME AS OF now() - …       the last version at or before it
     FROM t AS OF 12, t AS OF '2026-…', t AS OF $1                                      by the value: a number, a time
+    FROM t AS OF SNAPSHOT monday                                                       a named snapshot
 
 The clause belongs to one table or view (then to all that it reads), before the alias, so that then and now can be
 joined. Its value is computed before the statement is bound, since names and types are those of that version. The
@@ -27,8 +28,10 @@ from ..base.errors import Invalid
 from ..base.result import Result
 from ..base.types import BIGINT, TIMESTAMPTZ
 from ..engine.catalog import Catalog
+from ..engine.clock import AsOf
 from ..engine.snapshot import Snapshot
 from . import bound
+from .bind.names import fold
 from .parse import place
 from .pushdown import Moment, constant
 from .relational import parameter_literals
@@ -132,9 +135,11 @@ def _snapshot(clause: exp.Version, execution: Execution) -> Snapshot:
     )
 
 
-def _point(clause: exp.Version, execution: Execution) -> int | datetime:
-    """The version or the time that a clause names."""
+def _point(clause: exp.Version, execution: Execution) -> AsOf:
+    """The version, the time or the snapshot that a clause names."""
     tree = clause.expression
+    if clause.name == "SNAPSHOT":
+        return fold(tree)
     is_version = clause.name == "VERSION" or (not clause.name and _is_number(tree, execution.parameters))
     value: exp.Expr = tree.copy()
     if not is_version:

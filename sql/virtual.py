@@ -4,6 +4,8 @@
     weft_metrics      numbers about the engine, of this moment
     weft_tables       what each table takes in memory and on disk, of this moment
     weft_segments     the segments of every table, of this moment
+    weft_snapshots    named snapshots, and other versions that are held, with what they keep: of this moment
+    weft_transactions open transactions, of this moment
 
 They bind like tables, without being in the catalog, so joins, filters, views and INSERT … SELECT work on them. The
 ``weft_`` ones tell of now, also in a transaction and in a snapshot of the past; a statement that names one twice reads
@@ -19,8 +21,9 @@ from typing import Final
 
 import pyarrow as pa
 
-from ..base.types import BIGINT, DOUBLE, INTEGER, TEXT, TIMESTAMP, arrow_field
+from ..base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, TEXT, TIMESTAMP, TIMESTAMPTZ, arrow_field
 from ..engine.catalog import Catalog
+from ..engine.clock import wall_clock
 from ..engine.database import Engine
 from ..storage.storage import segment_name
 from .describe import INFORMATION_SCHEMA, information_schema
@@ -69,6 +72,37 @@ _SEGMENTS: Final = pa.schema(
         arrow_field("id", BIGINT),
         arrow_field("file", TEXT),
         arrow_field("position", BIGINT),
+    ]
+)
+
+
+_SNAPSHOTS: Final = pa.schema(
+    [
+        arrow_field("name", TEXT),
+        arrow_field("version", BIGINT),
+        arrow_field("since", TIMESTAMPTZ),
+        arrow_field("age_seconds", DOUBLE),
+        arrow_field("readers", BIGINT),
+        arrow_field("writers", BIGINT),
+        arrow_field("kept_rows", BIGINT),
+        arrow_field("kept_bytes", BIGINT),
+        arrow_field("own_rows", BIGINT),
+        arrow_field("own_bytes", BIGINT),
+        arrow_field("lost", TEXT),
+    ]
+)
+
+_TRANSACTIONS: Final = pa.schema(
+    [
+        arrow_field("principal", TEXT),
+        arrow_field("since", TIMESTAMPTZ),
+        arrow_field("age_seconds", DOUBLE),
+        arrow_field("isolation", TEXT),
+        arrow_field("read_only", BOOLEAN),
+        arrow_field("version", BIGINT),
+        arrow_field("rows_written", BIGINT),
+        arrow_field("memory_bytes", BIGINT),
+        arrow_field("disk_bytes", BIGINT),
     ]
 )
 
@@ -122,6 +156,48 @@ def _segments(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=_SEGMENTS)
 
 
+def _snapshots(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    del catalog
+    now = wall_clock()
+    rows = [
+        {
+            "name": facts.name,
+            "version": facts.version,
+            "since": facts.since,
+            "age_seconds": (now - facts.since) / 1e6,
+            "readers": facts.readers,
+            "writers": facts.writers,
+            "kept_rows": facts.kept and facts.kept.rows,
+            "kept_bytes": facts.kept and facts.kept.bytes,
+            "own_rows": facts.kept and facts.kept.own_rows,
+            "own_bytes": facts.kept and facts.kept.own_bytes,
+            "lost": facts.lost,
+        }
+        for facts in engine.snapshot_facts()
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_SNAPSHOTS)
+
+
+def _transactions(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    del catalog
+    now = wall_clock()
+    rows = [
+        {
+            "principal": facts.principal,
+            "since": facts.since,
+            "age_seconds": (now - facts.since) / 1e6,
+            "isolation": facts.isolation.value,
+            "read_only": facts.read_only,
+            "version": facts.version,
+            "rows_written": facts.rows_written,
+            "memory_bytes": facts.memory_bytes,
+            "disk_bytes": facts.disk_bytes,
+        }
+        for facts in engine.transaction_facts()
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_TRANSACTIONS)
+
+
 def _described(name: str) -> Virtual:
     def rows(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         del engine
@@ -136,6 +212,8 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         "weft_metrics": Virtual(schema=_METRICS, rows=_metrics),
         "weft_tables": Virtual(schema=_TABLES, rows=_tables),
         "weft_segments": Virtual(schema=_SEGMENTS, rows=_segments),
+        "weft_snapshots": Virtual(schema=_SNAPSHOTS, rows=_snapshots),
+        "weft_transactions": Virtual(schema=_TRANSACTIONS, rows=_transactions),
     }
 )
 """By name, with the schema where one must be said."""

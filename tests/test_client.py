@@ -409,4 +409,4 @@ def test_a_snapshot_reads_the_past_and_refuses_writes(db: RemoteDatabase) -> Non
     with pytest.raises((NotFound, Invalid)):
         db.snapshot(as_of=10**9)
     with pytest.raises(Invalid):
-        db.snapshot(as_of="yesterday")  # type: ignore[arg-type]
+        db.snapshot(as_of=1.5)  # type: ignore[arg-type]

@@ -136,13 +136,13 @@ def test_slices_beyond_retention_truncated_and_dropped_tables_stay_as_they_were(
         database.execute("DROP TABLE doomed")
         settle(database)
     with open_database(tmp_path) as database:
-        for _ in range(2):
+        for round in range(2):
             assert [row[2] for row in content(database, "all", "events")] == [1]
             assert content(database, "all") == [(1, 1)]
             assert content(database, "all", "doomed") == [(7,)]
             kept = database.engine.named.kept()
             assert [item.rows for item in kept.values()] == [5], "with two of the catalog"
-            database.execute("INSERT INTO counters VALUES (5, 5)")
+            database.execute("INSERT INTO counters VALUES ($1, 5)", [round])
             settle(database)
         database.engine.named.drop("all")
         settle(database)
@@ -281,3 +281,105 @@ def naive_kept(database: EmbeddedDatabase) -> dict[int, named.Kept]:
         version: named.Kept(rows=rows, bytes=size, own_rows=own, own_bytes=own_size)
         for version, (rows, size, own, own_size) in counts.items()
     }
+
+
+def test_sql_makes_and_drops_them(tmp_path: Path) -> None:
+    with open_database(tmp_path, history_seconds=600) as database:
+        database.execute(CREATE)
+        database.execute("INSERT INTO counters VALUES (1, 1)")
+        version = database.version
+        assert database.execute("CREATE SNAPSHOT Today").tag == "CREATE SNAPSHOT"
+        database.execute("UPDATE counters SET n = 2")
+        database.execute("create /* again */ snapshot if not exists today;")
+        database.execute('CREATE SNAPSHOT "Then" AS OF VERSION 0')
+        database.execute(f"CREATE SNAPSHOT past AS OF {version}")
+        database.execute("CREATE SNAPSHOT now AS OF TIMESTAMP '2999-01-01'")
+        versions = {item.name: item.version for item in database.engine.named.list()}
+        assert versions["today"] == versions["past"] == version
+        assert versions["Then"] == 0
+        assert versions["now"] > version
+        assert content(database, "today") == [(1, 1)]
+        assert database.execute("DROP SNAPSHOT past").tag == "DROP SNAPSHOT"
+        database.execute("DROP SNAPSHOT IF EXISTS past")
+        with pytest.raises(NotFound, match='"past" does not exist'):
+            database.execute("DROP SNAPSHOT past")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("CREATE SNAPSHOT", "syntax error at end of input"),
+        ("CREATE SNAPSHOT s FOR x", 'syntax error at or near "FOR"'),
+        ("CREATE SNAPSHOT s AS OF VERSION 10000", "version 10000 does not exist"),
+        ("CREATE SNAPSHOT s AS OF VERSION 'x'", "invalid input syntax"),
+        ("CREATE SNAPSHOT s AS OF VERSION 1, u", "syntax error"),
+        ("CREATE SNAPSHOT s AS OF VERSION 1 JOIN u ON true", "syntax error"),
+        ("DROP SNAPSHOT s, t", 'syntax error at or near ","'),
+        ("DROP SNAPSHOT IF s", 'syntax error at or near "s"'),
+        ("BEGIN; CREATE SNAPSHOT s", "cannot run inside a transaction block"),
+        ("SELECT 1; DROP SNAPSHOT s", "cannot run inside a transaction block"),
+        ("EXPLAIN CREATE SNAPSHOT s", "EXPLAIN of this statement"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
+    with open_database(tmp_path) as database:
+        with pytest.raises(Invalid) as caught:
+            database.execute(text)
+        assert message in str(caught.value)
+        assert database.engine.named.list() == []
+
+
+def test_neither_a_snapshot_nor_a_read_only_transaction_makes_one(tmp_path: Path) -> None:
+    with open_database(tmp_path) as database:
+        for opened in (database.snapshot(), database.transaction(read_only=True)):
+            with opened, pytest.raises(Invalid, match=r"read-only|READ ONLY"):
+                opened.execute("CREATE SNAPSHOT s")
+
+
+def test_weft_snapshots_lists_them_with_age_holders_and_cost(tmp_path: Path) -> None:
+    with open_database(tmp_path) as database:
+        database.execute(CREATE)
+        table = database.table("counters")
+        table.put([(k, 0) for k in range(100)])
+        database.execute("CREATE SNAPSHOT a")
+        table.put([(k, 1) for k in range(10)])
+        database.execute("CREATE SNAPSHOT b")
+        with database.snapshot() as held:
+            version = held.version
+            table.put([(k, 2) for k in range(5)])
+            settle(database)
+            database.execute("CREATE SNAPSHOT c")
+            read = "name, version, readers, writers, kept_rows, own_rows, lost FROM weft_snapshots"
+            rows = database.execute(f"SELECT {read} ORDER BY name NULLS LAST, version").rows()
+            newest = database.version
+        first = database.execute("SELECT version FROM weft_snapshots WHERE name = 'a'").scalar()
+        # b and the open snapshot, one version later, keep the same five rows: they are nobody's own
+        assert rows == [
+            ("a", first, 0, 0, 10, 10, None),
+            ("b", first + 2, 0, 0, 5, 0, None),
+            ("c", newest - 1, 0, 0, 0, 0, None),
+            (None, version, 1, 0, 5, 0, None),
+            (None, newest, 1, 0, 0, 0, None),
+        ]
+        cost = database.execute(
+            "SELECT kept_bytes, own_bytes, age_seconds, since <= now() FROM weft_snapshots WHERE name = 'a'"
+        ).rows()[0]
+        assert cost[0] == cost[1] > 0
+        assert 0 <= cost[2] < 60
+        assert cost[3] is True
+
+
+def test_weft_transactions_lists_the_open_ones(tmp_path: Path) -> None:
+    with open_database(tmp_path) as database:
+        database.execute(CREATE)
+        read = "SELECT principal, isolation, read_only, version IS NULL, rows_written, age_seconds < 60"
+        read += " FROM weft_transactions ORDER BY since"
+        assert database.execute(read).rows() == []
+        with database.transaction() as writing, database.transaction(read_only=True) as reading:
+            writing.table("counters").put([(1, 1), (2, 2)])
+            writing.table("counters").add(3, n=1)
+            reading.execute("SELECT 1")
+            expected = [("weft", "snapshot", False, False, 3, True), ("weft", "snapshot", True, False, 0, True)]
+            assert database.execute(read).rows() == expected
+            assert writing.execute(read).rows() == expected
+        assert database.execute(read).rows() == []

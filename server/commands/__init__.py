@@ -83,6 +83,12 @@ def _add_serve(commands: Subparsers) -> None:
         help="what one transaction may write in all (default: 64GB)",
     )
     parser.add_argument(
+        "--named-snapshots",
+        type=_bytes,
+        metavar="SIZE",
+        help="old rows that named snapshots may keep in all (default: 64GB)",
+    )
+    parser.add_argument(
         "--stall-timeout",
         type=_seconds,
         metavar="SECONDS",

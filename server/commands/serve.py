@@ -57,6 +57,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         "compaction_rate": arguments.compaction_rate,
         "threads": arguments.threads,
         "max_transaction_bytes": arguments.max_transaction,
+        "named_snapshots_bytes": arguments.named_snapshots,
     }
     given: dict[str, Any] = {name: int(value) for name, value in numbers.items() if value is not None}
     if arguments.stall_timeout is not None:

@@ -17,14 +17,16 @@ class BeginRequest(_message.Message):
     def __init__(self, isolation: _Optional[str] = ..., read_only: _Optional[bool] = ..., lease_seconds: _Optional[float] = ...) -> None: ...
 
 class OpenSnapshotRequest(_message.Message):
-    __slots__ = ("version", "wall_clock", "lease_seconds")
+    __slots__ = ("version", "wall_clock", "name", "lease_seconds")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     WALL_CLOCK_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     version: int
     wall_clock: int
+    name: str
     lease_seconds: float
-    def __init__(self, version: _Optional[int] = ..., wall_clock: _Optional[int] = ..., lease_seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, version: _Optional[int] = ..., wall_clock: _Optional[int] = ..., name: _Optional[str] = ..., lease_seconds: _Optional[float] = ...) -> None: ...
 
 class SessionRequest(_message.Message):
     __slots__ = ("session",)
