@@ -28,6 +28,9 @@ import weftdb
 from weftdb.engine.options import Options
 from weftdb.server.commands.serve import _options
 from weftdb.server.main import _parser, main
+from weftdb.server.shell.output import Format, Layout
+from weftdb.server.shell.shell import Shell
+from weftdb.server.shell.statements import split
 
 WEFT = [sys.executable, "-m", "weftdb"]
 
@@ -249,6 +252,25 @@ def test_what_a_script_did_not_commit_is_rolled_back(folder: Path, capsys: pytes
     code, _, err = weft(capsys, "sql", folder, "-c", "BEGIN; INSERT INTO t VALUES (1);")
     assert (code, err) == (0, "The open transaction was rolled back.\n")
     assert weft(capsys, "sql", folder, "-c", "SELECT count(*) FROM t", "--format", "csv")[1] == "count\n0\n"
+
+
+def test_after_an_error_a_transaction_waits_for_a_way_back(folder: Path) -> None:
+    text = (
+        "CREATE TABLE t (id INT PRIMARY KEY);\nBEGIN;\nINSERT INTO t VALUES (1);\nSAVEPOINT a;\n"
+        "INSERT INTO t VALUES (2), (1);\nINSERT INTO t VALUES (3);\nRELEASE a;\nROLLBACK TO nowhere;\n"
+        "ROLLBACK TO a;\nINSERT INTO t VALUES (4);\nCOMMIT;\nSELECT id FROM t ORDER BY id;\n"
+        "BEGIN;\nDELETE FROM t;\nROLLBACK TO nowhere;\nSELECT 1;\nCOMMIT;\nSELECT count(*) FROM t;\n"
+    )
+    out, errors = io.StringIO(), io.StringIO()
+    with weftdb.open(folder) as database:
+        shell = Shell(database, address="", out=out, errors=errors, layout=Layout(format=Format.CSV))
+        for statement in split(text).statements:
+            shell.run(statement)
+    assert out.getvalue() == "id\n1\n4\ncount\n2\n"
+    said = [line for line in errors.getvalue().splitlines() if line.startswith("ERROR")]
+    assert [("aborted" in line, "does not exist" in line) for line in said] == [
+        (False, False), (True, False), (True, False), (False, True), (False, True), (True, False)
+    ]  # fmt: skip
 
 
 def test_a_script_comes_through_standard_input(folder: Path) -> None:

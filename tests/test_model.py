@@ -1,4 +1,4 @@
-"""The engine against a dictionary of versions: puts, deletes, transactions, snapshots, flushes, merges, restarts."""
+"""The engine against a dictionary of versions: transactions, savepoints, snapshots, flushes, merges, restarts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from model import Model, ModelConflict, ModelDuplicate, ModelTransaction
 from weftdb.base.errors import Conflict, Invalid
 from weftdb.base.types import BIGINT, TEXT, TIMESTAMP
-from weftdb.engine.changes import Change
+from weftdb.engine.changes import Change, Isolation
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
+from weftdb.engine.savepoint import Savepoint
 from weftdb.engine.schema import Column, Table
 from weftdb.engine.snapshot import Snapshot
 from weftdb.engine.transaction import Transaction
@@ -55,6 +56,10 @@ def row_of(key: tuple[Any, ...], amount: int | None, note: str | None) -> dict[s
     return {"k": key[0], "t": key[1], "amount": amount, "note": note}
 
 
+NOBODY = row_of((0, DAY), None, None)
+"""What an absent row starts from, but for its key."""
+
+
 class EngineAgainstModel(RuleBasedStateMachine):
     """One table, few keys, so that everything meets everything."""
 
@@ -63,6 +68,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="weft-model-"))
         self.model = Model()
         self.transactions: dict[int, tuple[Transaction, ModelTransaction]] = {}
+        self.savepoints: dict[int, list[tuple[Savepoint, ModelTransaction]]] = {pick: [] for pick in range(3)}
         self.steps_since_restart = 0
         self.snapshots: list[Snapshot] = []
         self.floor = 0  # versions below it may be forgotten
@@ -94,14 +100,14 @@ class EngineAgainstModel(RuleBasedStateMachine):
     @rule(rows=st.lists(st.tuples(KEYS, AMOUNTS, TEXTS), min_size=1, max_size=2))
     def blind_put(self, rows: list[Any]) -> None:
         commit = self.engine.write("events", Change.PUT, self.batch([row_of(*row) for row in rows]))
-        blind = self.model.begin(self.model.newest)
+        blind = self.model.begin(self.model.newest, default=NOBODY)
         for row in rows:
             blind.put(row[0], row_of(*row))
-        self.model.commit(blind, version=commit.version, default={})
+        self.model.commit(blind, version=commit.version)
 
     @rule(rows=st.lists(st.tuples(KEYS, AMOUNTS, TEXTS), min_size=1, max_size=3))
     def blind_insert(self, rows: list[Any]) -> None:
-        blind = self.model.begin(self.model.newest)
+        blind = self.model.begin(self.model.newest, default=NOBODY)
         try:
             for row in rows:
                 blind.insert(row[0], row_of(*row))
@@ -110,15 +116,15 @@ class EngineAgainstModel(RuleBasedStateMachine):
                 self.engine.write("events", Change.INSERT, self.batch([row_of(*row) for row in rows]))
             return
         commit = self.engine.write("events", Change.INSERT, self.batch([row_of(*row) for row in rows]))
-        self.model.commit(blind, version=commit.version, default={})
+        self.model.commit(blind, version=commit.version)
 
     @rule(keys=st.lists(KEYS, min_size=1, max_size=2))
     def blind_delete(self, keys: list[Any]) -> None:
         commit = self.engine.write("events", Change.DELETE, self.keys(keys))
-        blind = self.model.begin(self.model.newest)
+        blind = self.model.begin(self.model.newest, default=NOBODY)
         for key in keys:
             blind.delete(key)
-        self.model.commit(blind, version=commit.version, default={})
+        self.model.commit(blind, version=commit.version)
 
     @rule(key=KEYS, amount=st.integers(-5, 5))
     def blind_add(self, key: Any, amount: int) -> None:
@@ -126,17 +132,21 @@ class EngineAgainstModel(RuleBasedStateMachine):
         schema = pa.schema([self.table.arrow_schema.field(name) for name in names])
         batch = pa.RecordBatch.from_pylist([{"k": key[0], "t": key[1], "amount": amount}], schema=schema)
         commit = self.engine.write("events", Change.ADD, batch)
-        blind = self.model.begin(self.model.newest)
+        blind = self.model.begin(self.model.newest, default=NOBODY)
         blind.add(key, amount, row_of(key, None, None))
-        self.model.commit(blind, version=commit.version, default=row_of(key, None, None))
+        self.model.commit(blind, version=commit.version)
 
     # Transactions
 
     def pair(self, pick: int) -> tuple[Transaction, ModelTransaction]:
-        """One of three open transactions; it begins when it is first used, and stays open until it is ended."""
+        """One of three open transactions; it begins when it is first used, and stays open until it is ended.
+
+        The last one is READ COMMITTED.
+        """
         if pick not in self.transactions:
-            transaction = self.engine.begin()
-            self.transactions[pick] = (transaction, self.model.begin(transaction.version))
+            transaction = self.engine.begin(isolation=Isolation.READ_COMMITTED if pick == 2 else Isolation.SNAPSHOT)
+            self.transactions[pick] = (transaction, self.model.begin(transaction.version, default=NOBODY))
+            self.savepoints[pick].clear()
         return self.transactions[pick]
 
     @rule(pick=PICKS, row=st.tuples(KEYS, AMOUNTS, TEXTS))
@@ -188,6 +198,36 @@ class EngineAgainstModel(RuleBasedStateMachine):
         pair[1].put(new, moved)
 
     @rule(pick=PICKS)
+    def begin_statement(self, pick: int) -> None:
+        transaction, model = self.pair(pick)
+        transaction.refresh()
+        if pick == 2:
+            assert transaction.version == self.engine.version
+            model.read_at(transaction.version, self.model.rows_at(transaction.version))
+
+    @rule(pick=PICKS)
+    def savepoint(self, pick: int) -> None:
+        transaction, model = self.pair(pick)
+        self.savepoints[pick].append((transaction.savepoint(), model.copy()))
+
+    @rule(pick=PICKS, back=st.integers(0, 2), release=st.booleans())
+    def rollback_to(self, pick: int, back: int, release: bool) -> None:
+        """To any savepoint that lives; those after it are released, and perhaps itself."""
+        transaction, model = self.pair(pick)
+        while back and len(self.savepoints[pick]) > 1:
+            transaction.release(self.savepoints[pick].pop()[0])
+            back -= 1
+        if self.savepoints[pick]:
+            savepoint, then = self.savepoints[pick][-1]
+            transaction.rollback_to(savepoint)
+            then = then.copy()
+            then.read_at(model.version, self.model.rows_at(model.version))
+            self.transactions[pick] = (transaction, then)
+            self.compare(transaction, then.rows)
+            if release:
+                transaction.release(self.savepoints[pick].pop()[0])
+
+    @rule(pick=PICKS)
     def read_own(self, pick: int) -> None:
         pair = self.pair(pick)
         self.compare(pair[0], pair[1].rows)
@@ -206,7 +246,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
             return
         commit = transaction.commit()
         if model.written and commit.version > self.model.newest:
-            self.model.commit(model, version=commit.version, default=row_of((0, DAY), None, None))
+            self.model.commit(model, version=commit.version)
 
     @rule(pick=PICKS)
     def rollback(self, pick: int) -> None:

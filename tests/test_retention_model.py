@@ -76,21 +76,25 @@ class Keeping(Model):
         transaction.written = written
         return count
 
-    def commit(self, transaction: ModelTransaction, *, version: int, default: Row) -> None:
-        super().commit(transaction, version=version, default=default)
+    def commit(self, transaction: ModelTransaction, *, version: int) -> None:
+        super().commit(transaction, version=version)
         times = [key[1] for key, (kind, _) in transaction.written.items() if kind != "delete" and key[1] < BAD_CLOCK]
         self.newest_time = max([*times, *([self.newest_time] if self.newest_time else [])], default=None)
 
     def drop(self, boundary: datetime, *, version: int) -> None:
-        blind = self.begin(self.newest)
+        blind = self.begin(self.newest, default=NOBODY)
         for key in list(blind.rows):
             if key[1] < boundary:
                 blind.delete(key)
-        super().commit(blind, version=version, default={})
+        super().commit(blind, version=version)
 
 
 def row_of(key: Key, amount: int | None) -> Row:
     return {"k": key[0], "t": key[1], "amount": amount}
+
+
+NOBODY = row_of((0, MONDAY), None)
+"""What an absent row starts from, but for its key."""
 
 
 class RetentionAgainstModel(RuleBasedStateMachine):
@@ -147,7 +151,7 @@ class RetentionAgainstModel(RuleBasedStateMachine):
 
     # Blind writes. What the model refuses, the engine refuses.
 
-    def blind(self, change: Change, batch: pa.RecordBatch, blind: ModelTransaction, *, default: Row) -> None:
+    def blind(self, change: Change, batch: pa.RecordBatch, blind: ModelTransaction) -> None:
         """``blind`` holds what the writes would do; late rows are judged before primary keys."""
         rows_count = batch.num_rows
         try:
@@ -165,46 +169,45 @@ class RetentionAgainstModel(RuleBasedStateMachine):
         if late:
             self.ignored += late
             assert commit.rows == rows_count - late
-        self.model.commit(blind, version=commit.version, default=default)
+        self.model.commit(blind, version=commit.version)
 
     @rule(rows=st.lists(st.tuples(KEYS, AMOUNTS), min_size=1, max_size=3, unique_by=lambda row: row[0]))
     def put(self, rows: list[Any]) -> None:
-        blind = self.model.begin(self.model.newest)
+        blind = self.model.begin(self.model.newest, default=NOBODY)
         for row in rows:
             blind.put(row[0], row_of(*row))
-        self.blind(Change.PUT, self.batch([row_of(*row) for row in rows]), blind, default={})
+        self.blind(Change.PUT, self.batch([row_of(*row) for row in rows]), blind)
 
     @rule(rows=st.lists(st.tuples(KEYS, AMOUNTS), min_size=1, max_size=2, unique_by=lambda row: row[0]))
     def insert(self, rows: list[Any]) -> None:
-        blind = self.model.begin(self.model.newest)
+        blind = self.model.begin(self.model.newest, default=NOBODY)
         for row in rows:
             blind.put(row[0], row_of(*row))
-        self.blind(Change.INSERT, self.batch([row_of(*row) for row in rows]), blind, default={})
+        self.blind(Change.INSERT, self.batch([row_of(*row) for row in rows]), blind)
 
     @rule(key=KEYS, amount=st.integers(-5, 5))
     def add(self, key: Key, amount: int) -> None:
-        blind = self.model.begin(self.model.newest)
-        default = row_of(key, None)
-        blind.add(key, amount, default)
+        blind = self.model.begin(self.model.newest, default=NOBODY)
+        blind.add(key, amount, row_of(key, None))
         batch = self.batch([row_of(key, amount)])
-        self.blind(Change.ADD, batch, blind, default=default)
+        self.blind(Change.ADD, batch, blind)
 
     @rule(keys=st.lists(KEYS, min_size=1, max_size=2, unique=True))
     def delete(self, keys: list[Key]) -> None:
         present = sum(key in self.model.rows_at(self.model.newest) for key in keys)
         commit = self.engine.write("events", Change.DELETE, self.keys(keys))
         assert commit.rows == present
-        blind = self.model.begin(self.model.newest)
+        blind = self.model.begin(self.model.newest, default=NOBODY)
         for key in keys:
             blind.delete(key)
-        self.model.commit(blind, version=commit.version, default={})
+        self.model.commit(blind, version=commit.version)
 
     # Transactions
 
     def pair(self, pick: int) -> tuple[Transaction, ModelTransaction]:
         if pick not in self.transactions:
             transaction = self.engine.begin()
-            self.transactions[pick] = (transaction, self.model.begin(transaction.version))
+            self.transactions[pick] = (transaction, self.model.begin(transaction.version, default=NOBODY))
         return self.transactions[pick]
 
     @rule(pick=PICKS, key=KEYS, amount=AMOUNTS)
@@ -278,7 +281,7 @@ class RetentionAgainstModel(RuleBasedStateMachine):
         else:
             commit = transaction.commit()
             if commit.version > self.model.newest:
-                self.model.commit(model, version=commit.version, default=row_of((0, MONDAY), None))
+                self.model.commit(model, version=commit.version)
 
     # What is kept
 
@@ -311,10 +314,10 @@ class RetentionAgainstModel(RuleBasedStateMachine):
         transaction = self.engine.begin()
         transaction.truncate(self.table)
         version = transaction.commit().version
-        everything = self.model.begin(self.model.newest)
+        everything = self.model.begin(self.model.newest, default=NOBODY)
         for key in list(everything.rows):
             everything.delete(key)
-        self.model.commit(everything, version=version, default={})
+        self.model.commit(everything, version=version)
         self.model.newest_time = None
 
     # What maintenance does changes nothing that can be read.
