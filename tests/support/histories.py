@@ -89,6 +89,8 @@ def _transaction(
                 steps += _register_step(transaction, chance, key + REGISTERS, values)
             else:
                 steps += _list_step(transaction, chance, plan, key, values)
+            if chance.random() < 0.1:
+                steps += _undone_step(transaction, chance, plan, key, values)
             if chance.random() < 0.3:
                 time.sleep(chance.uniform(0, plan.pause_max))
         wanted = chance.random() >= plan.abort_share
@@ -145,6 +147,16 @@ def _list_step(
             value = next(values)
             table.put((key, f"{row['items']} {value}" if row else str(value)))
             return [_read(key, row and row["items"]), Append(key, value)]
+
+
+def _undone_step(
+    transaction: Transaction, chance: random.Random, plan: Plan, key: int, values: Iterator[int]
+) -> list[Step]:
+    """Writes that a savepoint takes back: whoever reads them later read what nobody wrote."""
+    transaction.savepoint("here")
+    steps = _list_step(transaction, chance, plan, key, values)
+    transaction.rollback_to("here")
+    return [step for step in steps if isinstance(step, Read)]
 
 
 def _register_step(transaction: Transaction, chance: random.Random, key: int, values: Iterator[int]) -> list[Step]:
