@@ -8,7 +8,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from ..base.errors import Closed, Denied, Internal, Invalid, LimitExceeded, Unavailable, WeftError
-from ..proto.failures import METADATA_KEY, from_detail
+from ..proto.failures import METADATA_KEY, STOPPING, from_detail
 from ..proto.weftdb.v1.types_pb2 import ErrorDetail
 
 Code = grpc.StatusCode
@@ -28,6 +28,12 @@ def of_server(error: Any) -> WeftError | None:
 def is_broken(error: Any) -> bool:
     """Whether the connection failed, or never was: nobody knows how far the call got."""
     return error.code() is Code.UNAVAILABLE and of_server(error) is None
+
+
+def is_stopping(error: Any) -> bool:
+    """Whether the server is about to end, and did not look at the call."""
+    said = of_server(error)
+    return said is not None and said.sqlstate == STOPPING
 
 
 def is_unsent(error: Any) -> bool:

@@ -28,7 +28,7 @@ from ..base.limits import CHUNK_BYTES, MESSAGE_BYTES_MAX
 from ..base.result import Result
 from ..proto.frames import read_batch, read_schema, unpack
 from ..proto.weftdb.v1.types_pb2 import ResultPart
-from .failures import is_broken, is_unsent, of_rpc
+from .failures import is_broken, is_stopping, is_unsent, of_rpc
 
 R = TypeVar("R", bound=Message)
 
@@ -180,6 +180,7 @@ class Wire:
                 if self._closed.is_set():
                     raise self._gone() from None
                 repeat = (again is Again.ALWAYS and is_broken(error)) or (again is Again.UNSENT and is_unsent(error))
+                repeat = repeat or (seconds > 0 and is_stopping(error))  # who has time waits for the next server
                 if not repeat or (tries <= 0 and now() >= until):
                     raise of_rpc(error, address=self.address) from None
             except ValueError:  # gRPC's word for a channel that another thread closed

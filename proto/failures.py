@@ -24,6 +24,9 @@ from .weftdb.v1.types_pb2 import ErrorDetail, ErrorKind
 
 METADATA_KEY: Final = "weft-error-bin"
 
+STOPPING: Final = "57P01"
+"""SQLSTATE of Unavailable where a server lets no call in any more: PostgreSQL's admin_shutdown."""
+
 # A call's trailing metadata may have 8 KiB by gRPC's default; a caret picture of a long statement has more.
 _MESSAGE_BYTES_MAX: Final = 5_000
 _HINT_BYTES_MAX: Final = 1_000

@@ -23,6 +23,7 @@ import grpc
 
 from ..base.errors import Internal, Invalid, LimitExceeded, Unavailable, WeftError
 from ..base.limits import CALLS_MAX
+from ..proto.failures import STOPPING
 from .convert import Malformed, failure
 
 LOG: Final = logging.getLogger("weftdb.server")
@@ -142,7 +143,7 @@ class Gate(grpc.ServerInterceptor):
     def _enter(self) -> None:
         with self._changed:
             if self._draining:
-                raise Unavailable("the server is shutting down", hint="Try again in a moment.")
+                raise Unavailable("the server is shutting down", hint="Try again in a moment.", sqlstate=STOPPING)
             if self._running >= self._calls_max:
                 message = f"the server runs {self._running} calls already, as many as it may (CALLS_MAX)"
                 raise LimitExceeded(message, hint="Close writers and results that are not read, or try again later.")
