@@ -2,7 +2,7 @@
 
 A data folder looks like this (docs/storage.md has the details):
 
-    DIR/format      "weftdb 3": the version of everything below
+    DIR/format      "weftdb 3" and a checksum: the version of everything below
     DIR/lock        an flock'ed file that holds the process id of the one process that has the folder open
     DIR/log/        the commit log and the manifest (LMDB)
     DIR/segments/   segment files, named by a number that is never used again
@@ -24,6 +24,7 @@ import errno
 import fcntl
 import os
 import weakref
+import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -137,10 +138,6 @@ class DataFolder:
         problems: list[str] = []
         try:
             version = read_format(DiskFiles(folder))
-            if (folder / _FORMAT_FILE).read_bytes() != f"weftdb {version}\n".encode():
-                problems.append(
-                    f"{folder / _FORMAT_FILE} is damaged: it reads {(folder / _FORMAT_FILE).read_bytes()!r}"
-                )
             if version < 2 and next((folder / SEGMENTS_FOLDER).glob("*"), None) is not None:
                 problems.append(
                     f"{folder / _FORMAT_FILE} says format {version}, which has no segments, and there are some"
@@ -191,21 +188,28 @@ def settle_format(root: FileSystem) -> None:
     """
     if _FORMAT_FILE in root.names() and read_format(root) == FORMAT:
         return
-    write_whole(root, _FORMAT_FILE, f"weftdb {FORMAT}\n".encode())
+    write_whole(root, _FORMAT_FILE, format_line(FORMAT))
+
+
+def format_line(version: int) -> bytes:
+    """What the format file says; from format 3 on with a checksum, since 2 and 3 are one bit apart."""
+    text = f"weftdb {version}"
+    return f"{text} {zlib.crc32(text.encode()):08x}\n".encode() if version >= 3 else f"{text}\n".encode()
 
 
 def read_format(root: FileSystem) -> int:
     """The format of the folder. Raises Corrupt when the file does not say one, Unavailable when it is too new."""
     content = root.read(_FORMAT_FILE)
-    name, _, version = content.decode(errors="replace").strip().partition(" ")
-    if name != "weftdb" or not (version.isascii() and version.isdigit()) or int(version) < 1:
+    word = content.decode(errors="replace").split(" ")[1:2]
+    version = int(word[0]) if word and word[0].strip().isascii() and word[0].strip().isdigit() else 0
+    if version < 1 or content != format_line(version):
         raise Corrupt(f"{root.name}/{_FORMAT_FILE} does not say a format version; it reads {content[:40]!r}")
-    if int(version) > FORMAT:
+    if version > FORMAT:
         raise Unavailable(
             f"data folder {root.name} has format {version}, and this program reads formats up to {FORMAT}",
             hint="Upgrade WeftDB: a newer version wrote this folder.",
         )
-    return int(version)
+    return version
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -31,6 +31,7 @@ from weftdb.server.main import _parser, main
 from weftdb.server.shell.output import Format, Layout
 from weftdb.server.shell.shell import Shell
 from weftdb.server.shell.statements import split
+from weftdb.storage.folder import format_line
 
 WEFT = [sys.executable, "-m", "weftdb"]
 
@@ -184,7 +185,7 @@ def test_a_folder_of_a_newer_format_and_a_folder_of_something_else_are_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weftdb.open(str(folder)).close()
-    (folder / "format").write_text("weftdb 999\n")
+    (folder / "format").write_bytes(format_line(999))
     code, _, err = weft(capsys, "sql", folder, "-c", "SELECT 1")
     assert code == 1
     assert "999" in err

@@ -14,6 +14,7 @@ import pytest
 from log_records import file_size_limit, record, versions
 from simulated_disk import SimulatedDisk, SimulatedManifest
 from weftdb.base import errors
+from weftdb.storage.folder import format_line
 from weftdb.storage.lmdb_store import LmdbStore
 from weftdb.storage.log import Outcome
 from weftdb.storage.manifest import DATABASE, STATE_PIECE, LmdbManifest, Manifest, MemoryManifest
@@ -373,7 +374,7 @@ def test_a_folder_of_format_1_is_read_and_becomes_one_of_format_2(tmp_path: Path
         assert storage.manifest.load() == (None, {})
         storage.manifest.commit(state=b"state")
         assert versions(storage.log.read(1)) == [1]
-    assert (tmp_path / "format").read_text() == "weftdb 3\n"
+    assert (tmp_path / "format").read_bytes() == format_line(3)
 
 
 def test_segment_files_are_named_by_their_number() -> None:
