@@ -44,7 +44,7 @@ from ..storage import lmdb_pages
 from ..storage.column_values import FixedValues, Values, VariableValues
 from ..storage.envelope import Chain
 from ..storage.files import DiskFiles, FileSystem
-from ..storage.folder import DataFolder
+from ..storage.folder import DataFolder, read_format
 from ..storage.lmdb_log import DATABASES
 from ..storage.log import Entry
 from ..storage.manifest import DATABASE, MemoryManifest, examine
@@ -160,6 +160,7 @@ def check_folder(path: str | Path, *, progress: Progress | None = None) -> Repor
         storage = Storage(log=MemoryLog(), manifest=MemoryManifest(), files=DiskFiles(folder.segments_path))
         checker = _Checker(report, SegmentFiles(storage), storage.files, progress=progress)
         checker.state(found.state, found.segments)
+        checker.format(folder)
         checker.log(entries, name=str(folder.log_path), epoch=_epoch_of(named, report, str(file)))
         checker.sections()
         checker.strays()
@@ -232,6 +233,14 @@ class _Checker:
             return
         self._report.version = self._report.last_version = self._restored.state.version
         self._report.work = self._restored.work
+
+    def format(self, folder: DataFolder) -> None:
+        """The folder's format must not be older than what is in it."""
+        with suppress(WeftError):
+            version = read_format(DiskFiles(folder.path))
+            if version < 3 and self._restored is not None and self._restored.format > 1:
+                what = f"it says format {version}, and the checkpoint is of a newer one"
+                self._report.add(str(folder.path / "format"), what, "what the folder holds can be read all the same")
 
     def log(self, values: Iterable[tuple[int, bytes]], *, name: str, epoch: int | None) -> None:
         """The log as bytes: each entry, and that it goes on from the checkpoint."""

@@ -114,8 +114,12 @@ def capture(state: State, *, position: int, floor: int) -> Captured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """A state that was captured, its position in the log, the version that history went back to, counters."""
+    """A state that was captured, its position in the log, the version that history went back to, counters.
 
+    ``format`` is that of its bytes.
+    """
+
+    format: int
     state: State
     position: int
     floor: int
@@ -157,7 +161,7 @@ def restore(data: bytes, descriptions: Iterable[Description], files: SegmentFile
             hint="Restore the database from a backup.",
         ) from error
     work = {name: int(value) for name, value in header.get("work", {}).items()}
-    return Restored(state=state, position=header["position"], floor=header["floor"], work=work)
+    return Restored(format=header["format"], state=state, position=header["position"], floor=header["floor"], work=work)
 
 
 def _restore_tables(state: State, tables: dict[str, Any]) -> None:

@@ -192,6 +192,8 @@ class WeftParser(PostgresParser):
         """``t AS OF VERSION 12`` and its like (sql/as_of.py), before the alias; ``t AS of`` remains an alias."""
         index = self._index
         if self._match_text_seq("AS", "OF"):
+            if self._match_text_seq("SNAPSHOT"):
+                return self.expression(exp.Version(this="SNAPSHOT", expression=self._past_name(), kind="AS OF"))
             if self._match_texts(_PAST_WORDS):
                 word = self._prev.text.upper()
                 return self.expression(exp.Version(this=word, expression=self._past_value(), kind="AS OF"))
@@ -204,6 +206,12 @@ class WeftParser(PostgresParser):
             return self.expression(exp.Version(this="TIMESTAMP", expression=self._past_value(), kind="AS OF"))
         self._retreat(index)
         return None
+
+    def _past_name(self) -> Any:
+        name = self._parse_id_var()
+        if name is None:
+            self.raise_error("Expected a name after AS OF SNAPSHOT")
+        return name
 
     def _past_value(self) -> Any:
         value = self._parse_bitwise()
