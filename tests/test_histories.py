@@ -314,7 +314,7 @@ def test_a_history_of_threads_is_one_that_the_level_allows(tmp_path: Path, level
 @pytest.mark.parametrize("level", LEVELS if FACTOR > 1 else LEVELS[-1:])
 def test_a_history_over_kills_of_clients_and_server_is_one_that_the_level_allows(tmp_path: Path, level: str) -> None:
     """Over gRPC. The server dies by SIGKILL and comes back; clients that are processes die and others come."""
-    count = _count(100, long=1_000)
+    count = _count(60, long=1_000)
     plan = Plan(level=level)
     history = History()
     chance = random.Random(SEED)
