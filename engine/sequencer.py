@@ -2,9 +2,10 @@
 
     callers ──► queue ──► group ──► validate ──► append (durable) ──► apply ──► publish version ──► acknowledge
 
-There is no sequencer thread. Whoever finds the commit lock free leads: it takes all that are waiting, commits them as
-groups, and leaves; the others find their outcome ready when they get the lock. So a lone committer pays no hand-over,
-and a crowd shares one record and one fsync.
+There is no sequencer thread. Whoever finds the commit lock free leads: it commits those that are waiting as groups
+until its own request is done, and leaves; then the first that still waits leads. Whose request is done is woken at
+once: so a crowd is back with its next requests while the leader waits for the disk. A lone committer pays no
+hand-over, and a crowd shares one record and one fsync.
 
 What always holds:
 
@@ -24,6 +25,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import pyarrow as pa
 
@@ -124,6 +126,8 @@ class Request:
     absent_count: int = 0  # rows that a blind delete did not find
     late_count: int = 0  # rows that came too late, and were left out here
     left_out: int = 0  # those that the transaction has left out before
+    woken: SimpleQueue[None] = field(default_factory=SimpleQueue[None])  # finished, or it is its turn to lead
+    abandoned: bool = False  # nobody waits for it any more
     rows_count: int = field(init=False)
     bytes_count: int = field(init=False)
     replay_bytes: int = field(init=False)  # prepared rows that a replay of the log would have to look up
@@ -142,6 +146,35 @@ class Request:
         self.error = error if isinstance(error, WeftError) else Internal(f"{type(error).__name__}: {error}")
 
 
+class _CommitLock:
+    """The right to commit. Who gives it back wakes the first request that waits, for its thread to lead."""
+
+    def __init__(self, queue: deque[Request]) -> None:
+        self._lock = threading.Lock()
+        self._queue = queue
+
+    def take(self) -> bool:
+        """Take it if it is free."""
+        return self._lock.acquire(blocking=False)
+
+    def give_back(self) -> None:
+        self._lock.release()
+        self.wake_first()
+
+    def wake_first(self) -> None:
+        """A request that is added after this finds the lock free, or held by someone who wakes it."""
+        for request in list(self._queue):
+            if not request.abandoned:
+                request.woken.put(None)
+                return
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
+
+
 class Sequencer:
     """Orders, validates, logs and applies requests. Thread-safe; see the module for how callers take turns."""
 
@@ -154,7 +187,7 @@ class Sequencer:
         self._state = state
         self._before_commit = before_commit
         self._queue: deque[Request] = deque()
-        self._commit_lock = threading.Lock()
+        self._commit_lock = _CommitLock(self._queue)
         self._pause_lock = threading.Lock()
         self._pausing = False
         self._pause_over = threading.Event()
@@ -186,13 +219,22 @@ class Sequencer:
 
     def _commit(self, request: Request) -> Commit:
         self._queue.append(request)
-        while not request.finished:
-            if self._pausing:
-                self._pause_over.wait()
-            with self._commit_lock:
-                if not request.finished:
+        try:
+            while not request.finished:
+                if self._pausing:
+                    self._pause_over.wait()
+                if not self._commit_lock.take():
+                    request.woken.get()
+                    continue
+                try:
                     with interrupts.deferred():  # others wait for what is led here
-                        self._lead()
+                        self._lead(request)
+                finally:
+                    self._commit_lock.give_back()
+        except BaseException:  # Ctrl-C while it waited: it stays in the queue, and others must not wait for this thread
+            request.abandoned = True
+            self._commit_lock.wake_first()
+            raise
         if request.error is not None:
             raise request.error
         assert request.commit is not None, "a led request is finished"
@@ -210,7 +252,8 @@ class Sequencer:
             try:
                 with self._commit_lock:
                     with interrupts.deferred():
-                        self._lead(all_that_wait=True)
+                        if self._queue:
+                            self._lead(self._queue[-1], all_that_wait=True)
                     yield
             finally:
                 self._pausing = False
@@ -276,19 +319,25 @@ class Sequencer:
         with self._commit_lock:
             self._stopped = error
 
-    def _lead(self, *, all_that_wait: bool = False) -> None:
-        while self._queue and (all_that_wait or not self._pausing):
+    def _lead(self, last: Request, *, all_that_wait: bool = False) -> None:
+        """Commit groups until ``last`` is finished, or a pause is wanted (but for ``all_that_wait``)."""
+        while not last.finished and self._queue and (all_that_wait or not self._pausing):
+            taken: list[Request] = []
             try:
                 self._settle()
+                group = _Group(version=self._state.version + 1)
+                while self._queue and group.takes(self._queue[0]):
+                    taken.append(self._queue.popleft())
+                    self._consider(taken[-1], group=group)
+                if group.requests:
+                    self._append(group)
             except WeftError as error:
                 while self._queue:
-                    self._queue.popleft().reject(error)
-                return
-            group = _Group(version=self._state.version + 1)
-            while self._queue and group.takes(self._queue[0]):
-                self._consider(self._queue.popleft(), group=group)
-            if group.requests:
-                self._append(group)
+                    taken.append(self._queue.popleft())
+                    taken[-1].reject(error)
+            finally:
+                for request in taken:
+                    request.woken.put(None)
 
     def _settle(self) -> None:
         """Find out what became of an *unknown* append before anything else is appended."""

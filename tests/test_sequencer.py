@@ -571,6 +571,62 @@ def newest_record(log: MemoryLog) -> Record:
     return list(log.read(log.tail()))[-1].record
 
 
+def test_whose_commit_is_done_waits_for_nobody_elses(
+    engine: Engine, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = log.append
+    appended: list[Record] = []
+    done = [threading.Event(), threading.Event()]
+    returned: list[bool] = []
+
+    def slow(record: Record) -> Outcome:
+        appended.append(record)
+        if len(appended) == 2:  # the first two are in the record before
+            returned.extend(event.wait(10) for event in done)
+        return append(record)
+
+    def insert(id: int) -> None:
+        engine.write("accounts", Change.INSERT, rows((id, id)))
+        done[id].set()
+
+    monkeypatch.setattr(log, "append", slow)
+    in_one_group(
+        engine, partial(insert, 0), partial(insert, 1), partial(engine.write, "accounts", Change.DELETE, keys(1))
+    )
+    assert returned == [True, True]
+    assert content(engine) == {0: 0}
+
+
+def test_a_thread_that_is_interrupted_while_it_waits_keeps_nobody_waiting(engine: Engine) -> None:
+    class Interrupting:
+        def get(self) -> None:
+            raise KeyboardInterrupt
+
+        def put(self, _: None) -> None:
+            pass
+
+    table = engine.snapshot().catalog.table("accounts")
+    request = Request(changes=(TableChanges(table=table, puts=(rows_of(table, (1, 1)),)),))
+    request.woken = Interrupting()  # pyright: ignore[reportAttributeAccessIssue]
+    interrupted: list[type[BaseException]] = []
+
+    def commit() -> None:
+        try:
+            engine._sequencer.commit(request)
+        except KeyboardInterrupt as error:
+            interrupted.append(type(error))
+
+    outcomes = in_one_group(engine, commit, partial(engine.write, "accounts", Change.PUT, rows((2, 2))))
+    assert interrupted == [KeyboardInterrupt]
+    assert isinstance(outcomes[1], Commit)
+    assert content(engine) == {1: 1, 2: 2}
+
+
+def rows_of(table: Table, *pairs: tuple[int, int]) -> pa.RecordBatch:
+    full = [{"id": id, "balance": balance, "owner": None, "euro": None} for id, balance in pairs]
+    return pa.RecordBatch.from_pylist(full, schema=table.arrow_schema)
+
+
 def test_deltas_of_one_group_on_one_row_become_one_row_version(engine: Engine, log: MemoryLog) -> None:
     engine.write("accounts", Change.PUT, rows((1, 1), (2, 2)))
     before = engine.version
