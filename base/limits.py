@@ -61,6 +61,7 @@ AT_LEAST_SECONDS: Final = 30.0  # how long a read waits for a version, where it 
 WRITER_ROWS_BITS: Final = 40  # of a sequence number: rows, below how often the writer was opened (engine/changes.py)
 
 # SQL: what a session keeps, what is kept for all of them, and how deep or wide a query may be.
+UPDATE_DELTAS_MAX: Final = 100  # rows of an UPDATE that are written as deltas; more are written as whole rows
 PREPARED_MAX: Final = 1_000  # prepared statements of one session
 SAVEPOINTS_MAX: Final = 10_000  # of one transaction, by name
 SOURCES_MAX: Final = 512  # texts kept per database as they were cut into statements

@@ -39,6 +39,7 @@ class Execution:
 
     ``key``, the statement's text and more, stands for everything that binding it depends on; None where bound queries
     may not be kept. ``past`` is what the statement's AS OF clauses read (sql/as_of.py).
+    ``alone``: the statement is a transaction of its own.
     """
 
     engine: Engine
@@ -53,6 +54,7 @@ class Execution:
     notice: Callable[[str], None]
     key: tuple[str, Hashable] | None = None
     past: Past = NO_PAST
+    alone: bool = False
 
     @property
     def catalog(self) -> Catalog:

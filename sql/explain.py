@@ -38,6 +38,7 @@ from ..engine.reader import Reader, RowStream
 from ..engine.scan import ScanStatistics
 from ..engine.schema import Table
 from .bound import BoundQuery, TableUse
+from .commutative import Deltas, misfit
 from .execution import Execution
 from .mutate import plan_of_change, run_change
 from .pushdown import Moment, finish
@@ -58,10 +59,15 @@ def explain(tree: exp.Expr, execution: Execution, *, analyze: bool, overriding: 
 
 
 def _explain_change(tree: exp.Expr, execution: Execution, *, analyze: bool, overriding: bool) -> list[str]:
-    table, query = plan_of_change(tree, execution)
-    lines = [f"{tree.key.capitalize()} on {table.name}"]
+    target, query, deltas = plan_of_change(tree, execution)
+    lines = [f"{tree.key.capitalize()} on {target.table.name}"]
     if query is not None:
-        lines += _indented(_plan(execution.bind(query), execution))
+        bound = execution.bind(query)
+        types = [type for _, type in bound.columns[len(target.keys) :][: 2 * len(deltas.amounts) : 2]]
+        why_not = misfit(deltas, types, target.table)
+        shown = str(deltas if why_not is None else Deltas(why_not=why_not))
+        lines += [f"  {shown}"] if shown else []
+        lines += _indented(_plan(bound, execution))
     if analyze:
         began = monotonic()
         result = run_change(tree, execution, overriding=overriding)

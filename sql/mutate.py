@@ -11,8 +11,9 @@ so nobody sees what it wrote. RETURNING is computed from the full rows of a piec
 ON CONFLICT) has a query of its own, which would see the pieces before, the rows are one piece.
 
 An UPDATE of primary keys takes all old rows away first, and puts the new ones when the query is through: a new key may
-be another row's old one. A row that an UPDATE … FROM or DELETE … USING meets several times is changed once, by any one
-of the matches, as in PostgreSQL. Not here: ON CONFLICT (sql/upsert.py), MERGE, WHERE CURRENT OF, data-modifying WITH.
+be another row's old one. An UPDATE that only adds may be written as deltas (sql/commutative.py). A row that an UPDATE …
+FROM or DELETE … USING meets several times is changed once, by any one of the matches, as in PostgreSQL. Not here: ON
+CONFLICT (sql/upsert.py), MERGE, WHERE CURRENT OF, data-modifying WITH.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sqlglot import exp
 
 from ..base.errors import Invalid
 from ..base.result import Result
+from ..base.rows import python_rows
 from ..engine.conflict import first_of_each
 from ..engine.schema import Column, Table
 from ..engine.spool import Spool
@@ -44,6 +46,7 @@ from .assign import (
     one_batch,
     value_list,
 )
+from .commutative import Deltas, added, added_types, amounts_of, deltas_of
 from .definition import name_of, only_parts, refuse
 from .execution import Execution
 from .interrupt import interruptible
@@ -133,19 +136,23 @@ def run_change(tree: exp.Expr, execution: Execution, *, overriding: bool) -> Res
             return delete(tree, execution)
 
 
-def plan_of_change(tree: exp.Expr, execution: Execution) -> tuple[Table, exp.Expr | None]:
-    """The table that a statement changes and the query that it runs for it; None where it is a list of values."""
+def plan_of_change(tree: exp.Expr, execution: Execution) -> tuple[Target, exp.Expr | None, Deltas]:
+    """The table that a statement changes, the query that it runs for it (None where it is a list of values), and its
+    deltas, whose amounts stand in the query after the keys."""
     schema = tree.this
     target = target_of(schema.this if isinstance(schema, exp.Schema) else schema, execution)
     match tree:
         case exp.Insert():
             source = tree.expression
-            return target.table, None if source is None or isinstance(source, exp.Values) else _with_ctes(source, tree)
+            query = None if source is None or isinstance(source, exp.Values) else _with_ctes(source, tree)
+            return target, query, Deltas()
         case exp.Update():
             values, _ = _new_values(tree, target)
-            return target.table, _select(target, values, others=_update_sources(tree), statement=tree)
+            deltas = deltas_of(tree, target, assignments(tree.expressions, target.table), execution=execution)
+            items = [*added(deltas, target), *values]
+            return target, _select(target, items, others=_update_sources(tree), statement=tree), deltas
         case _:
-            return target.table, _select(target, [], others=tree.args.get("using") or [], statement=tree)
+            return target, _select(target, [], others=tree.args.get("using") or [], statement=tree), Deltas()
 
 
 def update(statement: exp.Update, execution: Execution) -> Result:
@@ -155,15 +162,23 @@ def update(statement: exp.Update, execution: Execution) -> Result:
     table = target.table
     values, defaulted = _new_values(statement, target)
     others = _update_sources(statement)
-    query = _select(target, values, others=others, statement=statement)
+    names = assignments(statement.expressions, table)
+    deltas = deltas_of(statement, target, names, execution=execution)
+    query = _select(target, [*added(deltas, target), *values], others=others, statement=statement)
     returning: exp.Returning | None = statement.args.get("returning")
     transaction = execution.transaction
     mark = transaction.mark(table)
     answers: list[Result] = []
-    names = assignments(statement.expressions, table)
     moves = any(table.column(name).id in table.primary_key for name in names)
 
+    first = len(target.keys)
+    after = first + 2 * len(deltas.amounts)
+
     def write(piece: pa.Table, moved: Spool) -> int:
+        amounts = amounts_of(piece, deltas, table, first=first) if deltas.amounts else None
+        piece = piece.select([*range(first), *range(after, piece.num_columns)])
+        if amounts is not None:
+            return add(piece, amounts)
         old, new = _split(piece, target, execution=execution, since=mark if others else None)
         rows = exactly(new, table.columns)
         given = rows.select([name for name in rows.schema.names if name not in defaulted])
@@ -176,8 +191,21 @@ def update(statement: exp.Update, execution: Execution) -> Result:
             transaction.update(table, old, full)
         return full.num_rows
 
+    def add(piece: pa.Table, amounts: Sequence[dict[str, Any]]) -> int:
+        keys, _ = _split(piece, target, execution=execution, since=None)
+        for key, amount in zip(python_rows(keys, [type for _, type in target.keys]), amounts, strict=True):
+            transaction.add(table, key, amount)
+        if returning:
+            full, _ = transaction.get_many(table, keys)
+            answers.extend(_returning(returning, full, target, execution))
+        return keys.num_rows
+
     pieces = assigned_pieces(
-        query, table.columns, execution=execution, part="rows", keys=[type for _, type in target.keys]
+        query,
+        table.columns,
+        execution=execution,
+        part="deltas" if deltas.amounts else "rows",
+        keys=[*(type for _, type in target.keys), *added_types(deltas, table)],
     )
     with Spool(transaction.scratch) as moved:
         count = _through(

@@ -423,4 +423,5 @@ class Session(Access):
             parameter_types=types or {},
             notice=self.notice,
             key=key,
+            alone=self.block is None,
         )

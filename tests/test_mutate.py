@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import weftdb
 from weftdb.base.interface import Database
+from weftdb.engine.transaction import Transaction
 
 
 def refused(db: Any, sql: str, parameters: list[object] | None = None) -> weftdb.WeftError:
@@ -428,3 +430,162 @@ def test_returning_over_many_pieces_is_one_answer(many: Database) -> None:
     assert (result.rows_affected, result.arrow().num_rows) == (PIECES - 10, PIECES - 10)
     result = many.execute("DELETE FROM t WHERE id > 5 RETURNING id + (SELECT count(*) FROM t) AS n")
     assert sorted(result.rows())[0] == (PIECES + 6,)
+
+
+# -- UPDATE as delta --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counters(db: Database) -> Any:
+    db.execute(
+        "CREATE TABLE c (id INT PRIMARY KEY, name TEXT, n BIGINT NOT NULL DEFAULT 7, s SMALLINT, d NUMERIC(8,2),"
+        " f DOUBLE PRECISION, CHECK (n < 1000000))"
+    )
+    db.execute(
+        "INSERT INTO c VALUES (1, 'a', 10, 1, 1.5, 0.5), (2, 'b', 20, NULL, NULL, NULL), (3, 'a', 30, 3, 3.5, 1)"
+    )
+    return db
+
+
+def commutes(db: Any, sql: str, parameters: list[object] | None = None, other: dict[str, int] | None = None) -> bool:
+    """Whether a transaction commits an UPDATE of row 1 although somebody added to it meanwhile."""
+    txn = db.transaction(isolation="read committed")
+    txn.execute(sql, parameters or [])
+    db.table("c").add(1, **(other or {"n": 5}))
+    try:
+        txn.commit()
+    except weftdb.Conflict:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters", "shown"),
+    [
+        ("UPDATE c SET n = n + 1 WHERE id = 1", [], "Deltas: n = n + 1"),
+        ("UPDATE c SET n = 1 + n WHERE id = 1", [], "Deltas: n = n + 1"),
+        ("UPDATE c AS x SET n = x.n - $1 WHERE x.id = 1", [3], "Deltas: n = n - $1"),
+        ("UPDATE c SET n = n + 2 * id, d = d - 0.25 WHERE id = 1", [], "Deltas: n = n + 2 * id, d = d - 0.25"),
+        ("UPDATE c SET n = n - length(name) WHERE name LIKE 'a%'", [], "Deltas: n = n - length(name)"),
+        ("UPDATE c SET s = s + 1, f = f + 0.25 WHERE id = 1 RETURNING id, name", [], "Deltas: s = s + 1, f = f + 0.25"),
+    ],
+)
+def test_an_update_that_only_adds_commutes(counters: Database, sql: str, parameters: list[object], shown: str) -> None:
+    plan = [line for (line,) in counters.execute(f"EXPLAIN {sql}", parameters).rows()]
+    assert plan[:2] == ["Update on c", f"  {shown}"]
+    with counters.transaction() as txn:
+        txn.execute(sql, parameters)
+        expected = txn.execute("SELECT n FROM c WHERE id = 1").scalar()
+        txn.rollback()
+    assert commutes(counters, sql, parameters)
+    assert counters.execute("SELECT n FROM c WHERE id = 1").scalar() == expected + 5
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("UPDATE c SET n = n + 1 WHERE n > 0", 'WHERE reads "n", which others may add to'),
+        ("UPDATE c SET n = n + 1 WHERE d > 0", 'WHERE reads "d", which others may add to'),
+        ("UPDATE c SET n = n + s WHERE id = 1", 'the amount reads "s", which others may add to'),
+        ("UPDATE c SET n = n + 1, name = 'x' WHERE id = 1", '"name" is set to a value'),
+        ("UPDATE c SET n = n + 1 WHERE id = 1 RETURNING n", 'RETURNING reads "n", which others may add to'),
+        ("UPDATE c SET n = n + 1 WHERE id = 1 RETURNING *", "RETURNING reads *"),
+        ("UPDATE c SET n = n + 1 WHERE id = (SELECT 1)", "it reads more than the row"),
+        ("UPDATE c SET n = n + o.x FROM (VALUES (1)) AS o(x) WHERE id = o.x", "it reads more than the row"),
+        ("UPDATE c SET id = id + 10 WHERE id = 1", '"id" is in the primary key'),
+        ("UPDATE c SET n = n + 0.0 WHERE id = 1", '"n" is bigint, what is added numeric(1,1)'),
+    ],
+)
+def test_an_update_that_reads_what_others_add_to_conflicts(counters: Database, sql: str, why: str) -> None:
+    plan = [line.strip() for (line,) in counters.execute(f"EXPLAIN {sql}").rows()]
+    assert plan[1] == f"No deltas: {why}"
+    assert not commutes(counters, sql)
+
+
+@pytest.mark.parametrize(("where", "attempts"), [("id = 1", 1), ("id = 1 AND n > 0", 2)])
+def test_a_statement_alone_that_adds_is_not_tried_again(
+    counters: Database, monkeypatch: pytest.MonkeyPatch, where: str, attempts: int
+) -> None:
+    commit, calls = Transaction.commit, []
+
+    def meanwhile(self: Transaction) -> Any:
+        calls.append(self)
+        if len(calls) == 1:
+            counters.table("c").add(1, n=5)
+        return commit(self)
+
+    monkeypatch.setattr(Transaction, "commit", meanwhile)
+    counters.execute(f"UPDATE c SET n = n + 1 WHERE {where}")
+    assert len(calls) == attempts
+    assert counters.execute("SELECT n FROM c WHERE id = 1").scalar() == 16
+
+
+def test_who_reads_a_row_and_then_takes_from_it_conflicts_at_snapshot(counters: Database) -> None:
+    first, second = counters.transaction(), counters.transaction()
+    for txn in (first, second):
+        assert txn.execute("SELECT n FROM c WHERE id = 1").scalar() >= 8
+        txn.execute("UPDATE c SET n = n - 8 WHERE id = 1")
+    assert "may have read the row" in first.execute("EXPLAIN UPDATE c SET n = n - 8 WHERE id = 1").rows()[1][0]
+    first.commit()
+    with pytest.raises(weftdb.Conflict):
+        second.commit()
+    assert counters.execute("SELECT n FROM c WHERE id = 1").scalar() == 2
+
+
+def test_an_update_that_sets_says_nothing_of_deltas(counters: Database) -> None:
+    plan = counters.execute("EXPLAIN UPDATE c SET n = 1 WHERE id = 1").arrow().column(0).to_pylist()
+    assert not any("eltas" in line for line in plan)
+
+
+def test_null_stays_null_when_something_is_added(counters: Database) -> None:
+    counters.execute("UPDATE c SET s = s + 1, n = n + 1")
+    counters.execute("UPDATE c SET n = n + $1 WHERE id = 1", [1])
+    assert counters.execute("SELECT n, s FROM c ORDER BY id").rows() == [(12, 2), (21, None), (31, 4)]
+    assert refused(counters, "UPDATE c SET n = n + NULL WHERE id = 1").sqlstate == "23502"
+    counters.execute("UPDATE c SET d = d + NULL WHERE id = 1")
+    assert counters.execute("SELECT d FROM c WHERE id = 1").scalar() is None
+
+
+def test_what_is_added_is_checked_at_once_and_at_the_commit(counters: Database) -> None:
+    assert refused(counters, "UPDATE c SET s = s + 32767 WHERE id = 1").sqlstate == "22003"
+    assert refused(counters, "UPDATE c SET n = n + 1000000 WHERE id = 1").sqlstate == "23514"
+    txn = counters.transaction(isolation="read committed")
+    txn.execute("UPDATE c SET s = s + 32000 WHERE id = 1")
+    counters.execute("UPDATE c SET s = s + 1000 WHERE id = 1")
+    with pytest.raises(weftdb.Invalid) as caught:
+        txn.commit()
+    assert caught.value.sqlstate == "22003"
+    assert counters.execute("SELECT s FROM c WHERE id = 1").scalar() == 1001
+
+
+def test_deltas_and_whole_rows_come_to_the_same(db: Database) -> None:
+    rng = random.Random(3)
+    columns = "n BIGINT, s SMALLINT, d NUMERIC(12,3), f DOUBLE PRECISION"
+    for table in ("a", "b"):
+        db.execute(f"CREATE TABLE {table} (id INT PRIMARY KEY, name TEXT, {columns})")
+        db.execute(
+            f"INSERT INTO {table} SELECT i, 'n' || i % 3, i, CASE WHEN i % 5 > 0 THEN i END, i * 0.5, i FROM"
+            " generate_series(1, 20) AS i"
+        )
+    for _ in range(25):
+        column = rng.choice(["n", "s", "d", "f"])
+        amount = rng.choice(["1", "id", "-length(name)", "NULL", "1.5", "$1", "0.25 + id", "2::smallint"])
+        where = rng.choice(["id = 3", "id < 9", "name = 'n1'", "true", "id = 99"])
+        parameters: list[object] = [rng.choice([2, -3])] if "$" in amount else []
+        answers = []
+        for table, forced in (("a", ""), ("b", "AND (SELECT true)")):
+            sql = f"UPDATE {table} SET {column} = {column} {rng.choice('+')} {amount} WHERE {where} {forced}"
+            try:
+                answers.append(db.execute(sql, parameters).rows_affected)
+            except weftdb.Invalid as error:
+                answers.append(error.sqlstate)
+        assert answers[0] == answers[1], (column, amount, where)
+        assert db.execute("SELECT * FROM a ORDER BY id").rows() == db.execute("SELECT * FROM b ORDER BY id").rows()
+
+
+def test_many_rows_are_written_whole(db: Database) -> None:
+    db.execute("CREATE TABLE c (id INT PRIMARY KEY, n BIGINT)")
+    db.execute("INSERT INTO c SELECT i, 0 FROM generate_series(1, 500) AS i")
+    assert not commutes(db, "UPDATE c SET n = n + 1")
+    db.execute("UPDATE c SET n = n + 1")
+    assert db.execute("SELECT sum(n) FROM c").scalar() == 505
