@@ -104,8 +104,11 @@ NICE: Final = 19
 QUIET_SECONDS: Final = 60.0
 """Nothing was committed since a checkpoint so long ago: all cells are cold, and the log need not keep its room."""
 
+COLD_REST: Final = 3.0
 PATIENCE_SECONDS: Final = 10.0
-"""A merge of a cold cell lets flushes go first, for so long in all: more urgent merges may be waiting for it."""
+"""A merge of a cold cell rests three times as long as it works while rows come, and lets flushes go first; for so long
+in all, as more urgent merges may be waiting for it.
+"""
 
 MICROSECONDS: Final = 1_000_000
 
@@ -743,16 +746,20 @@ class Maintenance:
             raise Closed("the database is being closed")
 
     def _patiently(self, seconds: float) -> Pause:
-        """A pause that lets flushes go first, for so long in all. There may be as many processors as busy writers and
-        flushes; a merge beside both makes commits wait.
+        """A pause that lets flushes go first, and rests while rows come, for so long in all. There may be as many
+        processors as busy writers and flushes; a merge beside both makes commits slower.
         """
+        went_on, logged = monotonic(), self._sequencer.logged_bytes
 
         def pause(bytes_count: int) -> None:
-            nonlocal seconds
+            nonlocal seconds, went_on, logged
+            begin = monotonic()
             if seconds > 0 and not self._not_flushing.is_set():
-                begin = monotonic()
                 self._not_flushing.wait(seconds)
-                seconds -= monotonic() - begin
+            if seconds > 0 and self._sequencer.logged_bytes != logged:
+                self._stopping.wait(min(COLD_REST * (begin - went_on), seconds))
+            went_on, logged = monotonic(), self._sequencer.logged_bytes
+            seconds -= went_on - begin
             self._pause(bytes_count)
 
         return pause

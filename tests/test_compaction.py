@@ -190,6 +190,28 @@ def test_a_file_of_which_a_third_is_not_needed_is_emptied_when_nobody_commits(tm
         ]
 
 
+def test_a_merge_of_a_cold_cell_rests_while_rows_come_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_database(tmp_path) as database:
+        maintenance = database.engine.maintenance
+        now, rests = [100.0], list[float]()
+        monkeypatch.setattr(maintaining, "monotonic", lambda: now[0])
+
+        def rest(seconds: float) -> bool:
+            rests.append(seconds)
+            now[0] += seconds
+            return False
+
+        monkeypatch.setattr(maintenance._stopping, "wait", rest)
+        pause = maintenance._patiently(10.0)
+        for rows_came in (False, True, False, True, True, True):
+            now[0] += 1.0  # of work
+            maintenance._sequencer.logged_bytes += rows_came
+            pause(1)
+        assert rests == [3.0, 3.0, 3.0, 1.0]
+
+
 def test_a_merge_of_a_cold_cell_lets_a_flush_go_first_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
