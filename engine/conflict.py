@@ -49,9 +49,15 @@ class GroupRows:
 
     def __init__(self) -> None:
         self._touched: dict[tuple[int, Touch], set[int] | None] = {}
+        self._added: list[TableChanges] = []  # not in ``_touched`` yet: who commits alone need not pay for it
 
     def admits(self, changes: TableChanges, *, blind: bool) -> bool:
         """Whether the changes surely meet no row of a group mate that may not be met."""
+        for added in self._added:
+            written = Touch.STRICT if added.inserts or added.strict else Touch.BLIND
+            self._add(added, written, _key_batches(added))
+            self._add(added, Touch.DELTA, _delta_keys(added))
+        self._added.clear()
         written = Touch.BLIND if blind and not changes.inserts else Touch.STRICT
         return self._free(changes, written, _key_batches(changes)) and self._free(
             changes, Touch.DELTA, _delta_keys(changes)
@@ -75,9 +81,7 @@ class GroupRows:
 
     def add(self, changes: TableChanges) -> None:
         """Remember the rows that validated changes touch."""
-        written = Touch.STRICT if changes.inserts or changes.strict else Touch.BLIND
-        self._add(changes, written, _key_batches(changes))
-        self._add(changes, Touch.DELTA, _delta_keys(changes))
+        self._added.append(changes)
 
     def _add(self, changes: TableChanges, touch: Touch, batches: Sequence[pa.RecordBatch]) -> None:
         if not batches:
