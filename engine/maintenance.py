@@ -236,7 +236,7 @@ class Maintenance:
     def stop(self) -> None:
         """End the threads, after the step that they are in."""
         self._stopping.set()
-        self._throttle.rate = self._flush_throttle.rate = None
+        self._throttle.rate = self._flush_throttle.rate = self._read_throttle.rate = None
         self._not_flushing.set()
         self._flush_wanted.set()
         self._compact_wanted.set()
@@ -427,9 +427,6 @@ class Maintenance:
         if number:
             self._flushed.append(number)
         released = self._take_over(sealed, redone)
-        for item in sealed:
-            if item.segment is not None:
-                item.segment.prepare()
         with self._sequencer.paused():
             del self._state.installed[: len(installed)], self._state.key_files[: len(key_files)]
             for item in sealed:
@@ -496,6 +493,9 @@ class Maintenance:
                 if not out.position:  # all rows were dead
                     out.remove()
                     number = 0
+        for item in sealed:
+            if item.segment is not None:
+                item.segment.prepare()
         return number, sealed, redone
 
     def _take_over(self, sealed: Sequence[_Sealed], redone: Mapping[Segment, Description]) -> list[int]:
@@ -722,10 +722,11 @@ class Maintenance:
                     made.overlay_saved = min(made.overlay.last_end, saved)
                 used = out.position > 0
                 out.finish()
+                if made is not None:
+                    made.prepare()
                 self._commit(put=[] if description is None else [description], delete=segments, file=number)
                 if made is not None:
                     self.files.use(made.files)
-                    made.prepare()
                 with self._sequencer.paused():
                     if made is not None:
                         for segment, mapping in zip(segments, mappings, strict=True):
