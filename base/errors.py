@@ -19,7 +19,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
+
+ConflictKind: TypeAlias = Literal["write", "read", "bound", "definition"]
+"""What the other transaction has done: written a row that this one wrote, or one that it read (SERIALIZABLE), used up
+the bound of an ``add``, changed the definition of a table."""
 
 
 class WeftError(Exception):
@@ -54,9 +58,35 @@ class Conflict(WeftError):
 
     With the SQLSTATE 23514 it is a bound of ``Table.add`` that others have used up: a retry helps when the row has
     changed again.
+
+    ``kind`` says what met what. ``table`` and ``key`` name one row that is concerned, of perhaps many: Python values in
+    primary-key order. ``key`` is None where it is no single row, or one without a primary key; ``table`` where it is no
+    single table. Of a bound there are also the ``column``, its ``bound``, and the ``value`` that it would have.
     """
 
     default_sqlstate = "40001"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        sqlstate: str | None = None,
+        position: int | None = None,
+        kind: ConflictKind = "write",
+        table: str | None = None,
+        key: tuple[object, ...] | None = None,
+        column: str | None = None,
+        bound: object = None,
+        value: object = None,
+    ) -> None:
+        super().__init__(message, hint=hint, sqlstate=sqlstate, position=position)
+        self.kind: ConflictKind = kind
+        self.table = table
+        self.key = key
+        self.column = column
+        self.bound = bound
+        self.value = value
 
 
 class Invalid(WeftError):

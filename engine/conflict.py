@@ -104,6 +104,7 @@ def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int) 
         raise Conflict(
             f'rows of "{changes.table.name}" were changed by another transaction, and TRUNCATE would end them unseen',
             hint="Retry the transaction: it will see the other's change.",
+            table=changes.table.name,
         )
     for first in changes.firsts:  # of a READ COMMITTED transaction, and then they are all
         _raise_first_changed(store, first.keys, snapshot=first.version, ignore_deltas=first.deltas)
@@ -215,8 +216,15 @@ def key_tuples(keys: pa.RecordBatch) -> list[tuple[object, ...]]:
 
 
 def key_at(keys: pa.RecordBatch, row: int) -> tuple[object, ...]:
-    """One key as Python values, for messages."""
-    return tuple(column[row].as_py() for column in keys.columns)
+    """One key as Python values, or as text those that Python cannot hold (a year 20000), for messages."""
+    return tuple(_python(column[row]) for column in keys.columns)
+
+
+def _python(value: pa.Scalar) -> object:
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError):
+        return value.cast(pa.utf8()).as_py()
 
 
 def row_ids_of(table: Table, batch: pa.RecordBatch) -> list[int]:
@@ -263,6 +271,8 @@ def row_conflict(table: Table, key: tuple[object, ...]) -> Conflict:
     return Conflict(
         f"{row_text(table, key)} was changed by another transaction",
         hint="Retry the transaction: it will see the other's change.",
+        table=table.name,
+        key=key if table.primary_key else None,
     )
 
 

@@ -55,10 +55,10 @@ class Bounds:
         """Raise Conflict (23514) for the first column of ``row`` that is beyond a bound."""
         for name, bound in self.lower.items():
             if (row.get(name) or 0) < bound:
-                raise _out_of_bounds(table, key, name, row.get(name), f"below its bound {bound}")
+                raise _out_of_bounds(table, key, name, row.get(name), bound, where="below")
         for name, bound in self.upper.items():
             if not (row.get(name) or 0) <= bound:
-                raise _out_of_bounds(table, key, name, row.get(name), f"above its bound {bound}")
+                raise _out_of_bounds(table, key, name, row.get(name), bound, where="above")
 
     def narrowed(self, other: Bounds) -> Bounds:
         """What keeps both."""
@@ -260,11 +260,19 @@ def _out_of_range(column: Column, total: object) -> Invalid:
     return Invalid(f'column "{column.name}": {total} is out of range for {column.type}', sqlstate="22003")
 
 
-def _out_of_bounds(table: Table, key: tuple[object, ...], name: str, value: object, where: str) -> Conflict:
+def _out_of_bounds(
+    table: Table, key: tuple[object, ...], name: str, value: object, bound: object, *, where: str
+) -> Conflict:
     return Conflict(
-        f'{row_text(table, key)}: "{name}" would be {value}, {where}',
+        f'{row_text(table, key)}: "{name}" would be {value}, {where} its bound {bound}',
         hint="Nothing was added. Add less, or again once others have changed the row.",
         sqlstate=OUT_OF_BOUNDS,
+        kind="bound",
+        table=table.name,
+        key=key,
+        column=name,
+        bound=bound,
+        value=value,
     )
 
 

@@ -100,7 +100,11 @@ class Prepared:
         moved = bool(self.ends.stale())
         self._stale_looks += moved
         if self._looks or rows > LAST_ROWS_MAX or (moved and self._stale_looks <= STALE_LOOKS_MAX):
-            raise LookAgain("others changed the table while the transaction committed", hint="Retry the transaction.")
+            raise LookAgain(
+                "others changed the table while the transaction committed",
+                hint="Retry the transaction.",
+                table=self.table.name,
+            )
 
     def _take(self, store: TableStore) -> int:
         """Compare what the watch has noted; returns how many keys. Where it has lost count, all must be compared."""

@@ -546,10 +546,16 @@ def _validate(request: Request, *, state: State) -> None:
         raise Conflict(
             "another transaction changed the catalog since this one began",
             hint="Retry the transaction.",
+            kind="definition",
         )
     for id in request.unchanged:
         if request.snapshot is not None and state.changed_at.get(id, 0) > request.snapshot:
-            raise Conflict("rows were written while the table's definition was checked against them", hint="Retry.")
+            table = state.catalog.by_id.get(id)
+            raise Conflict(
+                "rows were written while the table's definition was checked against them",
+                hint="Retry.",
+                table=None if table is None else table.name,
+            )
     judged: list[TableChanges] = []
     for changes in request.changes:
         _check_schema(changes.table, request=request, state=state)
@@ -641,7 +647,12 @@ def _check_schema(table: Table, *, request: Request, state: State) -> None:
         raise Invalid(f'table "{table.name}" was dropped meanwhile', sqlstate="42P01")
     assert isinstance(current, Table), current
     if current.schema_version != table.schema_version:
-        raise Conflict(f'the columns of table "{table.name}" were changed meanwhile', hint="Retry.")
+        raise Conflict(
+            f'the columns of table "{table.name}" were changed meanwhile',
+            hint="Retry.",
+            kind="definition",
+            table=table.name,
+        )
 
 
 def _catalog_operations(changes: Mapping[str, Relation | None], *, ordinal: int) -> list[Operation]:

@@ -238,7 +238,9 @@ class Transaction:
             return
         if self._catalog:
             raise Conflict(
-                "another transaction changed the catalog since this one began", hint="Retry the transaction."
+                "another transaction changed the catalog since this one began",
+                hint="Retry the transaction.",
+                kind="definition",
             )
         for writes in self._writes.values():
             table = after.by_id.get(writes.table.id)
@@ -246,6 +248,8 @@ class Transaction:
                 raise Conflict(
                     f'table "{writes.table.name}" was altered or dropped since this transaction wrote to it',
                     hint="Retry the transaction.",
+                    kind="definition",
+                    table=writes.table.name,
                 )
 
     # Reads

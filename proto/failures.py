@@ -6,11 +6,12 @@ means is the client's (client/failures.py).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, get_args
 
 from ..base.errors import (
     Closed,
     Conflict,
+    ConflictKind,
     Corrupt,
     Denied,
     Internal,
@@ -20,7 +21,8 @@ from ..base.errors import (
     Unavailable,
     WeftError,
 )
-from .weftdb.v1.types_pb2 import ErrorDetail, ErrorKind
+from .values import from_value, from_values, to_value, to_values
+from .weftdb.v1.types_pb2 import ConflictDetail, ErrorDetail, ErrorKind, ValueList
 
 METADATA_KEY: Final = "weft-error-bin"
 
@@ -30,6 +32,7 @@ STOPPING: Final = "57P01"
 # A call's trailing metadata may have 8 KiB by gRPC's default; a caret picture of a long statement has more.
 _MESSAGE_BYTES_MAX: Final = 5_000
 _HINT_BYTES_MAX: Final = 1_000
+_KEY_BYTES_MAX: Final = 500
 
 KINDS: Final[dict[type[WeftError], ErrorKind]] = {
     Conflict: ErrorKind.ERROR_KIND_CONFLICT,
@@ -42,6 +45,7 @@ KINDS: Final[dict[type[WeftError], ErrorKind]] = {
     Closed: ErrorKind.ERROR_KIND_CLOSED,
     Internal: ErrorKind.ERROR_KIND_INTERNAL,
 }
+_CONFLICT_KINDS: Final = get_args(ConflictKind)
 _CLASSES: Final = {kind: error for error, kind in KINDS.items()}
 
 
@@ -57,17 +61,44 @@ def to_detail(error: WeftError) -> ErrorDetail:
         hint=_cut(error.hint or "", _HINT_BYTES_MAX),
         sqlstate=error.sqlstate,
         position=error.position,
+        conflict=_conflict_detail(error) if isinstance(error, Conflict) else None,
     )
 
 
 def from_detail(detail: ErrorDetail) -> WeftError:
     """The error to raise. A kind that this release does not know is Internal."""
-    return _CLASSES.get(detail.kind, Internal)(
+    error = _CLASSES.get(detail.kind, Internal)
+    more = _conflict_fields(detail.conflict) if error is Conflict and detail.HasField("conflict") else {}
+    return error(
         detail.message,
         hint=detail.hint or None,
         sqlstate=detail.sqlstate or None,
         position=detail.position if detail.HasField("position") else None,
+        **more,
     )
+
+
+def _conflict_detail(error: Conflict) -> ConflictDetail:
+    key = None if error.key is None else ValueList(values=to_values(error.key))
+    return ConflictDetail(
+        kind=error.kind,
+        table=error.table or "",
+        key=key if key is not None and key.ByteSize() <= _KEY_BYTES_MAX else None,
+        column=error.column or "",
+        bound=to_value(error.bound),
+        value=to_value(error.value),
+    )
+
+
+def _conflict_fields(detail: ConflictDetail) -> dict[str, Any]:
+    return {
+        "kind": detail.kind if detail.kind in _CONFLICT_KINDS else "write",
+        "table": detail.table or None,
+        "key": tuple(from_values(detail.key.values)) if detail.HasField("key") else None,
+        "column": detail.column or None,
+        "bound": from_value(detail.bound),
+        "value": from_value(detail.value),
+    }
 
 
 def _cut(text: str, bytes_max: int) -> str:

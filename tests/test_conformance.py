@@ -393,9 +393,41 @@ def test_the_first_committer_wins(database: Database, accounts: Any) -> None:
     first.table("accounts").update(1, balance=6)
     second.table("accounts").update(1, balance=7)
     first.commit()
-    with pytest.raises(weftdb.Conflict):
+    with pytest.raises(weftdb.Conflict, match=r'row \(id\)=\(1\) of "accounts"') as caught:
         second.commit()
     assert accounts.get(1)["balance"] == 6
+    conflict = caught.value
+    assert (conflict.kind, conflict.table, conflict.key, conflict.column) == ("write", "accounts", (1,), None)
+
+
+def test_a_conflict_names_the_primary_key_in_python_values(database: Database) -> None:
+    database.execute(
+        "CREATE TABLE notes (day DATE, id UUID, at TIMESTAMPTZ, name TEXT, PRIMARY KEY (day, id, at, name))"
+    )
+    key = (date(2024, 1, 31), uuid.UUID(int=7), datetime(2024, 1, 31, tzinfo=UTC), "ß")
+    database.table("notes").put(key)
+    txn = database.transaction()
+    assert txn.table("notes").get(key) is not None
+    txn.table("notes").delete(key)
+    database.table("notes").put(key)
+    with pytest.raises(weftdb.Conflict) as caught:
+        txn.commit()
+    assert (caught.value.table, caught.value.key) == ("notes", key)
+
+
+def test_a_conflict_with_a_definition_says_so(database: Database, accounts: Any) -> None:
+    txn = database.transaction()
+    txn.table("accounts").put((1, "ann", 5))
+    database.execute("ALTER TABLE accounts ADD COLUMN city TEXT")
+    with pytest.raises(weftdb.Conflict) as caught:
+        txn.commit()
+    assert (caught.value.kind, caught.value.table, caught.value.key) == ("definition", "accounts", None)
+    txn = database.transaction()
+    txn.execute("CREATE TABLE one (a INT)")
+    database.execute("CREATE TABLE two (a INT)")
+    with pytest.raises(weftdb.Conflict) as caught:
+        txn.commit()
+    assert (caught.value.kind, caught.value.table, caught.value.key) == ("definition", None, None)
 
 
 def test_adds_in_two_transactions_do_not_conflict(database: Database, accounts: Any) -> None:
@@ -429,6 +461,9 @@ def test_an_add_keeps_its_bounds(database: Database, accounts: Any) -> None:
         second.commit()
     assert caught.value.sqlstate == "23514"
     assert accounts.get(1)["balance"] == 1
+    conflict = caught.value
+    assert (conflict.kind, conflict.table, conflict.key) == ("bound", "accounts", (1,))
+    assert (conflict.column, conflict.bound, conflict.value) == ("balance", 0, -2)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.base.errors import ERRORS, Conflict, Internal, Invalid, LimitExceeded, WeftError
 from weftdb.proto import frames, values
-from weftdb.proto.failures import KINDS, METADATA_KEY, from_detail
+from weftdb.proto.failures import KINDS, METADATA_KEY, from_detail, to_detail
 from weftdb.proto.weftdb.v1.kv_pb2 import WriterLayout, WriterRequest
 from weftdb.proto.weftdb.v1.types_pb2 import ErrorDetail, ResultPart, Value, ValueList
 from weftdb.server.convert import CODES, failure
@@ -283,6 +283,17 @@ def test_an_error_comes_back_as_it_was(error: type[WeftError]) -> None:
         given_error.sqlstate,
         given_error.position,
     )
+
+
+def test_a_conflict_comes_back_with_what_it_is_about() -> None:
+    about = {"table": "stock", "key": (7, "ß", None, float("inf"), dt.date(2024, 1, 31)), "kind": "bound"}
+    for more in (about, about | {"column": "n", "bound": 0, "value": Decimal("-1.50")}, {"kind": "definition"}, {}):
+        error = Conflict("x", **more)  # type: ignore[arg-type]
+        found = from_detail(ErrorDetail.FromString(failure(error).metadata[0][1]))
+        assert vars(found) == vars(error)
+    long = from_detail(to_detail(Conflict("x", table="t", key=("k" * 10_000,))))
+    assert isinstance(long, Conflict)
+    assert (long.table, long.key) == ("t", None)
 
 
 def test_a_subclass_travels_as_the_class_above_it() -> None:

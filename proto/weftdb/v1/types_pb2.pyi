@@ -101,15 +101,33 @@ class ResultHeader(_message.Message):
     def __init__(self, schema: _Optional[bytes] = ..., version: _Optional[int] = ..., tag: _Optional[str] = ..., rows_affected: _Optional[int] = ...) -> None: ...
 
 class ErrorDetail(_message.Message):
-    __slots__ = ("kind", "message", "hint", "sqlstate", "position")
+    __slots__ = ("kind", "message", "hint", "sqlstate", "position", "conflict")
     KIND_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     HINT_FIELD_NUMBER: _ClassVar[int]
     SQLSTATE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
     kind: ErrorKind
     message: str
     hint: str
     sqlstate: str
     position: int
-    def __init__(self, kind: _Optional[_Union[ErrorKind, str]] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ..., sqlstate: _Optional[str] = ..., position: _Optional[int] = ...) -> None: ...
+    conflict: ConflictDetail
+    def __init__(self, kind: _Optional[_Union[ErrorKind, str]] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ..., sqlstate: _Optional[str] = ..., position: _Optional[int] = ..., conflict: _Optional[_Union[ConflictDetail, _Mapping]] = ...) -> None: ...
+
+class ConflictDetail(_message.Message):
+    __slots__ = ("kind", "table", "key", "column", "bound", "value")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    BOUND_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    table: str
+    key: ValueList
+    column: str
+    bound: Value
+    value: Value
+    def __init__(self, kind: _Optional[str] = ..., table: _Optional[str] = ..., key: _Optional[_Union[ValueList, _Mapping]] = ..., column: _Optional[str] = ..., bound: _Optional[_Union[Value, _Mapping]] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
