@@ -26,11 +26,13 @@ from ..base.errors import Internal, Invalid
 from ..base.limits import PROJECTIONS_MAX
 from ..storage.column_values import FixedValues, Values, constant_array, values_of
 from .cell import Cell, Cells
+from .changed_rows import CellChanges, cell_changes
 from .expression.node import Expression
 from .layout import Layout, Probe
 from .memtable import OPEN, Memtable
 from .part import Part, newest_rows, visible_row, visible_rows
 from .projection import Projection, missing_value
+from .prune import Pruning
 from .retention import boundary_of, newest_counted
 from .scan import Scan
 from .schema import ROW_ID, ROW_ID_NAME, Table
@@ -327,6 +329,19 @@ class TableStore:
                     break
                 positions, probe, followings = positions[left], probe.take(left), followings[left]
         return changed
+
+    def changes(
+        self, low: int, high: int, *, pruning: Pruning | None = None, columns: Sequence[int] | None = None
+    ) -> Iterator[CellChanges]:
+        """The rows that began or ended after ``low`` and at or before ``high``, in pieces of cells, in no order.
+
+        ``high`` must be visible, and what ended after ``low`` still be kept: hold a snapshot at ``low`` that writes,
+        or look at ``Pins.floor`` afterwards. ``pruning`` leaves out what it can, so rows may come that its filter is
+        not true of. A version that began and ended in the range is in both. ``columns`` as for ``scan``, row ids last
+        where there is no primary key. Raises Corrupt.
+        """
+        projection = self._projection(columns, row_ids=not self.table.primary_key)
+        return cell_changes(self._cells, self._layout, projection, low, high, pruning=pruning)
 
     # Reading at a version.
 

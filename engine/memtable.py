@@ -64,8 +64,8 @@ class Chunk:
     """Up to ``capacity`` rows. ``count`` is published last."""
 
     __slots__ = (
-        "base", "begins", "capacity", "columns", "count", "deltas", "ends", "header", "header_address", "key_offsets",
-        "keys", "layout", "order", "previous", "time_high", "time_low",
+        "base", "begins", "capacity", "columns", "count", "deltas", "ended_at", "ends", "header", "header_address",
+        "key_offsets", "keys", "layout", "order", "previous", "time_high", "time_low",
     )  # fmt: skip
 
     def __init__(self, layout: Layout, *, capacity: int, key_words: int, base: int) -> None:
@@ -81,6 +81,7 @@ class Chunk:
         variable = layout.encoder is not None and not layout.encoder.fixed
         self.key_offsets = np.zeros(capacity + 1, np.uint32) if variable else None
         self.ends: np.ndarray | None = None
+        self.ended_at = 0  # no row of it ended after this version
         self.previous: np.ndarray | None = None
         self.deltas: np.ndarray | None = None
         self.time_low, self.time_high = OPEN, -OPEN
@@ -160,14 +161,21 @@ class Chunk:
         self.deltas[self.count : self.count + count] = 1
         return self.capacity if fresh else 0
 
-    def visible(self, version: int) -> tuple[int, np.ndarray | None]:
-        """The rows visible at ``version``: the first n of the chunk, or those of an int64 array where not all are."""
+    def begun_at(self, version: int) -> int:
+        """How many rows had begun at ``version``: they stand first."""
         count = self.count
         since = version - self.base
         if since < 0 or not count:
-            return 0, None
+            return 0
         if since < int(self.begins[count - 1]):
             count = int(np.searchsorted(self.begins[:count], np.uint32(since), side="right"))
+        return count
+
+    def visible(self, version: int) -> tuple[int, np.ndarray | None]:
+        """The rows visible at ``version``: the first n of the chunk, or those of an int64 array where not all are."""
+        count = self.begun_at(version)
+        if not count:
+            return 0, None
         ends = self.ends
         if ends is None:
             return count, None
@@ -270,6 +278,7 @@ class Memtable:
         ended = 0
         fresh = [chunk for chunk in self.chunks if chunk.ends is None and chunk.count]
         for chunk in self.chunks:
+            chunk.ended_at = version
             if chunk.ends is not None:
                 ends = chunk.ends[: chunk.count]
                 still = ends == OPEN
@@ -424,7 +433,9 @@ class Memtable:
 
     def _end(self, rows: np.ndarray, touched: np.ndarray, *, version: int) -> int:
         for number in np.flatnonzero(touched).tolist():
-            self.bytes_used += self.chunks[number].need_ends()
+            chunk = self.chunks[number]
+            chunk.ended_at = version
+            self.bytes_used += chunk.need_ends()
         return kernels.end_rows(self.table, rows, version)
 
 

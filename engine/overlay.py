@@ -3,6 +3,7 @@
     visible(version, start, stop)     the rows of a range that have not ended at a version
     end(rows, version)                end rows; the writer alone
     items(up_to)                      what a checkpoint writes down
+    between(low, high)                what changed since, for feeds and read sets
 
 A scan of a segment without ended rows asks one integer. With some, a scan at a version after all ends reads a bitmap;
 only a scan of the past looks ends up one by one.
@@ -19,6 +20,7 @@ of a byte for each row of the segment instead of 25 bytes for each row that ende
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -27,6 +29,9 @@ from .kernels import overlay as kernels
 
 OPEN: Final = np.iinfo(np.int64).max
 _PLACES_MIN: Final = 64
+
+PIECE_ROWS: Final = 65_536
+"""Rows that ``between`` gives at once."""
 
 _ROOM: Final = 4_096
 """Rows that may end while ``items`` collects; it begins anew where there are more."""
@@ -130,20 +135,46 @@ class Overlay:
 
         The writer may go on meanwhile: what had ended at the call is all there, what ends later may be.
         """
-        keys, ends = self._table
         layers = self._layers
-        while True:
-            room = int(np.count_nonzero(keys)) + _ROOM
-            rows_out, ends_out = np.empty(room, np.int64), np.empty(room, np.int64)
-            found = kernels.collect(keys, ends, up_to, rows_out, ends_out)
-            if found >= 0:
-                break
-        rows, whens = [rows_out[:found]], [ends_out[:found]]
+        found_rows, found_ends = self._placed_between(-1, up_to)
+        rows, whens = [found_rows], [found_ends]
         for version, layer in layers:
             if version <= up_to:
                 rows.append(np.flatnonzero(np.unpackbits(layer.view(np.uint8), bitorder="little")))
                 whens.append(np.full(len(rows[-1]), version, np.int64))
         return np.concatenate(rows), np.concatenate(whens)
+
+    def between(self, low: int, high: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The rows (int64) that ended after ``low`` and at or before ``high``, and when: in pieces, each in order."""
+        if self.last_end <= low:
+            return
+        layers, rest = self._layers, self.rest_end
+        rows, ends = self._placed_between(low, high)
+        order = np.argsort(rows)
+        for start in range(0, len(rows), PIECE_ROWS):
+            piece = order[start : start + PIECE_ROWS]
+            yield rows[piece], ends[piece]
+        bitmaps = [(version, layer, False) for version, layer in layers if low < version <= high]
+        if low < rest <= high:
+            bits = self._bits  # no row gets an end of its own any more
+            bitmaps.append((rest, np.zeros((self.rows_count + 63) // 64, np.uint64) if bits is None else bits, True))
+        for version, bitmap, inverted in bitmaps:
+            for word in range(0, len(bitmap), PIECE_ROWS // 64):
+                words = bitmap[word : word + PIECE_ROWS // 64]
+                flags = np.unpackbits((~words if inverted else words).view(np.uint8), bitorder="little")
+                rows = np.flatnonzero(flags[: self.rows_count - 64 * word]) + 64 * word
+                if len(rows):
+                    yield rows, np.full(len(rows), version, np.int64)
+
+    def _placed_between(self, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows in the table that ended after ``low`` and at or before ``high``, in no order, and their ends."""
+        keys, ends = self._table
+        while True:
+            room = int(np.count_nonzero(keys)) + _ROOM
+            rows_out, ends_out = np.empty(room, np.int64), np.empty(room, np.int64)
+            found = kernels.collect(keys, ends, low, high, rows_out, ends_out)
+            if found >= 0:
+                return rows_out[:found], ends_out[:found]
 
     def _add(self, rows: np.ndarray, version: int) -> np.ndarray:
         if not self._is_layer(len(rows)):

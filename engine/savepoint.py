@@ -14,17 +14,16 @@ Rows of a table without primary key come back under new row ids.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from .cells import TableStore
-from .memtable import OPEN, Chunk, Memtable
-from .part import Part
+from .changed_rows import changed_rows
+from .memtable import OPEN
 from .projection import Projection
-from .segment import Segment
 
 if TYPE_CHECKING:
     from .schema import Relation
@@ -67,47 +66,17 @@ def rewind(store: TableStore, step: int, *, now: int, make_room: Callable[[int],
     ``now`` is later than all there is. ``make_room(bytes)`` is called before rows are put, and may spill.
     """
     parts = [part for cell in store.cells for part in cell.parts]
-    changed = [(part, *_changed_since(part, step)) for part in parts]
-    for part, begun, _ in changed:
-        if len(begun):
-            store.end_rows(part, begun, version=now)
+    for part in parts:
+        changed = [rows.begun for rows in changed_rows(part, step, now - 1) if len(rows.begun)]
+        if changed:
+            begun = np.concatenate(changed)
+            store.end_rows(part, begun[part.describe(begun)[1] == OPEN], version=now)
     projection = Projection(store.table.columns)
-    for part, _, ended in changed:
-        for start in range(0, len(ended), PUT_ROWS):
-            for batch, _ in part.rows_at(projection, ended[start : start + PUT_ROWS]):
+    for part in parts:
+        for rows in changed_rows(part, step, now - 1):
+            ended = rows.ended
+            if len(ended):
+                ended = ended[part.describe(ended)[0] <= step]
+            for batch, _ in part.rows_at(projection, ended) if len(ended) else ():
                 make_room(batch.nbytes)
                 store.apply_put(batch, version=now)
-
-
-def _changed_since(part: Part, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Locators of the rows that began after ``step`` and live, and of those that lived at ``step`` and ended since."""
-    if isinstance(part, Memtable):
-        found = list(_changed_chunks(part, step))
-        if not found:
-            return _NONE, _NONE
-        return np.concatenate([begun for begun, _ in found]), np.concatenate([ended for _, ended in found])
-    assert isinstance(part, Segment), part
-    if part.version_high <= step and part.overlay.last_end <= step:
-        return _NONE, _NONE
-    begins = part.begins(0, part.rows_count)
-    ends = part.overlay.ends_of(np.arange(part.rows_count))
-    return _split(begins > step, ends, step)
-
-
-def _changed_chunks(memtable: Memtable, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for number, chunk in enumerate(memtable.chunks):
-        begun = chunk.begins[: chunk.count].astype(np.int64) > step - chunk.base
-        if chunk.ends is not None or begun.any():
-            yield tuple(rows + (number << 16) for rows in _split(begun, _ends(chunk), step))  # pyright: ignore[reportReturnType]
-
-
-def _ends(chunk: Chunk) -> np.ndarray:
-    return np.full(chunk.count, OPEN, np.int64) if chunk.ends is None else chunk.ends[: chunk.count]
-
-
-def _split(begun: np.ndarray, ends: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    lives = ends == OPEN
-    return np.flatnonzero(begun & lives), np.flatnonzero(~begun & ~lives & (ends > step))
-
-
-_NONE: Final = np.empty(0, np.int64)

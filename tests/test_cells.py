@@ -22,7 +22,9 @@ from weftdb.base import limits, types
 from weftdb.base.errors import Invalid, LimitExceeded
 from weftdb.base.types import Type
 from weftdb.engine.cells import TableStore
-from weftdb.engine.expression.node import Literal
+from weftdb.engine.expression.node import Call, Literal
+from weftdb.engine.expression.node import Column as ColumnNode
+from weftdb.engine.prune import prune
 from weftdb.engine.schema import ROW_ID_NAME, Column, Table
 
 HOUR = 3_600_000_000
@@ -96,6 +98,8 @@ def agree(store: TableStore, naive: NaiveCells, keys: list[tuple[Any, ...]], *, 
         for ignore_deltas in (False, True):
             changed = store.changed_since(keys_batch(table, keys), version, ignore_deltas=ignore_deltas)
             assert changed.tolist() == [naive.changed_since(key, version, ignore_deltas=ignore_deltas) for key in keys]
+        for high in versions[version:]:
+            agree_on_changes(store, naive, version, high)
     newest = store.newest(keys_batch(table, keys))
     for index, key in enumerate(keys):
         row = naive.newest(key)
@@ -105,6 +109,24 @@ def agree(store: TableStore, naive: NaiveCells, keys: list[tuple[Any, ...]], *, 
             assert newest.delta[index] == row.delta
             assert newest.alive[index] == (row.end == naive_cells.OPEN)
     assert store.rows_count == len(naive.scan(version=versions[-1]))
+
+
+def agree_on_changes(store: TableStore, naive: NaiveCells, low: int, high: int, **filtered: Any) -> None:
+    """``filtered``: a filter, and as ``wanted`` a function that says the same of a row."""
+    filter, wanted = filtered.get("filter"), filtered.get("wanted", lambda row: True)
+    begun: list[tuple[object, int, bool]] = []
+    ended: list[tuple[object, int]] = []
+    for piece in store.changes(low, high, pruning=None if filter is None else prune(filter, store.layout)):
+        assert piece.begun.num_rows == len(piece.begun_at) == len(piece.deltas)
+        assert piece.ended.num_rows == len(piece.ended_at)
+        assert piece.begun.num_rows + piece.ended.num_rows, "a piece has rows"
+        rows = zip(piece.begun.to_pylist(), piece.begun_at.tolist(), piece.deltas.tolist(), strict=True)
+        begun += [(comparable(row), at, delta) for row, at, delta in rows if wanted(row)]
+        rows = zip(piece.ended.to_pylist(), piece.ended_at.tolist(), strict=True)
+        ended += [(comparable(row), at) for row, at in rows if wanted(row)]
+    expected, gone = naive.changes(low, high)
+    assert sorted(begun) == sorted((comparable(row.row), at, row.delta) for row, at in expected if wanted(row.row))
+    assert sorted(ended) == sorted((comparable(row.row), at) for row, at in gone if wanted(row.row))
 
 
 @st.composite
@@ -248,6 +270,77 @@ def test_a_conflict_on_a_row_id_is_seen() -> None:
     store.apply_delete(keys.slice(1, 1), version=2)
     assert store.changed_since(keys, 1, ignore_deltas=False).tolist() == [False, True]
     assert store.newest(keys).alive.tolist() == [True, False]
+
+
+def _compared(function: str, id: int, *values: Any) -> Call:
+    column = EVENTS.by_id[id]
+    arguments = (ColumnNode(id=id, type=column.type), *(Literal(value=value, type=column.type) for value in values))
+    return Call(function=function, arguments=arguments, type=types.BOOLEAN)
+
+
+def _both(*parts: Call) -> Call:
+    return Call(function="and", arguments=parts, type=types.BOOLEAN)
+
+
+def test_changes_of_a_range_of_versions_are_those_of_a_dictionary_whatever_the_filter() -> None:
+    store, naive = TableStore(EVENTS), NaiveCells(EVENTS)
+    rng = np.random.default_rng(7)
+    for version in range(1, 25):
+        # The third and the tenth commit end rows by the thousand: a layer of an overlay each, the others table entries.
+        many = version in (1, 3, 10)
+        count = 6_000 if many else int(rng.integers(1, 40))
+        numbers = np.arange(count) if many else rng.integers(0, 6_000, count)
+        if version % 4 == 2:
+            keys = [(int(n % 50), event(0, int(n // 50) * 0.05)["time"]) for n in numbers]
+            store.apply_delete(keys_batch(EVENTS, keys), version=version)
+            naive.delete(keys, version=version)
+        elif version == 20:
+            store.apply_truncate(version=version)
+            naive.truncate(version=version)
+        else:
+            rows = [event(int(n % 50), int(n // 50) * 0.05, float(version)) for n in numbers]
+            store.apply_put(batch(EVENTS, rows), version=version, delta=version % 5 == 0)
+            naive.put(rows, version=version, delta=version % 5 == 0)
+        if version in (2, 8, 9, 17, 21):
+            sealing.seal_memtables(store, block_rows=256)
+    noon, evening = event(0, 3)["time"], event(0, 4.5)["time"]
+    for low, high in ((0, 24), (0, 0), (1, 3), (2, 9), (9, 10), (10, 19), (19, 20), (20, 24), (23, 24), (24, 24)):
+        agree_on_changes(store, naive, low, high)
+        agree_on_changes(store, naive, low, high, filter=_compared("equal", 1, 7), wanted=lambda row: row["key"] == 7)
+        agree_on_changes(
+            store,
+            naive,
+            low,
+            high,
+            filter=_both(_compared("greater_equal", 2, noon), _compared("less", 2, evening)),
+            wanted=lambda row: noon <= row["time"] < evening,
+        )
+        agree_on_changes(
+            store,
+            naive,
+            low,
+            high,
+            filter=_both(_compared("in_list", 1, 3, 48, 4_711), _compared("equal", 2, noon)),
+            wanted=lambda row: row["key"] in (3, 48) and row["time"] == noon,
+        )
+    # One key has few changes, and little else is looked at for them.
+    pruned = store.changes(0, 24, pruning=prune(_compared("equal", 1, 7), store.layout), columns=[1])
+    looked_at = sum(piece.begun.num_rows + piece.ended.num_rows for piece in pruned)
+    assert looked_at < sum(piece.begun.num_rows + piece.ended.num_rows for piece in store.changes(0, 24)) / 2
+
+
+def test_changes_of_rows_without_primary_key_come_with_their_row_ids() -> None:
+    store = TableStore(TAIL)
+    rows = [{"key": "a", "time": datetime.date(2024, 1, day), "text": str(day)} for day in (1, 2, 3)]
+    store.apply_put(batch(TAIL, rows), version=1)
+    sealing.seal_memtables(store)
+    keys = batch(TAIL, rows[1:2], ["key", "time"]).append_column(ROW_ID_NAME, pa.array([2], pa.int64()))
+    store.apply_delete(keys, version=2)
+    begun = [row for piece in store.changes(0, 2) for row in piece.begun.to_pylist()]
+    assert sorted(begun, key=lambda row: row[ROW_ID_NAME]) == [row | {ROW_ID_NAME: n} for n, row in enumerate(rows, 1)]
+    (piece,) = store.changes(1, 2)
+    assert piece.ended.to_pylist() == [rows[1] | {ROW_ID_NAME: 2}]
+    assert (piece.ended_at.tolist(), piece.begun.num_rows) == ([2], 0)
 
 
 @pytest.mark.parametrize("rows_count", [255, 256, 257, 70_000, 200_000])

@@ -27,7 +27,10 @@ def test_an_overlay_says_what_a_dictionary_says(
     truncate: int | None,
     ranges: list[tuple[int, int, int]],
 ) -> None:
-    with mock.patch.object(overlay_module, "LAYER_ROWS_MIN", layer_rows_min):
+    with (
+        mock.patch.object(overlay_module, "LAYER_ROWS_MIN", layer_rows_min),
+        mock.patch.object(overlay_module, "PIECE_ROWS", 64),
+    ):
         _compare(rows_count, commits, truncate, ranges)
 
 
@@ -55,6 +58,13 @@ def _compare(
         assert seen == [end > version for end in ends[start:stop]]
         at, when = overlay.items(version)
         assert dict(zip(at.tolist(), when.tolist(), strict=True)) == {r: e for r, e in naive.items() if e <= version}
+        for low in (0, version // 2, version):
+            found: list[tuple[int, int]] = []
+            for rows, when in overlay.between(low, version):
+                assert 0 < len(rows) <= 64
+                assert (np.diff(rows) > 0).all()
+                found += zip(rows.tolist(), when.tolist(), strict=True)
+            assert sorted(found) == [(row, end) for row, end in enumerate(ends) if low < end <= version]
     assert overlay.ends_of(np.array([-1], np.int64)).tolist() == [rest]
     copy = Overlay(rows_count)
     copy.end_at(*overlay.items(OPEN))

@@ -100,11 +100,11 @@ def hide(keys: Any, ends: Any, bits: Any, start: Any, stop: Any, version: Any, e
 
 
 @njit(nogil=True, cache=True)
-def collect(keys: Any, ends: Any, version: Any, rows_out: Any, ends_out: Any) -> Any:
-    """All rows that ended at or before ``version``, in no order; returns how many, or -1 where there is no room."""
+def collect(keys: Any, ends: Any, low: Any, high: Any, rows_out: Any, ends_out: Any) -> Any:
+    """All rows that ended in (low, high], in no order; returns how many, or -1 where there is no room."""
     count = 0
     for place in range(keys.size):
-        if keys[place] != np.uint32(0) and ends[place] <= version:
+        if keys[place] != np.uint32(0) and low < ends[place] <= high:
             if count == rows_out.size:
                 return -1
             rows_out[count] = np.int64(keys[place]) - 1

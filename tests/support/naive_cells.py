@@ -66,6 +66,14 @@ class NaiveCells:
                 return True
         return False
 
+    def changes(self, low: int, high: int) -> tuple[list[tuple[RowVersion, int]], list[tuple[RowVersion, int]]]:
+        """The row versions that began in (low, high], and those that ended, each with when it did."""
+        rows = [row for chain in self.versions.values() for row in chain]
+        return (
+            [(row, row.begin) for row in rows if low < row.begin <= high],
+            [(row, row.end) for row in rows if low < row.end <= high],
+        )
+
     def _key_of(self, row: dict[str, Any]) -> tuple[Any, ...]:
         if self.table.primary_key:
             return canonical(tuple(row[column.name] for column in self.table.primary_key_columns))
