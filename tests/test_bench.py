@@ -26,6 +26,8 @@ from weftdb.bench.duck import DuckStore
 from weftdb.bench.get import Get
 from weftdb.bench.growth import Growth, plan
 from weftdb.bench.history import LATE_MAX_DAYS, ORIGIN, History
+from weftdb.bench.hot_row import HotRow, PgbenchUpdates, WeftCalls, WeftEmbeddedWriters, WeftRemoteWriters
+from weftdb.bench.hot_row import System as HotSystem
 from weftdb.bench.ingest import MAKERS, Ingest
 from weftdb.bench.loader import Loading, load
 from weftdb.bench.memory import MemoryUse
@@ -561,6 +563,27 @@ def test_oltp_finds_a_lost_update(folder: Path) -> None:
             workload.check()
     finally:
         workload.close()
+
+
+# --- one hot row ------------------------------------------------------------------------------------------------------
+
+
+def test_hot_row_counts_every_update_and_compares_with_postgresql_where_it_is_installed(folder: Path) -> None:
+    size = Size(rows=320, rounds=1)
+    makers: list[Callable[[], HotSystem]] = [WeftCalls, WeftEmbeddedWriters, WeftRemoteWriters, PgbenchUpdates]
+    workload = HotRow(size=size, folder=folder, makers=makers)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        assert [system.total() for system in workload.systems] == [320] * len(workload.systems)
+        workload.systems[0].updates(16, clients=16)  # updates that the workload does not know of
+        with pytest.raises(WrongAnswer, match="the row is 336, acknowledged were 320"):
+            workload.check()
+    finally:
+        workload.close()
+    assert len(report.lines) == len(workload.systems)
+    assert len(report.goals) == (0 if workload.skipped else 2)
 
 
 def test_a_race_ends_with_the_first_error() -> None:
