@@ -19,8 +19,9 @@ help: ## list these tasks
 demo: .venv/installed-demo ## the main job on real retail data; KEEP=1 leaves the server running
 	@$(BIN)/python -m weftdb.bench.demo $(if $(KEEP),--keep)
 
-test: .venv/installed-dev ## run all tests; ARGS='-k name' for some
-	$(BIN)/python -m pytest -c tests/pytest.ini tests $(ARGS)
+# Whichever of the two processes is done takes tests from the other. More of them than cores only wait.
+test: .venv/installed-dev ## run all tests, in two processes (JOBS=0: in one); ARGS='-k name' for some
+	$(BIN)/python -m pytest -c tests/pytest.ini --numprocesses=$(or $(JOBS),2) --dist=worksteal tests $(ARGS)
 
 soak: .venv/installed-dev ## the long runs: FACTOR=50 times what `make test` does; SEED=1 for the threads
 	WEFT_SOAK=$(or $(FACTOR),50) WEFT_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -c tests/pytest.ini --timeout=7200 \

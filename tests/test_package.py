@@ -126,5 +126,14 @@ def test_connecting_loads_no_engine() -> None:
 
 def test_the_dev_extra_has_what_make_check_and_this_file_run() -> None:
     extra = " ".join(PROJECT["project"]["optional-dependencies"]["dev"])
-    for tool in ("ruff", "basedpyright", "pytest", "pytest-timeout", "hypothesis", "grpcio-tools", "setuptools"):
+    for tool in (
+        "ruff",
+        "basedpyright",
+        "pytest",
+        "pytest-timeout",
+        "pytest-xdist",
+        "hypothesis",
+        "grpcio-tools",
+        "setuptools",
+    ):
         assert tool in extra
