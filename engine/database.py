@@ -17,6 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,9 +38,11 @@ from .checkpoint import restore
 from .clock import AsOf, wall_clock
 from .conflict import key_columns
 from .constraints import complete, fill
+from .contention import ConflictFacts, Contention
 from .delta import NO_BOUNDS, Bounds, Delta, check_addable
 from .expression.evaluate import Context
 from .gauges import register_memory, register_meters
+from .horizon import HoldFacts
 from .identity import IdentityValues
 from .inventory import SegmentFacts, TableFacts, segment_facts, table_facts
 from .load import Load
@@ -52,7 +55,7 @@ from .schema import Table
 from .segment import Description
 from .segment_files import SegmentFiles
 from .sequencer import Request, Sequencer, TableChanges
-from .snapshot import Pins, Snapshot
+from .snapshot import SOMEONE, Holder, Pins, Snapshot
 from .spill import Workspace
 from .transaction import Transaction, TransactionFacts
 
@@ -76,6 +79,7 @@ class Engine:
             "commits", "commits", "Transactions and blind writes committed; only grows."
         )
         self._conflicts = self.meters.counter("conflicts", "commits", "Commits refused with Conflict; only grows.")
+        self._contention = Contention()
         self._rows_written = self.meters.counter(
             "rows_written", "rows", "Rows that commits wrote or deleted; only grows."
         )
@@ -226,15 +230,15 @@ class Engine:
         """Bytes that the tables hold in memory."""
         return sum(store.bytes_used for store in list(self._state.stores.values()))
 
-    def snapshot(self, as_of: AsOf | None = None) -> Snapshot:
+    def snapshot(self, as_of: AsOf | None = None, *, holder: Holder = SOMEONE) -> Snapshot:
         """Pin a version to read at: the newest, a version, the last one at or before a time (naive means UTC), or that
-        of a named snapshot.
+        of a named snapshot. ``holder`` is who reads, for those whom the pin is in the way of.
 
         Raises Invalid for a version that is yet to come, or that history does not reach back to; NotFound for a
         name that there is not, or that was given up (named.py).
         """
         self._check_open()
-        return Snapshot(state=self._state, pins=self._pins, version=self._version_of(as_of))
+        return Snapshot(state=self._state, pins=self._pins, version=self._version_of(as_of), holder=holder)
 
     def flush(self) -> bool:
         """Make a checkpoint now: all rows into segments, the log trimmed. Returns whether there was anything to do."""
@@ -262,7 +266,7 @@ class Engine:
         """Begin a transaction. ``id`` makes its commit repeatable: the same id again returns the first outcome."""
         self._check_open()
         transaction = Transaction(
-            open_snapshot=self.snapshot if read_only else self._writing_snapshot,
+            open_snapshot=partial(self._transaction_snapshot, Holder("transaction", principal), writes=not read_only),
             commit=self._commit,
             identities=self._identities.take,
             isolation=isolation,
@@ -372,6 +376,14 @@ class Engine:
         """The named snapshots by name, then the versions that readers hold and nobody has named."""
         return self.named.facts()
 
+    def horizon_facts(self) -> list[HoldFacts]:
+        """What keeps row versions that are no more, the oldest first: beyond that one, nothing can be read."""
+        return self._pins.holds()
+
+    def conflict_facts(self) -> list[ConflictFacts]:
+        """What commits were refused for with Conflict, the most often first."""
+        return self._contention.facts()
+
     def close(self) -> None:
         """Finish the commit under way and let go of the folder. A second close does nothing."""
         if self._closed:
@@ -396,17 +408,18 @@ class Engine:
     def _commit(self, request: Request) -> Commit:
         try:
             commit = self._sequencer.commit(request)
-        except Conflict:
+        except Conflict as error:
             self._conflicts.add()
+            self._contention.note(error)
             raise
         self._commits.add()
         self._rows_written.add(commit.rows)
         self.maintenance.committed()
         return commit
 
-    def _writing_snapshot(self) -> Snapshot:
+    def _transaction_snapshot(self, holder: Holder, *, writes: bool) -> Snapshot:
         self._check_open()
-        return Snapshot(state=self._state, pins=self._pins, writes=True)
+        return Snapshot(state=self._state, pins=self._pins, writes=writes, holder=holder)
 
     def _before_commit(self, bytes_count: int) -> None:
         self.storage.check_writable()

@@ -32,3 +32,19 @@ class Horizon:
         if len(self.pins) and dead.any():
             dead &= np.searchsorted(self.pins, begins) == np.searchsorted(self.pins, ends)
         return dead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldFacts:
+    """One of those that keep row versions: those that are read at ``version``, or ``everything`` that ended after it.
+
+    ``kind`` is ``history`` (the option history_seconds, as of the last checkpoint), ``named snapshot``, or what a pin's
+    holder is (snapshot.py). ``since`` is wall clock, None for history.
+    """
+
+    kind: str
+    version: int
+    since: int | None = None
+    name: str | None = None
+    principal: str | None = None
+    everything: bool = False

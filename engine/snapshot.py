@@ -1,17 +1,19 @@
 """Snapshots: a version to read at, and the pins that keep it readable.
 
-A snapshot takes no lock while it reads. Opening and closing one counts its version in ``Pins``, which maintenance asks
-what it may drop. Versions of named snapshots (named.py) are pinned by the state that ``apply`` makes.
+A snapshot takes no lock while it reads. While it is open it has a pin among ``Pins``, which maintenance asks what it
+may drop, and people who is in the way. Versions of named snapshots (named.py) are pinned by the state that ``apply``
+makes.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count, groupby
+from operator import attrgetter
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +25,32 @@ from .catalog import Catalog
 from .cells import TableStore
 from .clock import wall_clock
 from .expression.node import Expression
-from .horizon import Horizon
+from .horizon import HoldFacts, Horizon
 from .scan import Scan
 from .schema import Table
+
+
+class Holder(NamedTuple):
+    """Who reads at a version, and as what."""
+
+    kind: Literal["statement", "snapshot", "transaction", "feed"] = "statement"
+    principal: str = ""
+
+
+SOMEONE: Final = Holder()
+
+
+class Pin(NamedTuple):
+    """A version that somebody reads at; ``writes``: a transaction that may write. ``since`` is wall clock.
+
+    ``number`` tells two pins apart.
+    """
+
+    version: int
+    writes: bool
+    holder: Holder
+    since: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,81 +64,114 @@ class PinFacts:
 
 
 class Pins:
-    """How many readers hold each version, and how far back versions can still be read.
+    """Who reads at which version, and how far back versions can still be read.
 
-    A version below ``floor`` can be pinned only if it is pinned already. Pins of transactions that may write count
-    twice: what changed after them must stay known. Versions of named snapshots are pinned without being counted.
+    A version below ``floor`` can be pinned only if it is pinned already. What changed after the pins of transactions
+    that may write must stay known. Versions of named snapshots are pinned without being in here.
     """
 
     def __init__(self, state: State, *, floor: int = 0) -> None:
         self._lock = threading.Lock()
         self._state = state
-        self._counts: Counter[int] = Counter()
-        self._writers: Counter[int] = Counter()
-        self._since: dict[int, int] = {}  # wall clock when a version was pinned first
+        self._pins: set[Pin] = set()
+        self._numbers = count()
         self.floor = floor
 
     def __len__(self) -> int:
-        return self._counts.total()
+        return len(self._pins)
 
-    def pin(self, version: int, *, writes: bool = False) -> None:
+    def pin(self, version: int, *, writes: bool = False, holder: Holder = SOMEONE) -> Pin:
         with self._lock:
-            if self._counts.total() >= SNAPSHOTS_MAX:
+            if len(self._pins) >= SNAPSHOTS_MAX:
                 raise LimitExceeded(
                     f"{SNAPSHOTS_MAX:,} snapshots and transactions are open",
                     hint="Close those that are done; use them as context managers.",
                     sqlstate="53300",
                 )
-            if version < self.floor and version not in self._counts and version not in self._state.named_versions:
+            if version < self.floor and not self._is_held(version):
                 raise Invalid(
                     f"version {version} can no longer be read: history goes back to version {self.floor}",
                     hint="Read a newer version; open the database with more history_seconds to keep more.",
                     sqlstate="72000",
                 )
-            if version not in self._counts:
-                self._since[version] = wall_clock()
-            self._counts[version] += 1
-            if writes:
-                self._writers[version] += 1
+            pin = Pin(version, writes, holder, wall_clock(), next(self._numbers))
+            self._pins.add(pin)
+            return pin
 
-    def unpin(self, version: int, *, writes: bool = False) -> None:
+    def unpin(self, pin: Pin) -> None:
         with self._lock:
-            for counts in (self._counts, self._writers) if writes else (self._counts,):
-                counts[version] -= 1
-                if not counts[version]:
-                    del counts[version]
-            if version not in self._counts:
-                self._since.pop(version, None)
+            self._pins.remove(pin)
 
     def oldest(self, default: int) -> int:
         """The oldest pinned version, ``default`` when nothing is pinned."""
-        with self._lock:
-            return min(self._counts, default=default)
+        return min((pin.version for pin in self.all()), default=default)
 
     def horizon(self, floor: int) -> Horizon:
         """What may be dropped when history goes back to ``floor``, which only grows."""
         with self._lock:
             self.floor = max(self.floor, floor)
-            pins = {*self._counts, *self._state.named_versions}
-            return Horizon.of(limit=min([floor, *self._writers]), pins=list(pins))
+            versions = {pin.version for pin in self._pins} | set(self._state.named_versions)
+            writers = [pin.version for pin in self._pins if pin.writes]
+            return Horizon.of(limit=min([floor, *writers]), pins=list(versions))
+
+    def all(self) -> list[Pin]:
+        """What is pinned now, the oldest version first."""
+        with self._lock:
+            return sorted(self._pins)
 
     def facts(self) -> list[PinFacts]:
         """The versions that readers hold now, oldest first."""
-        with self._lock:
-            return [
-                PinFacts(version=version, since=self._since[version], readers=count, writers=self._writers[version])
-                for version, count in sorted(self._counts.items())
-            ]
+        return [
+            PinFacts(
+                version=version,
+                since=min(pin.since for pin in pins),
+                readers=len(pins),
+                writers=sum(pin.writes for pin in pins),
+            )
+            for version, found in groupby(self.all(), key=attrgetter("version"))
+            for pins in (list(found),)
+        ]
+
+    def holds(self) -> list[HoldFacts]:
+        """All that keeps row versions, the oldest version first."""
+        named = [
+            HoldFacts(kind="named snapshot", name=item.name, version=item.version, since=item.created)
+            for item in list(self._state.named.values())
+            if item.lost is None
+        ]
+        pinned = [
+            HoldFacts(
+                kind=pin.holder.kind,
+                principal=pin.holder.principal,
+                version=pin.version,
+                since=pin.since,
+                everything=pin.writes,
+            )
+            for pin in self.all()
+        ]
+        history = HoldFacts(kind="history", version=self.floor, everything=True)
+        return sorted([history, *named, *pinned], key=lambda item: (item.version, item.since or 0))
+
+    def _is_held(self, version: int) -> bool:
+        return version in self._state.named_versions or any(pin.version == version for pin in self._pins)
 
 
 class Snapshot:
     """A Reader at one version. Close it, or use it as a context manager; it pins the version until then."""
 
-    def __init__(self, *, state: State, pins: Pins, version: int | None = None, writes: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        state: State,
+        pins: Pins,
+        version: int | None = None,
+        writes: bool = False,
+        holder: Holder = SOMEONE,
+    ) -> None:
         """At ``version``, the newest unless told. ``writes``: for a transaction that may write."""
-        self._version = _pinned(state, pins, version, writes=writes)
         self._pins = pins
-        self._writes = writes
+        self._pin = _pinned(state, pins, version, writes=writes, holder=holder)
+        self._version = self._pin.version
         self._state = state
         self._catalog = state.catalog_at(self._version)
         self._closed = False
@@ -166,7 +224,7 @@ class Snapshot:
         """Release the pin. A second close does nothing."""
         if not self._closed:
             self._closed = True
-            self._pins.unpin(self._version, writes=self._writes)
+            self._pins.unpin(self._pin)
 
     def __enter__(self) -> Self:
         return self
@@ -177,14 +235,13 @@ class Snapshot:
         self.close()
 
 
-def _pinned(state: State, pins: Pins, version: int | None, *, writes: bool) -> int:
+def _pinned(state: State, pins: Pins, version: int | None, *, writes: bool, holder: Holder) -> Pin:
     """Pin ``version``, or the newest: which may have become too old meanwhile, where there is no history."""
     while True:
         wanted = state.version if version is None else version
         try:
-            pins.pin(wanted, writes=writes)
+            return pins.pin(wanted, writes=writes, holder=holder)
         except Invalid:
             if version is None and wanted < state.version:
                 continue
             raise
-        return wanted

@@ -17,7 +17,7 @@ from ..engine.clock import AsOf, sleep
 from ..engine.database import Engine
 from ..engine.delta import OUT_OF_BOUNDS
 from ..engine.reader import Reader
-from ..engine.snapshot import Snapshot
+from ..engine.snapshot import Holder, Snapshot
 from ..engine.transaction import Transaction
 from .block import Block, Running
 from .execution import read_only_error
@@ -41,7 +41,10 @@ class Access:
         self.settings = Settings(settings)
         self.block: Block | None = None
         self._closed = False
-        self._pinned: Snapshot | None = None if as_of is None else engine.snapshot(as_of)
+        self.holder = Holder("statement", principal)
+        self._pinned: Snapshot | None = None
+        if as_of is not None:
+            self._pinned = engine.snapshot(as_of, holder=Holder("snapshot", principal))
 
     @property
     def closed(self) -> bool:
@@ -159,7 +162,7 @@ class Access:
             self.block.check_usable()
             self.block.transaction.refresh()
             return work(self.block.transaction)
-        with self.engine.snapshot() as snapshot:
+        with self.engine.snapshot(holder=self.holder) as snapshot:
             return work(snapshot)
 
     def read_stream(self, work: Callable[[Reader, Callable[[], None] | None], Result], running: Running) -> Result:
@@ -171,7 +174,8 @@ class Access:
             result = work(self.block.transaction, None)
             result.arrow()
             return result
-        hold = Hold(self.engine.snapshot(None if self._pinned is None else self._pinned.version), running)
+        version = None if self._pinned is None else self._pinned.version
+        hold = Hold(self.engine.snapshot(version, holder=self.holder), running)
         try:
             return hold.follow(work(hold.snapshot, hold))
         except BaseException:

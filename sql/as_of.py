@@ -118,7 +118,7 @@ def _snapshot(clause: exp.Version, execution: Execution) -> Snapshot:
     newest = execution.reader.version
     try:
         point = _point(clause, execution)
-        snapshot = execution.engine.snapshot(point)
+        snapshot = execution.engine.snapshot(point, holder=execution.holder)
     except Invalid as error:
         error.position = place(clause.expression) if error.position is None else error.position
         raise
@@ -127,7 +127,7 @@ def _snapshot(clause: exp.Version, execution: Execution) -> Snapshot:
     version = snapshot.version
     snapshot.close()
     if isinstance(point, datetime):
-        return execution.engine.snapshot(newest)
+        return execution.engine.snapshot(newest, holder=execution.holder)
     raise Invalid(
         f"version {version} is newer than what the statement reads, version {newest}",
         hint="AS OF looks back; begin a new transaction to read what is newer.",

@@ -20,6 +20,7 @@ from ..engine.catalog import Catalog
 from ..engine.database import Engine
 from ..engine.reader import Reader
 from ..engine.schema import Relation
+from ..engine.snapshot import SOMEONE, Holder
 from ..engine.transaction import Transaction
 from .as_of import NO_PAST, Past
 from .bind import Settings as BinderSettings
@@ -39,7 +40,7 @@ class Execution:
 
     ``key``, the statement's text and more, stands for everything that binding it depends on; None where bound queries
     may not be kept. ``past`` is what the statement's AS OF clauses read (sql/as_of.py).
-    ``alone``: the statement is a transaction of its own.
+    ``alone``: the statement is a transaction of its own. ``holder``: who runs it.
     """
 
     engine: Engine
@@ -55,6 +56,7 @@ class Execution:
     key: tuple[str, Hashable] | None = None
     past: Past = NO_PAST
     alone: bool = False
+    holder: Holder = SOMEONE
 
     @property
     def catalog(self) -> Catalog:

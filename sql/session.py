@@ -424,4 +424,5 @@ class Session(Access):
             notice=self.notice,
             key=key,
             alone=self.block is None,
+            holder=self.holder,
         )

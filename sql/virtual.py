@@ -6,6 +6,8 @@
     weft_segments     the segments of every table, of this moment
     weft_snapshots    named snapshots, and other versions that are held, with what they keep: of this moment
     weft_transactions open transactions, of this moment
+    weft_conflicts    refused commits by table and row, since the start
+    weft_horizon      what keeps old row versions, of this moment
 
 They bind like tables, without being in the catalog, so joins, filters, views and INSERT … SELECT work on them. The
 ``weft_`` ones tell of now, also in a transaction and in a snapshot of the past; a statement that names one twice reads
@@ -106,6 +108,30 @@ _TRANSACTIONS: Final = pa.schema(
     ]
 )
 
+_CONFLICTS: Final = pa.schema(
+    [
+        arrow_field("table_name", TEXT),
+        arrow_field("primary_key", TEXT),
+        arrow_field("kind", TEXT),
+        arrow_field("conflicts", BIGINT),
+        arrow_field("at_most", BIGINT),
+        arrow_field("last_at", TIMESTAMPTZ),
+    ]
+)
+
+_HORIZON: Final = pa.schema(
+    [
+        arrow_field("version", BIGINT),
+        arrow_field("lag_versions", BIGINT),
+        arrow_field("kind", TEXT),
+        arrow_field("name", TEXT),
+        arrow_field("principal", TEXT),
+        arrow_field("since", TIMESTAMPTZ),
+        arrow_field("age_seconds", DOUBLE),
+        arrow_field("keeps_all_since", BOOLEAN),
+    ]
+)
+
 
 def _metrics(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     del catalog
@@ -198,6 +224,41 @@ def _transactions(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=_TRANSACTIONS)
 
 
+def _conflicts(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    del catalog
+    rows = [
+        {
+            "table_name": facts.table,
+            "primary_key": facts.key,
+            "kind": facts.kind,
+            "conflicts": facts.count,
+            "at_most": facts.at_most,
+            "last_at": facts.last,
+        }
+        for facts in engine.conflict_facts()
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_CONFLICTS)
+
+
+def _horizon(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    del catalog
+    now, newest = wall_clock(), engine.version
+    rows = [
+        {
+            "version": facts.version,
+            "lag_versions": newest - facts.version,
+            "kind": facts.kind,
+            "name": facts.name,
+            "principal": facts.principal,
+            "since": facts.since,
+            "age_seconds": None if facts.since is None else (now - facts.since) / 1e6,
+            "keeps_all_since": facts.everything,
+        }
+        for facts in engine.horizon_facts()
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_HORIZON)
+
+
 def _described(name: str) -> Virtual:
     def rows(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         del engine
@@ -214,6 +275,8 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         "weft_segments": Virtual(schema=_SEGMENTS, rows=_segments),
         "weft_snapshots": Virtual(schema=_SNAPSHOTS, rows=_snapshots),
         "weft_transactions": Virtual(schema=_TRANSACTIONS, rows=_transactions),
+        "weft_conflicts": Virtual(schema=_CONFLICTS, rows=_conflicts),
+        "weft_horizon": Virtual(schema=_HORIZON, rows=_horizon),
     }
 )
 """By name, with the schema where one must be said."""

@@ -279,7 +279,7 @@ def test_a_row_is_validated_against_the_statement_that_wrote_it_first(engine: En
         else:
             with pytest.raises(Conflict):
                 transaction.commit()
-    assert not engine._pins._writers, "nothing stays pinned"  # pyright: ignore[reportPrivateUsage]
+    assert not engine._pins.all(), "nothing stays pinned"  # pyright: ignore[reportPrivateUsage]
 
 
 def test_what_was_undone_is_not_validated(engine: Engine) -> None:
