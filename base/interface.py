@@ -15,7 +15,8 @@ What holds everywhere:
 - **Keys** are primary keys: a plain value where the primary key has one column, else a tuple in its order, or a dict;
   or a list of these, or anything Arrow with exactly the primary key's columns.
 - Every call outside a transaction is a transaction of its own and is all or nothing. A write has *returned* when it is
-  durable and visible to everybody.
+  durable and visible to everybody. Writes of a table and COMMIT are done once, also when a connection or the server
+  breaks on the way; where nobody can tell in time what became of one, it is Unavailable (08007).
 - **Versions** are tokens of consistency: ``at_least=version`` of a read (the version of a write, a commit or a result,
   from wherever) waits until that version is visible, so that it sees what was written or read before. A version that
   does not come is Unavailable (57014) after 30 seconds, or after ``timeout``. In a transaction or snapshot that reads

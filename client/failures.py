@@ -13,6 +13,12 @@ from ..proto.weftdb.v1.types_pb2 import ErrorDetail
 
 Code = grpc.StatusCode
 
+UNKNOWN: Final = "08007"
+"""SQLSTATE of Unavailable where nobody knows whether something was committed."""
+
+BROKEN: Final = "08006"
+"""SQLSTATE of Unavailable where there is no connection."""
+
 
 def of_server(error: Any) -> WeftError | None:
     """The error that the server raised on purpose; None if the status is the transport's."""
@@ -44,6 +50,12 @@ def is_unsent(error: Any) -> bool:
     return error.code() is Code.UNAVAILABLE and (error.details() or "").startswith("failed to connect to all addresses")
 
 
+def is_lost(error: Any) -> bool:
+    """Whether nobody knows what became of a write: the call may have reached the server, or its log does not tell."""
+    said = of_server(error)
+    return said.sqlstate == UNKNOWN if said is not None else is_broken(error) and not is_unsent(error)
+
+
 def of_rpc(error: Any, *, address: str) -> WeftError:
     """The error to raise for a failed call."""
     return of_server(error) or _of_transport(error, address)
@@ -55,8 +67,8 @@ def _of_transport(error: Any, address: str) -> WeftError:
         case Code.UNAVAILABLE:
             return Unavailable(
                 f"{no_answer(address)}{_reason(details)}",
-                hint="Is it running? A write that was under way may or may not have happened.",
-                sqlstate="08006",
+                hint="Is it running? " + (_UNSENT if is_unsent(error) else _UNDER_WAY),
+                sqlstate=BROKEN,
             )
         case Code.DEADLINE_EXCEEDED:
             return Unavailable(f"no answer from {address} within the time-out", sqlstate="57014")
@@ -79,6 +91,8 @@ def no_answer(address: str) -> str:
     return f"the server at {address} does not answer: "
 
 
+_UNSENT: Final = "Nothing was sent to it."
+_UNDER_WAY: Final = "A write that was under way may or may not have happened."
 _SMALLER: Final = "Ask for less at a time, or use a writer."
 
 

@@ -8,6 +8,7 @@ tried once more if it has changed. The server checks everything again; it alone 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from ..proto.weftdb.v1.kv_pb2 import (
     GetResponse,
     LoadHeader,
     LoadRequest,
+    Once,
     ScanRequest,
     TableDescription,
     WriteRequest,
@@ -39,6 +41,7 @@ from .wire import Again, Wire
 from .writer import RemoteWriter
 
 T = TypeVar("T")
+R = TypeVar("R", WriteRequest, LoadHeader)
 
 _ONE_MESSAGE_BYTES: Final = 4 * MIB
 """Rows above this go as a stream of chunks, which are cheaper than one large message."""
@@ -178,11 +181,9 @@ class RemoteTable:
         if batch.nbytes <= _ONE_MESSAGE_BYTES:
             rows = write_stream([batch], batch.schema)
             request = WriteRequest(session=session, table=self._name, action=action, rows=rows)
-            answer = wire.ask("KeyValue/Write", request, WriteResponse)
-        else:
-            header = LoadHeader(session=session, table=self._name, action=action, schema=write_schema(batch.schema))
-            answer = wire.send("KeyValue/Load", _load(header, batch), WriteResponse)
-        return Written(version=answer.version, rows=answer.rows)
+            return _written(wire.once("KeyValue/Write", partial(_identified, request)))
+        header = LoadHeader(session=session, table=self._name, action=action, schema=write_schema(batch.schema))
+        return _written(wire.once("KeyValue/Load", lambda once: _load(_identified(header, once), batch), stream=True))
 
     def _change(
         self,
@@ -203,13 +204,21 @@ class RemoteTable:
             upper=upper,
             **_key(key),
         )
-        answer = self._source.wire.ask("KeyValue/Write", request, WriteResponse)
-        return Written(version=answer.version, rows=answer.rows)
+        return _written(self._source.wire.once("KeyValue/Write", partial(_identified, request)))
 
 
 def checked(at_least: object) -> int | None:
     """A version that fits the wire, or None. Raises Invalid."""
     return None if at_least is None else version_of(at_least, "at_least")
+
+
+def _identified(request: R, once: Once) -> R:
+    request.once.CopyFrom(once)
+    return request
+
+
+def _written(answer: WriteResponse) -> Written:
+    return Written(version=answer.version, rows=answer.rows)
 
 
 def _load(header: LoadHeader, batch: pa.RecordBatch) -> Iterator[bytes]:

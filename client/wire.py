@@ -1,10 +1,10 @@
 """Calls: one channel to one server, statuses turned into errors, and what may be tried again.
 
-gRPC reconnects by itself; what it cannot know is which calls may be repeated. Reads may (``Again.ALWAYS``). Writes may
-only if they certainly did not reach the server (``Again.UNSENT``), since otherwise nobody knows how far they got; a
-writer's batches (tokens) and COMMIT (the log remembers the outcome) may be repeated always. A call is tried for
-about a second and a half, which is longer than gRPC waits before it connects again; COMMIT longer, since what became of
-it matters.
+gRPC reconnects by itself; what it cannot know is which calls may be repeated. Reads may (``Again.ALWAYS``). SQL may
+only if it certainly did not reach the server (``Again.UNSENT``), since otherwise nobody knows how far it got. What the
+log remembers may be repeated always: a writer's batches (by their tokens), COMMIT (by its session), and writes of rows
+(``once``: by an id made up for each). A call is tried for about a second and a half, which is longer than gRPC waits
+before it connects again; what may have committed longer, since what became of it matters.
 
 A call that is interrupted (KeyboardInterrupt, a result closed early) is cancelled at the server.
 """
@@ -23,12 +23,13 @@ import grpc
 import pyarrow as pa
 from google.protobuf.message import Message
 
-from ..base.errors import Closed, Invalid, WeftError
-from ..base.limits import CHUNK_BYTES, MESSAGE_BYTES_MAX
+from ..base.errors import Closed, Invalid, Unavailable, WeftError
+from ..base.limits import CHUNK_BYTES, COMMIT_RETRY_SECONDS, MESSAGE_BYTES_MAX
 from ..base.result import Result
 from ..proto.frames import read_batch, read_schema, unpack
+from ..proto.weftdb.v1.kv_pb2 import Once, WriteResponse
 from ..proto.weftdb.v1.types_pb2 import ResultPart
-from .failures import is_broken, is_stopping, is_unsent, of_rpc
+from .failures import BROKEN, UNKNOWN, is_broken, is_lost, is_stopping, is_unsent, of_rpc
 
 R = TypeVar("R", bound=Message)
 
@@ -59,6 +60,10 @@ class Again(enum.Enum):
     ALWAYS = "always"
     UNSENT = "unsent"
     NEVER = "never"
+
+
+class _Lost(Exception):
+    """A call may have been done, and nobody knows."""
 
 
 class Backoff:
@@ -93,6 +98,7 @@ class Wire:
         self._channel: Any = grpc.insecure_channel(target, options=OPTIONS)
         self._calls: dict[str, Any] = {}
         self._closed = threading.Event()
+        self._version = 0  # the newest that was seen
 
     def ask(
         self,
@@ -106,12 +112,25 @@ class Wire:
     ) -> R:
         """One request, one answer."""
         call = self._callable(method, "unary_unary", answer.FromString)
-        return self._tried(lambda: call(request, timeout=timeout), again=again, seconds=retry_seconds)
+        answered = self._tried(lambda: call(request, timeout=timeout), again=again, seconds=retry_seconds)
+        self._see(getattr(answered, "version", 0))
+        return answered
 
-    def send(self, method: str, messages: Iterator[bytes], answer: type[R]) -> R:
-        """Many messages, one answer."""
-        call = self._callable(method, "stream_unary", answer.FromString)
-        return self._tried(lambda: call(messages), again=Again.NEVER)
+    def once(self, method: str, request: Callable[[Once], Any], *, stream: bool = False) -> WriteResponse:
+        """A write that the server does once, however often it has to be sent. ``request`` makes what is sent, anew each
+        time: a message, or a ``stream`` of them.
+
+        Raises Unavailable: 08006 where it was certainly not done, 08007 where nobody knows.
+        """
+        once = Once(id=new_uuid(), since=self._version)
+        call = self._callable(method, "stream_unary" if stream else "unary_unary", WriteResponse.FromString)
+        try:
+            answer = self._tried(lambda: call(request(once)), again=Again.UNSENT, once=True)
+        except _Lost:
+            once.again = True
+            answer = self._asked_again(lambda: call(request(once)))
+        self._see(answer.version)
+        return answer
 
     def talk(self, method: str, messages: Iterator[bytes], answer: type[Message]) -> Any:
         """Many messages both ways: gRPC's own call object, which raises gRPC's own errors."""
@@ -130,6 +149,7 @@ class Wire:
         stream, (part, data) = self._tried(lambda: _begin(call(request, timeout=deadline)), again=again)
         try:
             header = part.header
+            self._see(header.version)
             schema = read_schema(header.schema, trusted=True)
             batches = [] if data is None else [read_batch(data, schema, trusted=True)]
             if data is None or data.size < CHUNK_BYTES // 2:  # the server fills its chunks, so this is the end
@@ -168,8 +188,27 @@ class Wire:
         finally:
             stream.cancel()
 
-    def _tried(self, call: Callable[[], Any], *, again: Again, seconds: float = 0.0) -> Any:
-        """What ``call`` returns, tried some times and for at least so many seconds."""
+    def _see(self, version: int) -> None:
+        """An answer's version. Threads may overwrite each other's: an older one was seen, too."""
+        self._version = max(self._version, version)
+
+    def _asked_again(self, call: Callable[[], Any]) -> Any:
+        try:
+            return self._tried(call, again=Again.ALWAYS, seconds=COMMIT_RETRY_SECONDS)
+        except Unavailable as error:
+            if error.sqlstate not in (UNKNOWN, BROKEN):
+                raise
+            raise Unavailable(
+                f"whether the rows were written is not known: {error.message}",
+                hint="Read them, to find out; in a transaction, roll it back.",
+                sqlstate=UNKNOWN,
+            ) from error
+
+    def _tried(self, call: Callable[[], Any], *, again: Again, seconds: float = 0.0, once: bool = False) -> Any:
+        """What ``call`` returns, tried some times and for at least so many seconds.
+
+        ``once``: raises _Lost where it may have been done.
+        """
         backoff = Backoff()
         tries, until = _TRIES_MAX, now() + seconds
         while True:
@@ -179,6 +218,8 @@ class Wire:
             except grpc.RpcError as error:
                 if self._closed.is_set():
                     raise self._gone() from None
+                if once and is_lost(error):
+                    raise _Lost from error
                 repeat = (again is Again.ALWAYS and is_broken(error)) or (again is Again.UNSENT and is_unsent(error))
                 repeat = repeat or (seconds > 0 and is_stopping(error))  # who has time waits for the next server
                 if not repeat or (tries <= 0 and now() >= until):

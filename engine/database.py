@@ -295,22 +295,24 @@ class Engine:
         *,
         token: WriterToken | None = None,
         bounds: Bounds = NO_BOUNDS,
+        id: str | None = None,
     ) -> Commit:
         """Write a batch blindly: no snapshot, ordered by the sequencer, never a conflict but by the bounds of an ADD.
 
         INSERT and PUT take rows (columns may be absent), DELETE primary keys, ADD primary keys and amounts (columns
         named like the table's). UPDATE reads what it changes: use a transaction. All of the batch or nothing.
+        ``id``: see ``begin``.
         """
         self._check_open()
         if change in LOADED and (batch.num_rows > RECORD_ROWS_MAX or batch.nbytes > RECORD_BYTES_MAX):
-            with self.load(table, change, token=token) as load:
+            with self.load(table, change, token=token, id=id) as load:
                 load.add(batch)
                 return load.commit()
         definition = self._state.catalog.table(table)
         changes = self._blind_changes(definition, change, batch, bounds=bounds)
         if not changes.rows_count:
             return Commit(version=self.version, rows=0)
-        return self._commit(Request(changes=(changes,), token=token))
+        return self._commit(Request(changes=(changes,), token=token, transaction_id=id))
 
     def wait_for(self, version: int, *, seconds: float) -> bool:
         """Wait until ``version`` is visible, at most so long; whether it is. Raises Closed, and Unavailable."""
@@ -329,7 +331,7 @@ class Engine:
             self._commit(Request(changes=(), token=WriterToken(writer=name, sequence=opened)))
             return self._sequencer.last_sequence(name)  # a batch of the one before may have come between
 
-    def load(self, table: str, change: Change, *, token: WriterToken | None = None) -> Load:
+    def load(self, table: str, change: Change, *, token: WriterToken | None = None, id: str | None = None) -> Load:
         """The same in many batches: INSERT, PUT or DELETE of any number of rows, all or nothing, see load.py."""
         self._check_open()
         definition = self._state.catalog.table(table)
@@ -343,6 +345,7 @@ class Engine:
             version=lambda: self.version,
             workspace=self._workspace,
             token=token,
+            id=id,
         )
 
     def new_id(self) -> int:

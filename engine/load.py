@@ -44,6 +44,7 @@ class Load:
         version: Callable[[], int],
         workspace: Workspace,
         token: WriterToken | None = None,
+        id: str | None = None,
     ) -> None:
         """``change`` is INSERT, PUT or DELETE. ``complete`` makes full, checked rows."""
         assert change in (Change.INSERT, Change.PUT, Change.DELETE), change
@@ -55,6 +56,7 @@ class Load:
         self._version = version
         self._workspace = workspace
         self._token = token
+        self._id = id
         self._batches: list[pa.RecordBatch] = []
         self._bytes_count = 0
         self._writes: TableWrites | None = None
@@ -74,7 +76,7 @@ class Load:
         if not changes.rows_count:
             return Commit(version=self._version(), rows=0)
         try:
-            return self._commit(Request(changes=(changes,), token=self._token))
+            return self._commit(Request(changes=(changes,), token=self._token, transaction_id=self._id))
         except Unavailable as error:
             if self._writes is not None and error.sqlstate == UNKNOWN_OUTCOME:
                 self._writes.abandon()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from ..base.errors import Invalid, LimitExceeded
+from ..base.interface import Written
 from ..base.limits import TRANSACTION_BYTES_MAX
 from ..engine.changes import Change
 from ..proto.frames import read_batch, read_schema, read_stream
@@ -32,6 +34,7 @@ from ..proto.weftdb.v1.kv_pb2 import (
 from ..sql.session import Session
 from .convert import at_least, change_of, describe, parts
 from .gate import Call
+from .once import Repeats
 from .sessions import Sessions
 from .writers import WriterStreams
 
@@ -80,9 +83,10 @@ class Share:
 class KeyValueService:
     """Methods of ``weftdb.v1.KeyValue``."""
 
-    def __init__(self, sessions: Sessions, writers: WriterStreams) -> None:
+    def __init__(self, sessions: Sessions, writers: WriterStreams, repeats: Repeats) -> None:
         self._sessions = sessions
         self._writers = writers
+        self._repeats = repeats
         self._loading = Budget(TRANSACTION_BYTES_MAX)
 
     def describe(self, request: DescribeRequest, call: Call) -> TableDescription:
@@ -124,20 +128,21 @@ class KeyValueService:
         change = change_of(request.action)
         if change in ROWS_CHANGES:
             rows = read_stream(request.rows)
-            with self._sessions.use(request.session, call) as use:
-                return _write_rows(use.session, request.table, change, rows)
+            work = partial(_write_rows, table=request.table, change=change, rows=rows)
+            return self._repeats.write(request.once, request.session, call, work)
         if len(request.columns) != len(request.values):
             raise Invalid(f"{len(request.columns)} columns but {len(request.values)} values", sqlstate="08P01")
         key = _key(request)
         changes = dict(zip(request.columns, from_values(request.values), strict=True))
-        with self._sessions.use(request.session, call) as use:
+        lower = _bounds(request.lower) if request.HasField("lower") else None
+        upper = _bounds(request.upper) if request.HasField("upper") else None
+
+        def work(session: Session) -> Written:
             if change is Change.UPDATE:
-                written = use.session.update(request.table, key, changes)
-            else:
-                lower = _bounds(request.lower) if request.HasField("lower") else None
-                upper = _bounds(request.upper) if request.HasField("upper") else None
-                written = use.session.add(request.table, key, changes, lower=lower, upper=upper)
-        return WriteResponse(version=written.version, rows=written.rows)
+                return session.update(request.table, key, changes)
+            return session.add(request.table, key, changes, lower=lower, upper=upper)
+
+        return self._repeats.write(request.once, request.session, call, work, one_row=True)
 
     def load(self, requests: Iterator[tuple[LoadRequest, pa.Buffer | None]], call: Call) -> WriteResponse:
         """Collect all batches, then write them at once: all or nothing."""
@@ -158,15 +163,17 @@ class KeyValueService:
                 first, data = next(requests, (None, None))
             if not call.is_active:
                 raise Invalid("the load was broken off by the client; nothing was written", sqlstate="57014")
-            with self._sessions.use(header.session, call) as use:
-                return _write_rows(use.session, header.table, change, pa.Table.from_batches(batches, schema=schema))
+            rows = pa.Table.from_batches(batches, schema=schema)
+            work = partial(_write_rows, table=header.table, change=change, rows=rows)
+            return self._repeats.write(header.once, header.session, call, work)
 
     def _stream_in(
         self, header: LoadHeader, change: Change, schema: pa.Schema, batches: Iterator[pa.RecordBatch], call: Call
     ) -> WriteResponse:
         """Outside a transaction: write the batches as they come, all or nothing."""
-        with self._sessions.use("", call) as use:
-            return _write_rows(use.session, header.table, change, pa.RecordBatchReader.from_batches(schema, batches))
+        rows = pa.RecordBatchReader.from_batches(schema, batches)
+        work = partial(_write_rows, table=header.table, change=change, rows=rows)
+        return self._repeats.write(header.once, "", call, work)
 
     def open_writer(self, request: OpenWriterRequest, call: Call) -> OpenWriterResponse:
         return OpenWriterResponse(sequence=self._writers.open(request.writer))
@@ -191,10 +198,9 @@ def _batches(
         raise Invalid("the load was broken off by the client; nothing was written", sqlstate="57014")
 
 
-def _write_rows(session: Session, table: str, change: Change, rows: Any) -> WriteResponse:
+def _write_rows(session: Session, *, table: str, change: Change, rows: Any) -> Written:
     methods = {Change.INSERT: session.insert, Change.PUT: session.put, Change.DELETE: session.delete}
-    written = methods[change](table, rows)
-    return WriteResponse(version=written.version, rows=written.rows)
+    return methods[change](table, rows)
 
 
 def _key(request: GetRequest | WriteRequest) -> object:

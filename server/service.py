@@ -34,6 +34,7 @@ from .admin import AdminService
 from .convert import handlers
 from .gate import Gate
 from .kv import KeyValueService
+from .once import Repeats
 from .sessions import Sessions
 from .sql import SqlService
 from .transactions import TransactionsService
@@ -131,7 +132,7 @@ class Server:
 
     def _register(self) -> None:
         servants = (
-            KeyValueService(self._sessions, self._writers),
+            KeyValueService(self._sessions, self._writers, Repeats(self.engine, self._sessions)),
             SqlService(self._sessions),
             TransactionsService(self.engine, self._sessions, release=__version__),
             AdminService(self.engine, release=__version__),

@@ -29,6 +29,7 @@ from ..engine.changes import UNKNOWN_OUTCOME
 from ..engine.clock import monotonic, new_uuid
 from ..engine.database import Engine
 from ..proto.failures import from_detail, to_detail
+from ..proto.weftdb.v1.kv_pb2 import WriteResponse
 from ..proto.weftdb.v1.types_pb2 import ErrorDetail
 from ..sql.session import Session
 from .gate import LOG, Call
@@ -48,14 +49,19 @@ class Held:
     lock: threading.Lock = field(default_factory=threading.Lock)
     calls: int = 0
     over: bool = False  # committed, or rolled back by an error at the commit
+    answered: tuple[str, WriteResponse] = ("", WriteResponse())  # to its last write with an id, see once.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """A session in the hands of one call. ``unlock`` lets the session's next call in while this one streams rows."""
+    """A session in the hands of one call. ``unlock`` lets the session's next call in while this one streams rows.
+
+    ``held`` is None for a session of the call's own.
+    """
 
     session: Session
     unlock: Callable[[], None]
+    held: Held | None = None
 
 
 class Sessions:
@@ -110,7 +116,7 @@ class Sessions:
                 if held.over:
                     raise self._gone(name)
                 with call.while_running(lambda: held.session.cancel() if lock.held else None):
-                    yield Use(session=held.session, unlock=lock.release)
+                    yield Use(session=held.session, unlock=lock.release, held=held)
 
     def commit(self, name: str, call: Call) -> int:
         """Commit a held transaction and return its version. The same again gives the first outcome, errors included.

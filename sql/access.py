@@ -40,6 +40,7 @@ class Access:
         self.principal = principal
         self.settings = Settings(settings)
         self.block: Block | None = None
+        self.commit_id: str | None = None  # of what the next call commits, outside a transaction: see ``Engine.begin``
         self._closed = False
         self.holder = Holder("statement", principal)
         self._pinned: Snapshot | None = None
@@ -197,7 +198,7 @@ class Access:
                 return work(transaction), transaction.version
 
         def attempt() -> tuple[T, int]:
-            transaction = self.engine.begin(principal=self.principal)
+            transaction = self.engine.begin(principal=self.principal, id=self.commit_id)
             try:
                 outcome = work(transaction)
                 return outcome, transaction.commit().version

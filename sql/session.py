@@ -211,7 +211,7 @@ class Session(Access):
 
     def _load(self, table: Table, change: Change, rows: object) -> Written:
         """Write a stream of any length: all or nothing, without holding it in memory."""
-        with self.engine.load(table.name, change) as load:
+        with self.engine.load(table.name, change, id=self.commit_id) as load:
             for batch in keyvalue.batches_of(rows):
                 with counted_from(load.rows_count):
                     if change is Change.DELETE:
@@ -356,7 +356,9 @@ class Session(Access):
         Raises what ``Engine.write`` raises.
         """
         self.check_writable(change.name)
-        return self.retried(lambda: self.engine.write(table, change, batch, token=token, bounds=bounds))
+        return self.retried(
+            lambda: self.engine.write(table, change, batch, token=token, bounds=bounds, id=self.commit_id)
+        )
 
     def reach(self, version: int | None) -> None:
         """Wait until reads see ``version``, if one is given.

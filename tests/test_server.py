@@ -446,6 +446,72 @@ def test_what_the_log_has_forgotten_is_not_said_to_be_rolled_back(
         assert isinstance(error, Closed)
 
 
+def identified(id: str, table: str, *, again: bool = False, since: int = 0, session: str = "") -> Any:
+    """Add 1 to row 1, as a client does that may have to send it again."""
+    return kv_pb2.WriteRequest(
+        session=session,
+        table=table,
+        action=Action.ACTION_ADD,
+        key=to_values([1]),
+        columns=["n"],
+        values=to_values([1]),
+        once=kv_pb2.Once(id=id, again=again, since=since),
+    )
+
+
+def test_a_write_that_is_sent_again_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside a transaction and inside of one, after a crash, and when the log has forgotten it."""
+    monkeypatch.setattr("weftdb.engine.apply.TRANSACTION_IDS_MAX", 3)
+    with serve(Engine.open(tmp_path), port=0) as server, stubs(server) as (transactions, kv):
+        with weftdb.connect(server.address) as db:
+            db.execute("CREATE TABLE counters (k bigint PRIMARY KEY, n bigint)")
+        answer = kv.Write(identified("a", "counters"))
+        assert kv.Write(identified("a", "counters", again=True)) == answer
+        session = transactions.Begin(transactions_pb2.BeginRequest()).session
+        for id, again in (("b", False), ("b", True), ("c", False)):
+            kv.Write(identified(id, "counters", again=again, session=session))
+        transactions.Commit(transactions_pb2.SessionRequest(session=session))
+        error, _ = error_of(lambda: kv.Write(identified("c" * 64, "counters")))
+        assert isinstance(error, Invalid)
+    with serve(Engine.open(tmp_path), port=0) as server, stubs(server) as (_, kv):
+        assert kv.Write(identified("a", "counters", again=True)) == answer
+        error, _ = error_of(lambda: kv.Write(identified("b", "counters", again=True, session=session)))
+        assert isinstance(error, Closed)
+        for id in "def":
+            newest = kv.Write(identified(id, "counters")).version
+        error, _ = error_of(lambda: kv.Write(identified("a", "counters", again=True)))
+        assert error.sqlstate == "08007"
+        kv.Write(identified("g", "counters", again=True, since=newest))  # sent again, and never came before
+        kv.Write(identified("h", "counters"))  # whether this was done long ago is not asked
+        with weftdb.connect(server.address) as db:
+            assert db.table("counters").get(1) == {"k": 1, "n": 1 + 2 + 3 + 2}
+
+
+def test_a_write_that_is_sent_again_waits_for_its_first_try(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client lost its connection; the server has not noticed yet, and goes on."""
+    begun, go_on = threading.Event(), threading.Event()
+    original = own_server.engine.write
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        begun.set()
+        assert go_on.wait(10)
+        return original(*arguments, **named)
+
+    with stubs(own_server) as (_, kv), weftdb.connect(own_server.address) as db:
+        db.execute("CREATE TABLE counters (k bigint PRIMARY KEY, n bigint)")
+        monkeypatch.setattr(own_server.engine, "write", slow)
+        first = kv.Write.future(identified("a", "counters"))
+        assert begun.wait(10)
+        again = kv.Write.future(identified("a", "counters", again=True))
+        time.sleep(0.1)
+        assert not again.done()
+        go_on.set()
+        assert again.result() == first.result()
+        assert db.table("counters").get(1) == {"k": 1, "n": 1}
+
+
 def test_a_commit_that_failed_fails_again_with_the_same_error(
     server: Server, transactions: Any, kv: Any, table: str
 ) -> None:

@@ -114,7 +114,7 @@ class Entities(_message.Message):
     def __init__(self, keys: _Optional[_Iterable[_Union[_types_pb2.ValueList, _Mapping]]] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
-    __slots__ = ("session", "table", "action", "rows", "key", "key_columns", "columns", "values", "lower", "upper")
+    __slots__ = ("session", "table", "action", "rows", "key", "key_columns", "columns", "values", "lower", "upper", "once")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,7 @@ class WriteRequest(_message.Message):
     VALUES_FIELD_NUMBER: _ClassVar[int]
     LOWER_FIELD_NUMBER: _ClassVar[int]
     UPPER_FIELD_NUMBER: _ClassVar[int]
+    ONCE_FIELD_NUMBER: _ClassVar[int]
     session: str
     table: str
     action: Action
@@ -135,7 +136,18 @@ class WriteRequest(_message.Message):
     values: _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]
     lower: Bounds
     upper: Bounds
-    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., rows: _Optional[bytes] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., key_columns: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., lower: _Optional[_Union[Bounds, _Mapping]] = ..., upper: _Optional[_Union[Bounds, _Mapping]] = ...) -> None: ...
+    once: Once
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., rows: _Optional[bytes] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., key_columns: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., lower: _Optional[_Union[Bounds, _Mapping]] = ..., upper: _Optional[_Union[Bounds, _Mapping]] = ..., once: _Optional[_Union[Once, _Mapping]] = ...) -> None: ...
+
+class Once(_message.Message):
+    __slots__ = ("id", "again", "since")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    again: bool
+    since: int
+    def __init__(self, id: _Optional[str] = ..., again: _Optional[bool] = ..., since: _Optional[int] = ...) -> None: ...
 
 class Bounds(_message.Message):
     __slots__ = ("columns", "values")
@@ -164,16 +176,18 @@ class LoadRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[LoadHeader, _Mapping]] = ..., padding: _Optional[bytes] = ..., batch: _Optional[bytes] = ...) -> None: ...
 
 class LoadHeader(_message.Message):
-    __slots__ = ("session", "table", "action", "schema")
+    __slots__ = ("session", "table", "action", "schema", "once")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    ONCE_FIELD_NUMBER: _ClassVar[int]
     session: str
     table: str
     action: Action
     schema: bytes
-    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., schema: _Optional[bytes] = ...) -> None: ...
+    once: Once
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., schema: _Optional[bytes] = ..., once: _Optional[_Union[Once, _Mapping]] = ...) -> None: ...
 
 class OpenWriterRequest(_message.Message):
     __slots__ = ("writer",)
