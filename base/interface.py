@@ -31,7 +31,7 @@ a text that is only SET, or that leaves a BEGIN open, is refused; ``transaction`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -115,12 +115,22 @@ class Table(Protocol):
         """Set some columns of one row to values. Raises NotFound if there is no such row; else as ``insert``."""
         ...
 
-    def add(self, key: Key, /, *, min: object = None, max: object = None, **amounts: object) -> Written:
+    def add(
+        self,
+        key: Key,
+        amounts: Mapping[str, object] | None = None,
+        /,
+        *,
+        min: object = None,
+        max: object = None,
+        **more: object,
+    ) -> Written:
         """Add amounts to numeric columns of one row, commutatively: adds do not conflict with adds.
 
-        A row that does not exist is made from the columns' DEFAULTs first, where a NULL counts as 0. ``min`` and
-        ``max`` are what a sum may be at least and at most: a number for all columns, or a dict by column (so a column
-        that is called ``min`` or ``max`` is added to by a writer's rows, or by SQL). They are decided in commit order.
+        Amounts are named arguments, ``add(7, stock=-1)``, or a dict by column, which also names those called ``min``
+        and ``max``. A row that does not exist is made from the columns' DEFAULTs first, where a NULL counts as 0.
+        ``min`` and ``max`` are what a sum may be at least and at most: a number for all columns, or a dict by column.
+        They are decided in commit order.
 
         Raises Conflict (23514) where a sum would be beyond a bound: nothing was added, and it is not tried again by
         itself; in a transaction that may be at the commit. Raises Invalid on overflow (22003), for columns that are not
@@ -193,10 +203,20 @@ class Writer(Closes, Protocol):
         """Hand over primary keys to delete."""
         ...
 
-    def add(self, key: Key | Rows, /, **amounts: object) -> None:
+    def add(
+        self,
+        key: Key | Rows,
+        amounts: Mapping[str, object] | None = None,
+        /,
+        *,
+        min: object = None,
+        max: object = None,
+        **more: object,
+    ) -> None:
         """Hand over amounts to add to one row, as ``Table.add``; also that is applied exactly once.
 
-        Without ``amounts``: rows (dicts or Arrow) that have primary key and amounts as columns.
+        Without amounts: rows (dicts or Arrow) that have primary key and amounts as columns. A sum beyond its bounds
+        fails its whole batch, with Conflict (23514).
         """
         ...
 

@@ -7,7 +7,7 @@ tried once more if it has changed. The server checks everything again; it alone 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -38,7 +38,7 @@ from ..proto.weftdb.v1.kv_pb2 import (
 )
 from ..proto.weftdb.v1.types_pb2 import ValueList
 from .wire import Again, Wire
-from .writer import RemoteWriter
+from .writer import RemoteWriter, to_bounds
 
 T = TypeVar("T")
 R = TypeVar("R", WriteRequest, LoadHeader)
@@ -94,8 +94,18 @@ class RemoteTable:
     def update(self, key: Key, /, **changes: object) -> Written:
         return self._change(Action.ACTION_UPDATE, key, changes)
 
-    def add(self, key: Key, /, *, min: object = None, max: object = None, **amounts: object) -> Written:
-        return self._change(Action.ACTION_ADD, key, amounts, lower=_bounds(min), upper=_bounds(max))
+    def add(
+        self,
+        key: Key,
+        amounts: Mapping[str, object] | None = None,
+        /,
+        *,
+        min: object = None,
+        max: object = None,
+        **more: object,
+    ) -> Written:
+        given = {**(amounts or {}), **more}
+        return self._change(Action.ACTION_ADD, key, given, lower=to_bounds(min), upper=to_bounds(max))
 
     def get(self, key: Key, /, *, at_least: int | None = None) -> dict[str, object] | None:
         request = GetRequest(session=self._source.session, table=self._name, at_least=checked(at_least), **_key(key))
@@ -233,15 +243,6 @@ def _key(key: Key) -> dict[str, Any]:
     if isinstance(key, dict):
         return {"key": to_values(key.values()), "key_columns": list(map(str, key))}
     return {"key": to_values(key if isinstance(key, tuple) else (key,))}
-
-
-def _bounds(given: object) -> Bounds | None:
-    """One number for all columns, or a dict by column; the server judges them."""
-    if given is None or given == {}:
-        return None
-    if isinstance(given, dict):
-        return Bounds(columns=map(str, given), values=to_values(given.values()))
-    return Bounds(values=to_values([given]))
 
 
 def _entities(key: object) -> Entities:

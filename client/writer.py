@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import pyarrow as pa
 
@@ -31,7 +31,8 @@ from ..base.interface import Key, Keys, Rows
 from ..base.limits import RECORD_BYTES_MAX, WRITER_BATCH_ROWS, WRITER_LINGER_SECONDS, WRITER_ROWS_BITS
 from ..base.rows import amounts_row
 from ..proto.frames import cut, write_schema
-from ..proto.weftdb.v1.kv_pb2 import Action, OpenWriterRequest, OpenWriterResponse, WriterLayout
+from ..proto.values import to_values
+from ..proto.weftdb.v1.kv_pb2 import Action, Bounds, OpenWriterRequest, OpenWriterResponse, WriterLayout
 from .pipe import Pipe, closed
 from .wire import Again, Wire
 
@@ -42,6 +43,24 @@ RETRY_SECONDS: Final = 60.0
 _ROWS: Final = (1 << WRITER_ROWS_BITS) - 1
 _BATCH_BYTES: Final = RECORD_BYTES_MAX // 2
 """A batch of wide rows is cut at this; Arrow and log record add something on top."""
+
+
+_LAYOUTS_MAX: Final = 1_000
+"""Layouts that are kept to be sent by reference: who has new bounds for each row has as many."""
+
+
+class What(NamedTuple):
+    """What is done with rows; bounds as messages, serialized."""
+
+    action: Action
+    lower: bytes | None = None
+    upper: bytes | None = None
+
+
+_PUT: Final = What(Action.ACTION_PUT)
+_INSERT: Final = What(Action.ACTION_INSERT)
+_DELETE: Final = What(Action.ACTION_DELETE)
+_ADD: Final = What(Action.ACTION_ADD)
 
 
 class RemoteWriter:
@@ -71,30 +90,41 @@ class RemoteWriter:
         self._lock = threading.Lock()
         self._arrived = threading.Event()
         self._rows: list[Any] = []
-        self._kind: tuple[object, Action] | None = None
+        self._kind: tuple[object, What] | None = None
         self._rows_taken = 0
-        self._layouts: dict[tuple[Action, bytes], WriterLayout] = {}
+        self._layouts: dict[tuple[What, bytes], WriterLayout] = {}
         self._unseen: WeftError | None = None
         self._closed = False
         self._flusher: threading.Thread | None = None
 
     def put(self, rows: Rows, /) -> None:
-        self._take(Action.ACTION_PUT, rows)
+        self._take(_PUT, rows)
 
     def insert(self, rows: Rows, /) -> None:
-        self._take(Action.ACTION_INSERT, rows)
+        self._take(_INSERT, rows)
 
     def delete(self, keys: Keys, /) -> None:
-        self._take(Action.ACTION_DELETE, keys)
+        self._take(_DELETE, keys)
 
-    def add(self, key: Key | Rows, /, **amounts: object) -> None:
-        if not amounts:
-            self._take(Action.ACTION_ADD, key)
+    def add(
+        self,
+        key: Key | Rows,
+        amounts: Mapping[str, object] | None = None,
+        /,
+        *,
+        min: object = None,
+        max: object = None,
+        **more: object,
+    ) -> None:
+        what = _ADD if min is None and max is None else What(Action.ACTION_ADD, _serialized(min), _serialized(max))
+        given = more if amounts is None else {**amounts, **more}
+        if not given:
+            self._take(what, key)
             return
         if self._pipe.failed or self._unseen or self._closed:
             self._check()
-        row = amounts_row(key, self._primary_key, amounts)
-        self._gather((tuple(row), Action.ACTION_ADD), (row,))
+        row = amounts_row(key, self._primary_key, given)
+        self._gather((tuple(row), what), (row,))
 
     def flush(self) -> int:
         self._check()
@@ -142,30 +172,30 @@ class RemoteWriter:
             with contextlib.suppress(WeftError):
                 self.close()
 
-    def _take(self, action: Action, rows: object) -> None:
+    def _take(self, what: What, rows: object) -> None:
         """Gather single rows and lists of them, cut up what is Arrow."""
         if self._pipe.failed or self._unseen or self._closed:
             self._check()
         kind = rows.__class__
         if kind is tuple or kind is dict:
-            self._gather((kind, action), (rows,))
+            self._gather((kind, what), (rows,))
         elif isinstance(rows, list):
             for start in range(0, len(rows), self._batch_rows):
-                self._gather((rows[start].__class__, action), rows[start : start + self._batch_rows])
+                self._gather((rows[start].__class__, what), rows[start : start + self._batch_rows])
         elif isinstance(rows, pa.RecordBatchReader):
             reader: Any = rows
             for batch in reader:
-                self._take(action, batch)
+                self._take(what, batch)
         elif hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
             with self._lock:
                 self._send_gathered()
-                self._send(action, rows)
+                self._send(what, rows)
         else:  # a plain key, a named tuple, or an error that shows when the batch is made
-            self._gather((kind, action), (rows,))
+            self._gather((kind, what), (rows,))
         if self._pipe.failed or self._unseen:
             self._check()
 
-    def _gather(self, kind: tuple[object, Action], rows: Sequence[Any]) -> None:
+    def _gather(self, kind: tuple[object, What], rows: Sequence[Any]) -> None:
         """Add rows of one kind to those that wait; a full batch goes out."""
         with self._lock:
             gathered = self._rows
@@ -199,29 +229,34 @@ class RemoteWriter:
             rows, self._rows = self._rows, []
             self._send(self._kind[1], rows)
 
-    def _send(self, action: Action, rows: object) -> None:
+    def _send(self, what: What, rows: object) -> None:
         """Under the lock: make rows Arrow and hand them to the pipe, which may block."""
         first = self._rows_taken + 1
         try:
-            batch = self._table.keys(rows) if action == Action.ACTION_DELETE else self._table.rows(rows)
+            batch = self._table.keys(rows) if what is _DELETE else self._table.rows(rows)
         except Invalid as error:
             self._rows_taken += len(rows) if isinstance(rows, list) else getattr(rows, "num_rows", 0)
             error.message = f"in a batch from row {first:,} of this writer on: {error.message}"
             raise
         self._rows_taken += batch.num_rows
-        layout = self._layout(action, batch.schema)
+        layout = self._layout(what, batch.schema)
         for piece in cut([batch], bytes_max=_BATCH_BYTES):
             for start in range(0, piece.num_rows, self._batch_rows):
                 part = piece.slice(start, self._batch_rows)
                 self._pipe.hand_over(layout, part, first_row=first)
                 first += part.num_rows
 
-    def _layout(self, action: Action, schema: pa.Schema) -> WriterLayout:
+    def _layout(self, what: What, schema: pa.Schema) -> WriterLayout:
         data = write_schema(schema)
-        found = self._layouts.get((action, data))
+        found = self._layouts.get((what, data))
         if found is None:
-            found = WriterLayout(table=self._table.name, action=action, schema=data)
-            self._layouts[action, data] = found
+            found = WriterLayout(table=self._table.name, action=what.action, schema=data)
+            for given, field in ((what.lower, found.lower), (what.upper, found.upper)):
+                if given is not None:
+                    field.ParseFromString(given)
+            if len(self._layouts) >= _LAYOUTS_MAX:
+                self._layouts.clear()
+            self._layouts[what, data] = found
         return found
 
     # -- lingering -----------------------------------------------------------------------------------------------------
@@ -248,6 +283,21 @@ class RemoteWriter:
                     self._send_gathered()
                 except WeftError as error:
                     self._unseen = error
+
+
+def to_bounds(given: object) -> Bounds | None:
+    """One number for all columns, or a dict by column; the server judges them."""
+    if given is None or given == {}:
+        return None
+    if isinstance(given, Mapping):
+        by_column: Mapping[Any, object] = given
+        return Bounds(columns=map(str, by_column), values=to_values(by_column.values()))
+    return Bounds(values=to_values([given]))
+
+
+def _serialized(given: object) -> bytes | None:
+    bounds = to_bounds(given)
+    return None if bounds is None else bounds.SerializeToString()
 
 
 def _opened(wire: Wire, name: str | None) -> int:

@@ -36,7 +36,8 @@ from ..engine.clock import AsOf
 from ..engine.schema import Table
 from ..proto.failures import METADATA_KEY, class_of, to_detail
 from ..proto.frames import cut, pack, unpack, write_schema
-from ..proto.weftdb.v1.kv_pb2 import Action, TableDescription
+from ..proto.values import from_values
+from ..proto.weftdb.v1.kv_pb2 import Action, Bounds, TableDescription, WriteRequest, WriterLayout
 from ..proto.weftdb.v1.transactions_pb2 import OpenSnapshotRequest
 from ..proto.weftdb.v1.types_pb2 import ResultHeader, ResultPart
 
@@ -99,6 +100,24 @@ def change_of(action: Action, *, allowed: Iterable[Change] = tuple(Change)) -> C
         names = ", ".join(change.name for change in allowed)
         raise Invalid(f"the action {action} is not possible here: use one of {names}", sqlstate="08P01")
     return change
+
+
+def bounds_in(request: WriteRequest | WriterLayout) -> tuple[object, object]:
+    """What sums are held to, from below and from above: a number for all columns, numbers by column, or None.
+
+    Raises Invalid (08P01).
+    """
+    return (
+        _bounds(request.lower) if request.HasField("lower") else None,
+        _bounds(request.upper) if request.HasField("upper") else None,
+    )
+
+
+def _bounds(bounds: Bounds) -> object:
+    values = from_values(bounds.values)
+    if len(values) != (len(bounds.columns) or 1):
+        raise Invalid(f"{len(bounds.columns)} columns but {len(values)} bounds", sqlstate="08P01")
+    return dict(zip(bounds.columns, values, strict=True)) if bounds.columns else values[0]
 
 
 def describe(table: Table) -> TableDescription:

@@ -17,7 +17,6 @@ from ..engine.changes import Change
 from ..proto.frames import read_batch, read_schema, read_stream
 from ..proto.values import from_value, from_values, to_values
 from ..proto.weftdb.v1.kv_pb2 import (
-    Bounds,
     DescribeRequest,
     GetManyRequest,
     GetRequest,
@@ -32,7 +31,7 @@ from ..proto.weftdb.v1.kv_pb2 import (
     WriteResponse,
 )
 from ..sql.session import Session
-from .convert import at_least, change_of, describe, parts
+from .convert import at_least, bounds_in, change_of, describe, parts
 from .gate import Call
 from .once import Repeats
 from .sessions import Sessions
@@ -134,8 +133,7 @@ class KeyValueService:
             raise Invalid(f"{len(request.columns)} columns but {len(request.values)} values", sqlstate="08P01")
         key = _key(request)
         changes = dict(zip(request.columns, from_values(request.values), strict=True))
-        lower = _bounds(request.lower) if request.HasField("lower") else None
-        upper = _bounds(request.upper) if request.HasField("upper") else None
+        lower, upper = bounds_in(request)
 
         def work(session: Session) -> Written:
             if change is Change.UPDATE:
@@ -211,14 +209,6 @@ def _key(request: GetRequest | WriteRequest) -> object:
             raise Invalid(f"{len(request.key_columns)} key columns but {len(values)} values", sqlstate="08P01")
         return dict(zip(request.key_columns, values, strict=True))
     return values[0] if len(values) == 1 else tuple(values)
-
-
-def _bounds(bounds: Bounds) -> object:
-    """A number for all columns, or numbers by column."""
-    values = from_values(bounds.values)
-    if len(values) != (len(bounds.columns) or 1):
-        raise Invalid(f"{len(bounds.columns)} columns but {len(values)} bounds", sqlstate="08P01")
-    return dict(zip(bounds.columns, values, strict=True)) if bounds.columns else values[0]
 
 
 def _entities(request: ScanRequest) -> list[Any] | None:

@@ -33,8 +33,9 @@ from ..engine.schema import Table
 from ..proto.failures import to_detail
 from ..proto.frames import read_batch, read_schema
 from ..proto.weftdb.v1.kv_pb2 import WriterLayout, WriterRequest, WriterResponse
+from ..sql.keyvalue import row_bounds
 from ..sql.session import Session
-from .convert import change_of
+from .convert import bounds_in, change_of
 from .gate import LOG, Call
 
 _CHANGES: Final = (Change.INSERT, Change.PUT, Change.DELETE, Change.ADD)
@@ -49,6 +50,8 @@ class Batch:
     sequence: int
     table: str = ""
     change: Change = Change.PUT
+    lower: object = None
+    upper: object = None
     rows: pa.RecordBatch | None = None
     error: WeftError | None = None
 
@@ -135,6 +138,7 @@ class Decoder:
         self._rest = rest
         self._table = ""
         self._change: Change | None = None
+        self._bounds: tuple[object, object] = (None, None)
         self._schema: pa.Schema | None = None
         self._sequence = 0
 
@@ -169,11 +173,17 @@ class Decoder:
             raise Invalid(f"message {message.sequence} has no batch", sqlstate="08P01")
         self._sequence = message.sequence
         rows = read_batch(data, self._schema)
-        return Batch(sequence=message.sequence, table=self._table, change=self._change, rows=rows)
+        lower, upper = self._bounds
+        return Batch(
+            sequence=message.sequence, table=self._table, change=self._change, lower=lower, upper=upper, rows=rows
+        )
 
     def _remember(self, layout: WriterLayout) -> None:
         self._table = layout.table
         self._change = change_of(layout.action, allowed=_CHANGES)
+        self._bounds = bounds_in(layout)
+        if self._change is not Change.ADD and self._bounds != (None, None):
+            raise Invalid(f"bounds are for ADD, not for {self._change.name}", sqlstate="08P01")
         self._schema = read_schema(layout.schema)
 
 
@@ -184,8 +194,10 @@ def _apply(session: Session, writer: str, batch: Batch) -> WriterResponse:
         return WriterResponse(sequence=batch.sequence, error=to_detail(batch.error))
     token = WriterToken(writer=writer, sequence=batch.sequence)
     try:
-        rows = _fitted(session.describe(batch.table), batch.change, batch.rows)
-        commit = session.write(batch.table, batch.change, rows, token=token)
+        table = session.describe(batch.table)
+        rows = _fitted(table, batch.change, batch.rows)
+        bounds = row_bounds(table, rows, lower=batch.lower, upper=batch.upper)
+        commit = session.write(batch.table, batch.change, rows, token=token, bounds=bounds)
     except Closed as error:
         if error.sqlstate == TAKEN_OVER:
             return WriterResponse(sequence=batch.sequence, error=to_detail(error))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -330,9 +330,18 @@ class EmbeddedTable(interface.Table):
         with self._source.session() as session:
             return session.update(self._name, key, changes)
 
-    def add(self, key: Key, /, *, min: object = None, max: object = None, **amounts: object) -> Written:
+    def add(
+        self,
+        key: Key,
+        amounts: Mapping[str, object] | None = None,
+        /,
+        *,
+        min: object = None,
+        max: object = None,
+        **more: object,
+    ) -> Written:
         with self._source.session() as session:
-            return session.add(self._name, key, amounts, lower=min, upper=max)
+            return session.add(self._name, key, {**(amounts or {}), **more}, lower=min, upper=max)
 
     def delete(self, keys: Keys, /) -> Written:
         with self._source.session() as session:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from ..base.errors import Invalid, NotFound
 from ..base.rows import literal_value, to_batch, to_keys
 from ..base.types import BOOLEAN, Type
+from ..engine.delta import Bounds, bounds_of
 from ..engine.expression.evaluate import check_supported
 from ..engine.expression.node import Call, Expression, Literal
 from ..engine.prune import stored_time
@@ -69,6 +70,12 @@ def one_key(table: Table, key: object) -> pa.RecordBatch:
     if batch.num_rows != 1:
         raise Invalid(f"one key is expected, not {batch.num_rows}", hint="get_many and delete take several.")
     return batch
+
+
+def row_bounds(table: Table, rows: pa.RecordBatch, *, lower: object, upper: object) -> Bounds:
+    """Bounds for rows of primary keys and amounts, see ``bounds_of``. Raises Invalid."""
+    keys = {column.name for column in table.primary_key_columns}
+    return bounds_of([name for name in rows.schema.names if name not in keys], lower=lower, upper=upper)
 
 
 STREAMED_ROWS: Final = 131_072

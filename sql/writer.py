@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self, TypeAlias, cast
 
 import pyarrow as pa
 
@@ -29,15 +30,20 @@ from ..base.limits import WRITER_BATCH_ROWS, WRITER_BATCHES_IN_FLIGHT, WRITER_LI
 from ..base.rows import amounts_row, to_batch, to_keys
 from ..engine.changes import Change, WriterToken, writer_rows
 from ..engine.clock import monotonic
+from ..engine.delta import NO_BOUNDS, Bounds
 from . import keyvalue
 from .session import Session
+
+_Bounds: TypeAlias = tuple[object, object]
+_NO_BOUNDS: Final = (None, None)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Batch:
-    """Rows of one sort. ``rows`` is a list of rows, or something Arrow."""
+    """Rows of one sort. ``rows`` is a list of rows, or something Arrow; ``bounds`` are those of an ADD."""
 
     change: Change
+    bounds: _Bounds
     sort: object
     rows: Any
     since: float
@@ -85,8 +91,20 @@ class EmbeddedWriter(interface.Writer):
             listed = keys if isinstance(keys, list) else [keys]
             self._take(Change.DELETE, [key if isinstance(key, dict | tuple) else (key,) for key in listed])
 
-    def add(self, key: Key | Rows, /, **amounts: object) -> None:
-        self._take(Change.ADD, amounts_row(key, self._primary_key, amounts) if amounts else key)
+    def add(
+        self,
+        key: Key | Rows,
+        amounts: Mapping[str, object] | None = None,
+        /,
+        *,
+        min: object = None,
+        max: object = None,
+        **more: object,
+    ) -> None:
+        given = more if amounts is None else {**amounts, **more}
+        rows = amounts_row(key, self._primary_key, given) if given else key
+        bounds = _NO_BOUNDS if min is None and max is None else (_kept(min), _kept(max))
+        self._take(Change.ADD, rows, bounds=bounds)
 
     @property
     def rows_acknowledged(self) -> int:
@@ -135,31 +153,32 @@ class EmbeddedWriter(interface.Writer):
             self._thread = None
         self._session.close()
 
-    def _take(self, change: Change, rows: Any) -> None:
+    def _take(self, change: Change, rows: Any, *, bounds: _Bounds = _NO_BOUNDS) -> None:
         with self._changed:
             self._check()
             if _is_arrow(rows):
                 self._seal()
-                self._queue.extend(_slices(change, rows, self._batch_rows))
+                self._queue.extend(_slices(change, rows, self._batch_rows, bounds=bounds))
                 self._changed.notify_all()
             elif isinstance(rows, list):
                 for at in range(0, len(rows), self._batch_rows):
-                    self._add(change, rows[at : at + self._batch_rows])
+                    self._add(change, rows[at : at + self._batch_rows], bounds)
             else:
-                self._add(change, [_row(rows)])
+                self._add(change, [_row(rows)], bounds)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="weftdb-writer", daemon=True)
                 self._thread.start()
             if len(self._queue) >= WRITER_BATCHES_IN_FLIGHT:
                 self._changed.wait_for(lambda: self._error is not None or len(self._queue) < WRITER_BATCHES_IN_FLIGHT)
 
-    def _add(self, change: Change, rows: list[Any]) -> None:
+    def _add(self, change: Change, rows: list[Any], bounds: _Bounds) -> None:
         """Rows into the open batch; a new one where they are of another sort."""
         sort = tuple(rows[0]) if isinstance(rows[0], dict) else type(rows[0])
-        if self._open is not None and (self._open.change is not change or self._open.sort != sort):
+        last = self._open
+        if last is not None and (last.change is not change or last.sort != sort or last.bounds != bounds):
             self._seal()
         if self._open is None:
-            self._open = _Batch(change=change, sort=sort, rows=rows, since=monotonic())
+            self._open = _Batch(change=change, bounds=bounds, sort=sort, rows=rows, since=monotonic())
             self._changed.notify_all()
         else:
             self._open.rows += rows
@@ -193,7 +212,8 @@ class EmbeddedWriter(interface.Writer):
             self._sequence += len(batch.rows)
             token = None if self._name is None else WriterToken(writer=self._name, sequence=self._sequence)
             try:
-                commit = self._session.write(self._table, batch.change, self._batch(batch), token=token)
+                rows, bounds = self._batch(batch)
+                commit = self._session.write(self._table, batch.change, rows, token=token, bounds=bounds)
             except BaseException as error:
                 self._fail(error)
                 continue
@@ -219,11 +239,13 @@ class EmbeddedWriter(interface.Writer):
                 self._changed.wait(left)
         return self._queue.popleft()
 
-    def _batch(self, batch: _Batch) -> pa.RecordBatch:
+    def _batch(self, batch: _Batch) -> tuple[pa.RecordBatch, Bounds]:
         definition = self._session.describe(self._table)
         if batch.change is Change.DELETE:
-            return to_keys(batch.rows, keyvalue.keys_schema(definition))
-        return to_batch(batch.rows, definition.arrow_schema)
+            return to_keys(batch.rows, keyvalue.keys_schema(definition)), NO_BOUNDS
+        rows = to_batch(batch.rows, definition.arrow_schema)
+        lower, upper = batch.bounds
+        return rows, keyvalue.row_bounds(definition, rows, lower=lower, upper=upper)
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:
@@ -246,6 +268,11 @@ class EmbeddedWriter(interface.Writer):
             self.abandon()
 
 
+def _kept(bound: object) -> object:
+    """A bound that nobody else will change."""
+    return dict(cast("Mapping[object, object]", bound)) if isinstance(bound, Mapping) else bound
+
+
 def _row(row: Any) -> Any:
     """One row that nobody else will change. Raises Invalid for what is none."""
     if isinstance(row, tuple):
@@ -263,11 +290,11 @@ def _is_arrow(rows: object) -> bool:
     return isinstance(rows, pa.RecordBatchReader) or any(hasattr(rows, name) for name in names)
 
 
-def _slices(change: Change, rows: Any, size: int) -> list[_Batch]:
+def _slices(change: Change, rows: Any, size: int, *, bounds: _Bounds) -> list[_Batch]:
     """Anything Arrow in batches. Raises Invalid for what is malformed."""
     try:
         table = rows if isinstance(rows, pa.Table) else pa.table(rows)
     except (pa.ArrowException, TypeError) as error:
         raise Invalid(f"malformed Arrow data: {error}", hint="Check how the data was made.") from None
     pieces = [table.slice(at, size) for at in range(0, table.num_rows, size)]
-    return [_Batch(change=change, sort=None, rows=piece, since=0.0) for piece in pieces]
+    return [_Batch(change=change, bounds=bounds, sort=None, rows=piece, since=0.0) for piece in pieces]

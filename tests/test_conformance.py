@@ -466,6 +466,22 @@ def test_an_add_keeps_its_bounds(database: Database, accounts: Any) -> None:
     assert (conflict.column, conflict.bound, conflict.value) == ("balance", 0, -2)
 
 
+def test_columns_that_are_called_as_the_bounds_are_added_to_by_a_dict(database: Database) -> None:
+    database.execute("CREATE TABLE ranges (id bigint PRIMARY KEY, min bigint, max bigint, n bigint)")
+    ranges = database.table("ranges")
+    ranges.add(1, {"min": 3, "max": 4}, n=5)
+    ranges.add(1, {"min": -3}, min=0, max={"min": 1})
+    with pytest.raises(weftdb.Conflict):
+        ranges.add(1, {"min": -1}, min={"min": 0})
+    with ranges.writer() as writer:
+        writer.add(1, {"min": 7, "n": 1}, max=7)
+        writer.add({"id": 2}, {"max": 1})
+    with database.transaction() as transaction:
+        transaction.table("ranges").add(2, {"max": 1}, max=2)
+    assert database.execute("SELECT * FROM ranges ORDER BY id").rows() == [(1, 7, 4, 6), (2, None, 2, None)]
+    database.execute("DROP TABLE ranges")
+
+
 @pytest.mark.parametrize(
     ("bounds", "sqlstate"),
     [
@@ -834,6 +850,32 @@ def test_a_writer_adds_in_batches_and_one_at_a_time(database: Database, accounts
         assert writer.rows_acknowledged == 109
     rows = database.execute("SELECT id, owner, balance FROM accounts ORDER BY id").rows()
     assert rows == [(1, "ann", Decimal("116.50")), (2, "?", Decimal(58)), (3, "put", Decimal(2))]
+
+
+def test_a_writers_adds_keep_their_bounds(accounts: Any) -> None:
+    """Each batch as its bounds are; the one that is beyond them fails as a whole, and what others did stays."""
+    accounts.put([(1, "ann", 5), (2, "bob", 5)])
+    with accounts.writer() as writer:
+        for _ in range(5):
+            writer.add(1, balance=-1, min=0)
+        writer.add([{"id": 1, "balance": 2}, {"id": 2, "balance": 1}], max={"balance": 6})
+        writer.add(pa.table({"id": [2], "balance": pa.array([-6], pa.decimal128(12, 2))}), min=0, max=0)
+        writer.flush()
+        writer.add(2, balance=100)
+        writer.flush()
+        writer.add(2, balance=1)
+        writer.add(1, balance=-3, min=0)
+        writer.add(2, balance=1, min=0)
+        with pytest.raises(weftdb.Conflict, match="below its bound 0") as caught:
+            writer.flush()
+        assert caught.value.sqlstate == "23514"
+        writer.add(1, balance=-2, min=0)
+    assert accounts.get(1)["balance"] == 0
+    assert accounts.get(2)["balance"] in (100, 101)  # a batch or two: that of the failed one may have begun before
+    writer = accounts.writer()
+    writer.add(1, balance=1, min=2, max=1)
+    with pytest.raises(weftdb.Invalid, match="min 2 is above max 1"):
+        writer.close()
 
 
 @pytest.mark.parametrize(

@@ -216,14 +216,18 @@ class WriterRequest(_message.Message):
     def __init__(self, writer: _Optional[str] = ..., layout: _Optional[_Union[WriterLayout, _Mapping]] = ..., sequence: _Optional[int] = ..., padding: _Optional[bytes] = ..., batch: _Optional[bytes] = ...) -> None: ...
 
 class WriterLayout(_message.Message):
-    __slots__ = ("table", "action", "schema")
+    __slots__ = ("table", "action", "schema", "lower", "upper")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    LOWER_FIELD_NUMBER: _ClassVar[int]
+    UPPER_FIELD_NUMBER: _ClassVar[int]
     table: str
     action: Action
     schema: bytes
-    def __init__(self, table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., schema: _Optional[bytes] = ...) -> None: ...
+    lower: Bounds
+    upper: Bounds
+    def __init__(self, table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., schema: _Optional[bytes] = ..., lower: _Optional[_Union[Bounds, _Mapping]] = ..., upper: _Optional[_Union[Bounds, _Mapping]] = ...) -> None: ...
 
 class WriterResponse(_message.Message):
     __slots__ = ("sequence", "version", "rows", "error")
