@@ -305,7 +305,7 @@ class Database(Reads, Protocol):
     def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> Transaction:
         """Begin a transaction. Its snapshot is taken by its first call. ``isolation`` is one of ``Isolation``.
 
-        Raises Invalid (0A000) for a level that is not supported.
+        Raises Invalid (22023) for what is no level.
         """
         ...
 

@@ -38,10 +38,13 @@ class Isolation(enum.Enum):
     SNAPSHOT         reads at the version of its first statement; a row that it wrote conflicts if changed since then
     READ_COMMITTED   each statement reads at the newest version; a row that it wrote conflicts if changed since the
                      statement that wrote it first
+    SERIALIZABLE     as SNAPSHOT, and what it read conflicts, too, if changed since then: in the order of their commits
+                     transactions of this level could have run one after the other
     """
 
     SNAPSHOT = "snapshot"
     READ_COMMITTED = "read committed"
+    SERIALIZABLE = "serializable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from .retention import times_of
 from .schema import ROW_ID, ROW_ID_NAME, Table
 
 if TYPE_CHECKING:
+    from .read_set import Reads
     from .sequencer import TableChanges
 
 REMEMBERED_ROWS_MAX = 1_024
@@ -50,18 +51,30 @@ class GroupRows:
     def __init__(self) -> None:
         self._touched: dict[tuple[int, Touch], set[int] | None] = {}
         self._added: list[TableChanges] = []  # not in ``_touched`` yet: who commits alone need not pay for it
+        self._tables: set[int] = set()
 
     def admits(self, changes: TableChanges, *, blind: bool) -> bool:
         """Whether the changes surely meet no row of a group mate that may not be met."""
-        for added in self._added:
-            written = Touch.STRICT if added.inserts or added.strict else Touch.BLIND
-            self._add(added, written, _key_batches(added))
-            self._add(added, Touch.DELTA, _delta_keys(added))
-        self._added.clear()
+        self._take_added()
         written = Touch.BLIND if blind and not changes.inserts else Touch.STRICT
         return self._free(changes, written, _key_batches(changes)) and self._free(
             changes, Touch.DELTA, _delta_keys(changes)
         )
+
+    def spares(self, reads: Reads) -> bool:
+        """Whether surely no group mate changed anything of what was read: the cells do not know of it yet.
+
+        A later mate may: in the order of the group it comes after.
+        """
+        table = reads.table
+        if table.id not in self._tables:
+            return True
+        if reads.whole or reads.filters or reads.keys_count > REMEMBERED_ROWS_MAX:
+            return False
+        self._take_added()
+        keys = _identities(table, reads.keys)
+        touched = [self._touched[table.id, touch] for touch in Touch if (table.id, touch) in self._touched]
+        return all(rows is not None and rows.isdisjoint(keys) for rows in touched)
 
     def _free(self, changes: TableChanges, touch: Touch, batches: Sequence[pa.RecordBatch]) -> bool:
         if not batches:
@@ -82,6 +95,14 @@ class GroupRows:
     def add(self, changes: TableChanges) -> None:
         """Remember the rows that validated changes touch."""
         self._added.append(changes)
+        self._tables.add(changes.table.id)
+
+    def _take_added(self) -> None:
+        for added in self._added:
+            written = Touch.STRICT if added.inserts or added.strict else Touch.BLIND
+            self._add(added, written, _key_batches(added))
+            self._add(added, Touch.DELTA, _delta_keys(added))
+        self._added.clear()
 
     def _add(self, changes: TableChanges, touch: Touch, batches: Sequence[pa.RecordBatch]) -> None:
         if not batches:

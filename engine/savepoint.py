@@ -50,7 +50,7 @@ class Mark:
 class Savepoint:
     """A moment of a transaction: where it may go back to, until it is released.
 
-    ``aside`` are writes to tables that it had dropped or altered by then.
+    ``aside`` are writes to tables that it had dropped or altered by then, ``locks`` is how many it had noted.
     """
 
     writes: Mapping[int, tuple[TableWrites, Mark]]
@@ -58,6 +58,7 @@ class Savepoint:
     catalog: Mapping[str, Relation | None]
     unchanged: frozenset[int]
     late_count: int
+    locks: int
 
 
 def rewind(store: TableStore, step: int, *, now: int, make_room: Callable[[int], None]) -> None:

@@ -9,7 +9,8 @@ hand-over, and a crowd shares one record and one fsync.
 
 What always holds:
 
-- A request is validated against the state that it will be applied to; its group mates touch other rows.
+- A request is validated against the state that it will be applied to; its group mates touch other rows, and those
+  before it in the group touch nothing that it has read.
 - Two requests of one record touch one row only as delta with delta, or blind with blind. A request that meets a row of
   a group mate otherwise waits for the next record, and is judged there; one that changes the catalog has its own.
 - However many deltas of a record add to one row, the record holds one version of it.
@@ -49,6 +50,7 @@ from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of, ther
 from .delta import Delta, GroupDeltas
 from .internal import CATALOG, FIRST_ID
 from .prepared import LOOKS_MAX, LookAgain, Prepared
+from .read_set import Reads, check, settle
 from .retention import begin_of, boundary_batch, only_on_time, too_late
 from .schema import Relation, Table
 from .watch import Watch
@@ -110,8 +112,8 @@ class Request:
 
     ``catalog`` holds relations by name, None for a dropped name. ``unchanged`` are tables of which no row may have
     changed since the snapshot: a new definition was checked against all of them. ``retains`` are tables whose slices
-    below the boundary are to be dropped (retention.py); such a request has no changes. The sequencer fills in
-    ``commit`` or ``error``.
+    below the boundary are to be dropped (retention.py); such a request has no changes. ``reads`` is what must not have
+    changed either (read_set.py). The sequencer fills in ``commit`` or ``error``.
     """
 
     changes: tuple[TableChanges, ...]
@@ -119,6 +121,7 @@ class Request:
     snapshot: int | None = None
     unchanged: tuple[int, ...] = ()
     retains: tuple[int, ...] = ()
+    reads: tuple[Reads, ...] = ()
     token: WriterToken | None = None
     transaction_id: str | None = None
     commit: Commit | None = None
@@ -126,6 +129,8 @@ class Request:
     absent_count: int = 0  # rows that a blind delete did not find
     late_count: int = 0  # rows that came too late, and were left out here
     left_out: int = 0  # those that the transaction has left out before
+    settled_at: int = 0  # nothing that it read has changed up to this version
+    refused: Conflict | None = None  # or this has
     woken: SimpleQueue[None] = field(default_factory=SimpleQueue[None])  # finished, or it is its turn to lead
     abandoned: bool = False  # nobody waits for it any more
     rows_count: int = field(init=False)
@@ -206,7 +211,8 @@ class Sequencer:
         """
         self._before_commit(request.bytes_count)
         prepared = [changes for changes in request.changes if changes.prepared is not None]
-        for _ in range(LOOKS_MAX if prepared else 0):
+        for _ in range(LOOKS_MAX if prepared or request.reads else 0):
+            self._settle_reads(request)
             for changes in prepared:
                 store = self._state.stores.get(changes.table.id)
                 if changes.prepared is not None and store is not None:
@@ -216,6 +222,14 @@ class Sequencer:
             except LookAgain:
                 request.error = None
         return self._commit(request)
+
+    def _settle_reads(self, request: Request) -> None:
+        """Look at what was read beside commits of others. It refuses none: the request may be a repeat."""
+        try:
+            if request.reads:
+                request.settled_at = settle(request.reads, self._state, since=request.settled_at)
+        except Conflict as error:
+            request.refused = error
 
     def _commit(self, request: Request) -> Commit:
         self._queue.append(request)
@@ -482,6 +496,7 @@ class _Group:
             and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
             and self._names.isdisjoint(_names(request))
             and all(self.rows.admits(changes, blind=request.snapshot is None) for changes in request.changes)
+            and all(map(self.rows.spares, request.reads))
         )
 
     def add(self, request: Request, *, drops: Sequence[Operation] = (), state: State) -> None:
@@ -556,6 +571,10 @@ def _validate(request: Request, *, state: State) -> None:
                 hint="Retry.",
                 table=None if table is None else table.name,
             )
+    if request.refused is not None:
+        raise request.refused
+    if request.reads:
+        check(request.reads, state, since=request.settled_at)
     judged: list[TableChanges] = []
     for changes in request.changes:
         _check_schema(changes.table, request=request, state=state)

@@ -7,6 +7,10 @@ several calls that belong together go into ``statement``, which undoes them alon
 
 At READ COMMITTED every statement begins with a snapshot of its own (``refresh``). Pinned are the newest and the first
 that something was written at: what changed since then is what the commit has to know.
+
+At SERIALIZABLE every read is noted (read_set.py), and the commit looks at it again. What a write asks first (is the
+primary key free?) need not be: the row is written, and so looked at in any case. But where the answer is an error, or
+the write is undone, the caller has learned something, and that is noted.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from .constraints import IdentityAllocator, complete, fill
 from .delta import NO_BOUNDS, Bounds, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
+from .read_set import Locks, ReadSet
 from .reader import RowStream
 from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
 from .savepoint import PUT_ROWS, Savepoint
@@ -39,7 +44,7 @@ from .schema import Relation, Table
 from .sequencer import Request, TableChanges
 from .snapshot import Snapshot
 from .spill import Workspace, check_size
-from .write_set import TableWrites, present_at
+from .write_set import FIRST_STEP, TableWrites, present_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,8 @@ class Transaction:
         self._aside: list[TableWrites] = []  # of tables that the transaction dropped or altered
         self._savepoints_count = 0
         self._in_statement = False
+        self._reads = ReadSet() if isolation is Isolation.SERIALIZABLE and not read_only else None
+        self._locks = Locks()
         self._catalog: dict[str, Relation | None] = {}
         self._seen_catalog: Catalog | None = None
         self._unchanged: set[int] = set()
@@ -196,6 +203,7 @@ class Transaction:
             catalog=dict(self._catalog),
             unchanged=frozenset(self._unchanged),
             late_count=self._late_count,
+            locks=len(self._locks),
         )
 
     def rollback_to(self, savepoint: Savepoint) -> None:
@@ -217,6 +225,7 @@ class Transaction:
                 writes.forget_marks()
 
     def _rewind(self, savepoint: Savepoint) -> None:
+        self._note_undone(savepoint)
         kept = (*(writes for writes, _ in savepoint.writes.values()), *savepoint.aside)
         for writes in (*self._writes.values(), *self._aside):
             if writes not in kept:
@@ -226,12 +235,23 @@ class Transaction:
         self._catalog = dict(savepoint.catalog)
         self._unchanged = set(savepoint.unchanged)
         self._late_count = savepoint.late_count
+        self._locks.forget_after(savepoint.locks)
         self._seen_catalog = None
         for writes, mark in savepoint.writes.values():
             writes.rewind(mark, make_room=self._spill_for)
         if self.isolation is Isolation.READ_COMMITTED and self._first is not None:
             for writes in self._writes.values():  # amounts that were laid over older rows
                 writes.rebase(self._base(), since=self._first.version)
+
+    def _note_undone(self, savepoint: Savepoint) -> None:
+        """What is undone is not looked at as written any more, but that it could be written was an answer."""
+        if self._reads is None:
+            return
+        marks = {id(writes): mark for writes, mark in savepoint.writes.values()}
+        for writes in (*self._writes.values(), *self._aside):
+            mark = marks.get(id(writes))
+            if writes.step != (FIRST_STEP if mark is None else mark.step):
+                self._reads.note_table(writes.table)
 
     def _check_definitions(self, before: Catalog, after: Catalog) -> None:
         if before.version == after.version:
@@ -262,6 +282,8 @@ class Transaction:
         filter: Expression | None = None,
         row_ids: bool = False,
     ) -> RowStream:
+        if self._reads is not None:
+            self._reads.note_filter(table, filter)
         writes = self._writes.get(table.id)
         if writes is None and self._is_new(table):
             writes = self._writes_to(table)
@@ -280,15 +302,24 @@ class Transaction:
     ) -> pa.RecordBatch | None:
         if table.id in self._writes or self._is_new(table):
             return None
-        return self._base().series(table, key, low, high, columns=columns)
+        found = self._base().series(table, key, low, high, columns=columns)
+        if self._reads is not None and found is not None:
+            self._reads.note_series(table, key, low, high)
+        return found
 
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
+        if self._reads is not None:
+            self._reads.note_key(table, key)
+        return self._get(table, key)
+
+    def _get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         writes = self._writes.get(table.id)
         if writes is None:
             return None if self._is_new(table) else self._base().get(table, key)
         return writes.get(self._base(), key, key_batch(table, key))
 
     def get_many(self, table: Table, keys: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
+        self._note_keys(table, keys)
         writes = self._writes.get(table.id)
         if writes is None and self._is_new(table):
             writes = self._writes_to(table)
@@ -298,12 +329,37 @@ class Transaction:
 
     def present(self, table: Table, keys: pa.RecordBatch) -> np.ndarray:
         """Which of ``keys`` (primary keys) have a row: bool[n]."""
+        self._note_keys(table, keys)
+        return self._present(table, keys)
+
+    def _present(self, table: Table, keys: pa.RecordBatch) -> np.ndarray:
         writes = self._writes.get(table.id)
         if writes is not None:
             return writes.present(self._base(), keys)
         if self._is_new(table):
             return np.zeros(keys.num_rows, np.bool_)
         return present_at(self._base(), table, keys)
+
+    def note_past(self, table: Table, version: int) -> None:
+        """Something of ``table`` was read as of ``version``: of the past, unless that is the transaction's own."""
+        if self._reads is not None and version >= self.version:
+            self._reads.note_table(table)
+
+    def lock(self, table: Table, keys: pa.RecordBatch) -> None:
+        """Refuse the commit, by Conflict, if others change the rows with these primary keys (or row ids) before it.
+
+        At READ COMMITTED those changes count that came after the snapshot of the statement.
+        """
+        self._check_writable()
+        writes = self._writes.get(table.id)
+        if writes is not None:
+            keys = writes.committed(keys)
+        if keys.num_rows and not self._is_new(table):
+            self._locks.note(table, keys, version=self._wrote().version)
+
+    def _note_keys(self, table: Table, keys: pa.RecordBatch) -> None:
+        if self._reads is not None:
+            self._reads.note_keys(table, keys)
 
     def mark(self, table: Table) -> int:
         """A point in this transaction's work on ``table``: see ``written_after``."""
@@ -350,7 +406,7 @@ class Transaction:
         if table.primary_key:
             keys = key_columns(table, rows)
             raise_duplicates_within(table, keys)
-            check_key_absent(table, keys, np.flatnonzero(self.present(table, keys)))
+            self._check_absent(table, keys, np.flatnonzero(self._present(table, keys)))
         self._put(table, rows, absent=True)
         return rows.num_rows
 
@@ -364,7 +420,7 @@ class Transaction:
     def delete(self, table: Table, keys: pa.RecordBatch) -> int:
         """End rows by primary key, or by row id (with the key and time columns). Returns how many there were."""
         self._check_writable()
-        count = int(self.present(table, keys).sum()) if table.primary_key else keys.num_rows
+        count = int(self._present(table, keys).sum()) if table.primary_key else keys.num_rows
         self.delete_found(table, keys)
         return count
 
@@ -407,7 +463,11 @@ class Transaction:
         delta = Delta(
             key=key, key_batch=keys, amounts=dict(amounts), default_row=self._default_row(table, keys), bounds=bounds
         )
-        self._writes_to(table).add(delta, row=self.get(table, key) or delta.default_row)
+        try:
+            self._writes_to(table).add(delta, row=self._get(table, key) or delta.default_row)
+        except (Conflict, Invalid):  # of a bound, or an overflow
+            self._note_keys(table, keys)
+            raise
 
     def truncate(self, table: Table) -> None:
         """End all rows of the table."""
@@ -430,6 +490,8 @@ class Transaction:
         """Change a relation's definition, found by its identifier; its name may change."""
         self._check_writable()
         before = self.catalog.by_id[relation.id]
+        if self._reads is not None and isinstance(before, Table):
+            self._reads.note_table(before)
         writes = self._writes.get(relation.id)
         if writes is not None and writes.is_empty:  # it was only read
             self._aside.append(self._writes.pop(relation.id))
@@ -464,7 +526,7 @@ class Transaction:
         self._check_open()
         base = self._first or self._snapshot
         try:
-            if not self._writes and not self._catalog and not self._late_count:
+            if not self._writes and not self._catalog and not self._late_count and not self._locks:
                 return Commit(version=0 if self._snapshot is None else self._snapshot.version, rows=0)
             assert base is not None, "who wrote has a snapshot"
             changes = tuple(
@@ -478,8 +540,12 @@ class Transaction:
                 unchanged=tuple(sorted(self._unchanged)),
                 transaction_id=self.id,
                 left_out=self._late_count,
+                reads=self._locks.reads(),
             )
-            if not request.changes and not request.catalog and not request.left_out:
+            if request.changes or request.catalog or request.left_out:
+                if self._reads is not None:
+                    request.reads += self._reads.reads(base.catalog, version=base.version)
+            elif not request.reads:
                 return Commit(version=base.version, rows=0)
             return self._commit(request)
         except Unavailable as error:
@@ -605,10 +671,15 @@ class Transaction:
     def _check_moves(self, table: Table, old_keys: pa.RecordBatch, new_keys: pa.RecordBatch) -> None:
         """New primary keys must be absent, other than where the same statement takes the old row away."""
         leaving = set(key_tuples(old_keys))
-        found = np.flatnonzero(self.present(table, new_keys))
+        found = np.flatnonzero(self._present(table, new_keys))
         met = key_tuples(new_keys.take(pa.array(found)))
         staying = [row for row, key in zip(found.tolist(), met, strict=True) if key not in leaving]
-        check_key_absent(table, new_keys, np.array(staying, np.int64))
+        self._check_absent(table, new_keys, np.array(staying, np.int64))
+
+    def _check_absent(self, table: Table, keys: pa.RecordBatch, found: np.ndarray) -> None:
+        if len(found):
+            self._note_keys(table, keys.take(pa.array(found)))
+        check_key_absent(table, keys, found)
 
     def _change_catalog(self, changes: dict[str, Relation | None]) -> None:
         self._wrote()

@@ -46,6 +46,9 @@ from .snapshot import Snapshot
 from .spill import OwnRows, Workspace, keys_table
 from .watch import Watch
 
+FIRST_STEP: Final = 1
+"""While nothing was written."""
+
 JOINED_BYTES_MAX: Final = 256 * MIB
 """Arrow counts the bytes of a batch's text in 31 bits."""
 
@@ -58,7 +61,7 @@ class TableWrites:
 
     def __init__(self, table: Table, *, is_new: bool, workspace: Workspace) -> None:
         self.table = table
-        self.step = 1
+        self.step = FIRST_STEP
         self.replaces = False  # whether a row that was put may have replaced a committed one
         self.watch: Watch | None = None  # once it is large, if others can see the table
         self.changed_before_watch = False
@@ -280,6 +283,10 @@ class TableWrites:
             newest = self._rows.newest(keys.filter(pa.array(own)))
             written[own] |= newest.found & ~newest.alive & (newest.end > step)
         return written
+
+    def committed(self, keys: pa.RecordBatch) -> pa.RecordBatch:
+        """``keys`` without row ids of the transaction's own rows."""
+        return keys if self.table.primary_key else keys.filter(pa.array(~self._is_own(keys)))
 
     def spill(self) -> None:
         """Give back the memory of rows and gone keys. Raises Unavailable; then nothing has changed."""

@@ -13,6 +13,7 @@ from typing import Final, Self, TypeVar
 from ..base.errors import Closed, Conflict, Invalid
 from ..base.limits import RETRY_SECONDS_MAX
 from ..base.result import Result
+from ..engine.changes import Isolation
 from ..engine.clock import AsOf, sleep
 from ..engine.database import Engine
 from ..engine.delta import OUT_OF_BOUNDS
@@ -21,7 +22,7 @@ from ..engine.snapshot import Holder, Snapshot
 from ..engine.transaction import Transaction
 from .block import Block, Running
 from .execution import read_only_error
-from .settings import Settings, isolation_name
+from .settings import ISOLATION, Settings, isolation_name
 from .stream import Hold
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class Access:
     def begin(
         self, isolation: str = "snapshot", read_only: bool = False, *, held: bool = True, id: str | None = None
     ) -> None:
-        """Begin a transaction. Raises Invalid: 25001 inside of one, 0A000 for a level that is not supported.
+        """Begin a transaction. Raises Invalid: 25001 inside of one, 22023 for what is no level.
 
         ``held``: it is ended by ``commit`` and ``rollback`` only; COMMIT and ROLLBACK in a text are refused.
         ``id``: see ``Engine.begin``.
@@ -197,8 +198,13 @@ class Access:
             with transaction.statement():
                 return work(transaction), transaction.version
 
+        default = ISOLATION[self.settings.get("default_transaction_isolation")]
+        serializable = default is Isolation.SERIALIZABLE  # of one statement, the other levels are the same
+
         def attempt() -> tuple[T, int]:
-            transaction = self.engine.begin(principal=self.principal, id=self.commit_id)
+            transaction = self.engine.begin(
+                isolation=default if serializable else Isolation.SNAPSHOT, principal=self.principal, id=self.commit_id
+            )
             try:
                 outcome = work(transaction)
                 return outcome, transaction.commit().version

@@ -26,6 +26,7 @@ from ..base.types import UNKNOWN, Kind
 from ..base.values import literal_value
 from ..engine.expression.node import Expression, Literal
 from ..engine.series import series_of
+from ..engine.transaction import Transaction
 from .bind.context import zoned
 from .bound import BoundQuery, TableUse
 from .cancel import Cancel
@@ -145,7 +146,11 @@ def _checked(batches: Iterator[pa.RecordBatch], cancel: Cancel | None) -> Iterat
 
 def reader_of(use: TableUse, reader: Reader, past: Sequence[Reader]) -> Reader:
     """What a table reference is read from."""
-    return reader if use.past is None else past[use.past]
+    if use.past is None:
+        return reader
+    if isinstance(reader, Transaction):
+        reader.note_past(use.table, past[use.past].version)
+    return past[use.past]
 
 
 def _sources(

@@ -220,6 +220,7 @@ def _isolation(value: str) -> str:
 ISOLATION: Final[Mapping[str, Isolation]] = {
     "repeatable read": Isolation.SNAPSHOT,  # PostgreSQL's name for snapshot isolation
     "read committed": Isolation.READ_COMMITTED,
+    "serializable": Isolation.SERIALIZABLE,
 }
 """The isolation levels that there are, by the names that SHOW prints."""
 
@@ -227,21 +228,14 @@ _SYNONYMS: Final[Mapping[str, str]] = {"snapshot": "repeatable read", "read unco
 
 
 def isolation_name(value: str) -> str:
-    """The level's name in ISOLATION. Raises Invalid: 0A000 for SERIALIZABLE, 22023 for what is no level at all."""
+    """The level's name in ISOLATION. Raises Invalid (22023) for what is no level at all."""
     given = " ".join(value.lower().split())
     name = _SYNONYMS.get(given, given)
     if name in ISOLATION:
         return name
-    if name == "serializable":
-        raise Invalid(
-            "isolation level SERIALIZABLE is not supported yet",
-            hint="Use snapshot isolation (REPEATABLE READ), the default; it raises Conflict where two transactions "
-            "write one row.",
-            sqlstate="0A000",
-        )
     raise Invalid(
         f'isolation level "{value}" does not exist',
-        hint="Use snapshot (or its name REPEATABLE READ), or READ COMMITTED.",
+        hint="Use snapshot (or its name REPEATABLE READ), SERIALIZABLE or READ COMMITTED.",
         sqlstate="22023",
     )
 

@@ -28,7 +28,7 @@ Outcome: TypeAlias = Literal["reads", "conflict", "possible"]
 Script: TypeAlias = Callable[..., bool]
 """Takes the database and its sides, plays them to their end, and returns whether the anomaly happened."""
 
-LEVELS: Final = ("read committed", "snapshot")
+LEVELS: Final = ("read committed", "snapshot", "serializable")
 """The levels that exist. A new one is added here and as a column of docs/isolation.md, and all of this holds for it."""
 
 SIDES: Final[dict[str, type[Side]]] = {"SQL": SqlSide, "key-value": KeyValueSide}

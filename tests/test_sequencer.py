@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from grouped import in_one_group
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.base.errors import Conflict, Internal, Invalid, LimitExceeded, Unavailable
@@ -287,28 +288,6 @@ def test_a_dropped_tables_memory_comes_back_when_neither_pin_nor_history_needs_i
     engine.maintenance.release()
     assert engine.bytes_used < held
     assert content(engine) == {1: 1}
-
-
-def in_one_group(engine: Engine, *works: Callable[[], object]) -> list[object]:
-    """Let all of them queue while the commit lock is held, so that one leader finds them together."""
-    outcomes: list[object] = [None] * len(works)
-
-    def run(index: int) -> None:
-        try:
-            outcomes[index] = works[index]()
-        except Exception as error:
-            outcomes[index] = error
-
-    sequencer = engine._sequencer
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(works))]
-    with sequencer._commit_lock:
-        for count, thread in enumerate(threads, 1):
-            thread.start()
-            while len(sequencer._queue) < count:
-                threading.Event().wait(0.001)
-    for thread in threads:
-        thread.join()
-    return outcomes
 
 
 def test_group_mates_that_write_one_row_are_judged_one_after_the_other(engine: Engine) -> None:

@@ -14,7 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import weftdb
+from weftdb.base.errors import Conflict
+from weftdb.base.rows import to_batch
 from weftdb.engine.database import Engine
+from weftdb.engine.transaction import Transaction
 from weftdb.sql import statements as st
 from weftdb.sql.session import Session
 from weftdb.sql.settings import Settings
@@ -142,7 +145,7 @@ def test_settings_are_set_shown_and_reset(session: Session) -> None:
         ("SET server_version = '1'", "55P02", ["server_version"]),
         ("SET client_encoding = 'LATIN1'", "0A000", ["UTF8"]),
         ("SET standard_conforming_strings = off", "0A000", ["on"]),
-        ("SET default_transaction_isolation = 'serializable'", "0A000", ["SERIALIZABLE"]),
+        ("SET default_transaction_isolation = 'serialisable'", "22023", ["SERIALIZABLE"]),
         ("SHOW nothing", "42704", ["nothing"]),
     ],
 )
@@ -274,15 +277,51 @@ def test_read_only_may_be_said_in_three_ways(session: Session) -> None:
     assert refused(session, "TRUNCATE t").sqlstate == "25006"
 
 
-def test_serializable_is_refused_by_name(session: Session) -> None:
-    for text in (
+@pytest.mark.parametrize(
+    "begin",
+    [
         "BEGIN ISOLATION LEVEL SERIALIZABLE",
-        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-    ):
-        error = refused(session, text)
-        assert error.sqlstate == "0A000"
-        assert "SERIALIZABLE" in str(error)
-    assert session.status == "idle"
+        "START TRANSACTION ISOLATION LEVEL SERIALIZABLE READ WRITE, NOT DEFERRABLE",
+        "BEGIN; SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE; BEGIN",
+        "SET default_transaction_isolation = 'serializable'; BEGIN",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE; COMMIT AND CHAIN",
+    ],
+)
+def test_serializable_holds_what_it_read_against_what_others_commit(
+    session: Session, engine: Engine, begin: str
+) -> None:
+    session.execute(begin)
+    assert session.execute("SHOW transaction_isolation").scalar() == "serializable"
+    assert session.execute("SELECT v FROM t WHERE id = 1").scalar() == 10
+    Session(engine).put("t", (1, 11))
+    assert session.execute("SELECT v FROM t WHERE id = 1").scalar() == 10
+    session.execute("UPDATE t SET v = 0 WHERE id = 2")
+    error = refused(session, "COMMIT")
+    assert isinstance(error, Conflict)
+    assert (error.sqlstate, error.kind, error.table, error.key) == ("40001", "read", "t", (1,))
+    assert session.execute("SELECT v FROM t WHERE id = 2").scalar() == 20
+
+
+@pytest.mark.parametrize(("default", "seen"), [("serializable", [10, 11]), ("snapshot", [10])])
+def test_a_statement_of_its_own_is_serializable_where_that_is_the_default(
+    session: Session, engine: Engine, default: str, seen: list[int]
+) -> None:
+    """Another one commits after it has read: it is run again, or it is not."""
+    session.settings.set("default_transaction_isolation", default)
+    found: list[int] = []
+
+    def work(transaction: Transaction) -> None:
+        table = transaction.catalog.table("t")
+        row = transaction.get(table, (1,))
+        assert row is not None
+        found.append(row["v"])
+        if len(found) == 1:
+            Session(engine).put("t", (1, 11))
+        transaction.put(table, to_batch([(3, row["v"])], table.arrow_schema))
+
+    session.transact("INSERT", work)
+    assert found == seen
 
 
 @pytest.mark.parametrize(
