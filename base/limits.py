@@ -62,6 +62,13 @@ WRITER_LINGER_SECONDS: Final = 0.02
 AT_LEAST_SECONDS: Final = 30.0  # how long a read waits for a version, where it has no time-out of its own
 WRITER_ROWS_BITS: Final = 40  # of a sequence number: rows, below how often the writer was opened (engine/changes.py)
 
+# Change feeds (engine/feed_window.py): what one read brings at most, and holds until it was taken.
+FEED_BYTES: Final = 16 * MIB  # more than a record of the log, so that its rows mostly come at once
+FEED_ROWS_MAX: Final = 131_072
+FEED_ROWS_MIN: Final = 64
+FEED_POSITIONS_MAX: Final = 1_000  # with a name
+FEED_CALLS_MAX: Final = 128  # open at a server; each has a thread of CALLS_MAX
+
 # SQL: what a session keeps, what is kept for all of them, and how deep or wide a query may be.
 UPDATE_DELTAS_MAX: Final = 100  # rows of an UPDATE that are written as deltas; more are written as whole rows
 PREPARED_MAX: Final = 1_000  # prepared statements of one session
@@ -91,6 +98,8 @@ COMPACTION_ROWS_MAX: Final = 64 * 1024 * 1024
 NUMERIC_PRECISION_MAX: Final = 38
 
 assert RECORD_BYTES_MAX < MESSAGE_BYTES_MAX, "a record that came in one message must fit the way out, too"
+assert RECORD_ROWS_MAX < FEED_ROWS_MAX, "a record of small rows is one batch of a feed"
+assert FEED_CALLS_MAX < CALLS_MAX, "feeds that wait leave room for others"
 assert VALUE_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX, "a row with one value of the largest size must fit a message"
 assert 1 / MEMTABLES_SHARE + 1 / EXECUTOR_SHARE + 1 / WRITE_SET_SHARE < 1, "the shares leave room for the rest"
 assert FLUSH_SHARE > MEMTABLES_SHARE, "memtables are flushed long before writers wait"

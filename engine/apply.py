@@ -32,7 +32,7 @@ from .changes import TAKEN_OVER, Commit, writer_opened, writer_rows
 from .clock import VersionClock
 from .horizon import Horizon
 from .install import Ends, Install, install
-from .internal import CATALOG, FIRST_ID, INTERNAL, NAMED, NamedSnapshot, decode_named
+from .internal import CATALOG, FIRST_ID, INTERNAL, NAMED, POSITIONS, FeedPosition, Item, NamedSnapshot, decode_rows
 from .overlay import OPEN
 from .retention import boundary_in
 from .schema import Relation, Table
@@ -70,6 +70,7 @@ class State:
         self.transaction_ids: OrderedDict[str, Commit] = OrderedDict()
         self.named: dict[str, NamedSnapshot] = {}  # by name, see named.py; replaced, never changed
         self.named_versions: frozenset[int] = frozenset()  # those that are pinned
+        self.positions: dict[str, FeedPosition] = {}  # of feeds, by name, see positions.py; replaced, never changed
 
     @property
     def catalog(self) -> Catalog:
@@ -126,7 +127,7 @@ class State:
     def unreadable(self, horizon: Horizon) -> list[Dropped]:
         """The dropped tables that nobody can read any more. Keep the writer out."""
         seen = {id for pin in horizon.pins.tolist() for id in self.catalog_at(pin).by_id}
-        return [item for item in self.dropped if item.version <= horizon.limit and item.id not in seen]
+        return [item for item in self.dropped if item.version <= horizon.of(item.id).limit and item.id not in seen]
 
     def may_have_forgotten(self, *, since: int) -> bool:
         """Whether a transaction that committed after version ``since`` may have lost its place among the ids."""
@@ -146,7 +147,7 @@ class State:
         Times of pinned versions that are older go, too: one old named snapshot must not keep those of all since.
         """
         begins = np.array([catalog.version for catalog in self.catalogs], np.int64)
-        dead = horizon.dead(begins, np.append(begins[1:], OPEN))
+        dead = horizon.of(*horizon.feeds).dead(begins, np.append(begins[1:], OPEN))
         if dead.any():
             self.catalogs = [catalog for catalog, gone in zip(self.catalogs, dead.tolist(), strict=True) if not gone]
         self.clock.forget(before=horizon.limit)
@@ -203,23 +204,29 @@ class State:
                 self.dropped.append(Dropped(id=id, version=record.version, wall=record.wall_clock))
 
     def _apply_named(self, record: Record) -> None:
-        """Pin and release the versions of named snapshots."""
-        operations = [operation for operation in record.operations if operation.table == NAMED.id]
-        if not operations:
-            return
-        named = dict(self.named)
-        for operation in operations:
-            if operation.action is Action.DELETE:
-                for name in operation.batch.column(0).to_pylist():
-                    named.pop(name, None)
-            else:
-                named.update({snapshot.name: snapshot for snapshot in decode_named(operation.batch)})
-        self.set_named(named.values())
+        """Pin and release what has a name: versions of snapshots, positions of feeds."""
+        if (named := _changed(self.named, NamedSnapshot, record, NAMED)) is not None:
+            self.set_named(named.values())
+        if (positions := _changed(self.positions, FeedPosition, record, POSITIONS)) is not None:
+            self.positions = positions
 
     def set_named(self, snapshots: Iterable[NamedSnapshot]) -> None:
         """These are the named snapshots from now on."""
         self.named = {snapshot.name: snapshot for snapshot in snapshots}
         self.named_versions = frozenset(item.version for item in self.named.values() if item.lost is None)
+
+    def is_behind(self, position: FeedPosition) -> bool:
+        """Whether a feed's table changed after its position."""
+        return self.changed_at.get(position.table, 0) > position.version
+
+    @property
+    def kept_after(self) -> dict[int, int]:
+        """By table the version after which nothing may be dropped, since a feed has not come to it."""
+        kept: dict[int, int] = {}
+        for item in list(self.positions.values()):
+            if item.lost is None and self.is_behind(item):
+                kept[item.table] = min(item.version, kept.get(item.table, item.version))
+        return kept
 
     def _remember(self, transaction: TransactionEntry, *, version: int) -> None:
         commit = Commit(version=version, rows=transaction.rows_count)
@@ -233,6 +240,21 @@ class State:
             self.writers.move_to_end(transaction.writer)
             if len(self.writers) > WRITERS_MAX:
                 self.writers.popitem(last=False)
+
+
+def _changed(known: dict[str, Item], kind: type[Item], record: Record, table: Table) -> dict[str, Item] | None:
+    """What has a name, after the record; None where it says nothing of it."""
+    operations = [operation for operation in record.operations if operation.table == table.id]
+    if not operations:
+        return None
+    after = dict(known)
+    for operation in operations:
+        if operation.action is Action.DELETE:
+            for name in operation.batch.column(0).to_pylist():
+                after.pop(name, None)
+        else:
+            after.update({item.name: item for item in decode_rows(kind, operation.batch)})
+    return after
 
 
 def named_by_id(batch: pa.RecordBatch, ids: list[int]) -> pa.RecordBatch:

@@ -4,7 +4,8 @@
     Captured.encode()            later, beside commits: the bytes for the manifest
     restore(bytes, ...)          the state as it was, with the segments that the manifest names
 
-    header   JSON: version, log position, counters, catalogs, tables, dropped tables, named snapshots (from format 2)
+    header   JSON: version, log position, counters, catalogs, tables, dropped tables, named snapshots (from format 2),
+             positions of feeds (from format 3)
     tables   Arrow streams: the map from wall clock to version, outcomes of transactions and of writers' batches
 
 Rows are not in here: they are in segments, all of them, up to the version. The log goes on from the position.
@@ -17,7 +18,7 @@ import json
 import struct
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -29,14 +30,14 @@ from .apply import Dropped, State
 from .catalog import EMPTY, Catalog, decode_relation, encode_relation
 from .cells import TableStore
 from .changes import Commit
-from .internal import INTERNAL, NamedSnapshot
+from .internal import INTERNAL, FeedPosition, NamedSnapshot
 from .layout import Layout
 from .overlay import Overlay
 from .schema import Table
 from .segment import Description, Segment
 from .segment_files import SegmentFiles
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 _LENGTH: Final = struct.Struct("<Q")
 
 
@@ -95,6 +96,7 @@ def capture(state: State, *, position: int, floor: int) -> Captured:
         "floor": floor,
         "dropped": [[item.id, item.version, item.wall] for item in state.dropped],
         "named": [astuple(item) for item in state.named.values()],
+        "positions": [asdict(item) for item in state.positions.values()],
     }
     return Captured(
         version=state.version,
@@ -145,6 +147,8 @@ def restore(data: bytes, descriptions: Iterable[Description], files: SegmentFile
             NamedSnapshot(name=name, version=version, created=created, lost=lost)
             for name, version, created, lost in header.get("named", ())
         )
+        positions = (FeedPosition(**fields) for fields in header.get("positions", ()))
+        state.positions = {item.name: item for item in positions}
         state.catalogs = _decode_catalogs(header["catalogs"])
         state.clock.fill(walls=clock["wall"].to_numpy(), versions=clock["version"].to_numpy())
         state.transaction_ids = OrderedDict(

@@ -41,6 +41,7 @@ from .constraints import complete, fill
 from .contention import ConflictFacts, Contention
 from .delta import NO_BOUNDS, Bounds, Delta, check_addable
 from .expression.evaluate import Context
+from .feed import Feed
 from .gauges import register_memory, register_meters
 from .horizon import HoldFacts
 from .identity import IdentityValues
@@ -51,6 +52,7 @@ from .memory import Budget
 from .metrics import Meters, Metric
 from .named import NamedSnapshots, SnapshotFacts
 from .options import Options
+from .positions import PositionFacts, Positions
 from .schema import Table
 from .segment import Description
 from .segment_files import SegmentFiles
@@ -102,6 +104,12 @@ class Engine:
             commit=self._sequencer.commit,
             bytes_max=options.named_snapshots_bytes,
         )
+        self.positions = Positions(
+            state=self._state,
+            pins=self._pins,
+            commit=self._sequencer.commit,
+            bytes_max=options.feed_positions_bytes,
+        )
         self._identities = IdentityValues(open_snapshot=self.snapshot, commit=self._commit)
         self._workspace = Workspace(
             files=self.files,
@@ -120,6 +128,7 @@ class Engine:
             budget=self.budget,
             options=options,
             named=self.named,
+            positions=self.positions,
             position=position,
             version=self._state.version,
             archive=self._open_archive(),
@@ -239,6 +248,33 @@ class Engine:
         """
         self._check_open()
         return Snapshot(state=self._state, pins=self._pins, version=self._version_of(as_of), holder=holder)
+
+    def changes(self, table: str, *, after: int | None = None, before: bool = False, name: str | None = None) -> Feed:
+        """The changes of a table that were committed after a version, see feed.py: the newest, unless told.
+
+        ``name``: one whose position is kept, made here where there is none (positions.py), and ``after`` is where it
+        is unless told. ``before``: with the rows as they were before updates.
+
+        Raises Invalid: 42P01 for no such table, 22023 for a version yet to come, and as ``Positions.open``.
+        """
+        self._check_open()
+        definition = self._state.catalog.table(table)
+        newest = self._state.version
+        if after is not None and not 0 <= after <= newest:
+            raise Invalid(f"version {after} does not exist: the newest is {newest}", sqlstate="22023")
+        if name is not None:
+            position = self.positions.open(name, definition, version=after)
+            after = position if after is None else after
+        return Feed(
+            state=self._state,
+            pins=self._pins,
+            positions=self.positions,
+            wait_for=self._sequencer.wait_for,
+            table=definition,
+            position=newest if after is None else after,
+            before=before,
+            name=name,
+        )
 
     def flush(self) -> bool:
         """Make a checkpoint now: all rows into segments, the log trimmed. Returns whether there was anything to do."""
@@ -386,6 +422,10 @@ class Engine:
     def conflict_facts(self) -> list[ConflictFacts]:
         """What commits were refused for with Conflict, the most often first."""
         return self._contention.facts()
+
+    def position_facts(self) -> list[PositionFacts]:
+        """The named positions of feeds, by name."""
+        return self.positions.facts()
 
     def close(self) -> None:
         """Finish the commit under way and let go of the folder. A second close does nothing."""

@@ -5,6 +5,9 @@
     weft_named_snapshots
                     name TEXT (primary key), version BIGINT, created BIGINT (wall clock, microseconds), lost TEXT: why
                     the version is not pinned any more, else NULL
+    weft_feed_positions
+                    name TEXT (primary key), table BIGINT, version BIGINT: what is done with, created BIGINT, moved
+                    BIGINT (wall clock, microseconds), lost TEXT: why it keeps nothing any more, else NULL
 
 Identifiers below FIRST_ID belong to the engine. A relation's row is found by its name, so that two transactions that
 create the same name conflict on one row.
@@ -13,8 +16,8 @@ create the same name conflict on one row.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from typing import Final
+from dataclasses import astuple, dataclass, fields
+from typing import Final, TypeVar
 
 import pyarrow as pa
 
@@ -63,7 +66,23 @@ NAMED: Final = Table(
     next_column_id=5,
 )
 
-INTERNAL: Final = (CATALOG, SEQUENCES, NAMED)
+POSITIONS: Final = Table(
+    id=4,
+    name="weft_feed_positions",
+    columns=(
+        Column(id=1, name="name", type=TEXT, nullable=False),
+        Column(id=2, name="table", type=BIGINT, nullable=False),
+        Column(id=3, name="version", type=BIGINT, nullable=False),
+        Column(id=4, name="created", type=BIGINT, nullable=False),
+        Column(id=5, name="moved", type=BIGINT, nullable=False),
+        Column(id=6, name="lost", type=TEXT),
+    ),
+    primary_key=(1,),
+    key=(1,),
+    next_column_id=7,
+)
+
+INTERNAL: Final = (CATALOG, SEQUENCES, NAMED, POSITIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,17 +95,30 @@ class NamedSnapshot:
     lost: str | None = None
 
 
-def encode_named(snapshots: Sequence[NamedSnapshot]) -> pa.RecordBatch:
-    """The snapshots as rows, by the names of the columns."""
-    names = NAMED.arrow_schema.names
-    rows = [dict(zip(names, astuple(item), strict=True)) for item in snapshots]
-    return pa.RecordBatch.from_pylist(rows, schema=NAMED.arrow_schema)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedPosition:
+    """A row of ``weft_feed_positions``: what ended in ``table`` after ``version`` stays, unless ``lost`` says why."""
+
+    name: str
+    table: int
+    version: int
+    created: int
+    moved: int
+    lost: str | None = None
 
 
-def decode_named(batch: pa.RecordBatch) -> list[NamedSnapshot]:
-    """The snapshots of a batch of whole rows, columns in the table's order."""
+Item = TypeVar("Item", NamedSnapshot, FeedPosition)
+
+
+def encode_rows(table: Table, items: Sequence[NamedSnapshot | FeedPosition]) -> pa.RecordBatch:
+    """The items as rows of their table, by the names of the columns."""
+    names = table.arrow_schema.names
+    rows = [dict(zip(names, astuple(item), strict=True)) for item in items]
+    return pa.RecordBatch.from_pylist(rows, schema=table.arrow_schema)
+
+
+def decode_rows(kind: type[Item], batch: pa.RecordBatch) -> list[Item]:
+    """The items of a batch of whole rows, columns in the table's order."""
+    names = [field.name for field in fields(kind)]
     columns = [column.to_pylist() for column in batch.columns]
-    return [
-        NamedSnapshot(name=name, version=version, created=created, lost=lost)
-        for name, version, created, lost in zip(*columns, strict=True)
-    ]
+    return [kind(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]

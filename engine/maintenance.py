@@ -4,7 +4,7 @@
     hold      a checkpoint whose files stay, whatever is merged meanwhile: for backups and checks
     compact   some segments of one cell ──► one segment without dead rows ──► manifest ──► swap
     retain    ask the sequencer to drop the slices that tables do not keep any more (retention.py)
-    limit     give up named snapshots that keep too many bytes (named.py)
+    limit     give up named snapshots and feeds that keep too many bytes (named.py, positions.py)
     release   dropped tables, slices and segments that nobody can read any more: out of the manifest, files away
     tidy      files of which little is needed: what is needed moves into a new one (tidying.py)
     rest      nobody commits: merge what is cold then, tidy thoroughly, give back what the log does not use
@@ -70,6 +70,7 @@ from .named import NamedSnapshots
 from .options import Options
 from .overlay import OPEN, Overlay
 from .part import Part
+from .positions import Positions
 from .schema import Column, Table
 from .seal import Pause, block_rows_of, seal
 from .segment import Description, Section, Segment
@@ -172,6 +173,7 @@ class Maintenance:
         budget: Budget,
         options: Options,
         named: NamedSnapshots,
+        positions: Positions,
         position: int,
         version: int,
         archive: Archive | None = None,
@@ -199,6 +201,7 @@ class Maintenance:
         self._budget = budget
         self._options = options
         self._named = named
+        self._positions = positions
         self._throttle = Throttle(options.compaction_rate)
         self._flush_throttle = Throttle(FLUSH_RATE)
         self._read_throttle = Throttle(READ_AHEAD_RATE)
@@ -483,8 +486,9 @@ class Maintenance:
         if number:
             with self.files.create(number, throttle=self._flush_throttle) as out:
                 for store, cell, memtable in frozen:
+                    kept = horizon.of(store.table.id)
                     with self._budget.borrowed(_sealing_bytes(memtable)):
-                        sealed.append(self._seal(out, number, store, cell, memtable, horizon=horizon, version=version))
+                        sealed.append(self._seal(out, number, store, cell, memtable, horizon=kept, version=version))
                 for segment in changed:
                     overlay = self.files.write_overlay(out, number, segment.overlay, up_to=version)
                     given_up = segment.damage is not None
@@ -639,7 +643,11 @@ class Maintenance:
                     if done is not None and (store.table.id, cell.slice, cell.shard) in done:
                         continue
                     found = pick(
-                        cell, horizon=horizon, saved=self.checkpoint_version, quiet=quiet, everything=everything
+                        cell,
+                        horizon=horizon.of(store.table.id),
+                        saved=self.checkpoint_version,
+                        quiet=quiet,
+                        everything=everything,
                     )
                     if found is not None:
                         candidates.append((found, store))
@@ -649,6 +657,7 @@ class Maintenance:
             if done is not None:
                 done.add((store.table.id, candidate.cell.slice, candidate.cell.shard))
             pause = self._patiently(PATIENCE_SECONDS) if candidate.cold else self._pause
+            horizon = horizon.of(store.table.id)
             self._merge(store, candidate.cell, candidate.segments, horizon=horizon, pause=pause)
             return True
 
@@ -783,15 +792,16 @@ class Maintenance:
         return bool(due)
 
     def limit_named(self) -> bool:
-        """Give up named snapshots where they keep more than they may. Returns whether there were any.
+        """Give up named snapshots and feeds where they keep more than they may. Returns whether there were any.
 
         What they keep is counted once after each checkpoint, since only then history ends elsewhere.
         """
-        wanted = self._limited_at != self.checkpoint_position and bool(self._state.named_versions)
-        if wanted:
-            self._limited_at = self.checkpoint_position
-            return self._named.enforce()
-        return False
+        if self._limited_at == self.checkpoint_position:
+            return False
+        self._limited_at = self.checkpoint_position
+        snapshots = bool(self._state.named_versions) and self._named.enforce()
+        feeds = bool(self._state.kept_after) and self._positions.enforce()
+        return snapshots or feeds
 
     def release(self) -> bool:
         """Give back what nobody can read any more: dropped tables, and segments of which every row has ended, as those
@@ -807,7 +817,7 @@ class Maintenance:
                 for store in list(self._state.stores.values())
                 for cell in store.cells
                 for part in cell.parts
-                if isinstance(part, Segment) and not part.living_count and _unreadable(part, horizon)
+                if isinstance(part, Segment) and not part.living_count and _unreadable(part, horizon.of(store.table.id))
             ]
             segments = list({id(segment): segment for segment in (*segments, *(part for _, _, part in gone))}.values())
             if segments:

@@ -28,7 +28,7 @@ from ..base.limits import NAME_BYTES_MAX, NAMED_SNAPSHOTS_MAX
 from .apply import State
 from .changes import Commit
 from .clock import AsOf, wall_clock
-from .internal import NAMED, NamedSnapshot, encode_named
+from .internal import NAMED, NamedSnapshot, encode_rows
 from .inventory import bytes_of
 from .overlay import OPEN
 from .segment import Segment
@@ -203,7 +203,7 @@ class NamedSnapshots:
                 )
 
     def _put(self, snapshot: NamedSnapshot) -> None:
-        self._commit(Request(changes=(TableChanges(table=NAMED, puts=(encode_named([snapshot]),)),)))
+        self._commit(Request(changes=(TableChanges(table=NAMED, puts=(encode_rows(NAMED, [snapshot]),)),)))
 
     def _count(self) -> dict[int, Kept]:
         kept, self.kept_bytes = self._count_of(self._state.named_versions)

@@ -54,6 +54,8 @@ class Options:
 
     ``named_snapshots_bytes``: old rows that named snapshots may keep together, see named.py.
 
+    ``feed_positions_bytes``: old rows that named feeds may keep together beyond history, see positions.py.
+
     ``stall_seconds``: how long a commit waits for memory before it is refused.
 
     ``threads``: of the relational executor. ``temp_directory``: where it spills to; None: ``tmp`` in the data folder,
@@ -76,6 +78,7 @@ class Options:
     write_set_bytes: int | None = None
     max_transaction_bytes: int = 64 * GIB
     named_snapshots_bytes: int = 64 * GIB
+    feed_positions_bytes: int = 64 * GIB
     stall_seconds: float = STALL_SECONDS
     threads: int = field(default_factory=machine_threads)
     temp_directory: str | Path | None = None
@@ -93,7 +96,7 @@ class Options:
 
 _POSITIVE = (
     "memory_limit", "flush_bytes", "log_bytes", "compaction_rate", "checkpoint_seconds", "threads", "write_set_bytes",
-    "max_transaction_bytes", "named_snapshots_bytes",
+    "max_transaction_bytes", "named_snapshots_bytes", "feed_positions_bytes",
 )  # fmt: skip
 
 

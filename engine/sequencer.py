@@ -296,7 +296,9 @@ class Sequencer:
             with self._published:
                 self._waiting += 1
                 try:
-                    self._published.wait_for(lambda: self._state.version >= version, timeout=seconds)
+                    self._published.wait_for(
+                        lambda: self._state.version >= version or self._stopped is not None, timeout=seconds
+                    )
                 finally:
                     self._waiting -= 1
         if self._state.version >= version:
@@ -332,6 +334,8 @@ class Sequencer:
         """Refuse every later request with ``error``; waits for the one under way."""
         with self._commit_lock:
             self._stopped = error
+        with self._published:
+            self._published.notify_all()
 
     def _lead(self, last: Request, *, all_that_wait: bool = False) -> None:
         """Commit groups until ``last`` is finished, or a pause is wanted (but for ``all_that_wait``)."""

@@ -112,7 +112,8 @@ class Pins:
             self.floor = max(self.floor, floor)
             versions = {pin.version for pin in self._pins} | set(self._state.named_versions)
             writers = [pin.version for pin in self._pins if pin.writes]
-            return Horizon.of(limit=min([floor, *writers]), pins=list(versions))
+            limit = min([floor, *writers])
+            return Horizon.at(limit=limit, pins=list(versions), feeds=self._state.kept_after)
 
     def all(self) -> list[Pin]:
         """What is pinned now, the oldest version first."""
@@ -139,6 +140,11 @@ class Pins:
             for item in list(self._state.named.values())
             if item.lost is None
         ]
+        feeds = [
+            HoldFacts(kind="feed", name=item.name, version=item.version, since=item.moved, everything=True)
+            for item in list(self._state.positions.values())
+            if item.lost is None and self._state.is_behind(item)
+        ]
         pinned = [
             HoldFacts(
                 kind=pin.holder.kind,
@@ -150,7 +156,7 @@ class Pins:
             for pin in self.all()
         ]
         history = HoldFacts(kind="history", version=self.floor, everything=True)
-        return sorted([history, *named, *pinned], key=lambda item: (item.version, item.since or 0))
+        return sorted([history, *named, *feeds, *pinned], key=lambda item: (item.version, item.since or 0))
 
     def _is_held(self, version: int) -> bool:
         return version in self._state.named_versions or any(pin.version == version for pin in self._pins)

@@ -15,6 +15,7 @@ import pytest
 import sealing
 import soak
 import typed_values
+from drawn_tables import HOUR, batch, keys_batch, tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_cells import NaiveCells, comparable
@@ -27,7 +28,6 @@ from weftdb.engine.expression.node import Column as ColumnNode
 from weftdb.engine.prune import prune
 from weftdb.engine.schema import ROW_ID_NAME, Column, Table
 
-HOUR = 3_600_000_000
 EVENTS = Table(
     id=1,
     name="events",
@@ -57,20 +57,6 @@ TAIL = Table(
     every=24 * HOUR,
     next_column_id=4,
 )
-
-
-def types_of(table: Table) -> dict[str, Type]:
-    return {column.name: column.type for column in table.columns}
-
-
-def batch(table: Table, rows: list[dict[str, Any]], names: list[str] | None = None) -> pa.RecordBatch:
-    schema = pa.schema([table.by_name[name].field for name in names]) if names is not None else table.arrow_schema
-    return typed_values.batch_of(rows, schema, types_of(table))
-
-
-def keys_batch(table: Table, keys: list[tuple[Any, ...]]) -> pa.RecordBatch:
-    names = [column.name for column in table.primary_key_columns]
-    return batch(table, [dict(zip(names, key, strict=True)) for key in keys], names)
 
 
 def event(key: int, hour: float, amount: float | None = None) -> dict[str, Any]:
@@ -127,29 +113,6 @@ def agree_on_changes(store: TableStore, naive: NaiveCells, low: int, high: int, 
     expected, gone = naive.changes(low, high)
     assert sorted(begun) == sorted((comparable(row.row), at, row.delta) for row, at in expected if wanted(row.row))
     assert sorted(ended) == sorted((comparable(row.row), at) for row, at in gone if wanted(row.row))
-
-
-@st.composite
-def tables(draw: st.DrawFn) -> Table:
-    key_types = draw(st.lists(st.sampled_from(typed_values.KEY_TYPES), min_size=1, max_size=3))
-    value_types = draw(st.lists(st.sampled_from(typed_values.EVERY_TYPE), max_size=3))
-    timed = draw(st.booleans())
-    if timed:
-        key_types[-1] = draw(st.sampled_from((types.TIMESTAMP, types.TIMESTAMPTZ, types.DATE)))
-    columns = [Column(id=n, name=f"k{n}", type=type, nullable=False) for n, type in enumerate(key_types, 1)]
-    columns += [Column(id=n, name=f"v{n}", type=type) for n, type in enumerate(value_types, len(columns) + 1)]
-    primary_key = tuple(range(1, len(key_types) + 1))
-    return Table(
-        id=1,
-        name="t",
-        columns=tuple(draw(st.permutations(columns))),
-        primary_key=primary_key,
-        key=draw(st.sampled_from([primary_key[:n] for n in range(len(primary_key) + 1)])),
-        time=len(key_types) if timed else None,
-        every=draw(st.sampled_from((None, 24 * HOUR, 10_000_000 * HOUR))) if timed else None,
-        shards=draw(st.sampled_from((1, 2, 3, 8))),
-        next_column_id=len(columns) + 1,
-    )
 
 
 @given(st.data())
