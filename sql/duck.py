@@ -154,10 +154,10 @@ class DuckDbExecutor:
             config["threads"] = str(threads)
         self._database: Any = duckdb.connect(":memory:", config=config)
         self._database.execute("SET TimeZone = 'UTC'")
-        for statement in DUCKDB_PRELUDE:
-            self._database.execute(statement)
         self._database.execute("SET GLOBAL arrow_lossless_conversion = true")
         self._database.execute("SET GLOBAL enable_external_access = false")
+        self._macros_lock = threading.Lock()
+        self._macros_made = False
         self._lock = threading.Lock()
         self._waiting: OrderedDict[Hashable, list[_Lane]] = OrderedDict()
         self._waiting_count = 0
@@ -178,6 +178,7 @@ class DuckDbExecutor:
         done = False
         try:
             lane = self._lane(shape, sources)
+            self._make_macros(lane.cursor, sql)
             if cancel is not None:
                 remove = cancel.on_cancel(lane.cursor.interrupt)
             reader = lane.cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
@@ -207,6 +208,7 @@ class DuckDbExecutor:
         lane: _Lane | None = None
         try:
             lane = self._lane(None, sources)
+            self._make_macros(lane.cursor, sql)
             rows = lane.cursor.execute(f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}").fetchall()
             return "\n".join(str(row[-1]) for row in rows)
         except duckdb.Error as error:
@@ -240,6 +242,16 @@ class DuckDbExecutor:
         for lane in lanes:
             lane.cursor.close()
         self._database.close()
+
+    def _make_macros(self, cursor: Any, sql: str) -> None:
+        """The macros come with the first statement that names one: they cost as much as all else of DuckDB's start."""
+        if self._macros_made or "weft_" not in sql:
+            return
+        with self._macros_lock:
+            if not self._macros_made:
+                for statement in DUCKDB_PRELUDE:
+                    cursor.execute(statement)
+                self._macros_made = True
 
     def _lane(self, shape: Hashable, sources: Mapping[str, Any]) -> _Lane:
         with self._lock:

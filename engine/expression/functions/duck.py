@@ -2,8 +2,9 @@
 
 DuckDB reads ``'12.5'`` as the integer 13, ``'1_000'`` as 1000, cuts nothing to VARCHAR(n) and writes ``1.0`` where
 PostgreSQL writes ``1``. So each cast is a template of its own where the two differ, a native cast where they agree.
-Most of the longer ones are macros (``DUCKDB_PRELUDE``), which the executor creates once per DuckDB database; a macro's
-argument may be computed twice, which DuckDB's common-subexpression elimination undoes for all but volatile ones.
+Most of the longer ones are macros (``DUCKDB_PRELUDE``), which the executor creates when a statement names the first; a
+macro's argument may be computed twice, which DuckDB's common-subexpression elimination undoes for all but volatile
+ones.
 """
 
 from __future__ import annotations
