@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 import weftdb
+from server_child import Zygote
 from weftdb.base.interface import Database
 
 
@@ -18,6 +19,14 @@ def pytest_configure() -> None:
     """Give Ctrl-C its meaning back: what is started in the background, as CI may be, inherits that it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """What servers are forked from in a tenth of the time."""
+    zygote = Zygote()
+    yield zygote
+    zygote.close()
 
 
 @pytest.fixture

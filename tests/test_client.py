@@ -23,7 +23,7 @@ import pyarrow as pa
 import pytest
 import weftdb
 from breaking_proxy import BreakingProxy
-from server_child import ServerChild, free_port
+from server_child import ForkedServer, ServerChild, Zygote, free_port
 from weftdb.base import interface
 from weftdb.base.errors import Closed, Conflict, Invalid, LimitExceeded, NotFound, Unavailable
 from weftdb.client import reads as reads_module
@@ -362,8 +362,10 @@ def test_whether_a_write_was_done_is_not_known_when_nobody_answers(
     assert contents(db) == [1]
 
 
-def test_commits_and_writes_over_a_server_that_is_stopped_and_killed_are_applied_once(tmp_path: Path) -> None:
-    with ServerChild(tmp_path / "data") as child, weftdb.connect(child.url) as db:
+def test_commits_and_writes_over_a_server_that_is_stopped_and_killed_are_applied_once(
+    tmp_path: Path, zygote: Zygote
+) -> None:
+    with ForkedServer(tmp_path / "data", zygote) as child, weftdb.connect(child.url) as db:
         db.execute(
             "CREATE TABLE counters (k bigint PRIMARY KEY, n bigint); CREATE TABLE done (number bigint PRIMARY KEY)"
         )

@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-import pytest
 import weftdb
 from server_child import ForkedServer, ServerChild, Zygote
 from weftdb.base.errors import Closed, Conflict, Unavailable
@@ -41,13 +39,6 @@ class Promises:
     transfers: set[int] = field(default_factory=set)
     next_batch: int = 0
     next_transfer: int = 0
-
-
-@pytest.fixture
-def zygote() -> Iterator[Zygote]:
-    zygote = Zygote()
-    yield zygote
-    zygote.close()
 
 
 def test_twenty_kills_lose_nothing_and_leave_nothing_by_half(tmp_path: Path, zygote: Zygote) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 import weftdb
 from breaking_proxy import BreakingProxy
-from server_child import ServerChild
+from server_child import ForkedServer, ServerChild, Zygote
 from weftdb.base.errors import Closed, Invalid, Unavailable
 from weftdb.client.connection import RemoteDatabase
 from weftdb.engine.database import Engine
@@ -305,9 +305,9 @@ def test_a_slow_server_makes_the_writer_wait(server: Server, db: RemoteDatabase)
 # -- killed servers --------------------------------------------------------------------------------------------------
 
 
-def test_a_program_that_starts_again_goes_on_with_its_writers_name(tmp_path: Path) -> None:
+def test_a_program_that_starts_again_goes_on_with_its_writers_name(tmp_path: Path, zygote: Zygote) -> None:
     """Clients that are killed at any moment, and servers too: each number is added exactly once."""
-    child = ServerChild(tmp_path / "data")
+    child = ForkedServer(tmp_path / "data", zygote)
     with child, weftdb.connect(child.url) as db:
         db.execute("CREATE TABLE totals (k bigint PRIMARY KEY, n bigint, rows bigint)")
         chance = random.Random(7)
