@@ -52,6 +52,7 @@ TRANSACTION_IDS_MAX: Final = 100_000  # the newest that committed
 CONFLICT_ROWS_MAX: Final = 1_000  # rows whose conflicts are counted one by one (engine/contention.py)
 CONFLICT_TABLES_MAX: Final = 10_000
 TRANSACTION_LEASE_SECONDS: Final = 60
+IDLE_TRANSACTION_SECONDS: Final = 600  # unless told: a program that computes between two calls, not one that forgot
 SESSIONS_ENDED_MAX: Final = 10_000  # whose end a server remembers, for a client that lost the answer and asks again
 COMMIT_RETRY_SECONDS: Final = 30.0  # how long a client asks what became of its COMMIT: longer than a restart
 

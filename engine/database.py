@@ -45,6 +45,7 @@ from .feed import Feed
 from .gauges import register_memory, register_meters
 from .horizon import HoldFacts
 from .identity import IdentityValues
+from .idle import IdleTransactions
 from .inventory import SegmentFacts, TableFacts, segment_facts, table_facts
 from .load import Load
 from .maintenance import Maintenance
@@ -92,7 +93,8 @@ class Engine:
         self._closed = False
         self.shared: dict[object, object] = {}  # what the layers above keep once per engine
         self._on_close: list[Callable[[], object]] = []
-        self._open_transactions: weakref.WeakSet[Transaction] = weakref.WeakSet()
+        self._open_transactions: set[Transaction] = set()
+        self._idle = IdleTransactions(lambda: [one for one in self._transactions() if not one.may_idle])
         position = self._restore()
         self._sequencer = Sequencer(
             log=storage.log, state=self._state, before_commit=self._before_commit, keeps_log=keeps_log
@@ -148,6 +150,7 @@ class Engine:
             maintenance=self.maintenance,
             pins=self._pins,
             transactions=self._transactions,
+            idle=self._idle,
         )
         self._replay(position)
         self._next_id = self._state.next_id
@@ -298,8 +301,12 @@ class Engine:
         read_only: bool = False,
         id: str | None = None,
         principal: str = "",
+        idle_limit: Callable[[], float | None] | None = None,
     ) -> Transaction:
-        """Begin a transaction. ``id`` makes its commit repeatable: the same id again returns the first outcome."""
+        """Begin a transaction. ``id`` makes its commit repeatable: the same id again returns the first outcome.
+
+        ``idle_limit`` says for how many seconds it may idle, None for ever; see idle.py for what its owner has to do.
+        """
         self._check_open()
         transaction = Transaction(
             open_snapshot=partial(self._transaction_snapshot, Holder("transaction", principal), writes=not read_only),
@@ -311,9 +318,12 @@ class Engine:
             principal=principal,
             scratch=lambda: self.temporary.path,
             workspace=self._workspace,
+            idle_limit=idle_limit,
+            on_end=self._open_transactions.discard,
         )
-        with self._id_lock:
-            self._open_transactions.add(transaction)
+        self._open_transactions.add(transaction)
+        if idle_limit is not None:
+            self._idle.begun()
         return transaction
 
     def outcome_of(self, id: str, *, since: int) -> Commit | None:
@@ -432,6 +442,7 @@ class Engine:
         if self._closed:
             return
         self._closed = True
+        self._idle.stop()
         self.budget.stop(_closed())
         self._sequencer.stop(_closed())
         self.maintenance.stop()
@@ -520,8 +531,7 @@ class Engine:
         return as_of
 
     def _transactions(self) -> list[Transaction]:
-        with self._id_lock:
-            return list(self._open_transactions)
+        return list(self._open_transactions)
 
     def _check_open(self) -> None:
         if self._closed:

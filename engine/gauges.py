@@ -12,6 +12,7 @@ from typing import Final
 from ..storage.files import FileSystem, MemoryFiles
 from .apply import State
 from .clock import monotonic
+from .idle import IdleTransactions
 from .inventory import table_facts
 from .maintenance import Maintenance, Work
 from .memory import Budget, Part
@@ -95,6 +96,7 @@ def register_meters(
     maintenance: Maintenance,
     pins: Pins,
     transactions: Callable[[], Sequence[Transaction]],
+    idle: IdleTransactions,
 ) -> None:
     """How the engine is doing."""
     opened = monotonic()
@@ -107,6 +109,12 @@ def register_meters(
             "transactions",
             "Transactions that are open.",
             lambda: sum(not transaction.ended for transaction in transactions()),
+        ),
+        (
+            "transactions_timed_out",
+            "transactions",
+            "Transactions that were rolled back because nobody used them any more; only grows.",
+            lambda: idle.ended_count,
         ),
         (
             "oldest_pin_lag_versions",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..base.errors import Invalid
-from ..base.limits import GIB, MIB, STALL_SECONDS
+from ..base.limits import GIB, IDLE_TRANSACTION_SECONDS, MIB, STALL_SECONDS
 
 
 def machine_memory() -> int:
@@ -55,6 +55,8 @@ class Options:
     ``named_snapshots_bytes``: old rows that named snapshots may keep together, see named.py.
 
     ``feed_positions_bytes``: old rows that named feeds may keep together beyond history, see positions.py.
+    ``idle_transaction_seconds``: a transaction that its owner has not used for so long is rolled back, 0: never. It is
+    the default of the setting idle_in_transaction_session_timeout.
 
     ``stall_seconds``: how long a commit waits for memory before it is refused.
 
@@ -79,6 +81,7 @@ class Options:
     max_transaction_bytes: int = 64 * GIB
     named_snapshots_bytes: int = 64 * GIB
     feed_positions_bytes: int = 64 * GIB
+    idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS
     stall_seconds: float = STALL_SECONDS
     threads: int = field(default_factory=machine_threads)
     temp_directory: str | Path | None = None
@@ -89,7 +92,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise _refused(name, value, "Give a number above 0, or leave it out.")
-        for name in ("history_seconds", "stall_seconds"):
+        for name in ("history_seconds", "stall_seconds", "idle_transaction_seconds"):
             if getattr(self, name) < 0:
                 raise _refused(name, getattr(self, name), "Give a number of seconds, 0 or more.")
 

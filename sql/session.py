@@ -141,7 +141,7 @@ class Session(Access):
         """Several statements: one implicit transaction, as far as the text does not say BEGIN and COMMIT itself."""
         result: Result | None = None
         if self.block is not None and self.block.held:
-            with self.block.undone_alone(self.settings):
+            with self.block.undone_alone():
                 for source in sources:
                     result = dispatch.run(self, source, (), running=running, types={})
             assert result is not None, "a script has statements"

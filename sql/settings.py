@@ -26,6 +26,9 @@ SERVER_VERSION: Final = "15.0"
 """The PostgreSQL version whose dialect WeftDB follows, in the form that drivers parse."""
 
 
+IDLE: Final = "idle_in_transaction_session_timeout"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """One setting. ``check`` turns the text given into the text stored, or raises Invalid; None: read-only."""
@@ -47,8 +50,9 @@ class Saved:
 class Settings:
     """The values of one session. Names are folded to lower case, values are text."""
 
-    def __init__(self, initial: Mapping[str, str] | None = None) -> None:
-        self._initial: dict[str, str] = {}
+    def __init__(self, initial: Mapping[str, str] | None = None, *, idle_seconds: float = 0) -> None:
+        """``idle_seconds``: the default of idle_in_transaction_session_timeout."""
+        self._initial: dict[str, str] = {IDLE: str(round(idle_seconds * 1000))}
         self._values: dict[str, str] = {}
         self._local: dict[str, str] = {}
         self._before: dict[str, str] | None = None
@@ -116,6 +120,11 @@ class Settings:
     def statement_timeout_seconds(self) -> float | None:
         """None where there is no limit."""
         return int(self.get("statement_timeout")) / 1000 or None
+
+    @property
+    def idle_seconds(self) -> float | None:
+        """For how long an open transaction may idle; None where there is no limit."""
+        return int(self.get(IDLE)) / 1000 or None
 
 
 def _setting(name: str) -> Setting:
@@ -274,12 +283,7 @@ _SETTINGS: Final = (
     _own("client_min_messages", "notice", _one_of("client_min_messages", *_LEVELS), "kept for the client"),
     _own("extra_float_digits", "1", _text, "accepted; floats are always printed so that they read back exactly"),
     _own("lock_timeout", "0", _milliseconds("lock_timeout"), "accepted; nothing waits for locks"),
-    _own(
-        "idle_in_transaction_session_timeout",
-        "0",
-        _milliseconds("idle_in_transaction_session_timeout"),
-        "milliseconds an open transaction may idle; 0: only the door's lease counts",
-    ),
+    _own(IDLE, "0", _milliseconds(IDLE), "milliseconds an open transaction may idle; 0: no limit"),
     _own("default_transaction_isolation", "repeatable read", _isolation, "level that BEGIN takes"),
     _own("default_transaction_read_only", "off", _switch("default_transaction_read_only"), "is BEGIN READ ONLY?"),
     _fixed("bytea_output", "hex"),

@@ -89,6 +89,12 @@ def _add_serve(commands: Subparsers) -> None:
         help="old rows that named snapshots may keep in all (default: 64GB)",
     )
     parser.add_argument(
+        "--idle-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="roll a transaction back that its client has not used for so long; 0: never (default: 600)",
+    )
+    parser.add_argument(
         "--stall-timeout",
         type=_seconds,
         metavar="SECONDS",

@@ -62,6 +62,8 @@ def _options(arguments: argparse.Namespace) -> Options:
     given: dict[str, Any] = {name: int(value) for name, value in numbers.items() if value is not None}
     if arguments.stall_timeout is not None:
         given["stall_seconds"] = arguments.stall_timeout
+    if arguments.idle_timeout is not None:
+        given["idle_transaction_seconds"] = arguments.idle_timeout
     return Options(durable=not arguments.no_fsync, temp_directory=arguments.temp, archive=arguments.archive, **given)
 
 
