@@ -232,7 +232,7 @@ def test_a_wrong_database_is_found_out(fault: str, kinds: set[str]) -> None:
 
 # -- WeftDB ------------------------------------------------------------------------------------------------------------
 
-LEVELS: Final = ("read committed", "snapshot")
+LEVELS: Final = ("read committed", "snapshot", "serializable")
 """The levels that exist; a new one is added here, and all of this holds for it."""
 
 

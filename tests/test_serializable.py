@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
@@ -401,11 +402,18 @@ def test_many_conditions_are_compared_in_one_pass(engine: Engine, other: Session
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A query, and which rows of which table it is about."""
+    """Something to ask in SQL or by a call, and which rows of which table it is about."""
 
-    sql: str
+    sql: str = ""
+    call: Callable[[Session], object] | None = None
     table: str
     is_about: Callable[[Row], bool]
+
+    def ask(self, session: Session) -> None:
+        if self.call is None:
+            session.execute(self.sql)
+        else:
+            self.call(session)
 
 
 def questions(chance: random.Random) -> Iterator[Question]:
@@ -450,6 +458,24 @@ def questions(chance: random.Random) -> Iterator[Question]:
                 ),
                 Question(sql=f"SELECT v FROM log WHERE n = {a}", table="log", is_about=lambda r, a=a: r["n"] == a),
                 Question(sql="SELECT count(*) FROM log", table="log", is_about=lambda r: True),
+                Question(call=lambda s, a=a: s.get("t", a), table="t", is_about=lambda r, a=a: r["id"] == a),
+                Question(
+                    call=lambda s, a=a, b=b: s.get_many("t", [a, b]),
+                    table="t",
+                    is_about=lambda r, a=a, b=b: r["id"] in (a, b),
+                ),
+                Question(
+                    call=lambda s, a=a: s.scan("t", where=f"v % 3 = {a % 3} AND id <> {a}"),
+                    table="t",
+                    is_about=lambda r, a=a: r["v"] % 3 == a % 3 and r["id"] != a,
+                ),
+                Question(
+                    call=lambda s, a=a, low=low, high=high: s.scan(
+                        "events", key=a % 4, time=(datetime(2024, 1, low + 1), datetime(2024, 1, high + 1))
+                    ),
+                    table="events",
+                    is_about=lambda r, a=a, low=low, high=high: r["device"] == a % 4 and low <= r["day"] < high,
+                ),
             ]
         )
 
@@ -534,7 +560,7 @@ def test_a_commit_is_refused_exactly_where_something_that_it_read_was_changed(en
         for question in mine:
             if chance.random() < 0.4:
                 change_something(other, past, chance)
-            session.execute(question.sql)
+            question.ask(session)
         session.execute(f"INSERT INTO mine VALUES ({number}, 0)")
         for _ in range(chance.choice([0, 1, 1, 2])):
             change_something(other, past, chance)
