@@ -30,6 +30,7 @@ from .definition import refuse, relation_name
 from .describe import show_columns, show_create, show_tables
 from .execution import EMPTY_SCHEMA, Execution
 from .explain import explain
+from .locking import locks, select_for_update
 from .mutate import cut_overriding, run_change, simple_insert
 from .parse import parse, parse_expression
 from .resources import Parsed, past_of
@@ -186,9 +187,13 @@ def _run_other(
         return result
     if not isinstance(tree, exp.Query | exp.Values):
         raise refuse(tree.key.upper(), "See docs/sql.md for the statements that there are.")
+    if locks(tree):
+        session.check_writable("SELECT FOR UPDATE")
 
     def query(reader: Reader, on_close: Callable[[], None] | None) -> Result:
         def run(execution: Execution, on_close: Callable[[], None] | None) -> Result:
+            if locks(tree):
+                return select_for_update(tree, execution, on_close)
             return execution.run(execution.kept("query", lambda: execution.bind(tree)), on_close=on_close)
 
         execution = session.execution(reader, running, parameters, types, source=source)

@@ -37,9 +37,11 @@ from ..engine.prune import prune
 from ..engine.reader import Reader, RowStream
 from ..engine.scan import ScanStatistics
 from ..engine.schema import Table
+from ..engine.transaction import Transaction
 from .bound import BoundQuery, TableUse
 from .commutative import Deltas, misfit
 from .execution import Execution
+from .locking import locking_of, locks
 from .mutate import plan_of_change, run_change
 from .pushdown import Moment, finish
 from .relational import parameter_literals, reader_of, sql_text
@@ -77,15 +79,22 @@ def _explain_change(tree: exp.Expr, execution: Execution, *, analyze: bool, over
 
 def _explain_query(tree: exp.Expr, execution: Execution, *, analyze: bool) -> list[str]:
     began = monotonic()
-    bound = execution.bind(tree)
+    locking = locking_of(tree, execution) if locks(tree) else None
+    bound = execution.bind(tree) if locking is None else locking.keyed
     planned = monotonic()
     lines = _plan(bound, execution)
+    if locking is not None:
+        names = ", ".join(target.alias for target in locking.targets)
+        lines = [f"Lock rows of {names or 'nothing'}", *_indented(lines)]
     if not analyze:
         return lines
     observed = Observed(execution.reader)
     past = [Observed(snapshot) for snapshot in execution.past.snapshots]
     started = monotonic()
-    rows = execution.on(observed).run(bound, past=past).arrow().num_rows
+    found = execution.on(observed).run(bound, past=past).arrow()
+    if locking is not None and isinstance(execution.reader, Transaction):
+        locking.lock(found, execution.reader)
+    rows = found.num_rows
     ended = monotonic()
     for reader in (observed, *past):
         for name, stream in reader.streams:

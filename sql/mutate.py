@@ -388,21 +388,15 @@ def _split(
     found: pa.Table, target: Target, *, execution: Execution, since: int | None
 ) -> tuple[pa.RecordBatch, pa.Table]:
     """(keys as a batch, the other columns); with ``since`` only the first row of each key not written since then."""
-    names = [name for name, _ in target.keys]
-    rest = found.select(range(len(names), found.num_columns))
-    schema = pa.schema([_key_field(target.table, name) for name in names])
-    old = one_batch(found.select(range(len(names))).rename_columns(names).cast(schema))
+    schema = target.key_schema
+    rest = found.select(range(len(schema), found.num_columns))
+    old = one_batch(found.select(range(len(schema))).rename_columns(schema.names).cast(schema))
     if since is None:
         return old, rest
     fresh = ~execution.transaction.written_after(target.table, old, since)
     first = first_of_each(target.table, old)
     kept = np.flatnonzero(fresh) if first is None else first[fresh[first]]
     return old.take(pa.array(kept)), rest.take(pa.array(kept))
-
-
-def _key_field(table: Table, name: str) -> pa.Field:
-    column = table.by_name.get(name)
-    return pa.field(name, pa.int64(), nullable=False) if column is None else column.field
 
 
 def _completed(rows: Rows, table: Table, execution: Execution, *, overriding: bool) -> pa.RecordBatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 from sqlglot import exp
 
 from ..base.errors import Invalid
@@ -30,6 +31,17 @@ class Target:
         woven = [id for id in (*self.table.key, self.table.time) if id is not None]
         columns = [self.table.by_id[id] for id in dict.fromkeys(woven)]
         return [(ROW_ID_NAME, BIGINT), *((column.name, column.type) for column in columns)]
+
+    @property
+    def key_schema(self) -> pa.Schema:
+        """The same as Arrow fields."""
+        columns = self.table.by_name
+        return pa.schema(
+            [
+                columns[name].field if name in columns else pa.field(name, pa.int64(), nullable=False)
+                for name, _ in self.keys
+            ]
+        )
 
     def column(self, name: str) -> exp.Column:
         return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(self.alias, quoted=True))

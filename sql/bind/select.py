@@ -50,8 +50,8 @@ class Item:
 def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Select:
     """The SELECT without its WITH. Columns may still be UNKNOWN: the caller decides what they become."""
     if tree.args.get("locks"):
-        hint = "A transaction that writes the row conflicts by itself."
-        raise unsupported("a locking clause (FOR UPDATE, FOR SHARE)", tree, hint=hint)
+        hint = "It stands at the end of a SELECT statement, outside of all parentheses."
+        raise unsupported("a locking clause (FOR UPDATE, FOR SHARE) here", tree, hint=hint)
     only(tree, "expressions", "from_", "joins", "where", "group", "having", "windows", "order", "limit", "offset",
          "distinct", "with_", "kind", what="SELECT")  # fmt: skip
     if tree.args.get("kind"):
