@@ -57,7 +57,7 @@ ROWS = 2_000
 
 @functools.cache
 def warm_up() -> None:
-    """Make all kernels ready: under a second from the cache, under half a minute where there is none; then at once."""
+    """Make all kernels ready: under a second from the cache, under a minute where there is none; then at once."""
     fixed = [Column(id=n, name=str(n), type=type, nullable=False) for n, type in enumerate(_FIXED, 1)]
     text = [Column(id=n, name=str(n), type=type, nullable=False) for n, type in ((1, types.TIMESTAMP), (2, types.TEXT))]
     tables: list[Table] = []
@@ -123,7 +123,7 @@ def _one_key(table: Table) -> Expression:
             function="equal",
             arguments=(
                 ColumnNode(id=id, type=table.by_id[id].type),
-                Literal(value=_value(table.by_id[id], 1), type=table.by_id[id].type),
+                Literal(value=_value(table.by_id[id].type, 1), type=table.by_id[id].type),
             ),
             type=types.BOOLEAN,
         )
@@ -137,9 +137,13 @@ def _key_names(table: Table) -> list[str]:
 
 
 def _batch(table: Table) -> pa.RecordBatch:
-    rows = [[_value(column, n) for n in range(ROWS)] for column in table.columns]
-    arrays = [pa.array(values, column.type.arrow) for values, column in zip(rows, table.columns, strict=True)]
+    arrays = [_values(column.type, nullable=column.nullable) for column in table.columns]
     return pa.RecordBatch.from_arrays(arrays, schema=table.arrow_schema)
+
+
+@functools.cache
+def _values(type: types.Type, *, nullable: bool) -> pa.Array:
+    return pa.array([_value(type, row, nullable=nullable) for row in range(ROWS)], type.arrow)
 
 
 def _use(store: TableStore) -> None:
@@ -153,7 +157,7 @@ def _use(store: TableStore) -> None:
     if not table.primary_key:
         keys = keys.append_column("weft_row_id", pa.array(range(1, ROWS + 1), pa.int64()))
     else:
-        store.get(tuple(_value(column, 0) for column in table.primary_key_columns), version=1)
+        store.get(tuple(_value(column.type, 0) for column in table.primary_key_columns), version=1)
     store.newest(keys)
     store.changed_since(keys, 1, ignore_deltas=True)
     store.get_many(keys, version=1)
@@ -166,15 +170,15 @@ def _use(store: TableStore) -> None:
         pass
 
 
-def _value(column: Column, row: int) -> object:
-    """A value of the column, different for each row as far as its type has so many; few where it is nullable text."""
-    if column.nullable and row % 5 == 0:
+def _value(type: types.Type, row: int, *, nullable: bool = False) -> object:
+    """A value of the type, different for each row as far as it has so many; few where it is nullable text."""
+    if nullable and row % 5 == 0:
         return None
-    match column.type:
+    match type:
         case types.TIMESTAMP:
-            return datetime.datetime(2024, 1, 1 + row % 3)
+            return datetime.datetime(2024, 1, 1 + row % 2)
         case types.TEXT:
-            return str(row % 7 if column.nullable else row)  # few values make a dictionary
+            return str(row % 7 if nullable else row)  # few values make a dictionary
         case types.BOOLEAN:
             return row % 2 == 0
         case _:
