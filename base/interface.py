@@ -21,8 +21,8 @@ What holds everywhere:
   from wherever) waits until that version is visible, so that it sees what was written or read before. A version that
   does not come is Unavailable (57014) after 30 seconds, or after ``timeout``. In a transaction or snapshot that reads
   at an older one it is Invalid (22023).
-- A ``Database`` may be used from several threads at once; a ``Transaction``, a ``Snapshot`` and a ``Writer`` by one
-  thread at a time. Different ones are independent of each other.
+- A ``Database`` may be used from several threads at once; a ``Transaction``, a ``Snapshot``, a ``Writer`` and
+  ``Changes`` by one thread at a time. Different ones are independent of each other.
 - Closing twice is allowed; any other use after ``close`` raises Closed.
 
 Not here: sessions and their settings. ``Database.execute`` runs each call in a session of its own that ends with it, so
@@ -31,7 +31,7 @@ a text that is only SET, or that leaves a BEGIN open, is refused; ``transaction`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -268,6 +268,51 @@ class Reads(Closes, Protocol):
         ...
 
 
+class Changes(Closes, Protocol):
+    """The committed changes of one table, in the order of versions: batch after batch, and at the end it waits.
+
+        snapshot at version v  +  the changes after v  =  snapshot at ``position``
+
+    A batch is Arrow: ``weft_operation`` (``insert``, ``update``, ``delete``, and on request ``before``: the row as it
+    was, in front of its update), ``weft_version``, and the table's columns: the row as it is since, or as it was when
+    it was deleted. A row changes at most once a version: what one version made and undid is no change. Rows of one
+    version come in no particular order. Tables without primary key have a last column ``weft_row_id``, and no updates.
+
+    A batch holds whole versions, unless one version alone has more rows than fit: it comes in several, and the
+    ``position`` moves with the last of them. The schema of a batch is that of the table at its versions: it changes
+    from one batch to the next when the table was altered between them.
+
+    For one thread at a time; ``close`` may be called by another.
+    """
+
+    @property
+    def position(self) -> int:
+        """What came until now brings a copy of the table to this version: the ``from_version`` to go on from."""
+        ...
+
+    def poll(self, timeout: float | None = None) -> pa.RecordBatch | None:
+        """The next batch; None where there is none within ``timeout`` seconds. Without one it waits for ever.
+
+        Raises Invalid (72000), naming the oldest version that is left, where the next changes are not kept any more;
+        NotFound (42P01) behind the last change of a table that was dropped; Unavailable where the connection broke amid
+        the batches of one version: another call begins that version anew.
+        """
+        ...
+
+    def acknowledge(self, version: int | None = None) -> None:
+        """All changes up to ``version`` (``position`` unless told) are done with: the feed's name goes on from there.
+
+        It is a commit. Raises Invalid (55000) for a feed without a name.
+        """
+        ...
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]: ...
+
+    def __next__(self) -> pa.RecordBatch:
+        """``poll()``."""
+        ...
+
+
 class Transaction(Reads, Protocol):
     """Several calls that happen at once or not at all, at one snapshot that sees their own writes.
 
@@ -315,5 +360,21 @@ class Database(Reads, Protocol):
 
         Raises Invalid for a version that does not exist yet (22023), or that history has forgotten (72000); NotFound
         (42704) for a name that there is not, or that was given up.
+        """
+        ...
+
+    def changes(
+        self, table: str, from_version: int | None = None, *, before: bool = False, name: str | None = None
+    ) -> Changes:
+        """The changes of a table that were committed after ``from_version``, the newest version unless told.
+
+        They reach back as far as history does (the option ``history_seconds``). With a ``name`` (one to 63 bytes, for
+        the whole database) the position is kept, and all changes after it: opened anew, the feed goes on after what was
+        acknowledged last. ``DROP FEED name`` forgets it; ``weft_feeds`` lists all. ``before``: with the rows as they
+        were before updates.
+
+        Raises Invalid: 42P01 for no such table, 22023 for a version yet to come, 72000 for a name at a version that
+        history does not reach back to or that was given up since it kept too much, 42710 for a name of another table;
+        LimitExceeded for too many names, or feeds that are open at one server.
         """
         ...

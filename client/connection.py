@@ -22,6 +22,7 @@ from ..proto.weftdb.v1.transactions_pb2 import (
 )
 from .admin import RemoteAdmin
 from .failures import no_answer
+from .feed import RemoteChanges
 from .reads import Leases, RemoteReads, RemoteSnapshot, RemoteTransaction
 from .table import RemoteTable
 from .wire import Again, Wire
@@ -67,7 +68,7 @@ class RemoteDatabase(RemoteReads):
     def __init__(self, wire: Wire) -> None:
         super().__init__(wire)
         self._leases = Leases(wire)
-        self._writers: weakref.WeakSet[RemoteWriter] = weakref.WeakSet()
+        self._children: weakref.WeakSet[RemoteWriter | RemoteChanges] = weakref.WeakSet()
         self._closed = False
 
     def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> RemoteTransaction:
@@ -93,8 +94,15 @@ class RemoteDatabase(RemoteReads):
 
     def writer(self, table: RemoteTable, options: dict[str, Any]) -> RemoteWriter:
         writer = RemoteWriter(self.wire, table, **options)
-        self._writers.add(writer)
+        self._children.add(writer)
         return writer
+
+    def changes(
+        self, table: str, from_version: int | None = None, *, before: bool = False, name: str | None = None
+    ) -> RemoteChanges:
+        feed = RemoteChanges(self.wire, table, from_version=from_version, before=before, name=name)
+        self._children.add(feed)
+        return feed
 
     @property
     def admin(self) -> RemoteAdmin:
@@ -102,13 +110,13 @@ class RemoteDatabase(RemoteReads):
         return RemoteAdmin(self.wire)
 
     def close(self) -> None:
-        """Roll back open transactions, give up what writers have not sent, and close the channel."""
+        """Roll back open transactions, give up what writers have not sent, end feeds, and close the channel."""
         if self._closed:
             return
         self._closed = True
         self._leases.close()
-        for writer in list(self._writers):
-            writer.abandon()
+        for child in list(self._children):
+            child.abandon()
         self.wire.close()
 
 

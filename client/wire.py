@@ -32,6 +32,7 @@ from ..proto.weftdb.v1.types_pb2 import ResultPart
 from .failures import BROKEN, UNKNOWN, is_broken, is_lost, is_stopping, is_unsent, of_rpc
 
 R = TypeVar("R", bound=Message)
+T = TypeVar("T")
 
 _TRIES_MAX: Final = 7
 _GRACE_SECONDS: Final = 5.0
@@ -139,6 +140,13 @@ class Wire:
     def listen(self, method: str, request: Message, answer: type[Message]) -> Any:
         """One request, many messages: gRPC's own call object, which raises gRPC's own errors."""
         return self._callable(method, "unary_stream", answer.FromString)(request)
+
+    def follow(
+        self, method: str, request: Message, reader: Callable[[bytes], T], *, seconds: float = 0.0
+    ) -> tuple[Any, T]:
+        """One request, many messages: gRPC's own call object, and the first message. It is tried as ``ask`` is."""
+        call = self._callable(method, "unary_stream", reader)
+        return self._tried(lambda: _begin(call(request)), again=Again.ALWAYS, seconds=seconds)
 
     def result(
         self, method: str, request: Message, *, timeout: float | None = None, again: Again = Again.UNSENT

@@ -24,7 +24,7 @@ from .cells import TableStore
 from .changed_rows import changed_rows, rows_at
 from .inventory import bytes_of
 from .key_encoding import Keys
-from .memtable import Memtable
+from .memtable import CHUNK_ROWS_MIN, Memtable
 from .part import Part
 from .projection import Projection
 from .schema import ROW_ID
@@ -143,11 +143,11 @@ def _rows_max(parts: list[Part]) -> int:
     largest = 1.0
     for part in parts:
         if isinstance(part, Memtable):
-            size = part.bytes_used / max(1, sum(chunk.count for chunk in part.chunks))
+            rows_count, size = sum(chunk.count for chunk in part.chunks), part.bytes_used
         else:
             assert isinstance(part, Segment), "a part is a memtable or a segment"
-            size = _COMPRESSED * bytes_of(part) / max(1, part.rows_count)
-        largest = max(largest, size)
+            rows_count, size = part.rows_count, _COMPRESSED * bytes_of(part)
+        largest = max(largest, size / max(rows_count, CHUNK_ROWS_MIN))  # parts of a few rows are mostly overhead
     return max(FEED_ROWS_MIN, min(FEED_ROWS_MAX, int(FEED_BYTES / largest)))
 
 

@@ -37,10 +37,11 @@ TOO_OLD = "72000"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionFacts:
-    """A named position, its table's name (None: it was dropped), and what it keeps beyond history."""
+    """A named position, its table's name (None: it was dropped), when that changed, what it keeps beyond history."""
 
     position: FeedPosition
     table: str | None
+    changed_at: int
     kept_rows: int
     kept_bytes: int
 
@@ -157,7 +158,15 @@ class Positions:
         for item in self.list():
             rows, size = self._kept(item)
             table = known.get(item.table)
-            facts.append(PositionFacts(position=item, table=table and table.name, kept_rows=rows, kept_bytes=size))
+            facts.append(
+                PositionFacts(
+                    position=item,
+                    table=table and table.name,
+                    changed_at=self._state.changed_at.get(item.table, 0),
+                    kept_rows=rows,
+                    kept_bytes=size,
+                )
+            )
         return facts
 
     def _put(self, position: FeedPosition) -> None:

@@ -29,9 +29,10 @@ from ..base.errors import Invalid, Unavailable
 from ..base.limits import CALLS_MAX, MESSAGE_BYTES_MAX
 from ..engine.database import Engine
 from ..engine.kernels.warm import warm_up
-from ..proto.weftdb.v1 import admin_pb2, kv_pb2, sql_pb2, transactions_pb2
+from ..proto.weftdb.v1 import admin_pb2, feed_pb2, kv_pb2, sql_pb2, transactions_pb2
 from .admin import AdminService
 from .convert import handlers
+from .feed import FeedService
 from .gate import Gate
 from .kv import KeyValueService
 from .once import Repeats
@@ -52,6 +53,7 @@ SERVICES: Final[tuple[Any, ...]] = (
     sql_pb2.DESCRIPTOR.services_by_name["Sql"],
     transactions_pb2.DESCRIPTOR.services_by_name["Transactions"],
     admin_pb2.DESCRIPTOR.services_by_name["Admin"],
+    feed_pb2.DESCRIPTOR.services_by_name["Feeds"],
 )
 
 OPTIONS: Final[tuple[tuple[str, int], ...]] = (
@@ -76,6 +78,7 @@ class Server:
         self._gate = Gate()
         self._sessions = Sessions(engine)
         self._writers = WriterStreams(engine)
+        self._feeds = FeedService(engine)
         self._health = health.HealthServicer()
         self._threads = ThreadPoolExecutor(max_workers=CALLS_MAX + _SPARE_THREADS, thread_name_prefix="weftdb-call")
         self._server: Any = grpc.server(
@@ -113,6 +116,7 @@ class Server:
                 return
             self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
             self._writers.drain()
+            self._feeds.drain()
             drained = self._gate.drain(grace=grace)
             # The gate has seen the last handler go; its answer may still be on its way out.
             self._server.stop(_LAST_ANSWER_SECONDS if drained else 0).wait()
@@ -136,6 +140,7 @@ class Server:
             SqlService(self._sessions),
             TransactionsService(self.engine, self._sessions, release=__version__),
             AdminService(self.engine, release=__version__),
+            self._feeds,
         )
         own = tuple(handlers(service, servant) for service, servant in zip(SERVICES, servants, strict=True))
         self._server.add_generic_rpc_handlers(own)

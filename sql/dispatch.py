@@ -34,7 +34,7 @@ from .locking import locks, select_for_update
 from .mutate import cut_overriding, run_change, simple_insert
 from .parse import parse, parse_expression
 from .resources import Parsed, past_of
-from .snapshots import create_snapshot, drop_snapshot
+from .snapshots import create_snapshot, drop_feed, drop_snapshot
 from .source import Source, first_words, pointing, split
 from .statements import read
 from .views import query_text
@@ -141,6 +141,8 @@ def _run(
             return create_snapshot(session, statement, running)
         case st.DropSnapshot():
             return drop_snapshot(session, statement)
+        case st.DropFeed():
+            return drop_feed(session, statement)
         case st.Maintain():
             return _maintain(session, statement.name)
         case _:

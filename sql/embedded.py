@@ -23,6 +23,7 @@ from ..base import interface
 from ..base.errors import Closed, Invalid, nearest
 from ..base.interface import Key, Keys, Rows, Written
 from ..base.result import Result
+from ..base.values import version_of
 from ..engine.backup import EngineSource, back_up
 from ..engine.check import check_engine
 from ..engine.clock import AsOf
@@ -30,6 +31,7 @@ from ..engine.database import Engine
 from ..engine.options import Options
 from ..engine.schema import Table as Definition
 from ..storage.backup_folder import BackupFolder
+from .feed import EmbeddedChanges
 from .session import Session
 from .writer import EmbeddedWriter
 
@@ -145,6 +147,13 @@ class EmbeddedDatabase(interface.Database):
     def snapshot(self, as_of: AsOf | None = None) -> EmbeddedSnapshot:
         engine = self.engine
         return self._child(EmbeddedSnapshot(Session(engine, as_of=engine.version if as_of is None else as_of)))
+
+    def changes(
+        self, table: str, from_version: int | None = None, *, before: bool = False, name: str | None = None
+    ) -> EmbeddedChanges:
+        after = None if from_version is None else version_of(from_version, "from_version")
+        feed = self.engine.changes(table, after=after, before=before, name=name)
+        return self._child(EmbeddedChanges(feed))
 
     def writer(self, table: str, *, name: str | None = None) -> EmbeddedWriter:
         """A writer that ends with the database."""

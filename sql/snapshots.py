@@ -1,7 +1,8 @@
-"""CREATE SNAPSHOT and DROP SNAPSHOT: names for versions that are to stay readable (engine/named.py).
+"""CREATE SNAPSHOT and DROP SNAPSHOT: names for versions that are to stay readable (engine/named.py); and DROP FEED.
 
     CREATE SNAPSHOT [IF NOT EXISTS] name [AS OF …]         the newest version, or what AS OF means in a query
     DROP SNAPSHOT [IF EXISTS] name
+    DROP FEED [IF EXISTS] name                             forget the position of a change feed (engine/positions.py)
 
 They take effect at once, and so cannot be part of a transaction: a version is named that is committed already.
 """
@@ -18,7 +19,7 @@ from .as_of import pinned
 from .block import Running
 from .execution import EMPTY_SCHEMA
 from .resources import Parsed
-from .statements import CreateSnapshot, DropSnapshot
+from .statements import CreateSnapshot, DropFeed, DropSnapshot
 
 if TYPE_CHECKING:
     from .session import Session
@@ -54,6 +55,17 @@ def drop_snapshot(session: Session, statement: DropSnapshot) -> Result:
     return _done(session, "DROP SNAPSHOT")
 
 
+def drop_feed(session: Session, statement: DropFeed) -> Result:
+    """Raises NotFound (42704)."""
+    _check_alone(session, "DROP FEED")
+    positions = session.engine.positions
+    if statement.if_exists and statement.name not in {item.name for item in positions.list()}:
+        session.notice(f'feed "{statement.name}" does not exist, skipping')
+    else:
+        positions.drop(statement.name)
+    return _done(session, "DROP FEED")
+
+
 def _only_clause(parsed: Parsed) -> tuple[exp.Version, ...]:
     """The AS OF clause of a query that has nothing else."""
     table = parsed.tree.find(exp.Table)
@@ -68,7 +80,7 @@ def _check_alone(session: Session, what: str) -> None:
     if session.block is not None:
         raise Invalid(
             f"{what} cannot run inside a transaction block",
-            hint="Run it by itself: it names a version that is committed.",
+            hint="Run it by itself: it is about versions that are committed.",
             sqlstate="25001",
         )
 

@@ -154,6 +154,12 @@ class DropSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DropFeed:
+    name: str
+    if_exists: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Maintain:
     """VACUUM, ANALYZE, CHECKPOINT: WeftDB does these by itself, too."""
 
@@ -187,6 +193,7 @@ Statement = (
     | Refresh
     | CreateSnapshot
     | DropSnapshot
+    | DropFeed
     | Maintain
     | Other
 )
@@ -201,7 +208,9 @@ def read(source: Source) -> Statement:
     if words == ("CREATE", "SNAPSHOT"):
         return _create_snapshot(Tokens(source.rewritten), source)
     if words == ("DROP", "SNAPSHOT"):
-        return _drop_snapshot(Tokens(source.rewritten))
+        return _drop(Tokens(source.rewritten), "SNAPSHOT", DropSnapshot)
+    if words == ("DROP", "FEED"):
+        return _drop(Tokens(source.rewritten), "FEED", DropFeed)
     if word not in _READERS:
         return Other(words=words, source=source)
     tokens = Tokens(source.rewritten)
@@ -447,15 +456,15 @@ def _create_snapshot(tokens: Tokens, source: Source) -> Statement:
     return CreateSnapshot(name=name, if_not_exists=if_not_exists, as_of=replace(source, rewritten=query))
 
 
-def _drop_snapshot(tokens: Tokens) -> Statement:
+def _drop(tokens: Tokens, what: str, kind: type[DropSnapshot] | type[DropFeed]) -> Statement:
     tokens.expect("DROP")
-    tokens.expect("SNAPSHOT")
+    tokens.expect(what)
     if_exists = tokens.take("IF")
     if if_exists:
         tokens.expect("EXISTS")
     name = tokens.name()
     tokens.end()
-    return DropSnapshot(name=name, if_exists=if_exists)
+    return kind(name=name, if_exists=if_exists)
 
 
 def _maintain(name: str) -> Callable[[Tokens], Statement]:

@@ -5,6 +5,7 @@
     weft_tables       what each table takes in memory and on disk, of this moment
     weft_segments     the segments of every table, of this moment
     weft_snapshots    named snapshots, and other versions that are held, with what they keep: of this moment
+    weft_feeds        named positions of change feeds, with what they keep: of this moment
     weft_transactions open transactions, of this moment
     weft_conflicts    refused commits by table and row, since the start
     weft_horizon      what keeps old row versions, of this moment
@@ -90,6 +91,20 @@ _SNAPSHOTS: Final = pa.schema(
         arrow_field("kept_bytes", BIGINT),
         arrow_field("own_rows", BIGINT),
         arrow_field("own_bytes", BIGINT),
+        arrow_field("lost", TEXT),
+    ]
+)
+
+_FEEDS: Final = pa.schema(
+    [
+        arrow_field("name", TEXT),
+        arrow_field("table_name", TEXT),
+        arrow_field("version", BIGINT),
+        arrow_field("lag_versions", BIGINT),
+        arrow_field("since", TIMESTAMPTZ),
+        arrow_field("acknowledged_at", TIMESTAMPTZ),
+        arrow_field("kept_rows", BIGINT),
+        arrow_field("kept_bytes", BIGINT),
         arrow_field("lost", TEXT),
     ]
 )
@@ -205,6 +220,25 @@ def _snapshots(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=_SNAPSHOTS)
 
 
+def _feeds(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    del catalog
+    rows = [
+        {
+            "name": facts.position.name,
+            "table_name": facts.table,
+            "version": facts.position.version,
+            "lag_versions": max(facts.changed_at, facts.position.version) - facts.position.version,
+            "since": facts.position.created,
+            "acknowledged_at": facts.position.moved,
+            "kept_rows": facts.kept_rows,
+            "kept_bytes": facts.kept_bytes,
+            "lost": facts.position.lost,
+        }
+        for facts in engine.position_facts()
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_FEEDS)
+
+
 def _transactions(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     del catalog
     now = wall_clock()
@@ -276,6 +310,7 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         "weft_tables": Virtual(schema=_TABLES, rows=_tables),
         "weft_segments": Virtual(schema=_SEGMENTS, rows=_segments),
         "weft_snapshots": Virtual(schema=_SNAPSHOTS, rows=_snapshots),
+        "weft_feeds": Virtual(schema=_FEEDS, rows=_feeds),
         "weft_transactions": Virtual(schema=_TRANSACTIONS, rows=_transactions),
         "weft_conflicts": Virtual(schema=_CONFLICTS, rows=_conflicts),
         "weft_horizon": Virtual(schema=_HORIZON, rows=_horizon),
