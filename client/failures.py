@@ -37,9 +37,11 @@ def is_broken(error: Any) -> bool:
 
 
 def is_stopping(error: Any) -> bool:
-    """Whether the server is about to end, and did not look at the call."""
+    """Whether the server is about to end: it refused the call, or cancelled it in the end, as nobody did here."""
     said = of_server(error)
-    return said is not None and said.sqlstate == STOPPING
+    if said is None:
+        return error.code() is Code.CANCELLED and "hannel" not in (error.details() or "")
+    return said.sqlstate == STOPPING
 
 
 def is_unsent(error: Any) -> bool:

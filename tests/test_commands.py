@@ -117,7 +117,7 @@ def test_serve_says_when_it_is_ready_and_stops_in_order_on_sigterm(folder: Path)
 def test_serve_hands_its_options_to_the_engine(folder: Path, tmp_path: Path) -> None:
     options = (
         "--memory-limit 512MB --history 60 --flush-size 16MB --log-size 32MB --checkpoint-interval 5 "
-        "--compaction-rate 1GB --max-transaction 2GB --named-snapshots 3GB --archive /a --stall-timeout 2.5 "
+        "--compaction-rate 1GB --max-transaction 2GB --named-snapshots 3GB --feeds 5GB --archive /a --stall-timeout 2.5 "
         f"--threads 3 --temp {tmp_path} --no-fsync"
     )
     parsed = _parser().parse_args(["serve", "--data", str(folder), *options.split()])
@@ -130,6 +130,7 @@ def test_serve_hands_its_options_to_the_engine(folder: Path, tmp_path: Path) -> 
         compaction_rate=1 << 30,
         max_transaction_bytes=2 << 30,
         named_snapshots_bytes=3 << 30,
+        feed_positions_bytes=5 << 30,
         archive="/a",
         stall_seconds=2.5,
         threads=3,

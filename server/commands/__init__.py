@@ -89,6 +89,12 @@ def _add_serve(commands: Subparsers) -> None:
         help="old rows that named snapshots may keep in all (default: 64GB)",
     )
     parser.add_argument(
+        "--feeds",
+        type=_bytes,
+        metavar="SIZE",
+        help="old rows that named change feeds may keep in all (default: 64GB)",
+    )
+    parser.add_argument(
         "--idle-timeout",
         type=_seconds,
         metavar="SECONDS",

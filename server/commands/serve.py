@@ -58,6 +58,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         "threads": arguments.threads,
         "max_transaction_bytes": arguments.max_transaction,
         "named_snapshots_bytes": arguments.named_snapshots,
+        "feed_positions_bytes": arguments.feeds,
     }
     given: dict[str, Any] = {name: int(value) for name, value in numbers.items() if value is not None}
     if arguments.stall_timeout is not None:
