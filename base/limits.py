@@ -17,6 +17,14 @@ RECORD_TRANSACTIONS_MAX: Final = 4_096
 # their bound is the option max_transaction_bytes): deltas remain. Also what a server collects of all loads together.
 TRANSACTION_BYTES_MAX: Final = 2 * GIB
 
+# What a transaction writes row by row stays Python values up to this (engine/row_writes.py), then becomes columns.
+ROW_WRITES_MAX: Final = 1_024
+ROW_WRITES_BYTES_MAX: Final = 1 * MIB
+ROW_WRITES_LOGGED_MAX: Final = 64  # more become columns before the commit lock is taken
+
+# Rows per table whose last change the sequencer knows without asking the cells (engine/conflict_index.py).
+CONFLICT_INDEX_ROWS_MAX: Final = 65_536
+
 # Memory (engine/memory.py): shares of memory_limit. Half for rows not yet in segments, a quarter for the relational
 # executor; the last quarter is for all else, of which one transaction's write set may take a quarter.
 MEMTABLES_SHARE: Final = 2  # writers wait when memtables hold more than 1/2

@@ -229,6 +229,8 @@ class State:
         return kept
 
     def _remember(self, transaction: TransactionEntry, *, version: int) -> None:
+        if transaction.id is None and transaction.writer is None:
+            return
         commit = Commit(version=version, rows=transaction.rows_count)
         if transaction.id is not None:
             self.transaction_ids[transaction.id] = commit

@@ -353,9 +353,8 @@ class TableStore:
         cell = self._cells.get(*layout.route_one(key, encoded))
         if cell is None:
             return None
-        for part, row in visible_row(cell.parts, layout.probe_one(encoded), version=version):
-            return self._values_at(part, row, key)
-        return None
+        found = visible_row(cell.parts, layout.probe_one(encoded), version=version)
+        return None if found is None else self._values_at(*found, key)
 
     def _values_at(self, part: Part, row: int, key: tuple[Any, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -19,8 +19,10 @@ import pyarrow.compute as pc
 from ..base.errors import Conflict, Invalid
 from ..storage.column_values import values_of
 from .cells import TableStore
-from .key_encoding import KeyEncoder
+from .conflict_index import ConflictIndex
+from .key_encoding import KeyEncoder, hash_one
 from .retention import times_of
+from .row_writes import RowChange, RowWrites, key_batch
 from .schema import ROW_ID, ROW_ID_NAME, Table
 
 if TYPE_CHECKING:
@@ -49,12 +51,15 @@ class GroupRows:
     """
 
     def __init__(self) -> None:
+        self.single: dict[int, dict[bytes, RowChange]] = {}  # written one by one, by table and encoded primary key
         self._touched: dict[tuple[int, Touch], set[int] | None] = {}
         self._added: list[TableChanges] = []  # not in ``_touched`` yet: who commits alone need not pay for it
-        self._tables: set[int] = set()
+        self._tables: set[int] = set()  # of ``_touched`` and ``_added``
 
     def admits(self, changes: TableChanges, *, blind: bool) -> bool:
         """Whether the changes surely meet no row of a group mate that may not be met."""
+        if changes.rows is not None:
+            return self._admits_single(changes.rows)
         self._take_added()
         written = Touch.BLIND if blind and not changes.inserts else Touch.STRICT
         return self._free(changes, written, _key_batches(changes)) and self._free(
@@ -67,33 +72,46 @@ class GroupRows:
         A later mate may: in the order of the group it comes after.
         """
         table = reads.table
-        if table.id not in self._tables:
+        if table.id not in self._tables and table.id not in self.single:
             return True
         if reads.whole or reads.filters or reads.keys_count > REMEMBERED_ROWS_MAX:
             return False
         self._take_added()
         keys = _identities(table, reads.keys)
-        touched = [self._touched[table.id, touch] for touch in Touch if (table.id, touch) in self._touched]
-        return all(rows is not None and rows.isdisjoint(keys) for rows in touched)
+        return _disjoint(keys, self._touched_by(table.id, list(Touch)))
+
+    def _admits_single(self, rows: RowWrites) -> bool:
+        """The same for rows that came one by one: they are STRICT, and meet others of their kind most of the time."""
+        id = rows.table.id
+        known = self.single.get(id)
+        if known is not None and not known.keys().isdisjoint(rows.changes):
+            return False
+        if id not in self._tables:
+            return True
+        self._take_added()
+        return _disjoint([hash_one(key) for key in rows.changes], self._touched_by(id, list(Touch)))
 
     def _free(self, changes: TableChanges, touch: Touch, batches: Sequence[pa.RecordBatch]) -> bool:
         if not batches:
             return True
         table = changes.table
-        others = [
-            self._touched[table.id, other]
-            for other in Touch
-            if (touch is Touch.STRICT or other is not touch) and (table.id, other) in self._touched
-        ]
+        others = self._touched_by(table.id, [item for item in Touch if touch is Touch.STRICT or item is not touch])
         if not others:
             return True
-        if changes.rows_count > REMEMBERED_ROWS_MAX:
-            return False
-        keys = _identities(table, batches)
-        return all(rows is not None and rows.isdisjoint(keys) for rows in others)
+        return changes.rows_count <= REMEMBERED_ROWS_MAX and _disjoint(_identities(table, batches), others)
+
+    def _touched_by(self, table: int, touches: Sequence[Touch]) -> list[set[int] | None]:
+        """The rows of a table that mates touch in one of these ways; those that came one by one are STRICT."""
+        found = [self._touched[table, touch] for touch in touches if (table, touch) in self._touched]
+        if Touch.STRICT in touches and table in self.single:
+            found.append(set(map(hash_one, self.single[table])))
+        return found
 
     def add(self, changes: TableChanges) -> None:
         """Remember the rows that validated changes touch."""
+        if changes.rows is not None:
+            self.single.setdefault(changes.table.id, {}).update(changes.rows.changes)
+            return
         self._added.append(changes)
         self._tables.add(changes.table.id)
 
@@ -115,7 +133,11 @@ class GroupRows:
             known.update(_identities(changes.table, batches))
 
 
-def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int) -> None:
+def _disjoint(keys: Sequence[int], others: Sequence[set[int] | None]) -> bool:
+    return all(known is not None and known.isdisjoint(keys) for known in others)
+
+
+def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int, index: ConflictIndex) -> None:
     """First committer wins: raise Conflict for a written row that another commit changed after ``snapshot``.
 
     The table was changed after it. TRUNCATE writes all rows, those too that the transaction has not seen. Rows without
@@ -127,6 +149,9 @@ def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int) 
             hint="Retry the transaction: it will see the other's change.",
             table=changes.table.name,
         )
+    if changes.rows is not None:
+        check_rows_unchanged(store, changes.rows, snapshot=snapshot, index=index)
+        return
     for first in changes.firsts:  # of a READ COMMITTED transaction, and then they are all
         _raise_first_changed(store, first.keys, snapshot=first.version, ignore_deltas=first.deltas)
     if changes.firsts:
@@ -135,6 +160,19 @@ def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int) 
         _raise_first_changed(store, keys, snapshot=snapshot, ignore_deltas=False)
     for keys in _delta_keys(changes):
         _raise_first_changed(store, keys, snapshot=snapshot, ignore_deltas=True)
+
+
+def check_rows_unchanged(store: TableStore, rows: RowWrites, *, snapshot: int, index: ConflictIndex) -> None:
+    """The same for rows that were written one by one: the index knows of most of them."""
+    asked: list[tuple[object, ...]] = []
+    for encoded, change in rows.changes.items():
+        changed = index.changed(rows.table.id, encoded, snapshot, ignore_deltas=False)
+        if changed is None:
+            asked.append(change.key)
+        elif changed:
+            raise row_conflict(rows.table, change.key)
+    if asked:
+        _raise_first_changed(store, key_batch(rows.table, asked), snapshot=snapshot, ignore_deltas=False)
 
 
 def check_absent(store: TableStore, changes: TableChanges) -> None:

@@ -9,7 +9,7 @@ two deltas conflict. A row that is absent starts from ``default_row``, with NULL
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -147,6 +147,10 @@ class GroupDeltas:
         for table, rows in resolved:
             self._rows.setdefault(table.id, {}).update(rows)
             self._last[table.id] = table, ordinal
+
+    def keys(self, table: int) -> Iterable[bytes]:
+        """The encoded primary keys of the rows of a table that were added to."""
+        return self._rows.get(table, ())
 
     def rows(self) -> Iterator[tuple[Table, int, pa.RecordBatch]]:
         """Per table the rows after all deltas, and the ordinal of the last request that added to any."""

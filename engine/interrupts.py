@@ -22,8 +22,8 @@ _LOCAL = threading.local()
 @contextmanager
 def deferred() -> Generator[None]:
     """Hold SIGINT back while the block runs, where Python would raise it: in the main thread, with a Python handler."""
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+    handler = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
+    if not callable(handler):
         yield
         return
     received: list[tuple[int, FrameType | None]] = []

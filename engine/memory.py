@@ -67,6 +67,12 @@ HELD_FRESH_SECONDS: Final = 0.2
 should pay.
 """
 
+ROOM_SHARE: Final = 16
+"""The gauges are read again when commits have brought this part of what was free. A row takes more than its bytes."""
+
+COMMIT_BYTES: Final = 1_024
+"""What a commit counts beside its rows' bytes."""
+
 WAIT_STEP_SECONDS: Final = 0.05
 """A writer looks again this often: not all that frees memory tells."""
 
@@ -131,6 +137,7 @@ class Budget:
         self._wait = wait or self._freed.wait
         self._waiting: deque[object] = deque()
         self._held = 0
+        self._room, self._room_until = 0, 0.0  # what small commits may bring before the gauges are read again
         self._held_at = -HELD_FRESH_SECONDS
         self._anonymous = anonymous or anonymous_bytes
         self._give_back = give_back or give_memory_back
@@ -239,8 +246,12 @@ class Budget:
         else after ``stall_seconds``; what ``stop`` was given; and what ``interrupts.check`` raises for a statement that
         was cancelled.
         """
-        self._commit_at = self._clock()
-        if bytes_count and (self._waiting or self._excess(bytes_count) is not None):
+        now = self._commit_at = self._clock()
+        if not bytes_count:
+            return
+        if now < self._room_until and self._room > bytes_count and not self._waiting:
+            self._room -= bytes_count + COMMIT_BYTES
+        elif self._waiting or self._excess(bytes_count) is not None:
             self._stall(bytes_count)
 
     def freed(self) -> None:
@@ -355,6 +366,7 @@ class Budget:
         excess = rows + self._held_bytes() - self.limit
         if self.flushes:
             excess = max(excess, rows - self.memtables_bytes)
+        self._room, self._room_until = -excess // ROOM_SHARE, self._clock() + HELD_FRESH_SECONDS
         return excess if excess > 0 else None
 
     def _held_bytes(self) -> int:

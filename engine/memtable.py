@@ -326,6 +326,18 @@ class Memtable:
         kernels.visible(self.table, version, rows)
         return rows
 
+    def visible_one(self, probe: Probe, version: int) -> int:
+        """See ``Part``. ``find`` and ``visible_of`` in one call that keeps the interpreter's lock."""
+        keys = probe.keys
+        while True:
+            count = len(self.chunks)  # first, as in ``find_keys``
+            table, slots = self.table, self.index.slots
+            row = kernels.visible_one(
+                slots.directory, slots.shift, table, count, keys.hashes, keys.words, keys.offsets, keys.width, version
+            )
+            if row != kernels.STALE:
+                return row
+
     def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Begin versions, end versions and delta flags of rows."""
         count = len(rows)

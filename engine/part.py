@@ -56,6 +56,10 @@ class Part(Protocol):
         """Of each newest row the version visible at ``version``, or HIDDEN (it had ended), or MISSING."""
         ...
 
+    def visible_one(self, probe: Probe, version: int) -> int:
+        """The row of the one key of ``probe`` that is visible at ``version``, or HIDDEN, or MISSING."""
+        ...
+
     def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Begin versions, end versions and delta flags of rows."""
         ...
@@ -141,13 +145,12 @@ def visible_rows(parts: Sequence[Part], probe: Probe, *, version: int) -> Iterat
             probe = probe.take(left)
 
 
-def visible_row(parts: Sequence[Part], probe: Probe, *, version: int) -> Iterator[tuple[Part, int]]:
+def visible_row(parts: Sequence[Part], probe: Probe, *, version: int) -> tuple[Part, int] | None:
     """The part and row of one key visible at ``version``, if there is one."""
     for part in parts:
-        rows = part.find(probe)
-        if rows.item() >= 0:
-            row = part.visible_of(probe, rows, version).item()
-            if row >= 0:
-                yield part, row
-            if row != MISSING:
-                return
+        row = part.visible_one(probe, version)
+        if row >= 0:
+            return part, row
+        if row != MISSING:
+            return None
+    return None

@@ -18,6 +18,7 @@ from ..base.errors import Invalid, nearest
 from ..base.types import Type, arrow_field
 from .expression.node import Column as ColumnNode
 from .expression.node import Expression, Literal
+from .row_shape import RowShape
 
 ROW_ID: Final = 0
 """Column identifier of the hidden row id of a table without primary key (BIGINT, dense per table)."""
@@ -113,6 +114,11 @@ class Table:
     @cached_property
     def primary_key_columns(self) -> tuple[Column, ...]:
         return tuple(self.by_id[id] for id in self.primary_key)
+
+    @cached_property
+    def shape(self) -> RowShape:
+        """Which Python values the columns take as they are."""
+        return RowShape(self)
 
     def column(self, name: str) -> Column:
         """The column called ``name``. Raises Invalid (42703) with the nearest name."""

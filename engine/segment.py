@@ -262,6 +262,10 @@ class Segment:
             offset, width = offset + width, _wider(width, len(places))
         return visible
 
+    def visible_one(self, probe: Probe, version: int) -> int:
+        rows = self.find(probe)
+        return self.visible_of(probe, rows, version).item() if rows.item() >= 0 else MISSING
+
     def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         deltas = _fixed(self.reader.take(DELTA, BOOLEAN, rows)).astype(np.bool_)
         return self.begins_of(rows), self.overlay.ends_of(rows), deltas

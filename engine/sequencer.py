@@ -14,6 +14,7 @@ What always holds:
 - Two requests of one record touch one row only as delta with delta, or blind with blind. A request that meets a row of
   a group mate otherwise waits for the next record, and is judged there; one that changes the catalog has its own.
 - However many deltas of a record add to one row, the record holds one version of it.
+- Rows that requests bring one by one (row_writes.py) stand in one batch per table and record.
 - Nothing is acknowledged that the log did not call *appended*. On *unknown* nothing else is appended until the log
   has told what became of the record; on *fenced* the sequencer never appends again.
 - A delta is turned into the row after it here, where the newest row is known: overflow is refused before the append.
@@ -23,10 +24,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from queue import SimpleQueue
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
 
 import pyarrow as pa
 
@@ -46,17 +47,22 @@ from .catalog import encode_relation
 from .cells import TableStore
 from .changes import UNKNOWN_OUTCOME, Commit, WriterToken
 from .clock import sleep, wall_clock
-from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of, there
+from .conflict import GroupRows, check_absent, check_rows_unchanged, check_unchanged, row_ids_of, there
+from .conflict_index import ConflictIndex
 from .delta import Delta, GroupDeltas
 from .internal import CATALOG, FIRST_ID
 from .prepared import LOOKS_MAX, LookAgain, Prepared
 from .read_set import Reads, check, settle
 from .retention import begin_of, boundary_batch, only_on_time, too_late
+from .row_writes import RowWrites, in_columns
 from .schema import Relation, Table
 from .watch import Watch
 
 DELTA_BYTES = 64
 """What a delta counts, roughly: it becomes a row where the newest is known."""
+
+GATHER_SECONDS = 0.0005
+"""How long a group waits for as many requests as the last one had."""
 
 RESOLVE_ATTEMPTS = 50
 RESOLVE_PAUSE_SECONDS = 0.1
@@ -76,7 +82,8 @@ class First:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableChanges:
-    """What one request does to one table: ``truncate``, ``prepared``, ``deletes``, ``puts``, ``deltas``, in this order.
+    """What one request does to one table: ``rows`` alone, or ``truncate``, ``prepared``, ``deletes``, ``puts``,
+    ``deltas``, in this order.
 
     ``table`` is the definition that the batches were made for. ``inserts`` says that the puts' primary keys must be
     absent (blind requests; a transaction has checked that at its snapshot). ``strict`` marks a transaction's changes:
@@ -86,6 +93,7 @@ class TableChanges:
     """
 
     table: Table
+    rows: RowWrites | None = None
     puts: tuple[pa.RecordBatch, ...] = ()
     deletes: tuple[pa.RecordBatch, ...] = ()
     deltas: tuple[Delta, ...] = ()
@@ -97,13 +105,24 @@ class TableChanges:
 
     @property
     def rows_count(self) -> int:
+        if self.rows is not None:
+            return len(self.rows.changes)
         prepared = 0 if self.prepared is None else self.prepared.rows_count
         return sum(batch.num_rows for batch in (*self.puts, *self.deletes)) + len(self.deltas) + prepared
 
     @property
     def bytes_count(self) -> int:
+        if self.rows is not None:
+            return self.rows.bytes_used
         rows = sum(batch.nbytes for batch in (*self.puts, *self.deletes))
         return rows + DELTA_BYTES * len(self.deltas)
+
+    def in_columns(self) -> TableChanges:
+        """The same changes with batches in the place of ``rows``."""
+        if self.rows is None:
+            return self
+        keys, puts = self.rows.batches()
+        return replace(self, rows=None, deletes=() if keys is None else (keys,), puts=() if puts is None else (puts,))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -137,7 +156,11 @@ class Request:
     bytes_count: int = field(init=False)
     replay_bytes: int = field(init=False)  # prepared rows that a replay of the log would have to look up
 
+    plain: bool = field(init=False)  # nothing but rows that were written one by one
+
     def __post_init__(self) -> None:
+        alone = self.token or self.catalog or self.unchanged or self.retains or self.reads or self.left_out
+        self.plain = not alone and bool(self.changes) and None not in {changes.rows for changes in self.changes}
         self.rows_count = sum(changes.rows_count for changes in self.changes)
         self.bytes_count = sum(changes.bytes_count for changes in self.changes)
         prepared = [changes.prepared.install for changes in self.changes if changes.prepared is not None]
@@ -199,6 +222,10 @@ class Sequencer:
         self._watch_lock = threading.Lock()
         self.logged_bytes = 0  # rows that were logged since the last checkpoint
         self.late_rows_ignored = 0  # since the start
+        self._index = ConflictIndex()
+        self._crowd = 0  # requests of the last group
+        self._wanted = 0  # requests that a leader waits for
+        self._gathered: SimpleQueue[None] = SimpleQueue()
         self._unresolved: Record | None = None
         self._stopped: WeftError | None = None
         self._published = threading.Condition()
@@ -233,6 +260,8 @@ class Sequencer:
 
     def _commit(self, request: Request) -> Commit:
         self._queue.append(request)
+        if self._wanted and len(self._queue) >= self._wanted:
+            self._gathered.put(None)
         try:
             while not request.finished:
                 if self._pausing:
@@ -341,12 +370,15 @@ class Sequencer:
         """Commit groups until ``last`` is finished, or a pause is wanted (but for ``all_that_wait``)."""
         while not last.finished and self._queue and (all_that_wait or not self._pausing):
             taken: list[Request] = []
+            if len(self._queue) < self._crowd and not all_that_wait:
+                self._gather()
             try:
                 self._settle()
                 group = _Group(version=self._state.version + 1)
                 while self._queue and group.takes(self._queue[0]):
                     taken.append(self._queue.popleft())
                     self._consider(taken[-1], group=group)
+                self._crowd = len(taken)
                 if group.requests:
                     self._append(group)
             except WeftError as error:
@@ -357,6 +389,16 @@ class Sequencer:
                 for request in taken:
                     request.woken.put(None)
 
+    def _gather(self) -> None:
+        """Wait a moment for those that the last group answered: they are likely to come again, and share a sync."""
+        self._wanted = self._crowd
+        with suppress(Empty):
+            if len(self._queue) < self._crowd:
+                self._gathered.get(timeout=GATHER_SECONDS)
+        self._wanted = 0
+        while not self._gathered.empty():
+            self._gathered.get()
+
     def _settle(self) -> None:
         """Find out what became of an *unknown* append before anything else is appended."""
         if self._stopped is not None:
@@ -364,7 +406,7 @@ class Sequencer:
         if self._unresolved is None:
             return
         outcome = self._log.resolve()
-        self._finish(outcome, record=self._unresolved, requests=[])
+        self._finish(outcome, record=self._unresolved, group=None)
         if outcome is Outcome.UNKNOWN:
             raise _unknown_outcome()
         if self._stopped is not None:
@@ -378,12 +420,12 @@ class Sequencer:
                 request.commit = first
                 return
             self._check_room(request)
-            drops = _drops(request, state=self._state)
+            drops = _drops(request, state=self._state) if request.retains else []
             if request.retains and not drops:
                 request.commit = Commit(version=self._state.version, rows=0)
                 return
-            _validate(request, state=self._state)
-            if drops or _changes_something(request):
+            _validate(request, state=self._state, index=self._index)
+            if request.plain or drops or _changes_something(request):
                 group.add(request, drops=drops, state=self._state)
             else:
                 request.commit = Commit(version=self._state.version, rows=0)
@@ -416,7 +458,7 @@ class Sequencer:
                 version=group.version,
                 wall_clock=wall_clock(),
                 transactions=tuple(group.transactions),
-                operations=(*group.operations, *group.delta_operations()),
+                operations=(*group.operations, *group.row_operations(), *group.delta_operations()),
             )
             outcome = self._log.append(record)
             for _ in range(RESOLVE_ATTEMPTS):
@@ -424,7 +466,7 @@ class Sequencer:
                     break
                 sleep(RESOLVE_PAUSE_SECONDS)
                 outcome = self._log.resolve()
-            self._finish(outcome, record=record, requests=group.requests)
+            self._finish(outcome, record=record, group=group)
         except Exception as error:
             for request in group.requests:
                 request.reject(self._stopped or error)
@@ -432,12 +474,16 @@ class Sequencer:
             if self._unresolved is None:
                 self._state.ends.clear()
 
-    def _finish(self, outcome: Outcome, *, record: Record, requests: Sequence[Request]) -> None:
-        """Do what the log's outcome asks for."""
+    def _finish(self, outcome: Outcome, *, record: Record, group: _Group | None) -> None:
+        """Do what the log's outcome asks for. ``group`` is None where those that wait have been answered before."""
+        requests = [] if group is None else group.requests
         match outcome:
             case Outcome.APPENDED:
                 self._unresolved = None
                 self._apply(record)
+                for table in {operation.table for operation in record.operations}:
+                    if group is None or not group.note(table, self._index):
+                        self._index.forget(table)
                 if not self._keeps_log:
                     self._log.trim(before=self._log.tail())
                 for request, entry in zip(requests, record.transactions, strict=False):
@@ -481,6 +527,7 @@ class _Group:
         self.operations: list[Operation] = []
         self.rows = GroupRows()
         self._deltas = GroupDeltas()
+        self._single: dict[int, tuple[Table, int]] = {}  # tables of ``rows.single``, and who was the last to write
         self._names: set[tuple[str, int]] = set()
         self._rows_count = 0
         self._bytes_count = 0
@@ -490,6 +537,14 @@ class _Group:
         """Whether the request may join; one that may not waits for the next group."""
         if not self.requests:
             return True
+        if request.plain and request.transaction_id is None:
+            return (
+                not self._closed
+                and len(self.requests) < RECORD_TRANSACTIONS_MAX
+                and self._rows_count + request.rows_count <= RECORD_ROWS_MAX
+                and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
+                and all(self.rows.admits(changes, blind=False) for changes in request.changes)
+            )
         return (
             not self._closed
             and not request.catalog
@@ -506,12 +561,21 @@ class _Group:
     def add(self, request: Request, *, drops: Sequence[Operation] = (), state: State) -> None:
         """Add the operations of a validated request; its deltas are resolved here, and may still refuse it."""
         ordinal = len(self.requests)
-        deltas = [(changes.table, changes.deltas) for changes in request.changes]
-        self._deltas.take(deltas, ordinal=ordinal, state=state)
-        self.operations.extend(_catalog_operations(request.catalog, ordinal=ordinal))
-        self.operations.extend(drops)
+        if not request.plain:
+            deltas = [(changes.table, changes.deltas) for changes in request.changes]
+            self._deltas.take(deltas, ordinal=ordinal, state=state)
+            self.operations.extend(_catalog_operations(request.catalog, ordinal=ordinal))
+            self.operations.extend(drops)
+            self._closed = (
+                bool(request.catalog)
+                or bool(request.retains)
+                or any(item.truncate or item.prepared for item in request.changes)
+            )
         for changes in request.changes:
-            self.operations.extend(_row_operations(changes, ordinal=ordinal))
+            if changes.rows is not None:
+                self._single[changes.table.id] = changes.table, ordinal
+            else:
+                self.operations.extend(_row_operations(changes, ordinal=ordinal))
             self.rows.add(changes)
         self.requests.append(request)
         self._names |= _names(request)
@@ -526,11 +590,22 @@ class _Group:
         )
         self._rows_count += request.rows_count
         self._bytes_count += request.bytes_count
-        self._closed = (
-            bool(request.catalog)
-            or bool(request.retains)
-            or any(item.truncate or item.prepared for item in request.changes)
-        )
+
+    def row_operations(self) -> Iterator[Operation]:
+        """The rows that requests wrote one by one: each is written by one of them."""
+        for table, ordinal in self._single.values():
+            keys, rows = in_columns(table, self.rows.single[table.id].values())
+            if keys is not None:
+                yield _operation(table, Action.DELETE, keys, ordinal=ordinal)
+            if rows is not None:
+                yield _operation(table, Action.PUT, rows, ordinal=ordinal)
+
+    def note(self, table: int, index: ConflictIndex) -> bool:
+        """Note which rows of the table the group has changed; False: some came as batches."""
+        if any(operation.table == table for operation in self.operations):
+            return False
+        index.note(table, settled=self.rows.single.get(table, ()), added=self._deltas.keys(table), version=self.version)
+        return True
 
     def delta_operations(self) -> list[Operation]:
         """What the deltas of all requests come to: behind all else, since no other rows of the group meet theirs."""
@@ -545,7 +620,10 @@ def _changes_something(request: Request) -> bool:
     return (
         bool(request.catalog)
         or bool(_names(request))
-        or any(item.puts or item.deletes or item.deltas or item.truncate or item.prepared for item in request.changes)
+        or any(
+            item.rows or item.puts or item.deletes or item.deltas or item.truncate or item.prepared
+            for item in request.changes
+        )
     )
 
 
@@ -559,7 +637,7 @@ def _names(request: Request) -> set[tuple[str, int]]:
     return names
 
 
-def _validate(request: Request, *, state: State) -> None:
+def _validate(request: Request, *, state: State, index: ConflictIndex) -> None:
     """Raise what refuses the request at this place in the order."""
     if request.catalog and request.snapshot is not None and state.catalog.version > request.snapshot:
         raise Conflict(
@@ -581,6 +659,10 @@ def _validate(request: Request, *, state: State) -> None:
         check(request.reads, state, since=request.settled_at)
     judged: list[TableChanges] = []
     for changes in request.changes:
+        if changes.rows is not None and state.catalog.by_id.get(changes.table.id) is changes.table:
+            _validate_single(changes.rows, state.stores[changes.table.id], request=request, state=state, index=index)
+            judged.append(changes)
+            continue
         _check_schema(changes.table, request=request, state=state)
         store = state.stores.get(changes.table.id) or TableStore(changes.table)  # new: created by this request
         if changes.prepared is not None:
@@ -590,7 +672,7 @@ def _validate(request: Request, *, state: State) -> None:
             state.ends[changes.table.id] = changes.prepared.ends
             request.absent_count += changes.prepared.absent_count
         if request.snapshot is not None and state.changed_at.get(changes.table.id, 0) > request.snapshot:
-            check_unchanged(store, changes, snapshot=request.snapshot)
+            check_unchanged(store, changes, snapshot=request.snapshot, index=index)
         changes = _without_late(changes, store, request=request)
         if request.snapshot is None and changes.inserts:
             check_absent(store, changes)
@@ -598,8 +680,21 @@ def _validate(request: Request, *, state: State) -> None:
             request.absent_count += sum(int((~store.newest(keys).alive).sum()) for keys in changes.deletes)
         for batch in changes.puts:
             store.check_bounds(batch)
+        if changes.rows is not None:
+            store.check_slices(changes.rows.slices)
         judged.append(changes)
     request.changes = tuple(judged)
+
+
+def _validate_single(
+    rows: RowWrites, store: TableStore, *, request: Request, state: State, index: ConflictIndex
+) -> None:
+    """Rows that a transaction wrote one by one, to a table that is still defined as it was (and keeps all slices)."""
+    assert request.snapshot is not None, "single rows are a transaction's"
+    if state.changed_at.get(rows.table.id, 0) > request.snapshot:
+        check_rows_unchanged(store, rows, snapshot=request.snapshot, index=index)
+    if store.layout.sliced:
+        store.check_slices(rows.slices)
 
 
 def _without_late(changes: TableChanges, store: TableStore, *, request: Request) -> TableChanges:
@@ -609,6 +704,8 @@ def _without_late(changes: TableChanges, store: TableStore, *, request: Request)
     """
     store = _as_defined(store, request)
     boundary = store.boundary(wall=wall_clock())
+    if boundary is not None:
+        changes = changes.in_columns()
     if boundary is None or not (changes.puts or changes.deltas):
         return changes
     changes, late = only_on_time(changes, store.layout, boundary, there=there(store, changes))

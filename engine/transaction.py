@@ -15,7 +15,7 @@ the write is undone, the caller has learned something, and that is noted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..base.errors import Closed, Conflict, Invalid, Unavailable
+from ..base.limits import ROW_WRITES_LOGGED_MAX
 from ..base.rows import to_keys
 from . import interrupts
 from .catalog import Catalog
@@ -40,6 +41,7 @@ from .idle import Gate
 from .read_set import Locks, ReadSet
 from .reader import RowStream
 from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
+from .row_writes import RowWrites
 from .savepoint import PUT_ROWS, Savepoint
 from .schema import Relation, Table
 from .sequencer import Request, TableChanges
@@ -101,6 +103,8 @@ class Transaction:
         self._snapshot: Snapshot | None = None
         self._first: Snapshot | None = None  # that of the first statement that wrote
         self._writes: dict[int, TableWrites] = {}
+        self._rows: dict[int, RowWrites] = {}  # written one by one, after all that is in ``_writes``
+        self._seen: tuple[Table, tuple[Any, ...], dict[str, Any]] | None = None  # the row that ``get`` found last
         self._aside: list[TableWrites] = []  # of tables that the transaction dropped or altered
         self._savepoints_count = 0
         self._in_statement = False
@@ -146,7 +150,8 @@ class Transaction:
     @property
     def bytes_used(self) -> int:
         """Memory that what it has written takes, in bytes, roughly. From any thread."""
-        return sum(writes.bytes_used for writes in (*list(self._writes.values()), *self._aside))
+        rows = sum(rows.bytes_used for rows in list(self._rows.values()))
+        return rows + sum(writes.bytes_used for writes in (*list(self._writes.values()), *self._aside))
 
     def facts(self) -> TransactionFacts:
         """What it is, and what it has written. From any thread."""
@@ -158,7 +163,8 @@ class Transaction:
             isolation=self.isolation,
             read_only=self.read_only,
             version=None if snapshot is None else snapshot.version,
-            rows_written=sum(writes.rows_count for writes in written),
+            rows_written=sum(writes.rows_count for writes in written)
+            + sum(len(rows.changes) for rows in list(self._rows.values())),
             memory_bytes=self.bytes_used,
             disk_bytes=sum(writes.bytes_written for writes in written),
             idle_seconds=self.gate.idle_seconds,
@@ -217,13 +223,14 @@ class Transaction:
             fresh.close()
             raise
         self._snapshot = fresh
-        self._seen_catalog = None
+        self._seen = self._seen_catalog = None
         if before is not self._first:
             before.close()
 
     def savepoint(self) -> Savepoint:
         """This moment, for ``rollback_to``. Release it."""
         self._check_open()
+        self._lay_down()
         self._savepoints_count += 1
         return Savepoint(
             writes={id: (writes, writes.mark()) for id, writes in self._writes.items()},
@@ -254,6 +261,7 @@ class Transaction:
 
     def _rewind(self, savepoint: Savepoint) -> None:
         self._note_undone(savepoint)
+        self._rows.clear()  # all of them are younger
         kept = (*(writes for writes, _ in savepoint.writes.values()), *savepoint.aside)
         for writes in (*self._writes.values(), *self._aside):
             if writes not in kept:
@@ -275,6 +283,8 @@ class Transaction:
         """What is undone is not looked at as written any more, but that it could be written was an answer."""
         if self._reads is None:
             return
+        for rows in self._rows.values():
+            self._reads.note_table(rows.table)
         marks = {id(writes): mark for writes, mark in savepoint.writes.values()}
         for writes in (*self._writes.values(), *self._aside):
             mark = marks.get(id(writes))
@@ -312,7 +322,7 @@ class Transaction:
     ) -> RowStream:
         if self._reads is not None:
             self._reads.note_filter(table, filter)
-        writes = self._writes.get(table.id)
+        writes = self._written(table)
         if writes is None and self._is_new(table):
             writes = self._writes_to(table)
         if writes is None:
@@ -328,7 +338,7 @@ class Transaction:
         *,
         columns: Sequence[int] | None = None,
     ) -> pa.RecordBatch | None:
-        if table.id in self._writes or self._is_new(table):
+        if table.id in self._writes or table.id in self._rows or self._is_new(table):
             return None
         found = self._base().series(table, key, low, high, columns=columns)
         if self._reads is not None and found is not None:
@@ -341,14 +351,29 @@ class Transaction:
         return self._get(table, key)
 
     def _get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
+        rows = self._rows.get(table.id)
+        if rows is not None:
+            change = rows.changes.get(rows.encoded(key))
+            if change is not None:
+                return None if change.row is None else dict(change.row)
         writes = self._writes.get(table.id)
         if writes is None:
-            return None if self._is_new(table) else self._base().get(table, key)
+            return None if self._is_new(table) else self._base_row(table, key)
         return writes.get(self._base(), key, key_batch(table, key))
+
+    def _base_row(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
+        """The snapshot's row. The one that was read last is likely to be asked for again: to be changed."""
+        seen = self._seen
+        if seen is not None and seen[0] is table and seen[1] == key:
+            return dict(seen[2])
+        row = self._base().get(table, key)
+        if row is not None:
+            self._seen = table, key, dict(row)
+        return row
 
     def get_many(self, table: Table, keys: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
         self._note_keys(table, keys)
-        writes = self._writes.get(table.id)
+        writes = self._written(table)
         if writes is None and self._is_new(table):
             writes = self._writes_to(table)
         if writes is None:
@@ -361,7 +386,7 @@ class Transaction:
         return self._present(table, keys)
 
     def _present(self, table: Table, keys: pa.RecordBatch) -> np.ndarray:
-        writes = self._writes.get(table.id)
+        writes = self._written(table)
         if writes is not None:
             return writes.present(self._base(), keys)
         if self._is_new(table):
@@ -379,7 +404,7 @@ class Transaction:
         At READ COMMITTED those changes count that came after the snapshot of the statement.
         """
         self._check_writable()
-        writes = self._writes.get(table.id)
+        writes = self._written(table)
         if writes is not None:
             keys = writes.committed(keys)
         if keys.num_rows and not self._is_new(table):
@@ -391,12 +416,12 @@ class Transaction:
 
     def mark(self, table: Table) -> int:
         """A point in this transaction's work on ``table``: see ``written_after``."""
-        writes = self._writes.get(table.id)
+        writes = self._written(table)
         return 0 if writes is None else writes.step
 
     def written_after(self, table: Table, keys: pa.RecordBatch, mark: int) -> np.ndarray:
         """Which of ``keys`` (primary keys or row ids) this transaction wrote after ``mark``: bool[n]."""
-        writes = self._writes.get(table.id)
+        writes = self._written(table)
         return np.zeros(keys.num_rows, np.bool_) if writes is None else writes.written_after(keys, mark)
 
     # Writes
@@ -497,6 +522,90 @@ class Transaction:
             self._note_keys(table, keys)
             raise
 
+    # Single rows, see row_writes.py
+
+    def put_row(self, table: Table, values: object, *, insert: bool = False) -> bool:
+        """Put one whole row (tuple or dict); False: nothing was done, and ``put`` or ``insert`` has to."""
+        rows = self._row_writes(table)
+        row = None if rows is None else rows.shape.row(values)
+        if rows is None or row is None:
+            return False
+        key = rows.shape.key_of(row)
+        if insert and self.get(table, key) is not None:
+            return False
+        self._write_row(rows, key, row)
+        return True
+
+    def update_row(self, table: Table, key: tuple[Any, ...], values: Mapping[str, object]) -> bool:
+        """Set columns of the row with this primary key; False: nothing was done, and ``update`` has to."""
+        rows = self._row_writes(table)
+        changes = None if rows is None else rows.shape.changes(values)
+        row = None if changes is None else self.get(table, key)
+        if rows is None or changes is None or row is None:
+            return False
+        row.update(changes)
+        self._write_row(rows, rows.shape.key_of(row), row)
+        return True
+
+    def delete_row(self, table: Table, key: tuple[Any, ...]) -> bool:
+        """Delete the row with this primary key; False: nothing was done, and ``delete`` has to."""
+        rows = self._row_writes(table)
+        row = None if rows is None else self.get(table, key)
+        if rows is None or row is None:
+            return False
+        self._write_row(rows, rows.shape.key_of(row), None)
+        return True
+
+    def _row_writes(self, table: Table) -> RowWrites | None:
+        """Where single rows of the table are written; None where they have to be columns."""
+        rows = self._rows.get(table.id)
+        if rows is not None and rows.table is table:
+            return rows
+        if (
+            self.read_only
+            or self.isolation is Isolation.READ_COMMITTED
+            or not RowWrites.suits(table)
+            or self._is_new(table)
+        ):
+            return None
+        self._lay_down(table.id)
+        return RowWrites(table, self._base().store(table).layout)
+
+    def _write_row(self, rows: RowWrites, key: tuple[Any, ...], row: dict[str, Any] | None) -> None:
+        if rows.full:
+            self._lay_down(rows.table.id)
+            rows = RowWrites(rows.table, self._base().store(rows.table).layout)
+        self._wrote()
+        rows.write(key, row)
+        self._rows[rows.table.id] = rows
+
+    def _lay_down(self, id: int | None = None) -> None:
+        """Make columns of the single rows that were written, to the table ``id`` or to any."""
+        for place in list(self._rows) if id is None else (id,):
+            rows = self._rows.pop(place, None)
+            if rows is None:
+                continue
+            keys, batch = rows.batches()
+            try:
+                if keys is not None:
+                    self.delete_found(rows.table, keys)
+                if batch is not None:
+                    self._put(rows.table, batch, absent=False)
+            except BaseException:
+                self._rows[place] = rows
+                raise
+
+    def _lay_down_many(self) -> None:
+        """Before the commit: few rows, of tables that nothing else was written to, stay as they are."""
+        for id, rows in list(self._rows.items()):
+            if id in self._writes or len(rows.changes) > ROW_WRITES_LOGGED_MAX:
+                self._lay_down(id)
+
+    def _written(self, table: Table) -> TableWrites | None:
+        """What has been written to the table, in columns; None: nothing."""
+        self._lay_down(table.id)
+        return self._writes.get(table.id)
+
     def truncate(self, table: Table) -> None:
         """End all rows of the table."""
         self._writes_to(table).truncate()
@@ -520,6 +629,7 @@ class Transaction:
         before = self.catalog.by_id[relation.id]
         if self._reads is not None and isinstance(before, Table):
             self._reads.note_table(before)
+        self._lay_down(relation.id)
         writes = self._writes.get(relation.id)
         if writes is not None and writes.is_empty:  # it was only read
             self._aside.append(self._writes.pop(relation.id))
@@ -543,6 +653,7 @@ class Transaction:
         """Drop a relation. Raises Invalid (42P01) if there is none."""
         self._check_writable()
         relation = self.catalog.relation(name)
+        self._lay_down(relation.id)
         if relation.id in self._writes:
             self._aside.append(self._writes.pop(relation.id))
         self._change_catalog({name: None})
@@ -554,15 +665,17 @@ class Transaction:
         self._check_open()
         base = self._first or self._snapshot
         try:
-            if not self._writes and not self._catalog and not self._late_count and not self._locks:
+            self._lay_down_many()
+            if not (self._writes or self._rows or self._catalog or self._late_count or self._locks):
                 return Commit(version=0 if self._snapshot is None else self._snapshot.version, rows=0)
             assert base is not None, "who wrote has a snapshot"
             changes = tuple(
                 self._prepared(writes, base) if writes.is_large else writes.changes()
                 for writes in self._writes.values()
             )
+            rows = [TableChanges(table=rows.table, rows=rows, strict=True) for rows in self._rows.values()]
             request = Request(
-                changes=tuple(item for item in changes if item.rows_count or item.truncate),
+                changes=(*(item for item in changes if item.rows_count or item.truncate), *rows),
                 catalog=self._net_catalog(base.catalog),
                 snapshot=base.version,
                 unchanged=tuple(sorted(self._unchanged)),
@@ -588,6 +701,7 @@ class Transaction:
     def rollback(self) -> None:
         """End the transaction and forget its writes. A second call does nothing."""
         self._ended = True
+        self._rows.clear()
         for writes in (*self._writes.values(), *self._aside):
             self._discard(writes)
         self._writes.clear()
@@ -606,10 +720,11 @@ class Transaction:
         writes.close()
 
     def _base(self) -> Snapshot:
-        self._check_open()
-        if self._snapshot is None:
-            self._snapshot = self._open_snapshot()
-        return self._snapshot
+        snapshot = self._snapshot
+        if snapshot is None or self._ended:
+            self._check_open()
+            snapshot = self._snapshot = self._open_snapshot()
+        return snapshot
 
     def _check_open(self) -> None:
         if self._timed_out is not None:
@@ -637,7 +752,7 @@ class Transaction:
 
     def _writes_to(self, table: Table) -> TableWrites:
         self._check_writable()
-        writes = self._writes.get(table.id)
+        writes = self._written(table)
         if writes is None:
             writes = TableWrites(table, is_new=self._is_new(table), workspace=self.workspace)
             self._writes[table.id] = writes

@@ -193,10 +193,18 @@ class Access:
             hold()
             raise
 
-    def transact(self, what: str, work: Callable[[Transaction], T], running: Running | None = None) -> tuple[T, int]:
+    def transact(
+        self,
+        what: str,
+        work: Callable[[Transaction], T],
+        running: Running | None = None,
+        *,
+        at_once: Callable[[Transaction], T | None] | None = None,
+    ) -> tuple[T, int]:
         """Run ``work`` in the open transaction, or in one of its own that is tried again after a Conflict.
 
-        In the open transaction it is a statement: undone alone if it raises.
+        In the open transaction it is a statement: undone alone if it raises. ``at_once`` is a shorter way for single
+        rows; None: it has done nothing.
 
         Returns what it returned and the version that made it visible (inside a transaction the one that it reads at).
         """
@@ -204,8 +212,12 @@ class Access:
         if self.block is not None:
             self.block.check_usable()
             transaction = self.block.transaction
-            with transaction.gate, transaction.statement():
-                return work(transaction), transaction.version
+            with transaction.gate:
+                outcome = None if at_once is None else at_once(transaction)
+                if outcome is not None:
+                    return outcome, transaction.version
+                with transaction.statement():
+                    return work(transaction), transaction.version
 
         default = ISOLATION[self.settings.get("default_transaction_isolation")]
         serializable = default is Isolation.SERIALIZABLE  # of one statement, the other levels are the same
@@ -215,7 +227,9 @@ class Access:
                 isolation=default if serializable else Isolation.SNAPSHOT, principal=self.principal, id=self.commit_id
             )
             try:
-                outcome = work(transaction)
+                outcome = None if at_once is None else at_once(transaction)
+                if outcome is None:
+                    outcome = work(transaction)
                 return outcome, transaction.commit().version
             finally:
                 transaction.rollback()

@@ -26,6 +26,9 @@ from .bind import bind_expression
 
 def key_values(table: Table, key: object) -> tuple[Any, ...]:
     """One primary key (a value, a tuple, a dict) as Python values in its order. Raises Invalid."""
+    plain = table.shape.key(key)
+    if plain is not None:
+        return plain
     columns = table.primary_key_columns
     require_primary_key(table)
     if len(columns) == 1 and not isinstance(key, dict | tuple | list):

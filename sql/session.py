@@ -187,6 +187,10 @@ class Session(Access):
         definition = self.describe(table)
         if self.block is None and keyvalue.is_stream(rows):
             return self._load(definition, change, rows)
+        if self.block is not None and not isinstance(rows, list):
+            done = self._write_row(definition, change, rows)
+            if done is not None:
+                return done
         if change is Change.DELETE:
             batch = to_keys(rows, keyvalue.keys_schema(definition))
         else:
@@ -209,6 +213,19 @@ class Session(Access):
         count, version = self.transact(change.name, work)
         return Written(version=version, rows=count)
 
+    def _write_row(self, table: Table, change: Change, row: object) -> Written | None:
+        """One row, in the open transaction, as it is (engine/row_writes.py); None: nothing was done."""
+        assert self.block is not None, "who asks has looked"
+        self.block.check_usable()
+        transaction = self.block.transaction
+        with transaction.gate:
+            if change is not Change.DELETE:
+                done = transaction.put_row(table, row, insert=change is Change.INSERT)
+            else:
+                key = table.shape.key(row)
+                done = key is not None and transaction.delete_row(table, key)
+        return Written(version=transaction.version, rows=1) if done else None
+
     def _load(self, table: Table, change: Change, rows: object) -> Written:
         """Write a stream of any length: all or nothing, without holding it in memory."""
         with self.engine.load(table.name, change, id=self.commit_id) as load:
@@ -224,13 +241,18 @@ class Session(Access):
     def update(self, table: str, key: object, changes: Mapping[str, object]) -> Written:
         """Set columns of one row. Raises NotFound."""
 
+        def at_once(transaction: Transaction) -> int | None:
+            definition = transaction.catalog.table(table)
+            one = definition.shape.key(key)
+            return 1 if one is not None and transaction.update_row(definition, one, changes) else None
+
         def work(transaction: Transaction) -> int:
             definition = transaction.catalog.table(table)
             keys = keyvalue.one_key(definition, key)
             rows = keyvalue.changed_row(transaction, definition, keys, changes)
             return transaction.update(definition, keys, rows)
 
-        count, version = self.transact("UPDATE", work)
+        count, version = self.transact("UPDATE", work, at_once=at_once)
         return Written(version=version, rows=count)
 
     def add(

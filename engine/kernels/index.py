@@ -231,6 +231,24 @@ def visible(table: Any, version: Any, rows: Any) -> None:
         rows[index] = row
 
 
+@njit(cache=True)
+def visible_one(
+    directory: Any, shift: Any, table: Any, chunks: Any, hashes: Any, words: Any, offsets: Any, width: Any, version: Any
+) -> Any:  # fmt: skip
+    """What ``find`` and then ``visible`` say of one key, or STALE. A microsecond's work: it keeps the interpreter's
+    lock, which is dear to get back where many threads want it.
+    """
+    count = offsets[1] if offsets.size > 0 else width
+    row, _ = probe(directory, shift, table, chunks, tag_of(hashes[0]), words, 0, count)
+    while row >= 0:
+        header = table[row >> 16]
+        offset = np.uint64(row & 0xFFFF)
+        if begin_of(header, offset) <= version:
+            return row if end_of(header, offset) > version else np.int64(-3)
+        row = previous_of(header, offset)
+    return row
+
+
 @njit(nogil=True, cache=True)
 def describe(table: Any, rows: Any, begins: Any, ends: Any, deltas: Any) -> None:
     """Begin, end and delta flag of each row; those of MISSING rows are left as they are."""

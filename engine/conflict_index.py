@@ -1,0 +1,61 @@
+"""The conflict index: when rows were changed last, for commits of few rows, without asking the cells.
+
+Per table it holds, by encoded primary key, the version of the last put or delete and that of the last delta, of every
+row that changed after ``since``. So for a snapshot at ``since`` or later its answer is exact: a row that is not in it
+has not changed. Changes that come as batches are not entered one by one; they begin the table's index anew, as does an
+index that is full. For older snapshots, then, ``changed`` knows nothing, and the cells are asked (conflict.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ..base.limits import CONFLICT_INDEX_ROWS_MAX
+
+
+@dataclass(slots=True)
+class _Recent:
+    """One table: all that changed after ``since``, by encoded primary key."""
+
+    since: int
+    settled: dict[bytes, int] = field(default_factory=dict[bytes, int])  # last put or delete
+    added: dict[bytes, int] = field(default_factory=dict[bytes, int])  # last delta
+
+    @property
+    def rows_count(self) -> int:
+        return len(self.settled) + len(self.added)
+
+
+class ConflictIndex:
+    """See the module. The sequencer alone uses it."""
+
+    def __init__(self) -> None:
+        self._tables: dict[int, _Recent] = {}
+        self.rows_count = 0
+
+    def changed(self, table: int, key: bytes, version: int, *, ignore_deltas: bool) -> bool | None:
+        """Whether the row was put or deleted after ``version``, or added to unless ignored; None: ask the cells."""
+        recent = self._tables.get(table)
+        if recent is None or version < recent.since:
+            return None
+        return recent.settled.get(key, 0) > version or (not ignore_deltas and recent.added.get(key, 0) > version)
+
+    def note(self, table: int, *, settled: Iterable[bytes] = (), added: Iterable[bytes] = (), version: int) -> None:
+        """These are all rows of the table that changed at ``version``."""
+        if self.rows_count > CONFLICT_INDEX_ROWS_MAX:
+            self._tables.clear()
+            self.rows_count = 0
+        recent = self._tables.get(table)
+        if recent is None:
+            recent = self._tables[table] = _Recent(since=version - 1)
+        before = recent.rows_count
+        recent.settled.update(dict.fromkeys(settled, version))
+        recent.added.update(dict.fromkeys(added, version))
+        self.rows_count += recent.rows_count - before
+
+    def forget(self, table: int) -> None:
+        """Rows of the table changed, and which is not said: what changes next begins its index anew."""
+        recent = self._tables.pop(table, None)
+        if recent is not None:
+            self.rows_count -= recent.rows_count
