@@ -117,8 +117,8 @@ def test_serve_says_when_it_is_ready_and_stops_in_order_on_sigterm(folder: Path)
 def test_serve_hands_its_options_to_the_engine(folder: Path, tmp_path: Path) -> None:
     options = (
         "--memory-limit 512MB --history 60 --flush-size 16MB --log-size 32MB --checkpoint-interval 5 "
-        "--compaction-rate 1GB --max-transaction 2GB --named-snapshots 3GB --feeds 5GB --archive /a --stall-timeout 2.5 "
-        f"--threads 3 --temp {tmp_path} --no-fsync"
+        "--compaction-rate 1GB --max-transaction 2GB --named-snapshots 3GB --feeds 5GB --archive /a "
+        f"--stall-timeout 2.5 --threads 3 --temp {tmp_path} --no-fsync"
     )
     parsed = _parser().parse_args(["serve", "--data", str(folder), *options.split()])
     assert _options(parsed) == Options(
