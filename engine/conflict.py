@@ -74,10 +74,10 @@ class GroupRows:
         table = reads.table
         if table.id not in self._tables and table.id not in self.single:
             return True
-        if reads.whole or reads.filters or reads.keys_count > REMEMBERED_ROWS_MAX:
+        if reads.whole or reads.filters or reads.keys_count > REMEMBERED_ROWS_MAX or reads.key_batches is None:
             return False
         self._take_added()
-        keys = _identities(table, reads.keys)
+        keys = _identities(table, reads.key_batches)
         return _disjoint(keys, self._touched_by(table.id, list(Touch)))
 
     def _admits_single(self, rows: RowWrites) -> bool:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -55,29 +56,40 @@ _NO_KEYS: Final = (Kind.REAL, Kind.DOUBLE)
 """Key columns of these types have values that are equal and not the same."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reads:
     """What of one table must not have changed after ``version``, under the definition of that version.
 
-    ``keys`` are primary keys or row ids (with key and time columns), ``filters`` stand for all rows that they are true
-    of, ``whole`` for all rows.
+    ``keys`` are primary keys or row ids (with key and time columns), ``singles`` primary keys as Python values,
+    ``filters`` stand for all rows that they are true of, ``whole`` for all rows.
     """
 
     table: Table
     version: int
     keys: tuple[pa.RecordBatch, ...] = ()
+    singles: tuple[tuple[Any, ...], ...] = ()
     filters: tuple[Expression, ...] = ()
     whole: bool = False
 
     @property
     def keys_count(self) -> int:
-        return sum(keys.num_rows for keys in self.keys)
+        return sum(keys.num_rows for keys in self.keys) + len(self.singles)
+
+    @cached_property
+    def key_batches(self) -> tuple[pa.RecordBatch, ...] | None:
+        """All keys, made when somebody changed the table; None for a single one that is no value of its column."""
+        if not self.singles:
+            return self.keys
+        try:
+            return (*self.keys, to_keys(list(self.singles), _key_schema(self.table)))
+        except Invalid:
+            return None
 
 
 @dataclass(slots=True)
 class _Noted:
     table: Table
-    keys: dict[tuple[Any, ...], None] = field(default_factory=dict[tuple[Any, ...], None])
+    singles: dict[tuple[Any, ...], None] = field(default_factory=dict[tuple[Any, ...], None])
     batches: list[pa.RecordBatch] = field(default_factory=list[pa.RecordBatch])
     batches_rows: int = 0
     filters: dict[Expression, None] = field(default_factory=dict[Expression, None])
@@ -85,12 +97,12 @@ class _Noted:
 
     def bound(self) -> None:
         """Too much to be told apart is all."""
-        if len(self.keys) + self.batches_rows > READ_KEYS_MAX or len(self.filters) > READ_RANGES_MAX:
+        if len(self.singles) + self.batches_rows > READ_KEYS_MAX or len(self.filters) > READ_RANGES_MAX:
             self.everything()
 
     def everything(self) -> None:
         self.whole = True
-        self.keys.clear()
+        self.singles.clear()
         self.batches.clear()
         self.filters.clear()
 
@@ -105,7 +117,7 @@ class ReadSet:
         """A row was looked up by its primary key (Python values), and found or not."""
         noted = self._of(table)
         if not noted.whole:
-            noted.keys[key] = None
+            noted.singles[key] = None
             noted.bound()
 
     def note_keys(self, table: Table, keys: pa.RecordBatch) -> None:
@@ -208,10 +220,10 @@ def _check(reads: Sequence[Reads], state: State, *, since: int, tests_max: int |
         if state.changed_at.get(one.table.id, 0) <= low:
             continue
         store = state.stores.get(one.table.id)
-        if one.whole or store is None or not _is_defined_so(one.table, state):
+        if one.whole or one.key_batches is None or store is None or not _is_defined_so(one.table, state):
             raise _conflict(one.table, None)
         store = store if store.table is one.table else store.with_definition(one.table)
-        for keys in one.keys:
+        for keys in one.key_batches:
             changed = store.changed_since(keys, low, ignore_deltas=False)
             if changed.any():
                 raise _conflict(one.table, key_at(keys, int(changed.argmax())))
@@ -281,17 +293,14 @@ def _copied(keys: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _frozen(noted: _Noted, table: Table, *, version: int) -> Reads:
-    whole, keys = noted.whole, list(noted.batches)
-    if noted.keys:
-        schema = pa.schema([column.field for column in table.primary_key_columns])
-        try:
-            keys.append(to_keys(list(noted.keys), schema))
-        except Invalid:  # no value of the column: nothing was read, but which of them it is does not matter
-            whole = True
-    if whole:
+    if noted.whole:
         return Reads(table=table, version=version, whole=True)
-    keys = [concatenated(keys)] if keys else []
-    return Reads(table=table, version=version, keys=tuple(keys), filters=tuple(noted.filters))
+    keys = (concatenated(noted.batches),) if noted.batches else ()
+    return Reads(table=table, version=version, keys=keys, singles=tuple(noted.singles), filters=tuple(noted.filters))
+
+
+def _key_schema(table: Table) -> pa.Schema:
+    return pa.schema([column.field for column in table.primary_key_columns])
 
 
 def _keys_in(filter: Expression, table: Table) -> pa.RecordBatch | None:
@@ -311,7 +320,7 @@ def _keys_in(filter: Expression, table: Table) -> pa.RecordBatch | None:
     if len(keys) > READ_RANGES_MAX:
         return None
     try:
-        return to_keys(keys, pa.schema([column.field for column in table.primary_key_columns]))
+        return to_keys(keys, _key_schema(table))
     except Invalid:  # such as a text that is too long for its column
         return None
 

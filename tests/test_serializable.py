@@ -24,6 +24,7 @@ from weftdb.engine.changes import Isolation
 from weftdb.engine.database import Engine
 from weftdb.engine.delta import bounds_of
 from weftdb.engine.expression.node import Call, Literal
+from weftdb.engine.options import Options
 from weftdb.engine.reader import Reader
 from weftdb.engine.schema import Table
 from weftdb.engine.snapshot import Snapshot
@@ -366,6 +367,24 @@ def test_what_changed_while_it_waited_to_commit_is_compared_too(
             assert len(settled) == looks
         else:
             assert refusal(session.commit).key == (150,)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_large_transactions_are_held_to_what_they_read(changed: bool) -> None:
+    """Their rows are in files, in a record of their own."""
+    with Engine.open(None, options=Options(write_set_bytes=200_000)) as engine:
+        other, session = Session(engine), begun(engine)
+        other.execute(DEFINITIONS)
+        assert session.execute("SELECT v FROM t WHERE id = 1").scalar() == 10
+        for _ in range(2):
+            session.execute("INSERT INTO log SELECT i, i FROM generate_series(1, 20000) AS g (i)")
+        assert engine.transaction_facts()[0].disk_bytes
+        other.execute(f"UPDATE t SET v = 11 WHERE id = {1 if changed else 2}; INSERT INTO log VALUES (1, 1)")
+        if changed:
+            assert refusal(session.commit).key == (1,)
+        else:
+            session.commit()
+        assert other.execute("SELECT count(*) FROM log").scalar() == (1 if changed else 40_001)
 
 
 def test_more_than_is_noted_is_the_whole_table(engine: Engine, other: Session, monkeypatch: pytest.MonkeyPatch) -> None:
