@@ -38,7 +38,7 @@ from .delta import NO_BOUNDS, Bounds, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
 from .idle import Gate
-from .read_set import Locks, ReadSet
+from .read_set import Locks, Reads, ReadSet
 from .reader import RowStream
 from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
 from .row_writes import RowWrites
@@ -110,6 +110,9 @@ class Transaction:
         self._in_statement = False
         self._reads = ReadSet() if isolation is Isolation.SERIALIZABLE and not read_only else None
         self._locks = Locks()
+        self._read_tables: set[int] = set()
+        self._added_tables: set[int] = set()  # by ``adding``
+        self._adding: int | None = None
         self._catalog: dict[str, Relation | None] = {}
         self._seen_catalog: Catalog | None = None
         self._unchanged: set[int] = set()
@@ -320,6 +323,7 @@ class Transaction:
         filter: Expression | None = None,
         row_ids: bool = False,
     ) -> RowStream:
+        self._note_table(table)
         if self._reads is not None:
             self._reads.note_filter(table, filter)
         writes = self._written(table)
@@ -340,12 +344,14 @@ class Transaction:
     ) -> pa.RecordBatch | None:
         if table.id in self._writes or table.id in self._rows or self._is_new(table):
             return None
+        self._note_table(table)
         found = self._base().series(table, key, low, high, columns=columns)
         if self._reads is not None and found is not None:
             self._reads.note_series(table, key, low, high)
         return found
 
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
+        self._note_table(table)
         if self._reads is not None:
             self._reads.note_key(table, key)
         return self._get(table, key)
@@ -395,6 +401,7 @@ class Transaction:
 
     def note_past(self, table: Table, version: int) -> None:
         """Something of ``table`` was read as of ``version``: of the past, unless that is the transaction's own."""
+        self._note_table(table)
         if self._reads is not None and version >= self.version:
             self._reads.note_table(table)
 
@@ -410,7 +417,45 @@ class Transaction:
         if keys.num_rows and not self._is_new(table):
             self._locks.note(table, keys, version=self._wrote().version)
 
+    @contextmanager
+    def adding(self, table: Table) -> Generator[None]:
+        """A statement that adds to rows of ``table`` by ``add``, and reads nothing of it that such a change can change.
+
+        SNAPSHOT promises that what a transaction has read of a row, and then written, has not changed meanwhile. So
+        where it reads the table in any other way, before or after, rows that it adds to may not change at all; what a
+        statement that fails tells of them is reading, too.
+        """
+        before, self._adding = self._adding, table.id
+        self._added_tables.add(table.id)
+        try:
+            yield
+        except BaseException:
+            self._read_tables.add(table.id)
+            raise
+        finally:
+            self._adding = before
+
+    def has_read(self, table: Table) -> bool:
+        """Whether it has read any row of ``table``, other than by ``adding``."""
+        return table.id in self._read_tables
+
+    def _note_table(self, table: Table) -> None:
+        if table.id != self._adding:
+            self._read_tables.add(table.id)
+
+    def _added_and_read(self, base: Snapshot) -> tuple[Reads, ...]:
+        """Rows that were added to in a table that was read, too."""
+        if self.isolation is not Isolation.SNAPSHOT:
+            return ()
+        found = (self._writes.get(id) for id in sorted(self._added_tables & self._read_tables))
+        return tuple(
+            Reads(table=writes.table, version=base.version, keys=(keys,))
+            for writes in found
+            if writes is not None and (keys := writes.delta_keys) is not None
+        )
+
     def _note_keys(self, table: Table, keys: pa.RecordBatch) -> None:
+        self._note_table(table)
         if self._reads is not None:
             self._reads.note_keys(table, keys)
 
@@ -681,7 +726,7 @@ class Transaction:
                 unchanged=tuple(sorted(self._unchanged)),
                 transaction_id=self.id,
                 left_out=self._late_count,
-                reads=self._locks.reads(),
+                reads=self._locks.reads() + self._added_and_read(base),
             )
             if request.changes or request.catalog or request.left_out:
                 if self._reads is not None:

@@ -97,6 +97,12 @@ class TableWrites:
     def is_empty(self) -> bool:
         return not self.rows_count and not self._truncated
 
+    @property
+    def delta_keys(self) -> pa.RecordBatch | None:
+        """The primary keys of rows that amounts are added to; None where there are none."""
+        deltas = list(self._deltas.values())
+        return pa.concat_batches([delta.key_batch for delta in deltas]) if deltas else None
+
     def put(self, rows: pa.RecordBatch, *, absent: bool = False) -> None:
         """Put full rows; ``absent``: the transaction saw no rows with their primary keys."""
         self.step += 1

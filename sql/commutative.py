@@ -6,8 +6,9 @@ An UPDATE is written as deltas (engine/delta.py) where all that it does commutes
   column exactly: integers into integers, as few decimals into NUMERIC, anything into floats;
 - what ``e``, WHERE and RETURNING read cannot be changed by anybody's delta: primary key, columns that are no numbers. A
   put or delete that changes it conflicts with the delta anyway;
-- it is a transaction of its own, or at READ COMMITTED: SNAPSHOT promises who reads a row, decides, and then updates it
-  that the row has not changed meanwhile, and only whole rows keep that;
+- it is a transaction of its own, or at READ COMMITTED, or its SNAPSHOT transaction has not read the table otherwise:
+  SNAPSHOT promises who reads a row, decides, and updates it that the row has not changed meanwhile. Where the table is
+  read later on, the commit sees to that (``Transaction.adding``);
 - it reads this table's rows alone: no FROM, WITH or subquery;
 - the table has a primary key, no identity column, and keeps all of its rows (retention judges deltas, not UPDATE).
 
@@ -73,15 +74,21 @@ def deltas_of(statement: exp.Update, target: Target, sets: Mapping[str, exp.Expr
     if not amounts:
         return Deltas()
     why_not = next(_reasons(statement, table, sets, {amount.column: amount for amount in amounts}), None)
-    if why_not is None and not _apart(execution):
-        why_not = "its transaction may have read the row; READ COMMITTED, or add() of a program, has them"
+    if why_not is None:
+        why_not = _why_not_apart(execution, table)
     return Deltas(amounts=tuple(amounts)) if why_not is None else Deltas(why_not=why_not)
 
 
-def _apart(execution: Execution) -> bool:
-    """Whether nothing else in the transaction relies on what it has read of the row."""
+def _why_not_apart(execution: Execution, table: Table) -> str | None:
+    """Why its transaction may rely on what it has read of the row; None where it does not."""
     reader = execution.reader
-    return execution.alone or (isinstance(reader, Transaction) and reader.isolation is Isolation.READ_COMMITTED)
+    if execution.alone or not isinstance(reader, Transaction):
+        return None
+    if reader.isolation is Isolation.SERIALIZABLE:
+        return "what a SERIALIZABLE transaction has read may not change"
+    if reader.isolation is Isolation.SNAPSHOT and reader.has_read(table):
+        return f'its transaction has read "{table.name}", and relies on it'
+    return None
 
 
 def _amount(name: str, value: exp.Expr, target: Target) -> Amount | None:

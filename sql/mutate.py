@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
@@ -200,14 +200,14 @@ def update(statement: exp.Update, execution: Execution) -> Result:
             answers.extend(_returning(returning, full, target, execution))
         return keys.num_rows
 
-    pieces = assigned_pieces(
-        query,
-        table.columns,
-        execution=execution,
-        part="deltas" if deltas.amounts else "rows",
-        keys=[*(type for _, type in target.keys), *added_types(deltas, table)],
-    )
-    with Spool(transaction.scratch) as moved:
+    with transaction.adding(table) if deltas.amounts else nullcontext(), Spool(transaction.scratch) as moved:
+        pieces = assigned_pieces(
+            query,
+            table.columns,
+            execution=execution,
+            part="deltas" if deltas.amounts else "rows",
+            keys=[*(type for _, type in target.keys), *added_types(deltas, table)],
+        )
         count = _through(
             _pieces(pieces, whole=_reads(returning)), lambda piece: write(piece, moved), execution=execution
         )

@@ -447,11 +447,14 @@ def counters(db: Database) -> Any:
     return db
 
 
-def commutes(db: Any, sql: str, parameters: list[object] | None = None, other: dict[str, int] | None = None) -> bool:
+LEVELS = ("snapshot", "read committed")
+
+
+def commutes(db: Any, sql: str, parameters: list[object] | None = None, *, isolation: str = "snapshot") -> bool:
     """Whether a transaction commits an UPDATE of row 1 although somebody added to it meanwhile."""
-    txn = db.transaction(isolation="read committed")
+    txn = db.transaction(isolation=isolation)
     txn.execute(sql, parameters or [])
-    db.table("c").add(1, **(other or {"n": 5}))
+    db.table("c").add(1, n=5)
     try:
         txn.commit()
     except weftdb.Conflict:
@@ -470,14 +473,17 @@ def commutes(db: Any, sql: str, parameters: list[object] | None = None, other: d
         ("UPDATE c SET s = s + 1, f = f + 0.25 WHERE id = 1 RETURNING id, name", [], "Deltas: s = s + 1, f = f + 0.25"),
     ],
 )
-def test_an_update_that_only_adds_commutes(counters: Database, sql: str, parameters: list[object], shown: str) -> None:
+@pytest.mark.parametrize("isolation", LEVELS)
+def test_an_update_that_only_adds_commutes(
+    counters: Database, sql: str, parameters: list[object], shown: str, isolation: str
+) -> None:
     plan = [line for (line,) in counters.execute(f"EXPLAIN {sql}", parameters).rows()]
     assert plan[:2] == ["Update on c", f"  {shown}"]
     with counters.transaction() as txn:
         txn.execute(sql, parameters)
         expected = txn.execute("SELECT n FROM c WHERE id = 1").scalar()
         txn.rollback()
-    assert commutes(counters, sql, parameters)
+    assert commutes(counters, sql, parameters, isolation=isolation)
     assert counters.execute("SELECT n FROM c WHERE id = 1").scalar() == expected + 5
 
 
@@ -499,7 +505,7 @@ def test_an_update_that_only_adds_commutes(counters: Database, sql: str, paramet
 def test_an_update_that_reads_what_others_add_to_conflicts(counters: Database, sql: str, why: str) -> None:
     plan = [line.strip() for (line,) in counters.execute(f"EXPLAIN {sql}").rows()]
     assert plan[1] == f"No deltas: {why}"
-    assert not commutes(counters, sql)
+    assert not any(commutes(counters, sql, isolation=isolation) for isolation in LEVELS)
 
 
 @pytest.mark.parametrize(("where", "attempts"), [("id = 1", 1), ("id = 1 AND n > 0", 2)])
@@ -525,11 +531,127 @@ def test_who_reads_a_row_and_then_takes_from_it_conflicts_at_snapshot(counters: 
     for txn in (first, second):
         assert txn.execute("SELECT n FROM c WHERE id = 1").scalar() >= 8
         txn.execute("UPDATE c SET n = n - 8 WHERE id = 1")
-    assert "may have read the row" in first.execute("EXPLAIN UPDATE c SET n = n - 8 WHERE id = 1").rows()[1][0]
+    plan = first.execute("EXPLAIN UPDATE c SET n = n - 8 WHERE id = 1").rows()
+    assert plan[1][0].strip() == 'No deltas: its transaction has read "c", and relies on it'
     first.commit()
     with pytest.raises(weftdb.Conflict):
         second.commit()
     assert counters.execute("SELECT n FROM c WHERE id = 1").scalar() == 2
+
+
+def _fails(txn: Any) -> None:
+    with pytest.raises(weftdb.Invalid):
+        txn.execute("UPDATE c SET n = n + 10000000 WHERE id = 1")
+
+
+def _reads_and_goes_back(txn: Any) -> None:
+    txn.savepoint("s")
+    txn.execute("SELECT n FROM c")
+    txn.rollback_to("s")
+
+
+READS: dict[str, Any] = {
+    "get": lambda txn: txn.table("c").get(1),
+    "get_many": lambda txn: txn.table("c").get_many([1, 2]),
+    "scan": lambda txn: txn.table("c").scan(),
+    "select": lambda txn: txn.execute("SELECT n FROM c WHERE id = 1"),
+    "as of": lambda txn: txn.execute(f"SELECT n FROM c AS OF {txn.version} WHERE id = 1"),
+    "join": lambda txn: txn.execute("INSERT INTO other SELECT n FROM c"),
+    "view": lambda txn: txn.execute("SELECT * FROM sums"),
+    "update": lambda txn: txn.execute("UPDATE c SET n = n * 2 WHERE id = 3"),
+    "upsert": lambda txn: txn.execute("INSERT INTO c VALUES (3) ON CONFLICT (id) DO UPDATE SET n = c.n"),
+    "failure": _fails,
+    "rolled back": _reads_and_goes_back,
+}
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("door", READS)
+def test_an_update_of_a_table_that_its_transaction_reads_does_not_commute(
+    counters: Database, door: str, first: bool
+) -> None:
+    counters.execute("CREATE TABLE other (n BIGINT); CREATE VIEW sums AS SELECT sum(n) FROM c")
+    txn = counters.transaction()
+    for step in (first, not first):
+        if step:
+            READS[door](txn)
+        else:
+            txn.execute("UPDATE c SET n = n + 1 WHERE id = 1")
+    counters.table("c").add(1, n=5)
+    with pytest.raises(weftdb.Conflict) as caught:
+        txn.commit()
+    assert (caught.value.table, caught.value.key) == ("c", (1,))
+    assert counters.execute("SELECT n FROM c WHERE id = 1").scalar() == 15
+
+
+def test_an_update_of_a_table_that_is_not_read_commutes(counters: Database) -> None:
+    counters.execute("CREATE TABLE other (id BIGINT PRIMARY KEY, n BIGINT)")
+    txn = counters.transaction()
+    txn.execute("UPDATE c SET n = n + 1 WHERE id = 1")
+    txn.execute("INSERT INTO other VALUES (1, 1)")
+    txn.execute("UPDATE c SET n = n + 1 WHERE name = 'a' RETURNING id, name")
+    txn.execute("UPDATE other SET n = n + 1 WHERE n > 0")
+    txn.table("c").add(2, n=1)
+    counters.execute("UPDATE c SET n = n + 5")
+    txn.commit()
+    assert counters.execute("SELECT n FROM c ORDER BY id").rows() == [(17,), (26,), (36,)]
+    txn = counters.transaction()
+    n = txn.table("c").get(1)["n"]
+    txn.table("c").add(1, n=-n)  # add of a program is a delta whatever it has read
+    counters.table("c").add(1, n=1)
+    txn.commit()
+    assert counters.execute("SELECT n FROM c WHERE id = 1").scalar() == 1
+
+
+def test_what_a_transaction_saw_behind_its_update_is_what_it_commits(db: Database) -> None:
+    """Three transactions take turns; a model of rows, of who read which table, and of deltas and whole rows decides."""
+    rng = random.Random(11)
+    rows = [(table, id) for table in ("a", "b") for id in (1, 2)]
+    for table in ("a", "b"):
+        db.execute(f"CREATE TABLE {table} (id INT PRIMARY KEY, n BIGINT); INSERT INTO {table} VALUES (1, 0), (2, 0)")
+    values = dict.fromkeys(rows, 0)
+    changed = {row: [(0, "put")] for row in rows}  # versions, and how
+    outcomes: list[bool] = []
+    for _ in range(40):
+        open_ones = [(db.transaction(), set[str](), dict[tuple[str, int], tuple[int, str]]()) for _ in range(3)]
+        begun = {id(one): one[0].version for one in open_ones}
+        while open_ones:
+            one = rng.choice(open_ones)
+            txn, read, added = one
+            table, key = row = rng.choice(rows)
+            match rng.choice(["read", "add", "add", "alone", "commit"]):
+                case "read":
+                    txn.execute(f"SELECT n FROM {table} WHERE id = {key}").scalar()
+                    read.add(table)
+                case "add":
+                    txn.execute(f"UPDATE {table} SET n = n + 1 WHERE id = {key}")
+                    count, how = added.get(row, (0, "delta"))
+                    added[row] = count + 1, "put" if table in read else how
+                case "alone":
+                    version = db.execute(f"UPDATE {table} SET n = n + 1 WHERE id = {key}").version
+                    values[row] += 1
+                    changed[row].append((version, "delta"))
+                case _:
+                    open_ones.remove(one)
+                    may = all(
+                        version <= begun[id(one)] or (how == "delta" and mine == "delta" and row[0] not in read)
+                        for row, (_, mine) in added.items()
+                        for version, how in changed[row]
+                    )
+                    try:
+                        version = txn.commit()
+                        outcomes.append(may)
+                        assert may
+                        for row, (count, how) in added.items():
+                            values[row] += count
+                            changed[row].append((version, how))
+                    except weftdb.Conflict:
+                        assert not may
+                        outcomes.append(may)
+            for table in ("a", "b"):
+                found = dict(db.execute(f"SELECT id, n FROM {table}").rows())
+                assert found == {id: values[table, id] for id in (1, 2)}
+    assert {True, False} == set(outcomes)
 
 
 def test_an_update_that_sets_says_nothing_of_deltas(counters: Database) -> None:
@@ -549,7 +671,7 @@ def test_null_stays_null_when_something_is_added(counters: Database) -> None:
 def test_what_is_added_is_checked_at_once_and_at_the_commit(counters: Database) -> None:
     assert refused(counters, "UPDATE c SET s = s + 32767 WHERE id = 1").sqlstate == "22003"
     assert refused(counters, "UPDATE c SET n = n + 1000000 WHERE id = 1").sqlstate == "23514"
-    txn = counters.transaction(isolation="read committed")
+    txn = counters.transaction()
     txn.execute("UPDATE c SET s = s + 32000 WHERE id = 1")
     counters.execute("UPDATE c SET s = s + 1000 WHERE id = 1")
     with pytest.raises(weftdb.Invalid) as caught:
