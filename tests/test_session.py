@@ -242,13 +242,13 @@ def test_syntax_errors_and_refusals_fail_a_transaction_too(session: Session) -> 
 
 
 def test_a_conflict_at_commit_ends_the_transaction(session: Session, engine: Engine) -> None:
-    session.execute("BEGIN; UPDATE t SET v = v + 1 WHERE id = 1")
-    Session(engine).execute("UPDATE t SET v = v + 5 WHERE id = 1")
+    session.execute("BEGIN; UPDATE t SET v = 1 WHERE id = 1")
+    Session(engine).execute("UPDATE t SET v = 5 WHERE id = 1")
     with pytest.raises(weftdb.Conflict) as caught:
         session.execute("COMMIT")
     assert caught.value.sqlstate == "40001"
     assert session.status == "idle"
-    assert session.execute("SELECT v FROM t WHERE id = 1").scalar() == 15
+    assert session.execute("SELECT v FROM t WHERE id = 1").scalar() == 5
 
 
 def test_commands_without_a_transaction_only_notice(session: Session) -> None:
