@@ -208,17 +208,18 @@ class SqliteAccounts:
             connection.execute("COMMIT")
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=60)
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=60, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
     def turn(self, *, clients: int, seconds: float) -> Turn:
-        return race([lambda at=at: self._client(at) for at in range(clients)], seconds=seconds)
+        with contextlib.ExitStack() as opened:
+            return race([lambda at=at: self._client(at, opened) for at in range(clients)], seconds=seconds)
 
-    def _client(self, at: int) -> Callable[[], int]:
+    def _client(self, at: int, opened: contextlib.ExitStack) -> Callable[[], int]:
         chance = random.Random(at + time.monotonic_ns())
-        execute = self._connect().execute
+        execute = opened.enter_context(contextlib.closing(self._connect())).execute
         accounts = self._accounts
 
         def once() -> int:
@@ -242,7 +243,7 @@ class SqliteAccounts:
 def race(clients: Sequence[Callable[[], Callable[[], int]]], *, seconds: float) -> Turn:
     """All at once, each in a thread: transactions one after the other until the time is over.
 
-    A client is made in its thread (SQLite's connections want that) and answers how often it conflicted.
+    A client is made in its thread, and answers how often it conflicted.
     """
     latencies: list[list[float]] = [[] for _ in clients]
     conflicts = [0] * len(clients)

@@ -58,20 +58,29 @@ def interact(shell: Shell, *, banner: str) -> None:
     print(banner)
     while True:
         try:
-            text = session.prompt(f"weft={shell.mark}> ")
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            return
-        try:
-            run_text(shell, text)
-        except Quit:
+            while _turn(shell, session):  # Ctrl-C may come between two turns, too
+                pass
             return
         except KeyboardInterrupt:
             print()
-        except Exception:
-            # A bug of ours must not cost the user the open transaction and what is on the screen.
-            traceback.print_exc()
+
+
+def _turn(shell: Shell, session: PromptSession[str]) -> bool:
+    """Read and run one text; False at the end."""
+    try:
+        text = session.prompt(f"weft={shell.mark}> ")
+    except KeyboardInterrupt:
+        return True
+    except EOFError:
+        return False
+    try:
+        run_text(shell, text)
+    except Quit:
+        return False
+    except Exception:
+        # A bug of ours must not cost the user the open transaction and what is on the screen.
+        traceback.print_exc()
+    return True
 
 
 def run_text(shell: Shell, text: str) -> None:
