@@ -9,7 +9,7 @@ Deltas do not wait for deltas.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,109 +32,108 @@ if TYPE_CHECKING:
 REMEMBERED_ROWS_MAX = 1_024
 """Rows of one request whose primary keys a group remembers one by one."""
 
+_NONE: frozenset[bytes] = frozenset()
+
 NAN = object()
 """Stands for NaN in a primary key, which is equal to itself there."""
 
 
 class Touch(enum.Enum):
-    """How a request touches rows, and so who else in its group may."""
+    """How a batch touches rows, and so who else in its group may. Deltas may only touch what other deltas touch."""
 
-    STRICT = enum.auto()  # transactions and inserts put or delete: nobody else
-    BLIND = enum.auto()  # blind puts and deletes: others of this kind, and the last in log order wins
-    DELTA = enum.auto()  # amounts are added: others of this kind
+    STRICT = enum.auto()  # transactions and inserts put or delete: nobody else may
+    BLIND = enum.auto()  # blind puts and deletes: others of this kind may, and the last in log order wins
 
 
 class GroupRows:
-    """Rows (by the hash of their primary key, or by row id) that the requests of one group touch, per table.
+    """The rows that the requests of one group touch, per table.
 
-    Two keys of one hash cost a needless wait. None stands for more rows than are remembered.
+    Rows that are written one by one, and those that are added to, are told apart by their encoded primary keys; rows of
+    batches by their hash (or row id): two keys of one hash cost a needless wait. None stands for more rows of a batch
+    than are remembered.
     """
 
     def __init__(self) -> None:
-        self.single: dict[int, dict[bytes, RowChange]] = {}  # written one by one, by table and encoded primary key
-        self._touched: dict[tuple[int, Touch], set[int] | None] = {}
-        self._added: list[TableChanges] = []  # not in ``_touched`` yet: who commits alone need not pay for it
-        self._tables: set[int] = set()  # of ``_touched`` and ``_added``
+        self.single: dict[int, dict[bytes, RowChange]] = {}  # written one by one: STRICT
+        self._deltas: dict[int, set[bytes]] = {}
+        self._batches: dict[tuple[int, Touch], set[int] | None] = {}
+        self._pending: list[TableChanges] = []  # not in the latter two yet: who has no mates need not pay for it
+        self._tables: set[int] = set()  # those with batches
 
     def admits(self, changes: TableChanges, *, blind: bool) -> bool:
         """Whether the changes surely meet no row of a group mate that may not be met."""
-        if changes.rows is not None:
-            return self._admits_single(changes.rows)
-        self._take_added()
-        written = Touch.BLIND if blind and not changes.inserts else Touch.STRICT
-        return self._free(changes, written, _key_batches(changes)) and self._free(
-            changes, Touch.DELTA, _delta_keys(changes)
-        )
+        table = changes.table.id
+        single = () if changes.rows is None else changes.rows.changes
+        batches = _key_batches(changes)
+        if changes.deltas and not (single or batches) and table not in self.single and table not in self._tables:
+            return True  # deltas among themselves
+        known = self.single.get(table)
+        keys = [*single, *(delta.encoded for delta in changes.deltas)]
+        if known is not None and not known.keys().isdisjoint(keys):
+            return False
+        self._take_pending()
+        if not self._deltas.get(table, _NONE).isdisjoint(single):
+            return False
+        if table in self._tables and keys and not self._spare_batches(table, list(map(hash_one, keys)), list(Touch)):
+            return False
+        return not batches or self._admits_batches(changes, batches, blind=blind and not changes.inserts)
+
+    def _admits_batches(self, changes: TableChanges, batches: Sequence[pa.RecordBatch], *, blind: bool) -> bool:
+        table = changes.table.id
+        touches = [Touch.STRICT] if blind else [Touch.STRICT, Touch.BLIND]
+        others = {*self.single.get(table, ()), *self._deltas.get(table, ())}
+        if not others and not any((table, touch) in self._batches for touch in touches):
+            return True
+        if changes.rows_count > REMEMBERED_ROWS_MAX:
+            return False
+        hashes = _identities(changes.table, batches)
+        return set(map(hash_one, others)).isdisjoint(hashes) and self._spare_batches(table, hashes, touches)
+
+    def _spare_batches(self, table: int, hashes: Sequence[int], touches: Sequence[Touch]) -> bool:
+        """Whether no batch that touches rows in one of these ways has any of these."""
+        known = [self._batches[table, touch] for touch in touches if (table, touch) in self._batches]
+        return all(rows is not None and rows.isdisjoint(hashes) for rows in known)
 
     def spares(self, reads: Reads) -> bool:
         """Whether surely no group mate changed anything of what was read: the cells do not know of it yet.
 
         A later mate may: in the order of the group it comes after.
         """
-        table = reads.table
-        if table.id not in self._tables and table.id not in self.single:
+        table = reads.table.id
+        self._take_pending()
+        singles = {*self.single.get(table, ()), *self._deltas.get(table, ())}
+        if table not in self._tables and not singles:
             return True
         if reads.whole or reads.filters or reads.keys_count > REMEMBERED_ROWS_MAX or reads.key_batches is None:
             return False
-        self._take_added()
-        keys = _identities(table, reads.key_batches)
-        return _disjoint(keys, self._touched_by(table.id, list(Touch)))
-
-    def _admits_single(self, rows: RowWrites) -> bool:
-        """The same for rows that came one by one: they are STRICT, and meet others of their kind most of the time."""
-        id = rows.table.id
-        known = self.single.get(id)
-        if known is not None and not known.keys().isdisjoint(rows.changes):
-            return False
-        if id not in self._tables:
-            return True
-        self._take_added()
-        return _disjoint([hash_one(key) for key in rows.changes], self._touched_by(id, list(Touch)))
-
-    def _free(self, changes: TableChanges, touch: Touch, batches: Sequence[pa.RecordBatch]) -> bool:
-        if not batches:
-            return True
-        table = changes.table
-        others = self._touched_by(table.id, [item for item in Touch if touch is Touch.STRICT or item is not touch])
-        if not others:
-            return True
-        return changes.rows_count <= REMEMBERED_ROWS_MAX and _disjoint(_identities(table, batches), others)
-
-    def _touched_by(self, table: int, touches: Sequence[Touch]) -> list[set[int] | None]:
-        """The rows of a table that mates touch in one of these ways; those that came one by one are STRICT."""
-        found = [self._touched[table, touch] for touch in touches if (table, touch) in self._touched]
-        if Touch.STRICT in touches and table in self.single:
-            found.append(set(map(hash_one, self.single[table])))
-        return found
+        hashes = _identities(reads.table, reads.key_batches)
+        return set(map(hash_one, singles)).isdisjoint(hashes) and self._spare_batches(table, hashes, list(Touch))
 
     def add(self, changes: TableChanges) -> None:
         """Remember the rows that validated changes touch."""
+        table = changes.table.id
         if changes.rows is not None:
-            self.single.setdefault(changes.table.id, {}).update(changes.rows.changes)
+            self.single.setdefault(table, {}).update(changes.rows.changes)
             return
-        self._added.append(changes)
-        self._tables.add(changes.table.id)
+        self._pending.append(changes)
+        if changes.puts or changes.deletes:
+            self._tables.add(table)
 
-    def _take_added(self) -> None:
-        for added in self._added:
-            written = Touch.STRICT if added.inserts or added.strict else Touch.BLIND
-            self._add(added, written, _key_batches(added))
-            self._add(added, Touch.DELTA, _delta_keys(added))
-        self._added.clear()
-
-    def _add(self, changes: TableChanges, touch: Touch, batches: Sequence[pa.RecordBatch]) -> None:
-        if not batches:
-            return
-        place = changes.table.id, touch
-        known = self._touched.setdefault(place, set())
-        if changes.rows_count > REMEMBERED_ROWS_MAX:
-            self._touched[place] = None
-        elif known is not None:
-            known.update(_identities(changes.table, batches))
-
-
-def _disjoint(keys: Sequence[int], others: Sequence[set[int] | None]) -> bool:
-    return all(known is not None and known.isdisjoint(keys) for known in others)
+    def _take_pending(self) -> None:
+        for changes in self._pending:
+            table = changes.table.id
+            if changes.deltas:
+                self._deltas.setdefault(table, set()).update([delta.encoded for delta in changes.deltas])
+            batches = _key_batches(changes)
+            if not batches:
+                continue
+            place = table, Touch.STRICT if changes.inserts or changes.strict else Touch.BLIND
+            known = self._batches.setdefault(place, set())
+            if changes.rows_count > REMEMBERED_ROWS_MAX:
+                self._batches[place] = None
+            elif known is not None:
+                known.update(_identities(changes.table, batches))
+        self._pending.clear()
 
 
 def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int, index: ConflictIndex) -> None:
@@ -150,7 +149,7 @@ def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int, 
             table=changes.table.name,
         )
     if changes.rows is not None:
-        check_rows_unchanged(store, changes.rows, snapshot=snapshot, index=index)
+        _check_rows_unchanged(store, changes.rows, snapshot=snapshot, index=index)
         return
     for first in changes.firsts:  # of a READ COMMITTED transaction, and then they are all
         _raise_first_changed(store, first.keys, snapshot=first.version, ignore_deltas=first.deltas)
@@ -158,21 +157,34 @@ def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int, 
         return
     for keys in _key_batches(changes):
         _raise_first_changed(store, keys, snapshot=snapshot, ignore_deltas=False)
-    for keys in _delta_keys(changes):
-        _raise_first_changed(store, keys, snapshot=snapshot, ignore_deltas=True)
+    added = {delta.encoded: delta.key for delta in changes.deltas}
+    _check_keys_unchanged(store, added, snapshot=snapshot, index=index, ignore_deltas=True)
 
 
-def check_rows_unchanged(store: TableStore, rows: RowWrites, *, snapshot: int, index: ConflictIndex) -> None:
+def _check_rows_unchanged(store: TableStore, rows: RowWrites, *, snapshot: int, index: ConflictIndex) -> None:
     """The same for rows that were written one by one: the index knows of most of them."""
+    keys = {encoded: change.key for encoded, change in rows.changes.items()}
+    _check_keys_unchanged(store, keys, snapshot=snapshot, index=index, ignore_deltas=False)
+
+
+def _check_keys_unchanged(
+    store: TableStore,
+    keys: Mapping[bytes, tuple[object, ...]],
+    *,
+    snapshot: int,
+    index: ConflictIndex,
+    ignore_deltas: bool,
+) -> None:
     asked: list[tuple[object, ...]] = []
-    for encoded, change in rows.changes.items():
-        changed = index.changed(rows.table.id, encoded, snapshot, ignore_deltas=False)
+    for encoded, key in keys.items():
+        changed = index.changed(store.table.id, encoded, snapshot, ignore_deltas=ignore_deltas)
         if changed is None:
-            asked.append(change.key)
+            asked.append(key)
         elif changed:
-            raise row_conflict(rows.table, change.key)
+            raise row_conflict(store.table, key)
     if asked:
-        _raise_first_changed(store, key_batch(rows.table, asked), snapshot=snapshot, ignore_deltas=False)
+        keys_asked = key_batch(store.table, asked)
+        _raise_first_changed(store, keys_asked, snapshot=snapshot, ignore_deltas=ignore_deltas)
 
 
 def check_absent(store: TableStore, changes: TableChanges) -> None:
@@ -295,10 +307,6 @@ def _key_batches(changes: TableChanges) -> list[pa.RecordBatch]:
     if not changes.table.primary_key:
         return list(changes.deletes)
     return [*changes.deletes, *(key_columns(changes.table, rows) for rows in changes.puts)]
-
-
-def _delta_keys(changes: TableChanges) -> list[pa.RecordBatch]:
-    return [concatenated([delta.key_batch for delta in changes.deltas])] if changes.deltas else []
 
 
 def concatenated(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

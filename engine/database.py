@@ -15,12 +15,12 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -37,9 +37,9 @@ from .changes import Change, Commit, Isolation, WriterToken
 from .checkpoint import restore
 from .clock import AsOf, wall_clock
 from .conflict import key_columns
-from .constraints import complete, fill
+from .constraints import complete
 from .contention import ConflictFacts, Contention
-from .delta import NO_BOUNDS, Bounds, Delta, check_addable
+from .delta import NO_BOUNDS, Bounds, DefaultRows, Delta, check_addable
 from .expression.evaluate import Context
 from .feed import Feed
 from .gauges import register_memory, register_meters
@@ -47,6 +47,7 @@ from .horizon import HoldFacts
 from .identity import IdentityValues
 from .idle import IdleTransactions
 from .inventory import SegmentFacts, TableFacts, segment_facts, table_facts
+from .key_encoding import KeyEncoder
 from .load import Load
 from .maintenance import Maintenance
 from .memory import Budget
@@ -360,6 +361,21 @@ class Engine:
             return Commit(version=self.version, rows=0)
         return self._commit(Request(changes=(changes,), token=token, transaction_id=id))
 
+    def add_row(
+        self, table: Table, key: tuple[Any, ...], amounts: Mapping[str, Any], *, bounds: Bounds = NO_BOUNDS
+    ) -> Commit:
+        """Add amounts to one row, blindly: ``write`` of an ADD for plain values (row_shape.py) of addable columns."""
+        self._check_open()
+        delta = Delta(
+            table=table,
+            key=key,
+            encoded=self._encoder(table).encode_one(key),
+            amounts=amounts,
+            default=DefaultRows(table, [key], now=wall_clock(), identities=self._identities.take).at,
+            bounds=bounds,
+        )
+        return self._commit(Request(changes=(TableChanges(table=table, deltas=(delta,)),)))
+
     def wait_for(self, version: int, *, seconds: float) -> bool:
         """Wait until ``version`` is visible, at most so long; whether it is. Raises Closed, and Unavailable."""
         return self._sequencer.wait_for(version, seconds=seconds)
@@ -500,19 +516,26 @@ class Engine:
         check_addable(table, amount_names)
         given = batch.select([name for name in batch.schema.names if name in key_names])
         keys = to_keys(given, pa.schema([column.field for column in table.primary_key_columns]))
-        starts = fill(table, keys, context=Context(now=wall_clock()), identities=self._identities.take, overriding=True)
         amounts = {name: python_values(batch.column(name), table.by_name[name].type) for name in amount_names}
         key_values = python_rows(keys, [column.type for column in table.primary_key_columns])
+        encode = self._encoder(table).encode_one
+        starts = DefaultRows(table, key_values, now=wall_clock(), identities=self._identities.take)
         return [
             Delta(
+                table=table,
                 key=key,
-                key_batch=keys.slice(row, 1),
+                encoded=encode(key),
                 amounts={name: values[row] for name, values in amounts.items()},
-                default_row=default_row,
+                default=partial(starts.at, row),
                 bounds=bounds,
             )
-            for row, (key, default_row) in enumerate(zip(key_values, starts.to_pylist(), strict=True))
+            for row, key in enumerate(key_values)
         ]
+
+    def _encoder(self, table: Table) -> KeyEncoder:
+        store = self._state.stores.get(table.id)
+        encoder = None if store is None else store.layout.encoder
+        return KeyEncoder(table.primary_key_columns) if encoder is None else encoder
 
     def _complete(self, table: Table, batch: pa.RecordBatch) -> pa.RecordBatch:
         context = Context(now=wall_clock())

@@ -9,7 +9,7 @@ two deltas conflict. A row that is absent starts from ``default_row``, with NULL
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -21,9 +21,10 @@ from ..base.rows import python_rows
 from ..base.types import Kind
 from .apply import State
 from .cells import TableStore
-from .conflict import concatenated, row_text
-from .constraints import check
+from .conflict import row_text
+from .constraints import IdentityAllocator, check, fill
 from .expression.evaluate import Context
+from .row_writes import columns_of, key_batch
 from .schema import Column, Table
 
 ADDABLE = frozenset((Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.REAL, Kind.DOUBLE, Kind.NUMERIC))
@@ -103,19 +104,29 @@ def _by_name(names: Sequence[str], given: object, which: str) -> dict[str, Numbe
     return dict(by_name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Delta:
-    """Amounts by column name for the row with ``key`` (Python values in primary-key order).
+    """Amounts by column name for the row with ``key`` (Python values in primary-key order, and ``encoded``).
 
-    ``key_batch`` is the same key as one-row batch; ``default_row`` the row to start from where there is none;
-    ``bounds`` what the row after it must keep.
+    ``default`` makes the row to start from where there is none; ``bounds`` is what the row after it must keep.
     """
 
+    table: Table
     key: tuple[object, ...]
-    key_batch: pa.RecordBatch
+    encoded: bytes
     amounts: Mapping[str, Any]
-    default_row: Mapping[str, Any]
+    default: Callable[[], Mapping[str, Any]]
     bounds: Bounds = NO_BOUNDS
+
+    @property
+    def key_batch(self) -> pa.RecordBatch:
+        """The key as a batch of one row."""
+        return key_batch(self.table, [self.key])
+
+    @property
+    def default_row(self) -> Mapping[str, Any]:
+        """The row to start from where there is none."""
+        return self.default()
 
     def after(self, table: Table, row: Mapping[str, Any] | None) -> dict[str, Any]:
         """``row`` (None: there is none) with the amounts. Raises Invalid (22003) on overflow, Conflict by a bound."""
@@ -128,6 +139,27 @@ class Delta:
         names = (*self.amounts, *later.amounts)
         amounts = add_amounts(table, {name: self.amounts.get(name) for name in names}, later.amounts)
         return replace(later, amounts=amounts, bounds=self.bounds.narrowed(later.bounds))
+
+
+class DefaultRows:
+    """The rows that deltas start from where there is none, the key and defaults: made when one is asked for first."""
+
+    def __init__(
+        self, table: Table, keys: Sequence[tuple[object, ...]], *, now: int, identities: IdentityAllocator
+    ) -> None:
+        self._table = table
+        self._keys = keys
+        self._context = Context(now=now)
+        self._identities = identities
+        self._rows: list[dict[str, Any]] = []
+
+    def at(self, index: int = 0) -> dict[str, Any]:
+        """That of one of the keys."""
+        if not self._rows:
+            keys = key_batch(self._table, self._keys)
+            rows = fill(self._table, keys, context=self._context, identities=self._identities, overriding=True)
+            self._rows = rows.to_pylist()
+        return self._rows[index]
 
 
 class GroupDeltas:
@@ -160,10 +192,8 @@ class GroupDeltas:
     def _resolved(self, table: Table, deltas: Sequence[Delta], *, state: State) -> dict[bytes, dict[str, Any]]:
         """The rows after ``deltas``, by encoded primary key: equal keys are one, however Python writes them."""
         store = state.stores[table.id]
-        encoder = store.layout.encoder
-        assert encoder is not None, f'"{table.name}" has a primary key'
         known = self._rows.get(table.id, {})
-        keys = [encoder.encode_one(delta.key) for delta in deltas]
+        keys = [delta.encoded for delta in deltas]
         asked = {key: delta for key, delta in zip(keys, deltas, strict=True) if key not in known}
         stored = dict(zip(asked, _stored(store, list(asked.values()), version=state.version), strict=True))
         rows: dict[bytes, dict[str, Any]] = {}
@@ -184,7 +214,7 @@ def _stored(store: TableStore, deltas: Sequence[Delta], *, version: int) -> list
     """The rows that deltas begin with, None where there is none."""
     if len(deltas) <= ONE_BY_ONE_MAX:
         return [store.get(delta.key, version=version) for delta in deltas]
-    keys = concatenated([delta.key_batch for delta in deltas])
+    keys = key_batch(store.table, [delta.key for delta in deltas])
     batch, places = store.get_many(keys, version=version)
     try:
         values = python_rows(batch, [column.type for column in store.table.columns])
@@ -228,16 +258,7 @@ def row_batch(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch
 
 
 def _batch(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([_storable(table, row) for row in rows], schema=table.arrow_schema)
-
-
-def _storable(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that pyarrow takes for the table's extension types (UUID as bytes)."""
-    return {
-        column.name: value.bytes if column.type.kind is Kind.UUID and value is not None else value
-        for column in table.columns
-        for value in (row.get(column.name),)
-    }
+    return columns_of(table, [{column.name: row.get(column.name) for column in table.columns} for row in rows])
 
 
 def _sum(column: Column, value: Any, amount: Any) -> Any:

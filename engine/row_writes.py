@@ -87,8 +87,13 @@ def in_columns(table: Table, changes: Collection[RowChange]) -> tuple[pa.RecordB
         keys = key_batch(table, [change.key for change in changes if change.row is None])
     if not rows:
         return keys, None
+    return keys, columns_of(table, rows)
+
+
+def columns_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+    """Whole rows of Python values, as ``get`` gives them, as a batch."""
     arrays = [_array([row[column.name] for row in rows], column.type) for column in table.columns]
-    return keys, pa.RecordBatch.from_arrays(arrays, schema=table.arrow_schema)
+    return pa.RecordBatch.from_arrays(arrays, schema=table.arrow_schema)
 
 
 def key_batch(table: Table, keys: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:

@@ -47,7 +47,7 @@ from .catalog import encode_relation
 from .cells import TableStore
 from .changes import UNKNOWN_OUTCOME, Commit, WriterToken
 from .clock import sleep, wall_clock
-from .conflict import GroupRows, check_absent, check_rows_unchanged, check_unchanged, row_ids_of, there
+from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of, there
 from .conflict_index import ConflictIndex
 from .delta import Delta, GroupDeltas
 from .internal import CATALOG, FIRST_ID
@@ -111,6 +111,11 @@ class TableChanges:
         return sum(batch.num_rows for batch in (*self.puts, *self.deletes)) + len(self.deltas) + prepared
 
     @property
+    def plain(self) -> bool:
+        """Whether it is rows that were written one by one, or deltas, and nothing else."""
+        return self.rows is not None or not (self.puts or self.deletes or self.truncate or self.prepared)
+
+    @property
     def bytes_count(self) -> int:
         if self.rows is not None:
             return self.rows.bytes_used
@@ -156,11 +161,11 @@ class Request:
     bytes_count: int = field(init=False)
     replay_bytes: int = field(init=False)  # prepared rows that a replay of the log would have to look up
 
-    plain: bool = field(init=False)  # nothing but rows that were written one by one
+    plain: bool = field(init=False)  # nothing but rows that were written one by one, and deltas
 
     def __post_init__(self) -> None:
-        alone = self.token or self.catalog or self.unchanged or self.retains or self.reads or self.left_out
-        self.plain = not alone and bool(self.changes) and None not in {changes.rows for changes in self.changes}
+        more = self.token or self.catalog or self.unchanged or self.retains or self.reads or self.left_out
+        self.plain = not more and bool(self.changes) and all(changes.plain for changes in self.changes)
         self.rows_count = sum(changes.rows_count for changes in self.changes)
         self.bytes_count = sum(changes.bytes_count for changes in self.changes)
         prepared = [changes.prepared.install for changes in self.changes if changes.prepared is not None]
@@ -561,9 +566,10 @@ class _Group:
     def add(self, request: Request, *, drops: Sequence[Operation] = (), state: State) -> None:
         """Add the operations of a validated request; its deltas are resolved here, and may still refuse it."""
         ordinal = len(self.requests)
-        if not request.plain:
-            deltas = [(changes.table, changes.deltas) for changes in request.changes]
+        deltas = [(changes.table, changes.deltas) for changes in request.changes if changes.deltas]
+        if deltas:
             self._deltas.take(deltas, ordinal=ordinal, state=state)
+        if not request.plain:
             self.operations.extend(_catalog_operations(request.catalog, ordinal=ordinal))
             self.operations.extend(drops)
             self._closed = (
@@ -574,7 +580,7 @@ class _Group:
         for changes in request.changes:
             if changes.rows is not None:
                 self._single[changes.table.id] = changes.table, ordinal
-            else:
+            elif not request.plain:
                 self.operations.extend(_row_operations(changes, ordinal=ordinal))
             self.rows.add(changes)
         self.requests.append(request)
@@ -659,8 +665,8 @@ def _validate(request: Request, *, state: State, index: ConflictIndex) -> None:
         check(request.reads, state, since=request.settled_at)
     judged: list[TableChanges] = []
     for changes in request.changes:
-        if changes.rows is not None and state.catalog.by_id.get(changes.table.id) is changes.table:
-            _validate_single(changes.rows, state.stores[changes.table.id], request=request, state=state, index=index)
+        if changes.plain and changes.table.keep is None and state.catalog.by_id.get(changes.table.id) is changes.table:
+            _validate_plain(changes, state.stores[changes.table.id], request=request, state=state, index=index)
             judged.append(changes)
             continue
         _check_schema(changes.table, request=request, state=state)
@@ -686,15 +692,14 @@ def _validate(request: Request, *, state: State, index: ConflictIndex) -> None:
     request.changes = tuple(judged)
 
 
-def _validate_single(
-    rows: RowWrites, store: TableStore, *, request: Request, state: State, index: ConflictIndex
+def _validate_plain(
+    changes: TableChanges, store: TableStore, *, request: Request, state: State, index: ConflictIndex
 ) -> None:
-    """Rows that a transaction wrote one by one, to a table that is still defined as it was (and keeps all slices)."""
-    assert request.snapshot is not None, "single rows are a transaction's"
-    if state.changed_at.get(rows.table.id, 0) > request.snapshot:
-        check_rows_unchanged(store, rows, snapshot=request.snapshot, index=index)
-    if store.layout.sliced:
-        store.check_slices(rows.slices)
+    """The same for plain changes of a table that is still defined as it was, and keeps all slices."""
+    if request.snapshot is not None and state.changed_at.get(changes.table.id, 0) > request.snapshot:
+        check_unchanged(store, changes, snapshot=request.snapshot, index=index)
+    if changes.rows is not None and store.layout.sliced:
+        store.check_slices(changes.rows.slices)
 
 
 def _without_late(changes: TableChanges, store: TableStore, *, request: Request) -> TableChanges:

@@ -33,8 +33,8 @@ from .catalog import Catalog
 from .changes import UNKNOWN_OUTCOME, Commit, Isolation
 from .clock import wall_clock
 from .conflict import check_key_absent, key_columns, key_tuples, raise_duplicates_within
-from .constraints import IdentityAllocator, complete, fill
-from .delta import NO_BOUNDS, Bounds, Delta, check_addable
+from .constraints import IdentityAllocator, complete
+from .delta import NO_BOUNDS, Bounds, DefaultRows, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
 from .idle import Gate
@@ -557,14 +557,19 @@ class Transaction:
         """
         self._require_primary_key(table, "add")
         check_addable(table, list(amounts))
-        keys = key_batch(table, key)
+        writes = self._writes_to(table)
         delta = Delta(
-            key=key, key_batch=keys, amounts=dict(amounts), default_row=self._default_row(table, keys), bounds=bounds
+            table=table,
+            key=key,
+            encoded=writes.encoded(key),
+            amounts=dict(amounts),
+            default=DefaultRows(table, [key], now=self.now, identities=self._identities).at,
+            bounds=bounds,
         )
         try:
-            self._writes_to(table).add(delta, row=self._get(table, key) or delta.default_row)
+            writes.add(delta, row=self._get(table, key) or delta.default_row)
         except (Conflict, Invalid):  # of a bound, or an overflow
-            self._note_keys(table, keys)
+            self._note_keys(table, delta.key_batch)
             raise
 
     # Single rows, see row_writes.py
@@ -856,10 +861,6 @@ class Transaction:
     def _bytes_held(self) -> int:
         """What has been written, in memory and on the disk."""
         return self.bytes_used + sum(writes.bytes_written for writes in (*self._writes.values(), *self._aside))
-
-    def _default_row(self, table: Table, keys: pa.RecordBatch) -> dict[str, Any]:
-        context = Context(now=self.now)
-        return fill(table, keys, context=context, identities=self._identities, overriding=True).to_pylist()[0]
 
     def _check_moves(self, table: Table, old_keys: pa.RecordBatch, new_keys: pa.RecordBatch) -> None:
         """New primary keys must be absent, other than where the same statement takes the old row away."""

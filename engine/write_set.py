@@ -135,6 +135,12 @@ class TableWrites:
             self._note_first(committed)
             self._gone.apply_put(committed, version=self.step)
 
+    def encoded(self, key: tuple[object, ...]) -> bytes:
+        """A primary key of Python values in its encoding."""
+        encoder = self._rows.layout.encoder
+        assert encoder is not None, f'"{self.table.name}" has a primary key'
+        return encoder.encode_one(key)
+
     def add(self, delta: Delta, *, row: Mapping[str, Any]) -> None:
         """Add amounts to ``row``, the row as the transaction sees it (or the delta's default row).
 

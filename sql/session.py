@@ -267,6 +267,11 @@ class Session(Access):
         definition = self.describe(table)
         check_addable(definition, list(amounts))
         bounds = bounds_of(list(amounts), lower=lower, upper=upper)
+        if self.block is None:
+            plain_key, plain = definition.shape.key(key), definition.shape.changes(amounts)
+            if plain_key is not None and plain and None not in plain.values():
+                commit = self.engine.add_row(definition, plain_key, plain, bounds=bounds)
+                return Written(version=commit.version, rows=commit.rows)
         keys = keyvalue.one_key(definition, key)
         batch = to_batch([dict(amounts)], definition.arrow_schema)
         if self.block is None:

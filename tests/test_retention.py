@@ -226,7 +226,9 @@ def test_event_times_far_ahead_of_the_clock_do_not_count() -> None:
 )
 def test_late_rows_are_refused_or_left_out(type: Type, times: list[Any]) -> None:
     rows = pa.RecordBatch.from_arrays([pa.array([1, 1]), pa.array(times[::-1], type.arrow)], names=["k", "t"])
-    deltas = tuple(Delta(key=(1, time), key_batch=rows, amounts={}, default_row={}) for time in times)
+    deltas = tuple(
+        Delta(table=kept(type=type), key=(1, time), encoded=b"", amounts={}, default=dict[str, Any]) for time in times
+    )
     for strict, words in ((False, 'row 2 of "kept" comes too late'), (True, 'a row of "kept" comes too late')):
         table = kept(type=type)
         changes = TableChanges(table=table, puts=(rows,), deletes=(rows,), strict=strict)

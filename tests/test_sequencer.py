@@ -22,6 +22,7 @@ from weftdb.engine import sequencer
 from weftdb.engine.changes import Change, Commit, WriterToken
 from weftdb.engine.database import Engine
 from weftdb.engine.delta import Bounds, Delta, bounds_of
+from weftdb.engine.key_encoding import KeyEncoder
 from weftdb.engine.options import Options
 from weftdb.engine.schema import Column, Table
 from weftdb.engine.segment import Segment
@@ -721,7 +722,11 @@ def test_an_amount_that_the_column_cannot_hold_is_refused_and_its_mates_are_not(
         transaction = engine.begin()
         table = transaction.catalog.table("accounts")
         delta = Delta(
-            key=(1,), key_batch=keys(1), amounts={column: amount}, default_row={"id": 1, "balance": 0, "owner": None}
+            table=table,
+            key=(1,),
+            encoded=KeyEncoder(table.primary_key_columns).encode_one((1,)),
+            amounts={column: amount},
+            default=lambda: {"id": 1, "balance": 0, "owner": None},
         )
         changes = TableChanges(table=table, deltas=(delta,), strict=True)
         transaction.rollback()
