@@ -168,6 +168,16 @@ class Table(Protocol):
         """
         ...
 
+    def export(self, *, columns: Sequence[str] | None = None, at_least: int | None = None) -> pa.RecordBatchReader:
+        """All rows at one snapshot, in an order and in batches that depend on its version alone.
+
+        By slice of event time, by shard, and by primary key (by key, event time and order of arrival where there is
+        none); a batch ends after 65,536 rows, or where its text would be more than 64 MiB. So two exports of one
+        snapshot are the same bytes, whatever was flushed, merged or restarted meanwhile. Raises Invalid inside of a
+        transaction (25001), where its own writes are in no order: export from a snapshot.
+        """
+        ...
+
     def writer(self, *, name: str | None = None) -> Writer:
         """A pipelined writer for many rows, one at a time or in batches. Not inside a transaction or snapshot.
 

@@ -64,6 +64,10 @@ IDLE_TRANSACTION_SECONDS: Final = 600  # unless told: a program that computes be
 SESSIONS_ENDED_MAX: Final = 10_000  # whose end a server remembers, for a client that lost the answer and asks again
 COMMIT_RETRY_SECONDS: Final = 30.0  # how long a client asks what became of its COMMIT: longer than a restart
 
+# A batch of an export (base/batches.py): a part of the promise that two exports of a snapshot are the same bytes.
+EXPORT_ROWS: Final = 65_536
+EXPORT_BYTES: Final = 64 * MIB  # of text and the like: rows of the largest values are cut earlier
+
 # The client's writer: rows of one batch, batches in flight, how long a row waits for company.
 WRITER_BATCH_ROWS: Final = 20_000
 WRITER_BATCHES_IN_FLIGHT: Final = 8

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import pyarrow as pa
 
+from ..base.batches import check_exported, exact
 from ..base.errors import Invalid
 from ..base.interface import Key, Keys, Rows, Written
 from ..base.limits import MIB
@@ -25,6 +26,7 @@ from ..proto.weftdb.v1.kv_pb2 import (
     Bounds,
     DescribeRequest,
     Entities,
+    ExportRequest,
     GetManyRequest,
     GetRequest,
     GetResponse,
@@ -147,6 +149,13 @@ class RemoteTable:
             request.time_lower.CopyFrom(to_value(lower))
             request.time_upper.CopyFrom(to_value(upper))
         return self._source.wire.result("KeyValue/Scan", request, again=Again.ALWAYS).reader()
+
+    def export(self, *, columns: Sequence[str] | None = None, at_least: int | None = None) -> pa.RecordBatchReader:
+        check_exported(columns)
+        request = ExportRequest(
+            session=self._source.session, table=self._name, columns=columns, at_least=checked(at_least)
+        )
+        return exact(self._source.wire.result("KeyValue/Export", request, again=Again.ALWAYS).reader())
 
     def writer(self, **options: Any) -> RemoteWriter:
         """A pipelined writer; see ``RemoteWriter`` for the options."""

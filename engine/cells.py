@@ -27,6 +27,7 @@ from ..base.limits import PROJECTIONS_MAX
 from ..storage.column_values import FixedValues, Values, constant_array, values_of
 from .cell import Cell, Cells
 from .changed_rows import CellChanges, cell_changes
+from .export import Export
 from .expression.node import Expression
 from .layout import Layout, Probe
 from .memtable import OPEN, Memtable
@@ -405,6 +406,10 @@ class TableStore:
         """
         projection = self._projection(columns, row_ids=row_ids)
         return Scan(self._layout, self._cells, projection, version=version, filter=filter)
+
+    def export(self, *, version: int, columns: Sequence[int] | None = None) -> Export:
+        """Rows visible at ``version``: by slice, shard, and primary key (or key, event time, row id)."""
+        return Export(self._layout, self._cells, self._projection(columns, row_ids=False), version=version)
 
     def series(
         self,

@@ -269,7 +269,7 @@ class _Plan:
                     pause(head.words.nbytes)
             words, offsets = [head.words for head in heads], [head.offsets for head in heads]
             places = addresses_of(words), addresses_of(offsets), width, rows, stops, last, items, takes
-            found = merging.take_below(*places) or merging.merge_equal(*places)
+            found = merging.take_below(*places, False) or merging.merge_equal(*places)
             order = items[:found]
             counts = [(number, taken) for number, taken in enumerate((takes - rows).tolist()) if taken]
             if len(counts) > 1:

@@ -24,6 +24,7 @@ from .apply import State
 from .catalog import Catalog
 from .cells import TableStore
 from .clock import wall_clock
+from .export import Export
 from .expression.node import Expression
 from .horizon import HoldFacts, Horizon
 from .scan import Scan
@@ -214,6 +215,10 @@ class Snapshot:
         columns: Sequence[int] | None = None,
     ) -> pa.RecordBatch | None:
         return self.store(table).series(key, low, high, version=self._version, columns=columns)
+
+    def export(self, table: Table, *, columns: Sequence[int] | None = None) -> Export:
+        """Rows of ``table`` in an order that depends on the version alone: see export.py. ``columns`` as for scan."""
+        return self.store(table).export(version=self._version, columns=columns)
 
     def store(self, table: Table) -> TableStore:
         """The table's cells, read by the columns of ``table`` as this snapshot knows it."""

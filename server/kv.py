@@ -18,6 +18,7 @@ from ..proto.frames import read_batch, read_schema, read_stream
 from ..proto.values import from_value, from_values, to_values
 from ..proto.weftdb.v1.kv_pb2 import (
     DescribeRequest,
+    ExportRequest,
     GetManyRequest,
     GetRequest,
     GetResponse,
@@ -119,6 +120,14 @@ class KeyValueService:
                 time=time,
                 at_least=at_least(request),
             )
+            use.unlock()
+            with result:
+                yield from parts(result)
+
+    def export(self, request: ExportRequest, call: Call) -> Iterator[bytes]:
+        with self._sessions.use(request.session, call) as use:
+            columns = list(request.columns) or None
+            result = use.session.export(request.table, columns=columns, at_least=at_least(request))
             use.unlock()
             with result:
                 yield from parts(result)

@@ -25,6 +25,7 @@ examples:
   weft sql                              a prompt on the server of this machine
   weft sql -c 'SELECT count(*) FROM t'  one statement, for scripts
   weft load transactions july.parquet   load a file into a table
+  weft export transactions all.parquet  write a table into a file
 
 A database can also be used without a server: weft sql ./data
 """

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 import pyarrow as pa
 
 from ..base import interface
+from ..base.batches import check_exported, exact
 from ..base.errors import Closed, Invalid, nearest
 from ..base.interface import Key, Keys, Rows, Written
 from ..base.result import Result
@@ -376,6 +377,11 @@ class EmbeddedTable(interface.Table):
         with self._source.session() as session:
             result = session.scan(self._name, columns=columns, where=where, key=key, time=time, at_least=at_least)
             return result.reader()
+
+    def export(self, *, columns: Sequence[str] | None = None, at_least: int | None = None) -> pa.RecordBatchReader:
+        check_exported(columns)
+        with self._source.session() as session:
+            return exact(session.export(self._name, columns=columns, at_least=at_least).reader())
 
     def writer(self, *, name: str | None = None) -> EmbeddedWriter:
         return self._source.writer(self._name, name=name)

@@ -43,6 +43,7 @@ from ..engine.database import Engine
 from ..engine.delta import NO_BOUNDS, Bounds, bounds_of, check_addable
 from ..engine.reader import Reader
 from ..engine.schema import Table
+from ..engine.snapshot import Snapshot
 from ..engine.transaction import Transaction
 from . import dispatch, keyvalue
 from .access import Access
@@ -368,6 +369,30 @@ class Session(Access):
             version=reader.version,
             types=[column.type for column in read],
         )
+
+    def export(self, table: str, columns: Sequence[str] | None = None, at_least: int | None = None) -> Result:
+        """Rows of a table by slice, shard and primary key, as a stream. Raises Invalid (25001) in a transaction."""
+        self.reach(at_least)
+
+        def work(reader: Reader, on_close: Callable[[], None] | None) -> Result:
+            if not isinstance(reader, Snapshot):
+                raise Invalid(
+                    f'"{table}" cannot be exported inside of a transaction, whose own writes are in no order',
+                    hint="Commit, and export from db.snapshot().",
+                    sqlstate="25001",
+                )
+            definition = reader.catalog.table(table)
+            read = definition.columns if columns is None else [definition.column(name) for name in columns]
+            rows = reader.export(definition, columns=[column.id for column in read])
+            return Result(
+                schema=rows.schema,
+                batches=rows.batches(),
+                version=reader.version,
+                types=[column.type for column in read],
+                on_close=on_close,
+            )
+
+        return self.read_stream(work, Running(seconds=None))
 
     def write(
         self,

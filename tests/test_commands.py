@@ -76,7 +76,7 @@ def server(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str],
         process.communicate()
 
 
-@pytest.mark.parametrize("arguments", [[], ["serve"], ["sql"], ["load"], ["bench"]])
+@pytest.mark.parametrize("arguments", [[], ["serve"], ["sql"], ["load"], ["export"], ["bench"]])
 def test_help_shows_examples(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = weft(capsys, *arguments, "--help")
     assert code == 0
@@ -93,6 +93,7 @@ def test_a_wrong_command_line_exits_with_2(capsys: pytest.CaptureFixture[str]) -
         ["serve", "--data", "x", "--memory-limit", "much"],
         ["serve", "--data", "x", "--checkpoint-interval", "0"],
         ["load", "t"],
+        ["export", "t", "t.csv", "--snapshot", "s", "--version", "1"],
     ):
         code, _, err = weft(capsys, *arguments)
         assert code == 2, arguments

@@ -34,12 +34,12 @@ def test_the_documents_name_no_command_and_no_option_that_is_not_there(capsys: p
     from weftdb.server.main import main
 
     helps = ""
-    for arguments in ([], ["serve"], ["sql"], ["load"], ["bench"], ["warm"]):
+    for arguments in ([], ["serve"], ["sql"], ["load"], ["export"], ["bench"], ["warm"]):
         with pytest.raises(SystemExit):
             main([*arguments, "--help"])
         helps += capsys.readouterr().out
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
-        for line in re.findall(r"weft (?:serve|sql|load)[^`|\n]*", text):
+        for line in re.findall(r"weft (?:serve|sql|load|export)[^`|\n]*", text):
             for option in re.findall(r"(?<= )--?[a-z][a-z-]*", line):
                 assert re.search(rf"(?<![\w-]){option}\b", helps), f"{document.name}: {line}"

@@ -188,14 +188,18 @@ def compare_keys(words: Any, offsets: Any, width: Any, one: Any, row: Any, other
 
 
 @njit(nogil=True, cache=True)
-def take_below(words: Any, offsets: Any, width: Any, rows: Any, stops: Any, last: Any, items: Any, takes: Any) -> Any:
+def take_below(
+    words: Any, offsets: Any, width: Any, rows: Any, stops: Any, last: Any, items: Any, takes: Any, unique: Any
+) -> Any:
     """Name the rows (input << 16 | row, by input) whose keys come before all that are not here; returns how many.
+
+    Where keys are ``unique``, the last one that is here does, too.
 
     Of each input, rows ``rows[i]`` to ``stops[i]`` are here; where ``last[i]`` is 0 there are more. Their keys stand at
     ``words[i]`` (addresses), ``width`` words each, or from word offset to word offset (uint32, at ``offsets[i]``) where
     it is 0. ``takes[i]`` gets the row behind the last that is named.
     """
-    lowest = -1
+    lowest, below = -1, 1 if unique else 0
     for entry in range(words.size):
         if last[entry] == 0 and (
             lowest < 0 or compare_keys(words, offsets, width, entry, stops[entry] - 1, lowest, stops[lowest] - 1) < 0
@@ -207,7 +211,7 @@ def take_below(words: Any, offsets: Any, width: Any, rows: Any, stops: Any, last
         if lowest >= 0:
             while low < high:
                 middle = (low + high) >> 1
-                if compare_keys(words, offsets, width, entry, middle, lowest, stops[lowest] - 1) < 0:
+                if compare_keys(words, offsets, width, entry, middle, lowest, stops[lowest] - 1) < below:
                     low = middle + 1
                 else:
                     high = middle

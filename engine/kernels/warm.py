@@ -106,8 +106,9 @@ def _seal_and_merge(tables: Sequence[Table]) -> None:
 
 
 def _read(snapshot: Snapshot, table: Table) -> None:
-    for _ in (*snapshot.scan(table).batches(), *snapshot.scan(table, filter=_one_key(table)).batches()):
-        pass
+    for rows in (snapshot.scan(table), snapshot.scan(table, filter=_one_key(table)), snapshot.export(table)):
+        for _ in rows.batches():
+            pass
     if table.primary_key:
         keys = _batch(table).select(_key_names(table))
         snapshot.get_many(table, keys)

@@ -188,6 +188,34 @@ def _add_load(commands: Subparsers) -> None:
     )
 
 
+def _add_export(commands: Subparsers) -> None:
+    parser = _add(
+        commands,
+        "export",
+        help="write a table into a Parquet, CSV or Arrow file",
+        description="Write all rows of a table at one version into a file: in the order of event time's slices, shards "
+        "and primary keys, so that two exports of one snapshot are the same bytes. CREATE SNAPSHOT gives a version a "
+        "name, and keeps it. The file appears when it is complete.",
+        epilog="examples:\n  weft export transactions transactions.parquet\n"
+        "  weft export events events.arrow --snapshot month_end --url weft://db.example:7401\n"
+        "  weft export events events.csv --time '2026-11-22 09:41:00' --url ./data",
+    )
+    parser.add_argument("table", metavar="TABLE")
+    parser.add_argument(
+        "file", metavar="FILE", help=".parquet .pq | .csv | .arrow .feather .ipc .arrows; replaced if it exists"
+    )
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, metavar="URL | DIR", help="server or folder (default: %(default)s)"
+    )
+    parser.add_argument("--columns", metavar="A,B,C", help="only these columns, in this order (default: all)")
+    point = parser.add_mutually_exclusive_group()
+    point.add_argument("--snapshot", metavar="NAME", help="a named snapshot (default: the newest version)")
+    point.add_argument("--version", type=_version, metavar="N", help="a version that history still has")
+    point.add_argument(
+        "--time", type=_moment, metavar="T", help="the last version at or before this moment, UTC unless it says else"
+    )
+
+
 def _add_check(commands: Subparsers) -> None:
     parser = _add(
         commands,
@@ -280,6 +308,7 @@ COMMANDS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     _add_serve,
     _add_sql,
     _add_load,
+    _add_export,
     _add_check,
     _add_backup,
     _add_restore,

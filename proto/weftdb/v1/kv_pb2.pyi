@@ -107,6 +107,18 @@ class ScanRequest(_message.Message):
     at_least: int
     def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., all_columns: _Optional[bool] = ..., where: _Optional[str] = ..., entities: _Optional[_Union[Entities, _Mapping]] = ..., time_lower: _Optional[_Union[_types_pb2.Value, _Mapping]] = ..., time_upper: _Optional[_Union[_types_pb2.Value, _Mapping]] = ..., at_least: _Optional[int] = ...) -> None: ...
 
+class ExportRequest(_message.Message):
+    __slots__ = ("session", "table", "columns", "at_least")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    table: str
+    columns: _containers.RepeatedScalarFieldContainer[str]
+    at_least: int
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., at_least: _Optional[int] = ...) -> None: ...
+
 class Entities(_message.Message):
     __slots__ = ("keys",)
     KEYS_FIELD_NUMBER: _ClassVar[int]

@@ -35,6 +35,11 @@ class KeyValueStub:
                 request_serializer=weftdb_dot_v1_dot_kv__pb2.ScanRequest.SerializeToString,
                 response_deserializer=weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
                 _registered_method=True)
+        self.Export = channel.unary_stream(
+                '/weftdb.v1.KeyValue/Export',
+                request_serializer=weftdb_dot_v1_dot_kv__pb2.ExportRequest.SerializeToString,
+                response_deserializer=weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
+                _registered_method=True)
         self.Write = channel.unary_unary(
                 '/weftdb.v1.KeyValue/Write',
                 request_serializer=weftdb_dot_v1_dot_kv__pb2.WriteRequest.SerializeToString,
@@ -83,6 +88,13 @@ class KeyValueServicer:
 
     def Scan(self, request, context):
         """Rows of one table at one snapshot, in no particular order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Export(self, request, context):
+        """All rows of a table at one snapshot, by slice, shard and primary key. Not inside of a transaction.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +149,11 @@ def add_KeyValueServicer_to_server(servicer, server):
             'Scan': grpc.unary_stream_rpc_method_handler(
                     servicer.Scan,
                     request_deserializer=weftdb_dot_v1_dot_kv__pb2.ScanRequest.FromString,
+                    response_serializer=weftdb_dot_v1_dot_types__pb2.ResultPart.SerializeToString,
+            ),
+            'Export': grpc.unary_stream_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=weftdb_dot_v1_dot_kv__pb2.ExportRequest.FromString,
                     response_serializer=weftdb_dot_v1_dot_types__pb2.ResultPart.SerializeToString,
             ),
             'Write': grpc.unary_unary_rpc_method_handler(
@@ -267,6 +284,33 @@ class KeyValue:
             target,
             '/weftdb.v1.KeyValue/Scan',
             weftdb_dot_v1_dot_kv__pb2.ScanRequest.SerializeToString,
+            weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/weftdb.v1.KeyValue/Export',
+            weftdb_dot_v1_dot_kv__pb2.ExportRequest.SerializeToString,
             weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
             options,
             channel_credentials,
