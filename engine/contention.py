@@ -59,6 +59,7 @@ class Contention:
         self._tables: Counter[Place] = Counter()
         self._last: dict[Place, int] = {}
         self._rows: dict[tuple[Place, str], _Row] = {}
+        self._by_count: dict[int, dict[tuple[Place, str], None]] = {}  # there are few counts that rows share
 
     def note(self, error: Conflict) -> None:
         """Count what a commit was refused for."""
@@ -94,21 +95,31 @@ class Contention:
         return sorted(facts, key=lambda item: (-item.count, -item.at_most, -item.last))
 
     def _note_row(self, name: tuple[Place, str], now: int) -> None:
-        row = self._rows.get(name)
+        row = self._take_out(name) if name in self._rows else None
         if row is None:
             error = 0
             if len(self._rows) >= self._rows_max:
-                least = min(self._rows, key=lambda other: self._rows[other].count)
-                error = self._rows.pop(least).count
-            row = self._rows[name] = _Row(count=error, error=error, last=now)
+                error = min(self._by_count)
+                self._take_out(next(iter(self._by_count[error])))
+            row = _Row(count=error, error=error, last=now)
         row.count += 1
         row.last = now
+        self._rows[name] = row
+        self._by_count.setdefault(row.count, {})[name] = None
+
+    def _take_out(self, name: tuple[Place, str]) -> _Row:
+        row = self._rows.pop(name)
+        others = self._by_count[row.count]
+        del others[name]
+        if not others:
+            del self._by_count[row.count]
+        return row
 
     def _forget(self, place: Place) -> None:
         """Forget a table and its rows: many tables come and go."""
         del self._tables[place], self._last[place]
         for name in [name for name in self._rows if name[0] == place]:
-            del self._rows[name]
+            self._take_out(name)
 
 
 def _text(key: tuple[object, ...]) -> str:

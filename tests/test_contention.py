@@ -92,6 +92,18 @@ def refused(database: Database, stock: Any, key: tuple[int, str]) -> None:
         txn.commit()
 
 
+def test_conflicts_of_reads_are_counted_too(database: Database, stock: Any) -> None:
+    txn = database.transaction(isolation="serializable")
+    txn.table("stock").get((1, "pen"))
+    txn.table("stock").put((3, "cap", 1))
+    stock.update((1, "pen"), n=1)
+    with pytest.raises(Conflict) as caught:
+        txn.commit()
+    assert (caught.value.kind, caught.value.key) == ("read", (1, "pen"))
+    read = "SELECT table_name, primary_key, kind, conflicts FROM weft_conflicts"
+    assert database.execute(read).rows() == [("stock", "1, pen", "read", 1)]
+
+
 def test_weft_conflicts_lists_the_most_contended_rows_first(database: Database, stock: Any) -> None:
     read = "SELECT table_name, primary_key, kind, conflicts, at_most, last_at <= now() FROM weft_conflicts"
     assert database.execute(read).rows() == []

@@ -612,7 +612,7 @@ def test_what_a_transaction_saw_behind_its_update_is_what_it_commits(db: Databas
     values = dict.fromkeys(rows, 0)
     changed = {row: [(0, "put")] for row in rows}  # versions, and how
     outcomes: list[bool] = []
-    for _ in range(40):
+    for _ in range(25):
         open_ones = [(db.transaction(), set[str](), dict[tuple[str, int], tuple[int, str]]()) for _ in range(3)]
         begun = {id(one): one[0].version for one in open_ones}
         while open_ones:
