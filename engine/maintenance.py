@@ -744,8 +744,7 @@ class Maintenance:
                 if not used:
                     out.remove()
                 self.work.merged_bytes += out.position
-        for segment in segments:
-            self.files.release(segment.files)
+        self._let_go(segments)
         self.work.merges += 1
         self.work.merged_rows += rows_count
         self.work.dropped_rows += dropped
@@ -827,11 +826,16 @@ class Maintenance:
                 for store, cell, segment in gone:
                     store.replace(cell, [segment], [])
                 cells_count = sum(store.forget_empty_cells() for store in self._state.stores.values())
-            for segment in segments:
-                self.files.release(segment.files)
+            self._let_go(segments)
         if dropped or segments or cells_count:
             self._budget.freed()
         return bool(dropped or segments or cells_count)
+
+    def _let_go(self, segments: Sequence[Segment]) -> None:
+        """The manifest names them no more. A scan that has just begun may still come to one: mapped, it can be read."""
+        for segment in segments:
+            segment.map()
+            self.files.release(segment.files)
 
     def tidy(self) -> bool:
         """Empty files that hold little that is needed. Returns whether there were any."""

@@ -224,6 +224,11 @@ class Segment:
         with suppress(WeftError):
             self.index.prepare()
 
+    def map(self) -> None:
+        """Map it if it is not: who has it can read it then, also when the file is removed. Damage is for those."""
+        with suppress(WeftError):
+            _ = self.reader
+
     def move(self, description: Description) -> None:
         """The same bytes are somewhere else now. Who reads the old ones goes on."""
         with self._lock:

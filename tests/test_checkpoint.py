@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import weftdb
@@ -15,6 +16,7 @@ from weftdb.engine.database import Engine
 from weftdb.engine.segment import Segment
 from weftdb.sql.embedded import EmbeddedDatabase
 from weftdb.storage.log import Entry
+from weftdb.storage.storage import segment_name
 
 MANUAL = {"maintenance": False}
 
@@ -146,6 +148,26 @@ def test_dropped_tables_leave_the_disk_when_nobody_can_read_them(tmp_path: Path)
         assert database.execute("SELECT count(*) FROM counters").scalar() == 0
     with open_database(tmp_path) as database:
         assert database.execute("SELECT count(*) FROM counters").scalar() == 0
+
+
+def test_a_segment_that_is_let_go_can_still_be_read_by_who_has_it(tmp_path: Path) -> None:
+    """A scan takes the parts of a cell, and comes to the last of them when maintenance has removed its file."""
+    with open_database(tmp_path, history_seconds=0) as database:
+        database.execute(CREATE)
+        for n in range(2):
+            database.table("counters").put([(k, n) for k in range(1_000)])
+            database.engine.flush()
+    with open_database(tmp_path, history_seconds=0) as database:
+        old = segments_of(database)[-1]
+        assert old.living_count == 0
+        database.table("counters").put((1, 7))
+        database.engine.flush()
+        assert database.engine.maintenance.release()
+        assert old not in segments_of(database)
+        while database.engine.maintenance._tidy(thoroughly=True):
+            pass
+        assert not any(file.name == segment_name(old.files[0]) for file in (tmp_path / "data" / "segments").iterdir())
+        assert len(old.begins_of(np.arange(1_000))) == 1_000
 
 
 def bytes_of(folder: Path) -> int:
