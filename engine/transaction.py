@@ -724,20 +724,23 @@ class Transaction:
                 for writes in self._writes.values()
             )
             rows = [TableChanges(table=rows.table, rows=rows, strict=True) for rows in self._rows.values()]
+            changed = (*(item for item in changes if item.rows_count or item.truncate), *rows)
+            catalog = self._net_catalog(base.catalog)
+            reads = self._locks.reads() + self._added_and_read(base)
+            if changed or catalog or self._late_count:
+                if self._reads is not None:
+                    reads += self._reads.reads(base.catalog, version=base.version)
+            elif not reads:
+                return Commit(version=base.version, rows=0)
             request = Request(
-                changes=(*(item for item in changes if item.rows_count or item.truncate), *rows),
-                catalog=self._net_catalog(base.catalog),
+                changes=changed,
+                catalog=catalog,
                 snapshot=base.version,
                 unchanged=tuple(sorted(self._unchanged)),
+                reads=reads,
                 transaction_id=self.id,
                 left_out=self._late_count,
-                reads=self._locks.reads() + self._added_and_read(base),
             )
-            if request.changes or request.catalog or request.left_out:
-                if self._reads is not None:
-                    request.reads += self._reads.reads(base.catalog, version=base.version)
-            elif not request.reads:
-                return Commit(version=base.version, rows=0)
             return self._commit(request)
         except Unavailable as error:
             if error.sqlstate != UNKNOWN_OUTCOME:

@@ -16,9 +16,11 @@ from typing import Final
 import isolation
 import pytest
 import serial
+import weftdb
 from serial import History, Model, Shape, Step, Unit
 from soak import FACTOR, SEED
 from weftdb.base.errors import Conflict
+from weftdb.base.interface import Transaction
 from weftdb.engine.database import Engine
 
 SPECS: Final = sorted(Path(os.environ.get("WEFT_ISOLATION_SPECS", "nowhere")).glob("*.spec"))
@@ -133,6 +135,21 @@ def test_random_serializable_transactions_are_the_same_as_one_order_of_them() ->
     assert seen["committed"] > 40
     assert seen["needed"] > 0
     assert seen["needless"] < seen["committed"] / 5
+
+
+def test_two_that_commit_at_the_same_moment_are_held_against_what_the_other_read() -> None:
+    """The cells do not know of a group mate yet; each reads by key what the other writes."""
+    with weftdb.open() as database:
+        database.execute(Shape().ddl)
+        for round in range(5):
+            ending: list[tuple[Unit, Transaction]] = []
+            for k in (0, 1):
+                transaction = database.transaction(isolation="serializable")
+                transaction.table("r").get((1 - k, round))
+                transaction.table("r").put((k, round, 0, 0))
+                ending.append((Unit(), transaction))
+            serial.commit_together(database, ending)
+            assert sorted(unit.committed for unit, _ in ending) == [False, True]
 
 
 # -- specs -------------------------------------------------------------------------------------------------------------

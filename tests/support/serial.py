@@ -511,6 +511,8 @@ def _play(database: Any, steps: Steps, chance: random.Random, *, level: str) -> 
     todo = chance.randint(2, 4)
     now = itertools.count(1)
     while todo or (open_ones and chance.random() < 0.95):
+        if chance.random() < 0.03:
+            database.execute(chance.choice(("CHECKPOINT", "VACUUM")))
         if todo and (len(open_ones) < 2 or chance.random() < 0.3):
             todo -= 1
             unit = Unit(begin=next(now))
@@ -533,7 +535,7 @@ def _play(database: Any, steps: Steps, chance: random.Random, *, level: str) -> 
         unit.end = next(now)
         transaction.close()
         del open_ones[place]
-    _commit_together(database, [*open_ones])
+    commit_together(database, [*open_ones])
     for unit, transaction in open_ones:
         unit.end = next(now)
         transaction.close()
@@ -571,7 +573,7 @@ def _commit(unit: Unit, transaction: Transaction) -> None:
         unit.refused = error
 
 
-def _commit_together(database: Any, ending: Sequence[tuple[Unit, Transaction]]) -> None:
+def commit_together(database: Any, ending: Sequence[tuple[Unit, Transaction]]) -> None:
     """All wait for the sequencer before the first of them is committed."""
     if len(ending) < 2:
         for unit, transaction in ending:
