@@ -257,7 +257,7 @@ class Budget:
     def freed(self) -> None:
         """Memory was given back: writers that wait look again."""
         self._can_give_back = True
-        self._held_at = -HELD_FRESH_SECONDS
+        self._held_at, self._room_until = -HELD_FRESH_SECONDS, 0.0
         with self._freed:
             self._freed.notify_all()
 
