@@ -1,6 +1,6 @@
 """The door: ``python -m weftdb.bench NAME`` (and ``weft bench NAME``).
 
-    NAME       growth, ingest, large, series, get, oltp, hot, query, memory, restart, or all
+    NAME       growth, ingest, large, series, get, oltp, hot, minute, query, memory, restart, or all
     --rows N   another size than the one that the goals are stated for; --rounds N, likewise
     --json F   where the figures go, besides the screen; else bench-results/NAME.json under the current folder
     --folder D where the databases are made, for a disk of your choice; else a temporary folder, removed at the end
@@ -30,6 +30,7 @@ from weftdb.bench.hot_row import HotRow
 from weftdb.bench.ingest import Ingest
 from weftdb.bench.large import Large
 from weftdb.bench.memory import MemoryUse
+from weftdb.bench.minute import Minute
 from weftdb.bench.oltp import Oltp
 from weftdb.bench.query import Query
 from weftdb.bench.report import Report, machine, versions
@@ -38,7 +39,7 @@ from weftdb.bench.series import Series
 from weftdb.bench.systems import WrongAnswer
 from weftdb.bench.workload import Size, Workload
 
-WORKLOADS: Final = (Growth, Ingest, Large, Series, Get, Oltp, HotRow, Query, MemoryUse, Restart)
+WORKLOADS: Final = (Growth, Ingest, Large, Series, Get, Oltp, HotRow, Minute, Query, MemoryUse, Restart)
 RESULTS: Final = Path("bench-results")
 
 

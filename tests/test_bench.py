@@ -31,6 +31,7 @@ from weftdb.bench.hot_row import System as HotSystem
 from weftdb.bench.ingest import MAKERS, Ingest
 from weftdb.bench.loader import Loading, load
 from weftdb.bench.memory import MemoryUse
+from weftdb.bench.minute import Minute
 from weftdb.bench.oltp import MAKERS as OLTP_MAKERS
 from weftdb.bench.oltp import Oltp, SqliteAccounts, System, WeftAccounts, WeftAdds, WeftWriters, race
 from weftdb.bench.postgres import PostgresStore
@@ -584,6 +585,23 @@ def test_hot_row_counts_every_update_and_compares_with_postgresql_where_it_is_in
         workload.close()
     assert len(report.lines) == len(workload.systems)
     assert len(report.goals) == (0 if workload.skipped else 2)
+
+
+# --- a minute beside ingest -------------------------------------------------------------------------------------------
+
+
+def test_transactions_that_stay_open_beside_ingest_commit_unless_they_conflict(folder: Path) -> None:
+    workload = Minute(size=Size(rows=200_000, rounds=1), folder=folder)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        workload.database.execute("DELETE FROM events WHERE amount = -1")
+        with pytest.raises(WrongAnswer, match="found"):
+            workload.check()
+    finally:
+        workload.close()
+    assert [line.note for line in report.lines[1:]] == ["committed", "committed", "refused"]
 
 
 def test_a_race_ends_with_the_first_error() -> None:
