@@ -139,11 +139,15 @@ class Model:
 
 
 class Step(NamedTuple):
-    """One call of a transaction: what it says, in the database and in the model; both give the same answer."""
+    """One call of a transaction: what it says, in the database and in the model; both give the same answer.
+
+    ``locks``: which rows it locks, so that nobody may have changed them when the transaction commits.
+    """
 
     text: str
     do: Callable[[Transaction], Answer]
     model: Callable[[Model], Answer]
+    locks: Callable[[Row], bool] | None = None
 
 
 class Where(NamedTuple):
@@ -193,7 +197,7 @@ class Steps:
         self._chance = chance
         kinds: list[Callable[[], Step]] = [
             self._select,
-            self._select,
+            self._select_for,
             self._sums,
             self._join,
             self._scan,
@@ -268,6 +272,15 @@ class Steps:
         return self._sql(
             f"SELECT k, t, g, v FROM r WHERE {where.sql}", lambda model: _sorted(filter(where.holds, model.rows))
         )
+
+    def _select_for(self) -> Step:
+        where = self._where()
+        how = self._chance.choice(("UPDATE", "SHARE", "UPDATE OF r", "NO KEY UPDATE NOWAIT", "KEY SHARE"))
+        step = self._sql(
+            f"SELECT k, t, g, v FROM r WHERE {where.sql} FOR {how}",
+            lambda model: _sorted(filter(where.holds, model.rows)),
+        )
+        return step._replace(locks=where.holds)
 
     def _sums(self) -> Step:
         where = self._where()
@@ -408,10 +421,16 @@ class Steps:
     def _update_plus(self) -> Step:
         """What may be written as a delta."""
         where, (_, _, _, v) = self._where(), self.row()
-        return self._write(
-            f"UPDATE r SET v = v + {v} WHERE {where.sql}",
-            lambda model: model.change(where.holds, lambda row: (*row[:3], row[3] + v)),
-        )
+
+        def model(model: Model) -> Answer:
+            found = list(filter(where.holds, model.rows))
+            if not self._shape.primary_key:
+                return model.change(where.holds, lambda row: (*row[:3], row[3] + v))
+            for k, t, _, _ in found:
+                model.add(k, t, v)
+            return len(found)
+
+        return self._write(f"UPDATE r SET v = v + {v} WHERE {where.sql}", model)
 
     def _update_sum(self) -> Step:
         where, other = self._where(), self._where()
@@ -629,10 +648,20 @@ def snapshot_fault(history: History) -> str | None:
     for at, unit in ran:
         snapshot = next(rows for end, rows in reversed(versions) if end < unit.begin)
         model = Model(snapshot, primary_key=primary_key)
+        locked: list[Row] = []
+        locked_before: list[Row] = []
         for step, answer in zip(unit.steps, unit.answers, strict=False):
             if (wanted := step.model(model)) != answer:
                 return f"T{at}: {step.text} is {wanted}"
+            if step is SAVE:
+                locked_before = list(locked)
+            elif step is GO_BACK:
+                locked = list(locked_before)
+            elif step.locks is not None:
+                locked += [row for row in model.rows if step.locks(row) and row in snapshot]
         if unit.committed:
+            if gone := [row for row in locked if row not in versions[-1][1]]:
+                return f"T{at}: {gone} were locked, and had changed when it committed"
             versions.append((unit.end, _laid_over(versions[-1][1], model, snapshot, primary_key=primary_key)))
     return None if versions[-1][1] == history.final else f"at the end there are {versions[-1][1]}"
 
