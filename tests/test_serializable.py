@@ -6,6 +6,7 @@ one of them came after the snapshot and is among what was read.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -301,19 +302,23 @@ def test_truncation_changes_the_rows_that_there_are(engine: Engine, other: Sessi
 
 
 def test_mates_in_a_group_do_not_read_past_each_other(engine: Engine) -> None:
-    """Write skew inside of one record, which the cells could not tell."""
-    for reads in (
+    """Write skew inside of one record, which the cells could not tell; by batches and by single rows."""
+    ways = (
         lambda transaction, table: [transaction.get(table, (id,)) for id in (1, 2)],
         lambda transaction, table: transaction.scan(table, filter=equals(table, "v", 10)),
         lambda transaction, table: transaction.scan(table),
-    ):
+    )
+    for reads, single in itertools.product(ways, (False, True)):
         pair: list[Transaction] = []
         for id in (1, 2):
             transaction = begin(engine)
             table = transaction.catalog.table("t")
             reads(transaction, table)
-            rows = pa.RecordBatch.from_pylist([{"id": id, "v": 10}], schema=table.arrow_schema)
-            transaction.put(table, rows)
+            if single:
+                assert transaction.put_row(table, (id, 10))
+            else:
+                rows = pa.RecordBatch.from_pylist([{"id": id, "v": 10}], schema=table.arrow_schema)
+                transaction.put(table, rows)
             pair.append(transaction)
         outcomes = in_one_group(engine, *(transaction.commit for transaction in pair))
         assert sorted(isinstance(outcome, Conflict) for outcome in outcomes) == [False, True]
