@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import weftdb
-from weftdb.base.errors import Closed, Invalid, LimitExceeded, NotFound
+from breaking_proxy import BreakingProxy
+from weftdb.base.errors import Closed, Invalid, LimitExceeded, NotFound, Unavailable
 from weftdb.base.interface import Changes, Database
 from weftdb.engine import feed_window
 from weftdb.engine.database import Engine
@@ -335,3 +336,52 @@ def test_a_feed_goes_on_at_the_server_that_comes_after(tmp_path: Path) -> None:
             with serve(Engine.open(tmp_path / "data", options=options), port=first.port):
                 database.table("items").put((2, 2, None))
                 assert [line[2] for line in lines(changes, 1)] == [2]
+
+
+def test_a_broken_connection_loses_no_row_and_brings_none_twice(server: Server, remote: Database) -> None:
+    with (
+        BreakingProxy(server.port) as proxy,
+        weftdb.connect(f"weft://127.0.0.1:{proxy.port}") as database,
+        database.changes("items", name="copy") as changes,
+    ):
+        found: list[object] = []
+        for n in range(30):
+            remote.table("items").put((n, n, None))
+            if n % 10 == 5:
+                proxy.break_all()
+                found += [line[2] for line in lines(changes, n + 1 - len(found))]
+        found += [line[2] for line in lines(changes, 30 - len(found))]
+    assert found == list(range(30))
+
+
+def test_a_version_that_came_half_is_begun_anew_and_that_is_told(
+    server: Server, remote: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_window, "FEED_ROWS_MAX", 4)
+    monkeypatch.setattr(feed_window, "FEED_ROWS_MIN", 1)
+    start = remote.version
+    with remote.transaction() as transaction:
+        for n in range(40):
+            transaction.table("items").put((n, n, "x" * (1 << 19)))
+    version = remote.version
+    with (
+        BreakingProxy(server.port) as proxy,
+        weftdb.connect(f"weft://127.0.0.1:{proxy.port}") as database,
+        database.changes("items", start) as changes,
+    ):
+        first = changes.poll(10)
+        assert first is not None
+        assert first.num_rows < 40
+        assert changes.position == version - 1
+        proxy.break_all()
+        with pytest.raises(Unavailable, match=f"amid the changes of version {version}") as failed:
+            _read_on(changes)
+        assert failed.value.sqlstate == "08006"
+        assert changes.position == version - 1
+        assert {line[2] for line in lines(changes, 40)} == set(range(40))
+        assert changes.position == version
+
+
+def _read_on(changes: Changes) -> None:
+    while (batch := changes.poll(10)) is not None:
+        assert batch.num_rows

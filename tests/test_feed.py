@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,8 @@ import pyarrow as pa
 import pytest
 import soak
 import weftdb
-from weftdb.base.errors import Invalid
-from weftdb.engine import feed_window, load, write_set
+from weftdb.base.errors import Invalid, LimitExceeded, NotFound
+from weftdb.engine import feed_window, load, positions, write_set
 from weftdb.engine.changes import Change
 from weftdb.engine.feed import OPERATION, VERSION, Feed
 from weftdb.sql.embedded import EmbeddedDatabase
@@ -212,3 +214,221 @@ def test_a_copy_and_the_changes_since_are_the_table(
                     database.engine.changes("counters", after=version).read()
     finally:
         database.close()
+
+
+def test_feeds_beside_writers_flushes_and_merges_are_right_or_say_that_they_are_late(tmp_path: Path) -> None:
+    seconds = 1.5 * soak.FACTOR
+    database = open_database(tmp_path)
+    database.execute(CREATE)
+    sums: dict[int, tuple[int, int]] = {database.version: (0, 0)}  # by version: rows, and the sum of n
+    written = [database.version]
+    stop = threading.Event()
+    failures: list[str] = []
+    late: list[int] = []
+    batches_read = [0, 0]
+
+    def write() -> None:
+        chance, now = random.Random(soak.SEED), dict[int, int]()
+        table = database.table("counters")
+        while not stop.is_set():
+            if chance.random() < 0.05:
+                version, now = database.execute("TRUNCATE counters").version, {}
+            elif chance.random() < 0.3:
+                gone = [chance.randrange(300) for _ in range(chance.randrange(1, 200))]
+                version = table.delete(gone).version
+                now = {k: n for k, n in now.items() if k not in gone}
+            else:
+                rows = {chance.randrange(300): chance.randrange(1_000) for _ in range(chance.randrange(1, 200))}
+                version = table.put(list(rows.items())).version
+                now |= rows
+            sums[version] = (len(now), sum(now.values()))
+            written[0] = version
+
+    def tidy() -> None:
+        while not stop.is_set():
+            settle(database)
+
+    def follow(place: int, name: str | None) -> None:
+        while not stop.is_set():
+            if name is not None:
+                database.engine.changes("counters", name=name)  # from here on all is kept
+            with database.snapshot() as snapshot:
+                start = snapshot.version
+                copy: Rows = {
+                    (row["k"],): row for row in snapshot.execute("SELECT * FROM counters").arrow().to_pylist()
+                }
+            feed = database.engine.changes("counters", after=start, before=True, name=name)
+            try:
+                while not stop.is_set():
+                    batch = feed.read()
+                    if batch is None:
+                        feed.wait(0.01)
+                        continue
+                    batches_read[place] += 1
+                    replay(batch, copy, ("k",), after=start, before=True)
+                    while feed.position > written[0] and not stop.is_set():
+                        time.sleep(0.001)
+                    known = max(version for version in list(sums) if version <= feed.position)
+                    if feed.is_whole and known <= written[0] and not stop.is_set():
+                        found = (len(copy), sum(row["n"] for row in copy.values()))
+                        assert found == sums[known], f"at {feed.position}: {found}, not {sums[known]}"
+                    if name is not None and batches_read[place] % 20 == 0:
+                        feed.acknowledge()
+                    if name is None and batches_read[place] % 10 == 0:
+                        stop.wait(0.2)  # too long for a database without history
+            except Invalid as error:
+                if name is not None or error.sqlstate != "72000":
+                    raise
+                late.append(feed.position)
+
+    def run(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # whatever it is, the test must see it
+            failures.append(repr(error))
+            stop.set()
+
+    works: list[Callable[[], None]] = [write, tidy, lambda: follow(0, "named"), lambda: follow(1, None)]
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    stop.wait(seconds)
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    database.close()
+    assert not failures, failures
+    assert min(batches_read) > 5, batches_read
+    assert late, "a feed was slower than history is long"
+
+
+def test_a_name_keeps_the_rows_of_its_table_only_and_only_what_it_has_not_read(tmp_path: Path) -> None:
+    with open_database(tmp_path) as database:
+        database.execute(CREATE)
+        database.execute("CREATE TABLE quiet (k BIGINT PRIMARY KEY, n BIGINT)")
+        database.execute("CREATE TABLE busy (k BIGINT PRIMARY KEY, n BIGINT)")
+        for table in ("counters", "quiet", "busy"):
+            database.table(table).put([(1, 0), (2, 0)])
+        feed = database.engine.changes("counters", name="slow")
+        database.engine.changes("quiet", name="idle")
+        for n in range(5):
+            database.table("counters").put((1, n))
+            database.table("busy").put((1, n))
+            settle(database)
+        kept = _rows_kept(database)
+        assert kept == {"counters": 2 + 5, "quiet": 2, "busy": 2}
+        slow, idle = (facts for facts in reversed(database.engine.position_facts()))
+        assert (slow.position.name, slow.kept_rows) == ("slow", 5)
+        assert slow.kept_bytes > 0
+        assert (idle.position.name, idle.kept_rows, idle.kept_bytes) == ("idle", 0, 0)
+        holds = {(fact.kind, fact.name): fact.version for fact in database.engine.horizon_facts()}
+        assert holds["feed", "slow"] == slow.position.version
+        assert ("feed", "idle") not in holds
+        assert [batch.num_rows for batch in batches(feed)] == [5]
+        feed.acknowledge()
+        settle(database)
+        kept = _rows_kept(database)
+        assert kept["counters"] == 2
+
+
+def test_a_name_that_keeps_too_much_is_given_up_and_says_why(tmp_path: Path) -> None:
+    with open_database(tmp_path, feed_positions_bytes=200_000) as database:
+        database.execute("CREATE TABLE counters (k BIGINT PRIMARY KEY, n TEXT)")
+        database.execute("CREATE TABLE other (k BIGINT PRIMARY KEY, n BIGINT)")
+        chance = random.Random(1)
+
+        def rewrite(count: int) -> None:
+            database.table("counters").put([(k, chance.randbytes(200).hex()) for k in range(count)])
+            settle(database)
+            database.engine.maintenance.limit_named()
+
+        rewrite(1_000)
+        feed = database.engine.changes("counters", name="dear")
+        database.engine.changes("other", name="cheap")
+        database.table("other").put((1, 1))
+        rewrite(200)
+        assert [item.lost for item in database.engine.positions.list()] == [None, None]
+        rewrite(1_000)
+        cheap, dear = database.engine.positions.list()
+        assert cheap.lost is None
+        assert dear.lost is not None
+        assert "named feeds kept" in dear.lost
+        for call in (feed.read, lambda: database.engine.changes("counters", name="dear"), lambda: feed.acknowledge(9)):
+            with pytest.raises(Invalid, match='feed "dear" was given up at version') as failed:
+                call()
+            assert failed.value.sqlstate == "72000"
+        settle(database)
+        assert sum(_rows_kept(database).values()) == 1_001
+    with open_database(tmp_path) as database:
+        assert [item.lost is None for item in database.engine.positions.list()] == [True, False]
+        database.engine.positions.drop("dear")
+        assert [item.name for item in database.engine.positions.list()] == ["cheap"]
+
+
+def test_there_may_be_so_many_names_and_none_at_a_version_that_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_database(tmp_path) as database:
+        database.execute(CREATE)
+        old = database.version
+        database.table("counters").put((1, 1))
+        settle(database)
+        with pytest.raises(Invalid, match=f"version {old} can no longer be read") as failed:
+            database.engine.changes("counters", name="late", after=old)
+        assert failed.value.sqlstate == "72000"
+        with database.engine.snapshot() as snapshot:
+            database.table("counters").put((1, 2))
+            settle(database)
+            # A snapshot keeps what it sees, and not what changed since: no feed can begin there.
+            with pytest.raises(Invalid, match=f"after version {snapshot.version} are no longer kept") as failed:
+                database.engine.changes("counters", name="late", after=snapshot.version)
+        assert failed.value.sqlstate == "72000"
+        assert database.engine.positions.list() == []
+        monkeypatch.setattr(positions, "FEED_POSITIONS_MAX", 1)
+        database.engine.changes("counters", name="one")
+        with pytest.raises(LimitExceeded, match="there are 1 named feeds"):
+            database.engine.changes("counters", name="two")
+
+
+def test_a_dropped_table_stays_until_the_name_has_read_the_rest(tmp_path: Path) -> None:
+    with open_database(tmp_path) as database:
+        database.execute(CREATE)
+        database.engine.changes("counters", name="slow")
+        database.table("counters").put([(1, 1), (2, 2)])
+        database.table("counters").put([(1, 3)])
+        database.execute("DROP TABLE counters")
+        settle(database)
+    with open_database(tmp_path) as database:
+        settle(database)
+        (known,) = database.engine.position_facts()
+        assert known.table is None
+        assert known.kept_rows > 0
+        # The name of the table is gone: who still has the feed open reads on, as here.
+        table = database.engine._state.stores[known.position.table].table  # pyright: ignore[reportPrivateUsage]
+        feed = Feed(
+            state=database.engine._state,  # pyright: ignore[reportPrivateUsage]
+            pins=database.engine._pins,  # pyright: ignore[reportPrivateUsage]
+            positions=database.engine.positions,
+            wait_for=database.engine.wait_for,
+            table=table,
+            position=known.position.version,
+            before=False,
+            name="slow",
+        )
+        (batch,) = (feed.read(),)
+        assert batch is not None
+        assert batch[OPERATION].to_pylist() == ["insert", "insert", "update"]
+        with pytest.raises(NotFound, match='"counters" was dropped at version'):
+            feed.read()
+        feed.acknowledge()
+        settle(database)
+        assert not database.engine._state.dropped  # pyright: ignore[reportPrivateUsage]
+        with pytest.raises(NotFound, match='"counters" was dropped'):
+            feed.read()
+
+
+def _rows_kept(database: EmbeddedDatabase) -> dict[str, int]:
+    """Rows in segments, ended or not, by table."""
+    with database.engine.snapshot() as snapshot:
+        found = list(database.engine.segment_facts(snapshot.catalog))
+    return {facts.table.name: facts.segment.rows_count for facts in found}
