@@ -18,9 +18,10 @@ What holds everywhere:
   durable and visible to everybody. Writes of a table and COMMIT are done once, also when a connection or the server
   breaks on the way; where nobody can tell in time what became of one, it is Unavailable (08007).
 - **Versions** are tokens of consistency: ``at_least=version`` of a read (the version of a write, a commit or a result,
-  from wherever) waits until that version is visible, so that it sees what was written or read before. A version that
-  does not come is Unavailable (57014) after 30 seconds, or after ``timeout``. In a transaction or snapshot that reads
-  at an older one it is Invalid (22023).
+  from wherever) waits until that version is visible, so that it sees what was written or read before. Arrow data that
+  come out carry theirs as ``weft.version`` in the schema's metadata; for ``get``, which gives a dict, ``version`` asked
+  afterwards will do. A version that does not come is Unavailable (57014) after 30 seconds, or after ``timeout``. In a
+  transaction or snapshot that reads at an older one it is Invalid (22023).
 - A ``Database`` may be used from several threads at once; a ``Transaction``, a ``Snapshot``, a ``Writer`` and
   ``Changes`` by one thread at a time. Different ones are independent of each other.
 - Closing twice is allowed; any other use after ``close`` raises Closed.

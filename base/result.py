@@ -5,18 +5,23 @@ as they come, once; ``arrow()``, ``rows()`` and ``scalar()`` read the rest, keep
 result was streamed, what is gone is gone: asking again is an error, not an empty answer.
 
 ``rows_affected`` is the count of INSERT, UPDATE, DELETE; None for a query. ``tag`` is the command in capitals.
+
+The version goes with the Arrow data, too, wherever they are carried: as ``weft.version`` in the schema's metadata.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from .errors import Closed, Invalid
 from .rows import python_rows
 from .types import Type, type_of_field
+
+METADATA_VERSION: Final = b"weft.version"
+"""In an Arrow schema's metadata: the version that the rows were read at, as decimal digits."""
 
 
 class Result:
@@ -51,14 +56,14 @@ class Result:
     def arrow(self) -> pa.Table:
         """All rows as a table. Raises Closed after ``close`` or after the batches were streamed."""
         if self._table is None:
-            self._table = pa.Table.from_batches(self._stream(), schema=self.schema)
+            self._table = pa.Table.from_batches(self._stream(), schema=self._versioned())
         return self._table
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches as they come, once; nothing is kept."""
         if self._table is not None:
             return self._table.to_reader()
-        return pa.RecordBatchReader.from_batches(self.schema, self._stream())
+        return pa.RecordBatchReader.from_batches(self._versioned(), self._stream())
 
     def rows(self) -> list[tuple[Any, ...]]:
         """All rows as tuples of Python values."""
@@ -95,6 +100,9 @@ class Result:
         columns = ", ".join(f"{name} {type}" for name, type in zip(self.names, self.types, strict=True))
         affected = "" if self.rows_affected is None else f", {self.rows_affected} rows affected"
         return f"<Result {self.tag} at version {self.version}{affected} ({columns})>"
+
+    def _versioned(self) -> pa.Schema:
+        return self.schema.with_metadata({**(self.schema.metadata or {}), METADATA_VERSION: str(self.version)})
 
     def _stream(self) -> Iterator[pa.RecordBatch]:
         """The batches, once; the source is released when they end or fail."""

@@ -152,13 +152,13 @@ class Session(Access):
                 if self.block is None:
                     self.open_block(explicit=False)
                 result = dispatch.run(self, source, (), running=running, types={})
+            assert result is not None, "a script has statements"
             if self.block is not None and not self.block.explicit:
-                self.commit()
+                result.version = max(result.version, self.commit())
         except BaseException:
             if self.block is not None and not self.block.explicit:
                 self.rollback()
             raise
-        assert result is not None, "a script has statements"
         return result
 
     def cancel(self) -> None:

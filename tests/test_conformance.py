@@ -702,13 +702,57 @@ def reads_at_least(database: Database, accounts: Any, version: int) -> list[Any]
         accounts.get_many([1], at_least=version).column("balance")[0].as_py(),
         accounts.scan(key=1, at_least=version).read_all().column("balance")[0].as_py(),
         accounts.scan(where="id = 1", at_least=version).read_all().column("balance")[0].as_py(),
+        accounts.export(columns=["balance"], at_least=version).read_all().column("balance")[0].as_py(),
     ]
+
+
+def versions_of(database: Any) -> list[int]:
+    """That of what each read of a database, transaction or snapshot gives."""
+    accounts = database.table("accounts")
+    given = [
+        database.execute("SELECT id FROM accounts").arrow(),
+        database.execute("SELECT id FROM accounts").reader(),
+        pa.table(database.execute("SELECT id FROM accounts")),
+        accounts.get_many([1]),
+        accounts.scan(key=1),
+        accounts.scan(where="balance > 0").read_all(),
+        *([] if hasattr(database, "commit") else [accounts.export()]),
+    ]
+    return [int(data.schema.metadata[b"weft.version"]) for data in given]
+
+
+def test_whatever_is_read_or_written_carries_its_version(database: Database, accounts: Any) -> None:
+    first = accounts.put((1, "ann", 5)).version
+    transaction = database.transaction()
+    assert set(versions_of(transaction)) == {first}
+    with database.snapshot() as snapshot:
+        for number, write in enumerate(
+            (
+                lambda: accounts.insert((2, "bob", 5)),
+                lambda: accounts.add(2, balance=1),
+                lambda: accounts.update(2, owner="x"),
+                lambda: accounts.delete(2),
+                lambda: database.execute("INSERT INTO accounts (id) VALUES (3)"),
+                lambda: database.execute("INSERT INTO accounts (id) VALUES (4) RETURNING id"),
+                lambda: database.execute("INSERT INTO accounts (id) VALUES (5); SELECT 1"),
+                lambda: database.execute("BEGIN; INSERT INTO accounts (id) VALUES (6); COMMIT"),
+                lambda: database.execute("CREATE TABLE others (id bigint)"),
+                lambda: database.execute("DROP TABLE others"),
+            ),
+            start=first + 1,
+        ):
+            assert write().version == number == database.version
+            assert set(versions_of(database)) == {number}
+        assert set(versions_of(snapshot)) == {first}
+    assert transaction.table("accounts").put((7, "x", 1)).version == first
+    assert transaction.commit() == database.version == number + 1
+    assert database.execute("SELECT 1; SELECT 2").version == database.version
 
 
 def test_a_read_sees_at_least_the_version_that_it_is_told(database: Database, accounts: Any) -> None:
     written = accounts.put((1, "ann", 5))
-    assert reads_at_least(database, accounts, written.version) == [5] * 5
-    assert reads_at_least(database, accounts, 0) == [5] * 5
+    assert reads_at_least(database, accounts, written.version) == [5] * 6
+    assert reads_at_least(database, accounts, 0) == [5] * 6
     with database.transaction() as txn:
         assert txn.execute("SELECT balance FROM accounts", at_least=written.version).scalar() == 5
         later = accounts.put((1, "ann", 6)).version
@@ -736,10 +780,10 @@ def test_a_read_waits_for_a_version_that_is_to_come(database: Database, accounts
     assert answers == []
     accounts.put((1, "ann", 6))
     readers[0].join(10)
-    assert answers == [[6] * 5]
+    assert answers == [[6] * 6]
     accounts.put((1, "ann", 7))
     readers[1].join(10)
-    assert answers == [[6] * 5, [7] * 5]
+    assert answers == [[6] * 6, [7] * 6]
 
 
 def test_a_version_that_does_not_come_is_unavailable(
@@ -757,6 +801,7 @@ def test_a_version_that_does_not_come_is_unavailable(
         lambda: accounts.get(1, at_least=never),
         lambda: accounts.get_many([1], at_least=never),
         lambda: accounts.scan(at_least=never),
+        lambda: accounts.export(at_least=never),
     ):
         with pytest.raises(weftdb.Unavailable, match=str(never)) as caught:
             read()
