@@ -362,7 +362,13 @@ class Engine:
         return self._commit(Request(changes=(changes,), token=token, transaction_id=id))
 
     def add_row(
-        self, table: Table, key: tuple[Any, ...], amounts: Mapping[str, Any], *, bounds: Bounds = NO_BOUNDS
+        self,
+        table: Table,
+        key: tuple[Any, ...],
+        amounts: Mapping[str, Any],
+        *,
+        bounds: Bounds = NO_BOUNDS,
+        id: str | None = None,
     ) -> Commit:
         """Add amounts to one row, blindly: ``write`` of an ADD for plain values (row_shape.py) of addable columns."""
         self._check_open()
@@ -374,7 +380,7 @@ class Engine:
             default=DefaultRows(table, [key], now=wall_clock(), identities=self._identities.take).at,
             bounds=bounds,
         )
-        return self._commit(Request(changes=(TableChanges(table=table, deltas=(delta,)),)))
+        return self._commit(Request(changes=(TableChanges(table=table, deltas=(delta,)),), transaction_id=id))
 
     def wait_for(self, version: int, *, seconds: float) -> bool:
         """Wait until ``version`` is visible, at most so long; whether it is. Raises Closed, and Unavailable."""

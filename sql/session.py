@@ -271,7 +271,7 @@ class Session(Access):
         if self.block is None:
             plain_key, plain = definition.shape.key(key), definition.shape.changes(amounts)
             if plain_key is not None and plain and None not in plain.values():
-                commit = self.engine.add_row(definition, plain_key, plain, bounds=bounds)
+                commit = self.engine.add_row(definition, plain_key, plain, bounds=bounds, id=self.commit_id)
                 return Written(version=commit.version, rows=commit.rows)
         keys = keyvalue.one_key(definition, key)
         batch = to_batch([dict(amounts)], definition.arrow_schema)

@@ -32,6 +32,7 @@ from weftdb.client.connection import RemoteDatabase
 from weftdb.client.reads import RemoteSnapshot, RemoteTransaction
 from weftdb.client.table import RemoteTable
 from weftdb.client.writer import RemoteWriter
+from weftdb.engine.changes import Commit
 from weftdb.engine.database import Engine
 from weftdb.server.service import Server, serve
 
@@ -334,6 +335,24 @@ def test_a_write_whose_answer_is_lost_is_done_once(server: Server, db: RemoteDat
     assert db.execute("SELECT n FROM t WHERE k < 3 ORDER BY k").rows() == [(12,), (12,), (11,)]
     assert db.execute("SELECT count(*), sum(n) FROM t WHERE v = 'new'").rows() == [(12, 66)]
     assert db.execute("SELECT count(*) FROM t WHERE k >= 100").scalar() == 300_000
+
+
+def test_every_write_of_a_table_has_an_id_in_the_log(server: Server, db: RemoteDatabase) -> None:
+    table, ids = db.table("t"), server.engine._state.transaction_ids
+    for write in (
+        lambda: table.insert((1, "x", 0)),
+        lambda: table.insert([(n, "x", 0) for n in range(2, 50)]),
+        lambda: table.put({"k": 1, "v": "y"}),
+        lambda: table.put(pa.table({"k": [60, 61]})),
+        lambda: table.update(1, n=5),
+        lambda: table.add(1, n=1),
+        lambda: table.add(70, n=1, max=10),
+        lambda: table.delete(70),
+        lambda: table.delete([60, 61]),
+        lambda: table.put(pa.table({"k": np.arange(100, 200_100), "v": ["y" * 20] * 200_000})),
+    ):
+        written = write()
+        assert ids[next(reversed(ids))] == Commit(version=written.version, rows=written.rows)
 
 
 def test_whether_a_write_was_done_is_not_known_when_nobody_answers(

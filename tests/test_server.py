@@ -492,16 +492,16 @@ def test_a_write_that_is_sent_again_waits_for_its_first_try(
 ) -> None:
     """The client lost its connection; the server has not noticed yet, and goes on."""
     begun, go_on = threading.Event(), threading.Event()
-    original = own_server.engine.write
+    original = own_server.engine._commit
 
-    def slow(*arguments: Any, **named: Any) -> Any:
+    def slow(request: Any) -> Any:
         begun.set()
         assert go_on.wait(10)
-        return original(*arguments, **named)
+        return original(request)
 
     with stubs(own_server) as (_, kv), weftdb.connect(own_server.address) as db:
         db.execute("CREATE TABLE counters (k bigint PRIMARY KEY, n bigint)")
-        monkeypatch.setattr(own_server.engine, "write", slow)
+        monkeypatch.setattr(own_server.engine, "_commit", slow)
         first = kv.Write.future(identified("a", "counters"))
         assert begun.wait(10)
         again = kv.Write.future(identified("a", "counters", again=True))
