@@ -55,6 +55,7 @@ from .metrics import Meters, Metric
 from .named import NamedSnapshots, SnapshotFacts
 from .options import Options
 from .positions import PositionFacts, Positions
+from .row_writes import RowWrites
 from .schema import Table
 from .segment import Description
 from .segment_files import SegmentFiles
@@ -361,6 +362,26 @@ class Engine:
             return Commit(version=self.version, rows=0)
         return self._commit(Request(changes=(changes,), token=token, transaction_id=id))
 
+    def write_row(self, table: Table, change: Change, row: object, *, id: str | None = None) -> Commit | None:
+        """INSERT or PUT one whole row (tuple or dict), or DELETE one primary key, blindly, as plain values.
+
+        ``id``: see ``begin``. None: nothing was done, and ``write`` has to: where values are not plain (row_shape.py),
+        for instance.
+        """
+        self._check_open()
+        if not RowWrites.suits(table) or change not in LOADED:
+            return None
+        store = self._state.stores.get(table.id)
+        plain = None if change is Change.DELETE else table.shape.row(row)
+        key = table.shape.key(row) if plain is None and change is Change.DELETE else None
+        key = table.shape.key_of(plain) if plain is not None else key
+        if store is None or key is None:
+            return None
+        rows = RowWrites(table, store.layout)
+        rows.write(key, plain)
+        changes = TableChanges(table=table, rows=rows, inserts=change is Change.INSERT)
+        return self._commit(Request(changes=(changes,), transaction_id=id))
+
     def add_row(
         self,
         table: Table,
@@ -370,7 +391,10 @@ class Engine:
         bounds: Bounds = NO_BOUNDS,
         id: str | None = None,
     ) -> Commit:
-        """Add amounts to one row, blindly: ``write`` of an ADD for plain values (row_shape.py) of addable columns."""
+        """Add amounts to one row, blindly: ``write`` of an ADD for plain values (row_shape.py) of addable columns.
+
+        ``id``: see ``begin``.
+        """
         self._check_open()
         delta = Delta(
             table=table,

@@ -47,7 +47,7 @@ from .catalog import encode_relation
 from .cells import TableStore
 from .changes import UNKNOWN_OUTCOME, Commit, WriterToken
 from .clock import sleep, wall_clock
-from .conflict import GroupRows, check_absent, check_unchanged, row_ids_of, there
+from .conflict import GroupRows, check_absent, check_unchanged, duplicate_key, row_ids_of, there
 from .conflict_index import ConflictIndex
 from .delta import Delta, GroupDeltas
 from .internal import CATALOG, FIRST_ID
@@ -392,7 +392,8 @@ class Sequencer:
                     taken[-1].reject(error)
             finally:
                 for request in taken:
-                    request.woken.put(None)
+                    if request is not last or all_that_wait:  # its own thread is here
+                        request.woken.put(None)
 
     def _gather(self) -> None:
         """Wait a moment for those that the last group answered: they are likely to come again, and share a sync."""
@@ -670,6 +671,7 @@ def _validate(request: Request, *, state: State, index: ConflictIndex) -> None:
             judged.append(changes)
             continue
         _check_schema(changes.table, request=request, state=state)
+        changes = changes.in_columns()
         store = state.stores.get(changes.table.id) or TableStore(changes.table)  # new: created by this request
         if changes.prepared is not None:
             store.check_slices(changes.prepared.slices)
@@ -686,8 +688,6 @@ def _validate(request: Request, *, state: State, index: ConflictIndex) -> None:
             request.absent_count += sum(int((~store.newest(keys).alive).sum()) for keys in changes.deletes)
         for batch in changes.puts:
             store.check_bounds(batch)
-        if changes.rows is not None:
-            store.check_slices(changes.rows.slices)
         judged.append(changes)
     request.changes = tuple(judged)
 
@@ -698,7 +698,13 @@ def _validate_plain(
     """The same for plain changes of a table that is still defined as it was, and keeps all slices."""
     if request.snapshot is not None and state.changed_at.get(changes.table.id, 0) > request.snapshot:
         check_unchanged(store, changes, snapshot=request.snapshot, index=index)
-    if changes.rows is not None and store.layout.sliced:
+    if changes.rows is None:
+        return
+    for change in changes.rows.changes.values() if request.snapshot is None else ():
+        if changes.inserts and store.get(change.key, version=state.version) is not None:
+            raise duplicate_key(changes.table, change.key, row=0)
+        request.absent_count += change.row is None and store.get(change.key, version=state.version) is None
+    if store.layout.sliced:
         store.check_slices(changes.rows.slices)
 
 
@@ -709,8 +715,6 @@ def _without_late(changes: TableChanges, store: TableStore, *, request: Request)
     """
     store = _as_defined(store, request)
     boundary = store.boundary(wall=wall_clock())
-    if boundary is not None:
-        changes = changes.in_columns()
     if boundary is None or not (changes.puts or changes.deltas):
         return changes
     changes, late = only_on_time(changes, store.layout, boundary, there=there(store, changes))

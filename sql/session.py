@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ..base.errors import Invalid, Unavailable
+from ..base.errors import Conflict, Invalid, Unavailable
 from ..base.interface import Written
 from ..base.limits import AT_LEAST_SECONDS
 from ..base.result import Result
@@ -40,7 +40,7 @@ from ..engine import interrupts
 from ..engine.changes import Change, Commit, WriterToken
 from ..engine.clock import AsOf, wall_clock
 from ..engine.database import Engine
-from ..engine.delta import NO_BOUNDS, Bounds, bounds_of, check_addable
+from ..engine.delta import NO_BOUNDS, OUT_OF_BOUNDS, Bounds, bounds_of, check_addable
 from ..engine.reader import Reader
 from ..engine.schema import Table
 from ..engine.snapshot import Snapshot
@@ -188,7 +188,7 @@ class Session(Access):
         definition = self.describe(table)
         if self.block is None and keyvalue.is_stream(rows):
             return self._load(definition, change, rows)
-        if self.block is not None and not isinstance(rows, list):
+        if not isinstance(rows, list):
             done = self._write_row(definition, change, rows)
             if done is not None:
                 return done
@@ -215,8 +215,10 @@ class Session(Access):
         return Written(version=version, rows=count)
 
     def _write_row(self, table: Table, change: Change, row: object) -> Written | None:
-        """One row, in the open transaction, as it is (engine/row_writes.py); None: nothing was done."""
-        assert self.block is not None, "who asks has looked"
+        """One row as it is (engine/row_writes.py); None: nothing was done."""
+        if self.block is None:
+            commit = self._at_once(lambda: self.engine.write_row(table, change, row, id=self.commit_id))
+            return None if commit is None else Written(version=commit.version, rows=commit.rows)
         self.block.check_usable()
         transaction = self.block.transaction
         with transaction.gate:
@@ -226,6 +228,15 @@ class Session(Access):
                 key = table.shape.key(row)
                 done = key is not None and transaction.delete_row(table, key)
         return Written(version=transaction.version, rows=1) if done else None
+
+    def _at_once(self, write: Callable[[], Commit | None]) -> Commit | None:
+        """What ``write`` did; None also where the table was altered meanwhile, so that it has to be tried again."""
+        try:
+            return write()
+        except Conflict as error:
+            if error.sqlstate == OUT_OF_BOUNDS:
+                raise
+            return None
 
     def _load(self, table: Table, change: Change, rows: object) -> Written:
         """Write a stream of any length: all or nothing, without holding it in memory."""
@@ -271,8 +282,11 @@ class Session(Access):
         if self.block is None:
             plain_key, plain = definition.shape.key(key), definition.shape.changes(amounts)
             if plain_key is not None and plain and None not in plain.values():
-                commit = self.engine.add_row(definition, plain_key, plain, bounds=bounds, id=self.commit_id)
-                return Written(version=commit.version, rows=commit.rows)
+                commit = self._at_once(
+                    lambda: self.engine.add_row(definition, plain_key, plain, bounds=bounds, id=self.commit_id)
+                )
+                if commit is not None:
+                    return Written(version=commit.version, rows=commit.rows)
         keys = keyvalue.one_key(definition, key)
         batch = to_batch([dict(amounts)], definition.arrow_schema)
         if self.block is None:

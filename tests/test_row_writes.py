@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.base.limits import ROW_WRITES_LOGGED_MAX, ROW_WRITES_MAX
 from weftdb.engine.conflict_index import ConflictIndex
+from weftdb.engine.row_shape import RowShape
 from weftdb.engine.row_writes import RowWrites
 
 KEYS = 6
@@ -84,7 +85,7 @@ class Script:
             isolation = chance.choice(["snapshot", "snapshot", "serializable", "read committed"])
             self.open[which] = self.database.transaction(isolation=isolation)
         transaction = self.open[which]
-        source = self.database if chance.random() < 0.15 else transaction
+        source = self.database if chance.random() < 0.25 else transaction
         table = source.table("t")
         id, number = chance.randrange(KEYS), chance.randrange(-3, 1_000)
         key = (id, chance.choice(["a", "a", "a", "b"]))
@@ -131,6 +132,7 @@ def test_the_short_way_changes_nothing(block: int) -> None:
             with pytest.MonkeyPatch.context() as patch:
                 if how == BATCHES:
                     patch.setattr(RowWrites, "suits", staticmethod(lambda table: False))
+                    patch.setattr(RowShape, "changes", lambda *_: None)
                 if how == CELLS:
                     patch.setattr(ConflictIndex, "changed", lambda *_, **__: None)
                 outcomes[how] = Script(seed).run()
@@ -252,6 +254,26 @@ def test_rows_batches_and_deltas_of_one_table_meet_in_one_group(database: Any) -
     )
     assert isinstance(outcomes[2], weftdb.Conflict)
     assert [table.get((id, "a"))["n"] for id in range(4)] == [6, 0, 5, 0]
+
+
+def test_single_rows_outside_of_transactions_share_a_record(database: Any) -> None:
+    table = table_of(database)
+    table.insert([(id, "a", 0, None) for id in range(3)])
+    before = database.version
+    outcomes = in_one_group(
+        database.engine,
+        lambda: table.put((0, "a", 1, None)),
+        lambda: table.insert((7, "a", 7, None)),
+        lambda: table.insert((1, "a", 1, None)),
+        lambda: table.delete((2, "a")),
+        lambda: table.delete((9, "a")),
+        lambda: table.put((0, "a", 2, None)),
+    )
+    assert [getattr(outcome, "rows", type(outcome)) for outcome in outcomes] == [1, 1, weftdb.Invalid, 1, 0, 1]
+    assert [getattr(outcome, "version", 0) - before for outcome in outcomes][:2] == [1, 1]
+    assert outcomes[5].version == before + 2, "it meets the row of a mate"
+    assert str(outcomes[2]).startswith('duplicate key value violates the primary key of "t": (id, name)=(1, a)')
+    assert {row["id"]: row["n"] for row in table.scan().read_all().to_pylist()} == {0: 2, 1: 0, 7: 7}
 
 
 def test_an_old_snapshot_asks_the_cells_for_what_the_index_does_not_know(database: Any) -> None:
