@@ -160,12 +160,15 @@ class Request:
     rows_count: int = field(init=False)
     bytes_count: int = field(init=False)
     replay_bytes: int = field(init=False)  # prepared rows that a replay of the log would have to look up
-
-    plain: bool = field(init=False)  # nothing but rows that were written one by one, and deltas
+    alone: bool = field(init=False)  # its record has no other requests
+    names: frozenset[tuple[str, int]] = field(init=False)  # a repeat must not join the group of its first try
 
     def __post_init__(self) -> None:
-        more = self.token or self.catalog or self.unchanged or self.retains or self.reads or self.left_out
-        self.plain = not more and bool(self.changes) and all(changes.plain for changes in self.changes)
+        self.alone = bool(self.catalog or self.retains) or any(
+            changes.prepared is not None or changes.truncate for changes in self.changes
+        )
+        writer = () if self.token is None else ((self.token.writer, self.token.sequence),)
+        self.names = frozenset(writer if self.transaction_id is None else (*writer, (self.transaction_id, -1)))
         self.rows_count = sum(changes.rows_count for changes in self.changes)
         self.bytes_count = sum(changes.bytes_count for changes in self.changes)
         prepared = [changes.prepared.install for changes in self.changes if changes.prepared is not None]
@@ -431,7 +434,7 @@ class Sequencer:
                 request.commit = Commit(version=self._state.version, rows=0)
                 return
             _validate(request, state=self._state, index=self._index)
-            if request.plain or drops or _changes_something(request):
+            if drops or _changes_something(request):
                 group.add(request, drops=drops, state=self._state)
             else:
                 request.commit = Commit(version=self._state.version, rows=0)
@@ -543,23 +546,13 @@ class _Group:
         """Whether the request may join; one that may not waits for the next group."""
         if not self.requests:
             return True
-        if request.plain and request.transaction_id is None:
-            return (
-                not self._closed
-                and len(self.requests) < RECORD_TRANSACTIONS_MAX
-                and self._rows_count + request.rows_count <= RECORD_ROWS_MAX
-                and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
-                and all(self.rows.admits(changes, blind=False) for changes in request.changes)
-            )
         return (
             not self._closed
-            and not request.catalog
-            and not request.retains
-            and all(changes.prepared is None and not changes.truncate for changes in request.changes)
+            and not request.alone
             and len(self.requests) < RECORD_TRANSACTIONS_MAX
             and self._rows_count + request.rows_count <= RECORD_ROWS_MAX
             and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
-            and self._names.isdisjoint(_names(request))
+            and self._names.isdisjoint(request.names)
             and all(self.rows.admits(changes, blind=request.snapshot is None) for changes in request.changes)
             and all(map(self.rows.spares, request.reads))
         )
@@ -570,22 +563,18 @@ class _Group:
         deltas = [(changes.table, changes.deltas) for changes in request.changes if changes.deltas]
         if deltas:
             self._deltas.take(deltas, ordinal=ordinal, state=state)
-        if not request.plain:
+        if request.catalog:
             self.operations.extend(_catalog_operations(request.catalog, ordinal=ordinal))
-            self.operations.extend(drops)
-            self._closed = (
-                bool(request.catalog)
-                or bool(request.retains)
-                or any(item.truncate or item.prepared for item in request.changes)
-            )
+        self.operations.extend(drops)
+        self._closed = request.alone
         for changes in request.changes:
             if changes.rows is not None:
                 self._single[changes.table.id] = changes.table, ordinal
-            elif not request.plain:
+            else:
                 self.operations.extend(_row_operations(changes, ordinal=ordinal))
             self.rows.add(changes)
         self.requests.append(request)
-        self._names |= _names(request)
+        self._names |= request.names
         self.transactions.append(
             TransactionEntry(
                 ordinal=ordinal,
@@ -626,22 +615,12 @@ def _changes_something(request: Request) -> bool:
     """Whether there is anything left to log, if only that the request was made."""
     return (
         bool(request.catalog)
-        or bool(_names(request))
+        or bool(request.names)
         or any(
             item.rows or item.puts or item.deletes or item.deltas or item.truncate or item.prepared
             for item in request.changes
         )
     )
-
-
-def _names(request: Request) -> set[tuple[str, int]]:
-    """What makes the request repeatable: a repeat must not join the group of its first try."""
-    names: set[tuple[str, int]] = set()
-    if request.token is not None:
-        names.add((request.token.writer, request.token.sequence))
-    if request.transaction_id is not None:
-        names.add((request.transaction_id, -1))
-    return names
 
 
 def _validate(request: Request, *, state: State, index: ConflictIndex) -> None:

@@ -318,6 +318,20 @@ def test_rows_written_before_an_alter_by_another_are_refused(database: Any) -> N
         dropped.commit()
 
 
+def test_rows_written_before_the_table_was_renamed_are_not_lost(database: Any) -> None:
+    """The definition is another one then, with the same columns: the rows become a batch again."""
+    table_of(database).insert([(id, "a", 0, None) for id in range(3)])
+    transaction = database.transaction()
+    transaction.table("t").update((1, "a"), n=1)
+    transaction.table("t").delete((2, "a"))
+    added = database.transaction()
+    added.table("t").add((0, "a"), n=5)
+    database.execute("ALTER TABLE t RENAME TO u")
+    transaction.commit()
+    added.commit()
+    assert sorted(database.execute("SELECT id, n FROM u").rows()) == [(0, 5), (1, 1)]
+
+
 def test_a_table_that_begins_to_drop_slices_judges_rows_again(database: Any) -> None:
     database.execute(
         "CREATE TABLE e (id BIGINT, at TIMESTAMP, n INT, PRIMARY KEY (id, at)) "
