@@ -104,6 +104,7 @@ def register_meters(
         ("version", "versions", "The visible version: that of the last commit.", lambda: state.version),
         ("open_seconds", "seconds", "Since the database was opened.", lambda: monotonic() - opened),
         ("snapshots_open", "snapshots", "Snapshots that are open.", lambda: len(pins)),
+        ("feeds_named", "feeds", "Change feeds with a name.", lambda: len(state.positions)),
         (
             "transactions_open",
             "transactions",
