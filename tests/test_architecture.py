@@ -96,6 +96,7 @@ def imports(path: str) -> Iterator[Import]:
                 yield Import(path=path, line=node.lineno, module=module, level=node.level)
 
 
+@functools.cache
 def all_imports() -> list[Import]:
     return [found for path in sources() for found in imports(path)]
 
