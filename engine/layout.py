@@ -130,9 +130,9 @@ class Layout:
             times = self.times(values)
         return Probe(self, values=values, keys=keys, row_ids=ids, times=times, count=count)
 
-    def probe_one(self, encoded: bytes) -> Probe:
+    def probe_one(self, encoded: bytes) -> ProbeOne:
         """What to look one encoded primary key up by."""
-        return Probe(self, values={}, keys=self.sort_encoder.keys_of_one(encoded), row_ids=None, times=None, count=1)
+        return ProbeOne(self, encoded)
 
     def route(self, values: dict[int, Values], keys: Keys | None, *, count: int) -> Routes:
         """The cells of ``count`` rows, in the order in which they first appear."""
@@ -255,6 +255,26 @@ class Probe:
             times=None if self.times is None else self.times[places],
             count=len(places),
         )
+
+
+class ProbeOne:
+    """One row to be looked up by its encoded primary key. ``whole`` is the same as ``Probe``, for who needs that."""
+
+    __slots__ = ("_encoded", "_layout", "_whole", "hashed", "words")
+
+    def __init__(self, layout: Layout, encoded: bytes) -> None:
+        self._layout = layout
+        self._encoded = encoded
+        self.hashed = np.uint64(hash_one(encoded))
+        self.words = np.frombuffer(encoded, np.uint64)
+        self._whole: Probe | None = None
+
+    @property
+    def whole(self) -> Probe:
+        if self._whole is None:
+            keys = self._layout.sort_encoder.keys_of_one(self._encoded)
+            self._whole = Probe(self._layout, values={}, keys=keys, row_ids=None, times=None, count=1)
+        return self._whole
 
 
 def microseconds_of_event(time: datetime.date | int) -> int:

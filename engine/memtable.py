@@ -33,7 +33,7 @@ from ..storage.column_values import FixedValues, Values, VariableValues
 from .column_store import ColumnStore, VariableColumn, new_column
 from .kernels import index as kernels
 from .key_encoding import Keys
-from .layout import Layout, Probe
+from .layout import Layout, Probe, ProbeOne
 from .part import find_within
 from .primary_index import PrimaryIndex
 from .projection import Projection, missing_value, rows_of
@@ -326,15 +326,12 @@ class Memtable:
         kernels.visible(self.table, version, rows)
         return rows
 
-    def visible_one(self, probe: Probe, version: int) -> int:
+    def visible_one(self, probe: ProbeOne, version: int) -> int:
         """See ``Part``. ``find`` and ``visible_of`` in one call that keeps the interpreter's lock."""
-        keys = probe.keys
         while True:
             count = len(self.chunks)  # first, as in ``find_keys``
             table, slots = self.table, self.index.slots
-            row = kernels.visible_one(
-                slots.directory, slots.shift, table, count, keys.hashes, keys.words, keys.offsets, keys.width, version
-            )
+            row = kernels.visible_one(slots.directory, slots.shift, table, count, probe.hashed, probe.words, version)
             if row != kernels.STALE:
                 return row
 

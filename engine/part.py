@@ -18,7 +18,7 @@ from .kernels.index import MISSING
 
 if TYPE_CHECKING:
     from .key_encoding import Keys
-    from .layout import Probe
+    from .layout import Probe, ProbeOne
     from .projection import Projection
     from .schema import Column
 
@@ -56,8 +56,8 @@ class Part(Protocol):
         """Of each newest row the version visible at ``version``, or HIDDEN (it had ended), or MISSING."""
         ...
 
-    def visible_one(self, probe: Probe, version: int) -> int:
-        """The row of the one key of ``probe`` that is visible at ``version``, or HIDDEN, or MISSING."""
+    def visible_one(self, probe: ProbeOne, version: int) -> int:
+        """The row of the key that is visible at ``version``, or HIDDEN, or MISSING."""
         ...
 
     def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -145,7 +145,7 @@ def visible_rows(parts: Sequence[Part], probe: Probe, *, version: int) -> Iterat
             probe = probe.take(left)
 
 
-def visible_row(parts: Sequence[Part], probe: Probe, *, version: int) -> tuple[Part, int] | None:
+def visible_row(parts: Sequence[Part], probe: ProbeOne, *, version: int) -> tuple[Part, int] | None:
     """The part and row of one key visible at ``version``, if there is one."""
     for part in parts:
         row = part.visible_one(probe, version)

@@ -30,7 +30,7 @@ from ..storage.segment import BLOCK_ROWS, SegmentReader
 from ..storage.storage import segment_name
 from .kernels.index import HIDDEN, MISSING
 from .key_encoding import Keys
-from .layout import Layout, Probe
+from .layout import Layout, Probe, ProbeOne
 from .overlay import OPEN, Overlay
 from .part import find_within
 from .projection import Projection, missing_value
@@ -267,9 +267,10 @@ class Segment:
             offset, width = offset + width, _wider(width, len(places))
         return visible
 
-    def visible_one(self, probe: Probe, version: int) -> int:
-        rows = self.find(probe)
-        return self.visible_of(probe, rows, version).item() if rows.item() >= 0 else MISSING
+    def visible_one(self, probe: ProbeOne, version: int) -> int:
+        whole = probe.whole
+        rows = self.find(whole)
+        return self.visible_of(whole, rows, version).item() if rows.item() >= 0 else MISSING
 
     def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         deltas = _fixed(self.reader.take(DELTA, BOOLEAN, rows)).astype(np.bool_)

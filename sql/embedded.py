@@ -226,9 +226,10 @@ class _OneSession:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._held = _Held(session)
 
     def session(self) -> _Held:
-        return _Held(self._session)
+        return self._held
 
     def writer(self, table: str, *, name: str | None = None) -> EmbeddedWriter:
         raise Invalid(

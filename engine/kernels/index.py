@@ -232,14 +232,11 @@ def visible(table: Any, version: Any, rows: Any) -> None:
 
 
 @njit(cache=True)
-def visible_one(
-    directory: Any, shift: Any, table: Any, chunks: Any, hashes: Any, words: Any, offsets: Any, width: Any, version: Any
-) -> Any:  # fmt: skip
+def visible_one(directory: Any, shift: Any, table: Any, chunks: Any, hashed: Any, words: Any, version: Any) -> Any:
     """What ``find`` and then ``visible`` say of one key, or STALE. A microsecond's work: it keeps the interpreter's
     lock, which is dear to get back where many threads want it.
     """
-    count = offsets[1] if offsets.size > 0 else width
-    row, _ = probe(directory, shift, table, chunks, tag_of(hashes[0]), words, 0, count)
+    row, _ = probe(directory, shift, table, chunks, tag_of(hashed), words, 0, words.size)
     while row >= 0:
         header = table[row >> 16]
         offset = np.uint64(row & 0xFFFF)
