@@ -104,7 +104,7 @@ def test_a_needless_refusal_is_known_from_a_needed_one() -> None:
 
 def cases(level: str) -> Iterator[History]:
     first = SEED * 1_000_000
-    for seed in range(first, first + 30 * FACTOR):
+    for seed in range(first, first + 20 * FACTOR):
         told = serial.case(seed, level=level)
         fault = serial.snapshot_fault(told)
         assert fault is None, f"seed {seed}: {fault}\n{told.text()}"
@@ -117,9 +117,13 @@ def test_random_transactions_read_the_rows_that_were_committed_when_they_began()
         seen["committed"] += sum(unit.committed for unit in told.units)
         seen["refused"] += sum(unit.refused is not None for unit in told.units)
         seen["skew"] += serial.serial_order(told) is None
-    assert seen["committed"] > 40
+    assert seen["committed"] > 30
     assert seen["refused"] > 0
     assert seen["skew"] > 0 or FACTOR == 1, "some that snapshots do not keep apart are among them"
+
+
+def test_random_transactions_at_read_committed_read_the_rows_that_were_committed_when_their_statement_began() -> None:
+    assert sum(unit.committed for told in cases("read committed") for unit in told.units) > 30
 
 
 def test_random_serializable_transactions_are_the_same_as_one_order_of_them() -> None:
@@ -132,7 +136,7 @@ def test_random_serializable_transactions_are_the_same_as_one_order_of_them() ->
             if unit.refused is not None and unit.refused.kind == "read":
                 needless = serial.serial_order(told, also=unit) is not None
                 seen["needless" if needless else "needed"] += 1
-    assert seen["committed"] > 40
+    assert seen["committed"] > 30
     assert seen["needed"] > 0
     assert seen["needless"] < seen["committed"] / 5
 
@@ -200,7 +204,8 @@ def test_a_spec_is_judged(engine: Engine) -> None:
     ]
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@pytest.mark.skipif(not SPECS, reason="WEFT_ISOLATION_SPECS names no folder with specs")
+@pytest.mark.parametrize("path", SPECS or [Path("none")], ids=lambda path: path.stem)
 def test_a_spec_of_postgresql_ends_as_its_level_allows(engine: Engine, path: Path) -> None:
     """What is SERIALIZABLE is the same as one transaction after the other; of the rest no statement is refused."""
     text = path.read_text()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -157,10 +158,12 @@ class Where(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Unit:
-    """One transaction as it ran, or one blind write. ``begin`` and ``end`` are places in the interleaving."""
+    """One transaction as it ran, or one blind write. ``begin``, ``end`` and its steps' ``times`` are places in the
+    interleaving."""
 
     steps: list[Step] = field(default_factory=list[Step])
     answers: list[Answer] = field(default_factory=list[Answer])
+    times: list[int] = field(default_factory=list[int])
     begin: int = 0
     end: int = 0
     committed: bool = False
@@ -501,7 +504,7 @@ GO_BACK: Final = Step("rollback to", lambda transaction: transaction.rollback_to
 def case(seed: int, *, level: str) -> History:
     """A case of its own, in memory."""
     chance = random.Random(seed)
-    primary_key = chance.random() < 0.85
+    primary_key = chance.random() < 0.85 or level == "read committed"
     shape = Shape(
         primary_key=primary_key, timed=chance.random() < 0.5, shards=chance.choice((1, 3)), view=chance.random() < 0.3
     )
@@ -572,6 +575,7 @@ def _do(unit: Unit, transaction: Transaction, step: Step, *, at: int) -> None:
     if all(before in (SAVE, GO_BACK) for before in unit.steps):
         unit.begin = at
     unit.steps.append(step)
+    unit.times.append(at)
     try:
         unit.answers.append(step.do(transaction))
     except Conflict as error:
@@ -593,7 +597,7 @@ def _commit(unit: Unit, transaction: Transaction) -> None:
 
 
 def commit_together(database: Any, ending: Sequence[tuple[Unit, Transaction]]) -> None:
-    """All wait for the sequencer before the first of them is committed."""
+    """All wait for the sequencer, in this order, before the first of them is committed."""
     if len(ending) < 2:
         for unit, transaction in ending:
             _commit(unit, transaction)
@@ -603,9 +607,10 @@ def commit_together(database: Any, ending: Sequence[tuple[Unit, Transaction]]) -
     threads = [threading.Thread(target=_commit, args=each) for each in ending]
     with sequencer.paused():
         for thread in threads:
+            waiting = len(sequencer._queue)
             thread.start()
-        for thread in threads:
-            thread.join(0.002)
+            while thread.is_alive() and len(sequencer._queue) == waiting:
+                time.sleep(0.0002)
     for thread in threads:
         thread.join()
 
@@ -640,17 +645,22 @@ def serial_order(history: History, *, also: Unit | None = None) -> list[int] | N
 def snapshot_fault(history: History) -> str | None:
     """What is otherwise than where every transaction reads the rows that were committed when it began, and its own.
 
-    Those of a READ COMMITTED history read otherwise.
+    At READ COMMITTED: when its step began. That needs a primary key, to tell whose a row is.
     """
+    moves = history.level == "read committed"
+    assert history.shape.primary_key or not moves, "its own rows have names"
     versions: list[tuple[int, list[Row]]] = [(0, history.rows)]
     primary_key = history.shape.primary_key
     ran = sorted(enumerate(history.units), key=lambda each: each[1].end)
     for at, unit in ran:
-        snapshot = next(rows for end, rows in reversed(versions) if end < unit.begin)
+        read = snapshot = next(rows for end, rows in reversed(versions) if end < unit.begin)
         model = Model(snapshot, primary_key=primary_key)
         locked: list[Row] = []
         locked_before: list[Row] = []
-        for step, answer in zip(unit.steps, unit.answers, strict=False):
+        for at_step, (step, answer) in enumerate(zip(unit.steps, unit.answers, strict=False)):
+            if moves and unit.times:
+                read = next(rows for end, rows in reversed(versions) if end < unit.times[at_step])
+                model.rows = _laid_over(read, model, snapshot, primary_key=True)
             if (wanted := step.model(model)) != answer:
                 return f"T{at}: {step.text} is {wanted}"
             if step is SAVE:
@@ -658,7 +668,7 @@ def snapshot_fault(history: History) -> str | None:
             elif step is GO_BACK:
                 locked = list(locked_before)
             elif step.locks is not None:
-                locked += [row for row in model.rows if step.locks(row) and row in snapshot]
+                locked += [row for row in model.rows if step.locks(row) and row in read]
         if unit.committed:
             if gone := [row for row in locked if row not in versions[-1][1]]:
                 return f"T{at}: {gone} were locked, and had changed when it committed"
