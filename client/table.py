@@ -242,7 +242,10 @@ def _written(answer: WriteResponse) -> Written:
 
 def _load(header: LoadHeader, batch: pa.RecordBatch) -> Iterator[bytes]:
     head = LoadRequest(header=header)
+    left = batch.num_rows
     for piece in cut([batch]):
+        left -= piece.num_rows
+        head.last = not left
         yield pack(head, piece)
         head = LoadRequest()
 

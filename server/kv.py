@@ -160,16 +160,9 @@ class KeyValueService:
         change = change_of(header.action, allowed=ROWS_CHANGES)
         schema = read_schema(header.schema)
         if not header.session:
-            return self._stream_in(header, change, schema, _batches(first, data, requests, schema, call), call)
-        batches: list[pa.RecordBatch] = []
+            return self._stream_in(header, change, schema, _batches(first, data, requests, schema), call)
         with self._loading.share() as share:
-            while first is not None:
-                if data is not None:
-                    share.take(data.size)
-                    batches.append(read_batch(data, schema))
-                first, data = next(requests, (None, None))
-            if not call.is_active:
-                raise Invalid("the load was broken off by the client; nothing was written", sqlstate="57014")
+            batches = list(_batches(first, data, requests, schema, share))
             rows = pa.Table.from_batches(batches, schema=schema)
             work = partial(_write_rows, table=header.table, change=change, rows=rows)
             return self._repeats.write(header.once, header.session, call, work)
@@ -194,15 +187,18 @@ def _batches(
     data: pa.Buffer | None,
     requests: Iterator[tuple[LoadRequest, pa.Buffer | None]],
     schema: pa.Schema,
-    call: Call,
+    share: Share | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The batches of a load. Raises Invalid at the end of one that the client broke off."""
+    """The batches of a load. Raises Invalid where they end before the last one: the client broke it off."""
     while first is not None:
         if data is not None:
+            if share is not None:
+                share.take(data.size)
             yield read_batch(data, schema)
+        if first.last:
+            return
         first, data = next(requests, (None, None))
-    if not call.is_active:
-        raise Invalid("the load was broken off by the client; nothing was written", sqlstate="57014")
+    raise Invalid("the load was broken off by the client; nothing was written", sqlstate="57014")
 
 
 def _write_rows(session: Session, *, table: str, change: Change, rows: Any) -> Written:

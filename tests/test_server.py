@@ -193,6 +193,27 @@ def test_malformed_arrow_changes_nothing_and_the_server_stays_up(
     assert kv.Write(kv_pb2.WriteRequest(table=table, action=Action.ACTION_PUT, rows=good)).rows == 3
 
 
+def test_a_load_that_ends_before_its_last_message_changes_nothing(
+    server: Server, kv: Any, transactions: Any, table: str
+) -> None:
+    """A broken connection ends the server's stream of messages as a client does that is done."""
+    session = transactions.Begin(transactions_pb2.BeginRequest()).session
+    for name in ("", session):
+        header = kv_pb2.LoadHeader(
+            session=name, table=table, action=Action.ACTION_INSERT, schema=write_schema(ROWS.schema)
+        )
+        first = kv_pb2.LoadRequest.FromString(pack(kv_pb2.LoadRequest(header=header), ROWS.slice(0, 2)))
+        last = kv_pb2.LoadRequest.FromString(pack(kv_pb2.LoadRequest(last=True), ROWS.slice(2)))
+        with pytest.raises(grpc.RpcError, match="broken off"):
+            kv.Load(iter([first]))
+        assert rows(server, table) == 0
+        assert kv.Load(iter([first, last])).rows == 3
+        assert rows(server, table) == (0 if name else 3)
+        with weftdb.connect(server.address) as db:
+            db.table(table).delete([1, 2, 3])
+    transactions.Close(transactions_pb2.SessionRequest(session=session))
+
+
 def test_a_rejected_batch_changes_nothing(server: Server, kv: Any, table: str) -> None:
     twice = pa.record_batch({"k": pa.array([1, 2, 1], pa.int64()), "v": ["a", "b", "c"]})
     request = kv_pb2.WriteRequest(table=table, action=Action.ACTION_INSERT, rows=write_stream([twice], twice.schema))

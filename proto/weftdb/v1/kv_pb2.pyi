@@ -178,14 +178,16 @@ class WriteResponse(_message.Message):
     def __init__(self, version: _Optional[int] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class LoadRequest(_message.Message):
-    __slots__ = ("header", "padding", "batch")
+    __slots__ = ("header", "padding", "batch", "last")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
     header: LoadHeader
     padding: bytes
     batch: bytes
-    def __init__(self, header: _Optional[_Union[LoadHeader, _Mapping]] = ..., padding: _Optional[bytes] = ..., batch: _Optional[bytes] = ...) -> None: ...
+    last: bool
+    def __init__(self, header: _Optional[_Union[LoadHeader, _Mapping]] = ..., padding: _Optional[bytes] = ..., batch: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class LoadHeader(_message.Message):
     __slots__ = ("session", "table", "action", "schema", "once")
