@@ -422,12 +422,12 @@ class Steps:
         )
 
     def _update_plus(self) -> Step:
-        """What may be written as a delta."""
+        """What is written as a delta where its condition does not read v."""
         where, (_, _, _, v) = self._where(), self.row()
 
         def model(model: Model) -> Answer:
             found = list(filter(where.holds, model.rows))
-            if not self._shape.primary_key:
+            if not self._shape.primary_key or "v >" in where.sql:
                 return model.change(where.holds, lambda row: (*row[:3], row[3] + v))
             for k, t, _, _ in found:
                 model.add(k, t, v)
