@@ -3,15 +3,17 @@
 Per table it holds, by encoded primary key, the version of the last put or delete and that of the last delta, of every
 row that changed after ``since``. So for a snapshot at ``since`` or later its answer is exact: a row that is not in it
 has not changed. Changes that come as batches are not entered one by one; they begin the table's index anew, as does an
-index that is full. For older snapshots, then, ``changed`` knows nothing, and the cells are asked (conflict.py).
+index that is full. For older snapshots, then, ``changed`` knows nothing, and the cells are asked (conflict.py). So are
+they for a row that was deleted last: whether there was one to delete, the index does not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..base.limits import CONFLICT_INDEX_ROWS_MAX
+from .row_writes import RowChange
 
 
 @dataclass(slots=True)
@@ -20,6 +22,7 @@ class _Recent:
 
     since: int
     settled: dict[bytes, int] = field(default_factory=dict[bytes, int])  # last put or delete
+    deleted: set[bytes] = field(default_factory=set[bytes])  # those that were deleted last
     added: dict[bytes, int] = field(default_factory=dict[bytes, int])  # last delta
 
     @property
@@ -39,9 +42,13 @@ class ConflictIndex:
         recent = self._tables.get(table)
         if recent is None or version < recent.since:
             return None
+        if key in recent.deleted and recent.settled[key] > version:
+            return None
         return recent.settled.get(key, 0) > version or (not ignore_deltas and recent.added.get(key, 0) > version)
 
-    def note(self, table: int, *, settled: Iterable[bytes] = (), added: Iterable[bytes] = (), version: int) -> None:
+    def note(
+        self, table: int, *, settled: Mapping[bytes, RowChange], added: Iterable[bytes] = (), version: int
+    ) -> None:
         """These are all rows of the table that changed at ``version``."""
         if self.rows_count > CONFLICT_INDEX_ROWS_MAX:
             self._tables.clear()
@@ -51,6 +58,8 @@ class ConflictIndex:
             recent = self._tables[table] = _Recent(since=version - 1)
         before = recent.rows_count
         recent.settled.update(dict.fromkeys(settled, version))
+        recent.deleted.difference_update(settled)
+        recent.deleted.update([key for key, change in settled.items() if change.row is None])
         recent.added.update(dict.fromkeys(added, version))
         self.rows_count += recent.rows_count - before
 

@@ -600,7 +600,7 @@ class _Group:
         """Note which rows of the table the group has changed; False: some came as batches."""
         if any(operation.table == table for operation in self.operations):
             return False
-        index.note(table, settled=self.rows.single.get(table, ()), added=self._deltas.keys(table), version=self.version)
+        index.note(table, settled=self.rows.single.get(table, {}), added=self._deltas.keys(table), version=self.version)
         return True
 
     def delta_operations(self) -> list[Operation]:

@@ -276,6 +276,15 @@ def test_single_rows_outside_of_transactions_share_a_record(database: Any) -> No
     assert {row["id"]: row["n"] for row in table.scan().read_all().to_pylist()} == {0: 2, 1: 0, 7: 7}
 
 
+def test_deleting_a_row_that_is_not_there_conflicts_with_nobody(database: Any) -> None:
+    table = table_of(database)
+    transaction = database.transaction()
+    transaction.table("t").insert((1, "a", 1, None))
+    assert table.delete((1, "a")).rows == 0
+    transaction.commit()
+    assert table.get((1, "a"))["n"] == 1
+
+
 def test_an_old_snapshot_asks_the_cells_for_what_the_index_does_not_know(database: Any) -> None:
     table = table_of(database)
     table.insert([(id, "a", 0, None) for id in range(3)])
