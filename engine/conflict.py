@@ -277,7 +277,7 @@ def duplicate_key(table: Table, key: tuple[object, ...], *, row: int | None = No
 
 def key_columns(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
     """The primary-key columns of full rows, in primary-key order."""
-    return rows.select([column.name for column in table.primary_key_columns])
+    return rows.select(table.key_schema.names)
 
 
 def key_tuples(keys: pa.RecordBatch) -> list[tuple[object, ...]]:

@@ -545,7 +545,7 @@ class Engine:
         amount_names = [name for name in batch.schema.names if name not in key_names]
         check_addable(table, amount_names)
         given = batch.select([name for name in batch.schema.names if name in key_names])
-        keys = to_keys(given, pa.schema([column.field for column in table.primary_key_columns]))
+        keys = to_keys(given, table.key_schema)
         amounts = {name: python_values(batch.column(name), table.by_name[name].type) for name in amount_names}
         key_values = python_rows(keys, [column.type for column in table.primary_key_columns])
         encode = self._encoder(table).encode_one

@@ -178,7 +178,7 @@ def _without_replaced(store: TableStore, batch: pa.RecordBatch, *, version: int)
     if not batch.num_rows:
         return batch
     table = store.table
-    keys = batch.select([column.name for column in table.primary_key_columns])
+    keys = batch.select(table.key_schema.names)
     _, replaced = store.get_many(keys, version=version, columns=table.primary_key[:1])
     gone = np.ones(batch.num_rows, np.bool_)
     gone[replaced] = False
@@ -188,7 +188,7 @@ def _without_replaced(store: TableStore, batch: pa.RecordBatch, *, version: int)
 def _with_replaced(store: TableStore, batch: pa.RecordBatch, *, version: int, before: bool) -> pa.RecordBatch:
     """Rows that began at ``version``, as inserts and updates, with the rows that they replaced if asked for."""
     table = store.table
-    keys = batch.select([column.name for column in table.primary_key_columns])
+    keys = batch.select(table.key_schema.names)
     columns = None if before else table.primary_key[:1]
     older, places = store.get_many(keys, version=version - 1, columns=columns)
     count = batch.num_rows

@@ -33,7 +33,7 @@ from ..base.limits import READ_KEYS_MAX, READ_RANGES_MAX
 from ..base.rows import to_keys
 from ..base.types import BOOLEAN, Kind
 from .cells import TableStore
-from .conflict import concatenated, key_at, row_ids_of, row_text
+from .conflict import concatenated, key_at, key_columns, row_ids_of, row_text
 from .expression.evaluate import Context, evaluate_filter
 from .expression.node import Call, Column, Expression, Literal
 from .internal import CATALOG
@@ -81,7 +81,7 @@ class Reads:
         if not self.singles:
             return self.keys
         try:
-            return (*self.keys, to_keys(list(self.singles), _key_schema(self.table)))
+            return (*self.keys, to_keys(list(self.singles), self.table.key_schema))
         except Invalid:
             return None
 
@@ -256,7 +256,7 @@ def _check_filters(reads: Reads, store: TableStore, *, low: int, high: int, test
                 for filter in some if rows.num_rows else ():
                     met = _first_met(filter, rows, table)
                     if met is not None:
-                        keys = rows.select([column.name for column in table.primary_key_columns])
+                        keys = key_columns(table, rows)
                         raise _conflict(table, key_at(keys, met) if table.primary_key else None)
 
 
@@ -299,10 +299,6 @@ def _frozen(noted: _Noted, table: Table, *, version: int) -> Reads:
     return Reads(table=table, version=version, keys=keys, singles=tuple(noted.singles), filters=tuple(noted.filters))
 
 
-def _key_schema(table: Table) -> pa.Schema:
-    return pa.schema([column.field for column in table.primary_key_columns])
-
-
 def _keys_in(filter: Expression, table: Table) -> pa.RecordBatch | None:
     """The primary keys of all rows that ``filter`` can be true of, where it says each column of them."""
     values: dict[int, list[Any]] = {}
@@ -320,7 +316,7 @@ def _keys_in(filter: Expression, table: Table) -> pa.RecordBatch | None:
     if len(keys) > READ_RANGES_MAX:
         return None
     try:
-        return to_keys(keys, _key_schema(table))
+        return to_keys(keys, table.key_schema)
     except Invalid:  # such as a text that is too long for its column
         return None
 

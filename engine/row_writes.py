@@ -100,7 +100,7 @@ def key_batch(table: Table, keys: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
     """Primary keys of Python values as a batch."""
     columns = table.primary_key_columns
     arrays = [_array([key[place] for key in keys], column.type) for place, column in enumerate(columns)]
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([column.field for column in columns]))
+    return pa.RecordBatch.from_arrays(arrays, schema=table.key_schema)
 
 
 def _array(values: list[Any], type: Type) -> pa.Array:

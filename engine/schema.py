@@ -116,6 +116,11 @@ class Table:
         return tuple(self.by_id[id] for id in self.primary_key)
 
     @cached_property
+    def key_schema(self) -> pa.Schema:
+        """The primary key's columns in its order, as ``arrow_schema``."""
+        return project_fields(self.primary_key_columns)
+
+    @cached_property
     def shape(self) -> RowShape:
         """Which Python values the columns take as they are."""
         return RowShape(self)

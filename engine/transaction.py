@@ -27,7 +27,6 @@ import pyarrow.compute as pc
 
 from ..base.errors import Closed, Conflict, Invalid, Unavailable
 from ..base.limits import ROW_WRITES_LOGGED_MAX
-from ..base.rows import to_keys
 from . import interrupts
 from .catalog import Catalog
 from .changes import UNKNOWN_OUTCOME, Commit, Isolation
@@ -41,7 +40,7 @@ from .idle import Gate
 from .read_set import Locks, Reads, ReadSet
 from .reader import RowStream
 from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
-from .row_writes import RowWrites
+from .row_writes import RowWrites, key_batch
 from .savepoint import PUT_ROWS, Savepoint
 from .schema import Relation, Table
 from .sequencer import Request, TableChanges
@@ -365,7 +364,7 @@ class Transaction:
         writes = self._writes.get(table.id)
         if writes is None:
             return None if self._is_new(table) else self._base_row(table, key)
-        return writes.get(self._base(), key, key_batch(table, key))
+        return writes.get(self._base(), key, key_batch(table, [key]))
 
     def _base_row(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         """The snapshot's row. The one that was read last is likely to be asked for again: to be changed."""
@@ -888,11 +887,6 @@ class Transaction:
         return {
             name: relation for name, relation in self._catalog.items() if relation is not None or name in base.relations
         }
-
-
-def key_batch(table: Table, key: tuple[Any, ...]) -> pa.RecordBatch:
-    """One primary key (Python values in primary-key order) as a one-row batch."""
-    return to_keys([tuple(key)], pa.schema([column.field for column in table.primary_key_columns]))
 
 
 def _differ(left: pa.RecordBatch, right: pa.RecordBatch) -> np.ndarray:

@@ -215,7 +215,7 @@ def _apply(session: Session, writer: str, batch: Batch) -> WriterResponse:
 def _fitted(table: Table, change: Change, rows: pa.RecordBatch) -> pa.RecordBatch:
     """The batch in exactly the table's types: what a client says of its own is not believed."""
     if change is Change.DELETE:
-        return to_keys(rows, pa.schema([column.field for column in table.primary_key_columns]))
+        return to_keys(rows, table.key_schema)
     return to_batch(rows, table.arrow_schema)
 
 

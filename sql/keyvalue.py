@@ -62,7 +62,7 @@ def require_primary_key(table: Table) -> None:
 def keys_schema(table: Table) -> pa.Schema:
     """The primary key's fields in its order. Raises Invalid for a table without one."""
     require_primary_key(table)
-    return pa.schema([column.field for column in table.primary_key_columns])
+    return table.key_schema
 
 
 def one_key(table: Table, key: object) -> pa.RecordBatch:

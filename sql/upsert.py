@@ -64,8 +64,7 @@ def upsert(
     """
     table = target.table
     _check_conflict(conflict, table)
-    keys_schema = pa.schema([column.field for column in table.primary_key_columns])
-    keys = proposed.select(keys_schema.names)
+    keys = proposed.select(table.key_schema.names)
     nothing = Upserted(table=table, inserts=proposed, old=keys.slice(0, 0), updates=proposed.slice(0, 0))
     if not table.primary_key or not proposed.num_rows:
         return nothing
@@ -156,10 +155,6 @@ def _updated(
         keys=[column.type for column in table.primary_key_columns],
         relations={MET: met, PROPOSED: proposed},
     )
-    old = (
-        found.select(range(len(keys)))
-        .rename_columns(keys)
-        .cast(pa.schema([c.field for c in table.primary_key_columns]))
-    )
+    old = found.select(range(len(keys))).rename_columns(keys).cast(table.key_schema)
     rows = exactly(found.select(range(len(keys), found.num_columns)), table.columns)
     return one_batch(old), execution.transaction.complete(table, rows, overriding=True)

@@ -146,7 +146,7 @@ class RetentionAgainstModel(RuleBasedStateMachine):
         return pa.RecordBatch.from_pylist(rows, schema=self.table.arrow_schema)
 
     def keys(self, keys: list[Key]) -> pa.RecordBatch:
-        schema = pa.schema([column.field for column in self.table.primary_key_columns])
+        schema = self.table.key_schema
         return pa.RecordBatch.from_pylist([{"k": k, "t": t} for k, t in keys], schema=schema)
 
     # Blind writes. What the model refuses, the engine refuses.
