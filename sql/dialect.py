@@ -10,6 +10,7 @@ This module and ``parse`` are where the parser's types end; the rest of ``sql`` 
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Final
 
 from sqlglot import exp
@@ -35,6 +36,7 @@ _AFTER_LIST: Final = frozenset(
 )
 _PAST_WORDS: Final = ("VERSION", "TIMESTAMP")
 _PAST_VALUES: Final = (TokenType.NUMBER, TokenType.STRING, TokenType.PARAMETER)
+_NUMBER: Final = re.compile(r"\s*([+-]?[0-9]+)(?:\.[0-9]*)?\s*")
 _INTERVAL_FIELDS: Final = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 
 
@@ -132,7 +134,7 @@ class WeftParser(PostgresParser):
 
     def _parse_type(self, parse_interval: bool = True, fallback_to_identifier: bool = False) -> Any:
         """``DATE '2024-01-01'::text`` is the date as text; sqlglot casts the string first."""
-        if self._curr.token_type in self.TYPE_TOKENS:
+        if self._curr.token_type in self.TYPE_TOKENS and self._curr.token_type != TokenType.INTERVAL:
             index = self._index
             type = self._parse_types(check_func=True, allow_identifiers=False)
             if isinstance(type, exp.DataType) and self._match(TokenType.STRING):
@@ -142,7 +144,10 @@ class WeftParser(PostgresParser):
         return super()._parse_type(parse_interval=parse_interval, fallback_to_identifier=fallback_to_identifier)
 
     def _parse_interval(self, require_interval: bool = True, parse_function_unit: bool = True) -> Any:
-        """``INTERVAL '1 day'`` and ``INTERVAL '1' DAY`` as a cast of the text; the text is read by the type."""
+        """``INTERVAL '1 day'`` and ``INTERVAL '1' DAY`` as a cast of the text; the text is read by the type.
+
+        A field after the text cuts off what is smaller: ``INTERVAL '1.5' DAY`` is one day.
+        """
         del require_interval, parse_function_unit
         index = self._index
         if not self._match(TokenType.INTERVAL) or not self._match(TokenType.STRING):
@@ -154,7 +159,10 @@ class WeftParser(PostgresParser):
             unit = self._prev.text
             if self._match_text_seq("TO"):
                 self.raise_error("INTERVAL ... TO ... is not supported")
-            text = f"{text} {unit}"
+            number = _NUMBER.fullmatch(text)
+            if number is None:
+                self.raise_error(f"INTERVAL of anything but a number before {unit.upper()} is not supported")
+            text = f"{text if unit.upper() == 'SECOND' else number[1]} {unit}"
         literal = self.expression(exp.Literal.string(text), token)
         return self.expression(exp.Cast(this=literal, to=exp.DataType(this=exp.DType.INTERVAL)))
 

@@ -166,3 +166,25 @@ def test_deep_nesting_is_refused_in_words() -> None:
 
 def test_a_zero_byte_is_refused() -> None:
     assert error_of("SELECT '\0'").sqlstate == "22021"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("INTERVAL '90' DAY", "90 DAY"),
+        ("INTERVAL '3' month", "3 month"),
+        ("INTERVAL '1.5' DAY", "1 DAY"),
+        ("INTERVAL '-1.5' SECOND", "-1.5 SECOND"),
+        ("INTERVAL '1 day'", "1 day"),
+    ],
+)
+def test_the_field_after_an_interval_is_its_unit(text: str, expected: str) -> None:
+    for script in (f"SELECT {text} AS x", f"SELECT d - {text}", f"SELECT ({text})::text"):
+        cast = next(node for node in parse(script).find_all(exp.Cast) if node.to.this == exp.DType.INTERVAL)
+        assert cast.this.name == expected
+        assert not isinstance(parse(f"SELECT {text}").selects[0], exp.Alias), "the field is no name"
+
+
+def test_intervals_that_are_not_there_are_refused_where_they_stand() -> None:
+    assert error_of("SELECT INTERVAL '1-2' YEAR TO MONTH").sqlstate == "0A000"
+    assert error_of("SELECT INTERVAL '1 day' DAY").sqlstate == "0A000"
