@@ -22,7 +22,7 @@ from .cells import TableStore
 from .conflict_index import ConflictIndex
 from .key_encoding import KeyEncoder, hash_one
 from .retention import times_of
-from .row_writes import RowChange, RowWrites, key_batch
+from .row_writes import RowChange, key_batch
 from .schema import ROW_ID, ROW_ID_NAME, Table
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int, 
             table=changes.table.name,
         )
     if changes.rows is not None:
-        _check_rows_unchanged(store, changes.rows, snapshot=snapshot, index=index)
+        written = {encoded: change.key for encoded, change in changes.rows.changes.items()}
+        _check_keys_unchanged(store, written, snapshot=snapshot, index=index, ignore_deltas=False)
         return
     for first in changes.firsts:  # of a READ COMMITTED transaction, and then they are all
         _raise_first_changed(store, first.keys, snapshot=first.version, ignore_deltas=first.deltas)
@@ -161,12 +162,6 @@ def check_unchanged(store: TableStore, changes: TableChanges, *, snapshot: int, 
     _check_keys_unchanged(store, added, snapshot=snapshot, index=index, ignore_deltas=True)
 
 
-def _check_rows_unchanged(store: TableStore, rows: RowWrites, *, snapshot: int, index: ConflictIndex) -> None:
-    """The same for rows that were written one by one: the index knows of most of them."""
-    keys = {encoded: change.key for encoded, change in rows.changes.items()}
-    _check_keys_unchanged(store, keys, snapshot=snapshot, index=index, ignore_deltas=False)
-
-
 def _check_keys_unchanged(
     store: TableStore,
     keys: Mapping[bytes, tuple[object, ...]],
@@ -175,6 +170,7 @@ def _check_keys_unchanged(
     index: ConflictIndex,
     ignore_deltas: bool,
 ) -> None:
+    """The same for single rows by encoded primary key: the index knows of most of them, the cells of the others."""
     asked: list[tuple[object, ...]] = []
     for encoded, key in keys.items():
         changed = index.changed(store.table.id, encoded, snapshot, ignore_deltas=ignore_deltas)

@@ -35,7 +35,7 @@ class RowShape:
         self._takers = {column.name: _taker(column) for column in table.columns}
         self._names = tuple(column.name for column in table.columns)
         self._key_names = tuple(column.name for column in table.primary_key_columns)
-        self._absent = {column.name: None for column in table.columns if column.nullable and column.default is None}
+        self._absent = frozenset(column.name for column in table.columns if column.nullable and column.default is None)
         self._key_set = frozenset(self._key_names)
         self._key_takers = tuple(self._takers[name] for name in self._key_names)
         self._inserts = not any(column.identity for column in table.columns)
@@ -60,8 +60,7 @@ class RowShape:
         row = self._taken(values)
         if row is None or len(row) == len(self._names):
             return row
-        missing = [name for name in self._names if name not in row]
-        if not self._absent.keys() >= set(missing):
+        if not self._absent.issuperset([name for name in self._names if name not in row]):
             return None
         return {name: row.get(name) for name in self._names}
 

@@ -36,11 +36,10 @@ class RowChange:
 class RowWrites:
     """The rows that a transaction has written one by one to one table, by encoded primary key."""
 
-    __slots__ = ("_layout", "_row_bytes", "bytes_used", "changes", "shape", "table")
+    __slots__ = ("_layout", "_row_bytes", "bytes_used", "changes", "table")
 
     def __init__(self, table: Table, layout: Layout) -> None:
         self.table = table
-        self.shape = table.shape
         self.changes: dict[bytes, RowChange] = {}
         self.bytes_used = 0
         self._layout = layout
@@ -72,11 +71,7 @@ class RowWrites:
     def write(self, key: tuple[Any, ...], row: Mapping[str, Any] | None) -> None:
         """Put ``row``, or delete the one with ``key``."""
         self.changes[self.encoded(key)] = RowChange(key, row)
-        self.bytes_used += self._row_bytes + (0 if row is None else self.shape.bytes_of(row))
-
-    def batches(self) -> tuple[pa.RecordBatch | None, pa.RecordBatch | None]:
-        """The primary keys of the rows deleted, and the rows put; None where there are none."""
-        return in_columns(self.table, self.changes.values())
+        self.bytes_used += self._row_bytes + (0 if row is None else self.table.shape.bytes_of(row))
 
 
 def in_columns(table: Table, changes: Collection[RowChange]) -> tuple[pa.RecordBatch | None, pa.RecordBatch | None]:

@@ -126,7 +126,7 @@ class TableChanges:
         """The same changes with batches in the place of ``rows``."""
         if self.rows is None:
             return self
-        keys, puts = self.rows.batches()
+        keys, puts = in_columns(self.table, self.rows.changes.values())
         return replace(self, rows=None, deletes=() if keys is None else (keys,), puts=() if puts is None else (puts,))
 
 

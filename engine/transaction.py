@@ -40,7 +40,7 @@ from .idle import Gate
 from .read_set import Locks, Reads, ReadSet
 from .reader import RowStream
 from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
-from .row_writes import RowWrites, key_batch
+from .row_writes import RowWrites, in_columns, key_batch
 from .savepoint import PUT_ROWS, Savepoint
 from .schema import Relation, Table
 from .sequencer import Request, TableChanges
@@ -576,10 +576,10 @@ class Transaction:
     def put_row(self, table: Table, values: object, *, insert: bool = False) -> bool:
         """Put one whole row (tuple or dict); False: nothing was done, and ``put`` or ``insert`` has to."""
         rows = self._row_writes(table)
-        row = None if rows is None else rows.shape.row(values)
+        row = None if rows is None else table.shape.row(values)
         if rows is None or row is None:
             return False
-        key = rows.shape.key_of(row)
+        key = table.shape.key_of(row)
         if insert and self.get(table, key) is not None:
             return False
         self._write_row(rows, key, row)
@@ -588,12 +588,12 @@ class Transaction:
     def update_row(self, table: Table, key: tuple[Any, ...], values: Mapping[str, object]) -> bool:
         """Set columns of the row with this primary key; False: nothing was done, and ``update`` has to."""
         rows = self._row_writes(table)
-        changes = None if rows is None else rows.shape.changes(values)
+        changes = None if rows is None else table.shape.changes(values)
         row = None if changes is None else self.get(table, key)
         if rows is None or changes is None or row is None:
             return False
         row.update(changes)
-        self._write_row(rows, rows.shape.key_of(row), row)
+        self._write_row(rows, table.shape.key_of(row), row)
         return True
 
     def delete_row(self, table: Table, key: tuple[Any, ...]) -> bool:
@@ -602,7 +602,7 @@ class Transaction:
         row = None if rows is None else self.get(table, key)
         if rows is None or row is None:
             return False
-        self._write_row(rows, rows.shape.key_of(row), None)
+        self._write_row(rows, table.shape.key_of(row), None)
         return True
 
     def _row_writes(self, table: Table) -> RowWrites | None:
@@ -634,7 +634,7 @@ class Transaction:
             rows = self._rows.pop(place, None)
             if rows is None:
                 continue
-            keys, batch = rows.batches()
+            keys, batch = in_columns(rows.table, rows.changes.values())
             try:
                 if keys is not None:
                     self.delete_found(rows.table, keys)
