@@ -30,6 +30,8 @@ from .bind import type_of
 from .bound import BoundQuery
 from .dialect import DIALECT
 from .execution import Execution
+from .plan import Plan
+from .plan import plan as planned
 
 TEMPORAL: Final = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.INTERVAL)
 
@@ -198,8 +200,8 @@ def assigned_pieces(
     then ``columns`` by name, in their own types apart from what ``exactly`` still converts. The query has the right
     width; ``part`` names it within its statement. Raises Invalid (42804).
     """
-    bound = execution.kept(part, lambda: _assigned(tree, columns, execution, keys=keys, schemas={}))
-    with execution.run(bound, on_close=lambda: None) as result:
+    plan = execution.kept(part, lambda: _assigned(tree, columns, execution, keys=keys, schemas={}))
+    with execution.run(plan, on_close=lambda: None) as result:
         names = [*result.names[: len(keys)], *(column.name for column in columns)]
         batches: list[pa.RecordBatch] = []
         rows = size = pieces = 0
@@ -224,8 +226,8 @@ def assigned_query(
 ) -> pa.Table:
     """The same as one table, with in-memory relations beside the catalog's."""
     schemas = {name: batch.schema for name, batch in (relations or {}).items()}
-    bound = execution.kept(part, lambda: _assigned(tree, columns, execution, keys=keys, schemas=schemas))
-    table = execution.run(bound, relations=relations).arrow()
+    plan = execution.kept(part, lambda: _assigned(tree, columns, execution, keys=keys, schemas=schemas))
+    table = execution.run(plan, relations=relations).arrow()
     return table.rename_columns([*table.column_names[: len(keys)], *(column.name for column in columns)])
 
 
@@ -248,7 +250,7 @@ def _assigned(
     *,
     keys: Sequence[Type],
     schemas: Mapping[str, pa.Schema],
-) -> BoundQuery:
+) -> Plan:
     bound = execution.bind(tree, targets=[*keys, *(column.type for column in columns)], relations=schemas)
     given = [type for _, type in bound.columns[len(keys) :]]
     for type, column in zip(given, columns, strict=True):
@@ -257,7 +259,7 @@ def _assigned(
         casts = _with_casts(tree, bound, columns, keys=keys)
         typed = replace(execution, parameter_types={**execution.parameter_types, **bound.parameters})
         bound = typed.bind(casts, relations=schemas)
-    return bound
+    return planned(bound)
 
 
 def exactly(table: pa.Table, columns: Sequence[Column]) -> pa.RecordBatch:

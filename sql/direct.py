@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 
@@ -17,6 +18,7 @@ from ..engine import schema
 from ..engine.expression.node import Call, Column, Literal, Parameter
 from . import bound
 from .pushdown import Moment, Sources, conjuncts, simple
+from .shown import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,26 +51,40 @@ class DirectRead:
         return literal.value
 
 
-def direct_read(query: bound.BoundQuery) -> DirectRead | None:
-    """How to read ``query`` straight from the engine, or None if it needs the executor."""
+def direct_read(query: bound.BoundQuery) -> DirectRead | Reason:
+    """How to read ``query`` straight from the engine, or why it needs the executor."""
     select = query.query
-    if not isinstance(select, bound.Select) or not isinstance(select.source, bound.Scan) or len(query.uses) != 1:
-        return None
-    if select.grouping or select.distinct or select.distinct_on or select.order or select.offset is not None:
-        return None
+    if not isinstance(select, bound.Select):
+        return Reason(text=f"the query is {_KINDS[type(select)]}")
+    if not isinstance(select.source, bound.Scan):
+        return Reason(text="the query reads no table" if select.source is None else "FROM is not one table")
+    for there, what in (
+        (select.grouping is not None, "GROUP BY or aggregates"),
+        (select.distinct or bool(select.distinct_on), "DISTINCT"),
+        (bool(select.order), "ORDER BY"),
+        (select.offset is not None, "OFFSET"),
+    ):
+        if there:
+            return Reason(text=f"the query has {what}")
     if select.limit is not None and not isinstance(select.limit, Literal | Parameter):
-        return None
+        return Reason(text="LIMIT is computed", about=select.limit)
+    if len(query.uses) != 1:
+        return Reason(text="the query has subqueries")
     scan = select.source
     sources = {column.id: source for column, source in zip(scan.columns, scan.sources, strict=True)}
-    if not all(_complete(node, sources) for node in conjuncts(select.where)):
-        return None
+    for node in conjuncts(select.where):
+        if not _complete(node, sources):
+            return Reason(text="a condition is more than the engine evaluates", about=node)
     places = {column.id: index for index, column in enumerate(scan.columns)}
     columns: list[int] = []
     for output in select.outputs:
         if not isinstance(output.expression, Column) or sources[output.expression.id] == schema.ROW_ID:
-            return None
+            return Reason(text="a column is computed", about=output.expression)
         columns.append(places[output.expression.id])
     return DirectRead(use=query.uses[0], columns=tuple(columns), limit=select.limit)
+
+
+_KINDS: Final = {bound.SetOperation: "a set operation", bound.Values: "VALUES", bound.With: "WITH"}
 
 
 def _complete(node: bound.Bound, sources: Sources) -> bool:

@@ -26,9 +26,12 @@ from .as_of import NO_PAST, Past
 from .bind import Settings as BinderSettings
 from .bind import bind_query
 from .bound import BoundQuery
+from .cancel import Cancel
 from .interrupt import interruptible
-from .relational import Cancel, run_query, skips_executor
+from .plan import Plan
+from .plan import plan as planned
 from .resources import Resources
+from .run import run_plan, skips_executor
 from .virtual import VIRTUAL, VIRTUAL_SCHEMAS
 
 EMPTY_SCHEMA: Final = pa.schema([])
@@ -69,12 +72,12 @@ class Execution:
             raise read_only_error("write")
         return self.reader
 
-    def kept(self, part: str, make: Callable[[], BoundQuery]) -> BoundQuery:
-        """One bound query of the statement, called ``part``: from the cache, or made."""
+    def kept(self, part: str, make: Callable[[], Plan]) -> Plan:
+        """The plan of one query of the statement, called ``part``: from the cache, or made."""
         return (
             make()
             if self.key is None
-            else self.resources.queries.get((self.key, part), make, characters=len(self.key[0]))
+            else self.resources.plans.get((self.key, part), make, characters=len(self.key[0]))
         )
 
     def on(self, reader: Reader) -> Execution:
@@ -102,25 +105,35 @@ class Execution:
             pasts=self.past.catalogs,
         )
 
+    def plan(
+        self,
+        tree: exp.Expr,
+        *,
+        targets: Sequence[Type] | None = None,
+        relations: Mapping[str, pa.Schema] | None = None,
+    ) -> Plan:
+        """Bind a query, and plan it."""
+        return planned(self.bind(tree, targets=targets, relations=relations))
+
     def run(
         self,
-        bound: BoundQuery,
+        plan: Plan,
         *,
         relations: Mapping[str, Any] | None = None,
         on_close: Callable[[], None] | None = None,
         past: Sequence[Reader] | None = None,
     ) -> Result:
-        """Run a bound query: completely, or as a stream that calls ``on_close`` (once) when it ends or fails.
+        """Run a plan: completely, or as a stream that calls ``on_close`` (once) when it ends or fails.
 
         ``past`` stands in for the snapshots of the AS OF clauses, as EXPLAIN observes them.
         """
 
         def work() -> Result:
-            given = {**self._virtual(bound, relations or {}), **(relations or {})}
-            return run_query(
-                bound,
+            given = {**self._virtual(plan.bound, relations or {}), **(relations or {})}
+            return run_plan(
+                plan,
                 self.reader,
-                self.parameters[: max(bound.parameters, default=0)],  # RETURNING may have more than the query
+                self.parameters[: max(plan.bound.parameters, default=0)],  # RETURNING may have more than the query
                 executor=self.resources.executor,
                 now=self.now,
                 cancel=self.cancel,
@@ -130,7 +143,7 @@ class Execution:
                 read_all=on_close is None,
             )
 
-        return work() if skips_executor(bound) else interruptible(work, cancel=self.cancel.cancel)
+        return work() if skips_executor(plan) else interruptible(work, cancel=self.cancel.cancel)
 
     def query(
         self,
@@ -140,10 +153,10 @@ class Execution:
         relations: Mapping[str, pa.RecordBatch] | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> Result:
-        """Bind and run a query, with in-memory relations beside the catalog's."""
+        """Plan and run a query, with in-memory relations beside the catalog's."""
         schemas = {name: batch.schema for name, batch in (relations or {}).items()}
-        bound = self.bind(tree, targets=targets, relations=schemas)
-        return self.run(bound, relations=relations, on_close=on_close)
+        plan = self.plan(tree, targets=targets, relations=schemas)
+        return self.run(plan, relations=relations, on_close=on_close)
 
     def _virtual(self, bound: BoundQuery, given: Mapping[str, Any]) -> dict[str, pa.RecordBatch]:
         """The rows of the virtual relations that a query reads, each once."""

@@ -30,22 +30,23 @@ from ..base.result import Result
 from ..base.types import TEXT, arrow_field
 from ..engine.catalog import Catalog
 from ..engine.clock import monotonic
-from ..engine.expression.conversion import text_of
-from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
+from ..engine.expression.node import Expression
 from ..engine.layout import Layout
 from ..engine.prune import prune
 from ..engine.reader import Reader, RowStream
 from ..engine.scan import ScanStatistics
 from ..engine.schema import Table
 from ..engine.transaction import Transaction
-from .bound import BoundQuery, TableUse
+from .bound import TableUse
 from .commutative import Deltas, misfit
 from .execution import Execution
 from .locking import locking_of, locks
 from .mutate import plan_of_change, run_change
+from .plan import Plan, Relational
 from .pushdown import Moment, finish
 from .relational import parameter_literals, reader_of, sql_text
 from .render import scan_name
+from .shown import expression_text
 
 SCHEMA: Final = pa.schema([arrow_field("QUERY PLAN", TEXT)])
 
@@ -64,12 +65,13 @@ def _explain_change(tree: exp.Expr, execution: Execution, *, analyze: bool, over
     target, query, deltas = plan_of_change(tree, execution)
     lines = [f"{tree.key.capitalize()} on {target.table.name}"]
     if query is not None:
-        bound = execution.bind(query)
+        plan = execution.plan(query)
+        bound = plan.bound
         types = [type for _, type in bound.columns[len(target.keys) :][: 2 * len(deltas.amounts) : 2]]
         why_not = misfit(deltas, types, target.table)
         shown = str(deltas if why_not is None else Deltas(why_not=why_not))
         lines += [f"  {shown}"] if shown else []
-        lines += _indented(_plan(bound, execution))
+        lines += _indented(_plan(plan, execution))
     if analyze:
         began = monotonic()
         result = run_change(tree, execution, overriding=overriding)
@@ -80,9 +82,9 @@ def _explain_change(tree: exp.Expr, execution: Execution, *, analyze: bool, over
 def _explain_query(tree: exp.Expr, execution: Execution, *, analyze: bool) -> list[str]:
     began = monotonic()
     locking = locking_of(tree, execution) if locks(tree) else None
-    bound = execution.bind(tree) if locking is None else locking.keyed
+    plan = execution.plan(tree) if locking is None else locking.keyed
     planned = monotonic()
-    lines = _plan(bound, execution)
+    lines = _plan(plan, execution)
     if locking is not None:
         names = ", ".join(target.alias for target in locking.targets)
         lines = [f"Lock rows of {names or 'nothing'}", *_indented(lines)]
@@ -91,7 +93,7 @@ def _explain_query(tree: exp.Expr, execution: Execution, *, analyze: bool) -> li
     observed = Observed(execution.reader)
     past = [Observed(snapshot) for snapshot in execution.past.snapshots]
     started = monotonic()
-    found = execution.on(observed).run(bound, past=past).arrow()
+    found = execution.on(observed).run(plan, past=past).arrow()
     if locking is not None and isinstance(execution.reader, Transaction):
         locking.lock(found, execution.reader)
     rows = found.num_rows
@@ -160,14 +162,15 @@ class Observed:
         return self._reader.get_many(table, keys)
 
 
-def _plan(bound: BoundQuery, execution: Execution) -> list[str]:
+def _plan(plan: Plan, execution: Execution) -> list[str]:
     """What each table reference asks, then the executor's plan, which takes the values of all parameters."""
+    bound = plan.bound
     if execution.parameters or not bound.parameters:
         given = execution.parameters[: max(bound.parameters, default=0)]
         moment = Moment(parameters=parameter_literals(bound, given), now=execution.now)
     else:
         moment = None
-    lines: list[str] = []
+    lines = plan.explain()
     sources: dict[str, RowStream] = {}
     for use in bound.uses:
         filter = None if moment is None else finish(use.filter, moment)
@@ -175,7 +178,7 @@ def _plan(bound: BoundQuery, execution: Execution) -> list[str]:
         stream = reader.scan(use.table, columns=use.columns, filter=filter, row_ids=use.row_ids)
         sources[scan_name(use.reference)] = stream
         lines += _use(use, filter, stream, version=None if use.past is None else reader.version)
-    if moment is not None and not bound.arrow_scans:
+    if isinstance(plan.choice, Relational) and moment is not None and not bound.arrow_scans:
         lines.append("Relational executor (DuckDB):")
         lines += _indented(execution.resources.executor.explain(sql_text(bound, moment), sources).splitlines())
     return lines
@@ -204,66 +207,6 @@ def _use(use: TableUse, filter: Expression | None, stream: RowStream, *, version
         f"  Columns: {', '.join(columns) if columns else 'none'}",
     ]
     return lines if shown is None else [*lines, f"  Filter: {expression_text(shown)}"]
-
-
-_INFIX: Final = {
-    "equal": "=",
-    "not_equal": "<>",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "/",
-}
-
-
-def expression_text(node: Expression) -> str:
-    """An engine expression as a person writes it; for display only."""
-    match node:
-        case Literal():
-            return "NULL" if node.value is None else _literal_text(node)
-        case Column():
-            return node.name or f"column {node.id}"
-        case Parameter():
-            return f"${node.number}"
-        case Cast():
-            return f"{expression_text(node.argument)}::{node.type}"
-        case Case():
-            branches = " ".join(f"WHEN {expression_text(w)} THEN {expression_text(t)}" for w, t in node.branches)
-            return f"CASE {branches} ELSE {expression_text(node.default)} END"
-        case Call():
-            return _call_text(node)
-
-
-def _call_text(node: Call) -> str:
-    parts = [expression_text(argument) for argument in node.arguments]
-    match node.function:
-        case "and" | "or":
-            word = f" {node.function.upper()} "
-            nested = ("and", "or")
-            return word.join(
-                f"({part})" if isinstance(argument, Call) and argument.function in nested else part
-                for part, argument in zip(parts, node.arguments, strict=True)
-            )
-        case "in_list":
-            shown = parts[1:] if len(parts) <= 11 else [*parts[1:11], f"… {len(parts) - 11:,} more"]
-            return f"{parts[0]} IN ({', '.join(shown)})"
-        case "is_null":
-            return f"{parts[0]} IS NULL"
-        case "not":
-            return f"NOT ({parts[0]})"
-        case function if function in _INFIX and len(parts) == 2:
-            return f"{parts[0]} {_INFIX[function]} {parts[1]}"
-        case function:
-            return f"{function}({', '.join(parts)})"
-
-
-def _literal_text(node: Literal) -> str:
-    text = text_of(node.value, node.type)
-    return text if node.type.is_numeric else f"'{text}'"
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

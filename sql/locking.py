@@ -28,25 +28,25 @@ from ..engine.transaction import Transaction
 from . import bound
 from .assign import one_batch
 from .bind import fold
-from .bound import BoundQuery
 from .definition import refuse, relation_name
 from .execution import Execution
 from .parse import place
+from .plan import Plan
 from .target import Target, target_of
 from .virtual import VIRTUAL_SCHEMAS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locking:
-    """A query without its locking clauses, the same with the keys of ``targets`` behind its columns, and both bound."""
+    """The plans of a query without its locking clauses, and of it with the keys of ``targets`` behind its columns."""
 
-    plain: BoundQuery
+    plain: Plan
     targets: tuple[Target, ...]
-    keyed: BoundQuery
+    keyed: Plan
 
     def lock(self, rows: pa.Table, transaction: Transaction) -> pa.Table:
         """Lock the rows that ``keyed`` gave; returns what ``plain`` would give."""
-        first = width = len(self.plain.columns)
+        first = width = len(self.plain.bound.columns)
         for target in self.targets:
             schema = target.key_schema
             keys = rows.select(range(first, first + len(schema))).rename_columns(schema.names).cast(schema)
@@ -66,7 +66,7 @@ def select_for_update(tree: exp.Expr, execution: Execution, on_close: Callable[[
     if not isinstance(execution.reader, Transaction):
         return execution.run(locking.plain, on_close=on_close)
     rows = locking.lock(execution.run(locking.keyed).arrow(), execution.reader)
-    schema, types = locking.plain.schema, locking.plain.types
+    schema, types = locking.plain.bound.schema, locking.plain.bound.types
     return Result(schema=schema, batches=rows.cast(schema).to_batches(), version=execution.reader.version, types=types)
 
 
@@ -79,8 +79,9 @@ def locking_of(tree: exp.Expr, execution: Execution) -> Locking:
         raise refuse("WAIT in a locking clause", "Nobody waits for locks.")
     query = tree.copy()
     query.set("locks", None)
-    plain = execution.kept("unlocked", lambda: execution.bind(query))
-    inner = plain.query.query if isinstance(plain.query, bound.With) else plain.query
+    plain = execution.kept("unlocked", lambda: execution.plan(query))
+    query_of = plain.bound.query
+    inner = query_of.query if isinstance(query_of, bound.With) else query_of
     if not isinstance(tree, exp.Select) or not isinstance(inner, bound.Select):
         raise _not_allowed("VALUES, UNION, INTERSECT, EXCEPT or a query in parentheses")
     if inner.distinct or inner.distinct_on:
@@ -91,7 +92,7 @@ def locking_of(tree: exp.Expr, execution: Execution) -> Locking:
     keys = [target.column(name) for target in targets for name, _ in target.keys]
     for number, column in enumerate(keys):
         query.append("expressions", exp.alias_(column, f"weft_{number}"))
-    return Locking(plain=plain, targets=targets, keyed=execution.kept("locked", lambda: execution.bind(query)))
+    return Locking(plain=plain, targets=targets, keyed=execution.kept("locked", lambda: execution.plan(query)))
 
 
 def _targets(tree: exp.Select, clauses: Sequence[exp.Lock], execution: Execution) -> tuple[Target, ...]:

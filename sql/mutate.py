@@ -423,8 +423,8 @@ def _returning(
         this=exp.to_identifier(RETURNED), alias=exp.TableAlias(this=exp.to_identifier(target.alias, quoted=True))
     )
     query = exp.Select(expressions=[item.copy() for item in returning.expressions], from_=exp.From(this=relation))
-    bound = execution.kept("returning", lambda: execution.bind(query, relations={RETURNED: rows.schema}))
-    result = execution.run(bound, relations={RETURNED: rows})
+    plan = execution.kept("returning", lambda: execution.plan(query, relations={RETURNED: rows.schema}))
+    result = execution.run(plan, relations={RETURNED: rows})
     result.arrow()
     return [result]
 

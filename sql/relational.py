@@ -1,36 +1,26 @@
-"""Running a bound query: parameters in, scans made, the executor's batches turned into ours.
+"""The relational choice: a bound query as the executor's text, over one scan per table reference.
 
-    bound + parameters ──► literals ──► SQL text (holes filled), engine filters (constants computed)
-    reader.scan(...) per table reference ──► executor ──► batches with exactly the result's types ──► Result
+    bound + parameters ──► SQL text (holes filled), engine filters (constants computed)
+    reader.scan(...) per table reference ──► executor ──► batches, in the executor's types
 
-A query that is nothing but a filtered scan skips the executor (``direct``).
-
-Small results are read completely before ``run_query`` returns (up to ``READ_AHEAD_BYTES``), so that they hold neither
-snapshot nor executor; larger ones stream, and ``on_close`` is called when the last batch was read or the result closed.
+``sql/run.py`` makes the batches exactly the result's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..base.errors import Invalid
-from ..base.limits import MIB
-from ..base.result import Result
 from ..base.types import UNKNOWN, Kind
 from ..base.values import literal_value
-from ..engine.expression.node import Expression, Literal
-from ..engine.series import series_of
+from ..engine.expression.node import Literal
 from ..engine.transaction import Transaction
 from .bind.context import zoned
 from .bound import BoundQuery, TableUse
 from .cancel import Cancel
-from .direct import DirectRead, direct_read
 from .duck import DuckDbExecutor, RelationalExecutor
 from .pushdown import Moment, finish
 from .render import Template, render, scan_name, substitute
@@ -43,105 +33,26 @@ __all__ = [
     "DuckDbExecutor",
     "RelationalExecutor",
     "parameter_literals",
-    "run_query",
-    "skips_executor",
+    "reader_of",
+    "run_relational",
     "sql_text",
 ]
 
-READ_AHEAD_BYTES: Final = 8 * MIB
 
-
-def run_query(
+def run_relational(
     bound: BoundQuery,
     reader: Reader,
-    parameters: Sequence[object] = (),
+    moment: Moment,
     *,
     executor: RelationalExecutor,
-    now: int,
-    cancel: Cancel | None = None,
-    relations: Mapping[str, Any] = MappingProxyType({}),
-    past: Sequence[Reader] = (),
-    on_close: Callable[[], None] | None = None,
-    read_all: bool = False,
-) -> Result:
-    """Run ``bound`` at ``reader``'s version.
-
-    ``parameters``: Python values for ``$1``, ``$2``, ...; ``now``: the statement's time, microseconds UTC;
-    ``relations``: the Arrow data of relations that the query was bound with; ``past``: the readers of its AS OF
-    clauses, by their places; ``read_all``: read everything before returning (for a reader that will change, a
-    transaction). ``on_close`` is called once, also when this raises.
-    """
-    released = _once(on_close)
-    try:
-        moment = Moment(parameters=parameter_literals(bound, parameters), now=now)
-        direct = _direct(bound)
-        filter = finish(direct.use.filter, moment) if direct is not None else None
-        if direct is not None and (filter is not None or direct.use.filter is None):
-            _check_limit(direct, moment)
-            rows = _rows(direct.use, filter, reader_of(direct.use, reader, past))
-            batches = _checked(direct.batches(rows, moment), cancel)
-        else:
-            sources = _sources(bound, reader, moment, relations, past)
-            shape = (_shape(bound), *(tuple(source.schema.types) for source in sources.values()))
-            batches = executor.execute(sql_text(bound, moment), sources, shape=shape, cancel=cancel)
-        conformed = (_conform(batch, bound.schema) for batch in batches)
-        ahead, more = _read_ahead(conformed, None if read_all else READ_AHEAD_BYTES)
-    except BaseException:
-        released()
-        raise
-    if not more:
-        released()
-        return Result(schema=bound.schema, batches=ahead, version=reader.version, types=bound.types)
-
-    def close() -> None:
-        conformed.close()
-        batches.close()  # pyright: ignore[reportAttributeAccessIssue]
-        released()
-
-    return Result(
-        schema=bound.schema,
-        batches=chain(ahead, conformed),
-        version=reader.version,
-        types=bound.types,
-        on_close=close,
-    )
-
-
-def skips_executor(bound: BoundQuery) -> bool:
-    """Whether the engine alone answers the query, so that Python is never away from it for long."""
-    return _direct(bound) is not None
-
-
-def _direct(bound: BoundQuery) -> DirectRead | None:
-    """Decided once per bound query."""
-    if "direct" not in bound.memo:
-        bound.memo["direct"] = direct_read(bound)
-    return bound.memo["direct"]
-
-
-def _rows(use: TableUse, filter: Expression | None, reader: Reader) -> Iterable[pa.RecordBatch]:
-    """The rows of a table for which ``filter`` is true."""
-    series = series_of(filter, use.table)
-    if series is not None:
-        batch = reader.series(use.table, *series, columns=use.columns)
-        if batch is not None:
-            return (batch,) if batch.num_rows else ()
-    return reader.scan(use.table, columns=use.columns, filter=filter).batches()
-
-
-def _check_limit(direct: DirectRead, moment: Moment) -> None:
-    if (limit := direct.rows_max(moment)) is not None and limit < 0:
-        raise Invalid("LIMIT must not be negative", sqlstate="2201W")
-
-
-def _checked(batches: Iterator[pa.RecordBatch], cancel: Cancel | None) -> Iterator[pa.RecordBatch]:
-    """The engine's batches, with a look at ``cancel`` before each."""
-    if cancel is not None:
-        cancel.check()
-    for batch in batches:
-        yield batch
-        if cancel is not None:
-            cancel.check()
+    cancel: Cancel | None,
+    relations: Mapping[str, Any],
+    past: Sequence[Reader],
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a query by the executor, lazily; see ``run_plan`` for the arguments."""
+    sources = _sources(bound, reader, moment, relations, past)
+    shape = (_shape(bound), *(tuple(source.schema.types) for source in sources.values()))
+    return executor.execute(sql_text(bound, moment), sources, shape=shape, cancel=cancel)
 
 
 def reader_of(use: TableUse, reader: Reader, past: Sequence[Reader]) -> Reader:
@@ -243,47 +154,3 @@ def _shape(bound: BoundQuery) -> Hashable:
 def _columns_of(data: Any, names: Sequence[str]) -> pa.Table:
     table = data if isinstance(data, pa.Table) else pa.table(data)
     return table.select([table.schema.get_field_index(name) for name in names])
-
-
-def _read_ahead(batches: Iterator[pa.RecordBatch], limit: int | None) -> tuple[list[pa.RecordBatch], bool]:
-    """The first batches up to ``limit`` bytes, and whether there are more."""
-    ahead: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        ahead.append(batch)
-        size += batch.nbytes
-        if limit is not None and size > limit:
-            return ahead, True
-    return ahead, False
-
-
-def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The executor's batch with exactly the result's types and names."""
-    columns = [_column(column, field) for column, field in zip(batch.columns, schema, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _column(column: pa.Array, field: pa.Field) -> pa.Array:
-    wanted = field.type
-    if column.type == wanted:
-        return column
-    if isinstance(wanted, pa.BaseExtensionType):
-        storage = column.storage if isinstance(column.type, pa.BaseExtensionType) else column
-        return wanted.wrap_array(storage if storage.type == wanted.storage_type else storage.cast(wanted.storage_type))
-    if isinstance(column.type, pa.BaseExtensionType):
-        column = column.storage
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    return column if column.type == wanted else pc.cast(column, wanted)
-
-
-def _once(call: Callable[[], None] | None) -> Callable[[], None]:
-    called = False
-
-    def run() -> None:
-        nonlocal called
-        if not called and call is not None:
-            called = True
-            call()
-
-    return run

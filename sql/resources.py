@@ -1,4 +1,4 @@
-"""What all sessions of one engine share: the relational executor and the caches of parsed and bound statements.
+"""What all sessions of one engine share: the relational executor and the caches of parsed and planned statements.
 
 They hang on the engine, so that a session needs nothing but the engine to be made, and cheaply. The caches are
 bounded; a syntax tree in the cache is never changed by who uses it (statements are rewritten on copies).
@@ -14,8 +14,8 @@ from sqlglot import exp
 
 from ..base.limits import (
     MIB,
-    QUERIES_BYTES_MAX,
-    QUERIES_MAX,
+    PLANS_BYTES_MAX,
+    PLANS_MAX,
     SOURCES_BYTES_MAX,
     SOURCES_MAX,
     TREE_TEXT_MAX,
@@ -26,14 +26,14 @@ from ..engine.database import Engine
 from ..engine.memory import Budget
 from ..engine.metrics import Meters
 from ..storage.temporary import TemporaryFolder
-from .bound import BoundQuery
 from .cache import TextCache
 from .parse import parse
+from .plan import Plan
 from .relational import DuckDbExecutor, RelationalExecutor
 from .source import Source, split
 
 TREE_CHARACTER_BYTES: Final = 160
-QUERY_CHARACTER_BYTES: Final = 64
+PLAN_CHARACTER_BYTES: Final = 64
 SOURCE_CHARACTER_BYTES: Final = 16
 """See sql/cache.py."""
 
@@ -66,8 +66,8 @@ class Resources:
     """One per engine, within its budget. Thread-safe."""
 
     def __init__(self, *, budget: Budget, meters: Meters, temporary: TemporaryFolder, threads: int) -> None:
-        self.queries: TextCache[BoundQuery] = TextCache(
-            count_max=QUERIES_MAX, bytes_max=QUERIES_BYTES_MAX, character_bytes=QUERY_CHARACTER_BYTES
+        self.plans: TextCache[Plan] = TextCache(
+            count_max=PLANS_MAX, bytes_max=PLANS_BYTES_MAX, character_bytes=PLAN_CHARACTER_BYTES
         )
         self._trees: TextCache[Parsed] = TextCache(
             count_max=TREES_MAX, bytes_max=TREES_BYTES_MAX, character_bytes=TREE_CHARACTER_BYTES
@@ -82,8 +82,8 @@ class Resources:
         self._lock = threading.Lock()
         budget.register(
             "statements",
-            lambda: self._sources.bytes_used + self._trees.bytes_used + self.queries.bytes_used,
-            "Statements that are kept cut, parsed and bound; an estimate.",
+            lambda: self._sources.bytes_used + self._trees.bytes_used + self.plans.bytes_used,
+            "Statements that are kept cut, parsed and planned; an estimate.",
         )
         budget.register("executor", lambda: self._usage()[0], "The relational executor: joins, sorts, aggregates.")
         for name, unit, description, read in (

@@ -34,6 +34,7 @@ from .definition import name_of, new_relation_name, only_parts, refuse, refuse_n
 from .execution import Execution
 from .lexer import Tokens
 from .parse import parse
+from .plan import plan
 from .source import Source
 from .virtual import VIRTUAL_SCHEMAS
 
@@ -173,7 +174,7 @@ def check_column_unused(table: Table, column: str, execution: Execution, *, what
     """Raise Invalid (2BP01) if a view reads this column. Called before a column is renamed or dropped, since another
     column of the old name might take its place in the view's text."""
     for view in dependents(execution.catalog, table.id):
-        for use in _bound(view, execution).uses:
+        for use in plan(_bound(view, execution)).bound.uses:
             if use.table.id == table.id and table.column(column).id in use.columns:
                 raise _depends(what, view)
 

@@ -90,3 +90,24 @@ def rewrite_inside(node: Node, replace: Callable[[Node], Node | None]) -> Node:
         if value is not old:
             changes[name] = value
     return dataclasses.replace(node, **changes) if changes else node
+
+
+def table_uses(query: bound.Query) -> tuple[bound.TableUse, ...]:
+    """What each table reference of a query asks of the engine, without filters."""
+    return tuple(
+        bound.TableUse(
+            reference=scan.reference,
+            table=scan.table,
+            alias=scan.alias,
+            columns=tuple(source for source in scan.sources if source != schema.ROW_ID),
+            row_ids=schema.ROW_ID in scan.sources,
+            past=scan.past,
+        )
+        for scan in walk(query)
+        if isinstance(scan, bound.Scan)
+    )
+
+
+def arrow_scans(query: bound.Query) -> tuple[bound.ArrowScan, ...]:
+    """The references of a query to relations that are given as Arrow data."""
+    return tuple(node for node in walk(query) if isinstance(node, bound.ArrowScan))

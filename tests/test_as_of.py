@@ -120,7 +120,7 @@ def test_explain_says_which_version(t: Database) -> None:
     t.execute("UPDATE t SET a = 11")
     for analyze in ("", "ANALYZE"):
         plan = t.execute(f"EXPLAIN {analyze} SELECT * FROM t AS OF $1 o WHERE id = 1", [version]).rows()
-        assert plan[0][0].startswith(f"Primary Key Get on t AS OF VERSION {version} AS o  ")
+        assert any(line.startswith(f"Primary Key Get on t AS OF VERSION {version} AS o  ") for (line,) in plan)
     with pytest.raises(weftdb.Invalid, match="needs the values of its parameters"):
         t.execute("EXPLAIN SELECT * FROM t AS OF $1")
 

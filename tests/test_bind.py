@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
@@ -28,9 +29,11 @@ from weftdb.base.types import (
 from weftdb.engine.expression.node import Call, Column, Literal
 from weftdb.sql.bind import Settings, bind_expression, bind_query, type_of
 from weftdb.sql.bound import BoundQuery
-from weftdb.sql.direct import direct_read
 from weftdb.sql.parse import parse, pointing, split
-from weftdb.sql.relational import Cancel, DuckDbExecutor, run_query
+from weftdb.sql.plan import Plan, Relational, plan
+from weftdb.sql.relational import Cancel, DuckDbExecutor
+from weftdb.sql.run import run_plan
+from weftdb.sql.shown import Reason
 
 NOW = 1_717_243_200_000_000  # 2024-06-01 12:00 UTC
 CATALOG = shop.reader().catalog
@@ -49,10 +52,14 @@ def bound(sql: str, **options: Any) -> BoundQuery:
         return bind_query(parse(source), CATALOG, **options)
 
 
+def planned(sql: str, **options: Any) -> Plan:
+    return plan(bound(sql, **options))
+
+
 def rows(
     sql: str, executor: DuckDbExecutor, *parameters: object, reader: OracleReader | None = None, **options: Any
 ) -> list[tuple[Any, ...]]:
-    return run_query(bound(sql, **options), reader or shop.reader(), parameters, executor=executor, now=NOW).rows()
+    return run_plan(planned(sql, **options), reader or shop.reader(), parameters, executor=executor, now=NOW).rows()
 
 
 # Parameters
@@ -261,11 +268,10 @@ def test_only_columns_that_are_used_are_read(sql: str, columns: list[str] | None
     ],
 )
 def test_a_filtered_scan_skips_the_executor(sql: str, direct: bool, executor: DuckDbExecutor) -> None:
-    query = bound(sql)
-    assert (direct_read(query) is not None) == direct
-    by_executor = bound(sql)
-    by_executor.memo["direct"] = None
-    one, other = (run_query(item, shop.reader(), executor=executor, now=NOW).arrow() for item in (query, by_executor))
+    query = planned(sql)
+    assert isinstance(query.choice, Relational) != direct
+    by_executor = dataclasses.replace(query, choice=Relational(reason=Reason(text="it is the oracle")))
+    one, other = (run_plan(item, shop.reader(), executor=executor, now=NOW).arrow() for item in (query, by_executor))
     assert one.schema == other.schema
     assert sorted(map(str, one.to_pylist())) == sorted(map(str, other.to_pylist()))
 
@@ -286,7 +292,7 @@ def test_filters_never_change_an_answer(executor: DuckDbExecutor) -> None:
 
 
 def test_results_have_exactly_the_public_types(executor: DuckDbExecutor) -> None:
-    result = run_query(bound("SELECT *, id + 1.5 AS x FROM kinds"), shop.reader(), executor=executor, now=NOW)
+    result = run_plan(planned("SELECT *, id + 1.5 AS x FROM kinds"), shop.reader(), executor=executor, now=NOW)
     table = result.arrow()
     assert table.schema.types == [*shop.KINDS.arrow_schema.types, pa.decimal128(12, 1)]
     assert result.types[:-1] == tuple(column.type for column in shop.KINDS.columns)
@@ -294,16 +300,16 @@ def test_results_have_exactly_the_public_types(executor: DuckDbExecutor) -> None
 
 def test_a_small_result_is_read_before_it_is_returned(executor: DuckDbExecutor) -> None:
     closed: list[bool] = []
-    query = bound("SELECT id FROM people")
-    result = run_query(query, shop.reader(), executor=executor, now=NOW, on_close=lambda: closed.append(True))
+    query = planned("SELECT id FROM people")
+    result = run_plan(query, shop.reader(), executor=executor, now=NOW, on_close=lambda: closed.append(True))
     assert closed == [True]
     assert len(result.rows()) == 6
 
 
 def test_a_large_result_streams_and_lets_go_when_closed(executor: DuckDbExecutor) -> None:
     closed: list[bool] = []
-    query = bound("SELECT g, repeat('x', 100) FROM generate_series(1, 1000000) AS g")
-    result = run_query(query, shop.reader(), executor=executor, now=NOW, on_close=lambda: closed.append(True))
+    query = planned("SELECT g, repeat('x', 100) FROM generate_series(1, 1000000) AS g")
+    result = run_plan(query, shop.reader(), executor=executor, now=NOW, on_close=lambda: closed.append(True))
     reader = result.reader()
     assert reader.read_next_batch().num_rows > 0
     assert closed == []
@@ -314,8 +320,8 @@ def test_a_large_result_streams_and_lets_go_when_closed(executor: DuckDbExecutor
 def test_on_close_is_called_when_the_query_fails(executor: DuckDbExecutor) -> None:
     closed: list[bool] = []
     with pytest.raises(Invalid):
-        run_query(
-            bound("SELECT 1/(id - 1) FROM people"),
+        run_plan(
+            planned("SELECT 1/(id - 1) FROM people"),
             shop.reader(),
             executor=executor,
             now=NOW,
@@ -326,16 +332,16 @@ def test_on_close_is_called_when_the_query_fails(executor: DuckDbExecutor) -> No
 
 def test_cancel_stops_a_running_query(executor: DuckDbExecutor) -> None:
     cancel = Cancel()
-    query = bound("SELECT sum(a.g % 7 + b.g) FROM generate_series(1, 100000) a(g), generate_series(1, 1000000) b(g)")
+    query = planned("SELECT sum(a.g % 7 + b.g) FROM generate_series(1, 100000) a(g), generate_series(1, 1000000) b(g)")
     import threading
 
     timer = threading.Timer(0.2, cancel.cancel, kwargs={"reason": "canceling statement due to statement timeout"})
     timer.start()
     with pytest.raises(Unavailable, match="statement timeout") as caught:
-        run_query(query, shop.reader(), executor=executor, now=NOW, cancel=cancel)
+        run_plan(query, shop.reader(), executor=executor, now=NOW, cancel=cancel)
     assert caught.value.sqlstate == "57014"
     with pytest.raises(Unavailable):
-        run_query(bound("SELECT 1"), shop.reader(), executor=executor, now=NOW, cancel=cancel)
+        run_plan(planned("SELECT 1"), shop.reader(), executor=executor, now=NOW, cancel=cancel)
 
 
 def test_an_error_inside_a_scan_arrives_as_it_was_raised(executor: DuckDbExecutor) -> None:
@@ -374,12 +380,12 @@ def test_the_executor_reaches_no_file(executor: DuckDbExecutor) -> None:
 
 def test_given_relations_come_before_the_catalog(executor: DuckDbExecutor) -> None:
     batch = pa.table({"id": pa.array([7], pa.int64()), "x y": ["z"]})
-    query = bound(
+    query = planned(
         'SELECT p.id, "x y", q.table_name FROM people p, information_schema.tables q',
         relations={"people": batch.schema, "information_schema.tables": pa.schema([("table_name", pa.utf8())])},
     )
     tables = pa.table({"table_name": ["people"]})
-    result = run_query(
+    result = run_plan(
         query,
         shop.reader(),
         executor=executor,

@@ -14,7 +14,9 @@ import shop
 from weftdb.base.errors import Internal, WeftError
 from weftdb.sql.bind import Settings, bind_query
 from weftdb.sql.parse import parse, pointing, split
-from weftdb.sql.relational import Cancel, DuckDbExecutor, run_query
+from weftdb.sql.plan import plan
+from weftdb.sql.relational import Cancel, DuckDbExecutor
+from weftdb.sql.run import run_plan
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_717_243_200_000_000  # 2024-06-01 12:00 UTC
@@ -34,8 +36,8 @@ def answer(sql: str, executor: DuckDbExecutor, *, reader: shop.OracleReader) -> 
     try:
         (source,) = split(sql)
         with pointing(source):
-            bound = bind_query(parse(source), reader.catalog, settings=Settings())
-            result = run_query(bound, reader, executor=executor, now=NOW)
+            found = plan(bind_query(parse(source), reader.catalog, settings=Settings()))
+            result = run_plan(found, reader, executor=executor, now=NOW)
             rows = result.rows()
     except WeftError as error:
         return [f"ERROR {error.sqlstate}"]
@@ -57,11 +59,11 @@ def test_queries_of_many_threads_do_not_meet(executor: DuckDbExecutor) -> None:
         "SELECT p.id, o.id FROM people p JOIN orders o ON o.person_id = p.id WHERE p.id >= $1 ORDER BY 1, 2",
     ]
     reader = shop.reader()
-    queries = [bind_query(parse(text), reader.catalog) for text in texts]
+    queries = [plan(bind_query(parse(text), reader.catalog)) for text in texts]
 
     def run(number: int) -> list[tuple[object, ...]]:
         query = queries[number % len(queries)]
-        return run_query(query, shop.reader(), (number % 4,), executor=executor, now=NOW).rows()
+        return run_plan(query, shop.reader(), (number % 4,), executor=executor, now=NOW).rows()
 
     alone = {number: run(number) for number in range(12)}
     with ThreadPoolExecutor(4) as pool:
@@ -93,9 +95,9 @@ def test_broken_texts_raise_our_errors_and_never_a_bug(executor: DuckDbExecutor)
         try:
             for source in split(sql):
                 with pointing(source):
-                    query = bind_query(parse(source), reader.catalog)
-                    if not query.parameters:
-                        run_query(query, reader, executor=executor, now=NOW, cancel=Cancel())
+                    query = plan(bind_query(parse(source), reader.catalog))
+                    if not query.bound.parameters:
+                        run_plan(query, reader, executor=executor, now=NOW, cancel=Cancel())
         except Internal as error:
             raise AssertionError(f"{sql}\n{error}") from error
         except WeftError as error:

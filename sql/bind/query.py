@@ -17,8 +17,7 @@ from ...engine.catalog import Catalog
 from ...engine.expression.functions import common_type, implicit_cast
 from ...engine.expression.node import Parameter
 from .. import bound
-from ..rules import plan
-from ..walk import Node, rewrite, walk
+from ..walk import Node, arrow_scans, rewrite, table_uses
 from .binder import Clause
 from .context import Context, Settings
 from .errors import fail, only, unsupported
@@ -46,7 +45,7 @@ def bind_query(
     relations: Mapping[str, pa.Schema] = MappingProxyType({}),
     pasts: Mapping[exp.Expr, tuple[int, Catalog]] = MappingProxyType({}),
 ) -> bound.BoundQuery:
-    """Bind a SELECT, VALUES, set operation or WITH, and plan what each table reference asks of the engine.
+    """Bind a SELECT, VALUES, set operation or WITH. What comes out can be run as it is; ``plan`` makes it better.
 
     ``parameter_types``: declared types of ``$n``; the others are inferred. ``targets``: types of the table columns that
     the output columns are assigned to; untyped literals and parameters take them, everything else keeps its own type.
@@ -76,16 +75,15 @@ def bind_query(
     if len(query.columns) > COLUMNS_MAX:
         raise LimitExceeded(f"the query has {len(query.columns)} columns, the limit is {COLUMNS_MAX}", sqlstate="54011")
     parameters = {number: context.parameters.get(number, TEXT) for number in sorted(context.parameters_seen)}
-    return plan(
-        bound.BoundQuery(
-            query=_with_parameters(query, parameters),
-            columns=tuple((column.name, column.type) for column in query.columns),
-            parameters=parameters,
-            uses=(),
-            arrow_scans=tuple(node for node in walk(query) if isinstance(node, bound.ArrowScan)),
-            depends_on=tuple(context.depends_on),
-            timezone=settings.timezone,
-        )
+    query = _with_parameters(query, parameters)
+    return bound.BoundQuery(
+        query=query,
+        columns=tuple((column.name, column.type) for column in query.columns),
+        parameters=parameters,
+        uses=table_uses(query),
+        arrow_scans=arrow_scans(query),
+        depends_on=tuple(context.depends_on),
+        timezone=settings.timezone,
     )
 
 

@@ -12,10 +12,11 @@ import dataclasses
 from ...engine import schema
 from ...engine.expression.node import Column
 from .. import bound
-from ..walk import Node, rewrite, walk
+from ..walk import Node, arrow_scans, table_uses, walk
+from ..walk import rewrite as rewritten
 
 
-def prune_columns(query: bound.BoundQuery) -> bound.BoundQuery:
+def rewrite(query: bound.BoundQuery) -> bound.BoundQuery:
     tree = query.query
     while True:
         pruned = _round(tree)
@@ -23,20 +24,18 @@ def prune_columns(query: bound.BoundQuery) -> bound.BoundQuery:
             break
         tree = pruned
     tree = _scans(tree)
-    uses = tuple(
-        bound.TableUse(
-            reference=scan.reference,
-            table=scan.table,
-            alias=scan.alias,
-            columns=tuple(source for source in scan.sources if source != schema.ROW_ID),
-            row_ids=schema.ROW_ID in scan.sources,
-            past=scan.past,
-        )
-        for scan in walk(tree)
-        if isinstance(scan, bound.Scan)
+    if tree is query.query:
+        return query
+    return dataclasses.replace(query, query=tree, uses=table_uses(tree), arrow_scans=arrow_scans(tree))
+
+
+def effects(before: bound.BoundQuery, after: bound.BoundQuery) -> tuple[str, ...]:
+    kept = {use.reference: use for use in after.uses}
+    return tuple(
+        f"{use.alias}: {len(kept[use.reference].columns)} of {len(use.columns)} columns"
+        for use in before.uses
+        if len(kept[use.reference].columns) < len(use.columns)
     )
-    arrow_scans = tuple(node for node in walk(tree) if isinstance(node, bound.ArrowScan))
-    return dataclasses.replace(query, query=tree, uses=uses, arrow_scans=arrow_scans)
 
 
 def _used(tree: Node) -> set[int]:
@@ -61,11 +60,11 @@ def _round(tree: bound.Query) -> bound.Query:
             return None
         return dataclasses.replace(
             node,
-            query=rewrite(dataclasses.replace(inner, outputs=tuple(inner.outputs[index] for index in kept)), replace),
+            query=rewritten(dataclasses.replace(inner, outputs=tuple(inner.outputs[index] for index in kept)), replace),
             columns=tuple(node.columns[index] for index in kept),
         )
 
-    return rewrite(tree, replace)
+    return rewritten(tree, replace)
 
 
 def _scans(tree: bound.Query) -> bound.Query:
@@ -84,7 +83,7 @@ def _scans(tree: bound.Query) -> bound.Query:
             return dataclasses.replace(node, columns=columns, sources=tuple(node.sources[index] for index in kept))
         return dataclasses.replace(node, columns=columns, sources=tuple(node.sources[index] for index in kept))
 
-    return rewrite(tree, replace)
+    return rewritten(tree, replace)
 
 
 def _narrowest(scan: bound.Scan | bound.ArrowScan) -> int:

@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from ...engine.expression.node import Call, Column, Expression
 from .. import bound
 from ..pushdown import conjuncts, rejects_null, simple
-from ..walk import rewrite, walk
+from ..shown import expression_text
+from ..walk import rewrite as rewritten
+from ..walk import walk
 
 _Filters = dict[int, list[Expression]]
 
 
-def push_filters(query: bound.BoundQuery) -> bound.BoundQuery:
+def rewrite(query: bound.BoundQuery) -> bound.BoundQuery:
     filters: _Filters = {}
     _query(query.query, [], filters)
     # Subqueries inside expressions are queries of their own.
@@ -28,11 +30,18 @@ def push_filters(query: bound.BoundQuery) -> bound.BoundQuery:
             and node.query is not None
         ):
             _query(node.query, [], filters)
+    if not any(filters.values()):
+        return query
     uses = tuple(
         dataclasses.replace(use, filter=_conjunction(filters[use.reference])) if filters.get(use.reference) else use
         for use in query.uses
     )
     return dataclasses.replace(query, uses=uses)
+
+
+def effects(before: bound.BoundQuery, after: bound.BoundQuery) -> tuple[str, ...]:
+    del before
+    return tuple(f"{use.alias}: {expression_text(use.filter)}" for use in after.uses if use.filter is not None)
 
 
 def _conjunction(parts: Sequence[Expression]) -> Expression:
@@ -93,7 +102,7 @@ def _mentions(node: bound.Bound, ids: set[int]) -> bool:
 
 
 def _in_terms_of(node: bound.Bound, values: Mapping[int, bound.Bound]) -> bound.Bound:
-    return rewrite(node, lambda part: values.get(part.id) if isinstance(part, Column) else None)
+    return rewritten(node, lambda part: values.get(part.id) if isinstance(part, Column) else None)
 
 
 def _relation(relation: bound.Relation, conditions: Sequence[bound.Bound], filters: _Filters) -> None:

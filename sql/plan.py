@@ -1,0 +1,204 @@
+"""The planner: from a bound query to a plan, which says how it is run and why.
+
+    bound ── rules, in order ──► an equal query, better to run ── choose ──► one of the choices below, with its reason
+
+    PrimaryKeyGet    the condition gives one whole primary key, and nothing else: at most one row
+    KeyTimeRead      it gives one key, perhaps a window of event time, and nothing else: one run of rows
+    DirectScan       columns of one table under a condition that the engine evaluates completely
+    Relational       all else: the relational executor, over one scan per table reference
+
+``CANDIDATES`` is the one place where that is decided: each looks at the query and takes it, or says why not; the
+cheapest comes first, the last takes everything. They see the shape of the query, not its parameters' values, so that a
+plan can be kept for all of these; what a value can still change (1.5 for an INTEGER key) is seen when the plan runs
+(sql/run.py), and never changes the answer. A plan is immutable and belongs to one catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from ..engine.expression.node import Call, Cast, Column, Expression
+from ..engine.expression.tree import conjuncts
+from ..engine.schema import Table
+from . import rules
+from .bound import BoundQuery
+from .direct import DirectRead, direct_read
+from .rules import Fired
+from .shown import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrimaryKeyGet:
+    """``key``: constants, in the order of the primary key."""
+
+    read: DirectRead
+    key: tuple[Expression, ...]
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTimeRead:
+    read: DirectRead
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectScan:
+    read: DirectRead
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relational:
+    reason: Reason
+
+
+Choice: TypeAlias = PrimaryKeyGet | KeyTimeRead | DirectScan | Relational
+
+NAMES: Final[dict[type[Choice], str]] = {
+    PrimaryKeyGet: "Primary Key Get",
+    KeyTimeRead: "Key and Time Read",
+    DirectScan: "Scan",
+    Relational: "Relational Executor",
+}
+"""What EXPLAIN calls them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declined:
+    """A cheaper choice that was not possible."""
+
+    name: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """``bound`` is the query after the rules that ``fired``."""
+
+    bound: BoundQuery
+    fired: tuple[Fired, ...]
+    choice: Choice
+    declined: tuple[Declined, ...]
+
+    def explain(self) -> list[str]:
+        """The steps of planning, a line each: what the rules did, what was chosen, and why."""
+        lines = [f"Rule {fired.rule.name}: {effect}" for fired in self.fired for effect in fired.effects()]
+        lines.append(f"Choice: {NAMES[type(self.choice)]}, since {self.choice.reason}")
+        others = [declined for declined in self.declined if declined.reason != self.choice.reason]
+        return [*lines, *(f"  not {declined.name}: {declined.reason}" for declined in others)]
+
+
+def plan(query: BoundQuery) -> Plan:
+    """The plan of a query."""
+    query, fired = rules.rewrite(query)
+    choice, declined = choose(query)
+    return Plan(bound=query, fired=fired, choice=choice, declined=declined)
+
+
+def choose(query: BoundQuery) -> tuple[Choice, tuple[Declined, ...]]:
+    """The first choice that takes the query, and what stood before it."""
+    read = direct_read(query)
+    declined: list[Declined] = []
+    for kind, candidate in CANDIDATES:
+        found = candidate(read)
+        if not isinstance(found, Reason):
+            return found, tuple(declined)
+        declined.append(Declined(name=NAMES[kind], reason=found))
+    raise AssertionError("the last candidate takes every query")
+
+
+def _primary_key_get(read: DirectRead | Reason) -> PrimaryKeyGet | Reason:
+    if isinstance(read, Reason):
+        return read
+    table = read.use.table
+    if not table.primary_key:
+        return Reason(text="the table has no primary key")
+    equal, others = _equalities(read, table.primary_key)
+    missing = _missing(table, table.primary_key, equal)
+    if missing is not None:
+        return missing
+    if others:
+        return Reason(text="there is another condition", about=others[0])
+    return PrimaryKeyGet(
+        read=read,
+        key=tuple(equal[id] for id in table.primary_key),
+        reason=Reason(text="the condition gives the whole primary key", about=read.use.filter),
+    )
+
+
+def _key_time_read(read: DirectRead | Reason) -> KeyTimeRead | Reason:
+    if isinstance(read, Reason):
+        return read
+    table = read.use.table
+    if not table.key:
+        return Reason(text="the table has no key")
+    equal, others = _equalities(read, table.key)
+    missing = _missing(table, table.key, equal)
+    if missing is not None:
+        return missing
+    for part in others:
+        if not _bounds(part, table.time):
+            return Reason(text="there is a condition on more than key and event time", about=part)
+    text = "the condition gives the key and a window of event time" if others else "the condition gives the key"
+    return KeyTimeRead(read=read, reason=Reason(text=text, about=read.use.filter))
+
+
+def _direct_scan(read: DirectRead | Reason) -> DirectScan | Reason:
+    if isinstance(read, Reason):
+        return read
+    text = "the query is columns of one table"
+    if read.use.filter is not None:
+        text += " under a condition that the engine evaluates"
+    return DirectScan(read=read, reason=Reason(text=text))
+
+
+def _relational(read: DirectRead | Reason) -> Relational:
+    assert isinstance(read, Reason), "what is a direct read was taken before"
+    return Relational(reason=read)
+
+
+Candidate: TypeAlias = Callable[[DirectRead | Reason], Choice | Reason]
+
+CANDIDATES: Final[tuple[tuple[type[Choice], Candidate], ...]] = (
+    (PrimaryKeyGet, _primary_key_get),
+    (KeyTimeRead, _key_time_read),
+    (DirectScan, _direct_scan),
+    (Relational, _relational),
+)
+"""The choices, the cheapest first. Each is given the query as a direct read, or the reason why it is none."""
+
+
+def _equalities(read: DirectRead, ids: tuple[int, ...]) -> tuple[dict[int, Expression], list[Expression]]:
+    """The constants that columns equal, of those in ``ids``, and the other conditions of the filter."""
+    equal: dict[int, Expression] = {}
+    others: list[Expression] = []
+    for part in conjuncts(read.use.filter) if read.use.filter is not None else ():
+        id = _column(part)
+        if id in ids and id not in equal and isinstance(part, Call) and part.function == "equal":
+            equal[id] = part.arguments[1]
+        else:
+            others.append(part)
+    return equal, others
+
+
+def _missing(table: Table, ids: tuple[int, ...], equal: dict[int, Expression]) -> Reason | None:
+    names = [table.by_id[id].name for id in ids if id not in equal]
+    return Reason(text=f"no condition {' = constant and '.join(names)} = constant") if names else None
+
+
+def _bounds(part: Expression, time: int | None) -> bool:
+    """Whether a condition is a bound of the event time."""
+    words = ("less", "less_equal", "greater", "greater_equal")
+    return time is not None and isinstance(part, Call) and part.function in words and _column(part) == time
+
+
+def _column(part: Expression) -> int | None:
+    """The column that a pushed comparison is about: it stands on the left, perhaps widened."""
+    if not isinstance(part, Call) or not part.arguments:
+        return None
+    left = part.arguments[0]
+    left = left.argument if isinstance(left, Cast) else left
+    return left.id if isinstance(left, Column) else None
