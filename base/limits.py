@@ -22,8 +22,9 @@ ROW_WRITES_MAX: Final = 1_024
 ROW_WRITES_BYTES_MAX: Final = 1 * MIB
 ROW_WRITES_LOGGED_MAX: Final = 64  # more become columns before the commit lock is taken
 
-# Rows per table whose last change the sequencer knows without asking the cells (engine/conflict_index.py).
+# Rows whose last change the sequencer knows without asking the cells (engine/conflict_index.py); of all tables.
 CONFLICT_INDEX_ROWS_MAX: Final = 65_536
+CONFLICT_INDEX_BYTES_MAX: Final = 16 * MIB  # with keys of 100 bytes; of longer ones there is room for fewer
 
 # Memory (engine/memory.py): shares of memory_limit. Half for rows not yet in segments, a quarter for the relational
 # executor; the last quarter is for all else, of which one transaction's write set may take a quarter.

@@ -9,11 +9,15 @@ they for a row that was deleted last: whether there was one to delete, the index
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from ..base.limits import CONFLICT_INDEX_ROWS_MAX
+from ..base.limits import CONFLICT_INDEX_BYTES_MAX, CONFLICT_INDEX_ROWS_MAX
 from .row_writes import RowChange
+
+ROW_BYTES: Final = 150
+"""What a row takes beside its key, at most; measured with tracemalloc."""
 
 
 @dataclass(slots=True)
@@ -24,6 +28,7 @@ class _Recent:
     settled: dict[bytes, int] = field(default_factory=dict[bytes, int])  # last put or delete
     deleted: set[bytes] = field(default_factory=set[bytes])  # those that were deleted last
     added: dict[bytes, int] = field(default_factory=dict[bytes, int])  # last delta
+    keys_bytes: int = 0
 
     @property
     def rows_count(self) -> int:
@@ -31,11 +36,17 @@ class _Recent:
 
 
 class ConflictIndex:
-    """See the module. The sequencer alone uses it."""
+    """See the module. The sequencer alone uses it; ``rows_count`` and ``bytes_used`` are for everybody."""
 
     def __init__(self) -> None:
         self._tables: dict[int, _Recent] = {}
+        self._keys_bytes = 0
         self.rows_count = 0
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory that it takes, in bytes, at most."""
+        return ROW_BYTES * self.rows_count + self._keys_bytes
 
     def changed(self, table: int, key: bytes, version: int, *, ignore_deltas: bool) -> bool | None:
         """Whether the row was put or deleted after ``version``, or added to unless ignored; None: ask the cells."""
@@ -47,12 +58,12 @@ class ConflictIndex:
         return recent.settled.get(key, 0) > version or (not ignore_deltas and recent.added.get(key, 0) > version)
 
     def note(
-        self, table: int, *, settled: Mapping[bytes, RowChange], added: Iterable[bytes] = (), version: int
+        self, table: int, *, settled: Mapping[bytes, RowChange], added: Collection[bytes] = (), version: int
     ) -> None:
         """These are all rows of the table that changed at ``version``."""
-        if self.rows_count > CONFLICT_INDEX_ROWS_MAX:
+        if self.rows_count > CONFLICT_INDEX_ROWS_MAX or self.bytes_used > CONFLICT_INDEX_BYTES_MAX:
             self._tables.clear()
-            self.rows_count = 0
+            self.rows_count = self._keys_bytes = 0
         recent = self._tables.get(table)
         if recent is None:
             recent = self._tables[table] = _Recent(since=version - 1)
@@ -61,10 +72,15 @@ class ConflictIndex:
         recent.deleted.difference_update(settled)
         recent.deleted.update([key for key, change in settled.items() if change.row is None])
         recent.added.update(dict.fromkeys(added, version))
-        self.rows_count += recent.rows_count - before
+        if recent.rows_count > before:
+            keys_bytes = sum(map(len, settled)) + sum(map(len, added))
+            recent.keys_bytes += keys_bytes
+            self._keys_bytes += keys_bytes
+            self.rows_count += recent.rows_count - before
 
     def forget(self, table: int) -> None:
         """Rows of the table changed, and which is not said: what changes next begins its index anew."""
         recent = self._tables.pop(table, None)
         if recent is not None:
             self.rows_count -= recent.rows_count
+            self._keys_bytes -= recent.keys_bytes

@@ -141,6 +141,7 @@ class Engine:
         register_memory(
             self.budget,
             state=self._state,
+            sequencer=self._sequencer,
             maintenance=self.maintenance,
             files=storage.files,
             transactions=self._transactions,

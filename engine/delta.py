@@ -9,7 +9,7 @@ two deltas conflict. A row that is absent starts from ``default_row``, with NULL
 from __future__ import annotations
 
 import decimal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -180,7 +180,7 @@ class GroupDeltas:
             self._rows.setdefault(table.id, {}).update(rows)
             self._last[table.id] = table, ordinal
 
-    def keys(self, table: int) -> Iterable[bytes]:
+    def keys(self, table: int) -> Collection[bytes]:
         """The encoded primary keys of the rows of a table that were added to."""
         return self._rows.get(table, ())
 

@@ -43,6 +43,7 @@ def register_memory(
     budget: Budget,
     *,
     state: State,
+    sequencer: Sequencer,
     maintenance: Maintenance,
     files: FileSystem,
     transactions: Callable[[], Sequence[Transaction]],
@@ -86,6 +87,11 @@ def register_memory(
         lambda: ID_BYTES * len(state.transaction_ids) + WRITER_BYTES * len(state.writers),
         "Outcomes of recent transactions and writers, for those that ask again: at most so much.",
     )
+    budget.register(
+        "conflict_index",
+        lambda: sequencer.index.bytes_used,
+        "When single rows were changed last: at most so much.",
+    )
 
 
 def register_meters(
@@ -128,6 +134,12 @@ def register_meters(
             "rows",
             "Rows that came too late and were left out (late = 'ignore'); only grows.",
             lambda: sequencer.late_rows_ignored,
+        ),
+        (
+            "conflict_index_rows",
+            "rows",
+            "Rows whose last change commits find without asking the cells; at the limit it begins anew.",
+            lambda: sequencer.index.rows_count,
         ),
         (
             "checkpoint_lag_bytes",

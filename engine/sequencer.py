@@ -230,7 +230,7 @@ class Sequencer:
         self._watch_lock = threading.Lock()
         self.logged_bytes = 0  # rows that were logged since the last checkpoint
         self.late_rows_ignored = 0  # since the start
-        self._index = ConflictIndex()
+        self.index = ConflictIndex()
         self._crowd = 0  # requests of the last group
         self._wanted = 0  # requests that a leader waits for
         self._gathered: SimpleQueue[None] = SimpleQueue()
@@ -433,7 +433,7 @@ class Sequencer:
             if request.retains and not drops:
                 request.commit = Commit(version=self._state.version, rows=0)
                 return
-            _validate(request, state=self._state, index=self._index)
+            _validate(request, state=self._state, index=self.index)
             if drops or _changes_something(request):
                 group.add(request, drops=drops, state=self._state)
             else:
@@ -491,8 +491,8 @@ class Sequencer:
                 self._unresolved = None
                 self._apply(record)
                 for table in {operation.table for operation in record.operations}:
-                    if group is None or not group.note(table, self._index):
-                        self._index.forget(table)
+                    if group is None or not group.note(table, self.index):
+                        self.index.forget(table)
                 if not self._keeps_log:
                     self._log.trim(before=self._log.tail())
                 for request, entry in zip(requests, record.transactions, strict=False):

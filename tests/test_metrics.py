@@ -13,6 +13,7 @@ import pytest
 import weftdb
 from weftdb.base.errors import Conflict, Invalid
 from weftdb.base.interface import Database
+from weftdb.engine import conflict_index
 from weftdb.engine.database import Engine
 from weftdb.engine.metrics import Meters, Metric
 from weftdb.engine.options import Options
@@ -100,6 +101,26 @@ def test_memory_of_tables_and_write_sets_is_counted_and_given_back(database: Dat
         "'weft_memory_%_bytes' AND name NOT IN ('weft_memory_used_bytes', 'weft_memory_limit_bytes')) FROM weft_metrics"
     ).rows()[0]
     assert used == parts
+
+
+def test_the_conflict_index_is_counted_and_stays_within_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    row_bytes = conflict_index.ROW_BYTES + 104
+    monkeypatch.setattr(conflict_index, "CONFLICT_INDEX_BYTES_MAX", 10 * row_bytes)
+    with weftdb.open() as database:
+        database.execute("CREATE TABLE t (a TEXT PRIMARY KEY, b BIGINT)")
+        table = database.table("t")
+        seen: list[tuple[float, float]] = []
+        for n in range(50):
+            table.put((f"{n % 24:0100}", n))
+            seen.append(
+                (metric(database, "weft_conflict_index_rows"), metric(database, "weft_memory_conflict_index_bytes"))
+            )
+        assert seen == [(n % 11 + 1, (n % 11 + 1) * row_bytes) for n in range(50)], "it begins anew when it is full"
+        table.put((f"{49 % 24:0100}", 0))
+        assert metric(database, "weft_conflict_index_rows") == seen[-1][0], "a row that is in it is not in it twice"
+        table.put([(str(n), n) for n in range(5_000)])
+        assert metric(database, "weft_conflict_index_rows") == 0, "batches are not in it"
+        assert metric(database, "weft_memory_conflict_index_bytes") == 0
 
 
 def test_an_open_snapshot_is_counted_and_its_lag(database: Database) -> None:
