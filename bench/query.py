@@ -118,6 +118,7 @@ def compare(question: str, weft: pa.Table, duck: pa.Table) -> None:
 
 
 def _equal(left: Any, right: Any) -> bool:
-    if isinstance(left, float) and isinstance(right, float | decimal.Decimal):
-        return close(left, float(right))
+    numbers = (int, float, decimal.Decimal)
+    if isinstance(left, numbers) and isinstance(right, numbers) and float in (type(left), type(right)):
+        return close(float(left), float(right))
     return left == right

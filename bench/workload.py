@@ -17,10 +17,11 @@ Subject = TypeVar("Subject")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much: rows of the events table, and rounds to take the median of."""
+    """How much: rows of the events table (or TPC-H's ``scale``), and rounds to take the median of."""
 
     rows: int
     rounds: int
+    scale: float = 0.0
 
 
 class Workload(Protocol):

@@ -162,7 +162,8 @@ class WeftParser(PostgresParser):
             number = _NUMBER.fullmatch(text)
             if number is None:
                 self.raise_error(f"INTERVAL of anything but a number before {unit.upper()} is not supported")
-            text = f"{text if unit.upper() == 'SECOND' else number[1]} {unit}"
+            else:
+                text = f"{text if unit.upper() == 'SECOND' else number[1]} {unit}"
         literal = self.expression(exp.Literal.string(text), token)
         return self.expression(exp.Cast(this=literal, to=exp.DataType(this=exp.DType.INTERVAL)))
 
