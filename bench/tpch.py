@@ -78,6 +78,10 @@ class Tpch:
         for number, (weft, duck) in self._answers.items():
             compare(f"Q{number}", weft, duck)
 
+    def ask(self, sql: str) -> pa.Table:
+        """WeftDB's answer."""
+        return self._weft.execute(sql)
+
     @property
     def answers(self) -> dict[int, tuple[pa.Table, pa.Table]]:
         """Per query, from 1, WeftDB's answer and DuckDB's."""
