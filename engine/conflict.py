@@ -63,6 +63,9 @@ class GroupRows:
     def admits(self, changes: TableChanges, *, blind: bool) -> bool:
         """Whether the changes surely meet no row of a group mate that may not be met."""
         table = changes.table.id
+        if changes.rows is not None and not (self._deltas or self._tables or self._pending):
+            known = self.single.get(table)
+            return known is None or known.keys().isdisjoint(changes.rows.changes)
         single = () if changes.rows is None else changes.rows.changes
         batches = _key_batches(changes)
         if changes.deltas and not (single or batches) and table not in self.single and table not in self._tables:

@@ -329,6 +329,10 @@ class Engine:
             self._idle.begun()
         return transaction
 
+    def idle_limit(self) -> float | None:
+        """For how many seconds a transaction may idle, unless its session says otherwise; None for ever."""
+        return self.options.idle_transaction_seconds or None
+
     def outcome_of(self, id: str, *, since: int) -> Commit | None:
         """What became of the transaction ``id``, which was begun at version ``since``; None: it has not committed.
 

@@ -141,7 +141,10 @@ class KeyEncoder:
 
     def encode_one(self, values: Sequence[object]) -> bytes:
         """Encode one key of Python values, padded. Raises Invalid for a value that the column cannot hold."""
-        encoded = b"".join([encode(value) for encode, value in zip(self._scalars, values, strict=True)])
+        if len(self._scalars) == 1:
+            encoded = self._scalars[0](*values)
+        else:
+            encoded = b"".join([encode(value) for encode, value in zip(self._scalars, values, strict=True)])
         return encoded.ljust((len(encoded) + 7) & ~7, b"\0")
 
     def encode_column(self, index: int, value: object) -> bytes:

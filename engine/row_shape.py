@@ -70,8 +70,13 @@ class RowShape:
         takers = self._key_takers
         if len(values) != len(takers):
             return None
-        taken = tuple([take(value) for take, value in zip(takers, values, strict=True)])
-        return None if _OTHER in taken or None in taken else taken
+        taken: list[Any] = []
+        for take, value in zip(takers, values, strict=True):
+            value = take(value)
+            if value is _OTHER or value is None:
+                return None
+            taken.append(value)
+        return tuple(taken)
 
     def key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """The primary key of a whole row."""
@@ -79,6 +84,8 @@ class RowShape:
 
     def bytes_of(self, row: Mapping[str, Any]) -> int:
         """Bytes that the row's values of variable width take, at most."""
+        if not self._variable:
+            return 0
         return sum([4 * len(row[name]) for name in self._variable if row[name] is not None])
 
     def _taken(self, values: Mapping[str, object]) -> dict[str, Any] | None:

@@ -28,6 +28,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
+from typing import Final
 
 import pyarrow as pa
 
@@ -63,6 +64,8 @@ DELTA_BYTES = 64
 
 GATHER_SECONDS = 0.0005
 """How long a group waits for as many requests as the last one had."""
+
+_NO_NAMES: Final = frozenset[tuple[str, int]]()
 
 RESOLVE_ATTEMPTS = 50
 RESOLVE_PAUSE_SECONDS = 0.1
@@ -164,15 +167,21 @@ class Request:
     names: frozenset[tuple[str, int]] = field(init=False)  # a repeat must not join the group of its first try
 
     def __post_init__(self) -> None:
-        self.alone = bool(self.catalog or self.retains) or any(
-            changes.prepared is not None or changes.truncate for changes in self.changes
-        )
-        writer = () if self.token is None else ((self.token.writer, self.token.sequence),)
-        self.names = frozenset(writer if self.transaction_id is None else (*writer, (self.transaction_id, -1)))
-        self.rows_count = sum(changes.rows_count for changes in self.changes)
-        self.bytes_count = sum(changes.bytes_count for changes in self.changes)
-        prepared = [changes.prepared.install for changes in self.changes if changes.prepared is not None]
-        self.replay_bytes = sum(work.bytes_count for work in prepared if work.replaces or work.keys)
+        self.alone = bool(self.catalog or self.retains)
+        self.rows_count = self.bytes_count = self.replay_bytes = 0
+        for changes in self.changes:
+            self.rows_count += changes.rows_count
+            self.bytes_count += changes.bytes_count
+            if changes.truncate or changes.prepared is not None:
+                self.alone = True
+            if changes.prepared is not None:
+                work = changes.prepared.install
+                self.replay_bytes += work.bytes_count if work.replaces or work.keys else 0
+        self.names = _NO_NAMES
+        if self.token is not None:
+            self.names |= {(self.token.writer, self.token.sequence)}
+        if self.transaction_id is not None:
+            self.names |= {(self.transaction_id, -1)}
 
     @property
     def finished(self) -> bool:
@@ -245,7 +254,7 @@ class Sequencer:
         Raises Conflict, Invalid, LimitExceeded, or Unavailable (also where the outcome is unknown).
         """
         self._before_commit(request.bytes_count)
-        prepared = [changes for changes in request.changes if changes.prepared is not None]
+        prepared = [changes for changes in request.changes if changes.prepared is not None] if request.alone else []
         for _ in range(LOOKS_MAX if prepared or request.reads else 0):
             self._settle_reads(request)
             for changes in prepared:

@@ -117,7 +117,7 @@ class Transaction:
         self._unchanged: set[int] = set()
         self._ended = False
         self._late_count = 0
-        self._idle_limit = idle_limit
+        self.idle_limit = idle_limit
         self._on_end = on_end
         self._timed_out: str | None = None
         self.gate = Gate()
@@ -135,11 +135,11 @@ class Transaction:
     @property
     def may_idle(self) -> bool:
         """Whether it has no limit for that."""
-        return self._idle_limit is None
+        return self.idle_limit is None
 
     def end_if_idle(self) -> float | None:
         """Roll it back if it has idled for too long. Returns for how many seconds it may go on, None for ever."""
-        limit = None if self._idle_limit is None or self._ended else self._idle_limit()
+        limit = None if self.idle_limit is None or self._ended else self.idle_limit()
         if limit is None:
             return None
 
@@ -179,6 +179,11 @@ class Transaction:
             base = self._base().catalog
             self._seen_catalog = base.changed(self._catalog, version=base.version) if self._catalog else base
         return self._seen_catalog
+
+    def table(self, name: str) -> Table:
+        """A call on one table begins (see ``refresh``): its definition. Raises Invalid (42P01), and Closed."""
+        self.refresh()
+        return self.catalog.table(name)
 
     # Statements and savepoints
 
@@ -712,34 +717,11 @@ class Transaction:
     def commit(self) -> Commit:
         """Commit. Raises Conflict if another transaction changed what this one wrote; it has ended in any case."""
         self._check_open()
-        base = self._first or self._snapshot
         try:
             self._lay_down_many()
-            if not (self._writes or self._rows or self._catalog or self._late_count or self._locks):
+            request = self._request()
+            if request is None:
                 return Commit(version=0 if self._snapshot is None else self._snapshot.version, rows=0)
-            assert base is not None, "who wrote has a snapshot"
-            changes = tuple(
-                self._prepared(writes, base) if writes.is_large else writes.changes()
-                for writes in self._writes.values()
-            )
-            rows = [TableChanges(table=rows.table, rows=rows, strict=True) for rows in self._rows.values()]
-            changed = (*(item for item in changes if item.rows_count or item.truncate), *rows)
-            catalog = self._net_catalog(base.catalog)
-            reads = self._locks.reads() + self._added_and_read(base)
-            if changed or catalog or self._late_count:
-                if self._reads is not None:
-                    reads += self._reads.reads(base.catalog, version=base.version)
-            elif not reads:
-                return Commit(version=base.version, rows=0)
-            request = Request(
-                changes=changed,
-                catalog=catalog,
-                snapshot=base.version,
-                unchanged=tuple(sorted(self._unchanged)),
-                reads=reads,
-                transaction_id=self.id,
-                left_out=self._late_count,
-            )
             return self._commit(request)
         except Unavailable as error:
             if error.sqlstate != UNKNOWN_OUTCOME:
@@ -749,6 +731,35 @@ class Transaction:
             raise
         finally:
             self.rollback()
+
+    def _request(self) -> Request | None:
+        """What is to be committed; None: nothing."""
+        rows = tuple([TableChanges(table=rows.table, rows=rows, strict=True) for rows in self._rows.values()])
+        if not (self._writes or self._catalog or self._late_count or self._locks or self._reads is not None):
+            if not rows:
+                return None
+            return Request(changes=rows, snapshot=self._wrote().version, transaction_id=self.id)
+        base = self._first or self._base()
+        written = tuple(
+            self._prepared(writes, base) if writes.is_large else writes.changes() for writes in self._writes.values()
+        )
+        changed = (*(item for item in written if item.rows_count or item.truncate), *rows)
+        catalog = self._net_catalog(base.catalog)
+        reads = self._locks.reads() + self._added_and_read(base)
+        if changed or catalog or self._late_count:
+            if self._reads is not None:
+                reads += self._reads.reads(base.catalog, version=base.version)
+        elif not reads:
+            return None
+        return Request(
+            changes=changed,
+            catalog=catalog,
+            snapshot=base.version,
+            unchanged=tuple(sorted(self._unchanged)),
+            reads=reads,
+            transaction_id=self.id,
+            left_out=self._late_count,
+        )
 
     def rollback(self) -> None:
         """End the transaction and forget its writes. A second call does nothing."""
@@ -800,7 +811,7 @@ class Transaction:
 
     def _is_new(self, table: Table) -> bool:
         """Whether the table was created by this transaction, so that the snapshot has no cells of it."""
-        return table.id not in self._base().catalog.by_id
+        return bool(self._catalog) and table.id not in self._base().catalog.by_id
 
     def _writes_to(self, table: Table) -> TableWrites:
         self._check_writable()

@@ -27,6 +27,9 @@ from .stream import Hold
 
 T = TypeVar("T")
 
+LOCAL: Final = "weft"
+"""The principal of whoever needs no name: programs that embed the database."""
+
 RETRY_PAUSES: Final = (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 """Seconds before each further attempt; the last one repeats."""
 
@@ -76,12 +79,18 @@ class Access:
             return transaction.version
 
     def begin(
-        self, isolation: str = "snapshot", read_only: bool = False, *, held: bool = True, id: str | None = None
+        self,
+        isolation: str = "snapshot",
+        read_only: bool = False,
+        *,
+        held: bool = True,
+        id: str | None = None,
+        begun: Transaction | None = None,
     ) -> None:
         """Begin a transaction. Raises Invalid: 25001 inside of one, 22023 for what is no level.
 
         ``held``: it is ended by ``commit`` and ``rollback`` only; COMMIT and ROLLBACK in a text are refused.
-        ``id``: see ``Engine.begin``.
+        ``id``: see ``Engine.begin``. ``begun`` is the engine's transaction, where it is under way already.
         """
         self.check_open()
         if self.block is not None and self.block.explicit:
@@ -90,6 +99,16 @@ class Access:
         block = self.block or self.open_block(explicit=True)
         block.explicit, block.isolation, block.held, block.id = True, level, held, id
         block.read_only = read_only or self._pinned is not None
+        if begun is not None:
+            block.take_over(begun)
+
+    @property
+    def held_transaction(self) -> Transaction:
+        """The engine's transaction of the open block. Raises Closed, and Invalid in one that has failed."""
+        self.check_open()
+        assert self.block is not None, "whoever holds the transaction ends the block"
+        self.block.check_usable()
+        return self.block.transaction
 
     def open_block(self, *, explicit: bool) -> Block:
         self.block = Block(
@@ -260,7 +279,7 @@ class Access:
 
     def check_open(self) -> None:
         if self._closed:
-            raise Closed("the session, transaction or snapshot is closed", hint="Open a new one.")
+            raise closed_session()
 
     def close(self) -> None:
         """Roll back what is open and release the snapshot. Results that are being read stay readable."""
@@ -276,3 +295,7 @@ class Access:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def closed_session() -> Closed:
+    return Closed("the session, transaction or snapshot is closed", hint="Open a new one.")

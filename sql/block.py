@@ -77,6 +77,11 @@ class Block:
             )
         return self.opened
 
+    def take_over(self, begun: Transaction) -> None:
+        """Go on with a transaction that was begun outside of the session; its settings hold from now on."""
+        self.opened = begun
+        begun.idle_limit = lambda: self.settings.idle_seconds
+
     def check_usable(self) -> None:
         """Raise Invalid (25P02) after a statement of the block has failed."""
         if self.failed:

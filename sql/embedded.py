@@ -4,8 +4,8 @@
     db = weftdb.open()                in memory, gone with the last handle
 
 One engine per folder and process, counted: it closes when its last handle does. Every call outside a transaction has a
-session of its own, so a database may be used from any number of threads. A transaction and a snapshot are one session
-each, for one thread at a time.
+session of its own, so a database may be used from any number of threads. A snapshot is one session, and so is a
+transaction once it does more than read and write single rows; both are for one thread at a time.
 """
 
 from __future__ import annotations
@@ -31,9 +31,12 @@ from ..engine.clock import AsOf
 from ..engine.database import Engine
 from ..engine.options import Options
 from ..engine.schema import Table as Definition
+from ..engine.transaction import Transaction
 from ..storage.backup_folder import BackupFolder
+from .access import LOCAL, closed_session
 from .feed import EmbeddedChanges
 from .session import Session
+from .settings import ISOLATION, isolation_name
 from .writer import EmbeddedWriter
 
 
@@ -141,9 +144,7 @@ class EmbeddedDatabase(interface.Database):
         return EmbeddedTable(self, name)
 
     def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> EmbeddedTransaction:
-        session = Session(self.engine)
-        session.begin(isolation, read_only)
-        return self._child(EmbeddedTransaction(session))
+        return self._child(EmbeddedTransaction(self.engine, isolation=isolation, read_only=read_only))
 
     def snapshot(self, as_of: AsOf | None = None) -> EmbeddedSnapshot:
         engine = self.engine
@@ -222,14 +223,14 @@ class _Sessions(Protocol):
 
 
 class _OneSession:
-    """What transaction and snapshot have in common."""
+    """What transaction and snapshot have in common: one session for all calls."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._held = _Held(session)
+    @property
+    def _session(self) -> Session:
+        raise NotImplementedError
 
     def session(self) -> _Held:
-        return self._held
+        return _Held(self._session)
 
     def writer(self, table: str, *, name: str | None = None) -> EmbeddedWriter:
         raise Invalid(
@@ -253,31 +254,83 @@ class _OneSession:
     ) -> Result:
         return self._session.execute(sql, parameters, timeout=timeout, at_least=at_least)
 
-    def table(self, name: str, /) -> EmbeddedTable:
-        return EmbeddedTable(self, name)
-
-    def close(self) -> None:
-        self._session.close()
-
-    def abandon(self) -> None:
-        self._session.cancel()
-        self._session.close()
-
     def __enter__(self) -> Self:
         return self
 
 
 class EmbeddedTransaction(_OneSession, interface.Transaction):
-    """See ``base.interface.Transaction``."""
+    """See ``base.interface.Transaction``.
+
+    Single rows are read and written in the engine's transaction itself; a session is made over it for the first call
+    that needs one. An application's small transaction never does, and costs half as much.
+    """
+
+    def __init__(self, engine: Engine, *, isolation: str, read_only: bool) -> None:
+        """Raises Invalid (22023) for what is no level."""
+        self._engine = engine
+        self._isolation = isolation_name(isolation)
+        self._read_only = read_only
+        self._begun: Transaction | None = None
+        self._made: Session | None = None
+        self._closed = False
+
+    @property
+    def _session(self) -> Session:
+        """The session over the transaction. Raises Closed."""
+        if self._made is None:
+            self._check_open()
+            session = Session(self._engine)
+            session.begin(self._isolation, self._read_only, begun=self._begun)
+            self._made = session
+        return self._made
+
+    def opened(self) -> Transaction:
+        """The engine's transaction, for calls inside of its gate. Raises Closed."""
+        if self._made is not None:
+            return self._made.held_transaction
+        if self._begun is None:
+            self._check_open()
+            self._begun = self._engine.begin(
+                isolation=ISOLATION[self._isolation],
+                read_only=self._read_only,
+                principal=LOCAL,
+                idle_limit=self._engine.idle_limit,
+            )
+        return self._begun
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise closed_session()
+
+    def table(self, name: str, /) -> EmbeddedTable:
+        return _TransactionTable(self, name)
 
     def commit(self) -> int:
-        try:
-            return self._session.commit()
-        finally:
-            self._session.close()
+        self._check_open()
+        self._closed = True
+        if self._made is not None:
+            with self._made as session:
+                return session.commit()
+        if self._begun is None:
+            return self._engine.version
+        with self._begun.gate:
+            return self._begun.commit().version
 
     def rollback(self) -> None:
-        self._session.close()
+        self._closed = True
+        if self._made is not None:
+            self._made.close()
+        elif self._begun is not None:
+            with self._begun.gate:
+                self._begun.rollback()
+
+    def close(self) -> None:
+        self.rollback()
+
+    def abandon(self) -> None:
+        if self._made is not None:
+            self._made.cancel()
+        self.rollback()
 
     def savepoint(self, name: str, /) -> None:
         self._session.savepoint(name)
@@ -291,13 +344,32 @@ class EmbeddedTransaction(_OneSession, interface.Transaction):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        if kind is None and not self._session.closed:
-            self.commit()
-        self._session.close()
+        if not self._closed:
+            if kind is None:
+                self.commit()
+            else:
+                self.rollback()
 
 
 class EmbeddedSnapshot(_OneSession, interface.Snapshot):
     """See ``base.interface.Snapshot``."""
+
+    def __init__(self, session: Session) -> None:
+        self._made = session
+
+    @property
+    def _session(self) -> Session:
+        return self._made
+
+    def table(self, name: str, /) -> EmbeddedTable:
+        return EmbeddedTable(self, name)
+
+    def close(self) -> None:
+        self._made.close()
+
+    def abandon(self) -> None:
+        self._made.cancel()
+        self._made.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -389,3 +461,59 @@ class EmbeddedTable(interface.Table):
 
     def __repr__(self) -> str:
         return f"<Table {self._name}>"
+
+
+class _TransactionTable(EmbeddedTable):
+    """A table inside a transaction: what is one row, given by plain values, goes to the engine's transaction at once.
+
+    All else, and all that is to be refused, goes by the session.
+    """
+
+    def __init__(self, transaction: EmbeddedTransaction, name: str) -> None:
+        self._transaction = transaction
+        super().__init__(transaction, name)
+
+    def _describe(self) -> Definition:
+        transaction = self._transaction.opened()
+        with transaction.gate:
+            return transaction.table(self._name)
+
+    def insert(self, rows: Rows, /) -> Written:
+        return self._put_row(rows, insert=True) or super().insert(rows)
+
+    def put(self, rows: Rows, /) -> Written:
+        return self._put_row(rows, insert=False) or super().put(rows)
+
+    def _put_row(self, row: Rows, *, insert: bool) -> Written | None:
+        transaction = self._transaction.opened()
+        with transaction.gate:
+            definition = transaction.table(self._name)
+            done = transaction.put_row(definition, row, insert=insert)
+            return Written(version=transaction.version, rows=1) if done else None
+
+    def update(self, key: Key, /, **changes: object) -> Written:
+        transaction = self._transaction.opened()
+        with transaction.gate:
+            definition = transaction.table(self._name)
+            plain = definition.shape.key(key)
+            if plain is not None and transaction.update_row(definition, plain, changes):
+                return Written(version=transaction.version, rows=1)
+        return super().update(key, **changes)
+
+    def delete(self, keys: Keys, /) -> Written:
+        transaction = self._transaction.opened()
+        with transaction.gate:
+            definition = transaction.table(self._name)
+            plain = definition.shape.key(keys)
+            if plain is not None and transaction.delete_row(definition, plain):
+                return Written(version=transaction.version, rows=1)
+        return super().delete(keys)
+
+    def get(self, key: Key, /, *, at_least: int | None = None) -> dict[str, object] | None:
+        transaction = self._transaction.opened()
+        with transaction.gate:
+            definition = transaction.table(self._name)
+            plain = definition.shape.key(key)
+            if plain is not None and at_least is None:
+                return transaction.get(definition, plain)
+        return super().get(key, at_least=at_least)

@@ -46,7 +46,7 @@ from ..engine.schema import Table
 from ..engine.snapshot import Snapshot
 from ..engine.transaction import Transaction
 from . import dispatch, keyvalue
-from .access import Access
+from .access import LOCAL, Access
 from .assign import counted_from
 from .bind import Settings as BinderSettings
 from .bind import parameter_type
@@ -73,7 +73,7 @@ class Session(Access):
         self,
         engine: Engine,
         *,
-        principal: str = "weft",
+        principal: str = LOCAL,
         as_of: AsOf | None = None,
         settings: Mapping[str, str] | None = None,
         single_call: bool = False,
