@@ -7,6 +7,7 @@ no expressions and are passed over.
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias, cast
 
@@ -37,18 +38,23 @@ _QUERY_EXPRESSIONS: Final = (
 
 _LEAVES: Final = (Literal, Column, Parameter, schema.Table, bound.OutputColumn)
 
-_FIELDS: Final[dict[type, tuple[str, ...]]] = {
+_FIELDS: Final[dict[type, tuple[str, ...] | None]] = {
     Call: ("arguments",),
     Cast: ("argument",),
     Case: ("branches", "default"),
 }
+"""The fields to look into by class, none for a leaf; None for what is no node."""
 
 
-def _fields(kind: type) -> tuple[str, ...]:
-    found = _FIELDS.get(kind)
-    if found is None:
-        found = _FIELDS[kind] = tuple(f.name for f in dataclasses.fields(kind) if f.name not in ("type", "columns"))
-    return found
+def _fields(kind: type) -> tuple[str, ...] | None:
+    if kind not in _FIELDS:
+        names: tuple[str, ...] | None = None
+        if issubclass(kind, _LEAVES):
+            names = ()
+        elif dataclasses.is_dataclass(kind):
+            names = tuple(f.name for f in dataclasses.fields(kind) if f.name not in ("type", "columns"))
+        _FIELDS[kind] = names
+    return _FIELDS[kind]
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -57,34 +63,33 @@ def walk(node: Node) -> Iterator[Node]:
     while stack:
         item = stack.pop()
         if isinstance(item, tuple):
-            stack.extend(reversed(cast(tuple[Node, ...], item)))
-        elif isinstance(item, _LEAVES):
+            stack.extend(cast(tuple[Node, ...], item)[::-1])
+            continue
+        names = _fields(item.__class__)
+        if names is not None:
             yield item
-        elif dataclasses.is_dataclass(item):
-            yield item
-            stack.extend(getattr(item, name) for name in reversed(_fields(type(item))))
+            stack.extend([getattr(item, name) for name in reversed(names)])
 
 
 def rewrite(node: Node, replace: Callable[[Node], Node | None]) -> Node:
     """A copy of ``node`` in which every part for which ``replace`` gives a value is that value; parents first."""
     if isinstance(node, tuple):
         items = cast(tuple[Node, ...], node)
-        new = tuple(rewrite(item, replace) for item in items)
-        return items if all(a is b for a, b in zip(items, new, strict=True)) else new
-    if not dataclasses.is_dataclass(node):
+        new = [rewrite(item, replace) for item in items]
+        return items if all(map(operator.is_, items, new)) else tuple(new)
+    names = _fields(node.__class__)
+    if names is None:
         return node
     found = replace(node)
     if found is not None:
         return found
-    if isinstance(node, _LEAVES):
-        return node
-    return rewrite_inside(node, replace)
+    return rewrite_inside(node, replace) if names else node
 
 
 def rewrite_inside(node: Node, replace: Callable[[Node], Node | None]) -> Node:
     """As ``rewrite``, for the parts of ``node``, not for ``node`` itself."""
     changes: dict[str, Node] = {}
-    for name in _fields(type(node)):
+    for name in _fields(node.__class__) or ():
         old = getattr(node, name)
         value = rewrite(old, replace)
         if value is not old:

@@ -85,24 +85,30 @@ class ExpressionBinder:
         self, function: str, arguments: Sequence[bound.Bound], tree: exp.Expr
     ) -> tuple[Resolution, tuple[bound.Bound, ...]]:
         """The overload, and the arguments converted to its types. Raises Invalid: 42883, 42725, 42804."""
-        position = place(tree)
         arguments = self._known_parameters(arguments)
         literals = {index: node.value for index, node in enumerate(arguments) if isinstance(node, Literal)}
-        types = [argument.type for argument in arguments]
-        resolution = resolve(function, types, literals=literals, position=position)
+        resolution = self._overload(function, arguments, literals, tree)
         exact = [_wide(argument, wanted) for argument, wanted in zip(arguments, resolution.argument_types, strict=True)]
         if any(type is not None for type in exact):
             arguments = [
                 argument if type is None else self.context.coerce(argument, type, tree)
                 for argument, type in zip(arguments, exact, strict=True)
             ]
-            types = [argument.type for argument in arguments]
-            resolution = resolve(function, types, literals=literals, position=position)
+            resolution = self._overload(function, arguments, literals, tree)
         converted = tuple(
             self.context.coerce(argument, type, tree)
             for argument, type in zip(arguments, resolution.argument_types, strict=True)
         )
         return resolution, converted
+
+    def _overload(
+        self, function: str, arguments: Sequence[bound.Bound], literals: Mapping[int, object], tree: exp.Expr
+    ) -> Resolution:
+        try:
+            return resolve(function, [argument.type for argument in arguments], literals=literals)
+        except Invalid as error:  # only now: to find the place of every call would cost more than all else of it
+            error.position = place(tree)
+            raise
 
     def within(self, clause: Clause) -> ExpressionBinder:
         """The same names, other rules."""

@@ -143,9 +143,9 @@ class Overload:
         return self.arguments + (self.arguments[-1],) * (count - len(self.arguments))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Function:
-    """One name of the table with its overloads, tried by PostgreSQL's rules."""
+    """One name of the table with its overloads, tried by PostgreSQL's rules. There is one of each: it equals itself."""
 
     name: str
     overloads: tuple[Overload, ...]

@@ -8,6 +8,7 @@ types, then the guess for untyped literals (text if any candidate takes text, el
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 from ....base.errors import Invalid, nearest
 from ....base.types import TEXT, Kind, Type, array_of
@@ -34,16 +35,10 @@ def resolve_in(
             sqlstate="42883",
             position=position,
         )
-    candidates = [
-        (overload, patterns)
-        for overload in found.overloads
-        if (patterns := overload.patterns(len(argument_types))) is not None and _fits(patterns, argument_types)
-    ]
-    chosen = _best(found, candidates, argument_types)
+    chosen, several = _chosen(found, tuple(argument_types))
     if chosen is None:
-        raise _no_match(found, argument_types, several=bool(candidates), position=position)
-    overload, patterns = chosen
-    types = _targets(found, patterns, argument_types)
+        raise _no_match(found, argument_types, several=several, position=position)
+    overload, patterns, types = chosen
     if overload.check is not None:
         overload.check(types)
     result = (
@@ -52,6 +47,22 @@ def resolve_in(
         else overload.literal_result(types, literals or {})
     )
     return Resolution(function=found, overload=overload, argument_types=types, result=result)
+
+
+@lru_cache(maxsize=4096)
+def _chosen(
+    function: Function, argument_types: tuple[Type, ...]
+) -> tuple[tuple[Overload, tuple[Pattern, ...], tuple[Type, ...]] | None, bool]:
+    """The overload with its patterns and what its arguments are cast to, or None; and whether several would do."""
+    candidates = [
+        (overload, patterns)
+        for overload in function.overloads
+        if (patterns := overload.patterns(len(argument_types))) is not None and _fits(patterns, argument_types)
+    ]
+    chosen = _best(function, candidates, argument_types)
+    if chosen is None:
+        return None, bool(candidates)
+    return (*chosen, _targets(function, chosen[1], argument_types)), False
 
 
 def _matches(pattern: Pattern, type: Type) -> bool:
