@@ -4,6 +4,8 @@ A ``Result`` is a stream until somebody asks for all of it. ``reader()`` and ``_
 as they come, once; ``arrow()``, ``rows()`` and ``scalar()`` read the rest, keep it, and may be called again. After a
 result was streamed, what is gone is gone: asking again is an error, not an empty answer.
 
+A short answer may come as tuples instead (``of_rows``); Arrow is then made of it when somebody asks for Arrow.
+
 ``rows_affected`` is the count of INSERT, UPDATE, DELETE; None for a query. ``tag`` is the command in capitals.
 
 The version goes with the Arrow data, too, wherever they are carried: as ``weft.version`` in the schema's metadata.
@@ -17,7 +19,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from .errors import Closed, Invalid
-from .rows import python_rows
+from .rows import array_of_values, python_rows
 from .types import Type, type_of_field
 
 METADATA_VERSION: Final = b"weft.version"
@@ -45,8 +47,18 @@ class Result:
         self.rows_affected = rows_affected
         self._batches: Iterator[pa.RecordBatch] | None = iter(batches)
         self._table: pa.Table | None = None
+        self._rows: list[tuple[Any, ...]] | None = None
         self._on_close = on_close
         assert len(self.types) == len(schema), f"{len(self.types)} types for {len(schema)} columns"
+
+    @classmethod
+    def of_rows(
+        cls, rows: list[tuple[Any, ...]], *, schema: pa.Schema, types: tuple[Type, ...], version: int
+    ) -> Result:
+        """A query's few rows, as tuples of what ``python_values`` gives for ``types``; the list is the result's own."""
+        result = cls(schema=schema, batches=_lazily(rows, schema, types), version=version, types=types)
+        result._rows = rows
+        return result
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,16 +79,22 @@ class Result:
 
     def rows(self) -> list[tuple[Any, ...]]:
         """All rows as tuples of Python values."""
+        if self._rows is not None and self._batches is not None:
+            return list(self._rows)
         return python_rows(self.arrow(), self.types)
 
     def scalar(self) -> Any:
         """The one value; None without a row. Raises Invalid unless there is one column and at most one row."""
         if len(self.schema) != 1:
             raise Invalid(f"scalar() needs a result of one column, this one has {len(self.schema)}")
-        table = self.arrow()
-        if table.num_rows > 1:
-            raise Invalid(f"scalar() needs a result of one row, this one has {table.num_rows:,}")
-        return python_rows(table, self.types)[0][0] if table.num_rows else None
+        if self._rows is not None and self._batches is not None:
+            rows, count = self._rows, len(self._rows)
+        else:
+            table = self.arrow()
+            rows, count = python_rows(table.slice(0, 1), self.types), table.num_rows
+        if count > 1:
+            raise Invalid(f"scalar() needs a result of one row, this one has {count:,}")
+        return rows[0][0] if count else None
 
     def close(self) -> None:
         """Give up what was not read, and the snapshot below it. May be called again."""
@@ -121,3 +139,10 @@ class Result:
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
+
+
+def _lazily(rows: list[tuple[Any, ...]], schema: pa.Schema, types: Sequence[Type]) -> Iterator[pa.RecordBatch]:
+    if rows:
+        columns = zip(*rows, strict=True)
+        arrays = [array_of_values(column, type) for column, type in zip(columns, types, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)

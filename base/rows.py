@@ -32,7 +32,16 @@ from .limits import VALUE_BYTES_MAX
 from .types import Kind, Type, type_of_field
 from .values import Refused, convert, literal_value, shown, type_of_value
 
-__all__ = ["amounts_row", "literal_value", "python_rows", "python_values", "to_batch", "to_keys", "type_of_value"]
+__all__ = [
+    "amounts_row",
+    "array_of_values",
+    "literal_value",
+    "python_rows",
+    "python_values",
+    "to_batch",
+    "to_keys",
+    "type_of_value",
+]
 
 
 def to_batch(rows: object, schema: pa.Schema, *, positional: Sequence[str] | None = None) -> pa.RecordBatch:
@@ -115,6 +124,16 @@ def python_values(column: pa.Array | pa.ChunkedArray, type: Type) -> list[Any]:
 
 def _uuid(value: str | bytes) -> uuid.UUID:
     return uuid.UUID(value) if isinstance(value, str) else uuid.UUID(bytes=value)
+
+
+def array_of_values(values: Sequence[Any], type: Type) -> pa.Array:
+    """What ``python_values`` gave, as a column of the type's Arrow type again."""
+    if type.kind is Kind.UUID:
+        values = [None if value is None else value.bytes for value in values]
+    arrow = type.arrow
+    if isinstance(arrow, pa.BaseExtensionType):
+        return arrow.wrap_array(pa.array(values, arrow.storage_type))
+    return pa.array(values, arrow)
 
 
 def python_rows(table: pa.Table | pa.RecordBatch, types: Sequence[Type]) -> list[tuple[Any, ...]]:

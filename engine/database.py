@@ -255,6 +255,29 @@ class Engine:
         self._check_open()
         return Snapshot(state=self._state, pins=self._pins, version=self._version_of(as_of), holder=holder)
 
+    def newest_definition(self, name: str) -> Table | None:
+        """The newest definition of a table, if it is one, for ``newest_row``."""
+        found = self._state.catalog.relations.get(name)
+        return found if isinstance(found, Table) else None
+
+    def newest_row(self, table: Table, key: tuple[Any, ...]) -> tuple[dict[str, Any] | None, int] | None:
+        """The row with this primary key (plain values, see row_shape.py) now, and the version that it was read at.
+
+        Nothing is pinned: what is seen at the newest version could be dropped meanwhile only after the floor of what
+        can be read rose above that, and then, or where ``table`` is not the newest definition, the answer is None: a
+        snapshot has to read it.
+        """
+        self._check_open()
+        state = self._state
+        version = state.version
+        if state.catalog.version > version or state.catalog.relations.get(table.name) is not table:
+            return None
+        store = state.stores.get(table.id)
+        if store is None or store.table is not table:
+            return None
+        row = store.get(key, version=version)
+        return (row, version) if self._pins.floor <= version else None
+
     def changes(self, table: str, *, after: int | None = None, before: bool = False, name: str | None = None) -> Feed:
         """The changes of a table that were committed after a version, see feed.py: the newest, unless told.
 

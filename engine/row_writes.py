@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..base.limits import ROW_WRITES_BYTES_MAX, ROW_WRITES_MAX
-from ..base.types import Kind, Type
+from ..base.rows import array_of_values
 from .layout import Layout
 from .schema import Table
 
@@ -87,18 +87,12 @@ def in_columns(table: Table, changes: Collection[RowChange]) -> tuple[pa.RecordB
 
 def columns_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
     """Whole rows of Python values, as ``get`` gives them, as a batch."""
-    arrays = [_array([row[column.name] for row in rows], column.type) for column in table.columns]
+    arrays = [array_of_values([row[column.name] for row in rows], column.type) for column in table.columns]
     return pa.RecordBatch.from_arrays(arrays, schema=table.arrow_schema)
 
 
 def key_batch(table: Table, keys: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
     """Primary keys of Python values as a batch."""
     columns = table.primary_key_columns
-    arrays = [_array([key[place] for key in keys], column.type) for place, column in enumerate(columns)]
+    arrays = [array_of_values([key[place] for key in keys], column.type) for place, column in enumerate(columns)]
     return pa.RecordBatch.from_arrays(arrays, schema=table.key_schema)
-
-
-def _array(values: list[Any], type: Type) -> pa.Array:
-    if type.kind is Kind.UUID:
-        values = [None if value is None else value.bytes for value in values]
-    return pa.array(values, type.arrow)

@@ -196,7 +196,9 @@ def _run_other(
         def run(execution: Execution, on_close: Callable[[], None] | None) -> Result:
             if locks(tree):
                 return select_for_update(tree, execution, on_close)
-            return execution.run(execution.kept("query", lambda: execution.plan(tree)), on_close=on_close)
+            plan = execution.kept("query", lambda: execution.plan(tree))
+            session.note_plan(source, plan, parameters)
+            return execution.run(plan, on_close=on_close)
 
         execution = session.execution(reader, running, parameters, types, source=source)
         return run_looking_back(execution, parsed.past, run, on_close)

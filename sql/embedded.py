@@ -140,6 +140,12 @@ class EmbeddedDatabase(interface.Database):
         """A session for one call."""
         return Session(self.engine, single_call=True)
 
+    def newest_row(self, table: str, key: object) -> tuple[dict[str, Any] | None, int] | None:
+        engine = self.engine
+        definition = engine.newest_definition(table)
+        plain = None if definition is None else definition.shape.key(key)
+        return None if definition is None or not plain else engine.newest_row(definition, plain)
+
     def table(self, name: str, /) -> EmbeddedTable:
         return EmbeddedTable(self, name)
 
@@ -219,6 +225,10 @@ class _Sessions(Protocol):
 
     def session(self) -> Session | _Held: ...
 
+    def newest_row(self, table: str, key: object) -> tuple[dict[str, Any] | None, int] | None:
+        """See ``Engine.newest_row``; None also where reads are not of the newest version."""
+        ...
+
     def writer(self, table: str, *, name: str | None = None) -> EmbeddedWriter: ...
 
 
@@ -231,6 +241,9 @@ class _OneSession:
 
     def session(self) -> _Held:
         return _Held(self._session)
+
+    def newest_row(self, table: str, key: object) -> None:
+        return None
 
     def writer(self, table: str, *, name: str | None = None) -> EmbeddedWriter:
         raise Invalid(
@@ -431,6 +444,9 @@ class EmbeddedTable(interface.Table):
             return session.delete(self._name, keys)
 
     def get(self, key: Key, /, *, at_least: int | None = None) -> dict[str, object] | None:
+        found = None if at_least is not None else self._source.newest_row(self._name, key)
+        if found is not None:
+            return found[0]
         with self._source.session() as session:
             return session.get(self._name, key, at_least)
 

@@ -29,6 +29,7 @@ from ..storage.temporary import TemporaryFolder
 from .cache import TextCache
 from .parse import parse
 from .plan import Plan
+from .point import PointRead
 from .relational import DuckDbExecutor, RelationalExecutor
 from .source import Source, split
 
@@ -45,6 +46,19 @@ class Parsed:
     tree: exp.Expr
     parameters_count: int
     past: tuple[exp.Version, ...]
+
+
+class Script:
+    """A text cut into statements, and what is known about running it.
+
+    ``points``: by the classes of the parameters, how the text's only statement reads one row; None where it does not.
+    """
+
+    __slots__ = ("points", "sources")
+
+    def __init__(self, sources: tuple[Source, ...]) -> None:
+        self.sources = sources
+        self.points: dict[tuple[type, ...], PointRead | None] = {}
 
 
 def _parsed(source: Source) -> Parsed:
@@ -72,7 +86,7 @@ class Resources:
         self._trees: TextCache[Parsed] = TextCache(
             count_max=TREES_MAX, bytes_max=TREES_BYTES_MAX, character_bytes=TREE_CHARACTER_BYTES
         )
-        self._sources: TextCache[tuple[Source, ...]] = TextCache(
+        self._scripts: TextCache[Script] = TextCache(
             count_max=SOURCES_MAX, bytes_max=SOURCES_BYTES_MAX, character_bytes=SOURCE_CHARACTER_BYTES
         )
         self._budget = budget
@@ -82,7 +96,7 @@ class Resources:
         self._lock = threading.Lock()
         budget.register(
             "statements",
-            lambda: self._sources.bytes_used + self._trees.bytes_used + self.plans.bytes_used,
+            lambda: self._scripts.bytes_used + self._trees.bytes_used + self.plans.bytes_used,
             "Statements that are kept cut, parsed and planned; an estimate.",
         )
         budget.register("executor", lambda: self._usage()[0], "The relational executor: joins, sorts, aggregates.")
@@ -106,11 +120,11 @@ class Resources:
                 )
             return self._executor
 
-    def split(self, text: str) -> tuple[Source, ...]:
-        """The statements of a text, cut once. Raises what ``source.split`` raises."""
+    def script(self, text: str) -> Script:
+        """A text, cut once. Raises what ``source.split`` raises."""
         if len(text) > TREE_TEXT_MAX:
-            return tuple(split(text))
-        return self._sources.get(text, lambda: tuple(split(text)), characters=len(text))
+            return Script(tuple(split(text)))
+        return self._scripts.get(text, lambda: Script(tuple(split(text))), characters=len(text))
 
     def parse(self, source: Source) -> Parsed:
         """The statement, parsed once. Raises Invalid (42601)."""

@@ -52,11 +52,16 @@ from .bind import Settings as BinderSettings
 from .bind import parameter_type
 from .block import Running
 from .execution import EMPTY_SCHEMA, Execution
-from .resources import resources_of
+from .plan import Plan
+from .point import CLASSES, point_read
+from .resources import Script, resources_of
 from .source import Source
 
 _TICK_SECONDS: Final = 0.05
 """How often a read that waits for a version looks whether it was cancelled."""
+
+_POINTS_MAX: Final = 8
+"""For so many combinations of its parameters' classes a text's way to read one row is remembered."""
 
 READ_AHEAD_ROWS: Final = 4_096
 """A scan of at most so many rows is read before it is returned, so that it holds no snapshot."""
@@ -84,6 +89,7 @@ class Session(Access):
         self.resources = resources_of(engine)
         self._single_call = single_call
         self._running: Running | None = None
+        self._text: Script | None = None
 
     # SQL
 
@@ -101,13 +107,19 @@ class Session(Access):
         text; the setting statement_timeout holds where it is shorter. Raises what ``base.interface`` says.
         """
         self.check_open()
-        sources = self.resources.split(sql)
+        script = self.resources.script(sql)
+        if script.points and timeout is None and at_least is None:
+            row = self._point(script, parameters)
+            if row is not None:
+                return row
+        sources = script.sources
         if len(sources) > 1 and parameters:
             raise Invalid(f"parameters go with one statement, the text has {len(sources)}", hint="Run them one by one.")
         if self._single_call:
             dispatch.check_single_call(sources)
         limits = [seconds for seconds in (timeout, self.settings.statement_timeout_seconds) if seconds is not None]
         running = self._running = Running(seconds=min(limits, default=None))
+        self._text = script
         try:
             with interrupts.cancellable(running.cancel.check):
                 if at_least is not None:
@@ -127,6 +139,45 @@ class Session(Access):
         if not running.streaming:
             running.finish()
         return result
+
+    def _point(self, script: Script, parameters: Sequence[object]) -> Result | None:
+        """The result of a text that reads one row by its primary key (sql/point.py); None where it is not that."""
+        read = script.points.get(tuple(map(type, parameters)))
+        key = None if read is None else read.key.values(parameters)
+        if read is None or key is None:
+            return None
+        table = read.key.table
+        try:
+            if self.block is None and not self.pinned:
+                found = self.engine.newest_row(table, key)
+            else:
+                found = self._point_within(table, key)
+        except Invalid as error:
+            if error.sqlstate != "22008":  # beyond the years that Python can say, but not those of Arrow
+                raise
+            return None
+        if found is None:
+            return None
+        row, version = found
+        return Result.of_rows(read.rows(row), schema=read.schema, types=read.types, version=version)
+
+    def _point_within(self, table: Table, key: tuple[Any, ...]) -> tuple[dict[str, Any] | None, int] | None:
+        """The row as the open transaction or snapshot sees it; None where it has another definition of the table."""
+
+        def work(reader: Reader) -> tuple[dict[str, Any] | None, int] | None:
+            same = reader.catalog.relations.get(table.name) is table
+            return (reader.get(table, key), reader.version) if same else None
+
+        return self.read_now(work)
+
+    def note_plan(self, source: Source, plan: Plan, parameters: Sequence[object]) -> None:
+        """Remember how a query that is run by ``execute`` can be run next time."""
+        script = self._text
+        if script is None or len(script.sources) != 1 or script.sources[0] is not source:
+            return
+        classes = tuple(map(type, parameters))
+        if classes in script.points or (len(script.points) < _POINTS_MAX and CLASSES.issuperset(classes)):
+            script.points[classes] = point_read(plan)
 
     def _run(self, sources: Sequence[Source], parameters: Sequence[object], running: Running) -> Result:
         if not sources:
