@@ -74,11 +74,13 @@ class Closes(Protocol):
         """Release everything. May be called again. Never raises for what happened earlier, except in ``Writer``."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 class Table(Protocol):
@@ -317,11 +319,14 @@ class Changes(Closes, Protocol):
         """
         ...
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]: ...
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
 
     def __next__(self) -> pa.RecordBatch:
         """``poll()``."""
-        ...
+        batch = self.poll()
+        assert batch is not None, "without a time-out it waits for one"
+        return batch
 
 
 class Transaction(Reads, Protocol):

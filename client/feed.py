@@ -14,10 +14,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import grpc
 import pyarrow as pa
@@ -83,28 +81,12 @@ class RemoteChanges(interface.Changes):
         request = AcknowledgeRequest(name=self._name, version=done)
         self._wire.ask("Feeds/Acknowledge", request, EmptyResponse, again=Again.ALWAYS)
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        return self
-
-    def __next__(self) -> pa.RecordBatch:
-        batch = self.poll()
-        assert batch is not None, "without a time-out it waits for one"
-        return batch
-
     def abandon(self) -> None:
         """The database closes."""
         self.close()
 
     def close(self) -> None:
         self._end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
 
 
 class _Stream:

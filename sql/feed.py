@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import pyarrow as pa
 
@@ -49,25 +47,9 @@ class EmbeddedChanges(interface.Changes):
         if self._closed:
             raise Closed("the feed is closed", hint="Open it again with db.changes.")
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        return self
-
-    def __next__(self) -> pa.RecordBatch:
-        batch = self.poll()
-        assert batch is not None, "without a time-out it waits for one"
-        return batch
-
     def abandon(self) -> None:
         """The database closes."""
         self.close()
 
     def close(self) -> None:
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()

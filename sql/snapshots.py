@@ -22,6 +22,8 @@ from .resources import Parsed
 from .statements import CreateSnapshot, DropFeed, DropSnapshot
 
 if TYPE_CHECKING:
+    from ..engine.named import NamedSnapshots
+    from ..engine.positions import Positions
     from .session import Session
 
 
@@ -46,24 +48,21 @@ def create_snapshot(session: Session, statement: CreateSnapshot, running: Runnin
 
 def drop_snapshot(session: Session, statement: DropSnapshot) -> Result:
     """Raises NotFound (42704)."""
-    _check_alone(session, "DROP SNAPSHOT")
-    snapshots = session.engine.named
-    if statement.if_exists and statement.name not in {item.name for item in snapshots.list()}:
-        session.notice(f'snapshot "{statement.name}" does not exist, skipping')
-    else:
-        snapshots.drop(statement.name)
-    return _done(session, "DROP SNAPSHOT")
+    return _drop(session, "snapshot", statement, session.engine.named)
 
 
 def drop_feed(session: Session, statement: DropFeed) -> Result:
     """Raises NotFound (42704)."""
-    _check_alone(session, "DROP FEED")
-    positions = session.engine.positions
-    if statement.if_exists and statement.name not in {item.name for item in positions.list()}:
-        session.notice(f'feed "{statement.name}" does not exist, skipping')
+    return _drop(session, "feed", statement, session.engine.positions)
+
+
+def _drop(session: Session, noun: str, statement: DropSnapshot | DropFeed, items: NamedSnapshots | Positions) -> Result:
+    _check_alone(session, f"DROP {noun.upper()}")
+    if statement.if_exists and statement.name not in {item.name for item in items.list()}:
+        session.notice(f'{noun} "{statement.name}" does not exist, skipping')
     else:
-        positions.drop(statement.name)
-    return _done(session, "DROP FEED")
+        items.drop(statement.name)
+    return _done(session, f"DROP {noun.upper()}")
 
 
 def _only_clause(parsed: Parsed) -> tuple[exp.Version, ...]:

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pytest
 import sealing
 import soak
-import typed_values
-from drawn_tables import HOUR, batch, keys_batch, tables
+from drawn_tables import HOUR, batch, keys_batch, keys_of, rest_of, tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_cells import NaiveCells, comparable
@@ -119,14 +118,9 @@ def agree_on_changes(store: TableStore, naive: NaiveCells, low: int, high: int, 
 @settings(max_examples=120 * soak.FACTOR, deadline=None)
 def test_every_version_reads_as_in_a_dictionary_of_versions(data: st.DataObject) -> None:
     table = data.draw(tables())
-    names = [column.name for column in table.primary_key_columns]
-    key = st.tuples(*(typed_values.values_of(column.type) for column in table.primary_key_columns))
-    keys = data.draw(st.lists(key, min_size=1, max_size=6))
-    rest = {
-        column.name: typed_values.values_of(column.type, nullable=True)
-        for column in table.columns
-        if column.name not in names
-    }
+    names = table.key_schema.names
+    keys = data.draw(st.lists(keys_of(table), min_size=1, max_size=6))
+    rest = rest_of(table)
     store, naive = TableStore(table), NaiveCells(table)
     version = 0
     for _ in range(data.draw(st.integers(1, 6))):

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import soak
-import weftdb
+from no_history import open_database, settle
 from weftdb.base.errors import Invalid, LimitExceeded, NotFound
 from weftdb.engine import feed_window, load, positions, write_set
 from weftdb.engine.changes import Change
@@ -26,21 +26,6 @@ SLICED = (
 )
 
 Rows = dict[tuple[Any, ...], dict[str, Any]]
-
-
-def open_database(folder: Path | None, **options: object) -> EmbeddedDatabase:
-    """Without history, so that only names keep what has ended."""
-    place = None if folder is None else folder / "data"
-    database = weftdb.open(place, **{"maintenance": False, "history_seconds": 0, **options})
-    assert isinstance(database, EmbeddedDatabase)
-    return database
-
-
-def settle(database: EmbeddedDatabase) -> None:
-    """Drop all that may be dropped."""
-    database.engine.flush()
-    database.engine.compact()
-    database.engine.maintenance.release()
 
 
 def content(database: EmbeddedDatabase, names: tuple[str, ...]) -> Rows:

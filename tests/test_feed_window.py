@@ -7,8 +7,7 @@ from unittest import mock
 import pyarrow as pa
 import sealing
 import soak
-import typed_values
-from drawn_tables import batch, keys_batch, tables
+from drawn_tables import batch, keys_batch, keys_of, rest_of, tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_cells import NaiveCells, comparable
@@ -55,14 +54,9 @@ def differences(naive: NaiveCells, low: int, high: int) -> list[Line]:
 @settings(max_examples=80 * soak.FACTOR, deadline=None)
 def test_changes_are_the_differences_between_versions(data: st.DataObject) -> None:
     table = data.draw(tables())
-    names = [column.name for column in table.primary_key_columns]
-    key = st.tuples(*(typed_values.values_of(column.type) for column in table.primary_key_columns))
-    keys = data.draw(st.lists(key, min_size=1, max_size=6))
-    rest = {
-        column.name: typed_values.values_of(column.type, nullable=True)
-        for column in table.columns
-        if column.name not in names
-    }
+    names = table.key_schema.names
+    keys = data.draw(st.lists(keys_of(table), min_size=1, max_size=6))
+    rest = rest_of(table)
     store, naive = TableStore(table), NaiveCells(table)
     last = data.draw(st.integers(1, 5))
     for version in range(1, last + 1):

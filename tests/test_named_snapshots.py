@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import weftdb
+from no_history import open_database, settle
 from weftdb.base.errors import Invalid, LimitExceeded, NotFound, Unavailable
 from weftdb.engine import named
 from weftdb.engine.apply import State
@@ -19,20 +19,6 @@ SLICED = (
     "CREATE TABLE events (k BIGINT, at TIMESTAMP, n BIGINT, PRIMARY KEY (k, at)) "
     "WITH (time = 'at', every = '1 day', keep = '2 days')"
 )
-
-
-def open_database(folder: Path, **options: object) -> EmbeddedDatabase:
-    """Without history, so that only pins keep what has ended."""
-    database = weftdb.open(folder / "data", **{"maintenance": False, "history_seconds": 0, **options})
-    assert isinstance(database, EmbeddedDatabase)
-    return database
-
-
-def settle(database: EmbeddedDatabase) -> None:
-    """Drop all that may be dropped."""
-    database.engine.flush()
-    database.engine.compact()
-    database.engine.maintenance.release()
 
 
 def content(database: EmbeddedDatabase, name: str, table: str = "counters") -> list[tuple[object, ...]]:

@@ -24,8 +24,22 @@ def batch(table: Table, rows: list[dict[str, Any]], names: list[str] | None = No
 
 
 def keys_batch(table: Table, keys: list[tuple[Any, ...]]) -> pa.RecordBatch:
-    names = [column.name for column in table.primary_key_columns]
+    names = table.key_schema.names
     return batch(table, [dict(zip(names, key, strict=True)) for key in keys], names)
+
+
+def keys_of(table: Table) -> st.SearchStrategy[tuple[Any, ...]]:
+    """Primary keys of the table."""
+    return st.tuples(*(typed_values.values_of(column.type) for column in table.primary_key_columns))
+
+
+def rest_of(table: Table) -> dict[str, st.SearchStrategy[Any]]:
+    """Values of the other columns."""
+    return {
+        column.name: typed_values.values_of(column.type, nullable=True)
+        for column in table.columns
+        if column.id not in table.primary_key
+    }
 
 
 @st.composite
