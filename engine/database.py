@@ -342,7 +342,7 @@ class Engine:
             read_only=read_only,
             id=id,
             principal=principal,
-            scratch=lambda: self.temporary.path,
+            scratch=self._scratch,
             workspace=self._workspace,
             idle_limit=idle_limit,
             on_end=self._open_transactions.discard,
@@ -544,6 +544,9 @@ class Engine:
         self._rows_written.add(commit.rows)
         self.maintenance.committed()
         return commit
+
+    def _scratch(self) -> Path:
+        return self.temporary.path
 
     def _transaction_snapshot(self, holder: Holder, *, writes: bool) -> Snapshot:
         self._check_open()

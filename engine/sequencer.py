@@ -555,16 +555,19 @@ class _Group:
         """Whether the request may join; one that may not waits for the next group."""
         if not self.requests:
             return True
-        return (
-            not self._closed
-            and not request.alone
-            and len(self.requests) < RECORD_TRANSACTIONS_MAX
-            and self._rows_count + request.rows_count <= RECORD_ROWS_MAX
-            and self._bytes_count + request.bytes_count <= RECORD_BYTES_MAX
-            and self._names.isdisjoint(request.names)
-            and all(self.rows.admits(changes, blind=request.snapshot is None) for changes in request.changes)
-            and all(map(self.rows.spares, request.reads))
-        )
+        if (
+            self._closed
+            or request.alone
+            or len(self.requests) >= RECORD_TRANSACTIONS_MAX
+            or self._rows_count + request.rows_count > RECORD_ROWS_MAX
+            or self._bytes_count + request.bytes_count > RECORD_BYTES_MAX
+            or not self._names.isdisjoint(request.names)
+        ):
+            return False
+        for changes in request.changes:
+            if not self.rows.admits(changes, blind=request.snapshot is None):
+                return False
+        return not request.reads or all(map(self.rows.spares, request.reads))
 
     def add(self, request: Request, *, drops: Sequence[Operation] = (), state: State) -> None:
         """Add the operations of a validated request; its deltas are resolved here, and may still refuse it."""
@@ -583,7 +586,8 @@ class _Group:
                 self.operations.extend(_row_operations(changes, ordinal=ordinal))
             self.rows.add(changes)
         self.requests.append(request)
-        self._names |= request.names
+        if request.names:
+            self._names |= request.names
         self.transactions.append(
             TransactionEntry(
                 ordinal=ordinal,
@@ -622,14 +626,12 @@ class _Group:
 
 def _changes_something(request: Request) -> bool:
     """Whether there is anything left to log, if only that the request was made."""
-    return (
-        bool(request.catalog)
-        or bool(request.names)
-        or any(
-            item.rows or item.puts or item.deletes or item.deltas or item.truncate or item.prepared
-            for item in request.changes
-        )
-    )
+    if request.catalog or request.names:
+        return True
+    for item in request.changes:
+        if item.rows or item.puts or item.deletes or item.deltas or item.truncate or item.prepared:
+            return True
+    return False
 
 
 def _validate(request: Request, *, state: State, index: ConflictIndex) -> None:

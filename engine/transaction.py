@@ -183,7 +183,7 @@ class Transaction:
     def table(self, name: str) -> Table:
         """A call on one table begins (see ``refresh``): its definition. Raises Invalid (42P01), and Closed."""
         self.refresh()
-        return self.catalog.table(name)
+        return (self._seen_catalog or self.catalog).table(name)
 
     # Statements and savepoints
 
@@ -218,8 +218,10 @@ class Transaction:
         Raises Conflict where others altered what the transaction has written to, or created.
         """
         self._check_open()
+        if self.isolation is not Isolation.READ_COMMITTED:
+            return
         before = self._snapshot
-        if self.isolation is not Isolation.READ_COMMITTED or before is None or self._in_statement:
+        if before is None or self._in_statement:
             return
         fresh = self._open_snapshot()
         try:
@@ -361,12 +363,12 @@ class Transaction:
         return self._get(table, key)
 
     def _get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
-        rows = self._rows.get(table.id)
+        rows = self._rows.get(table.id) if self._rows else None
         if rows is not None:
             change = rows.changes.get(rows.encoded(key))
             if change is not None:
                 return None if change.row is None else dict(change.row)
-        writes = self._writes.get(table.id)
+        writes = self._writes.get(table.id) if self._writes else None
         if writes is None:
             return None if self._is_new(table) else self._base_row(table, key)
         return writes.get(self._base(), key, key_batch(table, [key]))
@@ -635,6 +637,8 @@ class Transaction:
 
     def _lay_down(self, id: int | None = None) -> None:
         """Make columns of the single rows that were written, to the table ``id`` or to any."""
+        if not self._rows:
+            return
         for place in list(self._rows) if id is None else (id,):
             rows = self._rows.pop(place, None)
             if rows is None:
@@ -765,10 +769,11 @@ class Transaction:
         """End the transaction and forget its writes. A second call does nothing."""
         self._ended = True
         self._rows.clear()
-        for writes in (*self._writes.values(), *self._aside):
-            self._discard(writes)
-        self._writes.clear()
-        self._aside.clear()
+        if self._writes or self._aside:
+            for writes in (*self._writes.values(), *self._aside):
+                self._discard(writes)
+            self._writes.clear()
+            self._aside.clear()
         self._catalog.clear()
         self._seen_catalog = None
         for snapshot in (self._snapshot, self._first):
