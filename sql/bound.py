@@ -150,8 +150,55 @@ class Subscript:
     type: Type
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetReturning:
+    """``unnest(...)`` and its like in a select list; ``bind.layers`` makes it an output of a SELECT of its own."""
+
+    function: str
+    arguments: tuple[Bound, ...]
+    type: Type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapBucket:
+    """``time_bucket_gapfill(...)``, until ``bind.gapfill`` makes a query of it: the ``bucket`` of ``moment``, and the
+    range to fill, ``stop`` excluded; None: what WHERE says. ``even``: moments that are a width apart lie in
+    neighbouring buckets."""
+
+    bucket: Bound
+    moment: Bound
+    width: Bound
+    even: bool
+    zone: Bound | None
+    start: Bound | None
+    stop: Bound | None
+    type: Type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """``locf(value)`` or ``interpolate(value)`` beside a ``GapBucket``, until ``bind.gapfill`` makes windows of it."""
+
+    function: str
+    value: Bound
+    before: Bound | None
+    null_is_missing: bool
+    type: Type
+
+
 QueryExpression: TypeAlias = (
-    Aggregate | GroupingCall | Window | ScalarSubquery | Exists | Quantified | QuantifiedArray | ArrayList | Subscript
+    Aggregate
+    | GroupingCall
+    | Window
+    | ScalarSubquery
+    | Exists
+    | Quantified
+    | QuantifiedArray
+    | ArrayList
+    | Subscript
+    | SetReturning
+    | GapBucket
+    | Filled
 )
 Bound: TypeAlias = Expression | QueryExpression
 
@@ -228,6 +275,8 @@ class JoinKind(enum.Enum):
     RIGHT = "RIGHT JOIN"
     FULL = "FULL JOIN"
     CROSS = "CROSS JOIN"
+    ASOF = "ASOF JOIN"
+    ASOF_LEFT = "ASOF LEFT JOIN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

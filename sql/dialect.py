@@ -43,7 +43,6 @@ _INTERVAL_FIELDS: Final = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 _FOREIGN_WORDS: Final = frozenset(
     [
         "ANTI",
-        "ASOF",
         "BLOB",
         "BPCHAR",
         "DATETIME",
@@ -233,7 +232,7 @@ class WeftParser(PostgresParser):
 
 
 class WeftTokenizer(Postgres.Tokenizer):
-    """PostgreSQL's keywords only: what sqlglot adds for other dialects are names here."""
+    """PostgreSQL's keywords only, and ASOF: what sqlglot adds for other dialects are names here."""
 
     KEYWORDS: ClassVar[dict[str, Any]] = {
         word: kind for word, kind in Postgres.Tokenizer.KEYWORDS.items() if word not in _FOREIGN_WORDS

@@ -197,25 +197,29 @@ def _relation(relation: bound.Relation) -> str:
 
 def _function_scan(scan: bound.FunctionScan) -> str:
     """A list, unnested: DuckDB's table functions take no columns as arguments."""
-    arguments = [expression(argument) for argument in scan.arguments]
     column = scan.columns[0]
-    if scan.function == "unnest":
-        items = arguments[0]
-    else:
+    if scan.function == "generate_series" and not scan.ordinality and column.type.is_integer:
         constant = all(isinstance(argument, Literal) and argument.value is not None for argument in scan.arguments)
-        step = scan.arguments[2] if len(scan.arguments) == 3 else None
-        if constant and column.type.is_integer and not scan.ordinality and _is_step(step):
-            values = f"generate_series({', '.join(arguments)}) AS x(v)"
+        if constant and _is_step(scan.arguments[2] if len(scan.arguments) == 3 else None):
+            values = f"generate_series({', '.join(map(expression, scan.arguments))}) AS x(v)"
             inner = f"SELECT CAST(v AS {duckdb_type(column.type)}) FROM {values}"
             return f"({inner}) AS t{scan.reference}(c{column.id})"
-        if column.type.is_integer and step is not None:
-            zero = "error('step size cannot equal zero')"
-            arguments[2] = f"(CASE WHEN {arguments[2]} = 0 THEN {zero} ELSE {arguments[2]} END)"
-        items = f"generate_series({', '.join(arguments)})"
+    items = _items(scan.function, scan.arguments)
     number = f", unnest(generate_series(1, len({items})))" if scan.ordinality else ""
     # unnest gives the rows in any order once joins are around it; the series keeps its own.
     inner = f"SELECT CAST(unnest({items}) AS {duckdb_type(column.type)}){number}"
     return f"LATERAL ({inner}) AS t{scan.reference}({_names(scan.columns)})"
+
+
+def _items(function: str, nodes: Sequence[bound.Bound]) -> str:
+    """The list whose elements a set-returning function gives."""
+    arguments = [expression(argument) for argument in nodes]
+    if function == "unnest":
+        return arguments[0]
+    if nodes[0].type.is_integer and len(nodes) == 3:
+        zero = "error('step size cannot equal zero')"
+        arguments[2] = f"(CASE WHEN {arguments[2]} = 0 THEN {zero} ELSE {arguments[2]} END)"
+    return f"generate_series({', '.join(arguments)})"
 
 
 def _is_step(step: bound.Bound | None) -> bool:
@@ -264,6 +268,10 @@ def expression(node: bound.Bound) -> str:
         case bound.Subscript():
             index = expression(node.index)
             return f"(CASE WHEN {index} >= 1 THEN list_extract({expression(node.array)}, {index}) END)"
+        case bound.SetReturning():
+            return f"CAST(unnest({_items(node.function, node.arguments)}) AS {duckdb_type(node.type)})"
+        case bound.GapBucket() | bound.Filled():
+            raise AssertionError("the binder makes rows and windows of time_bucket_gapfill, locf and interpolate")
         case _:
             assert_never(node)
 

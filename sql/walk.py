@@ -34,6 +34,9 @@ _QUERY_EXPRESSIONS: Final = (
     bound.QuantifiedArray,
     bound.ArrayList,
     bound.Subscript,
+    bound.SetReturning,
+    bound.GapBucket,
+    bound.Filled,
 )
 
 _LEAVES: Final = (Literal, Column, Parameter, schema.Table, bound.OutputColumn)

@@ -76,6 +76,8 @@ def test_every_operator_has_postgresql_s_result_type_or_error_for_every_pair_of_
 
 NOT_POSTGRESQL_S = {
     "time_bucket": "TimescaleDB's; tested with the expressions",
+    "time_bucket_gapfill": "TimescaleDB's; tests/test_time_series.py",
+    "interpolate_between": "tests/test_time_series.py",
     "array_length": "arrays come out of queries only; tested below",
     "array_to_string": "arrays come out of queries only; tested below",
     "cardinality": "arrays come out of queries only; tested below",

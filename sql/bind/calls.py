@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from sqlglot import exp
 
 from ...base.errors import Invalid, nearest
-from ...base.types import BIGINT, BOOLEAN, DATE, INTEGER, INTERVAL, TEXT, TIMESTAMP, TIMESTAMPTZ, Type
+from ...base.types import BIGINT, BOOLEAN, DATE, DOUBLE, INTEGER, INTERVAL, TEXT, TIMESTAMP, TIMESTAMPTZ, Type, array_of
 from ...engine.expression.functions import FUNCTIONS
 from ...engine.expression.functions.model import FunctionKind
 from ...engine.expression.node import Case, Literal
 from .. import bound
 from ..parse import place
+from . import time_series
 from .binder import Clause, ExpressionBinder, Handler
 from .comparisons import row
 from .errors import fail, only, unsupported
 from .names import fold, lower
 from .operators import array_query
-
-_SET_RETURNING: Final = ("generate_series", "unnest", "generate_subscripts")
+from .set_returning import SET_RETURNING, set_returning
+from .zones import truncated
 
 _INSIDE_AGGREGATE: Final = Clause(name="an aggregate's arguments")
 _INSIDE_WINDOW: Final = Clause(name="a window definition", aggregates=True)
@@ -51,8 +52,23 @@ def call(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
             return array_query(binder, syntax.arguments[0])
         case "grouping":
             return _grouping(binder, syntax)
-        case name if name in _SET_RETURNING and name not in FUNCTIONS:
-            raise unsupported(f"{name}() outside of FROM", tree, hint=f"Write: FROM {name}(...) AS t(x).")
+        case "date_trunc" if len(syntax.arguments) == 3:
+            field, moment, zone = syntax.arguments
+            at = binder.typed(moment, TIMESTAMPTZ, what="argument 2 of date_trunc")
+            name = binder.typed(zone, TEXT, what="argument 3 of date_trunc")
+            return truncated(binder.typed(field, TEXT, what="argument 1 of date_trunc"), at, name, binder.call, tree)
+        case "time_bucket":
+            return time_series.time_bucket(binder, syntax.arguments, tree)
+        case "time_bucket_gapfill":
+            _outermost(binder, syntax)
+            return time_series.gap_bucket(binder, syntax.arguments, tree)
+        case "locf" | "interpolate":
+            _outermost(binder, syntax)
+            return time_series.filled(binder, syntax.name, syntax.arguments, tree)
+        case name if name in SET_RETURNING:
+            _outermost(binder, syntax)
+            function, arguments, type = set_returning(binder, syntax.name, syntax.arguments, tree)
+            return bound.SetReturning(function=function, arguments=arguments, type=type)
         case _:
             pass
     match kind_of(syntax):
@@ -62,6 +78,18 @@ def call(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
             return aggregate(binder, syntax)
         case FunctionKind.WINDOW:
             raise fail(f"window function {syntax.name} requires an OVER clause", tree, sqlstate="42809")
+
+
+def _outermost(binder: ExpressionBinder, syntax: CallSyntax) -> None:
+    """Refuse what stands on its own in a select list, GROUP BY or ORDER BY alone: it changes which rows there are."""
+    places = ("SELECT", "GROUP BY", "ORDER BY", "DISTINCT ON")
+    rows = syntax.name in SET_RETURNING
+    if binder.clause.name in places or (binder.clause is _INSIDE_WINDOW and not rows):
+        return
+    what, hint = f"{syntax.name} is", None
+    if rows:
+        what, hint = "set-returning functions are", f"Write: FROM {syntax.name}(...) AS t(x)."
+    raise fail(f"{what} not allowed in {binder.clause.name}", syntax.tree, sqlstate="0A000", hint=hint)
 
 
 def take_apart(tree: exp.Expr) -> CallSyntax:
@@ -148,7 +176,7 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
         order = sort_keys(inner, syntax.within)
         if len(order) != 1:
             raise unsupported("WITHIN GROUP with more than one ORDER BY expression", syntax.tree)
-        arguments.append(order[0].expression)
+        arguments = [*map(_fractions, arguments), order[0].expression]
     filter = inner.condition(syntax.filter, what="FILTER") if syntax.filter is not None else None
     resolution, converted = binder.resolve(syntax.name, arguments, syntax.tree)
     if syntax.within is not None:
@@ -165,6 +193,14 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
         filter=filter,
         within=syntax.within is not None,
     )
+
+
+def _fractions(node: bound.Bound) -> bound.Bound:
+    """``ARRAY[0.5, 0.9]``, whose elements are constants, as one constant: percentiles are rendered by their value."""
+    if not isinstance(node, bound.ArrayList) or not all(isinstance(element, Literal) for element in node.elements):
+        return node
+    values: list[Any] = [element.value for element in node.elements if isinstance(element, Literal)]
+    return Literal(value=[None if value is None else float(value) for value in values], type=array_of(DOUBLE))
 
 
 def _arguments(binder: ExpressionBinder, syntax: CallSyntax) -> list[bound.Bound]:
@@ -202,8 +238,14 @@ def window(binder: ExpressionBinder, tree: exp.Window) -> bound.Bound:
     if syntax.filter is not None and kind is FunctionKind.WINDOW:
         raise fail("FILTER is not implemented for non-aggregate window functions", tree, sqlstate="0A000")
     inner = binder.within(_INSIDE_WINDOW)
-    resolution, arguments = binder.resolve(syntax.name, _arguments(inner, syntax), tree)
     partition, order, frame = _definition(inner, tree)
+    if syntax.name in _COMPOSED:
+        if frame is not None:
+            raise unsupported(f"a frame for {syntax.name}", tree)
+        return _COMPOSED[syntax.name](binder, _arguments(inner, syntax), (partition, order), tree)
+    resolution, arguments = binder.resolve(syntax.name, _arguments(inner, syntax), tree)
+    if syntax.name == "nocb" and frame is None:
+        frame = bound.Frame(unit="ROWS", start=_CURRENT_ROW, end=bound.FrameEnd(side="UNBOUNDED FOLLOWING"))
     return bound.Window(
         function=syntax.name,
         arguments=arguments,
@@ -213,6 +255,9 @@ def window(binder: ExpressionBinder, tree: exp.Window) -> bound.Bound:
         frame=frame,
         filter=inner.condition(syntax.filter, what="FILTER") if syntax.filter is not None else None,
     )
+
+
+_COMPOSED: Final = {"interpolate": time_series.interpolate_over, "session_number": time_series.session_number}
 
 
 def _definition(

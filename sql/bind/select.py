@@ -24,7 +24,9 @@ from .calls import sort_key
 from .context import Context
 from .errors import fail, only, unsupported
 from .expressions import expressions
+from .gapfill import fill_gaps
 from .grouping import Grouper, grouping_sets, has_aggregate
+from .layers import Stage, layered, needs_layers
 from .names import fold, output_name
 from .scope import Scope, ScopeColumn
 from .tables import bind_from
@@ -89,6 +91,20 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
             keys=tuple(grouper.keys), aggregates=tuple(grouper.aggregates), sets=None if sets is None else tuple(sets)
         )
 
+    stage = Stage(
+        source=source,
+        where=condition,
+        grouping=grouping,
+        having=having,
+        expressions=(*(item.expression for item in items), *(key.expression for key in order), *on),
+    )
+    if needs_layers(stage):
+        stage = layered(context, fill_gaps(context, stage))
+        rest = iter(stage.expressions)
+        items = [replace(item, expression=next(rest)) for item in items]
+        order = [replace(key, expression=next(rest)) for key in order]
+        on = list(rest)
+
     outputs = tuple(
         bound.Output(column=context.new_column(item.name, item.expression.type), expression=item.expression)
         for item in items
@@ -106,10 +122,10 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
         raise fail(message, distinct, sqlstate="42P10")
     limit, offset = limits(context, tree)
     return bound.Select(
-        source=source,
-        where=condition,
-        grouping=grouping,
-        having=having,
+        source=stage.source,
+        where=stage.where,
+        grouping=stage.grouping,
+        having=stage.having,
         outputs=outputs,
         distinct=plain_distinct,
         distinct_on=tuple(on),

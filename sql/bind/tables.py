@@ -21,6 +21,7 @@ from ...engine.expression.functions import common_type
 from ...engine.expression.node import Literal
 from .. import bound
 from ..parse import parse, place
+from ..pushdown import conjuncts
 from ..walk import walk
 from .binder import Clause
 from .context import Context, types_of
@@ -122,9 +123,14 @@ _KINDS: Final = {
 def _join(context: Context, tree: exp.Join, left: Item, outer: Scope, before: Item | None) -> Item:
     """``left JOIN tree.this``; ``before`` are the chains to the left, which only LATERAL sees."""
     only(tree, "this", "on", "using", "side", "kind", "method", what="JOIN")
-    if tree.method not in ("", "NATURAL") or tree.kind not in ("", "INNER", "CROSS", "OUTER"):
+    if tree.method not in ("", "NATURAL", "ASOF") or tree.kind not in ("", "INNER", "CROSS", "OUTER"):
         raise unsupported(f"{tree.method} {tree.kind} JOIN".strip(), tree)
     kind = _KINDS[tree.side or ("CROSS" if tree.kind == "CROSS" else "")]
+    asof = tree.method == "ASOF"
+    if asof:
+        if kind not in (bound.JoinKind.INNER, bound.JoinKind.LEFT):
+            raise unsupported(f"ASOF {kind.value}", tree, hint="ASOF JOIN and ASOF LEFT JOIN are.")
+        kind = bound.JoinKind.ASOF if kind is bound.JoinKind.INNER else bound.JoinKind.ASOF_LEFT
     visible = left if before is None else replace(left, ranges=before.ranges + left.ranges,
                                                   columns=before.columns + left.columns)  # fmt: skip
     right = _item(context, tree.this, outer, visible)
@@ -138,7 +144,32 @@ def _join(context: Context, tree: exp.Join, left: Item, outer: Scope, before: It
     binder = expressions(context, _scope(item, outer), Clause(name="JOIN conditions"))
     condition = binder.condition(tree.args["on"], what="JOIN/ON")
     assert isinstance(item.relation, bound.Join), "two items make a join"
+    if asof:
+        _check_asof(condition, left, tree)
     return replace(item, relation=replace(item.relation, condition=condition))
+
+
+def _check_asof(condition: bound.Bound, left: Item, tree: exp.Join) -> None:
+    """One comparison of times, equalities beside it, each of one side with the other. Raises Invalid (42601)."""
+    ids = {column.id for column in relation_columns(left.relation)}
+
+    def sides(node: bound.Bound) -> set[bool]:
+        return {part.id in ids for part in walk(node) if isinstance(part, bound.Column)}
+
+    parts = conjuncts(condition)
+    known = all(
+        isinstance(part, bound.Call)
+        and part.function in ("equal", *_ORDERED)
+        and sorted(map(sorted, map(sides, part.arguments))) == [[False], [True]]
+        for part in parts
+    )
+    if not known or sum(isinstance(part, bound.Call) and part.function in _ORDERED for part in parts) != 1:
+        hint = "For example: ON a.id = b.id AND a.at >= b.at. Put other conditions into WHERE or a subquery."
+        message = "ASOF JOIN takes one comparison of times, and equalities"
+        raise fail(message, tree.args["on"], sqlstate="42601", hint=hint)
+
+
+_ORDERED: Final = ("less", "less_equal", "greater", "greater_equal")
 
 
 def _correlated(right: Item, left: Item) -> bool:
@@ -156,9 +187,10 @@ def _join_using(context: Context, tree: exp.Join, kind: bound.JoinKind, left: It
     binder = expressions(context, outer, Clause(name="JOIN conditions"))
     conditions: list[bound.Bound] = []
     merged: list[ScopeColumn] = []
-    for name in names:
+    for number, name in enumerate(names, start=1):
         a, b = _using_column(left, name, "left", tree), _using_column(right, name, "right", tree)
-        conditions.append(binder.call("equal", a, b, tree=tree))
+        latest = tree.method == "ASOF" and number == len(names)
+        conditions.append(binder.call("greater_equal" if latest else "equal", a, b, tree=tree))
         type = common_type(types_of([a, b]), context="JOIN/USING")
         match kind:
             case bound.JoinKind.FULL:

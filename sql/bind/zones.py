@@ -5,6 +5,7 @@ The function table computes TIMESTAMPTZ in UTC. In another zone the binder spell
     moment::date                     (moment AT TIME ZONE zone)::date
     '2024-07-01'::date::timestamptz  '2024-07-01'::timestamp AT TIME ZONE zone
     date_trunc('day', moment)        date_trunc('day', moment AT TIME ZONE zone) AT TIME ZONE zone
+    date_trunc('hour', moment)       moment - (local - date_trunc('hour', local)), local being moment AT TIME ZONE zone
     extract(hour FROM moment)        extract(hour FROM moment AT TIME ZONE zone)
     moment + interval '1 day'        (moment AT TIME ZONE zone + interval '1 day') AT TIME ZONE zone
     moment + interval '1 hour'       as it is: hours are the same everywhere
@@ -19,7 +20,7 @@ from typing import Final
 
 from sqlglot import exp
 
-from ...base.types import TEXT, TIMESTAMP, TIMESTAMPTZ, Kind, Type
+from ...base.types import INTERVAL, TEXT, TIMESTAMP, TIMESTAMPTZ, Kind, Type
 from ...engine.expression.node import Literal
 from .. import bound
 from .errors import unsupported
@@ -30,7 +31,7 @@ _UTC: Final = frozenset(
     ("utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu", "universal", "etc/universal", "etc/uct", "uct")
 )
 _LOCAL: Final = frozenset(("extract", "date_part", "to_char", "age"))
-_BACK: Final = frozenset(("date_trunc",))
+_CLOCK_UNITS: Final = frozenset(("microsecond", "millisecond", "second", "minute", "hour"))
 _TEXT: Final = frozenset(("concat", "concat_ws", "concat_op", "to_timestamp", "make_timestamptz", "string_agg"))
 _ABSOLUTE_FIELDS: Final = frozenset(("epoch", "julian"))
 
@@ -68,14 +69,25 @@ def call_in_zone(
         return _moved(function, arguments, zone, call, tree)
     if function in _TEXT:
         raise unsupported(f"{function} of TIMESTAMPTZ in the time zone {zone}", tree)
-    if function not in _LOCAL | _BACK:
+    if function == "date_trunc":
+        return truncated(arguments[0], arguments[1], _zone(zone), call, tree)
+    if function not in _LOCAL:
         return None
     field = arguments[0]
     if isinstance(field, Literal) and str(field.value).lower() in _ABSOLUTE_FIELDS:
         return None
     local = [_local(argument, zone) if argument.type == TIMESTAMPTZ else argument for argument in arguments]
-    node = call(function, *local, tree=tree)
-    return _there(node, zone) if function in _BACK else node
+    return call(function, *local, tree=tree)
+
+
+def truncated(field: bound.Bound, moment: bound.Bound, zone: bound.Bound, call: Call, tree: exp.Expr) -> bound.Bound:
+    """``date_trunc`` in a zone; of an hour and less on the moment itself, since an hour may come twice."""
+    local = bound.call("timezone", zone, moment, type=TIMESTAMP)
+    begin = call("date_trunc", field, local, tree=tree)
+    if isinstance(field, Literal) and str(field.value).lower().removesuffix("s") in _CLOCK_UNITS:
+        inside = bound.call("subtract", local, begin, type=INTERVAL)
+        return bound.call("subtract", moment, inside, type=TIMESTAMPTZ)
+    return bound.call("timezone", zone, begin, type=TIMESTAMPTZ)
 
 
 def _moved(

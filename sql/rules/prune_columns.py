@@ -2,7 +2,7 @@
 
 Top down: a subquery's column that is not used outside is not computed inside, then a table's column that is not used
 is not scanned. A scan of which nothing is used (``count(*)``) keeps its narrowest column: rows must still be counted.
-DISTINCT, set operations and recursion give every column a meaning; they are left alone.
+DISTINCT, set operations, recursion and set-returning functions give every column a meaning; they are left alone.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def _round(tree: bound.Query) -> bound.Query:
         if not isinstance(node, bound.Derived) or not isinstance(node.query, bound.Select):
             return None
         inner = node.query
-        if inner.distinct:
-            return None
+        if inner.distinct or any(isinstance(output.expression, bound.SetReturning) for output in inner.outputs):
+            return None  # each column decides which rows there are, or how many
         kept = [index for index, column in enumerate(node.columns) if column.id in used] or [0]
         if len(kept) == len(node.columns):
             return None

@@ -140,6 +140,10 @@ def _join(join: bound.Join, conditions: Sequence[bound.Bound], filters: _Filters
             left, right = [*strict, *on, *_implied(conditions, on)], list(conditions)
         case bound.JoinKind.FULL:
             left = right = list(strict)
+        case bound.JoinKind.ASOF | bound.JoinKind.ASOF_LEFT:
+            # Fewer rows on the right are other matches, unless what is left out could not match at all.
+            equal = [node for node in on if isinstance(node, Call) and node.function == "equal"]
+            left, right = list(conditions), _implied(conditions, equal)
     _relation(join.left, left, filters)
     _relation(join.right, right, filters)
 

@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ....base.errors import Invalid
-from ....base.types import Type, numeric
+from ....base.types import Type, array_of, numeric
 from .coercion import as_numeric
 from .duck import quote
 from .model import Function, FunctionKind, Overload, Rendering, function, overload
@@ -128,26 +128,62 @@ def _bits(name: str) -> Function:
 
 
 def _percentile(call: str) -> Callable[[Rendering], str]:
-    """percentile_*(fraction) WITHIN GROUP (ORDER BY x): the arguments are the fraction, a constant, and x."""
+    """percentile_*(fraction) WITHIN GROUP (ORDER BY x): the arguments are the fraction or an array of them, and x."""
 
     def render(r: Rendering) -> str:
-        fraction = r.constant(0)
-        if r.modifiers.descending:
-            hint = "Use 1 - fraction and ascending order."
-            raise Invalid(f"{r.function} with ORDER BY … DESC is not supported", hint=hint, sqlstate="0A000")
-        if fraction is None:
+        given = r.constant(0)
+        fractions = given if isinstance(given, list) else [given]
+        if given is None or None in fractions:
             return f"CAST(NULL AS {r.t})"
-        if not 0 <= fraction <= 1:
-            raise Invalid(f"percentile value {fraction} is not between 0 and 1", sqlstate="22003")
+        for fraction in fractions:
+            if not 0 <= fraction <= 1:
+                raise Invalid(f"percentile value {fraction} is not between 0 and 1", sqlstate="22003")
+        values = ", ".join(f"CAST({fraction} AS DOUBLE)" for fraction in fractions)
         filter = f" FILTER (WHERE {r.modifiers.filter})" if r.modifiers.filter else ""
-        return f"{call}({r[1]}, CAST({fraction} AS DOUBLE)){filter}"
+        order = f" ORDER BY {r[1]} DESC" if r.modifiers.descending else ""
+        return f"{call}({r[1]}, {f'[{values}]' if isinstance(given, list) else values}{order}){filter}"
 
     return render
+
+
+def _approximate(r: Rendering) -> str:
+    fraction = r.constant(1)
+    if fraction is None or not 0 <= fraction <= 1:
+        raise Invalid(f"percentile value {fraction} is not between 0 and 1", sqlstate="22003")
+    return r.call("approx_quantile", r[0], f"CAST({fraction} AS FLOAT)")
 
 
 def _mode(r: Rendering) -> str:
     filter = f" FILTER (WHERE {r.modifiers.filter})" if r.modifiers.filter else ""
     return f"mode({r[0]} ORDER BY {r[0]}){filter}"
+
+
+def _median(rows: Rows) -> float | None:
+    return statistics.median(row[0] for row in rows) if rows else None
+
+
+def _at_extreme(pick: Callable[..., Any]) -> Callable[[Rows], Any]:
+    """Of (value, time) pairs the value at the least or greatest time; pairs without a time do not count."""
+
+    def of(rows: Rows) -> Any:
+        timed = [row for row in rows if row[1] is not None]
+        return pick(timed, key=lambda row: compare_key(row[1]))[0] if timed else None
+
+    return of
+
+
+def _composed(r: Rendering) -> str:
+    raise AssertionError(f"the binder makes {r.function} of other windows")
+
+
+def _carried(call: str) -> tuple[Overload, Overload]:
+    """The last or next value that is not NULL; with a condition the value of the last or next row that fulfils it."""
+    return (
+        overload("any -> any", lambda r: r.call(call, f"{r[0]} IGNORE NULLS")),
+        overload(
+            "any, boolean -> any", lambda r: f"{r.call(call, f'CASE WHEN {r[1]} THEN [{r[0]}] END IGNORE NULLS')}[1]"
+        ),
+    )
 
 
 def _window(name: str, *overloads: Overload) -> Function:
@@ -238,13 +274,22 @@ _AGGREGATES: Final[tuple[Function, ...]] = (
     _aggregate(
         "percentile_cont",
         overload("double, double -> double", _percentile("quantile_cont"), constants=(0,)),
+        overload("array, double -> array", _percentile("quantile_cont"), constants=(0,)),
     ),
     _aggregate(
         "percentile_disc",
         overload("double, any -> any", _percentile("quantile_disc"), result=lambda t: t[1], constants=(0,)),
+        overload("array, any -> any", _percentile("quantile_disc"), result=lambda t: array_of(t[1]), constants=(0,)),
     ),
+    _aggregate("median", overload("double -> double", lambda r: r.call("median", r[0]), naive=_median)),
+    _aggregate("approx_percentile", overload("double, double -> double", _approximate, constants=(1,))),
     _aggregate("mode", overload("any -> any", _mode)),
     _aggregate("any_value", _native("any -> any", "any_value")),
+    *(
+        _aggregate(name, _native("any, same -> any", call, naive=_at_extreme(pick), strict=False))
+        for name, call, pick in (("first", "arg_min_null", min), ("last", "arg_max_null", max))
+    ),
+    _aggregate("approx_count_distinct", _native("any -> bigint", "approx_count_distinct")),
 )
 
 _WINDOWS: Final[tuple[Function, ...]] = (
@@ -266,6 +311,11 @@ _WINDOWS: Final[tuple[Function, ...]] = (
     _window("first_value", _native("any -> any", "first_value")),
     _window("last_value", _native("any -> any", "last_value")),
     _window("nth_value", _native("any, integer -> any", "nth_value")),
+    _window("locf", *_carried("last_value")),
+    _window("nocb", *_carried("first_value")),
+    # Made by the binder of the ones above and of lag and sum; they are here for their names.
+    _window("interpolate", overload("any -> any", _composed)),
+    _window("session_number", overload("any, any -> bigint", _composed)),
 )
 
 

@@ -133,11 +133,11 @@ def common_type(types: Sequence[Type], *, context: str = "CASE") -> Type:
     for type in known:
         if type.kind not in chain or (Kind.TIME in chain and type.kind is not first.kind):
             raise Invalid(f"{context} types {first} and {type} cannot be matched", sqlstate="42804")
+    if first.is_text:  # VARCHAR and TEXT become each other, so the first stays
+        return first if first == TEXT else Type(kind=Kind.VARCHAR)
     widest = max(known, key=lambda each: chain.index(each.kind))
     if widest.kind is Kind.NUMERIC:
         return common_numeric(known)
-    if widest.kind is Kind.VARCHAR:
-        return Type(kind=Kind.VARCHAR)
     if widest.kind is Kind.REAL and any(type.kind not in (Kind.REAL, Kind.SMALLINT, Kind.INTEGER) for type in known):
         return DOUBLE if any(type.kind is Kind.DOUBLE for type in known) else widest
     return widest

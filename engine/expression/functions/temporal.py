@@ -9,6 +9,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -30,6 +31,15 @@ PRELUDE: Final[tuple[str, ...]] = (
     "+ date_part('minute', x) * 60000000 + date_part('microsecond', x))",
     "CREATE OR REPLACE MACRO weft_trunc_years(x, years) AS CASE WHEN x IS NULL THEN NULL ELSE "
     "make_timestamp((date_part('year', x) - 1) // years * years + 1, 1, 1, 0, 0, 0.0) END",
+    "CREATE OR REPLACE MACRO weft_bucket_width(x) AS CASE WHEN x <= INTERVAL '0' SECOND "
+    "THEN error('time_bucket: the width must be greater than zero') "
+    "WHEN weft_interval_months(x) <> 0 AND (date_part('day', x) <> 0 OR weft_interval_micros(x) <> 0) "
+    "THEN error('time_bucket: an interval of months cannot have days or time') ELSE x END",
+    "CREATE OR REPLACE MACRO weft_stride(x) AS CASE WHEN weft_interval_months(x) <> 0 "
+    "THEN error('timestamps cannot be binned into intervals containing months or years') "
+    "WHEN x <= INTERVAL '0' SECOND THEN error('stride must be greater than zero') ELSE x END",
+    "CREATE OR REPLACE MACRO weft_whole_bucket(width, x) AS CASE WHEN width <= 0 "
+    "THEN error('time_bucket: the width must be greater than zero') ELSE x - ((x % width) + width) % width END",
     "CREATE OR REPLACE MACRO weft_interval_divide(x, d) AS CASE WHEN d = 0 "
     "THEN error('division by zero') ELSE x / d END",
 )
@@ -443,13 +453,16 @@ def _bucket_sql(source: str) -> Callable[[Rendering], str]:
     """DuckDB's time_bucket has the same origins; its origin and width are handed on, in UTC."""
 
     def render(r: Rendering) -> str:
+        width = r[0]
         if 0 in r.literals:
             _bucket_origin(r.literals[0])
+        elif r.function == "time_bucket":
+            width = f"weft_bucket_width({width})"
         moment = f"timezone('UTC', {r[1]})" if source == "timestamptz" else f"CAST({r[1]} AS TIMESTAMP)"
         origin = ""
         if len(r.arguments) == 3:
             origin = f", timezone('UTC', {r[2]})" if source == "timestamptz" else f", CAST({r[2]} AS TIMESTAMP)"
-        bucketed = f"time_bucket({r[0]}, {moment}{origin})"
+        bucketed = f"time_bucket({width}, {moment}{origin})"
         return f"timezone('UTC', {bucketed})" if source == "timestamptz" else f"CAST({bucketed} AS {r.t})"
 
     return render
@@ -470,6 +483,44 @@ def _bucket_overloads() -> list[Overload]:
         for source in ("timestamp", "timestamptz", "date")
         for origin in [f", {source}" if origin else ""]
     ]
+
+
+def _in_group_by(r: Rendering) -> str:
+    raise AssertionError("the binder makes rows of time_bucket_gapfill")
+
+
+def _bucket_of_integers(kind: str) -> Overload:
+    def naive(width: int, value: int, origin: int = 0) -> int:
+        if width <= 0:
+            raise Invalid("time_bucket: the width must be greater than zero", sqlstate="22023")
+        return (value - origin) // width * width + origin
+
+    return overload(f"{kind}, {kind} -> {kind}", "weft_whole_bucket({0}, {1})", naive=naive, can_fail=True)
+
+
+def _stride(width: pa.MonthDayNano) -> pa.MonthDayNano:
+    if width.months:
+        raise Invalid("timestamps cannot be binned into intervals containing months or years", sqlstate="0A000")
+    if interval_span(width) <= 0:
+        raise Invalid("stride must be greater than zero", sqlstate="22008")
+    return width
+
+
+def _date_bin(source: str) -> Callable[[Rendering], str]:
+    of_bucket = _bucket_sql(source)
+
+    def render(r: Rendering) -> str:
+        return of_bucket(replace(r, arguments=(f"weft_stride({r[0]})", *r.arguments[1:])))
+
+    return render
+
+
+_FRACTION: Final = "CAST({0} - {1} AS DOUBLE) / ({3} - {1})"
+_TIME_FRACTION: Final = "CAST(epoch_us({0}) - epoch_us({1}) AS DOUBLE) / (epoch_us({3}) - epoch_us({1}))"
+
+
+def _interpolated(at: Any, at0: Any, value0: float, at1: Any, value1: float) -> float:
+    return value0 + (value1 - value0) * ((at - at0) / (at1 - at0))
 
 
 # -- zones and making ------------------------------------------------------------------------------------------------
@@ -544,7 +595,35 @@ def functions() -> tuple[Function, ...]:
             overload("text, timestamp -> timestamp", _trunc, naive=_trunc_naive, constants=(0,)),
             overload("text, timestamptz -> timestamptz", _trunc_zoned, naive=_trunc_naive, constants=(0,)),
         ),
-        function("time_bucket", *_bucket_overloads()),
+        function("time_bucket", *_bucket_overloads(), *map(_bucket_of_integers, ("integer", "bigint"))),
+        function(
+            "time_bucket_gapfill",
+            *(replace(one, duckdb=_in_group_by, naive=None, arrow=None) for one in _bucket_overloads()),
+        ),
+        function(
+            "date_bin",
+            *(
+                overload(
+                    f"interval, {source}, {source} -> {source}",
+                    _date_bin(source),
+                    naive=lambda width, moment, origin: bucket(_stride(width), moment, origin),
+                    can_fail=True,
+                )
+                for source in ("timestamp", "timestamptz")
+            ),
+        ),
+        function(
+            "interpolate_between",
+            *(
+                overload(
+                    f"{at}, {at}, double, {at}, double -> double",
+                    "({2} + ({4} - {2}) * " + (_FRACTION if at == "bigint" else _TIME_FRACTION) + ")",
+                    naive=_interpolated,
+                )
+                for at in ("timestamp", "timestamptz", "bigint")
+            ),
+            doc="the value at the first argument on the line between two points",
+        ),
         function(
             "timezone",
             overload("text, timestamptz -> timestamp", _zoned, naive=_to_zone, can_fail=True),
