@@ -407,7 +407,7 @@ class BoundQuery:
     arrow_scans: tuple[ArrowScan, ...]
     depends_on: tuple[int, ...]
     timezone: str = "UTC"
-    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @cached_property
     def schema(self) -> pa.Schema:

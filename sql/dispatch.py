@@ -18,6 +18,7 @@ from ..base.limits import PREPARED_MAX
 from ..base.result import Result
 from ..base.types import TEXT, Type, arrow_field
 from ..engine.changes import Change
+from ..engine.clock import monotonic
 from ..engine.reader import Reader
 from ..engine.schema import View
 from ..engine.transaction import Transaction
@@ -429,12 +430,13 @@ def _explain(
     if not isinstance(inner, st.Other) or (inner.words and inner.words[0] in DDL_WORDS):
         raise refuse("EXPLAIN of this statement", "Explain SELECT, VALUES, INSERT, UPDATE or DELETE.")
     source, overriding = cut_overriding(inner.source)
+    began = monotonic()
     parsed = session.resources.parse(source) if not parameters else _parsed(session, source, parameters)
-    tree = parsed.tree
+    tree, parse_seconds = parsed.tree, monotonic() - began
 
     def work(reader: Reader) -> Result:
         with looking_back(session.execution(reader, running, parameters, types), parsed.past) as execution:
-            return explain(tree, execution, analyze=statement.analyze, overriding=overriding)
+            return explain(tree, execution, statement, overriding=overriding, parse_seconds=parse_seconds)
 
     if statement.analyze and isinstance(tree, exp.Insert | exp.Update | exp.Delete):
         result, version = session.transact("EXPLAIN ANALYZE", work, running)

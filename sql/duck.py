@@ -29,6 +29,7 @@ import pyarrow as pa
 from ..base.errors import Closed, Internal, Invalid, LimitExceeded, Unavailable, WeftError
 from ..engine.expression.functions import DUCKDB_PRELUDE, translate_error
 from .cancel import Cancel
+from .operators import Operator, operators_of
 
 try:
     # Not a public name of DuckDB's package: where it is missing, plans are worse and answers the same.
@@ -56,8 +57,10 @@ class RelationalExecutor(Protocol):
         self, sql: str, sources: Mapping[str, Any], *, shape: Hashable, cancel: Cancel | None = None
     ) -> Iterator[pa.RecordBatch]: ...
 
-    def explain(self, sql: str, sources: Mapping[str, Any], *, analyze: bool = False) -> str:
-        """The executor's own plan of the text; with ``analyze`` after running it, with its times."""
+    def explain(
+        self, sql: str, sources: Mapping[str, Any], *, analyze: bool = False, cancel: Cancel | None = None
+    ) -> Operator:
+        """The executor's own plan of the text; with ``analyze`` after running it, with what was measured."""
         ...
 
     def close(self) -> None: ...
@@ -204,16 +207,23 @@ class DuckDbExecutor:
             if lane is not None:
                 self._release(shape, lane, reusable=done)
 
-    def explain(self, sql: str, sources: Mapping[str, Any], *, analyze: bool = False) -> str:
+    def explain(
+        self, sql: str, sources: Mapping[str, Any], *, analyze: bool = False, cancel: Cancel | None = None
+    ) -> Operator:
         lane: _Lane | None = None
+        remove: Callable[[], None] | None = None
         try:
             lane = self._lane(None, sources)
             self._make_macros(lane.cursor, sql)
-            rows = lane.cursor.execute(f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}").fetchall()
-            return "\n".join(str(row[-1]) for row in rows)
-        except duckdb.Error as error:
-            raise _translated(error, lane, None, sql) from None
+            if cancel is not None:
+                remove = cancel.on_cancel(lane.cursor.interrupt)
+            rows = lane.cursor.execute(f"EXPLAIN ({'ANALYZE, ' if analyze else ''}FORMAT JSON) {sql}").fetchall()
+            return operators_of(rows[-1][-1])
+        except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:
+            raise _translated(error, lane, cancel, sql) from None
         finally:
+            if remove is not None:
+                remove()
             if lane is not None:
                 self._release(None, lane, reusable=False)
 

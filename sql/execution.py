@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 import pyarrow as pa
@@ -129,7 +130,7 @@ class Execution:
         """
 
         def work() -> Result:
-            given = {**self._virtual(plan.bound, relations or {}), **(relations or {})}
+            given = {**self.virtual(plan.bound, relations or {}), **(relations or {})}
             return run_plan(
                 plan,
                 self.reader,
@@ -158,7 +159,7 @@ class Execution:
         plan = self.plan(tree, targets=targets, relations=schemas)
         return self.run(plan, relations=relations, on_close=on_close)
 
-    def _virtual(self, bound: BoundQuery, given: Mapping[str, Any]) -> dict[str, pa.RecordBatch]:
+    def virtual(self, bound: BoundQuery, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, pa.RecordBatch]:
         """The rows of the virtual relations that a query reads, each once."""
         names = {scan.name for scan in bound.arrow_scans} - given.keys()
         return {name: VIRTUAL[name].rows(self.engine, self.catalog) for name in sorted(names)}

@@ -1,136 +1,289 @@
-"""EXPLAIN: what the engine is asked for each table reference, and the relational executor's plan of the rest.
+"""EXPLAIN: each step of planning and what it did; ANALYZE runs the statement and measures; VERIFY runs it twice.
 
-    Key and Time Read on transactions AS t  (2 of 14 cells, 3 of 6 segments, 3 of 51 blocks, at most 223 rows)
-      Columns: household_id, sales_value
-      Filter: household_id = 7 AND transaction_timestamp >= 2017-12-01 00:00:00
-    Relational executor (DuckDB):
-      …
-
-The physical choice is the engine's own (engine/prune.py), seen for the filter with its parameters filled in:
+What is printed is in sql/explained.py. The way that a table reference is read is the engine's own decision
+(engine/prune.py), seen for the filter with its parameters filled in:
 
     Primary Key Get       the filter names whole primary keys: the index is asked for each
     Key and Time Read     keys or a range of event time: some shards, some slices, runs of rows in the segments there
     Scan                  everything that the zones of blocks do not rule out, filtered
 
-ANALYZE runs the statement, a change of rows too, and adds what was read and what was left out, and how long it took.
-Segments, blocks and chunks are those of the cells that were not left out. The shape of this text is for people and
-changes without notice.
+ANALYZE runs the statement, a change of rows too. Segments, blocks and chunks are those of the cells that were not left
+out; the executor's times are those of all its threads; a single series is scanned, since scans can be observed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
 from ..base.result import Result
-from ..base.types import TEXT, arrow_field
+from ..base.types import JSON, TEXT, arrow_field
 from ..engine.catalog import Catalog
 from ..engine.clock import monotonic
 from ..engine.expression.node import Expression
 from ..engine.layout import Layout
 from ..engine.prune import prune
 from ..engine.reader import Reader, RowStream
-from ..engine.scan import ScanStatistics
+from ..engine.scan_statistics import ScanStatistics
 from ..engine.schema import Table
 from ..engine.transaction import Transaction
-from .bound import TableUse
+from . import rules
+from .bound import (
+    ArrowScan,
+    BoundQuery,
+    CteReference,
+    Derived,
+    FunctionScan,
+    Grouping,
+    Output,
+    Scan,
+    SetOperation,
+    TableUse,
+    Values,
+)
 from .commutative import Deltas, misfit
 from .execution import Execution
+from .explained import Access, Change, Explained, Measured
+from .interrupt import interruptible
 from .locking import locking_of, locks
 from .mutate import plan_of_change, run_change
-from .plan import Plan, Relational
+from .operators import Operator, with_names
+from .plan import Plan, Relational, choose
 from .pushdown import Moment, finish
-from .relational import parameter_literals, reader_of, sql_text
+from .relational import parameter_literals, reader_of, sources_of, sql_text
 from .render import scan_name
 from .shown import expression_text
+from .statements import Explain
+from .walk import walk
 
-SCHEMA: Final = pa.schema([arrow_field("QUERY PLAN", TEXT)])
+T = TypeVar("T")
+
+COLUMN: Final = "QUERY PLAN"
 
 
-def explain(tree: exp.Expr, execution: Execution, *, analyze: bool, overriding: bool) -> Result:
-    """The plan of a query or a change of rows, one line a row."""
+def explain(
+    tree: exp.Expr, execution: Execution, statement: Explain, *, overriding: bool, parse_seconds: float
+) -> Result:
+    """What ``statement`` asks about a query or a change of rows."""
+    watch = Watch()
+    watch.steps.append(("parse", parse_seconds))
     if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
-        lines = _explain_change(tree, execution, analyze=analyze, overriding=overriding)
+        found = _explain_change(tree, execution, watch, analyze=statement.analyze, overriding=overriding)
     else:
-        lines = _explain_query(tree, execution, analyze=analyze)
-    batch = pa.RecordBatch.from_arrays([pa.array(lines, pa.utf8())], schema=SCHEMA)
-    return Result(schema=SCHEMA, batches=[batch], version=execution.reader.version, tag="EXPLAIN")
+        found = _explain_query(tree, execution, watch, analyze=statement.analyze)
+    if statement.format == "json":
+        field, values = arrow_field(COLUMN, JSON), [json.dumps(found.document(), indent=2, ensure_ascii=False)]
+    else:
+        field, values = arrow_field(COLUMN, TEXT), found.lines()
+    batch = pa.RecordBatch.from_arrays([pa.array(values, field.type)], schema=pa.schema([field]))
+    return Result(schema=batch.schema, batches=[batch], version=execution.reader.version, tag="EXPLAIN")
 
 
-def _explain_change(tree: exp.Expr, execution: Execution, *, analyze: bool, overriding: bool) -> list[str]:
+class Watch:
+    """The steps of planning, and how long each took."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, float]] = []
+
+    def timed(self, name: str, step: Callable[[], T]) -> T:
+        began = monotonic()
+        done = step()
+        self.steps.append((name, monotonic() - began))
+        return done
+
+
+def _planned(tree: exp.Expr, execution: Execution, watch: Watch) -> Plan:
+    """The plan, made anew, step by step."""
+    bound = watch.timed("bind", lambda: execution.bind(tree))
+    better, fired = watch.timed("rules", lambda: rules.rewrite(bound))
+    choice, declined = watch.timed("choose", lambda: choose(better))
+    return Plan(bound=better, fired=fired, choice=choice, declined=declined)
+
+
+def _explain_change(
+    tree: exp.Expr, execution: Execution, watch: Watch, *, analyze: bool, overriding: bool
+) -> Explained:
     target, query, deltas = plan_of_change(tree, execution)
-    lines = [f"{tree.key.capitalize()} on {target.table.name}"]
+    change = Change(operation=tree.key.capitalize(), table=target.table.name)
+    found = Explained(plan=None, change=change)
     if query is not None:
-        plan = execution.plan(query)
-        bound = plan.bound
-        types = [type for _, type in bound.columns[len(target.keys) :][: 2 * len(deltas.amounts) : 2]]
+        plan = _planned(query, execution, watch)
+        types = [type for _, type in plan.bound.columns[len(target.keys) :][: 2 * len(deltas.amounts) : 2]]
         why_not = misfit(deltas, types, target.table)
         shown = str(deltas if why_not is None else Deltas(why_not=why_not))
-        lines += [f"  {shown}"] if shown else []
-        lines += _indented(_plan(plan, execution))
-    if analyze:
-        began = monotonic()
-        result = run_change(tree, execution, overriding=overriding)
-        lines.append(f"Rows: {result.rows_affected:,}, time: {_milliseconds(monotonic() - began)}")
-    return lines
-
-
-def _explain_query(tree: exp.Expr, execution: Execution, *, analyze: bool) -> list[str]:
-    began = monotonic()
-    locking = locking_of(tree, execution) if locks(tree) else None
-    plan = execution.plan(tree) if locking is None else locking.keyed
-    planned = monotonic()
-    lines = _plan(plan, execution)
-    if locking is not None:
-        names = ", ".join(target.alias for target in locking.targets)
-        lines = [f"Lock rows of {names or 'nothing'}", *_indented(lines)]
+        found = replace(_seen(plan, execution), change=replace(change, notes=(shown,) if shown else ()))
+    found = replace(found, steps=tuple(watch.steps))
     if not analyze:
-        return lines
-    observed = Observed(execution.reader)
-    past = [Observed(snapshot) for snapshot in execution.past.snapshots]
-    started = monotonic()
-    found = execution.on(observed).run(plan, past=past).arrow()
-    if locking is not None and isinstance(execution.reader, Transaction):
-        locking.lock(found, execution.reader)
-    rows = found.num_rows
-    ended = monotonic()
-    for reader in (observed, *past):
-        for name, stream in reader.streams:
-            lines += _read(name, stream.statistics)
-    lines.append(f"Planning time: {_milliseconds(planned - began)}")
-    lines.append(f"Execution time: {_milliseconds(ended - started)}, rows: {rows:,}")
-    return lines
+        return found
+    began = monotonic()
+    result = run_change(tree, execution, overriding=overriding)
+    return replace(found, rows=result.rows_affected or 0, seconds=monotonic() - began)
 
 
-def _read(name: str, statistics: ScanStatistics) -> list[str]:
-    """What was read and left out of one table reference. Counts of what was read are those of all passes."""
-    passes = max(statistics.passes, 1)
-    left_out = max(statistics.rows_total - statistics.rows_read // passes, 0)
-    lines = [
-        f"Read {name}: {statistics.rows_returned:,} of {statistics.rows_read:,} rows looked at, {left_out:,} left out, "
-        f"passes {statistics.passes}",
-        f"  Cells: {statistics.cells_read:,} read, {statistics.cells_pruned:,} of {statistics.cells_total:,} left out",
+def _explain_query(tree: exp.Expr, execution: Execution, watch: Watch, *, analyze: bool) -> Explained:
+    locking = locking_of(tree, execution) if locks(tree) else None
+    plan = _planned(tree, execution, watch) if locking is None else locking.keyed
+    if not analyze:
+        found = _seen(plan, execution)
+    elif locking is not None and isinstance(execution.reader, Transaction):
+        transaction = execution.reader
+        found = _measured(plan, execution, use=lambda rows: locking.lock(rows, transaction))
+    else:
+        found = _measured(plan, execution)
+    if locking is not None:
+        found = replace(found, locked=tuple(target.alias for target in locking.targets))
+    return replace(found, steps=tuple(watch.steps))
+
+
+def _moment(bound: BoundQuery, execution: Execution) -> Moment:
+    given = execution.parameters[: max(bound.parameters, default=0)]
+    return Moment(parameters=parameter_literals(bound, given), now=execution.now)
+
+
+def _seen(plan: Plan, execution: Execution) -> Explained:
+    """The plan as far as it shows without running. Without values of parameters the executor has no plan."""
+    bound = plan.bound
+    moment = _moment(bound, execution) if execution.parameters or not bound.parameters else None
+    accesses: list[Access] = []
+    sources: dict[str, Any] = {}
+    for use in bound.uses:
+        filter = None if moment is None else finish(use.filter, moment)
+        reader = reader_of(use, execution.reader, execution.past.snapshots)
+        stream = reader.scan(use.table, columns=use.columns, filter=filter, row_ids=use.row_ids)
+        sources[scan_name(use.reference)] = stream
+        accesses.append(_access(use, filter, stream, version=None if use.past is None else reader.version))
+    operators = None
+    if isinstance(plan.choice, Relational) and moment is not None:
+        rows = execution.virtual(bound)
+        sources |= {scan_name(scan.reference): rows[scan.name].select(scan.sources) for scan in bound.arrow_scans}
+        found = execution.resources.executor.explain(sql_text(bound, moment), sources, cancel=execution.cancel)
+        operators = with_names(found, _names(bound))
+    return Explained(plan=plan, accesses=tuple(accesses), operators=operators)
+
+
+def _measured(plan: Plan, execution: Execution, *, use: Callable[[pa.Table], object] | None = None) -> Explained:
+    """The plan, run, and what it took. ``use`` wants the rows: then the executor's operators are not measured."""
+    bound = plan.bound
+    streams: list[Observed] = []
+    reader = ObservedReader(execution.reader, streams)
+    past = [ObservedReader(snapshot, streams) for snapshot in execution.past.snapshots]
+    operators: Operator | None = None
+    began = monotonic()
+    if isinstance(plan.choice, Relational) and use is None:
+        moment = _moment(bound, execution)
+        sources = sources_of(bound, reader, moment, relations=execution.virtual(bound), past=past)
+        run = execution.resources.executor.explain
+        operators = interruptible(
+            lambda: run(sql_text(bound, moment), sources, analyze=True, cancel=execution.cancel),
+            cancel=execution.cancel.cancel,
+        )
+        operators, rows = with_names(operators, _names(bound)), operators.rows or 0
+    else:
+        table = execution.on(reader).run(plan, past=past).arrow()
+        rows = table.num_rows
+        if use is not None:
+            use(table)
+    seconds = monotonic() - began
+    accesses = [
+        replace(
+            _access(use, stream.filter, stream, version=None if use.past is None else past[use.past].version),
+            measured=Measured(seconds=stream.seconds, bytes=stream.bytes),
+        )
+        for use, stream in zip(bound.uses, streams, strict=True)
     ]
-    for what, read, pruned, total in (
-        ("Segments", statistics.segments_read, statistics.segments_pruned, statistics.segments_total),
-        ("Blocks", statistics.blocks_read, statistics.blocks_pruned, statistics.blocks_total),
-        ("Chunks in memory", statistics.chunks_read, statistics.chunks_pruned, statistics.chunks_total),
-    ):
-        if total:
-            lines.append(f"  {what}: {read:,} read, {pruned:,} of {total:,} left out")
-    return lines
+    return Explained(plan=plan, accesses=tuple(accesses), operators=operators, rows=rows, seconds=seconds)
+
+
+def _access(use: TableUse, filter: Expression | None, stream: RowStream, *, version: int | None) -> Access:
+    pruning = prune(filter, Layout(use.table))
+    if pruning.whole:
+        choice = "Primary Key Get"
+    elif pruning.ranges is not None or pruning.low is not None or pruning.high is not None:
+        choice = "Key and Time Read"
+    else:
+        choice = "Scan"
+    shown = filter if filter is not None else use.filter
+    return Access(
+        choice=choice,
+        table=use.table.name,
+        alias=use.alias,
+        version=version,
+        columns=tuple(use.table.by_id[id].name for id in use.columns if id in use.table.by_id),
+        filter=None if shown is None else expression_text(shown),
+        rows_max=stream.rows_estimate,
+        statistics=stream.statistics,
+    )
+
+
+def _names(bound: BoundQuery) -> dict[int, str]:
+    """What the query calls its columns, by identifier."""
+    found: dict[int, str] = {}
+    for node in walk(bound.query):
+        match node:
+            case Scan() | ArrowScan() | Derived() | CteReference() | FunctionScan() | SetOperation() | Values():
+                columns = node.columns
+            case Grouping():
+                columns = [output.column for output in (*node.keys, *node.aggregates)]
+            case Output():
+                columns = [node.column]
+            case _:
+                continue
+        found |= {column.id: column.name for column in columns if column.name}
+    return found
 
 
 class Observed:
-    """A Reader that remembers the scans it was asked for."""
+    """A scan that measures what is read of it, however it is read."""
 
-    def __init__(self, reader: Reader) -> None:
+    schema: pa.Schema
+    rows_estimate: int
+    statistics: ScanStatistics
+
+    def __init__(self, stream: RowStream, filter: Expression | None) -> None:
+        self._stream = stream
+        self.filter = filter
+        self.seconds = 0.0
+        self.bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else a scan can, the scan does; ``coded`` only where it has it."""
+        return self._coded if name == "coded" and hasattr(self._stream, name) else getattr(self._stream, name)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        return self._timed(self._stream.batches())
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return pa.RecordBatchReader.from_batches(self.schema, self.batches()).__arrow_c_stream__(requested_schema)
+
+    def _coded(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        began = monotonic()
+        schema, batches = self._stream.coded()  # pyright: ignore[reportAttributeAccessIssue] - asked before
+        self.seconds += monotonic() - began
+        return schema, self._timed(batches)
+
+    def _timed(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        while True:
+            began = monotonic()
+            batch = next(batches, None)
+            self.seconds += monotonic() - began
+            if batch is None:
+                return
+            self.bytes += batch.nbytes
+            yield batch
+
+
+class ObservedReader:
+    """A Reader that remembers the scans it was asked for, in their order."""
+
+    def __init__(self, reader: Reader, streams: list[Observed]) -> None:
         self._reader = reader
-        self.streams: list[tuple[str, RowStream]] = []
+        self._streams = streams
 
     @property
     def version(self) -> int:
@@ -147,9 +300,9 @@ class Observed:
         columns: Sequence[int] | None = None,
         filter: Expression | None = None,
         row_ids: bool = False,
-    ) -> RowStream:
-        stream = self._reader.scan(table, columns=columns, filter=filter, row_ids=row_ids)
-        self.streams.append((table.name, stream))
+    ) -> Observed:
+        stream = Observed(self._reader.scan(table, columns=columns, filter=filter, row_ids=row_ids), filter)
+        self._streams.append(stream)
         return stream
 
     def series(self, *_: object, **__: object) -> None:
@@ -160,58 +313,3 @@ class Observed:
 
     def get_many(self, table: Table, keys: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
         return self._reader.get_many(table, keys)
-
-
-def _plan(plan: Plan, execution: Execution) -> list[str]:
-    """What each table reference asks, then the executor's plan, which takes the values of all parameters."""
-    bound = plan.bound
-    if execution.parameters or not bound.parameters:
-        given = execution.parameters[: max(bound.parameters, default=0)]
-        moment = Moment(parameters=parameter_literals(bound, given), now=execution.now)
-    else:
-        moment = None
-    lines = plan.explain()
-    sources: dict[str, RowStream] = {}
-    for use in bound.uses:
-        filter = None if moment is None else finish(use.filter, moment)
-        reader = reader_of(use, execution.reader, execution.past.snapshots)
-        stream = reader.scan(use.table, columns=use.columns, filter=filter, row_ids=use.row_ids)
-        sources[scan_name(use.reference)] = stream
-        lines += _use(use, filter, stream, version=None if use.past is None else reader.version)
-    if isinstance(plan.choice, Relational) and moment is not None and not bound.arrow_scans:
-        lines.append("Relational executor (DuckDB):")
-        lines += _indented(execution.resources.executor.explain(sql_text(bound, moment), sources).splitlines())
-    return lines
-
-
-def _use(use: TableUse, filter: Expression | None, stream: RowStream, *, version: int | None) -> list[str]:
-    """The lines of one table reference."""
-    pruning = prune(filter, Layout(use.table))
-    if pruning.whole:
-        choice = "Primary Key Get"
-    elif pruning.ranges is not None or pruning.low is not None or pruning.high is not None:
-        choice = "Key and Time Read"
-    else:
-        choice = "Scan"
-    estimate, of = stream.rows_estimate, stream.statistics
-    kept = [f"{of.cells_total - of.cells_pruned:,} of {of.cells_total:,} cells"]
-    if of.segments_total:
-        kept.append(f"{of.segments_total - of.segments_pruned:,} of {of.segments_total:,} segments")
-        kept.append(f"{of.blocks_total - of.blocks_pruned:,} of {of.blocks_total:,} blocks")
-    name = use.table.name if version is None else f"{use.table.name} AS OF VERSION {version}"
-    name = name if use.alias == use.table.name else f"{name} AS {use.alias}"
-    columns = [use.table.by_id[id].name for id in use.columns if id in use.table.by_id]
-    shown = filter if filter is not None else use.filter
-    lines = [
-        f"{choice} on {name}  ({', '.join(kept)}, at most {estimate:,} rows)",
-        f"  Columns: {', '.join(columns) if columns else 'none'}",
-    ]
-    return lines if shown is None else [*lines, f"  Filter: {expression_text(shown)}"]
-
-
-def _indented(lines: Sequence[str]) -> list[str]:
-    return [f"  {line}" for line in lines]
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.3f} ms"

@@ -35,6 +35,7 @@ __all__ = [
     "parameter_literals",
     "reader_of",
     "run_relational",
+    "sources_of",
     "sql_text",
 ]
 
@@ -50,7 +51,7 @@ def run_relational(
     past: Sequence[Reader],
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a query by the executor, lazily; see ``run_plan`` for the arguments."""
-    sources = _sources(bound, reader, moment, relations, past)
+    sources = sources_of(bound, reader, moment, relations=relations, past=past)
     shape = (_shape(bound), *(tuple(source.schema.types) for source in sources.values()))
     return executor.execute(sql_text(bound, moment), sources, shape=shape, cancel=cancel)
 
@@ -64,8 +65,8 @@ def reader_of(use: TableUse, reader: Reader, past: Sequence[Reader]) -> Reader:
     return past[use.past]
 
 
-def _sources(
-    bound: BoundQuery, reader: Reader, moment: Moment, relations: Mapping[str, Any], past: Sequence[Reader]
+def sources_of(
+    bound: BoundQuery, reader: Reader, moment: Moment, *, relations: Mapping[str, Any], past: Sequence[Reader]
 ) -> dict[str, Any]:
     """One scan per table reference, by the name that the text has for it."""
     sources: dict[str, Any] = {}

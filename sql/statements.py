@@ -7,7 +7,7 @@ PREPARE and EXPLAIN as opaque text. These few have a simple grammar, so they are
     SAVEPOINT name                         ROLLBACK TO [SAVEPOINT] name                RELEASE [SAVEPOINT] name
     SHOW TABLES | COLUMNS FROM name | CREATE name
     PREPARE name [(types)] AS statement    EXECUTE name [(values)]                     DEALLOCATE name
-    EXPLAIN [ANALYZE | (options)] statement                    REFRESH MATERIALIZED VIEW name
+    EXPLAIN [ANALYZE | VERIFY | (options)] statement           REFRESH MATERIALIZED VIEW name
     CREATE SNAPSHOT [IF NOT EXISTS] name [AS OF …]             DROP SNAPSHOT [IF EXISTS] name
 
 ``read`` returns ``Other`` for whatever sqlglot is to parse, and raises Invalid (0A000), naming the statement, for what
@@ -129,8 +129,12 @@ class Deallocate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explain:
-    analyze: bool
+    """``verify``: the query is run by two plans, and their answers are compared."""
+
     source: Source
+    analyze: bool = False
+    verify: bool = False
+    format: Literal["text", "json"] = "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,25 +406,37 @@ def _deallocate(tokens: Tokens) -> Statement:
 
 
 def _explain(tokens: Tokens) -> Statement:
-    analyze = False
+    explain = Explain(source=_INNER)
     if tokens.take("("):
         for option in split_outside(tokens.parenthesized()):
-            analyze |= _explain_option(option)
-    else:
-        analyze = tokens.take("ANALYZE", "ANALYSE")
-        tokens.take("VERBOSE")
-    return Explain(analyze=analyze, source=_INNER)
+            explain = _explain_option(option, explain)
+        return explain
+    if tokens.take("VERIFY"):
+        return replace(explain, verify=True)
+    analyze = tokens.take("ANALYZE", "ANALYSE")
+    tokens.take("VERBOSE")
+    return replace(explain, analyze=analyze)
 
 
-def _explain_option(option: str) -> bool:
-    """Whether the option switches ANALYZE on. COSTS, VERBOSE and the like print nothing more or less here."""
+def _explain_option(option: str, explain: Explain) -> Explain:
+    """``explain`` with an option. COSTS, VERBOSE and the like print nothing more or less here."""
     name, _, value = option.strip().lower().partition(" ")
-    on = value.strip() not in ("off", "false", "0")
-    if name == "format" and value.strip() != "text":
-        raise Invalid(f"EXPLAIN (FORMAT {value.strip()}) is not supported", hint="Use FORMAT TEXT.", sqlstate="0A000")
-    if name not in ("analyze", "verbose", "costs", "buffers", "timing", "summary", "settings", "wal", "format"):
-        raise Invalid(f'unrecognized EXPLAIN option "{name}"', sqlstate="42601")
-    return on and name == "analyze"
+    value = value.strip().strip("'")
+    on = value not in ("off", "false", "0")
+    match name:
+        case "analyze" | "analyse":
+            return replace(explain, analyze=on)
+        case "verify":
+            return replace(explain, verify=on)
+        case "format" if value in ("text", "json"):
+            return replace(explain, format=value)
+        case "format":
+            hint = "Use FORMAT TEXT or FORMAT JSON."
+            raise Invalid(f"EXPLAIN (FORMAT {value}) is not supported", hint=hint, sqlstate="0A000")
+        case "verbose" | "costs" | "buffers" | "timing" | "summary" | "settings" | "wal":
+            return explain
+        case _:
+            raise Invalid(f'unrecognized EXPLAIN option "{name}"', sqlstate="42601")
 
 
 def _refresh(tokens: Tokens) -> Statement:
