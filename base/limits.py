@@ -46,6 +46,7 @@ CHUNK_BYTES: Final = 1 * MIB
 
 # One value (text, bytea, json), one row, one SQL text, columns of one table, parameters of one statement.
 VALUE_BYTES_MAX: Final = 16 * MIB
+COPY_ROW_BYTES_MAX: Final = 64 * MIB  # one row of a text, CSV or JSON file
 STATEMENT_BYTES_MAX: Final = 16 * MIB
 COLUMNS_MAX: Final = 1_600
 PARAMETERS_MAX: Final = 65_535
@@ -115,6 +116,7 @@ assert RECORD_BYTES_MAX < MESSAGE_BYTES_MAX, "a record that came in one message 
 assert RECORD_ROWS_MAX < FEED_ROWS_MAX, "a record of small rows is one batch of a feed"
 assert FEED_CALLS_MAX < CALLS_MAX, "feeds that wait leave room for others"
 assert VALUE_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX, "a row with one value of the largest size must fit a message"
+assert COPY_ROW_BYTES_MAX > VALUE_BYTES_MAX, "a value of the largest size fits a row of a file"
 assert 1 / MEMTABLES_SHARE + 1 / EXECUTOR_SHARE + 1 / WRITE_SET_SHARE < 1, "the shares leave room for the rest"
 assert FLUSH_SHARE > MEMTABLES_SHARE, "memtables are flushed long before writers wait"
 assert WRITER_BATCH_ROWS <= RECORD_ROWS_MAX, "one writer batch never needs two records"

@@ -451,8 +451,19 @@ class Engine:
             self._commit(Request(changes=(), token=WriterToken(writer=name, sequence=opened)))
             return self._sequencer.last_sequence(name)  # a batch of the one before may have come between
 
-    def load(self, table: str, change: Change, *, token: WriterToken | None = None, id: str | None = None) -> Load:
-        """The same in many batches: INSERT, PUT or DELETE of any number of rows, all or nothing, see load.py."""
+    def load(
+        self,
+        table: str,
+        change: Change,
+        *,
+        token: WriterToken | None = None,
+        id: str | None = None,
+        overriding: bool = False,
+    ) -> Load:
+        """The same in many batches: INSERT, PUT or DELETE of any number of rows, all or nothing, see load.py.
+
+        ``overriding`` lets explicit values into GENERATED ALWAYS columns.
+        """
         self._check_open()
         definition = self._state.catalog.table(table)
         if change is not Change.INSERT:
@@ -460,7 +471,7 @@ class Engine:
         return Load(
             definition,
             change,
-            complete=lambda batch: self._complete(definition, batch),
+            complete=lambda batch: self._complete(definition, batch, overriding=overriding),
             commit=self._commit,
             version=lambda: self.version,
             workspace=self._workspace,
@@ -598,9 +609,9 @@ class Engine:
         encoder = None if store is None else store.layout.encoder
         return KeyEncoder(table.primary_key_columns) if encoder is None else encoder
 
-    def _complete(self, table: Table, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _complete(self, table: Table, batch: pa.RecordBatch, *, overriding: bool = False) -> pa.RecordBatch:
         context = Context(now=wall_clock())
-        return complete(table, batch, context=context, identities=self._identities.take)
+        return complete(table, batch, context=context, identities=self._identities.take, overriding=overriding)
 
     def _version_of(self, as_of: AsOf | None) -> int | None:
         if as_of is None:

@@ -66,6 +66,9 @@ class Options:
     ``archive``: a folder that entries of the log are copied to before they are trimmed, so that a backup can be rolled
     forward to any later version; None: they are gone. Nothing is trimmed while it cannot be written.
 
+    ``copy_folder``: the folder whose files COPY may read and write for the clients of a server; None: no files. The
+    program that has the database embedded may use its own files anyway.
+
     Raises Invalid for a value that cannot be.
     """
 
@@ -86,6 +89,7 @@ class Options:
     threads: int = field(default_factory=machine_threads)
     temp_directory: str | Path | None = None
     archive: str | Path | None = None
+    copy_folder: str | Path | None = None
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:

@@ -26,6 +26,7 @@ from . import statements as st
 from .as_of import looking_back, run_looking_back
 from .bind import type_of
 from .block import Running
+from .copy.run import run_copy
 from .ddl import DDL_WORDS, parse_ddl, run_ddl
 from .definition import refuse, relation_name
 from .describe import show_columns, show_create, show_tables
@@ -146,8 +147,18 @@ def _run(
             return drop_feed(session, statement)
         case st.Maintain():
             return _maintain(session, statement.name)
+        case st.Copy():
+            return run_copy(session, statement, running, lambda query: _copied(session, query, running))
         case _:
             assert_never(statement)
+
+
+def _copied(session: Session, query: Source, running: Running) -> Result:
+    """The rows of what COPY TO copies."""
+    inner = read(query)
+    if not isinstance(inner, st.Other) or (inner.words and inner.words[0] in DDL_WORDS):
+        raise refuse("COPY of this statement", "Copy SELECT, VALUES, or INSERT, UPDATE, DELETE with RETURNING.")
+    return _run_other(session, inner, (), running, {})
 
 
 def _maintain(session: Session, name: str) -> Result:

@@ -34,6 +34,7 @@ from ..engine.schema import Table as Definition
 from ..engine.transaction import Transaction
 from ..storage.backup_folder import BackupFolder
 from .access import LOCAL, closed_session
+from .copy.files import ANYWHERE
 from .feed import EmbeddedChanges
 from .session import Session
 from .settings import ISOLATION, isolation_name
@@ -138,7 +139,7 @@ class EmbeddedDatabase(interface.Database):
 
     def session(self) -> Session:
         """A session for one call."""
-        return Session(self.engine, single_call=True)
+        return Session(self.engine, single_call=True, files=ANYWHERE)
 
     def newest_row(self, table: str, key: object) -> tuple[dict[str, Any] | None, int] | None:
         engine = self.engine
@@ -154,7 +155,8 @@ class EmbeddedDatabase(interface.Database):
 
     def snapshot(self, as_of: AsOf | None = None) -> EmbeddedSnapshot:
         engine = self.engine
-        return self._child(EmbeddedSnapshot(Session(engine, as_of=engine.version if as_of is None else as_of)))
+        point = engine.version if as_of is None else as_of
+        return self._child(EmbeddedSnapshot(Session(engine, as_of=point, files=ANYWHERE)))
 
     def changes(
         self, table: str, from_version: int | None = None, *, before: bool = False, name: str | None = None
@@ -292,7 +294,7 @@ class EmbeddedTransaction(_OneSession, interface.Transaction):
         """The session over the transaction. Raises Closed."""
         if self._made is None:
             self._check_open()
-            session = Session(self._engine)
+            session = Session(self._engine, files=ANYWHERE)
             session.begin(self._isolation, self._read_only, begun=self._begun)
             self._made = session
         return self._made

@@ -17,7 +17,6 @@ REFUSED: Final[Mapping[str, str]] = {
     "CLOSE": _NO_CURSORS,
     "CLUSTER": "Rows are kept in primary-key order by themselves.",
     "COMMENT": "There are no comments on objects.",
-    "COPY": "Load files with `weft load`, and rows with the client's writer or INSERT; `weft export` writes files.",
     "DECLARE": _NO_CURSORS,
     "DO": "There are no stored procedures.",
     "FETCH": _NO_CURSORS,

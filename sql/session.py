@@ -51,6 +51,7 @@ from .assign import counted_from
 from .bind import Settings as BinderSettings
 from .bind import parameter_type
 from .block import Running
+from .copy.files import Files, files_in
 from .execution import EMPTY_SCHEMA, Execution
 from .plan import Plan
 from .point import CLASSES, point_read
@@ -72,6 +73,8 @@ class Session(Access):
 
     ``single_call`` is for a door that makes a session for one call only: a text that leaves a transaction open, or that
     only sets what ends with the session, is then an error and not a surprise.
+
+    ``files``: those that COPY may name; unless told, what the engine's options give to clients.
     """
 
     def __init__(
@@ -82,11 +85,13 @@ class Session(Access):
         as_of: AsOf | None = None,
         settings: Mapping[str, str] | None = None,
         single_call: bool = False,
+        files: Files | None = None,
     ) -> None:
         super().__init__(engine, principal=principal, as_of=as_of, settings=settings)
         self.notices: list[str] = []
         self.prepared: dict[str, dispatch.Prepared] = {}
         self.resources = resources_of(engine)
+        self.files = files or files_in(engine.options.copy_folder)
         self._single_call = single_call
         self._running: Running | None = None
         self._text: Script | None = None

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from ..base.errors import Invalid
+from .copy.statement import Copy, read_copy
 from .lexer import Tokens, split_outside
 from .refused import REFUSED
 from .settings import isolation_name
@@ -199,6 +200,7 @@ Statement = (
     | DropSnapshot
     | DropFeed
     | Maintain
+    | Copy
     | Other
 )
 
@@ -209,6 +211,8 @@ def read(source: Source) -> Statement:
     word = words[0] if words else ""
     if word in REFUSED:
         raise Invalid(f"{word} is not supported", hint=REFUSED[word], sqlstate="0A000", position=0)
+    if word == "COPY":
+        return read_copy(Tokens(source.rewritten), source)
     if words == ("CREATE", "SNAPSHOT"):
         return _create_snapshot(Tokens(source.rewritten), source)
     if words == ("DROP", "SNAPSHOT"):

@@ -8,6 +8,7 @@
     weft_feeds        named positions of change feeds, with what they keep: of this moment
     weft_transactions open transactions, of this moment
     weft_conflicts    refused commits by table and row, since the start
+    weft_copies       COPY statements that run, of this moment
     weft_horizon      what keeps old row versions, of this moment
 
 They bind like tables, without being in the catalog, so joins, filters, views and INSERT … SELECT work on them. The
@@ -29,6 +30,7 @@ from ..engine.catalog import Catalog
 from ..engine.clock import wall_clock
 from ..engine.database import Engine
 from ..storage.storage import segment_name
+from .copy.progress import copies_of
 from .describe import INFORMATION_SCHEMA, information_schema
 
 
@@ -132,6 +134,20 @@ _CONFLICTS: Final = pa.schema(
         arrow_field("conflicts", BIGINT),
         arrow_field("at_most", BIGINT),
         arrow_field("last_at", TIMESTAMPTZ),
+    ]
+)
+
+_COPIES: Final = pa.schema(
+    [
+        arrow_field("principal", TEXT),
+        arrow_field("since", TIMESTAMPTZ),
+        arrow_field("age_seconds", DOUBLE),
+        arrow_field("command", TEXT),
+        arrow_field("table_name", TEXT),
+        arrow_field("file", TEXT),
+        arrow_field("rows", BIGINT),
+        arrow_field("bytes", BIGINT),
+        arrow_field("bytes_total", BIGINT),
     ]
 )
 
@@ -276,6 +292,26 @@ def _conflicts(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=_CONFLICTS)
 
 
+def _copies(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    del catalog
+    now = wall_clock()
+    rows = [
+        {
+            "principal": facts.principal,
+            "since": facts.since,
+            "age_seconds": (now - facts.since) / 1e6,
+            "command": facts.command,
+            "table_name": facts.table,
+            "file": facts.file,
+            "rows": facts.rows,
+            "bytes": facts.bytes,
+            "bytes_total": facts.bytes_total,
+        }
+        for facts in copies_of(engine).facts()
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_COPIES)
+
+
 def _horizon(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     del catalog
     now, newest = wall_clock(), engine.version
@@ -313,6 +349,7 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         "weft_feeds": Virtual(schema=_FEEDS, rows=_feeds),
         "weft_transactions": Virtual(schema=_TRANSACTIONS, rows=_transactions),
         "weft_conflicts": Virtual(schema=_CONFLICTS, rows=_conflicts),
+        "weft_copies": Virtual(schema=_COPIES, rows=_copies),
         "weft_horizon": Virtual(schema=_HORIZON, rows=_horizon),
     }
 )

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from weftdb.base import types
 from weftdb.base.result import Result
+from weftdb.base.text import format_column
 from weftdb.server.shell.output import Format, Layout, print_result
-from weftdb.server.text import format_column
 
 NAN, INFINITY = float("nan"), float("inf")
 

@@ -121,6 +121,11 @@ def _add_serve(commands: Subparsers) -> None:
         "backup; nothing is trimmed while it cannot be written",
     )
     parser.add_argument(
+        "--copy-folder",
+        metavar="DIR",
+        help="let COPY read and write the files of this folder, for every client (default: none; \\copy needs none)",
+    )
+    parser.add_argument(
         "--no-fsync",
         action="store_true",
         help="acknowledge before the disk has it: faster, but a crash of the machine may lose the newest commits",

@@ -65,7 +65,13 @@ def _options(arguments: argparse.Namespace) -> Options:
         given["stall_seconds"] = arguments.stall_timeout
     if arguments.idle_timeout is not None:
         given["idle_transaction_seconds"] = arguments.idle_timeout
-    return Options(durable=not arguments.no_fsync, temp_directory=arguments.temp, archive=arguments.archive, **given)
+    return Options(
+        durable=not arguments.no_fsync,
+        temp_directory=arguments.temp,
+        archive=arguments.archive,
+        copy_folder=arguments.copy_folder,
+        **given,
+    )
 
 
 class _Asked:

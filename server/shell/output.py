@@ -21,8 +21,8 @@ from typing import Final, Protocol, assert_never
 import pyarrow as pa
 
 from ...base.result import Result
+from ...base.text import format_column, is_right_aligned
 from ...base.types import Kind, Type, type_of_field
-from ..text import format_column, is_right_aligned
 
 WINDOW_ROWS: Final = 10_000
 

@@ -1,7 +1,9 @@
 """Values as text, as PostgreSQL prints them.
 
-One column at a time, from Arrow: ``format_column`` gives the text of each value, None for NULL. Dates and times come
-from Arrow's own formatter and not from Python's ``datetime``, which ends at the year 9999.
+One column at a time, from Arrow: ``text_column`` gives the text of each value, NULL for NULL; ``format_column`` the
+same as a list. Arrow writes whole columns where it writes what PostgreSQL does; the values that it writes otherwise are
+written one by one. Dates and times come from Arrow's own formatter and not from Python's ``datetime``, which ends at
+the year 9999.
 
     boolean          t, f                          timestamp        2017-01-01 11:53:26.5
     real, double     0.1, 1e+20, NaN, Infinity     timestamptz      2017-01-01 11:53:26+00 (always in UTC)
@@ -21,51 +23,66 @@ from typing import Any, Final, assert_never
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ..base.intervals import interval_text
-from ..base.types import Kind, Type
+from .intervals import interval_text
+from .types import Kind, Type
 
 _DOUBLE_DIGITS: Final = 15
+_DOUBLE_PLAIN: Final = 1e10
+"""Arrow writes doubles below this without an exponent; PostgreSQL those below 1e15."""
 _REAL_DIGITS: Final = 6
 
 
 def format_column(column: pa.Array | pa.ChunkedArray, type: Type) -> list[str | None]:
     """The text of every value of ``column``; None stands for NULL."""
+    if isinstance(column, pa.ChunkedArray):
+        return [text for chunk in column.chunks for text in format_column(chunk, type)]
+    return text_column(column, type).to_pylist()
+
+
+def text_column(column: pa.Array, type: Type) -> pa.Array:
+    """The text of every value of ``column``, as utf8."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     match type.kind:
         case Kind.SMALLINT | Kind.INTEGER | Kind.BIGINT:
-            return _each(column, str)
+            return column.cast(pa.utf8())
         case Kind.BOOLEAN:
-            return _each(column, lambda value: "t" if value else "f")
+            return pc.if_else(column, "t", "f")
         case Kind.DOUBLE:
-            return _each(column, format_double)
+            size = pc.abs(column)
+            plain = pc.and_(pc.greater_equal(size, 1e-4), pc.less(size, _DOUBLE_PLAIN))
+            return _mended(column.cast(pa.utf8()), column, pc.invert(plain), format_double)
         case Kind.REAL:
             return _each(column, format_real)
         case Kind.NUMERIC:
-            return _each(column, lambda value: format(value, "f"))
-        case Kind.TEXT | Kind.VARCHAR | Kind.JSON | Kind.UUID | Kind.UNKNOWN:
+            text = column.cast(pa.utf8())
+            return _mended(text, column, pc.match_substring(text, "E"), lambda value: format(value, "f"))
+        case Kind.TEXT | Kind.VARCHAR | Kind.JSON | Kind.UNKNOWN:
+            storage = column.storage if isinstance(column, pa.ExtensionArray) else column
+            return storage.cast(pa.utf8())
+        case Kind.UUID:
             return _each(column, str)
         case Kind.BYTEA:
             return _each(column, lambda value: f"\\x{value.hex()}")
         case Kind.DATE:
-            return _each(column.cast(pa.utf8()), _era)
+            return _in_our_era(column.cast(pa.utf8()))
         case Kind.TIME:
-            return _each(column.cast(pa.utf8()), _short_fraction)
+            return _short_fractions(column.cast(pa.utf8()))
         case Kind.TIMESTAMP:
-            return _each(column.cast(pa.utf8()), lambda text: _era(_short_fraction(text)))
+            return _in_our_era(_short_fractions(column.cast(pa.timestamp("us")).cast(pa.utf8())))
         case Kind.TIMESTAMPTZ:
-            local = column.cast(pa.timestamp("us")).cast(pa.utf8())
-            return _each(local, lambda text: _era(_short_fraction(text) + "+00"))
+            local = _short_fractions(column.cast(pa.timestamp("us")).cast(pa.utf8()))
+            return _in_our_era(pc.binary_join_element_wise(local, "+00", ""))
         case Kind.INTERVAL:
             return _each(column, lambda value: interval_text(value.months, value.days, value.nanoseconds // 1000))
         case Kind.ARRAY:
             assert type.element is not None, "an array type has an element type"
             element = type.element
-            return [
-                None
-                if value is None
-                else _format_array(format_column(pa.array(value, element.arrow), element), element)
-                for value in column.to_pylist()
-            ]
+            return _each(
+                column, lambda value: _format_array(format_column(pa.array(value, element.arrow), element), element)
+            )
         case _:
             assert_never(type.kind)
 
@@ -88,8 +105,16 @@ def is_right_aligned(type: Type) -> bool:
     return type.is_numeric
 
 
-def _each(column: pa.Array | pa.ChunkedArray, text: Callable[[Any], str]) -> list[str | None]:
-    return [None if value is None else text(value) for value in column.to_pylist()]
+def _each(column: pa.Array, text: Callable[[Any], str]) -> pa.Array:
+    return pa.array([None if value is None else text(value) for value in column.to_pylist()], pa.utf8())
+
+
+def _mended(texts: pa.Array, column: pa.Array, wrong: pa.Array, text: Callable[[Any], str]) -> pa.Array:
+    """``texts``, where ``wrong`` is true each value by itself."""
+    wrong = pc.fill_null(wrong, False)
+    if not pc.any(wrong).as_py():
+        return texts
+    return pc.replace_with_mask(texts, wrong, _each(column.filter(wrong), text))
 
 
 def _format_float(value: float, shortest: str, digits_max: int) -> str:
@@ -117,9 +142,14 @@ def _format_float(value: float, shortest: str, digits_max: int) -> str:
     return f"{sign}{digits[0]}{tail}e{exponent:+03d}"
 
 
-def _short_fraction(text: str) -> str:
+def _short_fractions(texts: pa.Array) -> pa.Array:
     """Without the zeros at the end of the fraction of a second, and without its point where nothing is left."""
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return pc.utf8_rtrim(pc.utf8_rtrim(texts, "0"), ".") if pc.any(pc.match_substring(texts, ".")).as_py() else texts
+
+
+def _in_our_era(texts: pa.Array) -> pa.Array:
+    """Years before 1 as PostgreSQL counts them."""
+    return _mended(texts, texts, pc.match_substring_regex(texts, r"^(-|0000)"), _era)
 
 
 def _era(text: str) -> str:

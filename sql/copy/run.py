@@ -1,0 +1,193 @@
+"""COPY in a session: a file into a table, all or nothing; a table or query into a file.
+
+COPY FROM outside of a transaction is a load (``engine/load.py``): streamed, blind, of any size. Inside of one its rows
+are written like those of INSERT. Either way rows whose primary key exists are an error, as in PostgreSQL.
+
+How far each is stands in ``weft_copies``. STDIN and STDOUT are the client's: its shell reads and writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ...base.errors import Invalid, WeftError
+from ...base.result import Result
+from ...base.types import BOOLEAN
+from ...engine.changes import Change
+from ...engine.clock import wall_clock
+from ...engine.expression.context import Context
+from ...engine.expression.evaluate import evaluate_filter
+from ...engine.expression.node import Column as ColumnNode
+from ...engine.expression.node import Expression
+from ...engine.expression.tree import walk
+from ...engine.schema import Table, project_fields
+from ...engine.transaction import Transaction
+from ..bind import bind_expression
+from ..block import Running
+from ..describe import quoted
+from ..execution import EMPTY_SCHEMA
+from ..parse import parse_expression
+from ..source import Source, split
+from .decode import Piece, located, read_pieces
+from .encode import write_result
+from .files import created, opened, size_of
+from .progress import CopyFacts, copies_of
+from .statement import Copy
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+
+def run_copy(session: Session, statement: Copy, running: Running, query: Callable[[Source], Result]) -> Result:
+    """Run COPY with a file. ``query`` runs a statement that gives rows. Raises Invalid, Denied, NotFound."""
+    if statement.path is None:
+        raise Invalid(
+            f"COPY {'TO STDOUT' if statement.writes else 'FROM STDIN'} is for a shell, whose output and input it means",
+            hint="Use `weft sql`; a program reads the result of a SELECT, and writes with table.insert(rows).",
+            sqlstate="0A000",
+        )
+    path = session.files.resolve(statement.path)
+    facts = CopyFacts(
+        principal=session.principal,
+        command="COPY TO" if statement.writes else "COPY FROM",
+        table=statement.table,
+        file=str(path),
+        since=wall_clock(),
+    )
+
+    def progress(rows: int) -> None:
+        facts.rows = rows
+        running.cancel.check()
+
+    with copies_of(session.engine).listed(facts):
+        if statement.writes:
+            with query(copied_query(statement)) as result:
+                check_query(result)
+                with created(path, statement.options.format) as file:
+                    count = write_result(result, statement.options, file, progress=progress)
+                version = result.version
+        else:
+            table = session.describe(statement.table or "")
+            facts.bytes_total = size_of(path)
+            with opened(path, statement.options.format) as file:
+                source = _Counted(file, facts) if not statement.options.format.is_columnar else file
+                pieces = read_table(source, statement, table, session=session)
+                count, version = _write(session, table, _told(pieces, progress), running)
+    return Result(schema=EMPTY_SCHEMA, batches=(), version=version, tag=f"COPY {count}", rows_affected=count)
+
+
+def copied_query(statement: Copy) -> Source:
+    """What COPY TO runs."""
+    if statement.query is not None:
+        return statement.query
+    columns = "*" if statement.columns is None else ", ".join(map(quoted, statement.columns))
+    return split(f"SELECT {columns} FROM {quoted(statement.table or '')}")[0]
+
+
+def check_query(result: Result) -> None:
+    """Raise Invalid for a statement that gives no rows."""
+    if not result.schema.names and result.tag != "SELECT":
+        raise Invalid("COPY query must have a RETURNING clause", sqlstate="0A000")
+
+
+def read_table(source: Any, statement: Copy, table: Table, *, session: Session) -> Iterator[Piece]:
+    """The rows of a file for ``table``, those that WHERE keeps."""
+    names = [column.name for column in table.columns] if statement.columns is None else list(statement.columns)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise Invalid(f'column "{twice}" specified more than once', sqlstate="42701")
+    columns = [table.column(name) for name in names]
+    options = statement.options
+    for name in (*(options.force_null or ()), *(options.force_not_null or ())):
+        if name not in names:
+            raise Invalid(f'FORCE_NULL or FORCE_NOT_NULL column "{name}" not referenced by COPY', sqlstate="42703")
+    condition = None if statement.where is None else _condition(statement.where, table, names, session=session)
+    pieces = read_pieces(source, options, project_fields(columns), chosen=statement.columns is not None)
+    if condition is None:
+        return pieces
+    return _filtered(pieces, condition, table)
+
+
+def _condition(where: Source, table: Table, names: list[str], *, session: Session) -> Expression:
+    condition = bind_expression(
+        parse_expression(where.rewritten), table, type=BOOLEAN, settings=session.binder_settings
+    )
+    for node in walk(condition):
+        if isinstance(node, ColumnNode) and table.by_id[node.id].name not in names:
+            raise Invalid(
+                f'column "{table.by_id[node.id].name}" in WHERE is not copied',
+                hint="Name columns of the file.",
+                sqlstate="42703",
+            )
+    return condition
+
+
+def _filtered(pieces: Iterator[Piece], condition: Expression, table: Table) -> Iterator[Piece]:
+    for piece in pieces:
+        ids = [table.column(name).id for name in piece.batch.schema.names]
+        absent = {node.id for node in walk(condition) if isinstance(node, ColumnNode)} - set(ids)
+        batch = piece.batch
+        for id in absent:  # a key that a JSON object lacks
+            column = table.by_id[id]
+            batch = batch.append_column(column.name, pa.nulls(batch.num_rows, column.type.arrow))
+        try:
+            kept = evaluate_filter(condition, batch, column_ids=[*ids, *absent], context=Context(now=wall_clock()))
+        except WeftError as error:
+            raise located(error, piece) from None
+        numbers = piece.numbers or list(range(piece.first + 1, piece.first + 1 + batch.num_rows))
+        numbers = [number for number, keep in zip(numbers, kept.to_pylist(), strict=True) if keep]
+        yield Piece(batch=piece.batch.filter(kept), first=piece.first, numbers=numbers)
+
+
+def _write(session: Session, table: Table, pieces: Iterator[Piece], running: Running) -> tuple[int, int]:
+    """How many rows were written, and the version that has them."""
+    session.check_writable("COPY FROM")
+    if session.block is None:
+        with session.engine.load(table.name, Change.INSERT, overriding=True) as load:
+            for piece in pieces:
+                with _located(piece):
+                    load.add(piece.batch)
+            commit = load.commit()
+        return commit.rows, commit.version
+
+    def work(transaction: Transaction) -> int:
+        count = 0
+        for piece in pieces:
+            with _located(piece):
+                count += transaction.insert(table, piece.batch, overriding=True)
+        return count
+
+    return session.transact("COPY FROM", work, running)
+
+
+@contextmanager
+def _located(piece: Piece) -> Generator[None]:
+    try:
+        yield
+    except WeftError as error:
+        raise located(error, piece) from None
+
+
+def _told(pieces: Iterator[Piece], progress: Callable[[int], None]) -> Iterator[Piece]:
+    count = 0
+    for piece in pieces:
+        yield piece
+        count += piece.batch.num_rows
+        progress(count)
+
+
+class _Counted:
+    """A file that tells how far it was read."""
+
+    def __init__(self, file: Any, facts: CopyFacts) -> None:
+        self._file = file
+        self._facts = facts
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._facts.bytes = (self._facts.bytes or 0) + len(data)
+        return data
