@@ -49,6 +49,9 @@ VALUE_BYTES_MAX: Final = 16 * MIB
 COPY_ROW_BYTES_MAX: Final = 64 * MIB  # one row of a text, CSV or JSON file
 STATEMENT_BYTES_MAX: Final = 16 * MIB
 COLUMNS_MAX: Final = 1_600
+INDEXES_MAX: Final = 64
+"""Of one table."""
+INDEX_COLUMNS_MAX: Final = 32
 PARAMETERS_MAX: Final = 65_535
 NAME_BYTES_MAX: Final = 63
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +26,16 @@ import pyarrow as pa
 from ..base.errors import Closed, Internal
 from ..base.limits import TRANSACTION_IDS_MAX, WRITER_BATCHES_IN_FLIGHT, WRITER_ROWS_BITS, WRITERS_MAX
 from ..storage.record import Action, Operation, Record, TransactionEntry
+from . import indexes
 from .catalog import EMPTY, Catalog, decode_relation
 from .cells import TableStore
 from .changes import TAKEN_OVER, Commit, writer_opened, writer_rows
 from .clock import VersionClock
 from .horizon import Horizon
-from .install import Ends, Install, install
+from .install import NEWEST, Ends, Install, ending_keys, install
 from .internal import CATALOG, FIRST_ID, INTERNAL, NAMED, POSITIONS, FeedPosition, Item, NamedSnapshot, decode_rows
 from .overlay import OPEN
+from .projection import Projection
 from .retention import boundary_in
 from .schema import Relation, Table
 from .segment import Segment
@@ -88,8 +90,9 @@ class State:
             raise Internal(f"record {record.version} does not follow version {self.version}")
         self._apply_catalog(record)
         self._apply_named(record)
+        logged = {operation.table for operation in record.operations}
         for operation in record.operations:
-            self._apply_rows(operation, version=record.version, wall=record.wall_clock)
+            self._apply_rows(operation, version=record.version, wall=record.wall_clock, logged=logged)
         for transaction in record.transactions:
             self._remember(transaction, version=record.version)
         self.clock.record(wall=record.wall_clock, version=record.version)
@@ -126,7 +129,7 @@ class State:
 
     def unreadable(self, horizon: Horizon) -> list[Dropped]:
         """The dropped tables that nobody can read any more. Keep the writer out."""
-        seen = {id for pin in horizon.pins.tolist() for id in self.catalog_at(pin).by_id}
+        seen = {id for pin in horizon.pins.tolist() for id in self.catalog_at(pin).stored}
         return [item for item in self.dropped if item.version <= horizon.of(item.id).limit and item.id not in seen]
 
     def may_have_forgotten(self, *, since: int) -> bool:
@@ -152,8 +155,12 @@ class State:
             self.catalogs = [catalog for catalog, gone in zip(self.catalogs, dead.tolist(), strict=True) if not gone]
         self.clock.forget(before=horizon.limit)
 
-    def _apply_rows(self, operation: Operation, *, version: int, wall: int) -> None:
+    def _apply_rows(
+        self, operation: Operation, *, version: int, wall: int, logged: Container[int] = frozenset()
+    ) -> None:
+        """``logged``: the tables that the record has operations for. A large transaction brings entries of its own."""
         store = self.stores[operation.table]
+        entries = list(indexes.derived(store, self.stores, operation)) if store.table.indexes else ()
         self.changed_at[operation.table] = version
         match operation.action:
             case Action.PUT:
@@ -168,11 +175,25 @@ class State:
                 assert self.files is not None, "prepared rows are in files"
                 ends = self.ends.pop(operation.table, None)
                 work = Install.of(operation.batch)
-                self.installed += install(store, work, version=version, files=self.files, ends=ends)
+                derive = [index for index in store.table.indexes if index.id not in logged]
+                if derive:  # the rows that end are looked up anew, before they do
+                    for keys in ending_keys(store, work, version=version, files=self.files):
+                        self._apply_all(indexes.removed(store, self.stores, derive, keys), version=version, wall=wall)
+                segments = install(store, work, version=version, files=self.files, ends=ends)
+                self.installed += segments
                 self.key_files += work.key_files
+                projection = Projection([store.layout.by_id[id] for id in indexes.columns_needed(store.table)])
+                for segment in segments if derive else ():
+                    for rows in segment.batches(projection, NEWEST):
+                        self._apply_all(indexes.added(store.table, derive, rows), version=version, wall=wall)
                 store.count_times(np.array([rows.time_high for rows in work.rows], np.int64), wall=wall)
+        self._apply_all(entries, version=version, wall=wall)
         for watch in self.watches.get(operation.table, ()):
             watch.note(operation)
+
+    def _apply_all(self, operations: Iterable[Operation], *, version: int, wall: int) -> None:
+        for operation in operations:
+            self._apply_rows(operation, version=version, wall=wall)
 
     def _apply_catalog(self, record: Record) -> None:
         """Make the next catalog, and the stores of new tables, before the record's rows need them.
@@ -197,10 +218,12 @@ class State:
             if relation is not None:
                 self.next_id = max(self.next_id, relation.id + 1)
             if isinstance(relation, Table):
-                store = self.stores.get(relation.id)
-                self.stores[relation.id] = TableStore(relation) if store is None else store.with_definition(relation)
-        for id, relation in before.by_id.items():
-            if isinstance(relation, Table) and id not in after.by_id:
+                for table in (relation, *relation.index_tables.values()):
+                    store = self.stores.get(table.id)
+                    self.stores[table.id] = TableStore(table) if store is None else store.with_definition(table)
+                    self.next_id = max(self.next_id, table.id + 1)
+        for id in before.stored:
+            if id not in after.stored:
                 self.dropped.append(Dropped(id=id, version=record.version, wall=record.wall_clock))
 
     def _apply_named(self, record: Record) -> None:

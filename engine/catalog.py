@@ -2,14 +2,14 @@
 
 A ``Catalog`` is an immutable value. Each commit that changes definitions makes a new one from the one before; a
 snapshot picks the newest at or below its version. Definitions are stored as JSON text in the internal table
-``weft_catalog``, in the format ``FORMAT``; unknown formats are refused, never guessed.
+``weft_catalog``, in a format up to ``FORMAT``; unknown formats are refused, never guessed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,9 +17,10 @@ from typing import Any, Final
 from ..base.errors import Corrupt, Invalid, nearest
 from ..base.types import parse_type
 from .expression.serialize import from_json, to_json
-from .schema import Check, Column, Identity, Relation, Table, View
+from .schema import Check, Column, Identity, Index, Relation, Table, View
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Definitions without indexes are written as format 1, which programs before them read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,26 @@ class Catalog:
     @cached_property
     def by_id(self) -> Mapping[int, Relation]:
         return {relation.id: relation for relation in self.relations.values()}
+
+    @cached_property
+    def stored(self) -> Mapping[int, Table]:
+        """Everything with rows of its own, by identifier: the tables, and the internal ones of their indexes."""
+        tables = [relation for relation in self.relations.values() if isinstance(relation, Table)]
+        return {item.id: item for table in tables for item in (table, *table.index_tables.values())}
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names that are taken: of relations and of indexes."""
+        tables = [relation for relation in self.relations.values() if isinstance(relation, Table)]
+        return frozenset(self.relations) | {index.name for table in tables for index in table.indexes}
+
+    def index(self, name: str) -> tuple[Table, Index] | None:
+        """The index called ``name``, and its table."""
+        for relation in self.relations.values():
+            for index in relation.indexes if isinstance(relation, Table) else ():
+                if index.name == name:
+                    return relation, index  # pyright: ignore[reportReturnType] - it has indexes
+        return None
 
     def relation(self, name: str) -> Relation:
         """The table or view called ``name``. Raises Invalid (42P01) with the nearest name."""
@@ -69,8 +90,8 @@ def encode_relation(relation: Relation) -> str:
     """The definition as JSON text; ``decode_relation`` is its inverse."""
     match relation:
         case Table():
-            document = {
-                "format": FORMAT,
+            document: dict[str, Any] = {
+                "format": FORMAT if relation.indexes else 1,
                 "table": {
                     "id": relation.id,
                     "name": relation.name,
@@ -92,9 +113,11 @@ def encode_relation(relation: Relation) -> str:
                     "options_text": relation.options_text,
                 },
             }
+            if relation.indexes:
+                document["table"]["indexes"] = [asdict(index) for index in relation.indexes]
         case View():
             document = {
-                "format": FORMAT,
+                "format": 1,
                 "view": {
                     "id": relation.id,
                     "name": relation.name,
@@ -110,9 +133,9 @@ def encode_relation(relation: Relation) -> str:
 def decode_relation(text: str) -> Relation:
     """The relation of a stored definition. Raises Corrupt for a text that this program did not write."""
     document = json.loads(text)
-    if document.get("format") != FORMAT:
+    if document.get("format") not in range(1, FORMAT + 1):
         raise Corrupt(
-            f"a catalog entry has format {document.get('format')}, this program reads {FORMAT}",
+            f"a catalog entry has format {document.get('format')}, this program reads up to {FORMAT}",
             hint="Open the folder with the version of WeftDB that wrote it.",
         )
     if "table" in document:
@@ -175,4 +198,15 @@ def _decode_table(item: dict[str, Any]) -> Table:
         schema_version=item["schema_version"],
         next_column_id=item["next_column_id"],
         options_text=tuple((name, value) for name, value in item["options_text"]),
+        indexes=tuple(
+            Index(
+                id=index["id"],
+                name=index["name"],
+                columns=tuple(index["columns"]),
+                unique=index["unique"],
+                nulls_distinct=index["nulls_distinct"],
+                constraint=index["constraint"],
+            )
+            for index in item.get("indexes", ())
+        ),
     )

@@ -196,6 +196,13 @@ class TableStore:
         cells = self._cells.below(boundary)
         return {cell.slice for cell in cells if any(part.living_count for part in cell.parts)}
 
+    def rows_below(self, boundary: int, *, columns: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        """Some columns of the rows of slices below ``boundary`` that have not ended."""
+        projection = self._projection(columns, row_ids=False)
+        for cell in self._cells.below(boundary):
+            for part in cell.parts:
+                yield from part.batches(projection, OPEN - 1)
+
     def forget_empty_cells(self) -> int:
         """Let go of cells that hold nothing any more; returns how many. Keep the writer out."""
         return self._cells.forget_empty()

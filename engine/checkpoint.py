@@ -172,7 +172,7 @@ def _restore_tables(state: State, tables: dict[str, Any]) -> None:
     internal = {table.id: table for table in INTERNAL}
     for text, fields in tables.items():
         id = int(text)
-        table = internal.get(id) or state.catalog.by_id.get(id) or decode_relation(fields["definition"])
+        table = internal.get(id) or state.catalog.stored.get(id) or decode_relation(fields["definition"])
         assert isinstance(table, Table), table
         store = state.stores[id] = TableStore(table)
         store.set_counters(fields)

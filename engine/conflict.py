@@ -257,7 +257,7 @@ def first_of_each(table: Table, keys: pa.RecordBatch) -> np.ndarray | None:
 
 def _may_repeat(table: Table, keys: pa.RecordBatch) -> bool:
     """Whether two of ``keys`` have one hash, as equal keys always do. Sorting hashes costs a tenth of grouping keys."""
-    hashes = np.sort(_hashes(table, keys))
+    hashes = np.sort(hashes_of(table, keys))
     return bool((hashes[1:] == hashes[:-1]).any())
 
 
@@ -317,10 +317,10 @@ def _identities(table: Table, batches: Sequence[pa.RecordBatch]) -> list[int]:
     """A number for each row, the same for the same row: its key's hash, or its row id."""
     if not table.primary_key:
         return [id for keys in batches for id in keys.column(ROW_ID_NAME).to_pylist()]
-    return [hash for keys in batches for hash in _hashes(table, keys).tolist()]
+    return [hash for keys in batches for hash in hashes_of(table, keys).tolist()]
 
 
-def _hashes(table: Table, keys: pa.RecordBatch) -> np.ndarray:
+def hashes_of(table: Table, keys: pa.RecordBatch) -> np.ndarray:
     """The hashes of primary keys: uint64[n]."""
     columns = [values_of(keys.column(i), column.type) for i, column in enumerate(table.primary_key_columns)]
     return KeyEncoder(table.primary_key_columns).encode(columns, count=keys.num_rows).hashes

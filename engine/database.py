@@ -475,6 +475,7 @@ class Engine:
             commit=self._commit,
             version=lambda: self.version,
             workspace=self._workspace,
+            begin=lambda: self.begin(id=id),
             token=token,
             id=id,
         )

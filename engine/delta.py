@@ -24,6 +24,7 @@ from .cells import TableStore
 from .conflict import row_text
 from .constraints import IdentityAllocator, check, fill
 from .expression.evaluate import Context
+from .indexes import check_made
 from .row_writes import columns_of, key_batch
 from .schema import Column, Table
 
@@ -207,6 +208,8 @@ class GroupDeltas:
         doubtful = list(rows.values()) if table.checks else [rows[key] for key in made]
         if doubtful:
             row_batch(table, doubtful)
+        if made and table.unique:
+            check_made(table, _batch(table, [rows[key] for key in made]))
         return rows
 
 
@@ -247,6 +250,12 @@ def check_addable(table: Table, names: Sequence[str]) -> None:
         if column.id in table.primary_key:
             raise Invalid(
                 f'column "{name}" is in the primary key of "{table.name}" and cannot be added to', sqlstate="42P10"
+            )
+        if any(column.id in index.columns for index in table.unique):
+            raise Invalid(
+                f'column "{name}" is in a unique index of "{table.name}" and cannot be added to',
+                hint="Update it: others may not change the row meanwhile.",
+                sqlstate="42P10",
             )
 
 

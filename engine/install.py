@@ -124,6 +124,13 @@ def install(store: TableStore, work: Install, *, version: int, files: SegmentFil
     return segments
 
 
+def ending_keys(store: TableStore, work: Install, *, version: int, files: SegmentFiles) -> Iterator[pa.RecordBatch]:
+    """The primary keys (or row ids, with key and time columns) of rows that ``install`` is going to end, if they are
+    there."""
+    segments = [_installed(description, store.layout, version=version, files=files) for description in work.rows]
+    yield from _all_keys(store.table, work, segments, version=version, files=files)
+
+
 def _end_found(
     store: TableStore, work: Install, segments: Sequence[Segment], ends: Ends, *, version: int, files: SegmentFiles
 ) -> None:

@@ -7,7 +7,8 @@
 
 It is one blind write: ordered by the sequencer, without a snapshot, never a conflict. While it fits into a record of
 the log it is kept as it comes; beyond that it is a write set (write_set.py) that spills, and commits as large
-transactions do (prepared.py). Leaving the block without ``commit`` forgets everything.
+transactions do (prepared.py). Where a unique index may refuse rows it is a transaction from there on, and may
+conflict: what it has looked at must not change. Leaving the block without ``commit`` forgets everything.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .conflict import duplicate_key, key_at, key_columns, raise_duplicates_withi
 from .schema import Table
 from .sequencer import Request, TableChanges
 from .spill import Workspace, check_size
+from .transaction import Transaction
 from .write_set import TableWrites
 
 PIECE_ROWS: Final = 131_072
@@ -43,10 +45,12 @@ class Load:
         commit: Callable[[Request], Commit],
         version: Callable[[], int],
         workspace: Workspace,
+        begin: Callable[[], Transaction],
         token: WriterToken | None = None,
         id: str | None = None,
     ) -> None:
-        """``change`` is INSERT, PUT or DELETE. ``complete`` makes full, checked rows."""
+        """``change`` is INSERT, PUT or DELETE. ``complete`` makes full, checked rows. ``begin`` begins a transaction
+        with this ``id``."""
         assert change in (Change.INSERT, Change.PUT, Change.DELETE), change
         self.table = table
         self.rows_count = 0
@@ -60,6 +64,8 @@ class Load:
         self._batches: list[pa.RecordBatch] = []
         self._bytes_count = 0
         self._writes: TableWrites | None = None
+        self._begin = begin
+        self._transaction: Transaction | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add rows (columns may be absent), or primary keys to delete. Raises Invalid, LimitExceeded, Unavailable."""
@@ -67,7 +73,10 @@ class Load:
             self._add(batch.slice(start, PIECE_ROWS))
 
     def commit(self) -> Commit:
-        """Commit all of it. Raises Invalid (23505 where a primary key of an INSERT exists), and Unavailable."""
+        """Commit all of it. Raises Invalid (23505 where a primary key of an INSERT exists), and Unavailable; Conflict
+        only for many rows of a table with a unique index."""
+        if self._transaction is not None:
+            return self._transaction.commit(token=self._token)
         if self._writes is None:
             changes = self._small()
         else:
@@ -87,6 +96,8 @@ class Load:
     def close(self) -> None:
         """Forget what was not committed. A second call does nothing."""
         self._batches.clear()
+        if self._transaction is not None:
+            self._transaction.rollback()
         writes, self._writes = self._writes, None
         if writes is not None:
             if writes.watch is not None:
@@ -108,6 +119,13 @@ class Load:
         check_size(self._workspace, self._bytes_count)
         if self._writes is None and self._bytes_count <= RECORD_BYTES_MAX and self.rows_count <= RECORD_ROWS_MAX:
             self._batches.append(rows)
+            return
+        if self.table.unique:
+            if self._transaction is None:
+                self._transaction = self._begin()
+            for batch in (*self._batches, rows):
+                self._write(self._transaction, batch)
+            self._batches.clear()
             return
         if self._writes is None:
             self._writes = TableWrites(self.table, is_new=True, workspace=self._workspace)
@@ -131,6 +149,15 @@ class Load:
                 writes.put(rows, absent=True)
             case _:
                 writes.put(rows)
+
+    def _write(self, transaction: Transaction, rows: pa.RecordBatch) -> None:
+        match self._change:
+            case Change.DELETE:
+                transaction.delete(self.table, rows)
+            case Change.INSERT:
+                transaction.insert(self.table, rows, overriding=True)
+            case _:
+                transaction.put(self.table, rows, overriding=True)
 
     def _refuse_repeated(self, writes: TableWrites, rows: pa.RecordBatch, *, first: int) -> None:
         """Raise Invalid (23505) where a primary key stands twice in the load."""

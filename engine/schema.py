@@ -15,7 +15,7 @@ from typing import Final
 import pyarrow as pa
 
 from ..base.errors import Invalid, nearest
-from ..base.types import Type, arrow_field
+from ..base.types import BIGINT, Type, arrow_field
 from .expression.node import Column as ColumnNode
 from .expression.node import Expression, Literal
 from .row_shape import RowShape
@@ -72,6 +72,26 @@ class Check:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index of a table: ``columns`` hold column identifiers, ``id`` is that of the internal table of its entries.
+
+    ``nulls_distinct``: rows with a NULL in ``columns`` never meet one another in a unique index, and are not in it.
+    ``constraint``: it was made by UNIQUE in the table's definition.
+    """
+
+    id: int
+    name: str
+    columns: tuple[int, ...]
+    unique: bool = False
+    nulls_distinct: bool = True
+    constraint: bool = False
+
+    @property
+    def leaves_nulls_out(self) -> bool:
+        return self.unique and self.nulls_distinct
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A table's definition. ``every`` and ``keep`` in microseconds; None where not given.
@@ -80,6 +100,8 @@ class Table:
 
     ``primary_key``, ``key`` and ``time`` hold column identifiers. A table without primary key has ``primary_key == ()``
     and a hidden row id. A table without event time has ``time is None`` and one slice; ``key == ()`` means shard 0.
+
+    ``index_of`` is the table that an internal table of index entries belongs to (indexes.py).
     """
 
     id: int
@@ -97,6 +119,8 @@ class Table:
     schema_version: int = 1
     next_column_id: int = 1
     options_text: tuple[tuple[str, str], ...] = field(default=())
+    indexes: tuple[Index, ...] = ()
+    index_of: int | None = None
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -125,6 +149,23 @@ class Table:
         """Which Python values the columns take as they are."""
         return RowShape(self)
 
+    @cached_property
+    def row_key(self) -> tuple[int, ...]:
+        """The columns that rows are found by: the primary key, or the row id and what says in which cell it is."""
+        if self.primary_key:
+            return self.primary_key
+        return tuple(dict.fromkeys((ROW_ID, *self.key, *(() if self.time is None else (self.time,)))))
+
+    @cached_property
+    def unique(self) -> tuple[Index, ...]:
+        """The indexes that refuse rows."""
+        return tuple(index for index in self.indexes if index.unique)
+
+    @cached_property
+    def index_tables(self) -> dict[int, Table]:
+        """By identifier the internal tables of the indexes, see ``entry_table``."""
+        return {index.id: entry_table(self, index) for index in self.indexes}
+
     def column(self, name: str) -> Column:
         """The column called ``name``. Raises Invalid (42703) with the nearest name."""
         found = self.by_name.get(name)
@@ -135,6 +176,38 @@ class Table:
                 sqlstate="42703",
             )
         return found
+
+
+def entry_ids(table: Table, index: Index) -> tuple[int, ...]:
+    """The columns of ``table`` that an entry of its index holds: those indexed, then what else finds the row."""
+    return tuple(dict.fromkeys((*index.columns, *table.row_key)))
+
+
+def entry_table(table: Table, index: Index) -> Table:
+    """The internal table of an index's entries. Its columns are counted from 1, and named so, in ``entry_ids``' order.
+
+    They keep their encoding whatever becomes of the table's: indexed columns outside of the primary key may be NULL.
+    """
+    ids = entry_ids(table, index)
+    columns = tuple(
+        Column(
+            id=number,
+            name=str(number),
+            type=BIGINT if id == ROW_ID else table.by_id[id].type,
+            nullable=id != ROW_ID and id not in table.primary_key,
+        )
+        for number, id in enumerate(ids, 1)
+    )
+    length = len(index.columns) if index.unique else len(ids)
+    return Table(
+        id=index.id,
+        name=index.name,
+        columns=columns,
+        primary_key=tuple(range(1, length + 1)),
+        key=(1,),
+        next_column_id=len(columns) + 1,
+        index_of=table.id,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ What always holds:
 - Rows that requests bring one by one (row_writes.py) stand in one batch per table and record.
 - Nothing is acknowledged that the log did not call *appended*. On *unknown* nothing else is appended until the log
   has told what became of the record; on *fenced* the sequencer never appends again.
+- A request that brings a key of a unique index that a group mate has touched waits for the next record (indexes.py).
 - A delta is turned into the row after it here, where the newest row is known: overflow is refused before the append.
 """
 
@@ -28,6 +29,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import Final
 
 import pyarrow as pa
@@ -51,6 +53,7 @@ from .clock import sleep, wall_clock
 from .conflict import GroupRows, check_absent, check_unchanged, duplicate_key, row_ids_of, there
 from .conflict_index import ConflictIndex
 from .delta import Delta, GroupDeltas
+from .indexes import UniqueKeys, check_committed
 from .internal import CATALOG, FIRST_ID
 from .prepared import LOOKS_MAX, LookAgain, Prepared
 from .read_set import Reads, check, settle
@@ -66,6 +69,7 @@ GATHER_SECONDS = 0.0005
 """How long a group waits for as many requests as the last one had."""
 
 _NO_NAMES: Final = frozenset[tuple[str, int]]()
+_NO_UNIQUE: Final[Mapping[int, set[int] | None]] = MappingProxyType({})
 
 RESOLVE_ATTEMPTS = 50
 RESOLVE_PAUSE_SECONDS = 0.1
@@ -160,6 +164,7 @@ class Request:
     refused: Conflict | None = None  # or this has
     woken: SimpleQueue[None] = field(default_factory=SimpleQueue[None])  # finished, or it is its turn to lead
     abandoned: bool = False  # nobody waits for it any more
+    unique: Mapping[int, set[int] | None] = field(default_factory=lambda: _NO_UNIQUE)  # see UniqueKeys
     rows_count: int = field(init=False)
     bytes_count: int = field(init=False)
     replay_bytes: int = field(init=False)  # prepared rows that a replay of the log would have to look up
@@ -544,6 +549,7 @@ class _Group:
         self.transactions: list[TransactionEntry] = []
         self.operations: list[Operation] = []
         self.rows = GroupRows()
+        self.unique = UniqueKeys()
         self._deltas = GroupDeltas()
         self._single: dict[int, tuple[Table, int]] = {}  # tables of ``rows.single``, and who was the last to write
         self._names: set[tuple[str, int]] = set()
@@ -565,7 +571,7 @@ class _Group:
         ):
             return False
         for changes in request.changes:
-            if not self.rows.admits(changes, blind=request.snapshot is None):
+            if not (self.rows.admits(changes, blind=request.snapshot is None) and self.unique.admits(changes)):
                 return False
         return not request.reads or all(map(self.rows.spares, request.reads))
 
@@ -585,6 +591,8 @@ class _Group:
             else:
                 self.operations.extend(_row_operations(changes, ordinal=ordinal))
             self.rows.add(changes)
+        if request.unique:
+            self.unique.add(request.unique)
         self.requests.append(request)
         if request.names:
             self._names |= request.names
@@ -678,6 +686,9 @@ def _validate(request: Request, *, state: State, index: ConflictIndex) -> None:
             request.absent_count += sum(int((~store.newest(keys).alive).sum()) for keys in changes.deletes)
         for batch in changes.puts:
             store.check_bounds(batch)
+        if changes.table.unique and (changes.puts or changes.deletes):
+            touched = check_committed(store, state.stores, changes, snapshot=request.snapshot)
+            request.unique = {**request.unique, **touched}
         judged.append(changes)
     request.changes = tuple(judged)
 
@@ -759,7 +770,7 @@ def _drops(request: Request, *, state: State) -> list[Operation]:
 
 
 def _check_schema(table: Table, *, request: Request, state: State) -> None:
-    if table.id < FIRST_ID or request.catalog.get(table.name) is not None:
+    if table.id < FIRST_ID or table.index_of is not None or request.catalog.get(table.name) is not None:
         return
     current = state.catalog.by_id.get(table.id)
     if current is None:

@@ -15,7 +15,7 @@ the write is undone, the caller has learned something, and that is noted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,20 +29,33 @@ from ..base.errors import Closed, Conflict, Invalid, Unavailable
 from ..base.limits import ROW_WRITES_LOGGED_MAX
 from . import interrupts
 from .catalog import Catalog
-from .changes import UNKNOWN_OUTCOME, Commit, Isolation
+from .changes import UNKNOWN_OUTCOME, Commit, Isolation, WriterToken
 from .clock import wall_clock
-from .conflict import check_key_absent, key_columns, key_tuples, raise_duplicates_within
+from .conflict import check_key_absent, first_of_each, key_columns, key_tuples, raise_duplicates_within
 from .constraints import IdentityAllocator, complete
 from .delta import NO_BOUNDS, Bounds, DefaultRows, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
 from .idle import Gate
+from .indexes import (
+    NO_ROW_ID,
+    EntryChange,
+    Found,
+    by_id,
+    change_of,
+    check_unique,
+    columns_needed,
+    entries_of,
+    entry_keys,
+    not_unique,
+    rows_found,
+)
 from .read_set import Locks, Reads, ReadSet
 from .reader import RowStream
 from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
 from .row_writes import RowWrites, in_columns, key_batch
 from .savepoint import PUT_ROWS, Savepoint
-from .schema import Relation, Table
+from .schema import Index, Relation, Table
 from .sequencer import Request, TableChanges
 from .snapshot import Snapshot
 from .spill import Workspace, check_size
@@ -115,6 +128,7 @@ class Transaction:
         self._catalog: dict[str, Relation | None] = {}
         self._seen_catalog: Catalog | None = None
         self._unchanged: set[int] = set()
+        self._made_indexes: set[int] = set()  # entries that the commit logs
         self._ended = False
         self._late_count = 0
         self.idle_limit = idle_limit
@@ -165,7 +179,7 @@ class Transaction:
             isolation=self.isolation,
             read_only=self.read_only,
             version=None if snapshot is None else snapshot.version,
-            rows_written=sum(writes.rows_count for writes in written)
+            rows_written=sum(writes.rows_count for writes in written if writes.table.index_of is None)
             + sum(len(rows.changes) for rows in list(self._rows.values())),
             memory_bytes=self.bytes_used,
             disk_bytes=sum(writes.bytes_written for writes in written),
@@ -310,6 +324,8 @@ class Transaction:
                 kind="definition",
             )
         for writes in self._writes.values():
+            if writes.table.index_of is not None:
+                continue
             table = after.by_id.get(writes.table.id)
             if not isinstance(table, Table) or table.schema_version != writes.table.schema_version:
                 raise Conflict(
@@ -531,8 +547,10 @@ class Transaction:
     def delete_found(self, table: Table, keys: pa.RecordBatch) -> None:
         """End rows that the caller has just read, by primary key, or by row id (with the key and time columns)."""
         writes = self._writes_to(table)
+        entries = self._entries(table, None, keys)
         self._make_room(keys.nbytes)
         writes.delete(keys)
+        self._keep(table, entries)
 
     def update(self, table: Table, old_keys: pa.RecordBatch, rows: pa.RecordBatch) -> int:
         """Replace the rows at ``old_keys`` by full new ``rows``, one for one; primary keys may change.
@@ -543,16 +561,22 @@ class Transaction:
         writes = self._writes_to(table)
         self._make_room(old_keys.nbytes + checked.nbytes)
         if not table.primary_key:
+            entries = self._entries(table, checked, old_keys)
             writes.delete(old_keys)
             writes.put(checked, absent=True)
+            self._keep(table, entries)
             return checked.num_rows
         new_keys = key_columns(table, checked)
         moved = _differ(old_keys, new_keys)
+        leaving = old_keys.filter(pa.array(moved))
         if moved.any():
             raise_duplicates_within(table, new_keys)
             self._check_moves(table, old_keys, new_keys.filter(pa.array(moved)))
-            writes.delete(old_keys.filter(pa.array(moved)))
+        entries = self._entries(table, checked, leaving)
+        if leaving.num_rows:
+            writes.delete(leaving)
         writes.put(checked)
+        self._keep(table, entries)
         return checked.num_rows
 
     def add(self, table: Table, key: tuple[Any, ...], amounts: dict[str, Any], *, bounds: Bounds = NO_BOUNDS) -> None:
@@ -667,13 +691,106 @@ class Transaction:
     def truncate(self, table: Table) -> None:
         """End all rows of the table."""
         self._writes_to(table).truncate()
+        for index in table.unique:
+            self._writes_to(table.index_tables[index.id]).truncate()
+
+    # Unique indexes, see indexes.py. What is written of their entries is for this transaction to read; ``apply`` makes
+    # them anew, but for those of large transactions, and of an index that this transaction makes.
+
+    def put_entries(self, table: Table, index: Index, rows: pa.RecordBatch) -> None:
+        """Put entries of an index that this transaction makes. Raises Invalid (23505) where a key is there already."""
+        entries = table.index_tables[index.id]
+        self._made_indexes.add(index.id)
+        self._writes_to(entries)
+        keys = entry_keys(entries, rows)
+        if index.unique and keys.num_rows:
+            first = first_of_each(entries, keys)
+            again = set(self._entries_of(entries, keys)[1].tolist())
+            if first is not None:
+                again |= set(range(keys.num_rows)) - set(first.tolist())
+            if again:
+                raise not_unique(table, index, key_tuples(keys)[min(again)])
+        self._put(entries, rows, absent=True)
+
+    def _entries(self, table: Table, puts: pa.RecordBatch | None, keys: pa.RecordBatch | None) -> list[EntryChange]:
+        """What rows that are about to be put, and deleted by primary key or row id, change in the unique indexes.
+
+        Raises Invalid (23505) where they meet others.
+        """
+        if not table.unique:
+            return []
+        writes = self._written(table)
+        change = change_of(
+            table,
+            puts=None if puts is None else by_id(table, puts),
+            deletes=None if keys is None else by_id(table, keys),
+            look=lambda found, columns: self._rows_of(table, found, columns),
+            next_row_id=NO_ROW_ID if writes is None else writes.next_row_id,
+        )
+        try:
+            return check_unique(change, self._entries_of)
+        except Invalid:
+            if self._reads is not None:
+                self._reads.note_table(table)
+            raise
+
+    def _keep(self, table: Table, changes: Sequence[EntryChange]) -> None:
+        for index, gone, new in changes:
+            entries = table.index_tables[index.id]
+            if not gone.num_rows and not new.num_rows:
+                continue
+            writes = self._writes_to(entries)
+            self._make_room(gone.nbytes + new.nbytes)
+            if gone.num_rows:
+                writes.delete(entry_keys(entries, gone))
+            if new.num_rows:
+                writes.put(new)
+
+    def _rows_of(self, table: Table, keys: pa.RecordBatch, columns: Sequence[int]) -> Found:
+        """Some columns of rows as the transaction sees them, the row id among them."""
+        found = self._entries_of(table, keys)
+        return rows_found(table, keys, found, columns), found[1]
+
+    def _entries_of(self, table: Table, keys: pa.RecordBatch) -> Found:
+        """``get_many`` that notes nothing: what is asked for is going to be written."""
+        writes = self._written(table)
+        if writes is None and self._is_new(table):
+            writes = self._writes_to(table)
+        return self._base().get_many(table, keys) if writes is None else writes.get_many(self._base(), keys)
+
+    def _write_entries_of_large(self) -> None:
+        """The entries of large write sets, unique ones are there already: in files, too, so that ``apply`` makes none.
+
+        The rows that end are those of the snapshot: where they are not any more, the commit is a Conflict.
+        """
+        for writes in [item for item in self._writes.values() if item.is_large and item.table.index_of is None]:
+            table = writes.table
+            indexes = [index for index in table.indexes if not index.unique]
+            ids = columns_needed(table)
+            if indexes and not self._is_new(table):
+                for keys, _ in writes.all_keys():
+                    old, places = self._base().get_many(table, keys)
+                    old = rows_found(table, keys, (old, places), ids)
+                    for index in indexes:
+                        self._keep(table, [(index, entries_of(table, index, old), old.slice(0, 0))])
+            for rows in writes.rows(ids) if indexes else ():
+                for index in indexes:
+                    self._keep(table, [(index, rows.slice(0, 0), entries_of(table, index, rows))])
+
+    def _logged(self) -> Iterator[TableWrites]:
+        """What the commit logs of what was written: all but entries that ``apply`` makes of the rows."""
+        for writes in self._writes.values():
+            of = writes.table.index_of
+            large = of in self._writes and self._writes[of].is_large
+            if of is None or large or writes.table.id in self._made_indexes:
+                yield writes
 
     # The catalog
 
     def create(self, relation: Relation) -> None:
         """Add a relation. Raises Invalid (42P07) if the name is taken."""
         self._check_writable()
-        if relation.name in self.catalog.relations:
+        if relation.name in self.catalog.names:
             raise Invalid(
                 f'relation "{relation.name}" already exists',
                 hint="Use IF NOT EXISTS, or another name.",
@@ -697,8 +814,10 @@ class Transaction:
                 hint="Commit first, or alter before you write.",
                 sqlstate="0A000",
             )
-        if relation.name != before.name and relation.name in self.catalog.relations:
+        if relation.name != before.name and relation.name in self.catalog.names:
             raise Invalid(f'relation "{relation.name}" already exists', sqlstate="42P07")
+        if isinstance(before, Table) and isinstance(relation, Table):
+            self._put_aside(before.index_tables.keys() - relation.index_tables.keys())
         dropped: dict[str, Relation | None] = {before.name: None} if before.name != relation.name else {}
         self._change_catalog({**dropped, relation.name: relation})
 
@@ -712,18 +831,26 @@ class Transaction:
         self._check_writable()
         relation = self.catalog.relation(name)
         self._lay_down(relation.id)
-        if relation.id in self._writes:
-            self._aside.append(self._writes.pop(relation.id))
+        self._put_aside((relation.id, *(relation.index_tables if isinstance(relation, Table) else ())))
         self._change_catalog({name: None})
+
+    def _put_aside(self, ids: Iterable[int]) -> None:
+        """Nothing of these tables will be committed."""
+        for id in ids:
+            if id in self._writes:
+                self._aside.append(self._writes.pop(id))
 
     # The end
 
-    def commit(self) -> Commit:
-        """Commit. Raises Conflict if another transaction changed what this one wrote; it has ended in any case."""
+    def commit(self, *, token: WriterToken | None = None) -> Commit:
+        """Commit. Raises Conflict if another transaction changed what this one wrote; it has ended in any case.
+
+        ``token``: of a writer, whose batch this is.
+        """
         self._check_open()
         try:
             self._lay_down_many()
-            request = self._request()
+            request = self._request(token)
             if request is None:
                 return Commit(version=0 if self._snapshot is None else self._snapshot.version, rows=0)
             return self._commit(request)
@@ -736,16 +863,17 @@ class Transaction:
         finally:
             self.rollback()
 
-    def _request(self) -> Request | None:
+    def _request(self, token: WriterToken | None) -> Request | None:
         """What is to be committed; None: nothing."""
         rows = tuple([TableChanges(table=rows.table, rows=rows, strict=True) for rows in self._rows.values()])
         if not (self._writes or self._catalog or self._late_count or self._locks or self._reads is not None):
             if not rows:
                 return None
-            return Request(changes=rows, snapshot=self._wrote().version, transaction_id=self.id)
+            return Request(changes=rows, snapshot=self._wrote().version, token=token, transaction_id=self.id)
         base = self._first or self._base()
+        self._write_entries_of_large()
         written = tuple(
-            self._prepared(writes, base) if writes.is_large else writes.changes() for writes in self._writes.values()
+            self._prepared(writes, base) if writes.is_large else writes.changes() for writes in self._logged()
         )
         changed = (*(item for item in written if item.rows_count or item.truncate), *rows)
         catalog = self._net_catalog(base.catalog)
@@ -761,6 +889,7 @@ class Transaction:
             snapshot=base.version,
             unchanged=tuple(sorted(self._unchanged)),
             reads=reads,
+            token=token,
             transaction_id=self.id,
             left_out=self._late_count,
         )
@@ -816,7 +945,7 @@ class Transaction:
 
     def _is_new(self, table: Table) -> bool:
         """Whether the table was created by this transaction, so that the snapshot has no cells of it."""
-        return bool(self._catalog) and table.id not in self._base().catalog.by_id
+        return bool(self._catalog) and table.id not in self._base().catalog.stored
 
     def _writes_to(self, table: Table) -> TableWrites:
         self._check_writable()
@@ -841,14 +970,17 @@ class Transaction:
         writes = self._writes_to(table)
         check_size(self.workspace, self._bytes_held + rows.nbytes)
         if rows.num_rows <= PUT_ROWS:
-            self._make_room(rows.nbytes)
-            writes.put(rows, absent=absent)
+            self._put_piece(writes, rows, absent=absent)
             return
         with self.undone_alone():
             for start in range(0, rows.num_rows, PUT_ROWS):
-                piece = rows.slice(start, PUT_ROWS)
-                self._make_room(piece.nbytes)
-                writes.put(piece, absent=absent)
+                self._put_piece(writes, rows.slice(start, PUT_ROWS), absent=absent)
+
+    def _put_piece(self, writes: TableWrites, rows: pa.RecordBatch, *, absent: bool) -> None:
+        entries = self._entries(writes.table, rows, None)
+        self._make_room(rows.nbytes)
+        writes.put(rows, absent=absent)
+        self._keep(writes.table, entries)
 
     def _make_room(self, more: int) -> None:
         """Spill where ``more`` bytes would be too much. Raises LimitExceeded, and Unavailable when the disk is full."""

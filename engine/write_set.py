@@ -94,6 +94,11 @@ class TableWrites:
         return sum(own.bytes_written for own in self._owns())
 
     @property
+    def next_row_id(self) -> int:
+        """The row id of the next row put into a table without primary key."""
+        return self._rows.next_row_id
+
+    @property
     def is_empty(self) -> bool:
         return not self.rows_count and not self._truncated
 
@@ -372,6 +377,14 @@ class TableWrites:
                     for part in cell.parts:
                         for keys in part.batches(projection, self.step):
                             yield keys, False
+
+    def rows(self, columns: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        """Some columns of the rows that were put, deltas apart, named by identifier; the row id is one."""
+        projection = Projection([self._rows.layout.by_id[id] for id in columns])
+        for cell in self._rows.cells:
+            for part in cell.parts:
+                for batch in part.batches(projection, self.step):
+                    yield batch.rename_columns(list(map(str, columns)))
 
     def settled(self, keys: pa.RecordBatch) -> np.ndarray:
         """Which of ``keys`` (primary keys or row ids) were put or deleted, deltas apart: bool[n]."""

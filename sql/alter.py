@@ -3,11 +3,11 @@
     ADD COLUMN      rows that exist read the DEFAULT, evaluated once now, from ``Column.missing``
     DROP COLUMN     the identifier is never used again, so old values cannot come back
     RENAME          identifiers stay: keys, checks and defaults follow by themselves
-    SET/DROP        DEFAULT, NOT NULL; ADD and DROP CONSTRAINT of CHECKs; existing rows are looked through first
+    SET/DROP        DEFAULT, NOT NULL; ADD and DROP CONSTRAINT of CHECK and UNIQUE, which all rows must keep
     SET, RESET (…)  keep, keep_by, late; what is not kept any more is dropped after the commit (engine/retention.py)
 
 Several actions in one statement are applied in order and happen together. A change that a view would notice is refused
-(sql/views.py). Refused by name: another type, another primary key, UNIQUE and FOREIGN KEY, and WITH options that say
+(sql/views.py). Refused by name: another type, another primary key, FOREIGN KEY, and WITH options that say
 where rows lie.
 """
 
@@ -26,6 +26,7 @@ from ..base.rows import python_values
 from ..engine.expression.evaluate import Context, evaluate
 from ..engine.expression.node import Literal
 from ..engine.expression.tree import columns_of
+from ..engine.index_build import build
 from ..engine.schema import Check, Column, Table, View
 from .definition import (
     check_of,
@@ -38,8 +39,10 @@ from .definition import (
     refuse_node,
     relation_name,
     shown,
+    unique_of,
 )
 from .execution import Execution
+from .indexes import rename_index, with_uniques
 from .options import Clause, with_options
 from .parse import parse_expression
 from .views import check_column_unused, check_dependents
@@ -52,6 +55,8 @@ def alter(statement: exp.Alter, options: Sequence[Clause], execution: Execution)
     """
     only_parts(statement, "this", "kind", "exists", "actions", "only", "options")
     kind = str(statement.args["kind"])
+    if kind == "INDEX":
+        return _alter_index(statement, execution)
     if kind not in ("TABLE", "VIEW"):
         raise refuse(f"ALTER {kind}", "See docs/sql.md.")
     name = relation_name(statement.this)
@@ -60,14 +65,32 @@ def alter(statement: exp.Alter, options: Sequence[Clause], execution: Execution)
         return execution.done(f"ALTER {kind}")
     relation = execution.catalog.relation(name)
     for action in _actions(statement):
+        before = relation
         if isinstance(relation, View):
             relation = _alter_view(relation, action, execution)
         else:
             relation = _alter_table(relation, action, options, execution)
         if execution.catalog.relations.get(relation.name) != relation:
             execution.transaction.replace(relation)
+        if isinstance(before, Table) and isinstance(relation, Table):
+            known = {index.id for index in before.indexes}
+            made = [index for index in relation.indexes if index.id not in known]
+            if made:
+                build(execution.transaction, before, relation, made)
         check_dependents(relation.id, execution, what=f'alter "{name}"')
     return execution.done(f"ALTER {kind}")
+
+
+def _alter_index(statement: exp.Alter, execution: Execution) -> Result:
+    name = relation_name(statement.this)
+    actions = _actions(statement)
+    if len(actions) != 1 or not isinstance(actions[0], exp.AlterRename):
+        raise refuse("this form of ALTER INDEX", "Use ALTER INDEX … RENAME TO, or drop and create it.")
+    if statement.args.get("exists") and execution.catalog.index(name) is None:
+        execution.notice(f'relation "{name}" does not exist, skipping')
+    else:
+        rename_index(name, new_relation_name(actions[0].this), execution)
+    return execution.done("ALTER INDEX")
 
 
 def _actions(statement: exp.Alter) -> list[exp.Expr]:
@@ -116,7 +139,7 @@ def _add_column(table: Table, definition: exp.ColumnDef, execution: Execution) -
     if definition.args.get("exists") and name in table.by_name:
         execution.notice(f'column "{name}" of relation "{table.name}" already exists, skipping')
         return table
-    column, checks = column_of(definition, table=table)
+    column, checks, uniques = column_of(definition, table=table)
     if column.default is not None:
         column = replace(column, missing=_evaluated(column, execution))
     changed = replace(
@@ -125,6 +148,7 @@ def _add_column(table: Table, definition: exp.ColumnDef, execution: Execution) -
         checks=(*table.checks, *checks),
         next_column_id=table.next_column_id + 1,
     )
+    changed = with_uniques(changed, uniques, new_id=execution.new_id, taken=execution.catalog.names)
     fits_any_row = column.identity is None and not checks and (column.nullable or column.missing is not None)
     if fits_any_row or _is_empty(table, execution):
         return changed
@@ -161,7 +185,11 @@ def _drop_column(table: Table, action: exp.Drop, execution: Execution) -> Table:
         column = table.column(name)
         _check_droppable(table, column)
         check_column_unused(table, name, execution, what=f'drop column "{name}" of "{table.name}"')
-        table = replace(table, columns=tuple(each for each in table.columns if each.id != column.id))
+        table = replace(
+            table,
+            columns=tuple(each for each in table.columns if each.id != column.id),
+            indexes=tuple(index for index in table.indexes if column.id not in index.columns),
+        )
     return table
 
 
@@ -244,6 +272,10 @@ def _add_constraints(table: Table, action: exp.AddConstraint, execution: Executi
         for item in items:
             if isinstance(item, exp.PrimaryKey):
                 raise refuse("ADD PRIMARY KEY", "Create a new table with it, and copy with INSERT … SELECT.")
+            if isinstance(item, exp.UniqueColumnConstraint):
+                unique = unique_of(item, name=name)
+                table = with_uniques(table, [unique], new_id=execution.new_id, taken=execution.catalog.names)
+                continue
             if not isinstance(item, exp.CheckColumnConstraint):
                 raise refuse_node(item)
             check = check_of(table, name=name, column=None, tree=item.this)
@@ -258,11 +290,14 @@ def _drop_constraint(table: Table, action: exp.Drop, execution: Execution) -> Ta
         name = name_of(node and node.this)
         if name == f"{table.name}_pkey" and table.primary_key:
             raise refuse("dropping the primary key", "Create a new table without it, and copy with INSERT … SELECT.")
-        if name not in {check.name for check in table.checks}:
+        indexes = tuple(index for index in table.indexes if not (index.constraint and index.name == name))
+        if name not in {check.name for check in table.checks} and indexes == table.indexes:
             if not action.args.get("exists"):
                 raise Invalid(f'constraint "{name}" of table "{table.name}" does not exist', sqlstate="42704")
             execution.notice(f'constraint "{name}" of relation "{table.name}" does not exist, skipping')
-        table = replace(table, checks=tuple(check for check in table.checks if check.name != name))
+        checks = tuple(check for check in table.checks if check.name != name)
+        if (checks, indexes) != (table.checks, table.indexes):
+            table = replace(table, checks=checks, indexes=indexes)
     return table
 
 

@@ -1,7 +1,7 @@
 """From the parse tree of CREATE TABLE (and ADD COLUMN) to the definition that the catalog holds.
 
-What is read: columns with NOT NULL, NULL, DEFAULT, CHECK, PRIMARY KEY, GENERATED … AS IDENTITY and the SERIAL types;
-table constraints PRIMARY KEY and CHECK; the WITH options, cut out before parsing (sql/options.py).
+What is read: columns with NOT NULL, NULL, DEFAULT, CHECK, UNIQUE, PRIMARY KEY, GENERATED … AS IDENTITY and the SERIAL
+types; table constraints PRIMARY KEY, UNIQUE and CHECK; the WITH options, cut out before parsing (sql/options.py).
 
 Every other part of the tree that is filled in is refused by name (0A000): ``only_parts`` lists what a node may have, so
 syntax that a newer sqlglot learns is refused, too, and never dropped in silence.
@@ -39,10 +39,9 @@ _SERIAL: Final[Mapping[exp.DType, Type]] = {
 }
 
 _REFUSED: Final[Mapping[type[exp.Expr], tuple[str, str]]] = {
-    exp.UniqueColumnConstraint: ("UNIQUE", "Only the primary key is unique for now."),
     exp.ForeignKey: ("FOREIGN KEY", "Check the reference in the transaction that writes."),
     exp.Reference: ("REFERENCES", "Check the reference in the transaction that writes."),
-    exp.ExcludeColumnConstraint: ("EXCLUDE", "Only the primary key is unique for now."),
+    exp.ExcludeColumnConstraint: ("EXCLUDE", "Use UNIQUE."),
     exp.ComputedColumnConstraint: ("GENERATED ALWAYS AS (expression)", "Compute it in a view, or when writing."),
     exp.CollateColumnConstraint: ("COLLATE", 'Text is compared by its bytes, as with COLLATE "C".'),
     exp.LikeProperty: ("LIKE", "Write the columns out; SHOW CREATE prints them."),
@@ -122,6 +121,15 @@ def new_relation_name(table: exp.Table) -> str:
     return name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unique:
+    """A UNIQUE constraint of a definition; ``name`` where it was given one."""
+
+    name: str | None
+    columns: tuple[str, ...]
+    nulls_distinct: bool
+
+
 @dataclass(slots=True, kw_only=True)
 class _Draft:
     """What reading the clauses of one table collects."""
@@ -131,10 +139,11 @@ class _Draft:
     defaults: dict[str, exp.Expr] = field(default_factory=dict)
     checks: list[tuple[str | None, str | None, exp.Expr]] = field(default_factory=list)  # name, column, tree
     primary_key: list[str] | None = None
+    uniques: list[Unique] = field(default_factory=list)
 
 
-def table_of(statement: exp.Create, *, options: Mapping[str, str], id: int) -> Table:
-    """The definition that CREATE TABLE asks for. Raises Invalid for whatever it may not ask for."""
+def table_of(statement: exp.Create, *, options: Mapping[str, str], id: int) -> tuple[Table, list[Unique]]:
+    """The definition that CREATE TABLE asks for, and what it says is UNIQUE. Raises Invalid for what it may not ask."""
     schema: exp.Schema = statement.this
     draft = _Draft(name=new_relation_name(schema.this))
     for clause in schema.expressions:
@@ -164,11 +173,12 @@ def table_of(statement: exp.Create, *, options: Mapping[str, str], id: int) -> T
     table = replace(table, columns=tuple(_with_default(draft, column) for column in columns))
     for name, column, tree in draft.checks:
         table = replace(table, checks=(*table.checks, check_of(table, name=name, column=column, tree=tree)))
-    return table
+    return table, draft.uniques
 
 
-def column_of(definition: exp.ColumnDef, *, table: Table) -> tuple[Column, list[Check]]:
-    """The column that ADD COLUMN asks for, with its CHECKs bound to the table with it. PRIMARY KEY is refused."""
+def column_of(definition: exp.ColumnDef, *, table: Table) -> tuple[Column, list[Check], list[Unique]]:
+    """The column that ADD COLUMN asks for, with its CHECKs bound to the table with it, and UNIQUE. PRIMARY KEY is
+    refused."""
     draft = _Draft(name=table.name)
     _read_column(draft, definition, id=table.next_column_id)
     if draft.primary_key is not None:
@@ -181,7 +191,7 @@ def column_of(definition: exp.ColumnDef, *, table: Table) -> tuple[Column, list[
     checks: list[Check] = []
     for name, of, tree in draft.checks:
         checks.append(check_of(replace(after, checks=(*table.checks, *checks)), name=name, column=of, tree=tree))
-    return column, checks
+    return column, checks, draft.uniques
 
 
 def check_of(table: Table, *, name: str | None, column: str | None, tree: exp.Expr) -> Check:
@@ -227,6 +237,8 @@ def _read_clause(draft: _Draft, clause: exp.Expr) -> None:
         case exp.CheckColumnConstraint():
             only_parts(clause, "this")
             draft.checks.append((None, None, clause.this))
+        case exp.UniqueColumnConstraint():
+            draft.uniques.append(unique_of(clause))
         case exp.Constraint():
             _read_constraint(draft, clause)
         case _:
@@ -242,6 +254,8 @@ def _read_constraint(draft: _Draft, constraint: exp.Constraint) -> None:
             case exp.CheckColumnConstraint():
                 only_parts(item, "this")
                 draft.checks.append((name, None, item.this))
+            case exp.UniqueColumnConstraint():
+                draft.uniques.append(unique_of(item, name=name))
             case _:
                 raise refuse_node(item)
 
@@ -252,17 +266,25 @@ def _read_primary_key(draft: _Draft, clause: exp.PrimaryKey) -> None:
     _set_primary_key(draft, names)
 
 
+def unique_of(clause: exp.UniqueColumnConstraint, *, name: str | None = None, column: str | None = None) -> Unique:
+    """A UNIQUE constraint: of ``column``, or of the columns that it names."""
+    _no_include(clause, "UNIQUE", "this", "nulls")
+    named = clause.this.expressions if isinstance(clause.this, exp.Schema) else []
+    columns = (column,) if column is not None else tuple(map(name_of, named))
+    return Unique(name=name, columns=columns, nulls_distinct=not clause.args.get("nulls"))
+
+
 def _set_primary_key(draft: _Draft, names: list[str]) -> None:
     if draft.primary_key is not None:
         raise Invalid(f'table "{draft.name}" has more than one primary key', sqlstate="42P16")
     draft.primary_key = names
 
 
-def _no_include(clause: exp.Expr) -> None:
-    only_parts(clause, "this", "expressions", "include")
+def _no_include(clause: exp.Expr, what: str = "PRIMARY KEY", *parts: str) -> None:
+    only_parts(clause, "this", "expressions", "include", *parts)
     include = clause.args.get("include")
     if include is not None and any(value for value in include.args.values()):
-        raise refuse("INCLUDE, WITH or USING in PRIMARY KEY", "Leave it out; the row holds all columns.")
+        raise refuse(f"INCLUDE, WITH or USING in {what}", "Leave it out; the row holds all columns.")
 
 
 def _read_column(draft: _Draft, definition: exp.ColumnDef, *, id: int) -> None:
@@ -308,6 +330,9 @@ def _read_column_constraint(draft: _Draft, column: Column, kind: exp.Expr, *, na
         case exp.PrimaryKeyColumnConstraint():
             _no_include(kind)
             _set_primary_key(draft, [column.name])
+            return column
+        case exp.UniqueColumnConstraint():
+            draft.uniques.append(unique_of(kind, name=name, column=column.name))
             return column
         case exp.GeneratedAsIdentityColumnConstraint():
             return _with_identity(draft, column, kind)

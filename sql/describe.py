@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ..base.types import BOOLEAN, INTEGER, TEXT, Kind, Type, arrow_field
 from ..engine.catalog import Catalog
-from ..engine.schema import Column, Identity, Relation, Table, View
+from ..engine.schema import Column, Identity, Index, Relation, Table, View
 
 _TABLES: Final = pa.schema([arrow_field("name", TEXT), arrow_field("kind", TEXT)])
 _COLUMNS: Final = pa.schema(
@@ -91,11 +91,30 @@ def _create_table(table: Table) -> str:
     lines = [f"{quoted(column.name)} {_column(column)}" for column in table.columns]
     if table.primary_key:
         lines.append(f"PRIMARY KEY ({', '.join(quoted(column.name) for column in table.primary_key_columns)})")
+    lines += [
+        f"CONSTRAINT {quoted(index.name)} UNIQUE {_nulls(index)}({_columns(table, index)})"
+        for index in table.indexes
+        if index.constraint
+    ]
     lines += [f"CONSTRAINT {quoted(check.name)} CHECK ({check.text})" for check in table.checks]
     body = ",\n    ".join(lines)
     options = _options(table)
     clause = f" WITH ({', '.join(options)})" if options else ""
-    return f"CREATE TABLE {quoted(table.name)} (\n    {body}\n){clause};"
+    others = [
+        f"\nCREATE {'UNIQUE ' if index.unique else ''}INDEX {quoted(index.name)} ON {quoted(table.name)} "
+        f"({_columns(table, index)}){' ' + _nulls(index).strip() if index.unique and not index.nulls_distinct else ''};"
+        for index in table.indexes
+        if not index.constraint
+    ]
+    return f"CREATE TABLE {quoted(table.name)} (\n    {body}\n){clause};{''.join(others)}"
+
+
+def _columns(table: Table, index: Index) -> str:
+    return ", ".join(quoted(table.by_id[id].name) for id in index.columns)
+
+
+def _nulls(index: Index) -> str:
+    return "" if index.nulls_distinct else "NULLS NOT DISTINCT "
 
 
 def _column(column: Column) -> str:

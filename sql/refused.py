@@ -28,7 +28,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "MOVE": _NO_CURSORS,
     "NOTIFY": "There are no notifications yet.",
     "REASSIGN": _NO_RIGHTS,
-    "REINDEX": "There are no indexes besides the primary key.",
+    "REINDEX": "Indexes are exact and merged by themselves; leave it out.",
     "REVOKE": _NO_RIGHTS,
     "SECURITY": _NO_RIGHTS,
     "UNLISTEN": "There are no notifications yet.",

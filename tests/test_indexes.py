@@ -1,0 +1,438 @@
+"""Indexes say of every version what its rows say, and unique ones refuse what a look at all rows would."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from weftdb.base.errors import Conflict, Invalid, WeftError
+from weftdb.engine.changes import Change
+from weftdb.engine.check import check_folder
+from weftdb.engine.database import Engine
+from weftdb.engine.indexes import entries_of
+from weftdb.engine.options import Options
+from weftdb.engine.schema import ROW_ID, Table, entry_ids
+from weftdb.engine.snapshot import Snapshot
+from weftdb.sql.session import Session
+
+OPTIONS = Options(write_set_bytes=64 * 1024, maintenance=False)
+"""A transaction spills after some thousand rows."""
+
+
+def expected(snapshot: Snapshot, table: Table) -> dict[str, list[tuple[Any, ...]]]:
+    """The entries of each index, made of all rows."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for index in table.indexes:
+        ids = entry_ids(table, index)
+        stream = snapshot.scan(table, columns=[id for id in ids if id != ROW_ID], row_ids=ROW_ID in ids)
+        names = [str(id) for id in ids if id != ROW_ID] + ([str(ROW_ID)] if ROW_ID in ids else [])
+        entries: list[tuple[Any, ...]] = []
+        for rows in stream.batches():
+            batch = entries_of(table, index, rows.rename_columns(names))
+            entries += zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        found[index.name] = sorted(entries, key=repr)
+    return found
+
+
+def kept(snapshot: Snapshot, table: Table) -> dict[str, list[tuple[Any, ...]]]:
+    """The entries of each index as they are."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for index in table.indexes:
+        entries: list[tuple[Any, ...]] = []
+        for rows in snapshot.scan(table.index_tables[index.id]).batches():
+            entries += zip(*(column.to_pylist() for column in rows.columns), strict=True)
+        found[index.name] = sorted(entries, key=repr)
+    return found
+
+
+def check(engine: Engine) -> None:
+    """At every version that can still be read."""
+    for version in sorted({engine.version, *random.Random(engine.version).sample(range(engine.version + 1), 2)}):
+        try:
+            snapshot = engine.snapshot(version)
+        except Invalid:
+            continue
+        with snapshot:
+            for table in snapshot.catalog.relations.values():
+                if isinstance(table, Table) and table.indexes:
+                    assert kept(snapshot, table) == expected(snapshot, table), (table.name, version)
+
+
+CREATE = {
+    "plain": "CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE, a TEXT, n INT, UNIQUE (a, n))",
+    "no primary key": "CREATE TABLE t (id INT, u INT UNIQUE, a TEXT, n INT, UNIQUE NULLS NOT DISTINCT (a, n))",
+    "woven": """CREATE TABLE t (id INT, at TIMESTAMP DEFAULT '2026-01-05', u INT UNIQUE, a TEXT, n INT, UNIQUE (a, n),
+                               PRIMARY KEY (id, at)) WITH (time = 'at', every = '1 day', shards = 2)""",
+}
+
+
+class Naive:
+    """The rows (id, u, a, n), and what a look at all of them refuses."""
+
+    def __init__(self, *, unique_id: bool, nulls_distinct: bool) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+        self.unique_id, self.nulls_distinct = unique_id, nulls_distinct
+
+    def takes(self, rows: list[tuple[Any, ...]]) -> bool:
+        """Become these rows, unless two of them meet."""
+        ids = [row[0] for row in rows]
+        us = [row[1] for row in rows if row[1] is not None]
+        pairs = [row[2:] for row in rows if not (self.nulls_distinct and None in row[2:])]
+        met = [pairs, us, *([ids] if self.unique_id else [])]
+        if any(len(set(keys)) < len(keys) for keys in met):
+            return False
+        self.rows = rows
+        return True
+
+
+def row_of(draw: random.Random) -> tuple[Any, ...]:
+    return (
+        draw.randrange(12),
+        draw.choice([None, *range(8)]),
+        draw.choice([None, "", "é", "a", "bb"]),
+        draw.choice([None, 0, 1, 2, 3]),
+    )
+
+
+def run(session: Session, text: str) -> str | None:
+    """The code of the error, or None."""
+    try:
+        session.execute(text)
+    except Invalid as error:
+        return error.sqlstate
+    return None
+
+
+def literal(row: tuple[Any, ...]) -> str:
+    return "(" + ", ".join("NULL" if value is None else repr(value) for value in row) + ")"
+
+
+def step(draw: random.Random, naive: Naive) -> tuple[str, list[tuple[Any, ...]]]:
+    """A statement, and the rows after it."""
+    rows = naive.rows
+    kind = draw.choice(["insert", "insert", "update", "shift", "delete", "id", "add"])
+    some = draw.randrange(12)
+    match kind:
+        case "insert":
+            new = [row_of(draw) for _ in range(draw.choice([1, 1, 2, 3]))]
+            return f"INSERT INTO t (id, u, a, n) VALUES {', '.join(map(literal, new))}", [*rows, *new]
+        case "update":
+            u, a = draw.choice([None, *range(8)]), draw.choice(["a", None, "z"])
+            after = [(i, u, a, n) if i == some else (i, v, b, n) for i, v, b, n in rows]
+            new = f"u = {'NULL' if u is None else u}, a = {'NULL' if a is None else repr(a)}"
+            return f"UPDATE t SET {new} WHERE id = {some}", after
+        case "shift":
+            return "UPDATE t SET u = 7 - u WHERE id < 6", [
+                (i, 7 - u if u is not None and i < 6 else u, a, n) for i, u, a, n in rows
+            ]
+        case "delete":
+            return f"DELETE FROM t WHERE id = {some}", [row for row in rows if row[0] != some]
+        case "id":
+            return f"UPDATE t SET id = 11 - id WHERE n = {some % 4}", [
+                (11 - i if n == some % 4 else i, u, a, n) for i, u, a, n in rows
+            ]
+        case _:
+            return f"UPDATE t SET n = n + 1 WHERE id = {some}", [
+                (i, u, a, None if n is None else n + (i == some)) for i, u, a, n in rows
+            ]
+
+
+@pytest.mark.parametrize("shape", CREATE)
+def test_a_unique_index_refuses_what_a_look_at_all_rows_would(shape: str, tmp_path: Path) -> None:
+    draw = random.Random(shape)
+    naive = Naive(unique_id=shape != "no primary key", nulls_distinct=shape != "no primary key")
+    with contextlib.ExitStack() as stack:
+        engine = stack.enter_context(Engine.open(tmp_path / "data", options=OPTIONS))
+        session = Session(engine)
+        session.execute(CREATE[shape])
+        session.execute("CREATE INDEX ON t (n, u)")
+        outcomes: list[bool] = []
+        for number in range(80):
+            if not session.in_transaction and draw.random() < 0.2:
+                session.execute("BEGIN")
+                before = naive.rows
+            text, after = step(draw, naive)
+            taken = naive.takes(after)
+            outcomes.append(taken)
+            if session.in_transaction:
+                session.execute("SAVEPOINT s")
+            assert run(session, text) == (None if taken else "23505"), text
+            if not taken and session.in_transaction:
+                session.execute("ROLLBACK TO s")
+            if session.in_transaction and draw.random() < 0.3:
+                if draw.random() < 0.3:
+                    session.execute("ROLLBACK")
+                    naive.rows = before
+                else:
+                    session.execute("COMMIT")
+            found = session.execute("SELECT id, u, a, n FROM t").rows()
+            assert sorted(found, key=repr) == sorted(naive.rows, key=repr), text
+            if session.in_transaction:
+                continue
+            if draw.random() < 0.05:
+                engine.maintenance.flush()
+            if number % 40 == 39:
+                check(engine)
+                engine.close()
+                engine = stack.enter_context(Engine.open(tmp_path / "data", options=OPTIONS))
+                session = Session(engine)
+                check(engine)
+        assert set(outcomes) == {True, False}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with Engine.open(tmp_path / "data", options=OPTIONS) as engine:
+        yield engine
+
+
+def test_of_two_transactions_that_bring_one_key_the_second_conflicts_and_then_sees_it(engine: Engine) -> None:
+    one, other = Session(engine), Session(engine)
+    one.execute("CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE)")
+    for session in (one, other):
+        session.execute("BEGIN")
+    one.execute("INSERT INTO t VALUES (1, 7)")
+    other.execute("INSERT INTO t VALUES (2, 7)")
+    one.execute("COMMIT")
+    with pytest.raises(Conflict, match=r"\(u\)=\(7\) already exists, by another transaction"):
+        other.execute("COMMIT")
+    with pytest.raises(Invalid, match='violates unique constraint "t_u_key"') as refused:
+        other.execute("INSERT INTO t VALUES (2, 7)")
+    assert refused.value.sqlstate == "23505"
+    check(engine)
+
+
+def test_a_key_that_another_transaction_gave_up_can_be_taken_in_the_next(engine: Engine) -> None:
+    one, other = Session(engine), Session(engine)
+    one.execute("CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE)")
+    one.execute("INSERT INTO t VALUES (1, 7)")
+    other.execute("BEGIN")
+    other.execute("SELECT count(*) FROM t")
+    one.execute("DELETE FROM t")
+    with pytest.raises(Invalid):
+        other.execute("INSERT INTO t VALUES (2, 7)")
+    other.execute("ROLLBACK")
+    other.execute("INSERT INTO t VALUES (2, 7)")
+    check(engine)
+
+
+def test_of_many_writers_at_once_each_key_has_one_winner(engine: Engine) -> None:
+    Session(engine).execute("CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE, n INT DEFAULT 0)")
+    won: list[int] = []
+    refused: list[str | None] = []
+
+    def write(writer: int) -> None:
+        draw = random.Random(writer)
+        session = Session(engine)
+        for number in range(40):
+            id, u = writer * 1_000 + number, draw.randrange(60)
+            try:
+                match number % 4:
+                    case 0:
+                        engine.write(
+                            "t", Change.INSERT, pa.RecordBatch.from_pylist([{"id": id, "u": u}], schema=SCHEMA)
+                        )
+                    case 1:
+                        engine.write("t", Change.PUT, pa.RecordBatch.from_pylist([{"id": id, "u": u}], schema=SCHEMA))
+                    case 2:
+                        session.execute("INSERT INTO t VALUES ($1, $2)", [id, u])
+                    case _:
+                        session.execute("UPDATE t SET u = $1, n = n + 1 WHERE id = $2", [u, id - 1])
+                won.append(u)
+            except Invalid as error:
+                refused.append(error.sqlstate)
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = Session(engine).execute("SELECT u, count(*) FROM t GROUP BY u HAVING count(*) > 1").rows()
+    assert not rows
+    assert len(won) > 60
+    assert set(refused) == {"23505"}
+    check(engine)
+
+
+SCHEMA = pa.schema([("id", pa.int32()), ("u", pa.int32())])
+
+
+def numbered(low: int, high: int, *, by: int = 0) -> pa.RecordBatch:
+    ids = pa.array(range(low, high), pa.int32())
+    return pa.RecordBatch.from_arrays([ids, pc.add(ids, pa.scalar(by, pa.int32()))], schema=SCHEMA)
+
+
+@pytest.mark.parametrize("key", ["id INT PRIMARY KEY", "id INT"])
+def test_what_large_transactions_write_is_indexed_and_refused(engine: Engine, key: str) -> None:
+    session = Session(engine)
+    session.execute(f"CREATE TABLE t ({key}, u INT UNIQUE, n INT DEFAULT 1)")
+    session.execute("CREATE INDEX ON t (n, u)")
+    engine.write("t", Change.INSERT, numbered(0, 120_000))
+    check(engine)
+    session.execute("BEGIN")
+    session.execute("UPDATE t SET u = u + 200000, n = 2 WHERE id < 110000")
+    session.execute("DELETE FROM t WHERE id BETWEEN 5 AND 9")
+    session.execute("INSERT INTO t SELECT i, i, 3 FROM generate_series(500000, 500100) AS g(i)")
+    session.execute("SAVEPOINT s")
+    assert run(session, "INSERT INTO t VALUES (-1, 200000)") == "23505"
+    session.execute("ROLLBACK TO s")
+    session.execute("COMMIT")
+    check(engine)
+    with pytest.raises(Invalid, match=r"\(u\)=\(500000\) already exists"):
+        engine.write("t", Change.INSERT, numbered(600_000, 720_000, by=-100_000))
+    engine.write("t", Change.INSERT, numbered(-120_000, 0))
+    engine.maintenance.flush()
+    session.execute("BEGIN")
+    session.execute("TRUNCATE t")
+    session.execute("INSERT INTO t SELECT i, i + 1, 4 FROM generate_series(1, 110000) AS g(i)")
+    session.execute("COMMIT")
+    check(engine)
+
+
+def test_a_large_transaction_conflicts_with_a_key_that_came_meanwhile(engine: Engine) -> None:
+    session, other = Session(engine), Session(engine)
+    session.execute("CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE)")
+    for inserted in (109_999, 120_000):
+        session.execute("BEGIN")
+        session.execute("INSERT INTO t SELECT i, i FROM generate_series(0, 110000) AS g(i)")
+        other.execute(f"INSERT INTO t VALUES (-{inserted}, {inserted})")
+        if inserted == 120_000:
+            session.execute("COMMIT")
+        else:
+            with pytest.raises(Conflict):
+                session.execute("COMMIT")
+        other.execute(f"DELETE FROM t WHERE id = -{inserted}")
+    check(engine)
+
+
+def test_entries_go_with_the_slices_that_are_dropped(engine: Engine) -> None:
+    session = Session(engine)
+    session.execute(
+        """CREATE TABLE e (k INT, at TIMESTAMP, u INT UNIQUE, PRIMARY KEY (k, at))
+           WITH (time = 'at', every = '1 day', keep = '3 days')"""
+    )
+    session.execute("CREATE INDEX ON e (k)")
+    for day in range(1, 9):
+        session.execute(f"INSERT INTO e VALUES (1, '2026-01-0{day}', {day}), (2, '2026-01-0{day}', {-day})")
+        check(engine)
+    assert engine.maintenance.retain()
+    assert session.execute("SELECT count(*) FROM e").scalar() < 16
+    session.execute("INSERT INTO e VALUES (3, '2026-01-08', 1)")  # its first row is gone
+    check(engine)
+    engine.maintenance.flush()
+    engine.maintenance.release()
+    check(engine)
+
+
+def test_an_index_lives_and_goes_with_its_table_and_columns(engine: Engine) -> None:
+    session = Session(engine)
+    session.execute("CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT, CONSTRAINT both_u UNIQUE (a, b))")
+    session.execute("INSERT INTO t VALUES (1, 1, 1), (2, 1, 2)")
+    session.execute("CREATE INDEX by_b ON t (b)")
+    session.execute("ALTER TABLE t RENAME COLUMN a TO c")
+    session.execute("ALTER TABLE t RENAME TO s")
+    session.execute("ALTER INDEX by_b RENAME TO s_b")
+    with pytest.raises(Invalid, match=r'"both_u" of "s": \(c, b\)=\(1, 2\) already exists'):
+        session.execute("INSERT INTO s VALUES (3, 1, 2)")
+    check(engine)
+    with pytest.raises(Invalid, match="already exists"):
+        session.execute("CREATE TABLE s_b (id INT)")
+    session.execute("ALTER TABLE s ADD COLUMN d INT DEFAULT 5")
+    with pytest.raises(Invalid, match="could not create unique index"):
+        session.execute("ALTER TABLE s ADD UNIQUE (d)")
+    with pytest.raises(Invalid, match="could not create unique index"):
+        session.execute("ALTER TABLE s ADD COLUMN e INT DEFAULT 5 UNIQUE")
+    session.execute("ALTER TABLE s ADD COLUMN e INT UNIQUE")
+    session.execute("UPDATE s SET e = id")
+    check(engine)
+    session.execute("ALTER TABLE s DROP COLUMN b")
+    session.execute("INSERT INTO s VALUES (3, 1, 5, 7)")
+    check(engine)
+    text = session.execute("SHOW CREATE TABLE s").scalar()
+    assert "UNIQUE (e)" in text
+    assert not any(name in text for name in ("both_u", "s_b"))
+    session.execute("DROP TABLE s")
+    engine.maintenance.flush()
+    session.execute("CREATE TABLE s (id INT PRIMARY KEY, e INT UNIQUE)")
+    session.execute("BEGIN")
+    session.execute("CREATE TABLE r (id INT UNIQUE)")
+    session.execute("CREATE INDEX r_i ON r (id)")
+    session.execute("DROP INDEX r_i")
+    session.execute("INSERT INTO r VALUES (1), (2)")
+    with pytest.raises(Invalid, match="r_id_key"):
+        session.execute("INSERT INTO r VALUES (1)")
+    session.execute("ROLLBACK")
+    check(engine)
+
+
+def test_what_an_index_cannot_be_is_refused_by_name(engine: Engine) -> None:
+    session = Session(engine)
+    session.execute("CREATE TABLE t (id INT PRIMARY KEY, a TEXT, j JSON, CONSTRAINT one UNIQUE (a))")
+    for text, message, sqlstate in [
+        ("CREATE INDEX ON t (lower(a))", "an index of an expression", "0A000"),
+        ("CREATE INDEX ON t (a) WHERE id > 1", "a partial index", "0A000"),
+        ("CREATE INDEX ON t (a) INCLUDE (id)", "INCLUDE", "0A000"),
+        ("CREATE INDEX ON t USING gin (a)", "USING gin", "0A000"),
+        ("CREATE INDEX ON t (j)", "cannot be part of a key", "42804"),
+        ("CREATE INDEX ON t (nope)", "does not exist", "42703"),
+        ("CREATE INDEX ON nope (a)", "does not exist", "42P01"),
+        ("CREATE INDEX one ON t (a)", "already exists", "42P07"),
+        ("CREATE INDEX t ON t (a)", "already exists", "42P07"),
+        ("DROP INDEX one", "because constraint one", "2BP01"),
+        ("DROP INDEX t", "is not an index", "42809"),
+        ("DROP INDEX nope", "does not exist", "42704"),
+        ("ALTER INDEX nope RENAME TO yes", "does not exist", "42704"),
+        ("ALTER TABLE t ADD CONSTRAINT one UNIQUE (id)", "already exists", "42P07"),
+        ("CREATE TABLE s (a INT, UNIQUE (b))", "does not exist", "42703"),
+        ("CREATE TABLE s (a INT, UNIQUE (a, a))", "stands twice", "42701"),
+    ]:
+        with pytest.raises(WeftError, match=message) as refused:
+            session.execute(text)
+        assert refused.value.sqlstate == sqlstate, text
+    session.execute("CREATE INDEX IF NOT EXISTS one ON t (a)")
+    session.execute("DROP INDEX IF EXISTS nope")
+
+
+def test_deltas_and_read_committed_keep_indexes_too(engine: Engine) -> None:
+    session, other = Session(engine), Session(engine)
+    session.execute("CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE, n INT DEFAULT 0)")
+    session.execute("CREATE INDEX ON t (n)")
+    session.execute("INSERT INTO t VALUES (1, 1), (2, 2)")
+    for one in (session, other):
+        one.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        one.execute("UPDATE t SET n = n + 1 WHERE id = 1")
+    session.execute("UPDATE t SET u = 3 WHERE id = 2")
+    session.execute("COMMIT")
+    other.execute("INSERT INTO t VALUES (3, 2, 9)")
+    other.execute("SAVEPOINT s")
+    with pytest.raises(Invalid, match=r"\(u\)=\(3\) already exists"):
+        other.execute("INSERT INTO t VALUES (4, 3, 9)")
+    other.execute("ROLLBACK TO s")
+    other.execute("COMMIT")
+    check(engine)
+    assert session.execute("SELECT id, u, n FROM t ORDER BY id").rows() == [(1, 1, 2), (2, 3, 0), (3, 2, 9)]
+    added = pa.RecordBatch.from_pylist([{"id": 1, "n": 5}, {"id": 8, "n": 5}])
+    engine.write("t", Change.ADD, added.cast(pa.schema([("id", pa.int32()), ("n", pa.int32())])))
+    check(engine)
+    session.execute("CREATE TABLE d (id INT PRIMARY KEY, u INT DEFAULT 4 UNIQUE, n INT)")
+    with pytest.raises(Invalid, match="Insert the row first"):
+        engine.write("d", Change.ADD, added.cast(pa.schema([("id", pa.int32()), ("n", pa.int32())])))
+
+
+def test_an_index_is_in_backups_of_the_folder_and_the_folder_is_whole(tmp_path: Path) -> None:
+    with Engine.open(tmp_path / "data", options=OPTIONS) as engine:
+        session = Session(engine)
+        session.execute("CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE)")
+        engine.write("t", Change.INSERT, numbered(0, 1_000))
+        engine.maintenance.flush()
+        session.execute("UPDATE t SET u = 5000 + u WHERE id < 10")
+    assert not list(check_folder(tmp_path / "data").problems)
+    with Engine.open(tmp_path / "data", options=OPTIONS) as engine:
+        check(engine)
