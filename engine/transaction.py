@@ -705,7 +705,7 @@ class Transaction:
         keys = entry_keys(entries, rows)
         if index.unique and keys.num_rows:
             first = first_of_each(entries, keys)
-            again = set(self._entries_of(entries, keys)[1].tolist())
+            again = set(self.find_entries(entries, keys)[1].tolist())
             if first is not None:
                 again |= set(range(keys.num_rows)) - set(first.tolist())
             if again:
@@ -728,7 +728,7 @@ class Transaction:
             next_row_id=NO_ROW_ID if writes is None else writes.next_row_id,
         )
         try:
-            return check_unique(change, self._entries_of)
+            return check_unique(change, self.find_entries)
         except Invalid:
             if self._reads is not None:
                 self._reads.note_table(table)
@@ -748,11 +748,11 @@ class Transaction:
 
     def _rows_of(self, table: Table, keys: pa.RecordBatch, columns: Sequence[int]) -> Found:
         """Some columns of rows as the transaction sees them, the row id among them."""
-        found = self._entries_of(table, keys)
+        found = self.find_entries(table, keys)
         return rows_found(table, keys, found, columns), found[1]
 
-    def _entries_of(self, table: Table, keys: pa.RecordBatch) -> Found:
-        """``get_many`` that notes nothing: what is asked for is going to be written."""
+    def find_entries(self, table: Table, keys: pa.RecordBatch) -> Found:
+        """``get_many``, also of entries of an index, that notes nothing: what is asked for is going to be written."""
         writes = self._written(table)
         if writes is None and self._is_new(table):
             writes = self._writes_to(table)

@@ -1,10 +1,11 @@
 """ON CONFLICT: which of the proposed rows are inserted, which become updates, which are left out.
 
-The only thing to conflict with is the primary key. Proposed rows are looked up by it at the statement's snapshot (with
-the transaction's own writes); those not found are inserted, the others are joined to the rows that they met:
+Rows can meet in the primary key and in unique indexes (``Arbiter``). Proposed rows are looked up at the statement's
+snapshot (with the transaction's own writes); those not found are inserted, the others are joined to the rows that they
+met, in the one arbiter that DO UPDATE names:
 
-    SELECT <primary key>, <every column's new value> FROM <rows met> AS the table, <rows proposed> AS excluded
-    WHERE the primary keys are equal [AND the condition of DO UPDATE … WHERE]
+    SELECT <primary key, or row id>, <columns' new values> FROM <rows met> AS the table, <rows proposed> AS excluded
+    WHERE the arbiter's columns are equal [AND the condition of DO UPDATE … WHERE]
 
 Somebody else who inserts one of the rows before this transaction commits makes it a Conflict, which an autocommit
 statement retries by itself: so the outcome is as if nobody else had been there, before or after.
@@ -12,7 +13,8 @@ statement retries by itself: so the outcome is as if nobody else had been there,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -20,8 +22,8 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ..base.errors import Invalid
-from ..engine.conflict import first_of_each
-from ..engine.schema import Table
+from ..engine.conflict import first_of_each, key_tuples
+from ..engine.schema import ROW_ID_NAME, Index, Table, entry_ids
 from ..engine.transaction import Transaction
 from .assign import assigned_query, exactly, is_default, one_batch
 from .definition import name_of, refuse
@@ -60,83 +62,181 @@ def upsert(
     """Sort full proposed rows into inserts and updates.
 
     ``mark`` is where the statement began in its transaction, which may have written earlier pieces of it. Raises
-    Invalid: 42P10 for a conflict target that is not the primary key, 21000 where DO UPDATE would meet a row twice.
+    Invalid: 42P10 for a conflict target that is nothing unique, 21000 where DO UPDATE would meet a row twice.
     """
     table = target.table
-    _check_conflict(conflict, table)
-    keys = proposed.select(table.key_schema.names)
-    nothing = Upserted(table=table, inserts=proposed, old=keys.slice(0, 0), updates=proposed.slice(0, 0))
-    if not table.primary_key or not proposed.num_rows:
+    arbiters = _arbiters(conflict, table)
+    old = pa.RecordBatch.from_pylist([], schema=target.key_schema)
+    nothing = Upserted(table=table, inserts=proposed, old=old, updates=proposed.slice(0, 0))
+    if not arbiters or not proposed.num_rows:
         return nothing
-    first = first_of_each(table, keys)
-    updating = _action(conflict) == "DO UPDATE"
-    if updating and (first is not None or execution.transaction.written_after(table, keys, mark).any()):
-        raise Invalid(
-            "ON CONFLICT DO UPDATE command cannot affect row a second time",
-            hint="Ensure that no rows proposed for insertion within the same command have the same primary key.",
-            sqlstate="21000",
-        )
-    if first is not None:
-        proposed, keys = proposed.take(pa.array(first)), keys.take(pa.array(first))
-    met, places = execution.reader.get_many(table, keys)
+    if _action(conflict) == "DO NOTHING":
+        return replace(nothing, inserts=_that_meet_nothing(proposed, arbiters, execution.transaction))
+    (arbiter,) = arbiters
+    keys, places = arbiter.keys(proposed)
+    if first_of_each(arbiter.table, keys) is not None:
+        raise _second_time()
+    met, found = arbiter.met(keys, target, execution)
+    if execution.transaction.written_after(table, met.select(target.key_schema.names), mark).any():
+        raise _second_time()
+    places = places[found]
     absent = np.ones(proposed.num_rows, dtype=np.bool_)
     absent[places] = False
     inserts = proposed.filter(pa.array(absent))
-    if not updating or not met.num_rows:
-        return Upserted(table=table, inserts=inserts, old=nothing.old, updates=nothing.updates)
-    old, updates = _updated(conflict, met, proposed.take(pa.array(places)), target, execution)
+    if not met.num_rows:
+        return replace(nothing, inserts=inserts)
+    old, updates = _updated(conflict, met, proposed.take(pa.array(places)), target, arbiter.columns, execution)
     return Upserted(table=table, inserts=inserts, old=old, updates=updates)
+
+
+def _second_time() -> Invalid:
+    return Invalid(
+        "ON CONFLICT DO UPDATE command cannot affect row a second time",
+        hint="Ensure that no rows proposed for insertion within the same command have the same key.",
+        sqlstate="21000",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arbiter:
+    """What rows may meet in: the primary key of ``of``, or the unique index."""
+
+    of: Table
+    index: Index | None
+
+    @property
+    def table(self) -> Table:
+        """Whose primary keys are looked up: the table's, or its index's."""
+        return self.of if self.index is None else self.of.index_tables[self.index.id]
+
+    @property
+    def columns(self) -> list[str]:
+        ids = self.of.primary_key if self.index is None else self.index.columns
+        return [self.of.by_id[id].name for id in ids]
+
+    def keys(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The keys that rows have in it, and the places of these rows: those with NULL may have none."""
+        keys = rows.select(self.columns).rename_columns([column.name for column in self.table.primary_key_columns])
+        valid = np.ones(rows.num_rows, np.bool_)
+        if self.index is not None and self.index.leaves_nulls_out:
+            for column in keys.columns:
+                valid &= column.is_valid().to_numpy(zero_copy_only=False)
+        return keys.filter(pa.array(valid)), np.flatnonzero(valid)
+
+    def met(self, keys: pa.RecordBatch, target: Target, execution: Execution) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The rows with these keys, whole, with the row id where there is one, and the places of their keys."""
+        if self.index is None:
+            return execution.reader.get_many(self.of, keys)
+        entries, places = execution.transaction.find_entries(self.table, keys)
+        ids = entry_ids(self.of, self.index)
+        found = entries.select([str(ids.index(id) + 1) for id in self.of.row_key]).rename_columns(
+            target.key_schema.names
+        )
+        rows, order = execution.reader.get_many(self.of, found)
+        if not self.of.primary_key:
+            rows = rows.append_column(ROW_ID_NAME, found.column(ROW_ID_NAME).take(pa.array(order)))
+        return rows, places[order]
+
+
+def _that_meet_nothing(
+    proposed: pa.RecordBatch, arbiters: Sequence[Arbiter], transaction: Transaction
+) -> pa.RecordBatch:
+    """The rows that meet neither others nor one of these that came before."""
+    absent = np.ones(proposed.num_rows, np.bool_)
+    for arbiter in arbiters:
+        keys, places = arbiter.keys(proposed)
+        if arbiter.index is None:
+            met = np.flatnonzero(transaction.present(arbiter.of, keys))
+        else:
+            _, met = transaction.find_entries(arbiter.table, keys)
+        absent[places[met]] = False
+    proposed = proposed.filter(pa.array(absent))
+    if all(first_of_each(arbiter.table, arbiter.keys(proposed)[0]) is None for arbiter in arbiters):
+        return proposed
+    by_row: list[list[tuple[int, tuple[object, ...]]]] = [[] for _ in range(proposed.num_rows)]
+    for number, arbiter in enumerate(arbiters):
+        keys, places = arbiter.keys(proposed)
+        for place, key in zip(places.tolist(), key_tuples(keys), strict=True):
+            by_row[place].append((number, key))
+    seen = set[tuple[int, tuple[object, ...]]]()
+    kept: list[int] = []
+    for row, own in enumerate(by_row):
+        if seen.isdisjoint(own):
+            seen.update(own)
+            kept.append(row)
+    return proposed.take(pa.array(kept, pa.int64()))
 
 
 def _action(conflict: exp.OnConflict) -> str:
     return conflict.args["action"].name.upper() if conflict.args.get("action") else ""
 
 
-def _check_conflict(conflict: exp.OnConflict, table: Table) -> None:
+def _arbiters(conflict: exp.OnConflict, table: Table) -> list[Arbiter]:
+    """What ON CONFLICT asks for: one of the table's keys, or with DO NOTHING all of them."""
     if conflict.args.get("duplicate") or _action(conflict) not in ("DO NOTHING", "DO UPDATE"):
         raise refuse("this form of ON CONFLICT", "Use ON CONFLICT DO NOTHING, or ON CONFLICT (…) DO UPDATE SET ….")
     if conflict.args.get("index_predicate"):
-        raise refuse("ON CONFLICT (…) WHERE", "There are no partial indexes; write the primary key alone.")
-    primary_key = [column.name for column in table.primary_key_columns]
+        raise refuse("ON CONFLICT (…) WHERE", "There are no partial indexes; write the columns alone.")
+    primary = [Arbiter(of=table, index=None)] if table.primary_key else []
+    every = [*primary, *(Arbiter(of=table, index=index) for index in table.unique)]
+    shown = " or ".join(f"ON CONFLICT ({', '.join(arbiter.columns)})" for arbiter in every)
+    hint = f"Write {shown}." if every else "The table has no primary key, and nothing UNIQUE."
     named = conflict.args.get("conflict_keys")
     constraint = conflict.args.get("constraint")
     if constraint is not None:
-        matches = name_of(constraint) == f"{table.name}_pkey" and bool(primary_key)
+        name = name_of(constraint)
+        matching = [
+            arbiter
+            for arbiter in every
+            if name == (f"{table.name}_pkey" if arbiter.index is None else arbiter.index.name)
+            and (arbiter.index is None or arbiter.index.constraint)
+        ]
+        if not matching:
+            raise Invalid(f'constraint "{name}" for table "{table.name}" does not exist', hint=hint, sqlstate="42704")
     elif named:
         nodes = [item.this if isinstance(item, exp.Ordered) else item for item in named]
-        matches = sorted(name_of(node) for node in nodes if isinstance(node, exp.Column)) == sorted(primary_key)
+        names = {name_of(node) if isinstance(node, exp.Column) else "" for node in nodes}
+        matching = [arbiter for arbiter in every if set(arbiter.columns) == names]
     elif _action(conflict) == "DO UPDATE":
         raise Invalid(
             "ON CONFLICT DO UPDATE requires inference specification or constraint name",
-            hint=f"Write ON CONFLICT ({', '.join(primary_key)}) DO UPDATE." if primary_key else None,
+            hint=hint.replace(" DO UPDATE", ""),
             sqlstate="42601",
         )
     else:
-        matches = True
-    if not matches:
+        return every
+    if not matching:
         raise Invalid(
             "there is no unique or exclusion constraint matching the ON CONFLICT specification",
-            hint=f"Write ON CONFLICT ({', '.join(primary_key)})." if primary_key else "The table has no primary key.",
+            hint=hint,
             sqlstate="42P10",
         )
+    return matching[:1]
 
 
 def _updated(
-    conflict: exp.OnConflict, met: pa.RecordBatch, proposed: pa.RecordBatch, target: Target, execution: Execution
+    conflict: exp.OnConflict,
+    met: pa.RecordBatch,
+    proposed: pa.RecordBatch,
+    target: Target,
+    columns: Sequence[str],
+    execution: Execution,
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """(primary keys of the rows that DO UPDATE changes, the full rows that they become)."""
+    """(keys of the rows that DO UPDATE changes, the full rows that they become); ``columns`` are where they meet."""
     table = target.table
     sets = assignments(conflict.expressions, table)
     for name, value in sets.items():
         if is_default(value):
             raise refuse(f'SET "{name}" = DEFAULT in ON CONFLICT', "Give the value.")
-    keys = [column.name for column in table.primary_key_columns]
+    keys = [name for name, _ in target.keys]
     items = [*map(target.column, keys)]
     items += [sets.get(column.name) or target.column(column.name) for column in table.columns]
     excluded = exp.to_identifier(EXCLUDED)
     same = [
-        exp.EQ(this=target.column(key), expression=exp.column(exp.to_identifier(key, quoted=True), table=excluded))
-        for key in keys
+        exp.NullSafeEQ(
+            this=target.column(name), expression=exp.column(exp.to_identifier(name, quoted=True), table=excluded)
+        )
+        for name in columns
     ]
     where = conflict.args.get("where")
     condition = exp.and_(*same, *([where.this.copy()] if where else []), copy=False)
@@ -152,9 +252,9 @@ def _updated(
         table.columns,
         execution=execution,
         part="conflict",
-        keys=[column.type for column in table.primary_key_columns],
+        keys=[type for _, type in target.keys],
         relations={MET: met, PROPOSED: proposed},
     )
-    old = found.select(range(len(keys))).rename_columns(keys).cast(table.key_schema)
+    old = found.select(range(len(keys))).rename_columns(keys).cast(target.key_schema)
     rows = exactly(found.select(range(len(keys), found.num_columns)), table.columns)
     return one_batch(old), execution.transaction.complete(table, rows, overriding=True)

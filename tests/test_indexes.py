@@ -436,3 +436,38 @@ def test_an_index_is_in_backups_of_the_folder_and_the_folder_is_whole(tmp_path: 
     assert not list(check_folder(tmp_path / "data").problems)
     with Engine.open(tmp_path / "data", options=OPTIONS) as engine:
         check(engine)
+
+
+@pytest.mark.parametrize("key", ["id INT PRIMARY KEY", "id INT"])
+def test_on_conflict_meets_rows_in_unique_indexes(engine: Engine, key: str) -> None:
+    db = Session(engine)
+    db.execute(f"CREATE TABLE t ({key}, u INT UNIQUE, a TEXT, b INT, CONSTRAINT ab UNIQUE NULLS NOT DISTINCT (a, b))")
+    db.execute("INSERT INTO t VALUES (1, 10, 'a', 1), (2, 20, 'b', NULL), (3, NULL, 'c', 3)")
+    insert = "INSERT INTO t VALUES"
+    assert db.execute(f"{insert} (4, 10, 'd', 4), (5, 50, 'b', NULL), (6, 60, 'f', 6) ON CONFLICT DO NOTHING").tag == (
+        "INSERT 0 1"
+    )
+    # The second meets the first, the third only the second, which is not there.
+    assert db.execute(
+        f"{insert} (7, 70, 'g', 7), (8, 70, 'h', 8), (9, 90, 'h', 8) ON CONFLICT DO NOTHING RETURNING id"
+    ).rows() == [(7,), (9,)]
+    db.execute(f"{insert} (30, 20, 'z', 0) ON CONFLICT (u) DO UPDATE SET a = t.a || excluded.a, b = excluded.b")
+    db.execute(f"{insert} (31, 31, 'c', 3) ON CONFLICT ON CONSTRAINT ab DO UPDATE SET u = excluded.u")
+    db.execute(f"{insert} (32, NULL, 'y', 0) ON CONFLICT (u) DO UPDATE SET a = 'no'")
+    db.execute(f"{insert} (33, 1, 'nn', NULL) ON CONFLICT (b, a) DO NOTHING")
+    assert run(db, f"{insert} (34, 10, 'nn', NULL) ON CONFLICT (a, b) DO UPDATE SET u = 20") == "23505"
+    db.execute(f"{insert} (34, 10, 'nn', NULL) ON CONFLICT (a, b) DO UPDATE SET u = 2 WHERE t.u = 1")
+    assert run(db, f"{insert} (40, 40, 'i', 1), (41, 40, 'j', 1) ON CONFLICT (u) DO UPDATE SET b = 9") == "21000"
+    assert run(db, f"{insert} (40, 40, 'i', 1) ON CONFLICT (a) DO NOTHING") == "42P10"
+    assert run(db, f"{insert} (40, 40, 'i', 1) ON CONFLICT ON CONSTRAINT nope DO NOTHING") == "42704"
+    assert db.execute("SELECT * FROM t ORDER BY id").rows() == [
+        (1, 10, "a", 1),
+        (2, 20, "bz", 0),
+        (3, 31, "c", 3),
+        (6, 60, "f", 6),
+        (7, 70, "g", 7),
+        (9, 90, "h", 8),
+        (32, None, "y", 0),
+        (33, 2, "nn", None),
+    ]
+    check(engine)

@@ -234,7 +234,7 @@ def test_a_failed_transaction_only_ends(session: Session) -> None:
 
 
 def test_syntax_errors_and_refusals_fail_a_transaction_too(session: Session) -> None:
-    for text in ("SELEC 1", "LISTEN a", "CREATE INDEX i ON t (v)"):
+    for text in ("SELEC 1", "LISTEN a", "CREATE TRIGGER i ON t (v)"):
         session.execute("BEGIN")
         refused(session, text)
         assert session.status == "failed"
