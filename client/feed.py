@@ -21,7 +21,7 @@ import grpc
 import pyarrow as pa
 
 from ..base import interface
-from ..base.errors import Closed, Invalid, Unavailable, WeftError
+from ..base.errors import Closed, Internal, Invalid, Unavailable, WeftError
 from ..base.limits import COMMIT_RETRY_SECONDS
 from ..base.values import version_of
 from ..proto.frames import read_batch, read_schema, unpack
@@ -174,11 +174,19 @@ class _Stream:
                             sqlstate="08006",
                         ) from None
         except WeftError as error:
-            with self._changed:
-                self._error = error
-                self._changed.notify_all()
-        except ValueError:  # gRPC's word for a channel that was closed
-            self.close()
+            self._fail(error)
+        except Exception as error:
+            if isinstance(error, ValueError) and self._wire.closed:  # gRPC's word for a channel that was closed
+                self.close()
+            else:
+                self._call = None
+                self._fail(Internal(f"the feed stopped by a bug: {type(error).__name__}: {error}"))
+
+    def _fail(self, error: WeftError) -> None:
+        """Have it raised by ``take``."""
+        with self._changed:
+            self._error = error
+            self._changed.notify_all()
 
     def _read(self) -> None:
         """Put what comes into the queue, until the stream ends."""

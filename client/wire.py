@@ -177,6 +177,11 @@ class Wire:
             on_close=stream.cancel,
         )
 
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed.is_set()
+
     def close(self) -> None:
         self._closed.set()
         self._channel.close()

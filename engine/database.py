@@ -298,7 +298,7 @@ class Engine:
             state=self._state,
             pins=self._pins,
             positions=self.positions,
-            wait_for=self._sequencer.wait_for,
+            wait_for_change=self._sequencer.wait_for_change,
             table=definition,
             position=newest if after is None else after,
             before=before,

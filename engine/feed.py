@@ -56,17 +56,17 @@ class Feed:
         state: State,
         pins: Pins,
         positions: Positions,
-        wait_for: Callable[..., bool],
+        wait_for_change: Callable[..., bool],
         table: Table,
         position: int,
         before: bool,
         name: str | None,
     ) -> None:
-        """``wait_for(version, seconds=…)`` waits for a version to be visible, see ``Sequencer.wait_for``."""
+        """``wait_for_change(table, after=…, seconds=…)``: see ``Sequencer.wait_for_change``."""
         self._state = state
         self._pins = pins
         self._positions = positions
-        self._wait_for = wait_for
+        self._wait_for_change = wait_for_change
         self._id = table.id
         self._name = table.name
         self._before = before
@@ -108,8 +108,8 @@ class Feed:
         return self._ahead is None
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a version after ``position``, at most so long; whether there is one. Raises Closed."""
-        return self._wait_for(self.position + 1, seconds=seconds)
+        """Wait for changes after ``position``, at most so long; whether there may be any. Raises Closed."""
+        return self._wait_for_change(self._id, after=self.position, seconds=seconds)
 
     def acknowledge(self, version: int | None = None) -> None:
         """Say that all changes up to ``version`` (``position`` unless told) are done with: the name's position moves.

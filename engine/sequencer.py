@@ -252,6 +252,7 @@ class Sequencer:
         self._stopped: WeftError | None = None
         self._published = threading.Condition()
         self._waiting = 0  # for a version to be published
+        self._listening: dict[int, tuple[threading.Event, ...]] = {}  # by table: set when a commit changed it
 
     def commit(self, request: Request) -> Commit:
         """Commit durably and visibly.
@@ -358,6 +359,37 @@ class Sequencer:
             raise self._stopped
         return False
 
+    def wait_for_change(self, table: int, *, after: int, seconds: float) -> bool:
+        """Wait until rows of ``table``, or the catalog, change after a version; whether they did. Raises as above.
+
+        Commits of other tables wake nobody: waking takes longer than such a commit.
+        """
+        event, tables = threading.Event(), (table, CATALOG.id)
+        self._listen(event, tables, begin=True)
+        try:
+            if not self._is_changed(tables, after) and self._stopped is None:
+                event.wait(seconds)
+        finally:
+            self._listen(event, tables, begin=False)
+        if self._is_changed(tables, after):
+            return True
+        if self._stopped is not None:
+            raise self._stopped
+        return False
+
+    def _is_changed(self, tables: Sequence[int], after: int) -> bool:
+        state = self._state
+        return state.version > after and any(state.changed_at.get(table, 0) > after for table in tables)
+
+    def _listen(self, event: threading.Event, tables: Sequence[int], *, begin: bool) -> None:
+        with self._published:
+            for table in tables:
+                others = tuple(other for other in self._listening.get(table, ()) if other is not event)
+                if begin or others:
+                    self._listening[table] = (*others, event) if begin else others
+                else:
+                    del self._listening[table]
+
     def last_sequence(self, writer: str) -> int:
         """See ``State.last_sequence``."""
         with self._commit_lock:
@@ -387,6 +419,9 @@ class Sequencer:
             self._stopped = error
         with self._published:
             self._published.notify_all()
+            for events in self._listening.values():
+                for event in events:
+                    event.set()
 
     def _lead(self, last: Request, *, all_that_wait: bool = False) -> None:
         """Commit groups until ``last`` is finished, or a pause is wanted (but for ``all_that_wait``)."""
@@ -538,6 +573,10 @@ class Sequencer:
         if self._waiting:
             with self._published:
                 self._published.notify_all()
+        if self._listening:
+            for table in {operation.table for operation in record.operations}:
+                for event in self._listening.get(table, ()):
+                    event.set()
 
 
 class _Group:

@@ -36,7 +36,7 @@ from .constraints import IdentityAllocator, complete
 from .delta import NO_BOUNDS, Bounds, DefaultRows, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
-from .idle import Gate
+from .idle import LOOK_SECONDS_MIN, Gate
 from .indexes import (
     NO_ROW_ID,
     EntryChange,
@@ -152,7 +152,7 @@ class Transaction:
         return self.idle_limit is None
 
     def end_if_idle(self) -> float | None:
-        """Roll it back if it has idled for too long. Returns for how many seconds it may go on, None for ever."""
+        """Roll it back if it has idled for too long: 0. Else for how many seconds it may go on, None for ever."""
         limit = None if self.idle_limit is None or self._ended else self.idle_limit()
         if limit is None:
             return None
@@ -161,7 +161,7 @@ class Transaction:
             self._timed_out = f"the transaction was rolled back: nobody used it for more than {limit:g} s"
             self.rollback()
 
-        return 0 if self.gate.run_if_idle(limit, end) else max(limit - self.gate.idle_seconds, 0)
+        return 0 if self.gate.run_if_idle(limit, end) else max(limit - self.gate.idle_seconds, LOOK_SECONDS_MIN)
 
     @property
     def bytes_used(self) -> int:

@@ -79,7 +79,9 @@ class FeedService:
             if batch is not None:
                 yield from _pieces(feed, batch, known=schema)
                 schema, told, told_at = batch.schema, feed.position, monotonic()
-            elif not feed.wait(LOOK_SECONDS) and feed.position > told and monotonic() - told_at >= POSITION_SECONDS:
+                continue
+            feed.wait(LOOK_SECONDS)
+            if feed.position > told and monotonic() - told_at >= POSITION_SECONDS:
                 told, told_at = feed.position, monotonic()
                 yield ChangesPart(position=told).SerializeToString()
 

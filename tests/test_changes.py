@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 import weftdb
 from breaking_proxy import BreakingProxy
-from weftdb.base.errors import Closed, Invalid, LimitExceeded, NotFound, Unavailable
+from weftdb.base.errors import Closed, Internal, Invalid, LimitExceeded, NotFound, Unavailable
 from weftdb.base.interface import Changes, Database
+from weftdb.client import feed as client_feed
 from weftdb.engine import feed_window
 from weftdb.engine.database import Engine
 from weftdb.engine.feed import Feed
@@ -307,6 +308,41 @@ def test_the_server_lets_go_of_clients_that_vanish_are_forgotten_or_close(server
     eventually(opened(0))
     del vanishing
     other.close()
+
+
+def test_the_position_of_a_quiet_table_is_told_while_others_are_busy(
+    remote: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_feed, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(server_feed, "POSITION_SECONDS", 0.1)
+    remote.execute("CREATE TABLE others (id BIGINT PRIMARY KEY)")
+    busy = threading.Event()
+
+    def write() -> None:
+        while not busy.is_set():
+            remote.table("others").put((1,))
+
+    writer = threading.Thread(target=write)
+    with remote.changes("items") as changes:
+        begun = changes.position
+        writer.start()
+        try:
+            eventually(lambda: changes.poll(0.05) is None and changes.position > begun + 5)
+        finally:
+            busy.set()
+            writer.join()
+
+
+def test_what_a_client_cannot_read_is_an_error_and_no_wait_for_ever(
+    remote: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with remote.changes("items") as changes:
+        with monkeypatch.context() as patch:
+            patch.setattr(client_feed, "read_batch", lambda *_, **__: pa.ipc.read_message(b""))
+            remote.table("items").put((1, 1, None))
+            with pytest.raises(Internal, match="the feed stopped by a bug"):
+                changes.poll(10)
+        assert [line[2] for line in lines(changes, 1)] == [1], "it comes again"
 
 
 def test_a_server_has_a_limit_of_open_feeds(remote: Database, monkeypatch: pytest.MonkeyPatch) -> None:

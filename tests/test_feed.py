@@ -28,6 +28,44 @@ SLICED = (
 Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 
+def test_commits_of_other_tables_wake_nobody() -> None:
+    with open_database(None) as database:
+        database.execute(CREATE)
+        database.execute("CREATE TABLE others (k BIGINT PRIMARY KEY)")
+        feeds = [database.engine.changes("counters"), database.engine.changes("others")]
+        woken: list[str] = []
+
+        def wait(at: int, name: str) -> None:
+            assert feeds[at].wait(30)
+            woken.append(name)
+
+        threads = [
+            threading.Thread(target=wait, args=(at, name)) for at, name in ((0, "own"), (0, "own"), (1, "other"))
+        ]
+        for thread in threads:
+            thread.start()
+        while len(database.engine._sequencer._listening.get(1, ())) < 3:  # pyright: ignore[reportPrivateUsage]
+            time.sleep(0.001)
+        for n in range(20):
+            database.table("others").put((n,))
+        threads[2].join(20)
+        assert woken == ["other"]
+        database.table("counters").put((1, 1))
+        for thread in threads:
+            thread.join(20)
+        assert woken == ["other", "own", "own"]
+        assert not database.engine._sequencer._listening, "nobody is left"  # pyright: ignore[reportPrivateUsage]
+        position = feeds[1].position = database.version
+        dropped = threading.Thread(target=wait, args=(1, "dropped"))
+        dropped.start()
+        database.execute("DROP TABLE others")
+        dropped.join(20)
+        assert woken[3:] == ["dropped"]
+        assert database.version > position
+        feeds[0].position = database.version
+        assert not feeds[0].wait(0.01)
+
+
 def content(database: EmbeddedDatabase, names: tuple[str, ...]) -> Rows:
     rows = database.execute("SELECT * FROM counters").arrow().to_pylist()
     return {tuple(row[name] for name in names): row for row in rows}
@@ -394,7 +432,7 @@ def test_a_dropped_table_stays_until_the_name_has_read_the_rest(tmp_path: Path) 
             state=database.engine._state,  # pyright: ignore[reportPrivateUsage]
             pins=database.engine._pins,  # pyright: ignore[reportPrivateUsage]
             positions=database.engine.positions,
-            wait_for=database.engine.wait_for,
+            wait_for_change=lambda table, after, seconds: False,
             table=table,
             position=known.position.version,
             before=False,
