@@ -37,6 +37,7 @@ _AFTER_LIST: Final = frozenset(
 _PAST_WORDS: Final = ("VERSION", "TIMESTAMP")
 _PAST_VALUES: Final = (TokenType.NUMBER, TokenType.STRING, TokenType.PARAMETER)
 _NUMBER: Final = re.compile(r"\s*([+-]?[0-9]+)(?:\.[0-9]*)?\s*")
+_PREFIXES: Final = {"@": exp.Abs, "|/": exp.Sqrt, "||/": exp.Cbrt}
 _INTERVAL_FIELDS: Final = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 
 
@@ -165,6 +166,14 @@ class WeftParser(PostgresParser):
                 text = f"{text if unit.upper() == 'SECOND' else number[1]} {unit}"
         literal = self.expression(exp.Literal.string(text), token)
         return self.expression(exp.Cast(this=literal, to=exp.DataType(this=exp.DType.INTERVAL)))
+
+    def _parse_unary(self) -> Any:
+        """``@ x``, ``|/ x``, ``||/ x``: as every operator of PostgreSQL's without a rank they take a sum."""
+        sign = _PREFIXES.get(self._curr.text)
+        if sign is None:
+            return super()._parse_unary()
+        self._advance()
+        return self.expression(sign(this=self._parse_term()))
 
     def _parse_select(self, *arguments: Any, **options: Any) -> Any:
         """A query does not begin with FROM."""

@@ -27,6 +27,7 @@ import duckdb
 import pyarrow as pa
 
 from ..base.errors import Closed, Internal, Invalid, LimitExceeded, Unavailable, WeftError
+from ..engine.expression import callback
 from ..engine.expression.functions import DUCKDB_PRELUDE, translate_error
 from .cancel import Cancel
 from .operators import Operator, operators_of
@@ -161,6 +162,7 @@ class DuckDbExecutor:
         self._database.execute("SET GLOBAL enable_external_access = false")
         self._macros_lock = threading.Lock()
         self._macros_made = False
+        self._callbacks: set[str] = set()
         self._lock = threading.Lock()
         self._waiting: OrderedDict[Hashable, list[_Lane]] = OrderedDict()
         self._waiting_count = 0
@@ -255,9 +257,12 @@ class DuckDbExecutor:
 
     def _make_macros(self, cursor: Any, sql: str) -> None:
         """The macros come with the first statement that names one: they cost as much as all else of DuckDB's start."""
-        if self._macros_made or "weft_" not in sql:
+        if "weft_" not in sql:
+            return
+        if self._macros_made and "weft_py_" not in sql:
             return
         with self._macros_lock:
+            create_callbacks(cursor, sql, made=self._callbacks)
             if not self._macros_made:
                 for statement in DUCKDB_PRELUDE:
                     cursor.execute(statement)
@@ -301,6 +306,14 @@ class DuckDbExecutor:
                     self._waiting_count -= len(oldest)
         for old in dropped:
             old.cursor.close()
+
+
+def create_callbacks(cursor: Any, sql: str, *, made: set[str]) -> None:
+    """Give DuckDB the functions of ``sql`` that Python computes; they are the whole database's from then on."""
+    for name in callback.named(sql) - made:
+        arguments, result = callback.signature(name)
+        cursor.create_function(name, callback.compute(name), arguments, result, type="arrow", null_handling="special")
+        made.add(name)
 
 
 def _translated(error: BaseException, lane: _Lane | None, cancel: Cancel | None, sql: str) -> WeftError:

@@ -20,7 +20,7 @@ from .binder import Clause, ExpressionBinder, Handler
 from .comparisons import row
 from .errors import fail, only, unsupported
 from .names import fold, lower
-from .operators import array_query
+from .operators import array_query, now
 from .set_returning import SET_RETURNING, set_returning
 from .zones import truncated
 
@@ -57,6 +57,13 @@ def call(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
             at = binder.typed(moment, TIMESTAMPTZ, what="argument 2 of date_trunc")
             name = binder.typed(zone, TEXT, what="argument 3 of date_trunc")
             return truncated(binder.typed(field, TEXT, what="argument 1 of date_trunc"), at, name, binder.call, tree)
+        case "age" if len(syntax.arguments) == 1:
+            today = bound.cast_to(now(binder, exp.CurrentDate()), TIMESTAMP)
+            moment = binder.bind(syntax.arguments[0])
+            since = today if moment.type == TIMESTAMP else binder.context.coerce(today, TIMESTAMPTZ)
+            return binder.call("age", since, moment, tree=tree)
+        case "make_interval":
+            return _make_interval(binder, syntax)
         case "time_bucket":
             return time_series.time_bucket(binder, syntax.arguments, tree)
         case "time_bucket_gapfill":
@@ -78,6 +85,16 @@ def call(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
             return aggregate(binder, syntax)
         case FunctionKind.WINDOW:
             raise fail(f"window function {syntax.name} requires an OVER clause", tree, sqlstate="42809")
+
+
+def _make_interval(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
+    """By place or by name: ``make_interval(days => 3)``."""
+    names = ("years", "months", "weeks", "days", "hours", "mins", "secs")
+    given = time_series.arguments_of(syntax.arguments, names, syntax.tree, "make_interval")
+    zero = Literal(value=0, type=INTEGER)
+    arguments = [binder.bind(given[name]) if name in given else zero for name in names]
+    arguments[-1] = binder.context.implicit(arguments[-1], DOUBLE, syntax.tree, what="secs")
+    return binder.call("make_interval", *arguments, tree=syntax.tree)
 
 
 def _outermost(binder: ExpressionBinder, syntax: CallSyntax) -> None:

@@ -39,6 +39,10 @@ BINARY: Final[dict[type[exp.Expr], str]] = {
     exp.JSONExtractScalar: "json_get_text",
     exp.JSONBExtract: "json_path",
     exp.JSONBExtractScalar: "json_path_text",
+    exp.ArrayContainsAll: "array_contains",
+    exp.ArrayContainedBy: "array_contained",
+    exp.ArrayOverlaps: "array_overlaps",
+    exp.StartsWith: "starts_with",
 }
 
 COMPARISONS: Final[dict[type[exp.Expr], str]] = {
@@ -303,13 +307,47 @@ def array_query(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
 
 def subscript(binder: ExpressionBinder, tree: exp.Bracket) -> bound.Bound:
     node = binder.known(tree.this)
-    if len(tree.expressions) != 1 or isinstance(tree.expressions[0], exp.Slice):
-        raise unsupported("an array slice", tree)
+    if len(tree.expressions) != 1:
+        raise unsupported("a subscript of several dimensions", tree)
     if node.type.kind is not Kind.ARRAY or node.type.element is None:
         message = f"cannot subscript type {node.type} because it does not support subscripting"
         raise fail(message, tree, sqlstate="42804")
+    if isinstance(tree.expressions[0], exp.Slice):
+        return _slice(binder, node, tree.expressions[0], tree)
     index = binder.typed(tree.expressions[0], Type(kind=Kind.INTEGER), what="array subscript")
     return bound.Subscript(array=node, index=index, type=node.type.element)
+
+
+def _slice(binder: ExpressionBinder, array: bound.Bound, ends: exp.Slice, tree: exp.Expr) -> bound.Bound:
+    """``array[low:high]``; an end that is left out is the array's."""
+
+    def end(part: exp.Expr | None, default: int) -> bound.Bound:
+        integer = Type(kind=Kind.INTEGER)
+        if part is None:
+            return Literal(value=default, type=integer)
+        return binder.typed(part, integer, what="array subscript")
+
+    low, high = end(ends.args.get("this"), 1), end(ends.args.get("expression"), 2**31 - 1)
+    return binder.call("array_slice", array, low, high, tree=tree)
+
+
+def unary(function: str) -> Handler:
+    """A prefix operator that is a function."""
+    return lambda binder, tree: binder.call(function, binder.bind(tree.this), tree=tree)
+
+
+def overlaps(binder: ExpressionBinder, tree: exp.Overlaps) -> bound.Bound:
+    """``(start, end) OVERLAPS (start, end)``; an end may be an interval."""
+    ends: list[bound.Bound] = []
+    for side in (tree.this, tree.expression):
+        parts = side.expressions if isinstance(side, exp.Tuple) else []
+        if len(parts) != 2:
+            raise fail("wrong number of parameters of OVERLAPS expression", tree, sqlstate="42601")
+        start, end = binder.bind(parts[0]), binder.bind(parts[1])
+        if end.type.kind is Kind.INTERVAL:
+            end = binder.call("add", start, end, tree=tree)
+        ends.extend((start, end))
+    return binder.call("overlaps", *ends, tree=tree)
 
 
 def now(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
@@ -360,6 +398,10 @@ HANDLERS: Final[dict[type[exp.Expr], Handler]] = {
     exp.Overlay: overlay,
     exp.Array: array,
     exp.Bracket: subscript,
+    exp.Sqrt: unary("sqrt"),
+    exp.Cbrt: unary("cbrt"),
+    exp.Abs: unary("abs"),
+    exp.Overlaps: overlaps,
     exp.CurrentDate: now,
     exp.CurrentTime: now,
     exp.CurrentTimestamp: now,

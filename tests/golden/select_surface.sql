@@ -143,3 +143,94 @@ SELECT percentile_cont(0.3) WITHIN GROUP (ORDER BY age DESC) AS c,
 -- 64.8 | barbara
 SELECT percentile_cont(ARRAY[0.5, 1.5]) WITHIN GROUP (ORDER BY age) FROM people;
 -- ERROR 22003
+
+# Operators and functions of arrays.
+
+SELECT (ARRAY[1, 2, 3, 4])[2:3] AS a, (ARRAY[1, 2, 3])[2:] AS b, (ARRAY[1, 2, 3])[:2] AS c, (ARRAY[1, 2, 3])[:] AS d,
+    (ARRAY[1, 2, 3])[5:9] AS e, (ARRAY[1, 2, 3])[-4:1] AS f, (ARRAY[1, 2])[NULL:1] AS g;
+-- a integer[] | b integer[] | c integer[] | d integer[] | e integer[] | f integer[] | g integer[]
+-- {2,3} | {2,3} | {1,2} | {1,2,3} | {} | {1} | NULL
+SELECT ARRAY[1, 2, 3] @> ARRAY[2, 2], ARRAY[1, NULL] @> ARRAY[NULL]::int[], ARRAY[1] <@ ARRAY[1, 2], '{}'::int[] <@ ARRAY[1],
+    ARRAY[1, 2] && ARRAY[2, 3], ARRAY[1] && ARRAY[2], ARRAY['a'] @> ARRAY['b'], ARRAY[1] && NULL;
+-- ?column? boolean | ?column? boolean | ?column? boolean | ?column? boolean | ?column? boolean | ?column? boolean | ?column? boolean | ?column? boolean
+-- t | f | t | t | t | f | f | NULL
+SELECT 0 || ARRAY[1], ARRAY[1] || 2, ARRAY[1] || ARRAY[2, 3], array_append(ARRAY[1], 2), array_prepend(0, ARRAY[1]),
+    array_cat(ARRAY[1], ARRAY[2]), array_cat(NULL, ARRAY[2]);
+-- ?column? integer[] | ?column? integer[] | ?column? integer[] | array_append integer[] | array_prepend integer[] | array_cat integer[] | array_cat integer[]
+-- {0,1} | {1,2} | {1,2,3} | {1,2} | {0,1} | {1,2} | {2}
+SELECT array_position(ARRAY['a', 'b', NULL, 'b'], 'b'), array_position(ARRAY[1, NULL], NULL), array_position(ARRAY[1, 2, 1], 1, 2),
+    array_positions(ARRAY[1, 2, 1], 1), array_position(ARRAY[1], 9);
+-- array_position integer | array_position integer | array_position integer | array_positions integer[] | array_position integer
+-- 2 | 2 | 3 | {1,3} | NULL
+SELECT array_remove(ARRAY[1, 2, 1, NULL], 1), array_remove(ARRAY[1, NULL], NULL), array_replace(ARRAY[1, 2, 1], 1, 9);
+-- array_remove integer[] | array_remove integer[] | array_replace integer[]
+-- {2,NULL} | {1} | {9,2,9}
+SELECT array_upper(ARRAY[5, 6], 1), array_lower(ARRAY[5, 6], 1), array_upper(ARRAY[5, 6], 2), array_ndims(ARRAY[1]),
+    array_upper('{}'::int[], 1), trim_array(ARRAY[1, 2, 3], 2), array_fill(7, ARRAY[3]);
+-- array_upper integer | array_lower integer | array_upper integer | array_ndims integer | array_upper integer | trim_array integer[] | array_fill integer[]
+-- 2 | 1 | NULL | 1 | NULL | {1} | {7,7,7}
+SELECT trim_array(ARRAY[1, 2], 3);
+-- ERROR 2202E
+SELECT string_to_array('a,b,', ','), string_to_array('abc', NULL), string_to_array('', ','), string_to_array('a,,b', ',', ''),
+    string_to_array('abc', ''), string_to_array(NULL, ',');
+-- string_to_array text[] | string_to_array text[] | string_to_array text[] | string_to_array text[] | string_to_array text[] | string_to_array text[]
+-- {a,b,""} | {a,b,c} | {} | {a,NULL,b} | {abc} | NULL
+SELECT regexp_split_to_array('a1b22c', '[0-9]+'), regexp_split_to_array('abc', ''), regexp_match('foobar', '(o+)(b)'),
+    regexp_match('foobar', 'x'), regexp_match('FooBar', 'BAR', 'i');
+-- regexp_split_to_array text[] | regexp_split_to_array text[] | regexp_match text[] | regexp_match text[] | regexp_match text[]
+-- {a,b,c} | {a,b,c} | {oo,b} | NULL | {Bar}
+SELECT id FROM people WHERE ARRAY[id] <@ ARRAY[1, 3] ORDER BY id;
+-- id integer
+-- 1
+-- 3
+SELECT (date '2024-01-01', date '2024-02-01') OVERLAPS (date '2024-01-15', interval '1 day') AS a,
+    (date '2024-01-01', date '2024-02-01') OVERLAPS (date '2024-02-01', date '2024-03-01') AS b,
+    (time '10:00', time '09:00') OVERLAPS (time '09:30', time '09:30') AS c,
+    (timestamp '2024-01-01', timestamp '2024-01-02') OVERLAPS (NULL, timestamp '2024-01-02') AS d;
+-- a boolean | b boolean | c boolean | d boolean
+-- t | f | t | NULL
+
+# Operators with signs, functions of Python's computing.
+
+SELECT @ -3 AS a, @ -2.5 + 1 AS b, |/ 9.0 + 16 AS c, ||/ 27 AS d, 1 << 4 AS e, -9 >> 1 AS f, 'abc' ^@ 'ab' AS g;
+-- a integer | b numeric | c double precision | d double precision | e integer | f integer | g boolean
+-- 3 | 1.5 | 5 | 3.0000000000000004 | 16 | -5 | t
+SELECT encode(y, 'hex'), encode(y, 'base64') FROM kinds WHERE id < 4 ORDER BY id;
+-- encode text | encode text
+-- 00ff | AP8=
+--  | 
+-- NULL | NULL
+SELECT encode(decode(repeat('YWJj', 40), 'base64'), 'base64') = repeat('YWJj', 19) || E'\n' || repeat('YWJj', 19) || E'\n'
+    || repeat('YWJj', 2) AS wrapped;
+-- wrapped boolean
+-- t
+SELECT decode(name, 'hex') FROM people;
+-- ERROR 22023
+SELECT id, to_char(amount, 'S999.0') AS s, to_char(at, 'FMDay DD') AS d FROM orders ORDER BY id;
+-- id bigint | s text | d text
+-- 1 |  +10.5 | Friday 05
+-- 2 | +100.0 | Friday 05
+-- 3 |   +5.0 | Wednesday 31
+-- 4 |  +20.0 | Thursday 29
+-- 5 | NULL | Friday 01
+-- 6 |   +7.8 | Sunday 31
+-- 7 |   -3.3 | NULL
+SELECT to_char(amount, CASE WHEN id > 3 THEN '000.00' ELSE '9.9' END) AS s FROM orders ORDER BY id;
+-- s text
+--  #.#
+--  #.#
+--  5.0
+--  020.00
+-- NULL
+--  007.77
+-- -003.33
+SELECT age(timestamp '2020-01-01') > interval '3 years', make_interval(days => 3, secs => 1.5), make_interval(1, 2);
+-- ?column? boolean | make_interval interval | make_interval interval
+-- t | 3 days 00:00:01.5 | 1 year 2 mons
+SELECT format('%s has %s', name, age) FROM people WHERE id < 3 ORDER BY id;
+-- format text
+-- Ada has 36
+-- Grace has 85
+SELECT min(to_char(id, '000')) FROM people WHERE encode(name::bytea, 'hex') < '47';
+-- min text
+--  001

@@ -169,15 +169,15 @@ SELECT date_part('month', date '2024-02-29'), date_part('second', time '12:34:56
 SELECT date_trunc('month', timestamp '2024-02-29 12:34'), date_trunc('week', timestamp '2024-02-29');
 -- date_trunc timestamp without time zone | date_trunc timestamp without time zone
 -- 2024-02-01 00:00:00 | 2024-02-26 00:00:00
-# differs: date_trunc of an interval is not there
 SELECT date_trunc('hour', interval '1 day 02:30');
--- ERROR 42883
+-- date_trunc interval
+-- 1 day 02:00:00
 SELECT to_char(timestamp '2024-02-29 15:04:05', 'YYYY-MM-DD HH24:MI:SS'), to_char(timestamp '2024-02-09 15:04:05', 'FMDD Mon YYYY HH12:MI AM');
 -- to_char text | to_char text
 -- 2024-02-29 15:04:05 | 9 Feb 2024 03:04 PM
-# differs: to_char of numbers is not supported
 SELECT to_char(1234.5, '9999.99'), to_char(-5, '999'), to_char(0.5, 'FM0.00');
--- ERROR 0A000
+-- to_char text | to_char text | to_char text
+--  1234.50 |   -5 | 0.50
 SELECT to_date('2024-02-29', 'YYYY-MM-DD'), to_timestamp(0), make_date(2024, 2, 29);
 -- to_date date | to_timestamp timestamp with time zone | make_date date
 -- 2024-02-29 | 1970-01-01 00:00:00+00 | 2024-02-29
@@ -209,9 +209,9 @@ SELECT 'zz'::uuid;
 SELECT '\x00ff'::bytea, length('\x0102'::bytea), '\x01'::bytea || '\x02'::bytea;
 -- bytea bytea | length integer | ?column? bytea
 -- \x00ff | 2 | \x0102
-# differs: encode is not there
 SELECT encode('\x01ab'::bytea, 'hex');
--- ERROR 42883
+-- encode text
+-- 01ab
 SELECT '{"a": {"b": [1, 2]}}'::json -> 'a' -> 'b' -> 1, '{"a": "x"}'::json ->> 'a', '{"a": {"b": 5}}'::json #>> '{a,b}';
 -- ?column? json | ?column? text | ?column? text
 -- 2 | x | 5
@@ -231,9 +231,9 @@ SELECT 2 ^ 10, 5 & 3, 5 | 3, 5 # 3, ~5;
 SELECT 2 ^ 0.5;
 -- ?column? double precision
 -- 1.4142135623730951
-# differs: shifts are not there
 SELECT 1 << 4;
--- ERROR 42883
+-- ?column? integer
+-- 16
 SELECT - 5, + 5, - -5, -(2 + 3);
 -- ?column? integer | ?column? integer | ?column? integer | ?column? integer
 -- -5 | 5 | 5 | -5

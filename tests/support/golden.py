@@ -93,9 +93,15 @@ def value_text(value: Any, type: Type) -> str:
             return interval_text(value.months, value.days, value.nanoseconds // 1000)
         case Kind.ARRAY:
             assert type.element is not None
-            return "{" + ",".join(value_text(item, type.element) for item in value) + "}"
+            return "{" + ",".join(_quoted_item(value_text(item, type.element), item) for item in value) + "}"
         case _:
             return str(value).replace("\n", "\\n")
+
+
+def _quoted_item(text: str, item: Any) -> str:
+    """An element as an array's text has it."""
+    plain = item is None or not isinstance(item, str) or not re.search(r'[\s,{}"\\]|^$|^null$', text, re.IGNORECASE)
+    return text if plain else '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
 def float_text(value: float, type: Type) -> str:

@@ -29,10 +29,13 @@ from weftdb.engine.expression.functions import (
 from weftdb.engine.expression.functions.duck import quote
 from weftdb.engine.expression.naive import evaluate_row
 from weftdb.engine.expression.node import Call, Cast, Column, Expression, Literal
+from weftdb.sql.duck import create_callbacks
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "functions.txt"
 
 SQL_FORMS = {
+    "shift_left": "({0} << {1})",
+    "shift_right": "({0} >> {1})",
     "add": "{0} + {1}",
     "subtract": "{0} - {1}",
     "multiply": "{0} * {1}",
@@ -157,12 +160,14 @@ def by_arrow(name: str, arguments: list[str]) -> tuple[Any, Type]:
 class Duck:
     def __init__(self) -> None:
         self.connection = duckdb.connect()
+        self.callbacks: set[str] = set()
         self.connection.execute("SET TimeZone = 'UTC'").fetchall()
         for statement in DUCKDB_PRELUDE:
             self.connection.execute(statement).fetchall()
 
     def run(self, sql: str, type: Type) -> list[Any]:
         """The column ``x`` of a query, whose DuckDB type must be exactly ours."""
+        create_callbacks(self.connection, sql, made=self.callbacks)
         try:
             table = self.connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:

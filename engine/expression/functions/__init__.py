@@ -22,21 +22,23 @@ from typing import Final
 
 from ....base.types import TIMESTAMPTZ, Type
 from ..node import Literal
-from . import aggregates, documents, formats, mathematics, operators, temporal, text
+from . import aggregates, arrays, documents, formats, mathematics, operators, strings, temporal, text
 from .coercion import assignment_cast, common_type, explicit_cast, implicit_cast
 from .duck import DUCKDB_PRELUDE as _CASTS_PRELUDE
 from .duck import duckdb_type, render_cast, render_literal
 from .messages import translate_error
-from .model import Function, FunctionKind, Modifiers, Overload, Resolution, Volatility
+from .model import PYTHON_CALLS, Function, FunctionKind, Modifiers, Overload, PythonCall, Resolution, Volatility
 from .resolve import resolve_in
 
 __all__ = [
     "DUCKDB_PRELUDE",
     "FUNCTIONS",
+    "PYTHON_CALLS",
     "Function",
     "FunctionKind",
     "Modifiers",
     "Overload",
+    "PythonCall",
     "Resolution",
     "Volatility",
     "assignment_cast",
@@ -51,7 +53,7 @@ __all__ = [
     "translate_error",
 ]
 
-_FAMILIES: Final = (operators, mathematics, text, temporal, formats, documents, aggregates)
+_FAMILIES: Final = (operators, mathematics, text, strings, temporal, formats, documents, arrays, aggregates)
 
 FUNCTIONS: Final[Mapping[str, Function]] = {
     function.name: function for family in _FAMILIES for function in family.functions()

@@ -123,6 +123,8 @@ _OURS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
 
 def translate_error(message: str) -> Invalid | None:
     """PostgreSQL's error for a DuckDB message, or None if it is none that a user's data can cause."""
+    if match := re.search(r"\[WEFT (?P<state>\w{5})\] (?P<message>.*)", message):  # from expression.callback
+        return Invalid(match["message"], sqlstate=match["state"])
     line = message.split("\n")[0]
     plain = re.sub(r"^[A-Z][A-Za-z -]* Error: ", "", line)
     for pattern, sqlstate in _OURS:

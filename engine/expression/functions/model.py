@@ -13,7 +13,8 @@ The result is a kind, ``same``, ``element``, ``array`` (of the common type), or 
 
 An overload says how three machines compute it:
 
-    duckdb     a template: ``"strpos({0}, {1})"``, ``{t}`` being the result's DuckDB type; or a function of Rendering
+    duckdb     a template: ``"strpos({0}, {1})"``, ``{t}`` being the result's DuckDB type; or a function of Rendering;
+               or ``in_python``: DuckDB asks the vectorized evaluator, some 2 us a row
     arrow      vectorized, over arrays and scalars of the argument types; None: naive is mapped over the rows
     naive      plain Python on the values of one row; None: the engine cannot evaluate it, only the relational executor
 
@@ -25,6 +26,7 @@ integer ranges, NUMERIC scale and float overflow of results are checked by the e
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,6 +118,28 @@ class Rendering:
 
 
 Template = str | Callable[[Rendering], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonCall:
+    """A function that DuckDB calls back for, by the types of its arguments and its result."""
+
+    function: str
+    arguments: tuple[Type, ...]
+    result: Type
+
+
+PYTHON_CALLS: dict[str, PythonCall] = {}
+"""Name in DuckDB's SQL → what it means: all that were ever rendered. Names say the types, so there are few."""
+
+
+def in_python(r: Rendering) -> str:
+    """A call that DuckDB hands to the evaluator (``expression.callback``): for what it has no function of its own."""
+    types = tuple(r.types)
+    words = "_".join(re.sub(r"[^a-z0-9]+", "_", str(type)) for type in (*types, r.result))
+    name = f"weft_py_{r.function}__{words}"
+    PYTHON_CALLS.setdefault(name, PythonCall(function=r.function, arguments=types, result=r.result))
+    return f"{name}({', '.join(r.arguments)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -562,6 +562,7 @@ _CONCAT: Final = function(
     overload("bytea, bytea -> bytea", "({0} || {1})", naive=operator.add),
     overload("array, array -> array", "list_concat({0}, {1})", naive=operator.add),
     overload("array, element -> array", "list_append({0}, {1})", naive=lambda a, b: [*a, b]),
+    overload("element, array -> array", "list_prepend({0}, {1})", naive=lambda a, b: [a, *b]),
     operator="||",
 )
 

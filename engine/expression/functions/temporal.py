@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ....base.errors import Invalid
 from ....base.types import Type, numeric
-from .model import Function, Overload, Rendering, Volatility, function, overload
+from .model import Function, Overload, Rendering, Volatility, function, in_python, overload
 from .plain import division_by_zero, interval_span, out_of_range
 
 _DAY: Final = 86_400_000_000
@@ -547,6 +547,87 @@ def _zoned(r: Rendering) -> str:
     return f"timezone({r[0]}, {r[1]})"
 
 
+def _trunc_span(unit: str, span: pa.MonthDayNano) -> pa.MonthDayNano:
+    """An interval cut to a unit: what is smaller is zero."""
+    unit = _unit(unit, "interval")
+    months, days, micros = span.months, span.days, span.nanoseconds // 1000
+    if unit == "week":
+        hint = "Months usually have fractional weeks."
+        raise Invalid('unit "week" not supported for type interval', hint=hint, sqlstate="0A000")
+    if unit in _CLOCK_UNITS:
+        return pa.MonthDayNano([months, days, _toward_zero(micros, _CLOCK_UNITS[unit]) * 1000])
+    if unit == "day":
+        return pa.MonthDayNano([months, days, 0])
+    size = {"month": 1, "quarter": 3}.get(unit) or _YEARS[unit] * 12
+    return pa.MonthDayNano([_toward_zero(months, size), 0, 0])
+
+
+def _toward_zero(value: int, step: int) -> int:
+    return abs(value) // step * step * (1 if value >= 0 else -1)
+
+
+def _justified(high: int, low: int, size: int) -> tuple[int, int]:
+    """``low`` carried over in whole ``size``s, both of one sign."""
+    carried = abs(low) // size * (1 if low >= 0 else -1)
+    high, low = high + carried, low - carried * size
+    if high > 0 > low:
+        return high - 1, low + size
+    if high < 0 < low:
+        return high + 1, low - size
+    return high, low
+
+
+def _justify_days(span: pa.MonthDayNano) -> pa.MonthDayNano:
+    months, days = _justified(span.months, span.days, 30)
+    return pa.MonthDayNano([months, days, span.nanoseconds])
+
+
+def _justify_hours(span: pa.MonthDayNano) -> pa.MonthDayNano:
+    days, micros = _justified(span.days, span.nanoseconds // 1000, _DAY)
+    return pa.MonthDayNano([span.months, days, micros * 1000])
+
+
+def _justify_interval(span: pa.MonthDayNano) -> pa.MonthDayNano:
+    """Days and months of 24 hours and 30 days, all of one sign."""
+    total = interval_span(span)
+    sign = 1 if total >= 0 else -1
+    days, micros = divmod(abs(total), _DAY)
+    months, days = divmod(days, 30)
+    return pa.MonthDayNano([sign * months, sign * days, sign * micros * 1000])
+
+
+def _make_interval(
+    years: int, months: int, weeks: int, days: int, hours: int, minutes: int, seconds: float
+) -> pa.MonthDayNano:
+    micros = (hours * 60 + minutes) * 60_000_000 + round(seconds * 1_000_000)
+    try:
+        return pa.MonthDayNano([years * 12 + months, weeks * 7 + days, micros * 1000])
+    except (OverflowError, ValueError):
+        raise out_of_range("interval") from None
+
+
+def _make_time(hour: int, minute: int, second: float) -> dt.time:
+    return _make_timestamp(2000, 1, 1, hour, minute, second).time()
+
+
+def _overlaps(start1: Any, end1: Any, start2: Any, end2: Any) -> bool | None:
+    """SQL's OVERLAPS with its NULLs: half-open, the ends in either order, a moment is a period."""
+    pairs: list[tuple[Any, Any]] = []
+    for start, end in ((start1, end1), (start2, end2)):
+        low, high = (end, start) if start is None or (end is not None and start > end) else (start, end)
+        if low is None:
+            return None
+        pairs.append((low, high))
+    (a, a_end), (b, b_end) = pairs
+    if a > b:
+        (a, a_end), (b, b_end) = (b, b_end), (a, a_end)
+    if a == b:
+        return None if a_end is None or b_end is None else True
+    if a_end is not None:
+        return True if b < a_end else None if b_end is None else False
+    return None
+
+
 def _make_date(year: int, month: int, day: int) -> dt.date:
     try:
         return dt.date(year, month, day)
@@ -594,6 +675,7 @@ def functions() -> tuple[Function, ...]:
             "date_trunc",
             overload("text, timestamp -> timestamp", _trunc, naive=_trunc_naive, constants=(0,)),
             overload("text, timestamptz -> timestamptz", _trunc_zoned, naive=_trunc_naive, constants=(0,)),
+            overload("text, interval -> interval", in_python, naive=_trunc_span, can_fail=True),
         ),
         function("time_bucket", *_bucket_overloads(), *map(_bucket_of_integers, ("integer", "bigint"))),
         function(
@@ -633,6 +715,41 @@ def functions() -> tuple[Function, ...]:
             "age",
             overload("timestamp, timestamp -> interval", "age({0}, {1})", naive=_age),
             overload("timestamptz, timestamptz -> interval", _AGE_ZONED, naive=_age),
+        ),
+        *(
+            function(name, overload("interval -> interval", in_python, naive=naive))
+            for name, naive in (
+                ("justify_days", _justify_days),
+                ("justify_hours", _justify_hours),
+                ("justify_interval", _justify_interval),
+            )
+        ),
+        function(
+            "isfinite",
+            *(
+                overload(f"{kind} -> boolean", "({0} IS NOT NULL OR NULL)", naive=lambda x: True)
+                for kind in ("date", "timestamp", "timestamptz", "interval")
+            ),
+        ),
+        function(
+            "make_interval",
+            overload(
+                "integer, integer, integer, integer, integer, integer, double -> interval",
+                in_python,
+                naive=_make_interval,
+                can_fail=True,
+            ),
+        ),
+        function(
+            "make_time",
+            overload("integer, integer, double -> time", in_python, naive=_make_time, can_fail=True),
+        ),
+        function(
+            "overlaps",
+            *(
+                overload(f"{kind}, {kind}, {kind}, {kind} -> boolean", in_python, naive=_overlaps, strict=False)
+                for kind in ("timestamp", "timestamptz", "time")
+            ),
         ),
         function(
             "make_date",

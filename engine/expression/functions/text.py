@@ -113,7 +113,7 @@ def _overlay(x: str, new: str, start: int, count: int | None = None) -> str:
 # -- regular expressions ---------------------------------------------------------------------------------------------
 
 
-def _pattern(text: str, *, fold: bool = False) -> re.Pattern[str]:
+def pattern_of(text: str, *, fold: bool = False) -> re.Pattern[str]:
     try:
         return re.compile(text, re.DOTALL | (re.IGNORECASE if fold else 0))
     except re.error as error:
@@ -123,7 +123,7 @@ def _pattern(text: str, *, fold: bool = False) -> re.Pattern[str]:
 _FLAGS: Final = frozenset("gic")
 
 
-def _flags(text: str) -> str:
+def flags_of(text: str) -> str:
     if not set(text) <= _FLAGS:
         unknown = next(letter for letter in text if letter not in _FLAGS)
         message = f'regular expression option "{unknown}" is not supported'
@@ -141,25 +141,25 @@ def _backslash_groups(replacement: str) -> str:
 
 
 def _regexp_replace(x: str, pattern: str, replacement: str, flags: str = "") -> str:
-    count = 0 if "g" in _flags(flags) else 1
-    return _pattern(pattern, fold="i" in flags).sub(_backslash_groups(replacement), x, count=count)
+    count = 0 if "g" in flags_of(flags) else 1
+    return pattern_of(pattern, fold="i" in flags).sub(_backslash_groups(replacement), x, count=count)
 
 
 def _replace_template(r: Rendering) -> str:
-    flags = _flags(r.constant(3)) if len(r.arguments) == 4 else ""
+    flags = flags_of(r.constant(3)) if len(r.arguments) == 4 else ""
     replacement = f"replace({r[2]}, '\\&', '\\0')"
     return f"regexp_replace({r[0]}, {r[1]}, {replacement}, 's{flags}')"
 
 
 def _substring_pattern(x: str, pattern: str) -> str | None:
-    match = _pattern(pattern).search(x)
+    match = pattern_of(pattern).search(x)
     if match is None:
         return None
     return match[1] if match.re.groups else match[0]
 
 
 def _substring_template(r: Rendering) -> str:
-    groups = 1 if _pattern(r.constant(1)).groups else 0
+    groups = 1 if pattern_of(r.constant(1)).groups else 0
     return f"CASE WHEN regexp_matches({r[0]}, {r[1]}, 's') THEN regexp_extract({r[0]}, {r[1]}, {groups}, 's') END"
 
 
@@ -168,7 +168,7 @@ def _matches(fold: bool) -> Overload:
     return overload(
         "text, text -> boolean",
         f"regexp_matches({{0}}, {{1}}, '{options}')",
-        naive=lambda x, pattern: _pattern(pattern, fold=fold).search(x) is not None,
+        naive=lambda x, pattern: pattern_of(pattern, fold=fold).search(x) is not None,
         can_fail=True,
     )
 
@@ -324,7 +324,7 @@ def functions() -> tuple[Function, ...]:
             "regexp_substr",
             "text, text -> text",
             "nullif(regexp_extract({0}, {1}, 0, 's'), '')",
-            lambda x, p: m[0] if (m := _pattern(p).search(x)) else None,
+            lambda x, p: m[0] if (m := pattern_of(p).search(x)) else None,
             can_fail=True,
         ),
         function(
@@ -332,7 +332,7 @@ def functions() -> tuple[Function, ...]:
             overload(
                 "text, text -> boolean",
                 lambda r: f"regexp_matches({r[0]}, '" + _similar_regex(r.constant(1)).replace("'", "''") + "', 's')",
-                naive=lambda x, pattern: _pattern(_similar_regex(pattern)).search(x) is not None,
+                naive=lambda x, pattern: pattern_of(_similar_regex(pattern)).search(x) is not None,
                 constants=(1,),
                 can_fail=True,
             ),

@@ -1,0 +1,162 @@
+"""Functions and operators of arrays of one dimension: slices, containment, search, and building them up.
+
+NULL elements count as elements: they equal one another in ``array_position`` and the like, and nothing in ``@>``, as
+in PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ....base.errors import Invalid
+from ....base.types import INTEGER, array_of
+from .model import Function, function, in_python, overload
+from .plain import compare_key
+
+PRELUDE: Final[tuple[str, ...]] = ()
+
+
+def _keys(items: list[Any]) -> list[Any]:
+    return [None if item is None else _hashable(compare_key(item)) for item in items]
+
+
+def _hashable(key: Any) -> Any:
+    return tuple(map(_hashable, key)) if isinstance(key, list | tuple) else key
+
+
+def _contains(whole: list[Any], part: list[Any]) -> bool:
+    """Each element of ``part`` is one of ``whole``; NULL equals nothing."""
+    return set(_keys(part)) <= {key for key in _keys(whole) if key is not None}
+
+
+def _overlaps(a: list[Any], b: list[Any]) -> bool:
+    return any(key is not None and key in set(_keys(b)) for key in _keys(a))
+
+
+def _position(items: list[Any] | None, wanted: Any, start: int | None = 1) -> int | None:
+    if items is None:
+        return None
+    if start is None:
+        raise Invalid("initial position must not be null", sqlstate="22004")
+    key = _keys([wanted])[0]
+    places = [place for place, item in enumerate(_keys(items), start=1) if item == key and place >= start]
+    return places[0] if places else None
+
+
+def _positions(items: list[Any] | None, wanted: Any) -> list[int] | None:
+    if items is None:
+        return None
+    key = _keys([wanted])[0]
+    return [place for place, item in enumerate(_keys(items), start=1) if item == key]
+
+
+def _remove(items: list[Any] | None, unwanted: Any) -> list[Any] | None:
+    if items is None:
+        return None
+    key = _keys([unwanted])[0]
+    return [item for item, own in zip(items, _keys(items), strict=True) if own != key]
+
+
+def _replace(items: list[Any] | None, old: Any, new: Any) -> list[Any] | None:
+    if items is None:
+        return None
+    key = _keys([old])[0]
+    return [new if own == key else item for item, own in zip(items, _keys(items), strict=True)]
+
+
+def _slice(items: list[Any], low: int, high: int) -> list[Any]:
+    return items[max(low, 1) - 1 : max(high, 0)]
+
+
+def _append(items: list[Any] | None, item: Any) -> list[Any]:
+    return [*(items or ()), item]
+
+
+def _prepend(item: Any, items: list[Any] | None) -> list[Any]:
+    return [item, *(items or ())]
+
+
+def cat(a: list[Any] | None, b: list[Any] | None) -> list[Any] | None:
+    return None if a is None and b is None else [*(a or ()), *(b or ())]
+
+
+def _fill(item: Any, lengths: list[int | None] | None) -> list[Any]:
+    if lengths is None or None in lengths:
+        raise Invalid("dimension array or low bound array cannot be null", sqlstate="22004")
+    if len(lengths) != 1:
+        raise Invalid("array_fill makes arrays of one dimension here", sqlstate="0A000")
+    return [item] * max(lengths[0] or 0, 0)
+
+
+def _trim(items: list[Any], count: int) -> list[Any]:
+    if not 0 <= count <= len(items):
+        raise Invalid(f"number of elements to trim must be between 0 and {len(items)}", sqlstate="2202E")
+    return items[: len(items) - count]
+
+
+def _python(name: str, signature: str, naive: Callable[..., Any], **options: Any) -> Function:
+    symbol = options.pop("operator", None)
+    return function(name, overload(signature, in_python, naive=naive, **options), operator=symbol)
+
+
+def functions() -> tuple[Function, ...]:
+    """All functions of arrays but those that ``documents`` has."""
+    integers = array_of(INTEGER)
+    return (
+        _python("array_contains", "same, same -> boolean", _contains, operator="@>", check=_arrays),
+        _python("array_contained", "same, same -> boolean", lambda a, b: _contains(b, a), operator="<@", check=_arrays),
+        _python("array_overlaps", "same, same -> boolean", _overlaps, operator="&&", check=_arrays),
+        _python("array_slice", "array, integer, integer -> array", _slice),
+        _python("array_append", "array, element -> array", _append, strict=False),
+        _python("array_prepend", "element, array -> array", _prepend, strict=False),
+        _python("array_cat", "same, same -> same", cat, strict=False, check=_arrays),
+        function(
+            "array_position",
+            overload("array, element -> integer", in_python, naive=_position, strict=False),
+            overload("array, element, integer -> integer", in_python, naive=_position, strict=False, can_fail=True),
+        ),
+        function(
+            "array_positions",
+            overload("array, element -> integer", in_python, result=lambda t: integers, naive=_positions, strict=False),
+        ),
+        _python("array_remove", "array, element -> array", _remove, strict=False),
+        _python("array_replace", "array, element, element -> array", _replace, strict=False),
+        _python("trim_array", "array, integer -> array", _trim, can_fail=True),
+        function(
+            "array_upper",
+            overload(
+                "array, integer -> integer",
+                "CASE WHEN {1} = 1 THEN CAST(nullif(len({0}), 0) AS INTEGER) END",
+                naive=lambda items, dimension: len(items) or None if dimension == 1 else None,
+            ),
+        ),
+        function(
+            "array_lower",
+            overload(
+                "array, integer -> integer",
+                "CASE WHEN {1} = 1 AND len({0}) > 0 THEN 1 END",
+                naive=lambda items, dimension: 1 if dimension == 1 and items else None,
+            ),
+        ),
+        function(
+            "array_ndims",
+            overload("array -> integer", "CASE WHEN len({0}) > 0 THEN 1 END", naive=lambda items: 1 if items else None),
+        ),
+        function(
+            "array_fill",
+            overload(
+                "any, array -> array",
+                in_python,
+                result=lambda t: array_of(t[0]),
+                naive=_fill,
+                strict=False,
+                can_fail=True,
+            ),
+        ),
+    )
+
+
+def _arrays(types: Any) -> None:
+    if any(type.element is None for type in types):
+        raise Invalid("arrays are needed here", hint="Cast a quoted array: '{1,2}'::integer[].", sqlstate="42883")
