@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PLAIN_LENGTH_MAX: Final = 4_096
 """Longer text is left to batches."""
 
-_OTHER: Final = object()
+NOT_PLAIN: Final = object()
 """What a taker gives for a value that is not plain."""
 
 _Taker = Callable[[Any], Any]
@@ -73,7 +73,7 @@ class RowShape:
         taken: list[Any] = []
         for take, value in zip(takers, values, strict=True):
             value = take(value)
-            if value is _OTHER or value is None:
+            if value is NOT_PLAIN or value is None:
                 return None
             taken.append(value)
         return tuple(taken)
@@ -95,20 +95,21 @@ class RowShape:
             if take is None:
                 return None
             value = take(value)
-            if value is _OTHER:
+            if value is NOT_PLAIN:
                 return None
             taken[name] = value
         return taken
 
 
 def _taker(column: Column) -> _Taker:
-    take = _takers(column.type)
+    take = plain_taker(column.type)
     if not column.nullable:
         return take
     return lambda value: None if value is None else take(value)
 
 
-def _takers(type: Type) -> _Taker:
+def plain_taker(type: Type) -> _Taker:
+    """What gives a value of the type, not None, as a read would give it back, or ``NOT_PLAIN``."""
     match type.kind:
         case Kind.SMALLINT | Kind.INTEGER | Kind.BIGINT:
             return _integers(_BITS[type.kind])
@@ -118,31 +119,31 @@ def _takers(type: Type) -> _Taker:
         case Kind.TEXT | Kind.VARCHAR:
             return _texts(_PLAIN_LENGTH_MAX if type.length is None else min(type.length, _PLAIN_LENGTH_MAX))
         case Kind.BYTEA:
-            return lambda value: value if value.__class__ is bytes and len(value) <= _PLAIN_LENGTH_MAX else _OTHER
+            return lambda value: value if value.__class__ is bytes and len(value) <= _PLAIN_LENGTH_MAX else NOT_PLAIN
         case Kind.TIMESTAMP | Kind.TIME:
             python = dt.datetime if type.kind is Kind.TIMESTAMP else dt.time
-            return lambda value: value if value.__class__ is python and value.tzinfo is None else _OTHER
+            return lambda value: value if value.__class__ is python and value.tzinfo is None else NOT_PLAIN
         case Kind.TIMESTAMPTZ:
-            return lambda value: value if value.__class__ is dt.datetime and value.tzinfo is dt.UTC else _OTHER
+            return lambda value: value if value.__class__ is dt.datetime and value.tzinfo is dt.UTC else NOT_PLAIN
         case _:
             python = _SAME.get(type.kind)
-            return lambda value: value if python is not None and value.__class__ is python else _OTHER
+            return lambda value: value if python is not None and value.__class__ is python else NOT_PLAIN
 
 
 def _integers(bits: int) -> _Taker:
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    return lambda value: value if value.__class__ is int and low <= value <= high else _OTHER
+    return lambda value: value if value.__class__ is int and low <= value <= high else NOT_PLAIN
 
 
 def _texts(length: int) -> _Taker:
     def take(value: Any) -> Any:
         if value.__class__ is not str or len(value) > length or "\0" in value:
-            return _OTHER
+            return NOT_PLAIN
         if not value.isascii():
             try:
                 value.encode()
             except UnicodeEncodeError:
-                return _OTHER
+                return NOT_PLAIN
         return value
 
     return take
@@ -154,9 +155,9 @@ def _decimals(precision: int, scale: int) -> _Taker:
 
     def take(value: Any) -> Any:
         if value.__class__ is not Decimal or not value.is_finite() or value.copy_abs() >= limit:
-            return _OTHER
+            return NOT_PLAIN
         exact = _EXACT.quantize(value, unit)
-        return exact if exact == value and (exact or not exact.is_signed()) else _OTHER
+        return exact if exact == value and (exact or not exact.is_signed()) else NOT_PLAIN
 
     return take
 

@@ -200,7 +200,7 @@ def assigned_pieces(
     then ``columns`` by name, in their own types apart from what ``exactly`` still converts. The query has the right
     width; ``part`` names it within its statement. Raises Invalid (42804).
     """
-    plan = execution.kept(part, lambda: _assigned(tree, columns, execution, keys=keys, schemas={}))
+    plan = execution.kept(part, lambda: assigned_plan(tree, columns, execution, keys=keys, schemas={}))
     with execution.run(plan, on_close=lambda: None) as result:
         names = [*result.names[: len(keys)], *(column.name for column in columns)]
         batches: list[pa.RecordBatch] = []
@@ -226,7 +226,7 @@ def assigned_query(
 ) -> pa.Table:
     """The same as one table, with in-memory relations beside the catalog's."""
     schemas = {name: batch.schema for name, batch in (relations or {}).items()}
-    plan = execution.kept(part, lambda: _assigned(tree, columns, execution, keys=keys, schemas=schemas))
+    plan = execution.kept(part, lambda: assigned_plan(tree, columns, execution, keys=keys, schemas=schemas))
     table = execution.run(plan, relations=relations).arrow()
     return table.rename_columns([*table.column_names[: len(keys)], *(column.name for column in columns)])
 
@@ -243,7 +243,7 @@ def counted_from(first: int) -> Generator[None]:
         raise
 
 
-def _assigned(
+def assigned_plan(
     tree: exp.Expr,
     columns: Sequence[Column],
     execution: Execution,
@@ -251,6 +251,7 @@ def _assigned(
     keys: Sequence[Type],
     schemas: Mapping[str, pa.Schema],
 ) -> Plan:
+    """The plan of ``assigned_query``. Raises Invalid (42804)."""
     bound = execution.bind(tree, targets=[*keys, *(column.type for column in columns)], relations=schemas)
     given = [type for _, type in bound.columns[len(keys) :]]
     for type, column in zip(given, columns, strict=True):

@@ -75,14 +75,20 @@ def deltas_of(statement: exp.Update, target: Target, sets: Mapping[str, exp.Expr
         return Deltas()
     why_not = next(_reasons(statement, table, sets, {amount.column: amount for amount in amounts}), None)
     if why_not is None:
-        why_not = _why_not_apart(execution, table)
+        why_not = (
+            None
+            if not isinstance(execution.reader, Transaction)
+            else why_not_apart(execution.reader, table, alone=execution.alone)
+        )
     return Deltas(amounts=tuple(amounts)) if why_not is None else Deltas(why_not=why_not)
 
 
-def _why_not_apart(execution: Execution, table: Table) -> str | None:
-    """Why its transaction may rely on what it has read of the row; None where it does not."""
-    reader = execution.reader
-    if execution.alone or not isinstance(reader, Transaction):
+def why_not_apart(reader: Transaction, table: Table, *, alone: bool) -> str | None:
+    """Why its transaction may rely on what it has read of the row; None where it does not.
+
+    ``alone``: the statement is a transaction of its own.
+    """
+    if alone:
         return None
     if reader.isolation is Isolation.SERIALIZABLE:
         return "what a SERIALIZABLE transaction has read may not change"

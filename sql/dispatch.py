@@ -35,6 +35,7 @@ from .explain import explain
 from .locking import locks, select_for_update
 from .mutate import cut_overriding, run_change, simple_insert
 from .parse import parse, parse_expression
+from .point_change import PointInsert, point_of
 from .resources import Parsed, past_of
 from .snapshots import create_snapshot, drop_feed, drop_snapshot
 from .source import Source, first_words, pointing, split
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 _SETTING: Final = ("SET", "RESET", "DISCARD", "PREPARE", "DEALLOCATE")
+_TAGS: Final[dict[type[exp.Expr], str]] = {exp.Insert: "INSERT 0", exp.Update: "UPDATE", exp.Delete: "DELETE"}
 _CONTROL: Final = (
     *_SETTING, "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "EXECUTE"
 )  # fmt: skip
@@ -186,17 +188,26 @@ def _run_other(
     parsed = _parsed(session, source, parameters)
     tree = parsed.tree
     if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
-        if isinstance(tree, exp.Insert) and not overriding:
-            quick = _insert_blindly(session, tree, parameters)
+
+        def execution(reader: Reader) -> Execution:
+            return session.execution(reader, running, parameters, types, source=source)
+
+        if not overriding:
+            quick = _insert_blindly(session, parsed, execution)
             if quick is not None:
                 return quick
 
+        def at_once(transaction: Transaction) -> Result | None:
+            here = execution(transaction)
+            point = None if overriding else point_of(parsed, here)
+            count = None if point is None else point.at_once(transaction, parameters, alone=here.alone)
+            return None if count is None else here.done(f"{_TAGS[type(tree)]} {count}", rows=count)
+
         def work(transaction: Transaction) -> Result:
-            execution = session.execution(transaction, running, parameters, types, source=source)
-            with looking_back(execution, parsed.past) as beside:
+            with looking_back(execution(transaction), parsed.past) as beside:
                 return run_change(tree, beside, overriding=overriding)
 
-        result, version = session.transact(tree.key.upper(), work, running)
+        result, version = session.transact(tree.key.upper(), work, running, at_once=at_once)
         result.version = version
         return result
     if not isinstance(tree, exp.Query | exp.Values):
@@ -230,15 +241,21 @@ def _parsed(session: Session, source: Source, parameters: Sequence[object]) -> P
     return parsed
 
 
-def _insert_blindly(session: Session, tree: exp.Insert, parameters: Sequence[object]) -> Result | None:
+def _insert_blindly(session: Session, parsed: Parsed, execution: Callable[[Reader], Execution]) -> Result | None:
     """INSERT of literals outside a transaction: no snapshot, no binder, no conflict. None if it is not that."""
-    if session.block is not None or session.pinned:
+    tree = parsed.tree
+    if not isinstance(tree, exp.Insert) or session.block is not None or session.pinned:
         return None
     named = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
-    if not isinstance(named, exp.Table):
+    if not isinstance(named, exp.Table) or tree.args.get("conflict") or tree.args.get("returning"):
         return None
-    table = session.describe(relation_name(named))
-    batch = simple_insert(tree, table, parameters=parameters, zone=session.settings.get("timezone"))
+    here = session.read_now(execution)
+    table = here.catalog.table(relation_name(named))
+    point = point_of(parsed, here)
+    row = point.row(here.parameters) if isinstance(point, PointInsert) else None
+    if row is not None and (written := session.write_row(table, Change.INSERT, row)) is not None:
+        return _done(session, "INSERT 0 1", version=written.version, rows=1)
+    batch = simple_insert(tree, table, parameters=here.parameters, zone=here.binder.timezone)
     if batch is None:
         return None
     commit = session.write(table.name, Change.INSERT, batch)

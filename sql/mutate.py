@@ -67,7 +67,7 @@ def simple_insert(
     if not isinstance(statement.expression, exp.Values):
         return None
     _check_insert(statement)
-    columns = _insert_columns(statement, table, width=_values_width(statement.expression))
+    columns = insert_columns(statement, table, width=values_width(statement.expression))
     rows = literal_rows(statement.expression, columns, parameters=parameters, zone=zone)
     groups = [] if rows is None else rows.groups()
     return groups[0][0] if len(groups) == 1 else None
@@ -153,6 +153,11 @@ def plan_of_change(tree: exp.Expr, execution: Execution) -> tuple[Target, exp.Ex
             return target, _select(target, items, others=_update_sources(tree), statement=tree), deltas
         case _:
             return target, _select(target, [], others=tree.args.get("using") or [], statement=tree), Deltas()
+
+
+def keys_query(tree: exp.Expr, target: Target) -> exp.Expr:
+    """The query for the keys of the rows that an UPDATE or DELETE of this table alone meets."""
+    return _select(target, [], others=(), statement=tree)
 
 
 def update(statement: exp.Update, execution: Execution) -> Result:
@@ -291,7 +296,7 @@ def _check_insert(statement: exp.Insert) -> None:
     only_parts(statement, "this", "expression", "default", "conflict", "returning", "with_")
 
 
-def _insert_columns(statement: exp.Insert, table: Table, *, width: int | None) -> list[Column]:
+def insert_columns(statement: exp.Insert, table: Table, *, width: int | None) -> list[Column]:
     """The columns named, or the table's first ``width``, as PostgreSQL has it."""
     schema = statement.this
     if not isinstance(schema, exp.Schema):
@@ -315,7 +320,7 @@ def _insert_rows(
     if source is None:
         raise Invalid("syntax error: INSERT has nothing to insert", hint="Add VALUES (…) or a query.", sqlstate="42601")
     width = _width(source, execution)
-    columns = _insert_columns(statement, table, width=width)
+    columns = insert_columns(statement, table, width=width)
     check_width(width, columns)
     if not isinstance(source, exp.Values):
         query = _with_ctes(source, statement)
@@ -337,7 +342,7 @@ def _insert_rows(
     return Rows(batch=batch, defaults=tuple(map(frozenset, names)) if any(names) else None)
 
 
-def _values_width(values: exp.Values) -> int:
+def values_width(values: exp.Values) -> int:
     return len(value_list(values.expressions[0]))
 
 
@@ -347,7 +352,7 @@ def _width(source: exp.Expr, execution: Execution) -> int:
     while isinstance(inner, exp.Subquery | exp.SetOperation):
         inner = inner.this
     if isinstance(inner, exp.Values):
-        return _values_width(inner)
+        return values_width(inner)
     if isinstance(inner, exp.Select) and not any(item.is_star for item in inner.expressions):
         return len(inner.expressions)
     return len(execution.bind(source).columns)

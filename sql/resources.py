@@ -7,8 +7,9 @@ bounded; a syntax tree in the cache is never changed by who uses it (statements 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from sqlglot import exp
 
@@ -33,6 +34,9 @@ from .point import PointRead
 from .relational import DuckDbExecutor, RelationalExecutor
 from .source import Source, split
 
+if TYPE_CHECKING:
+    from .point_change import PointChange
+
 TREE_CHARACTER_BYTES: Final = 160
 PLAN_CHARACTER_BYTES: Final = 64
 SOURCE_CHARACTER_BYTES: Final = 16
@@ -41,11 +45,15 @@ SOURCE_CHARACTER_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """A statement's tree, not to be changed, the number of its highest parameter, and its AS OF clauses, each once."""
+    """A statement's tree, not to be changed, the number of its highest parameter, and its AS OF clauses, each once.
+
+    ``points``: how it is run as the change of one row, by what that depends on besides the text (``point_of``).
+    """
 
     tree: exp.Expr
     parameters_count: int
     past: tuple[exp.Version, ...]
+    points: dict[Hashable, PointChange | None] = field(default_factory=dict[Hashable, "PointChange | None"])
 
 
 class Script:

@@ -245,7 +245,7 @@ class Session(Access):
         if self.block is None and keyvalue.is_stream(rows):
             return self._load(definition, change, rows)
         if not isinstance(rows, list):
-            done = self._write_row(definition, change, rows)
+            done = self.write_row(definition, change, rows)
             if done is not None:
                 return done
         if change is Change.DELETE:
@@ -270,7 +270,7 @@ class Session(Access):
         count, version = self.transact(change.name, work)
         return Written(version=version, rows=count)
 
-    def _write_row(self, table: Table, change: Change, row: object) -> Written | None:
+    def write_row(self, table: Table, change: Change, row: object) -> Written | None:
         """One row as it is (engine/row_writes.py); None: nothing was done."""
         if self.block is None:
             commit = self._at_once(lambda: self.engine.write_row(table, change, row, id=self.commit_id))

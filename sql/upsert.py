@@ -224,6 +224,26 @@ def _updated(
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """(keys of the rows that DO UPDATE changes, the full rows that they become); ``columns`` are where they meet."""
     table = target.table
+    found = assigned_query(
+        updated_query(conflict, target, columns),
+        table.columns,
+        execution=execution,
+        part="conflict",
+        keys=[type for _, type in target.keys],
+        relations={MET: met, PROPOSED: proposed},
+    )
+    keys = target.key_schema.names
+    old = found.select(range(len(keys))).rename_columns(keys).cast(target.key_schema)
+    rows = exactly(found.select(range(len(keys), found.num_columns)), table.columns)
+    return one_batch(old), execution.transaction.complete(table, rows, overriding=True)
+
+
+def updated_query(conflict: exp.OnConflict, target: Target, columns: Sequence[str]) -> exp.Select:
+    """The keys and every column's new value of the rows in ``MET`` that those of ``PROPOSED`` change.
+
+    ``columns`` are where they meet.
+    """
+    table = target.table
     sets = assignments(conflict.expressions, table)
     for name, value in sets.items():
         if is_default(value):
@@ -241,20 +261,9 @@ def _updated(
     where = conflict.args.get("where")
     condition = exp.and_(*same, *([where.this.copy()] if where else []), copy=False)
     alias = exp.TableAlias(this=exp.to_identifier(target.alias, quoted=True))
-    query = exp.Select(
+    return exp.Select(
         expressions=[exp.alias_(item.copy(), f"weft_{number}") for number, item in enumerate(items)],
         from_=exp.From(this=exp.Table(this=exp.to_identifier(MET), alias=alias)),
         joins=[exp.Join(this=exp.Table(this=exp.to_identifier(PROPOSED), alias=exp.TableAlias(this=excluded.copy())))],
         where=exp.Where(this=condition),
     )
-    found = assigned_query(
-        query,
-        table.columns,
-        execution=execution,
-        part="conflict",
-        keys=[type for _, type in target.keys],
-        relations={MET: met, PROPOSED: proposed},
-    )
-    old = found.select(range(len(keys))).rename_columns(keys).cast(target.key_schema)
-    rows = exactly(found.select(range(len(keys), found.num_columns)), table.columns)
-    return one_batch(old), execution.transaction.complete(table, rows, overriding=True)
