@@ -8,13 +8,13 @@ decoded by one kernel call; rows that are not visible are taken out afterwards, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
 from ..storage.column_values import FixedValues, Values, VariableValues, array_of, constant_array, values_of
-from .column_store import CODES, ColumnStore, FixedColumn
+from .column_store import ColumnStore, FixedColumn
 from .kernels import runs as kernels
 from .projection import FixedColumns, Projection, missing_value
 from .schema import Column
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .segment import Segment
 
 GATHER_ROWS_MAX: Final = 16_384
-"""More rows are read a part at a time. As many distinct texts still have codes."""
+"""More rows are read a part at a time. As many distinct texts still have codes of 16 bits (handover.py)."""
 
 
 class Picked:
@@ -60,7 +60,7 @@ class Picked:
 
 def gathered(picked: Picked, projection: Projection) -> pa.RecordBatch:
     """The rows, those of segments first."""
-    if picked.rows_count and picked.mask is None and not picked.chunks and not projection.coded:
+    if picked.rows_count and picked.mask is None and not picked.chunks:
         found = _arrays_of_runs(picked, projection)
         return batch_of([found[column.id] for column in projection.columns], projection.schema, picked.rows_count)
     values_found = _values_of_runs(picked, projection) if picked.rows_count else {}
@@ -73,8 +73,7 @@ def gathered(picked: Picked, projection: Projection) -> pa.RecordBatch:
                 store = chunk.columns.get(column.id)
                 pieces.append(_missing(column, len(rows)) if store is None else _taken(store, rows))
             values = _joined(pieces)
-        array = array_of(values, column.type)
-        arrays.append(_encoded(array) if column.id in projection.coded else array)
+        arrays.append(array_of(values, column.type))
     return batch_of(arrays, projection.schema, picked.count)
 
 
@@ -211,11 +210,6 @@ def _joined(pieces: Sequence[Values]) -> Values:
 
 def _count(values: Values) -> int:
     return len(values.values) if isinstance(values, FixedValues) else len(values.offsets) - 1
-
-
-def _encoded(array: pa.Array) -> pa.DictionaryArray:
-    encoded: Any = array.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(encoded.indices.cast(CODES.index_type), encoded.dictionary)
 
 
 _NONE: Final = np.empty(0, np.int64)

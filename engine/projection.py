@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from ..base.types import Kind
 from ..storage.column_values import DTYPES, PAIRS, constant_array
-from .column_store import CODES, VariableColumn
 from .schema import Column
 
 if TYPE_CHECKING:
@@ -18,22 +17,16 @@ if TYPE_CHECKING:
 
 
 class Projection:
-    """Columns to read. In chunks that are older than a column, it reads as its ``missing`` value.
+    """Columns to read. In chunks that are older than a column, it reads as its ``missing`` value."""
 
-    Columns whose identifiers are in ``coded`` read as codes, see ``VariableColumn.codes``.
-    """
+    __slots__ = ("_fixed", "_nothing", "by_id", "columns", "schema")
 
-    __slots__ = ("_fixed", "_nothing", "by_id", "coded", "columns", "schema")
-
-    def __init__(self, columns: Sequence[Column], *, coded: frozenset[int] = frozenset()) -> None:
+    def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = tuple(columns)
         self.by_id = {column.id: column for column in columns}
-        self.coded = coded
         self._fixed: FixedColumns | None = None
         self._nothing: pa.RecordBatch | None = None
-        self.schema = pa.schema(
-            [column.field.with_type(CODES) if column.id in coded else column.field for column in columns]
-        )
+        self.schema = pa.schema([column.field for column in columns])
 
     @property
     def fixed(self) -> FixedColumns:
@@ -72,11 +65,7 @@ def rows_of(chunk: Chunk, projection: Projection, *, count: int, rows: np.ndarra
     arrays: list[pa.Array] = []
     for column in projection.columns:
         store = chunk.columns.get(column.id)
-        if column.id in projection.coded:
-            codes = store.codes(count) if isinstance(store, VariableColumn) else None
-            assert codes is not None, f"{column.name} reads as codes"
-            arrays.append(codes if rows is None else codes.take(pa.array(rows)))
-        elif store is None:
+        if store is None:
             arrays.append(constant_array(missing_value(column), wanted, column.type))
         else:
             arrays.append(store.array(count, rows))

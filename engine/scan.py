@@ -13,37 +13,32 @@ particular order: those of a segment are sorted by key, those of a memtable stan
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from ..base.errors import WeftError
-from ..base.types import Kind
 from ..storage.column_values import array_of
 from .cell import Cell, Cells
-from .coded import CODED_ROWS_MIN, codable, codes_of
 from .expression.node import Expression
 from .gather import batch_of, gathered
+from .handover import FEW, HANDED_ROWS_MIN, Handover
 from .layout import Layout
 from .projection import Projection, rows_of
 from .prune import column_ids, prune
 from .scan_plan import Plan, Run
 from .scan_statistics import ScanStatistics
 
-__all__ = ["CODED_ROWS_MIN", "Scan", "ScanStatistics"]
-
-FEW: Final = 8
-"""Where less than one row in so many passes the filter, the other columns are read for those rows alone."""
+__all__ = ["Scan", "ScanStatistics"]
 
 
 class Scan:
     """Repeatable: ``batches`` and ``__arrow_c_stream__`` start anew at each call."""
 
     __slots__ = (
-        "_coded", "_filter", "_layout", "_parts", "_plan", "_projection", "_pruning", "_statistics", "_version",
+        "_filter", "_handover", "_layout", "_parts", "_plan", "_projection", "_pruning", "_statistics", "_version",
     )  # fmt: skip
 
     def __init__(
@@ -54,7 +49,7 @@ class Scan:
         self._version = version
         self._filter = filter
         self._pruning = prune(filter, layout)
-        self._coded: frozenset[int] | None = None
+        self._handover: Handover | None = None
         self._plan: Plan | None = None
         pruning = self._pruning
         shards = (0,) if pruning.shards is None and not layout.sharded else pruning.shards
@@ -87,25 +82,28 @@ class Scan:
         """The rows, in batches of one row or more. Raises Corrupt."""
         return self._batches(self._projection, self._filter)
 
-    def coded(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        """The rows for the relational executor, with text of few distinct values as dictionaries, and their schema.
+    def handed(self, places: Sequence[int] | None = None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """The rows for the relational executor, with the columns at ``places`` alone, and their schema (handover.py).
 
-        Which columns those are is settled once a scan, since every pass must have one schema. The executor evaluates
-        the filter itself, and on codes faster than could be done here: with a filter on coded columns the batches
-        hold all rows of the chunks and blocks that remain.
+        Every pass has the same types. Rows for which the filter is not true may be among them. Raises Corrupt.
         """
-        if self._coded is None:
-            ids = {column.id for column in self._projection.columns if column.type.kind is Kind.TEXT}
-            if ids and self.rows_estimate >= CODED_ROWS_MIN:
-                self._coded = codable(self._planned(), ids, version=self._version)
-            else:
-                self._coded = frozenset()
-        if not self._coded:
-            return self.schema, self.batches()
-        projection = Projection(self._projection.columns, coded=self._coded)
-        return projection.schema, self._batches(
-            projection, None if self._coded & column_ids(self._filter) else self._filter
-        )
+        if self._handover is None and self.rows_estimate >= HANDED_ROWS_MIN:
+            pruning = self._pruning
+            self._handover = Handover(
+                self._planned(),
+                self._projection.columns,
+                layout=self._layout,
+                test=pruning.zones,
+                version=self._version,
+                statistics=self._statistics,
+            )
+        if self._handover is not None:
+            self._statistics.passes += 1
+            self._statistics.cells_read += len(self._parts)
+            return self._handover.batches(places)
+        columns = self._projection.columns
+        projection = self._projection if places is None else Projection([columns[place] for place in places])
+        return projection.schema, self._batches(projection, self._filter)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return pa.RecordBatchReader.from_batches(self.schema, self.batches()).__arrow_c_stream__(requested_schema)
@@ -147,7 +145,7 @@ class Scan:
             return projection
         known = {column.id for column in projection.columns}
         helpers = [self._layout.by_id[id] for id in sorted(column_ids(filter) - known)]
-        return Projection([*projection.columns, *helpers], coded=projection.coded) if helpers else projection
+        return Projection([*projection.columns, *helpers]) if helpers else projection
 
     def _chunks(self, plan: Plan, projection: Projection, filter: Expression | None) -> Iterator[pa.RecordBatch]:
         read = self._read(projection, filter) if plan.chunks else projection
@@ -195,11 +193,11 @@ class Scan:
         count = truth.true_count
         if not count:
             return
-        rest = Projection([column for column in projection.columns if column.id not in ids], coded=projection.coded)
+        rest = Projection([column for column in projection.columns if column.id not in ids])
         total = run.stop - run.start
         if count == total:
             other = _decoded(run, rest)
-        elif count * FEW < total and not rest.coded:
+        elif count * FEW < total:
             rows = np.flatnonzero(truth.to_numpy(zero_copy_only=False))
             other = batch_of(
                 [run.segment.taken(column, rows + run.start) for column in rest.columns], rest.schema, count
@@ -214,12 +212,7 @@ class Scan:
 
 def _decoded(run: Run, projection: Projection) -> pa.RecordBatch:
     """The rows of a run, visible or not."""
-    arrays = [
-        codes_of(run.segment, column, run.start, run.stop)
-        if column.id in projection.coded
-        else array_of(run.segment.values(column, run.start, run.stop), column.type)
-        for column in projection.columns
-    ]
+    arrays = [array_of(run.segment.values(column, run.start, run.stop), column.type) for column in projection.columns]
     return batch_of(arrays, projection.schema, run.stop - run.start)
 
 

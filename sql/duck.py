@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import duckdb
@@ -80,8 +80,10 @@ class _Source(_ScanSource):
         self.error: BaseException | None = None
 
     def stream(self, columns: Any, filters: Any) -> tuple[object, bool]:
-        """The stream, and that it has all columns."""
-        return self.__arrow_c_stream__(), False
+        """The stream, and whether it has the columns at these places alone."""
+        if not columns or not hasattr(self.scan, "handed"):
+            return self.__arrow_c_stream__(), False
+        return self._stream(columns), True
 
     def rows(self) -> int | None:
         """An upper bound of the rows that the scan will give; None where it does not know."""
@@ -89,13 +91,16 @@ class _Source(_ScanSource):
         return len(scan) if isinstance(scan, pa.Table) else getattr(scan, "rows_estimate", None)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._stream(None)
+
+    def _stream(self, places: Sequence[int] | None) -> object:
         scan = self.scan
         if scan is None:
             raise Closed("this result was closed")
         try:
             if not hasattr(scan, "batches"):
-                return scan.__arrow_c_stream__(requested_schema)
-            schema, batches = scan.coded() if hasattr(scan, "coded") else (scan.schema, scan.batches())
+                return scan.__arrow_c_stream__()
+            schema, batches = scan.handed(places) if hasattr(scan, "handed") else (scan.schema, scan.batches())
             return pa.RecordBatchReader.from_batches(schema, self._guarded(batches)).__arrow_c_stream__()
         except BaseException as error:
             self.error = error
@@ -121,7 +126,10 @@ class _Lane:
         self.cursor = cursor
         self.sources = {name: _Source(scan) for name, scan in sources.items()}
         for name, source in self.sources.items():
-            cursor.register(name, source)
+            try:
+                cursor.register(name, source)
+            except duckdb.Error:
+                raise source.error or Internal(f"DuckDB does not take {name}") from None
 
     def load(self, sources: Mapping[str, Any]) -> None:
         for name, scan in sources.items():

@@ -16,6 +16,7 @@ OR of these. A constant is anything without columns that is the same for the who
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -224,10 +225,33 @@ def _unwrap(node: Expression) -> Expression:
     if not constants:
         return Literal(value=False, type=BOOLEAN)
     if isinstance(column, Cast) and isinstance(column.argument, Column):
+        if column.argument.type.kind is Kind.DATE:
+            return _of_days(node.function, column.argument, constants) or node
         exact = [_exact(constant, column.argument.type) for constant in constants]
         if all(item is not None for item in exact):
             column, constants = column.argument, [item for item in exact if item is not None]
     return Call(function=node.function, arguments=(column, *constants), type=BOOLEAN)
+
+
+def _of_days(function: str, column: Column, constants: Sequence[Expression]) -> Expression | None:
+    """A comparison of a DATE with timestamps as one with dates: a day is its midnight."""
+    days: list[Expression] = []
+    for constant in constants:
+        moment = constant.value if isinstance(constant, Literal) else None
+        if not isinstance(moment, datetime.datetime) or moment.tzinfo is not None:
+            return None
+        day = moment.date()
+        if moment.time() == datetime.time():
+            days.append(Literal(value=day, type=column.type))
+        elif function in ("less", "greater_equal") and day < datetime.date.max:  # before noon is before the next day
+            days.append(Literal(value=day + datetime.timedelta(days=1), type=column.type))
+        elif function in ("less_equal", "greater"):
+            days.append(Literal(value=day, type=column.type))
+        elif function != "in_list":
+            return Literal(value=False, type=BOOLEAN) if function == "equal" else None
+    if not days:
+        return Literal(value=False, type=BOOLEAN)
+    return Call(function=function, arguments=(column, *days), type=BOOLEAN)
 
 
 def _elements(array: Expression, element: Type) -> list[Expression]:

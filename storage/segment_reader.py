@@ -203,6 +203,32 @@ class SegmentReader:
         assert column.dictionary is not None, f"column {id} has no dictionary"
         return self._fixed(column, start, stop, _CODES)
 
+    def narrowed(self, id: int, start: int, stop: int, dtype: np.dtype) -> FixedValues:
+        """Rows ``start`` to ``stop`` as integers of any width: of a NUMERIC the unscaled numbers, of text the codes.
+
+        They are known to fit; any number stands for NULL.
+        """
+        column = self._touch(id, start, stop)
+        if column.dtype is not None and (column.is_raw or dtype == column.dtype):
+            found = self._fixed(column, start, stop, column.dtype)
+            values = found.values[:, 0] if column.size == 16 else found.values
+            return found if dtype == column.dtype else FixedValues(_sealed(values.astype(dtype)), found.valid)
+        valid = column.room_for_valid(start, stop)
+        array = np.empty(stop - start, dtype)
+        valid_address = 0 if valid is None else _address(valid)
+        decoding.read_fixed(column.address, dtype.itemsize, start, stop - start, _address(array), valid_address)
+        return FixedValues(_sealed(array), None if valid is None else _sealed(valid))
+
+    def take_narrowed(self, id: int, rows: np.ndarray, dtype: np.dtype) -> FixedValues:
+        """The same of ``rows`` (int64[n], each in the segment), in any order."""
+        column = self._column(id)
+        rows = np.ascontiguousarray(rows, np.int64)
+        valid = np.empty(len(rows), np.uint8) if column.nulls else None
+        addresses = (rows.ctypes.data, 0 if valid is None else _address(valid))
+        out = np.empty(len(rows), dtype)
+        self._take(decoding.take_fixed, column, rows, (dtype.itemsize,), addresses, _address(out))
+        return FixedValues(_sealed(out), None if valid is None else _sealed(valid))
+
     def take(self, id: int, type: Type, rows: np.ndarray) -> Values:
         """The values of ``rows`` (int64[n], each in the segment), in any order. Arrays are read-only."""
         column = self._column(id)
@@ -395,7 +421,19 @@ class _Column:
     """What reading a column needs. Making one verifies its directory and its dictionary; raises Corrupt."""
 
     __slots__ = (
-        *("address", "complete", "dictionary", "directory", "dtype", "entry", "id", "in_place", "nulls", "order"),
+        *(
+            "address",
+            "complete",
+            "dictionary",
+            "directory",
+            "dtype",
+            "entry",
+            "id",
+            "in_place",
+            "is_raw",
+            "nulls",
+            "order",
+        ),
         *("physical", "size", "verified", "_expected", "_header", "_shift"),
     )
 
@@ -420,6 +458,7 @@ class _Column:
         self.complete = False
         flags = int(entry["flags"])
         self.in_place = int(entry["offset"]) if flags & IN_PLACE else -1
+        self.is_raw = bool(np.isin(self.directory["encoding"], (PLAIN, WIDE)).any())
         self.dictionary: VariableValues | None = None
         addresses = (0, 0)
         if flags & DICTIONARY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import operator
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -124,6 +125,76 @@ def test_a_scan_gives_the_rows_for_which_the_filter_is_true_whatever_was_sealed(
     assert statistics.rows_returned == 2 * len(expected)
     assert statistics.segments_pruned <= statistics.segments_total
     assert statistics.blocks_pruned + statistics.blocks_read // 2 == statistics.blocks_total
+
+
+@given(st.data())
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_handed_over_says_the_same_and_loses_no_row_of_the_filter(data: st.DataObject) -> None:
+    both = data.draw(histories(tables()))
+    table = both.table
+    filter = data.draw(st.none() | filters(table))
+    names = data.draw(st.permutations([column.name for column in table.columns]))
+    version = data.draw(st.integers(0, both.version))
+    rows = both.naive.scan(version=version)
+    true = is_true(filter, table, rows) if filter is not None and rows else [True] * len(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("weftdb.engine.scan.HANDED_ROWS_MIN", 0)
+        scan = both.store.scan(version=version, columns=[table.by_name[name].id for name in names], filter=filter)
+        for count in (len(names), data.draw(st.integers(1, len(names)))):
+            places = data.draw(st.permutations(range(len(names))))[:count]
+            wanted = [names[place] for place in places]
+            schema, batches = scan.handed(places)
+            assert schema.names == wanted
+            found = Counter(comparable(row) for batch in batches for row in batch.to_pylist())
+            there = Counter(comparable({name: row[name] for name in wanted}) for row in rows)
+            passing = (row for row, passes in zip(rows, true, strict=True) if passes)
+            assert found <= there, "every row is visible, and there once"
+            assert Counter(comparable({name: row[name] for name in wanted}) for row in passing) <= found
+
+
+def test_numerics_are_handed_over_as_narrow_as_they_are_and_little_is_read_for_few_rows() -> None:
+    table = Table(
+        id=7,
+        name="prices",
+        columns=(
+            Column(id=1, name="id", type=types.BIGINT, nullable=False),
+            Column(id=2, name="small", type=types.numeric(15, 2)),
+            Column(id=3, name="large", type=types.numeric(38, 4)),
+            Column(id=4, name="huge", type=types.numeric(38, 0)),
+            Column(id=5, name="day", type=types.DATE),
+            Column(id=6, name="kind", type=types.TEXT),
+        ),
+        primary_key=(1,),
+        key=(1,),
+    )
+    both = Both(table)
+    day = datetime.date(2026, 1, 1)
+    rows = [
+        {
+            "id": n,
+            "small": Decimal(n % 9_000) / 100 if n % 7 else None,
+            "large": Decimal(10**9 + n),
+            "huge": Decimal(10**30 + n),
+            "day": day + datetime.timedelta(days=n % 20),
+            "kind": ("a", "b", None)[n % 3],
+        }
+        for n in range(40_000)
+    ]
+    both.put(rows)
+    chunk = both.store.scan(version=1, filter=None).handed()[0]
+    assert chunk.field("small").type == pa.decimal64(15, 2), "memtables have no zones"
+    both.seal(4_096)
+    column = node(table.by_name["day"])
+    first = call("equal", column, literal(day, types.DATE))
+    last = call("greater", column, literal(day + datetime.timedelta(days=2), types.DATE))
+    for condition in (None, first, last):
+        scan = both.store.scan(version=1, filter=condition)
+        schema, batches = scan.handed()
+        assert [field.type for field in schema][1:4] == [pa.decimal32(5, 2), pa.decimal64(14, 4), pa.decimal128(38, 0)]
+        found = [row for batch in batches for row in batch.to_pylist()]
+        plain = [row for batch in scan.batches() for row in batch.to_pylist()]
+        assert [row for row in found if condition is None or row in plain] == plain
+        assert all(row in rows for row in found[::501])
 
 
 @st.composite
@@ -481,7 +552,7 @@ def test_codes_come_from_segments_too_and_say_the_same_as_plain_text() -> None:
     for version in (1, 2):
         for filter in (None, call("equal", TEXT, literal("web", types.TEXT))):
             scan = both.store.scan(version=version, filter=filter)
-            schema, batches = scan.coded()
+            schema, batches = scan.handed()
             assert schema.field("text").type == CODES
             coded = pa.Table.from_batches(batches, schema=schema).to_pylist()
             plain = [row for batch in scan.batches() for row in batch.to_pylist()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 import re
 from collections.abc import Iterator
@@ -11,10 +12,14 @@ from pathlib import Path
 import golden
 import pytest
 import shop
+import weftdb
+from weftdb.base import types
 from weftdb.base.errors import Internal, WeftError
+from weftdb.engine.expression.node import Call, Cast, Column, Literal
 from weftdb.sql.bind import Settings, bind_query
 from weftdb.sql.parse import parse, pointing, split
 from weftdb.sql.plan import plan
+from weftdb.sql.pushdown import Moment, finish
 from weftdb.sql.relational import Cancel, DuckDbExecutor
 from weftdb.sql.run import run_plan
 
@@ -103,3 +108,29 @@ def test_broken_texts_raise_our_errors_and_never_a_bug(executor: DuckDbExecutor)
         except WeftError as error:
             states.add(error.sqlstate)
     assert all(re.fullmatch("[0-9A-Z]{5}", state) for state in states)
+
+
+@pytest.mark.parametrize("operator", ["=", "<", "<=", ">", ">="])
+@pytest.mark.parametrize("moment", ["2026-01-05 00:00:00", "2026-01-05 12:00:00", "2026-01-04 23:59:59.999999"])
+def test_days_compare_with_timestamps_as_their_midnights(operator: str, moment: str) -> None:
+    constant = datetime.datetime.fromisoformat(moment)
+    compare = {"=": "__eq__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}[operator]
+    days = [datetime.date(2026, 1, 1) + datetime.timedelta(days=n) for n in range(10)]
+    wanted = [day for day in days if getattr(datetime.datetime.combine(day, datetime.time()), compare)(constant)]
+    with weftdb.open() as db:
+        db.execute("CREATE TABLE t (id INT PRIMARY KEY, day DATE)")
+        db.table("t").insert([(n, day) for n, day in enumerate(days)] + [(99, None)])
+        for condition in (f"day {operator} $1::timestamp", f"day + interval '0 days' {operator} $1::timestamp"):
+            found = db.execute(f"SELECT day FROM t WHERE {condition} ORDER BY day", [constant]).rows()
+            assert [day for (day,) in found] == wanted, condition
+    column = Column(id=1, type=types.DATE)
+    filter = Call(
+        function={"=": "equal", "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}[operator],
+        arguments=(
+            Cast(argument=column, type=types.TIMESTAMP),
+            Literal(value=constant, type=types.TIMESTAMP),
+        ),
+        type=types.BOOLEAN,
+    )
+    finished = finish(filter, Moment(parameters={}, now=0))
+    assert "Cast" not in repr(finished), "the engine compares days with days"
