@@ -64,6 +64,11 @@ class Scan:
         return self._projection.schema
 
     @property
+    def gives_keys(self) -> bool:
+        """Whether the filter says the whole primary keys of all rows that it is true of."""
+        return self._pruning.whole
+
+    @property
     def rows_estimate(self) -> int:
         """Rows that the scan will look at; an upper bound of those it returns."""
         try:

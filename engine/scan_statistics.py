@@ -10,6 +10,7 @@ class ScanStatistics:
     """``…_pruned`` of ``…_total`` were left out, settled once; ``…_read`` counts over all passes.
 
     Chunks are those of memtables; blocks are a segment's, 16,384 rows each. ``rows_read`` were visible and looked at.
+    ``index``: that rows were found by, see index_scan.py.
     """
 
     cells_total: int = 0
@@ -28,3 +29,4 @@ class ScanStatistics:
     rows_read: int = 0
     rows_returned: int = 0
     passes: int = 0
+    index: str | None = None

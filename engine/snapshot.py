@@ -27,6 +27,7 @@ from .clock import wall_clock
 from .export import Export
 from .expression.node import Expression
 from .horizon import HoldFacts, Horizon
+from .index_scan import IndexScan, index_scan
 from .scan import Scan
 from .schema import Table
 
@@ -196,8 +197,21 @@ class Snapshot:
         columns: Sequence[int] | None = None,
         filter: Expression | None = None,
         row_ids: bool = False,
-    ) -> Scan:
-        return self.store(table).scan(version=self._version, columns=columns, filter=filter, row_ids=row_ids)
+    ) -> Scan | IndexScan:
+        store = self.store(table)
+        scan = store.scan(version=self._version, columns=columns, filter=filter, row_ids=row_ids)
+        if filter is None or not table.indexes:
+            return scan
+        found = index_scan(
+            scan,
+            store,
+            self._state.stores,
+            version=self._version,
+            columns=columns,
+            filter=filter,
+            row_ids=row_ids,
+        )
+        return scan if found is None else found
 
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         return self.store(table).get(key, version=self._version)

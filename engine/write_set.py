@@ -471,7 +471,7 @@ class OverlayScan:
     Repeatable, like any scan, also while the transaction goes on writing.
     """
 
-    def __init__(self, below: Scan | None, own: Sequence[Scan], *, writes: TableWrites) -> None:
+    def __init__(self, below: RowStream | None, own: Sequence[Scan], *, writes: TableWrites) -> None:
         self._below = below
         self._own = own
         self._writes = writes

@@ -202,7 +202,10 @@ def _measured(plan: Plan, execution: Execution, *, use: Callable[[pa.Table], obj
 
 def _access(use: TableUse, filter: Expression | None, stream: RowStream, *, version: int | None) -> Access:
     pruning = prune(filter, Layout(use.table))
-    if pruning.whole:
+    index = stream.statistics.index
+    if index is not None:
+        choice = f"Index Read by {index}"
+    elif pruning.whole:
         choice = "Primary Key Get"
     elif pruning.ranges is not None or pruning.low is not None or pruning.high is not None:
         choice = "Key and Time Read"

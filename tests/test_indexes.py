@@ -471,3 +471,91 @@ def test_on_conflict_meets_rows_in_unique_indexes(engine: Engine, key: str) -> N
         (33, 2, "nn", None),
     ]
     check(engine)
+
+
+CONDITIONS = [
+    "u = {a}",
+    "u IN ({a}, {b}, NULL)",
+    "u = ANY (ARRAY[{a}, {b}])",
+    "u > {a} AND u <= {b}",
+    "u IS NULL",
+    "{a} = u AND n = 3",
+    "u = {a} OR u = {b}",
+    "n = {c}",
+    "n = {c} AND s = '{s}'",
+    "n = {c} AND s > '{s}'",
+    "n < 2 AND s = '{s}'",
+    "s = '{s}'",
+    "n IS NULL",
+    "n = {c} AND s IS NULL",
+    "n BETWEEN 3 AND {c}",
+    "n = {c} AND id < {a}",
+    "n = {c}.5",
+    "u = {a} AND id = {b}",
+    "n = {c} AND s LIKE 'a%'",
+    "s IS NULL AND n IN (1, {c})",
+    "n = {c} AND (s = '{s}' OR u = {a})",
+    "n = NULL",
+]
+
+
+@pytest.mark.parametrize("key", ["id INT PRIMARY KEY", "id INT"])
+def test_queries_by_way_of_an_index_find_what_all_rows_say(engine: Engine, key: str) -> None:
+    draw = random.Random(key)
+    db = Session(engine)
+    for name in ("t", "plain"):
+        db.execute(f"CREATE TABLE {name} ({key}, u INT, n INT, s TEXT)")
+    db.execute("CREATE UNIQUE INDEX t_u ON t (u)")
+    db.execute("CREATE INDEX t_n_s ON t (n, s)")
+    db.execute("CREATE INDEX t_s ON t (s)")
+    by_index = 0
+    for round in range(4):
+        rows = [
+            (id, draw.choice([None, 7 * id]), draw.choice([None, *range(40)]), draw.choice([None, "", "ab", "é", "z"]))
+            for id in range(round * 1_500, round * 1_500 + 1_500)
+        ]
+        for name in ("t", "plain"):
+            db.execute(f"INSERT INTO {name} VALUES {', '.join(map(literal, rows))}")
+        old = draw.randrange(1_500)
+        for name in ("t", "plain"):
+            db.execute(f"UPDATE {name} SET n = {round}, u = u + 1 WHERE id BETWEEN {old} AND {old + 20}")
+            db.execute(f"DELETE FROM {name} WHERE id BETWEEN {old + 100} AND {old + 120}")
+        if round % 2:
+            engine.maintenance.flush()
+        db.execute("BEGIN")
+        for name in ("t", "plain"):  # its own writes lie over what the index says
+            db.execute(f"UPDATE {name} SET n = 5, s = 'z' WHERE id BETWEEN 700 AND 720")
+        for text in CONDITIONS:
+            condition = text.format(
+                a=7 * draw.randrange(6_000),
+                b=7 * draw.randrange(6_000),
+                c=draw.randrange(40),
+                s=draw.choice(["", "ab", "z"]),
+            )
+            for tail in ("", " ORDER BY id"):  # the engine alone, and the relational executor
+                found, all = (
+                    db.execute(f"SELECT id, s, u FROM {name} WHERE {condition}{tail}").rows() for name in ("t", "plain")
+                )
+                assert sorted(found, key=repr) == sorted(all, key=repr), condition
+            plan = db.execute(f"EXPLAIN SELECT id FROM t WHERE {condition}").arrow()[0].to_pylist()
+            by_index += any("Index Read by t_" in line for line in plan)
+        found, all = (
+            db.execute(f"DELETE FROM {name} WHERE n = 7 AND s = 'ab' RETURNING id").rows() for name in ("t", "plain")
+        )
+        assert sorted(found) == sorted(all)
+        db.execute("COMMIT")
+    assert by_index > 20
+    check(engine)
+
+
+def test_an_index_reads_the_past_as_it_was(engine: Engine) -> None:
+    db = Session(engine)
+    db.execute("CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE)")
+    engine.write("t", Change.INSERT, numbered(0, 1_000))
+    version = engine.version
+    db.execute("UPDATE t SET u = u + 5000 WHERE id = 7")
+    assert db.execute(f"SELECT id FROM t AS OF {version} WHERE u = 7").rows() == [(7,)]
+    assert db.execute("SELECT id FROM t WHERE u = 7").rows() == []
+    assert db.execute("SELECT id FROM t WHERE u = 5007").rows() == [(7,)]
+    plan = [line for (line,) in db.execute("EXPLAIN SELECT id FROM t WHERE u = 7").rows()]
+    assert any(line.startswith("Index Read by t_u_key on t  (") for line in plan), plan
