@@ -15,18 +15,25 @@ from typing import Final, Self, TextIO
 _BAR: Final = 28
 _SECONDS_TERMINAL: Final = 0.1
 _SECONDS_LOG: Final = 2.0
+_SECONDS_BRIEF: Final = 0.5
 
 
 class Progress:
-    """Shows how many of ``total`` rows are done; ``total`` None where nobody knows. Use it by ``with``."""
+    """Shows how many of ``total`` rows are done; ``total`` None where nobody knows. Use it by ``with``.
 
-    def __init__(self, label: str, *, total: int | None, out: TextIO) -> None:
+    ``brief``: it comes after half a second only, and leaves nothing behind; for a terminal.
+    """
+
+    def __init__(self, label: str, *, total: int | None, out: TextIO, brief: bool = False) -> None:
         self.count = 0
         self._label = label
         self._total = total
         self._out = out
         self._terminal = out.isatty()
+        self._brief = brief
         self._begin = self._shown = time.perf_counter()
+        if brief:
+            self._shown += _SECONDS_BRIEF
 
     @property
     def seconds(self) -> float:
@@ -55,16 +62,18 @@ class Progress:
         self._out.flush()
 
     def __enter__(self) -> Self:
-        if self._terminal:
+        if self._terminal and not self._brief:
             self._show()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._show()
-        if self._terminal:
-            self._out.write("\n")
+        if self._brief:
+            self._out.write("\r\x1b[K" if self._terminal and self._shown > self._begin + _SECONDS_BRIEF else "")
+        else:
+            self._show()
+            self._out.write("\n" if self._terminal else "")
         self._out.flush()
 
     def _show(self) -> None:

@@ -21,17 +21,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
 from ..base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, TEXT, TIMESTAMP, TIMESTAMPTZ, arrow_field
 from ..engine.catalog import Catalog
 from ..engine.clock import wall_clock
-from ..engine.database import Engine
-from ..storage.storage import segment_name
 from .copy.progress import copies_of
 from .describe import INFORMATION_SCHEMA, information_schema
+
+if TYPE_CHECKING:
+    from ..engine.database import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +194,8 @@ def _tables(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
 
 
 def _segments(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    from ..storage.storage import segment_name  # with the kernels, which a shell that asks for names does not need
+
     rows = [
         {
             "table_name": facts.table.name,

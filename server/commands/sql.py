@@ -52,7 +52,7 @@ def _read(scripts: list[tuple[str, str]]) -> list[tuple[str, str | None]]:
 def _run_scripts(shell: Shell, texts: list[tuple[str, str | None]]) -> bool:
     if not texts:
         return shell.run_lines(iter(sys.stdin), name="stdin")
-    return all(shell.run_script(text, name=name) for text, name in texts)
+    return all(shell.run_script(text, name=name, data=None if name else iter(sys.stdin)) for text, name in texts)
 
 
 def _interact(shell: Shell) -> None:

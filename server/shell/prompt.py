@@ -1,4 +1,4 @@
-"""The interactive shell: a prompt with history, several lines, completion, and a pager for long results.
+"""The interactive shell: a prompt with history, several lines, completion, colours, and a pager for long results.
 
 Enter runs the text once its last statement is complete, and otherwise starts a new line. The history is in
 ``$XDG_STATE_HOME/weftdb/history`` (``~/.local/state`` if unset); without a place to write it is kept in memory.
@@ -8,73 +8,74 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-from prompt_toolkit.document import Document
 from prompt_toolkit.filters import completion_is_selected
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from ...base.errors import WeftError
-from .meta import COMMANDS, Quit, run_meta
+from . import colours
+from .completion import SqlCompleter
+from .meta import Quit
 from .output import Output
 from .shell import Shell
 from .statements import split
 
-_KEYWORDS: Final = tuple(
-    re.split(
-        r",\s+",
-        "ALTER TABLE, AND, AS, ASC, BEGIN, BETWEEN, BY, CASE, CAST, CHECK, COMMIT, CREATE MATERIALIZED VIEW, "
-        "CREATE TABLE, CREATE VIEW, CROSS JOIN, DEFAULT, DELETE FROM, DESC, DISTINCT, DROP TABLE, DROP VIEW, "
-        "ELSE, END, EXCEPT, EXISTS, EXPLAIN, FROM, FULL JOIN, GROUP BY, HAVING, IN, INSERT INTO, INTERSECT, "
-        "INTERVAL, IS NOT NULL, IS NULL, JOIN, LEFT JOIN, LIKE, LIMIT, NOT, NULL, OFFSET, ON, ON CONFLICT, "
-        "OR, ORDER BY, OVER, PARTITION BY, PRIMARY KEY, RETURNING, ROLLBACK, SELECT, SET, THEN, TRUNCATE, "
-        "UNION, UNION ALL, UPDATE, USING, VALUES, WHEN, WHERE, WITH",
-    )
-)
-
 
 def interact(shell: Shell, *, banner: str) -> None:
     """Read and run until ``\\q`` or Ctrl-D."""
-    completer = _Names(shell)
+    completer = SqlCompleter(shell)
+    shell.coloured = colours.wanted()
     session: PromptSession[str] = PromptSession(
         history=_history(),
         multiline=True,
         key_bindings=_keys(),
         completer=completer,
         complete_while_typing=False,
+        lexer=colours.SqlLexer() if shell.coloured else None,
+        style=colours.STYLE,
         prompt_continuation=lambda width, number, soft: "" if soft else f"weft{_waiting(session)}> ".rjust(width),
         enable_open_in_editor=True,
     )
     print(banner)
+    threading.Thread(target=completer.warm, name="weftdb-completion", daemon=True).start()
+    edited: list[str] = []
+    shell.edit = edited.append
     while True:
         try:
-            while _turn(shell, session):  # Ctrl-C may come between two turns, too
+            while _turn(shell, session, edited):  # Ctrl-C may come between two turns, too
                 pass
             return
         except KeyboardInterrupt:
             print()
 
 
-def _turn(shell: Shell, session: PromptSession[str]) -> bool:
-    """Read and run one text; False at the end."""
+def _turn(shell: Shell, session: PromptSession[str], edited: list[str]) -> bool:
+    """Read and run one text; False at the end. What was ``edited`` is run if it is complete, else it is typed on."""
+    text = edited.pop() if edited else ""
     try:
-        text = session.prompt(f"weft={shell.mark}> ")
+        if text and not split(text).waiting:
+            print(text)
+            session.history.append_string(text)
+        else:
+            prompt: StyleAndTextTuples = [("", "weft="), ("class:mark", shell.mark), ("", "> ")]
+            text = session.prompt(prompt, default=text)
     except KeyboardInterrupt:
         return True
     except EOFError:
         return False
     try:
-        run_text(shell, text)
+        shell.layout.width = shutil.get_terminal_size().columns
+        shell.run_script(text, data=_typed_data())
     except Quit:
         return False
     except Exception:
@@ -83,12 +84,13 @@ def _turn(shell: Shell, session: PromptSession[str]) -> bool:
     return True
 
 
-def run_text(shell: Shell, text: str) -> None:
-    """Run what was typed: one backslash command, or statements, of which the last one lacks its semicolon perhaps."""
-    if text.lstrip().startswith("\\"):
-        run_meta(shell, text.strip())
-        return
-    shell.run_script(text)
+def _typed_data() -> Iterator[str]:
+    """The lines of COPY FROM STDIN, asked for one by one."""
+    print("Type the data, a row a line; a line of \\. ends it, and so does Ctrl-D.")
+    session: PromptSession[str] = PromptSession()
+    with contextlib.suppress(EOFError):
+        while True:
+            yield session.prompt(">> ") + "\n"
 
 
 @contextlib.contextmanager
@@ -143,40 +145,13 @@ class _Pager:
                 self._process.wait()
 
 
-class _Names(Completer):
-    """Completes keywords, and the names of tables and their columns as they are in the database."""
-
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        before = document.text_before_cursor
-        if before.lstrip().startswith("\\") and " " not in before.lstrip():
-            word = before.lstrip()
-            return [Completion(name, -len(word)) for name in COMMANDS if name.startswith(word)]
-        word = document.get_word_before_cursor()
-        if not word:
-            return []
-        names = [name for name in self._names() if name.startswith(word)]
-        keywords = [keyword for keyword in _KEYWORDS if keyword.upper().startswith(word.upper())]
-        return [Completion(text, -len(word)) for text in [*dict.fromkeys(names), *keywords]]
-
-    def _names(self) -> list[str]:
-        names: list[str] = []
-        with contextlib.suppress(WeftError):
-            for table, *_ in self._shell.query("SHOW TABLES"):
-                names.append(str(table))
-                names += [str(column) for column, *_ in self._shell.query(f'SHOW COLUMNS FROM "{table}"')]
-        return names
-
-
 def _keys() -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("enter", filter=~completion_is_selected)
     def _(event: KeyPressEvent) -> None:  # pyright: ignore[reportUnusedFunction]
         text = event.current_buffer.text
-        if not text.strip() or text.lstrip().startswith("\\") or not split(text).waiting:
+        if not text.strip() or not split(text).waiting:
             event.current_buffer.validate_and_handle()
         else:
             event.current_buffer.insert_text("\n")

@@ -4,6 +4,9 @@ A shell is a user of the public interface and nothing else, so it works the same
 statement goes to ``Database.execute`` unread, but for the few that begin and end a transaction: those the shell turns
 into ``Database.transaction``, and runs the statements in between inside it.
 
+COPY with STDIN and STDOUT is the shell's as well (copying.py). A statement may end in a backslash command, which then
+says what becomes of it (meta.py).
+
 Always true: an error is printed once, with the place it points at, and leaves the shell usable. Ctrl-C cancels the
 statement that runs, not the shell. After an error a transaction waits for ROLLBACK or ROLLBACK TO, as in PostgreSQL.
 """
@@ -20,7 +23,8 @@ from ...base.errors import Invalid, WeftError
 from ...base.interface import Database, Reads, Transaction
 from ...base.result import Result
 from ...sql.source import split as split_sql
-from ...sql.statements import Begin, Commit, Rollback, RollbackTo, read
+from ...sql.statements import Begin, Commit, Copy, Rollback, RollbackTo, read
+from .copying import copy_stream, watched
 from .output import Format, Layout, Output, print_result
 from .statements import Statement, split
 
@@ -28,8 +32,8 @@ from .statements import Statement, split
 class Shell:
     """Runs text against ``database``; prints to ``out`` and ``errors``.
 
-    ``address`` is what ``\\conninfo`` shows. ``pager`` gives what a result is written to instead of ``out``; the
-    interactive prompt sets it.
+    ``address`` is what ``\\conninfo`` shows. ``pager`` gives what a result is written to instead of ``out``, ``edit``
+    puts a text into the next prompt; the interactive prompt sets them.
     """
 
     def __init__(
@@ -47,8 +51,14 @@ class Shell:
         self.errors = errors
         self.layout = layout or Layout()
         self.timing = False
+        self.coloured = False
         self.last: Statement | None = None
+        self.last_show: Callable[[Result], None] | None = None
+        self.statements_run = 0
         self.pager: Callable[[], contextlib.AbstractContextManager[Output]] | None = None
+        self.edit: Callable[[str], None] | None = None
+        self.file: TextIO | None = None  # where results go instead, after \\o
+        self._data: Iterator[str] = iter(())
         self._transaction: Transaction | None = None
         self._failed = False
 
@@ -64,46 +74,58 @@ class Shell:
         """What statements run on: the transaction if there is one, else the database."""
         return self._transaction or self.database
 
-    def run_script(self, text: str, *, name: str | None = None) -> bool:
-        """Run statements and backslash commands until the first error. ``name`` is the file's, for messages."""
-        return self.run_lines(iter(text.splitlines(keepends=True)), name=name)
+    def run_script(self, text: str, *, name: str | None = None, data: Iterator[str] | None = None) -> bool:
+        """Run statements and backslash commands until the first error. ``name`` is the file's, for messages.
 
-    def run_lines(self, lines: Iterator[str], *, name: str | None = None) -> bool:
+        ``data``: where COPY FROM STDIN reads its lines; the text itself unless told, as in a dump.
+        """
+        return self.run_lines(iter(text.splitlines(keepends=True)), name=name, data=data)
+
+    def run_lines(self, lines: Iterator[str], *, name: str | None = None, data: Iterator[str] | None = None) -> bool:
         """As ``run_script``, reading no further than the statement that runs: a script may come through a pipe."""
+        buffer = ""
+        line_of_buffer = number = 0
+        outer, self._data = self._data, _Counting(lines) if data is None else data
+        try:
+            for line in lines:
+                number += 1
+                if not buffer.strip():
+                    buffer, line_of_buffer = "", number
+                buffer += line
+                # Splitting is linear in the buffer: only a line with one of these can complete a statement.
+                if ";" not in line and "\\" not in line:
+                    continue
+                found = split(buffer)
+                for statement in found.statements:
+                    where = _where(name, line_of_buffer, buffer, statement)
+                    if not self._run_any(statement, where=where, folder=Path(name).parent if name else None):
+                        return False
+                if found.statements:
+                    line_of_buffer += buffer.count("\n", 0, found.rest.offset)
+                    buffer = found.rest.text and buffer[found.rest.offset :]
+                if isinstance(self._data, _Counting):
+                    number += self._data.take()
+            rest = split(buffer).rest
+            return not rest.text or self.run(rest, where=_where(name, line_of_buffer, buffer, rest))
+        finally:
+            self._data = outer
+
+    def _run_any(self, statement: Statement, *, where: str, folder: Path | None) -> bool:
+        """A statement, or the backslash command that ended it."""
         from .meta import run_meta
 
-        buffer = ""
-        line_of_buffer = 1
-        for number, line in enumerate(lines, start=1):
-            if not buffer.strip() and line.lstrip().startswith("\\"):
-                if not run_meta(self, line.strip(), folder=Path(name).parent if name else None):
-                    return False
-                buffer = ""
-                continue
-            line_of_buffer = line_of_buffer if buffer.strip() else number
-            buffer += line
-            # Splitting is linear in the buffer: only a line with a semicolon can complete a statement.
-            if ";" not in line:
-                continue
-            found = split(buffer)
-            for statement in found.statements:
-                if not self.run(statement, where=_where(name, line_of_buffer, buffer, statement)):
-                    return False
-            if found.statements:
-                line_of_buffer += buffer.count("\n", 0, found.rest.offset)
-                buffer = found.rest.text and buffer[found.rest.offset :]
-        rest = split(buffer).rest
-        return not rest.text or self.run(rest, where=_where(name, line_of_buffer, buffer, rest))
+        return run_meta(self, statement, folder=folder) if statement.command else self.run(statement, where=where)
 
-    def run(self, statement: Statement, *, where: str = "") -> bool:
-        """Run one statement and print its result or its error. False after an error."""
-        self.last = statement
+    def run(self, statement: Statement, *, where: str = "", show: Callable[[Result], None] | None = None) -> bool:
+        """Run one statement and print its result or its error. False after an error. ``show`` prints it otherwise."""
+        self.last, self.last_show = statement, show
+        self.statements_run += 1
         begin = time.perf_counter()
         try:
-            if (said := self._run_transaction_statement(statement)) is not None:
+            if (said := self._run_own_statement(statement)) is not None:
                 self._say(said)
             else:
-                self._execute(statement)
+                self._execute(statement, show or self._print)
         except WeftError as error:
             self.print_error(error, where=where)
             return False
@@ -116,6 +138,16 @@ class Shell:
         self.out.flush()
         return True
 
+    def copy(self, statement: Copy) -> str:
+        """COPY with the client's input, output or files: the tag. A transaction has failed if that did."""
+        try:
+            return copy_stream(
+                statement, self.database, self._transaction, out=self.out, errors=self.errors, data=self._data
+            )
+        except (WeftError, KeyboardInterrupt):
+            self._failed = self._transaction is not None
+            raise
+
     def query(self, text: str) -> list[tuple[object, ...]]:
         """The rows of a query of the shell's own; for the backslash commands."""
         return self.reads.execute(text).rows()
@@ -123,44 +155,63 @@ class Shell:
     def print_error(self, error: WeftError, *, where: str = "") -> None:
         """Print message and hint; the message of an SQL error says where it is, with a caret."""
         self.out.flush()
-        lines = [f"{where}ERROR:  {error.message}"]
+        error_label, hint_label = (
+            ("\x1b[1;31mERROR:\x1b[0m", "\x1b[1mHINT:\x1b[0m") if self.coloured else ("ERROR:", "HINT:")
+        )
+        lines = [f"{where}{error_label}  {error.message}"]
         if error.hint:
-            lines.append(f"HINT:  {error.hint}")
+            lines.append(f"{hint_label}  {error.hint}")
         self.errors.write("\n".join(lines) + "\n")
         self.errors.flush()
 
+    def close_file(self) -> None:
+        """Results go to the screen again."""
+        file, self.file = self.file, None
+        if file is not None:
+            file.close()
+
     def close(self) -> None:
         """Roll back what was not committed, and say so."""
+        self.close_file()
         if self._transaction is not None:
             self.errors.write("The open transaction was rolled back.\n")
             with contextlib.suppress(WeftError):
                 self._transaction.close()
             self._transaction = None
 
-    def _execute(self, statement: Statement) -> None:
-        """Run a statement for the database, and print what it gives. A transaction has failed if that did."""
+    def _execute(self, statement: Statement, show: Callable[[Result], None]) -> None:
+        """Run a statement for the database, and show what it gives. A transaction has failed if that did."""
         try:
-            self._print(self.reads.execute(statement.text))
+            with watched(statement.text, self.database, errors=self.errors):
+                result = self.reads.execute(statement.text)
+            show(result)
         except (WeftError, KeyboardInterrupt):
             self._failed = self._transaction is not None
             raise
 
     def _print(self, result: Result) -> None:
+        self.print_to(result, self.file, self.layout)
+
+    def print_to(self, result: Result, file: Output | None, layout: Layout) -> None:
+        """Print a result to ``file``, or to the screen."""
         if not result.schema.names and result.tag != "SELECT":
             self._say(result.tag)
             return
-        with self.pager() if self.pager else contextlib.nullcontext(self.out) as out:
-            print_result(result, self.layout, out)
+        if file is not None:
+            print_result(result, layout, file)
+        else:
+            with self.pager() if self.pager else contextlib.nullcontext(self.out) as out:
+                print_result(result, layout, out)
         if not result.tag.startswith(("SELECT", "SHOW", "EXPLAIN", "VALUES")):
             self._say(result.tag)
 
     def _say(self, tag: str) -> None:
         """A command's tag; not in CSV and JSON, which are for programs."""
-        if self.layout.format is Format.TABLE:
+        if tag and self.layout.format is Format.TABLE:
             self.out.write(tag + "\n")
 
-    def _run_transaction_statement(self, statement: Statement) -> str | None:
-        """Do what BEGIN, COMMIT and ROLLBACK say, and return the tag; None for every other statement.
+    def _run_own_statement(self, statement: Statement) -> str | None:
+        """Do what BEGIN, COMMIT, ROLLBACK and COPY with STDIN say, and return the tag; None for every other statement.
 
         Raises Invalid (25P02) for those in a transaction that failed.
         """
@@ -184,6 +235,9 @@ class Shell:
                     hint="ROLLBACK, and begin again; or ROLLBACK TO a savepoint.",
                     sqlstate="25P02",
                 )
+            case Copy(path=None) as copy:
+                tag = self.copy(copy)
+                return "" if copy.writes else tag  # the rows are the answer
             case _:
                 return None
         if chain:
@@ -215,6 +269,24 @@ class Shell:
         if transaction is None:
             raise Invalid("there is no transaction", hint="BEGIN starts one.", sqlstate="25P01")
         return transaction
+
+
+class _Counting(Iterator[str]):
+    """Lines as they are taken by somebody else meanwhile, and how many."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self._count = 0
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._count += 1
+        return line
+
+    def take(self) -> int:
+        """How many were taken since this was asked last."""
+        count, self._count = self._count, 0
+        return count
 
 
 def _where(name: str | None, line_of_buffer: int, buffer: str, statement: Statement) -> str:

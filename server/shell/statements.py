@@ -1,6 +1,8 @@
 """Cut typed text into statements, also while it is incomplete.
 
-A statement ends at a semicolon that stands outside of quotes, comments and parentheses. What follows the last one is
+A statement ends at a semicolon that stands outside of quotes, comments and parentheses, or at a backslash outside of
+quotes and comments: that begins a command of the shell, which goes to the end of its line (``SELECT 1 \\gx``). What
+follows the last one is
 the rest: an incomplete statement, and ``waiting`` says what the reader waits for, as the prompt shows it:
 
     ``-``  a semicolon     ``'`` ``"`` ``$``  the end of a quotation     ``*``  the end of a comment     ``(``  a ``)``
@@ -12,10 +14,10 @@ only, and a shell that talks to a server should not need it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-_SPECIAL: Final = re.compile(r"""--|/\*|(?<!\w)[eE]'|'|"|(?<![\w$])\$(?:[^\W\d]\w*)?\$|[;()]""")
+_SPECIAL: Final = re.compile(r"""--|/\*|(?<!\w)[eE]'|'|"|(?<![\w$])\$(?:[^\W\d]\w*)?\$|[;()\\]""")
 _BLOCK: Final = re.compile(r"/\*|\*/")
 _ENDS: Final = {
     "'": re.compile(r"(?:[^']|'')*'(?!')"),
@@ -26,10 +28,14 @@ _ENDS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One statement without its semicolon; ``offset`` is where it begins in the text, in characters from 0."""
+    """One statement without its semicolon; ``offset`` is where it begins in the text, in characters from 0.
+
+    ``command`` is the backslash command that ended it, "" where a semicolon did; then ``text`` may be empty.
+    """
 
     text: str
     offset: int
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,11 @@ def split(text: str) -> Split:
             depth += 1
         elif token == ")":
             depth = max(depth - 1, 0)
+        elif token == "\\":
+            end = text.find("\n", at)
+            at = len(text) if end < 0 else end + 1
+            statements.append(replace(_statement(text, begin, found.start()), command=text[found.start() : at].strip()))
+            begin, depth = at, 0
         elif token == ";":
             if depth == 0:
                 statements.append(_statement(text, begin, found.start()))
@@ -63,7 +74,11 @@ def split(text: str) -> Split:
     rest = _statement(text, begin, len(text))
     if not waiting and rest.text:
         waiting = "(" if depth else "-"
-    return Split(statements=tuple(statement for statement in statements if statement.text), rest=rest, waiting=waiting)
+    return Split(
+        statements=tuple(statement for statement in statements if statement.text or statement.command),
+        rest=rest,
+        waiting=waiting,
+    )
 
 
 def _skip(text: str, token: str, at: int) -> int | None:

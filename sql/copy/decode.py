@@ -68,6 +68,21 @@ def read_pieces(source: Input, options: CopyOptions, schema: pa.Schema, *, chose
             return _columnar(source, options.format, schema, chosen=chosen)
 
 
+def chosen_schema(schema: pa.Schema, columns: Sequence[str] | None, options: CopyOptions) -> pa.Schema:
+    """The columns that are copied: those of COPY's list, in its order, or all of the table's. Raises Invalid."""
+    names = schema.names if columns is None else list(columns)
+    for name in names:
+        if name not in schema.names:
+            hint = nearest(name, schema.names) or f"The columns are ({', '.join(schema.names)})."
+            raise Invalid(f'column "{name}" does not exist', hint=hint, sqlstate="42703")
+        if names.count(name) > 1:
+            raise Invalid(f'column "{name}" specified more than once', sqlstate="42701")
+    for name in (*(options.force_null or ()), *(options.force_not_null or ())):
+        if name not in names:
+            raise Invalid(f'FORCE_NULL or FORCE_NOT_NULL column "{name}" not referenced by COPY', sqlstate="42703")
+    return pa.schema([schema.field(name) for name in names])
+
+
 def located(error: WeftError, piece: Piece) -> WeftError:
     """The error with "row 3" of a piece as the file counts it."""
 

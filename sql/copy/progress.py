@@ -6,8 +6,10 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ...engine.database import Engine
+if TYPE_CHECKING:
+    from ...engine.database import Engine
 
 
 @dataclass(slots=True, kw_only=True)

@@ -24,19 +24,18 @@ from ...engine.expression.evaluate import evaluate_filter
 from ...engine.expression.node import Column as ColumnNode
 from ...engine.expression.node import Expression
 from ...engine.expression.tree import walk
-from ...engine.schema import Table, project_fields
+from ...engine.schema import Table
 from ...engine.transaction import Transaction
 from ..bind import bind_expression
 from ..block import Running
-from ..describe import quoted
 from ..execution import EMPTY_SCHEMA
 from ..parse import parse_expression
-from ..source import Source, split
-from .decode import Piece, located, read_pieces
+from ..source import Source
+from .decode import Piece, chosen_schema, located, read_pieces
 from .encode import write_result
 from .files import created, opened, size_of
 from .progress import CopyFacts, copies_of
-from .statement import Copy
+from .statement import Copy, check_query, copied_query
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -80,33 +79,11 @@ def run_copy(session: Session, statement: Copy, running: Running, query: Callabl
     return Result(schema=EMPTY_SCHEMA, batches=(), version=version, tag=f"COPY {count}", rows_affected=count)
 
 
-def copied_query(statement: Copy) -> Source:
-    """What COPY TO runs."""
-    if statement.query is not None:
-        return statement.query
-    columns = "*" if statement.columns is None else ", ".join(map(quoted, statement.columns))
-    return split(f"SELECT {columns} FROM {quoted(statement.table or '')}")[0]
-
-
-def check_query(result: Result) -> None:
-    """Raise Invalid for a statement that gives no rows."""
-    if not result.schema.names and result.tag != "SELECT":
-        raise Invalid("COPY query must have a RETURNING clause", sqlstate="0A000")
-
-
 def read_table(source: Any, statement: Copy, table: Table, *, session: Session) -> Iterator[Piece]:
     """The rows of a file for ``table``, those that WHERE keeps."""
-    names = [column.name for column in table.columns] if statement.columns is None else list(statement.columns)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise Invalid(f'column "{twice}" specified more than once', sqlstate="42701")
-    columns = [table.column(name) for name in names]
-    options = statement.options
-    for name in (*(options.force_null or ()), *(options.force_not_null or ())):
-        if name not in names:
-            raise Invalid(f'FORCE_NULL or FORCE_NOT_NULL column "{name}" not referenced by COPY', sqlstate="42703")
-    condition = None if statement.where is None else _condition(statement.where, table, names, session=session)
-    pieces = read_pieces(source, options, project_fields(columns), chosen=statement.columns is not None)
+    schema = chosen_schema(table.arrow_schema, statement.columns, statement.options)
+    condition = None if statement.where is None else _condition(statement.where, table, schema.names, session=session)
+    pieces = read_pieces(source, statement.options, schema, chosen=statement.columns is not None)
     if condition is None:
         return pieces
     return _filtered(pieces, condition, table)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ...base.errors import Invalid
+from ...base.result import Result
 from ..lexer import Tokens
-from ..source import Source
+from ..source import Source, split
 from .options import CopyOptions, copy_options
 
 
@@ -60,6 +61,24 @@ def read_copy(tokens: Tokens, source: Source) -> Copy:
         tokens.end()
     options = copy_options(given, path=path, writes=writes)
     return Copy(table=table, columns=columns, query=query, writes=writes, path=path, options=options, where=where)
+
+
+def copied_query(statement: Copy) -> Source:
+    """What COPY TO runs."""
+    if statement.query is not None:
+        return statement.query
+    columns = "*" if statement.columns is None else ", ".join(map(_quoted, statement.columns))
+    return split(f"SELECT {columns} FROM {_quoted(statement.table or '')}")[0]
+
+
+def check_query(result: Result) -> None:
+    """Raise Invalid for a statement that gives no rows."""
+    if not result.schema.names and result.tag != "SELECT":
+        raise Invalid("COPY query must have a RETURNING clause", sqlstate="0A000")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _place(tokens: Tokens, stream: str, other: str) -> str | None:

@@ -1,0 +1,243 @@
+"""The prompt's parts: completion, colours, charts, commands that end a statement, COPY with the client's files."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import weftdb
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from weftdb.base.interface import Database
+from weftdb.engine.database import Engine
+from weftdb.server.service import serve
+from weftdb.server.shell.chart import print_chart
+from weftdb.server.shell.colours import SqlLexer, coloured
+from weftdb.server.shell.completion import SqlCompleter
+from weftdb.server.shell.meta import COMMANDS
+from weftdb.server.shell.shell import Shell
+from weftdb.server.shell.statements import split
+from weftdb.server.shell.words import STATEMENTS
+
+
+class Screen:
+    """A shell whose output and errors are texts."""
+
+    def __init__(self, database: Database) -> None:
+        self.out, self.errors = io.StringIO(), io.StringIO()
+        self.shell = Shell(database, address="here", out=self.out, errors=self.errors)
+
+    def run(self, text: str) -> str:
+        """What a text prints; errors after the output."""
+        for stream in (self.out, self.errors):
+            stream.seek(0)
+            stream.truncate()
+        self.shell.run_script(text)
+        return self.out.getvalue() + self.errors.getvalue()
+
+
+@pytest.fixture(params=["folder", "server"])
+def screen(request: pytest.FixtureRequest) -> Iterator[Screen]:
+    if request.param == "folder":
+        with weftdb.open() as database:
+            yield Screen(database)
+        return
+    server = serve(Engine.open(None), port=0)
+    try:
+        with weftdb.connect(server.address) as database:
+            yield Screen(database)
+    finally:
+        server.stop(grace=5)
+
+
+@pytest.fixture
+def local() -> Iterator[Screen]:
+    with weftdb.open() as database:
+        yield Screen(database)
+
+
+TABLES = """
+CREATE TABLE events (device BIGINT, at TIMESTAMP, reading DOUBLE PRECISION);
+CREATE TABLE "Odd name" (a INT);
+CREATE VIEW calm AS SELECT device FROM events;
+"""
+
+
+def test_tab_offers_what_may_stand_there(local: Screen, tmp_path: Path) -> None:
+    local.run(TABLES)
+    completer = SqlCompleter(local.shell)
+    (tmp_path / "rows.csv").write_text("")
+
+    def offered(text: str) -> list[str]:
+        before, _, after = text.partition("|")
+        document = Document(before + after, len(before))
+        return [found.text for found in completer.get_completions(document, CompleteEvent())]
+
+    assert offered("SELECT * FROM ev") == ["events"]
+    assert set(offered("SELECT * FROM ")) >= {
+        "events",
+        "calm",
+        '"Odd name"',
+        "weft_metrics",
+        "information_schema.tables",
+    }
+    assert offered("SELECT e.| FROM events e") == ["device", "at", "reading"]
+    assert offered("SELECT * FROM calm JOIN events AS x ON x.re") == ["reading"]
+    assert offered("SELECT re| FROM events")[0] == "reading"
+    assert offered("SELECT dev")[0] == "device"
+    assert "date_trunc(" in offered("SELECT date_t")
+    assert "not_equal(" not in offered("SELECT not_")
+    assert offered("SELECT 1; dele") == ["delete from"]
+    assert offered("GR") == []
+    assert offered("SELECT device FROM events GR")[0] == "GROUP BY"
+    assert offered("UPDATE eve") == ["events"]
+    assert "timezone" in offered("SET ")
+    assert offered("CREATE TABLE t (a BIGI") == ["BIGINT"]
+    assert offered("\\cop") == ["\\copy"]
+    assert offered("SELECT 1 \\ch") == ["\\chart"]
+    assert offered("\\d ca") == ["calm"]
+    assert offered("\\x a") == ["auto"]
+    assert offered(f"\\copy events from {tmp_path}/ro") == ["rows.csv"]
+    assert offered("\\h alter") == ["alter table"]
+    local.run("CREATE TABLE evening (a INT);")
+    assert offered("TABLE eve") == ["evening", "events"]
+
+
+def test_colours_keep_the_text_and_know_what_is_what() -> None:
+    text = "SELECT 'it''s' AS \"A\", 1.5e3, $$x'$$ -- note\n/* a */ FROM t1 \\gx\nWHERE 'open"
+    assert "".join(piece for _, piece in coloured(text)) == text
+    style = {piece: style.removeprefix("class:sql.") for style, piece in coloured(text) if style}
+    assert style == {
+        "SELECT": "keyword", "'it''s'": "text", "AS": "keyword", '"A"': "quoted", "1.5e3": "number", "$$x'$$": "text",
+        "-- note": "comment", "/* a */": "comment", "FROM": "keyword", "\\gx": "command", "WHERE": "keyword",
+        "'open": "text",
+    }  # fmt: skip
+    line = SqlLexer().lex_document(Document(text))
+    assert ["".join(piece for _, piece, *_ in line(number)) for number in range(4)] == [*text.split("\n"), ""]
+
+
+def test_a_chart_has_a_bar_for_each_row(local: Screen) -> None:
+    out = local.run("VALUES ('a', 1), ('bc', 2), (NULL, NULL), ('d', -1) \\chart")
+    lines = out.splitlines()
+    assert lines[0] == " column1 │ column2"
+    bars = [re.match(r" (\S+) +│ ( *)(█*)[▏▎▍▌▋▊▉]? *(\S+)$", line) for line in lines[1:5]]
+    assert [bar and bar[1] for bar in bars] == ["a", "bc", "NULL", "d"]
+    assert [bar and bar[4] for bar in bars] == ["1", "2", "NULL", "-1"]
+    lengths = [len(bar[3]) if bar else -1 for bar in bars]
+    assert lengths[1] in (2 * lengths[0], 2 * lengths[0] + 1)
+    assert lengths[2] == 0
+    assert abs(lengths[3] - lengths[0]) <= 1
+    assert lines[5] == "(4 rows)"
+    assert max(map(len, lines)) <= 80
+    with weftdb.open() as database:
+        wide = io.StringIO()
+        print_chart(database.execute("SELECT i::double precision FROM generate_series(1, 600) i"), wide, width=60)
+        assert wide.getvalue().endswith("(the first 500 rows)\n")
+        assert max(map(len, wide.getvalue().splitlines())) <= 60
+    assert "a chart takes two columns, a name and a number" in local.run("SELECT 1, 'x' \\chart")
+    assert "(0 rows)" in local.run("SELECT 'x', 1 WHERE false \\chart")
+
+
+def test_commands_end_statements(local: Screen, tmp_path: Path) -> None:
+    file = tmp_path / "out.txt"
+    assert local.run("SELECT 1 AS a, 2 AS b \\gx") == "-[ record 1 ]\na | 1\nb | 2\n"
+    assert local.run(f"SELECT 7 AS a\n  \\g {file}\nSELECT 8 AS b;").startswith(" b\n")
+    assert file.read_text() == " a\n---\n 7\n(1 row)\n"
+    assert "SELECT 8" in local.shell.last.text if local.shell.last else False
+    assert local.run("\\g") == " b\n---\n 8\n(1 row)\n"
+    local.run(f"SELECT 9 AS c \\g |cat > {file}")
+    assert " 9\n" in file.read_text()
+    local.run(f"\\o {file}\nSELECT 10 AS d;\n\\echo done\n\\o\n")
+    assert file.read_text() == " d\n----\n 10\n(1 row)\ndone\n"
+    assert "stands on a line of its own" in local.run("SELECT 1 \\d")
+    assert local.run("\\x auto\nSELECT 1 AS a;\n\\x off\n").splitlines()[1] == " a"
+    local.shell.layout.expanded, local.shell.layout.width = None, 10
+    assert local.run("SELECT 'long enough' AS a;").startswith("-[ record 1 ]")
+
+
+def test_an_editor_changes_the_statement(local: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nsed -i s/41/42/ $1\n")
+    editor.chmod(0o700)
+    monkeypatch.setenv("EDITOR", str(editor))
+    monkeypatch.delenv("VISUAL", raising=False)
+    assert " 42\n" in local.run("SELECT 41 AS a \\e")
+    typed: list[str] = []
+    local.shell.edit = typed.append
+    local.run("SELECT 41 \\e")
+    assert typed == ["SELECT 42;"]
+    monkeypatch.setenv("EDITOR", "false")
+    assert "nothing was run" in local.run("SELECT 41 \\e")
+
+
+def test_help_has_every_command_and_every_statement(local: Screen) -> None:
+    shown = local.run("\\?")
+    assert all(command.usage in shown for command in COMMANDS.values())
+    assert all(STATEMENTS[name].split()[0].startswith(("[", name.split()[0])) for name in STATEMENTS)
+    assert local.run("\\h alter table").startswith("ALTER TABLE")
+    assert local.run("\\h create").count("CREATE") >= 5
+    assert "Try \\h UPDATE" in local.run("\\h updat e")
+    assert "SAVEPOINT" in local.run("\\h")
+
+
+def test_copy_goes_through_the_shell_s_own_input_and_files(screen: Screen, tmp_path: Path) -> None:
+    screen.run("CREATE TABLE t (a INT PRIMARY KEY, b TEXT DEFAULT 'd');")
+    dump = "COPY t (a, b) FROM stdin;\n1\tone\n2\t\\N\n\\.\nSELECT count(*) AS n FROM t;\n"
+    assert screen.run(dump) == "COPY 2\n n\n---\n 2\n(1 row)\n"
+    assert screen.run("COPY t TO STDOUT (FORMAT csv, HEADER);") == "a,b\n1,one\n2,\n"
+    assert screen.run("COPY (SELECT a FROM t WHERE a > 1) TO STDOUT;") == "2\n"
+    for name in ("t.parquet", "t.jsonl", "t.arrow"):
+        assert screen.run(f"\\copy t to {tmp_path / name}") == "COPY 2\n"
+        screen.run("DELETE FROM t;")
+        assert screen.run(f"\\copy t from '{tmp_path / name}'") == "COPY 2\n"
+        assert screen.run("COPY t TO STDOUT (FORMAT csv);") == "1,one\n2,\n", name
+    assert screen.run(f"\\copy (select a from t) to {tmp_path / 'a.csv'} csv header") == "COPY 2\n"
+    assert (tmp_path / "a.csv").read_text() == "a\n1\n2\n"
+    screen.run("DELETE FROM t;")
+    assert screen.run(f"\\copy t (a) from {tmp_path / 'a.csv'} (format csv, header match)") == "COPY 2\n"
+    assert screen.run("COPY t TO STDOUT (FORMAT csv);") == "1,d\n2,d\n"
+
+
+def test_a_copy_through_the_shell_is_all_or_nothing(screen: Screen, tmp_path: Path) -> None:
+    screen.run("CREATE TABLE t (a INT PRIMARY KEY);")
+    bad = tmp_path / "bad.txt"
+    bad.write_text("".join(f"{i}\n" for i in range(70_000)) + "x\n")
+    assert 'column "a", row 70,001: "x" is not a valid integer' in screen.run(f"\\copy t from {bad}")
+    out = screen.run("COPY t FROM STDIN;\n1\nx\n3\n\\.\nSELECT 'not run';\n")
+    assert 'row 2: "x" is not a valid integer' in out
+    assert screen.run("SELECT count(*) FROM t;").splitlines()[2] == "     0"
+    assert screen.run("BEGIN;\nCOPY t FROM STDIN;\n1\n\\.\nROLLBACK;\n") == "BEGIN\nCOPY 1\nROLLBACK\n"
+    out = screen.run("BEGIN;\nCOPY t FROM STDIN;\nx\n\\.\n")
+    assert screen.shell.mark == "!"
+    assert screen.run("ROLLBACK;\nSELECT count(*) FROM t;").splitlines()[3] == "     0"
+    assert "no file" in screen.run("\\copy t from /nowhere")
+    assert "WHERE goes with files on the server only" in screen.run(f"\\copy t from {bad} where a > 1")
+    assert "needs what COPY needs" in screen.run("\\copy")
+    assert "syntax error" in screen.run("\\copy t")
+    assert "cannot come through STDIN" in screen.run("COPY t FROM STDIN (FORMAT parquet);\n\\.\n")
+
+
+def test_line_numbers_of_a_script_count_the_data_of_a_copy(local: Screen) -> None:
+    local.run("CREATE TABLE t (a INT);")
+    local.shell.run_script("COPY t FROM STDIN;\n1\n2\n\\.\n\nSELECT nope;\n", name="dump.sql")
+    assert local.errors.getvalue().startswith("dump.sql:6: ERROR:")
+
+
+@pytest.mark.parametrize(
+    ("text", "statements", "rest"),
+    [
+        ("select 1 \\gx", [("select 1", "\\gx")], ""),
+        ("select 1\n\\g out.txt\nselect 2", [("select 1", "\\g out.txt")], "select 2"),
+        ("\\d", [("", "\\d")], ""),
+        ("select '\\g'; \\x on", [("select '\\g'", ""), ("", "\\x on")], ""),
+        ("select (1 \\g", [("select (1", "\\g")], ""),
+        ("-- \\g\nselect $$\\g$$", [], "select $$\\g$$"),
+    ],
+)
+def test_a_backslash_command_ends_a_statement(text: str, statements: list[tuple[str, str]], rest: str) -> None:
+    found = split(text)
+    assert [(statement.text, statement.command) for statement in found.statements] == statements
+    assert found.rest.text == rest
