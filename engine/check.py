@@ -42,9 +42,10 @@ import pyarrow as pa
 from ..base.errors import Corrupt, NotFound, Unavailable, WeftError
 from ..storage import lmdb_pages
 from ..storage.column_values import FixedValues, Values, VariableValues
-from ..storage.envelope import Chain
+from ..storage.envelope import Chain, owned
 from ..storage.files import DiskFiles, FileSystem
 from ..storage.folder import DataFolder, read_format
+from ..storage.journal import JOURNAL_FILE, entries_after
 from ..storage.lmdb_log import DATABASES
 from ..storage.log import Entry
 from ..storage.manifest import DATABASE, MemoryManifest, examine
@@ -161,7 +162,7 @@ def check_folder(path: str | Path, *, progress: Progress | None = None) -> Repor
         checker = _Checker(report, SegmentFiles(storage), storage.files, progress=progress)
         checker.state(found.state, found.segments)
         checker.format(folder)
-        checker.log(entries, name=str(folder.log_path), epoch=_epoch_of(named, report, str(file)))
+        checker.log(entries, folder=folder.log_path, state=_log_state(named, report, str(file)))
         checker.sections()
         checker.strays()
         checker.files()
@@ -242,8 +243,9 @@ class _Checker:
                 what = f"it says format {version}, and the checkpoint is of a newer one"
                 self._report.add(str(folder.path / "format"), what, "what the folder holds can be read all the same")
 
-    def log(self, values: Iterable[tuple[int, bytes]], *, name: str, epoch: int | None) -> None:
-        """The log as bytes: each entry, and that it goes on from the checkpoint."""
+    def log(self, values: Iterable[tuple[int, bytes]], *, folder: Path, state: _LogState) -> None:
+        """The log as bytes, and its journal: each entry, and that it goes on from the checkpoint."""
+        name = str(folder)
         report, chain = self._report, Chain(name=name)
         last_epoch = 0
         following: int | None = None
@@ -258,7 +260,7 @@ class _Checker:
             following = position + 1
             report.log_entries += 1
             try:
-                entry = chain.follow(_buffer(value), position=position)
+                entry = chain.follow(owned(value), position=position)
             except WeftError as error:
                 report.add(f"entry {position} of {name}", error.message, _LOG)
                 self._known = False
@@ -266,11 +268,19 @@ class _Checker:
                 continue
             last_epoch = entry.epoch
             self._record(entry)
+        try:
+            for entry in entries_after(folder, chain) if state.journaled else ():
+                report.log_entries += 1
+                position, last_epoch = entry.position, entry.epoch
+                self._record(entry)
+        except WeftError as error:
+            report.add(str(folder / JOURNAL_FILE), error.message, _LOG)
+            self._known = False
         checkpoint = 0 if self._restored is None else self._restored.position
         if position < checkpoint:
             report.add(name, f"it ends with entry {position}, and the checkpoint is at entry {checkpoint}", _LOG)
-        if epoch is not None and not last_epoch <= epoch <= last_epoch + _EPOCHS_MOST:
-            report.add(name, f"its epoch is {epoch}, and that of its last entry {last_epoch}", _LOG)
+        if state.epoch is not None and not last_epoch <= state.epoch <= last_epoch + _EPOCHS_MOST:
+            report.add(name, f"its epoch is {state.epoch}, and that of its last entry {last_epoch}", _LOG)
 
     def log_entries(self, entries: Iterable[Entry]) -> None:
         """The log of an open database, whose entries were verified as they were read."""
@@ -677,15 +687,24 @@ def _log_values(
             yield int.from_bytes(key, "big"), value
 
 
-def _epoch_of(named: Mapping[str, Iterator[tuple[bytes, bytes]]], report: Report, where: str) -> int | None:
-    """The last lease, as the log's database "state" has it."""
-    epoch = None
+@dataclass(slots=True)
+class _LogState:
+    """The log's database "state": the last lease, and whether there is a journal."""
+
+    epoch: int | None = None
+    journaled: bool = False
+
+
+def _log_state(named: Mapping[str, Iterator[tuple[bytes, bytes]]], report: Report, where: str) -> _LogState:
+    found = _LogState()
     for key, value in _whole(named.get(_STATE_DATABASE), report, where):
-        if key not in (b"epoch", b"first") or len(value) != 8:
+        if key == b"journal" and value == b"1":
+            found.journaled = True
+        elif key not in (b"epoch", b"first") or len(value) != 8:
             report.add(where, f"the log's state has an entry {key!r}, which nobody wrote", _LOG)
         elif key == b"epoch":
-            epoch = int.from_bytes(value, "big")
-    return epoch
+            found.epoch = int.from_bytes(value, "big")
+    return found
 
 
 def _readable(engine: Engine, position: int, report: Report) -> Iterator[Entry]:
@@ -696,13 +715,6 @@ def _readable(engine: Engine, position: int, report: Report) -> Iterator[Entry]:
         return
     except (Corrupt, Unavailable) as error:
         report.add(f"the log of {engine.storage.name}", error.message, _LOG)
-
-
-def _buffer(value: bytes) -> pa.Buffer:
-    """Aligned to 64 bytes, as batches are read in place."""
-    buffer = pa.allocate_buffer(len(value))
-    memoryview(buffer).cast("B")[:] = value
-    return buffer
 
 
 def _first(values: Values, count: int) -> Values:

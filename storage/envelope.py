@@ -20,7 +20,7 @@ All logs share this module; where the entries lie is their own affair. docs/stor
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import xxhash
@@ -42,6 +42,31 @@ _FIELDS: Final = struct.Struct("<4sHHqqq16sQ")  # magic, format, -, position, ep
 _CHECKSUM: Final = struct.Struct("<Q")
 
 assert _FIELDS.size + _CHECKSUM.size == ENVELOPE_BYTES, "the record after the envelope stays aligned"
+
+
+class Extent(NamedTuple):
+    """What an envelope says of its entry: the position, and the size in bytes, envelope included."""
+
+    position: int
+    size: int
+
+
+def extent_of(envelope: bytes | memoryview) -> Extent | None:
+    """What stands at the beginning of an entry; None where that is no envelope, or a damaged one."""
+    if len(envelope) < ENVELOPE_BYTES or envelope[:4] != _MAGIC:
+        return None
+    _, _, _, position, _, _, _, size = _FIELDS.unpack_from(envelope)
+    (stored,) = _CHECKSUM.unpack_from(envelope, _FIELDS.size)
+    if stored != xxhash.xxh3_64_intdigest(envelope[: _FIELDS.size]):
+        return None
+    return Extent(position, ENVELOPE_BYTES + size)
+
+
+def owned(entry: bytes | memoryview | pa.Buffer) -> pa.Buffer:
+    """An entry's bytes in memory of their own, aligned to 64 bytes."""
+    buffer = pa.allocate_buffer(len(entry))
+    memoryview(buffer).cast("B")[:] = memoryview(entry).cast("B")
+    return buffer
 
 
 def epoch_of(entry: bytes | memoryview) -> int:
@@ -92,10 +117,17 @@ class Chain:
         self.previous = xxhash.xxh3_128_digest(bytes(pieces[0]) + bytes(pieces[1]))
 
     def follow(self, value: pa.Buffer, *, position: int) -> Entry:
-        """Verify and decode the entry that comes next, and move on to it. Raises Corrupt with the position."""
+        """Verify and decode the entry that comes next, and move on to it.
+
+        Raises Corrupt with the position, and Unavailable for a newer program's; the chain stays where it is then.
+        """
+        before = self.position, self.epoch, self.batch, self.previous
         epoch, batch, previous = self._open(memoryview(value), position=position)
-        where = f"entry {position} of {self.name}"
-        record = decode(value.slice(ENVELOPE_BYTES), where=where)
+        try:
+            record = decode(value.slice(ENVELOPE_BYTES), where=f"entry {position} of {self.name}")
+        except BaseException:
+            self.position, self.epoch, self.batch, self.previous = before
+            raise
         return Entry(position=position, epoch=epoch, batch=batch, previous=previous, record=record, data=value)
 
     def _open(self, view: memoryview, *, position: int) -> tuple[int, int, bytes]:

@@ -2,9 +2,9 @@
 
 A data folder looks like this (docs/storage.md has the details):
 
-    DIR/format      "weftdb 3" and a checksum: the version of everything below
+    DIR/format      "weftdb 4" and a checksum: the version of everything below
     DIR/lock        an flock'ed file that holds the process id of the one process that has the folder open
-    DIR/log/        the commit log and the manifest (LMDB)
+    DIR/log/        the commit log and the manifest (LMDB), and the log's journal
     DIR/segments/   segment files, named by a number that is never used again
     DIR/tmp/        spills while the folder is open (temporary.py)
 
@@ -32,11 +32,11 @@ from typing import Final, Self
 from ..base.errors import Corrupt, Invalid, Unavailable, WeftError
 from .files import DiskFiles, FileSystem, create_folder, write_whole
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """The data folder's format version: what this program writes, and the newest that it reads.
 
 1: the commit log alone.  2: segments and the manifest beside it.  3: named snapshots, which older programs would not
-keep.
+keep.  4: the journal in front of the log, which they would not read.
 """
 
 LOG_FOLDER: Final = "log"
@@ -184,7 +184,7 @@ def settle_format(root: FileSystem) -> None:
     """Read the format file; write it into a new folder, and anew into one of an older format.
 
     Nothing else needs to be done. Format 1: a log without a manifest is a manifest that nothing was put into; format 2:
-    there are no named snapshots yet.
+    there are no named snapshots yet; format 3: there is no journal yet.
     """
     if _FORMAT_FILE in root.names() and read_format(root) == FORMAT:
         return

@@ -1,11 +1,14 @@
-"""The embedded commit log: LMDB, one write transaction per group commit.
+"""The embedded commit log: LMDB, with a journal in front of it for small entries.
 
     database "log"      position (8 bytes, big-endian) → entry (envelope + record)
-    database "state"    "epoch" → the last lease;  "first" → the first position that was not trimmed
+    database "state"    "epoch" → the last lease;  "first" → the first position that was not trimmed;
+                        "journal" → that there is one
+    file "journal"      the entries that follow those of "log" (journal.py)
 
-``append`` checks, writes and syncs in one transaction, so its outcome is *appended* or *fenced*; an error of the disk
-means that nothing was written. Only a disk that fails at the very last step leaves it *unknown*, and then until the
-file is opened again. What is durable, and when, is written down in lmdb_store.py.
+A large entry is checked, written and synced in one transaction of LMDB, together with those that the journal holds; a
+small one in one write into the journal. So the outcome is *appended* or *fenced*; an error of the disk means that
+nothing was written. Only a disk that fails at the very last step leaves it *unknown*, and then until the file is opened
+again. What is durable, and when, is written down in lmdb_store.py and journal.py. Without syncs there is no journal.
 
 ``read`` copies entries out of the map, some megabytes per read transaction: a slow consumer keeps no transaction
 open, which would let the file grow, and batches outlive the log. Each entry has memory of its own.
@@ -19,6 +22,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +31,9 @@ import pyarrow as pa
 
 from ..base.errors import Closed, Corrupt, NotFound, Unavailable
 from ..base.limits import MIB
-from .envelope import Chain, epoch_of
+from .envelope import Chain, epoch_of, owned
 from .files import refuse_writing
+from .journal import Journal, entries_after
 from .lmdb_store import MAP_BYTES_FIRST, NAP_SECONDS, CommitInDoubt, LmdbStore
 from .log import CommitLog, Entry, Outcome
 from .record import Piece, Record
@@ -40,6 +45,7 @@ DATABASES: Final = (_LOG, _STATE)
 
 _EPOCH: Final = b"epoch"
 _FIRST: Final = b"first"
+_JOURNAL: Final = b"journal"
 
 READ_BYTES: Final = 8 * MIB
 READ_ENTRIES: Final = 1_024
@@ -50,13 +56,24 @@ TRIM_BYTES: Final = 16 * MIB
 """``trim`` removes at most so much per transaction: a millisecond or two, for which an append may have to wait."""
 
 
+class _Front:
+    """What the appenders on one store share: the journal, whose it is, and the right to change either."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.journal: Journal | None = None
+        self.epoch = 0
+
+
 class LmdbLog(CommitLog):
     """See the module. Threads may share it; appends are one at a time."""
 
-    def __init__(self, store: LmdbStore, *, owner: bool, read_only: str | None = None) -> None:
+    def __init__(
+        self, store: LmdbStore, *, owner: bool, read_only: str | None = None, front: _Front | None = None
+    ) -> None:
         """A log in an open store that has ``DATABASES``. ``owner``: it closes the store.
 
-        ``read_only`` is the reason why nothing may be written.
+        ``read_only`` is the reason why nothing may be written. ``front`` is that of the appender that it is beside.
         """
         self._store = store
         self._owner = owner
@@ -65,7 +82,8 @@ class LmdbLog(CommitLog):
             raise Corrupt(f"{store.path} holds no commit log", hint="Restore it from a backup.")
         self._log = store.databases[_LOG]
         self._state = store.databases[_STATE]
-        self._appending = threading.Lock()
+        self._front = front or _Front()
+        self._is_beside = front is not None
         self._chain = Chain(name=str(store.path))
         self._block = bytearray()
         self._epoch = 0
@@ -85,40 +103,46 @@ class LmdbLog(CommitLog):
 
     def beside(self) -> LmdbLog:
         """Another appender on the same open file. It ends with this one."""
-        return LmdbLog(self._store, owner=False, read_only=self._read_only)
+        return LmdbLog(self._store, owner=False, read_only=self._read_only, front=self._front)
 
     def lease(self) -> int:
-        def take(transaction: lmdb.Transaction) -> tuple[int, pa.Buffer | None, int]:
+        def take(transaction: lmdb.Transaction) -> tuple[int, Chain]:
             epoch = _number(transaction.get(_EPOCH, db=self._state)) + 1
             transaction.put(_EPOCH, _key(epoch), db=self._state)
-            cursor = transaction.cursor(self._log)
-            if not cursor.last():
-                return epoch, None, 0
-            tail = _number(cursor.key())
+            tail = self._tail(transaction)
             first = max(1, _number(transaction.get(_FIRST, db=self._state)))
             count = transaction.stat(self._log)["entries"]
-            if count != tail - first + 1:
+            if tail and count != tail - first + 1:
                 raise Corrupt(
                     f"{self._store.path} has {count} entries, and should have those from {first} to {tail}",
                     hint="Restore it from a backup.",
                 )
-            return epoch, _copy(cursor.value()), tail
+            chain = self._chain_after(transaction, tail)
+            for entry in self._journaled(transaction, chain):
+                transaction.put(_key(entry.position), entry.data, db=self._log, append=True)
+            if journal is not None:
+                transaction.put(_JOURNAL, b"1", db=self._state)
+            return epoch, chain
 
-        with self._appending:
+        with self._front.lock:
             self._check_writable()
+            journal = self._front.journal
+            if journal is None and self._store.synced:
+                with self._store.reading() as transaction:
+                    known = transaction.get(_JOURNAL, db=self._state) is not None
+                journal = self._front.journal = Journal.open(self._store.path, new=not known)
             try:
-                epoch, last, position = self._store.write(take)
+                epoch, self._chain = self._store.write(take)
             except CommitInDoubt as error:
                 raise Unavailable(f"the lease on {self._store.path} is in doubt: {error}") from error
-            chain = Chain(name=str(self._store.path))
-            if last is not None:
-                chain.start_before(position)
-                chain.follow(last, position=position)
-            self._chain, self._epoch, self._outcome = chain, epoch, Outcome.APPENDED
+            if journal is not None:
+                journal.restart()
+            self._front.epoch = self._epoch = epoch
+            self._outcome = Outcome.APPENDED
             return epoch
 
     def append(self, record: Record) -> Outcome:
-        with self._appending:
+        with self._front.lock:
             self._check_writable()
             assert self._epoch, "take the lease before appending"
             assert self._outcome is not Outcome.UNKNOWN, "resolve the last append before the next one"
@@ -126,41 +150,104 @@ class LmdbLog(CommitLog):
                 return Outcome.FENCED
             pieces = self._chain.seal(record, epoch=self._epoch)
             value = self._join(pieces)
-            position = self._chain.position + 1
-
-            def put(transaction: lmdb.Transaction) -> Outcome:
-                if _number(transaction.get(_EPOCH, db=self._state)) != self._epoch:
-                    return Outcome.FENCED
-                if not transaction.put(_key(position), value, db=self._log, append=True, overwrite=False):
-                    return Outcome.FENCED
-                return Outcome.APPENDED
-
-            try:
-                self._outcome = self._store.write(put)
-            except lmdb.KeyExistsError:
-                self._outcome = Outcome.FENCED
-            except CommitInDoubt:
-                self._outcome = Outcome.UNKNOWN
+            journal = self._front.journal
+            if journal is not None and journal.has_room(len(value)):
+                self._outcome = self._append_to_journal(journal, bytes(value))
+            else:
+                self._outcome = self._append_to_store(value)
             if self._outcome is Outcome.APPENDED:
                 self._chain.advance(pieces, epoch=self._epoch)
             return self._outcome
+
+    def _append_to_journal(self, journal: Journal, value: bytes) -> Outcome:
+        with self._store.reading() as transaction:
+            if _number(transaction.get(_EPOCH, db=self._state)) != self._epoch:
+                return Outcome.FENCED
+        return Outcome.APPENDED if journal.append(value) else Outcome.UNKNOWN
+
+    def _append_to_store(self, value: memoryview) -> Outcome:
+        journaled = [] if self._front.journal is None else self._front.journal.entries
+        try:
+            appended = self._store.write(
+                lambda transaction: self._put_after(transaction, [*journaled, value], epoch=self._epoch)
+            )
+        except lmdb.KeyExistsError:
+            appended = False
+        except CommitInDoubt:
+            return Outcome.UNKNOWN
+        if not appended:
+            return Outcome.FENCED
+        if self._front.journal is not None:
+            self._front.journal.restart()
+        return Outcome.APPENDED
+
+    def _put_after(self, transaction: lmdb.Transaction, entries: Sequence[bytes | memoryview], *, epoch: int) -> bool:
+        """Put entries behind those of the store; False: another appender has the lease."""
+        if _number(transaction.get(_EPOCH, db=self._state)) != epoch:
+            return False
+        tail = self._tail(transaction)
+        return all(
+            transaction.put(_key(position), entry, db=self._log, append=True, overwrite=False)
+            for position, entry in enumerate(entries, tail + 1)
+        )
+
+    def _settle(self) -> None:
+        """Put into the store what the journal holds. The front's lock is held."""
+        journal = self._front.journal
+        if journal is None or not journal.entries:
+            return
+        try:
+            if self._store.write(
+                lambda transaction: self._put_after(transaction, journal.entries, epoch=self._front.epoch)
+            ):
+                journal.restart()
+        except CommitInDoubt as error:
+            raise Unavailable(f"{self._store.path} cannot be written: {error}") from error
 
     def resolve(self) -> Outcome:
         return self._outcome
 
     def read(self, from_position: int) -> Iterator[Entry]:
         assert from_position >= 1, f"positions begin at 1, not {from_position}"
-        self._check_open()
-        return self._entries(from_position, tail=self.tail())
+        tail, ahead = self._extent()
+        return self._entries(from_position, tail=tail, ahead=ahead)
 
     def tail(self) -> int:
+        tail, ahead = self._extent()
+        return tail + len(ahead)
+
+    def _extent(self) -> tuple[int, list[bytes] | list[pa.Buffer]]:
+        """The last position in the store, and the entries after it, in the journal."""
         self._check_open()
-        with self._store.reading() as transaction:
-            cursor = transaction.cursor(self._log)
-            return _number(cursor.key()) if cursor.last() else 0
+        with self._front.lock, self._store.reading() as transaction:
+            tail = self._tail(transaction)
+            if self._front.journal and self._front.epoch == _number(transaction.get(_EPOCH, db=self._state)):
+                return tail, list(self._front.journal.entries)
+            return tail, [entry.data for entry in self._journaled(transaction, self._chain_after(transaction, tail))]
+
+    def _journaled(self, transaction: lmdb.Transaction, chain: Chain) -> list[Entry]:
+        """The entries that the journal has after ``chain``, which moves on to the last."""
+        if transaction.get(_JOURNAL, db=self._state) is None:
+            return []
+        return entries_after(self._store.path, chain)
+
+    def _tail(self, transaction: lmdb.Transaction) -> int:
+        """The last position in the store; 0 where it is empty."""
+        cursor = transaction.cursor(self._log)
+        return _number(cursor.key()) if cursor.last() else 0
+
+    def _chain_after(self, transaction: lmdb.Transaction, tail: int) -> Chain:
+        """The chain at the store's end. Raises Corrupt where the last entry is damaged."""
+        chain = Chain(name=str(self._store.path))
+        if tail:
+            chain.start_before(tail)
+            chain.follow(owned(transaction.get(_key(tail), db=self._log)), position=tail)
+        return chain
 
     def trim(self, before: int) -> None:
         self._check_writable()
+        with self._front.lock:
+            self._settle()
         before = min(before, self.tail())
 
         def remove(transaction: lmdb.Transaction) -> bool:
@@ -202,10 +289,24 @@ class LmdbLog(CommitLog):
             self._store.write(lambda transaction, some=some: put(transaction, some))
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            if self._owner:
-                self._store.close()
+        if self._closed:
+            return
+        if not self._is_beside:
+            self._close_journal()
+        self._closed = True
+        if self._owner:
+            self._store.close()
+
+    def _close_journal(self) -> None:
+        with self._front.lock:
+            journal, outcome = self._front.journal, self._outcome
+            if journal is None:
+                return
+            if outcome is not Outcome.UNKNOWN:
+                with suppress(Closed, Unavailable, Corrupt):  # it stays in the journal, and is found there
+                    self._settle()
+            journal.close()
+            self._front.journal = None
 
     def _check_open(self) -> None:
         if self._closed:
@@ -228,21 +329,26 @@ class LmdbLog(CommitLog):
             at += len(piece)
         return view[:size]
 
-    def _entries(self, position: int, *, tail: int) -> Iterator[Entry]:
+    def _entries(self, position: int, *, tail: int, ahead: Sequence[bytes] | Sequence[pa.Buffer]) -> Iterator[Entry]:
         chain = Chain(name=str(self._store.path))
         chain.start_before(position)
-        if position > 1 and position <= tail:
+        if 1 < position <= tail + 1:
             self._start_chain(chain, position)
+        elif tail + 1 < position <= tail + len(ahead):
+            chain.start_after(owned(ahead[position - tail - 2]), position=position - 1)
         while position <= tail:
             for value in self._copy_some(position, tail=tail):
                 yield chain.follow(value, position=position)
                 position += 1
+        for entry in ahead[position - tail - 1 :]:
+            yield chain.follow(owned(entry), position=position)
+            position += 1
 
     def _start_chain(self, chain: Chain, position: int) -> None:
         """Start the chain at the entry before ``position``, unless that was trimmed."""
         with self._store.reading() as transaction:
             before = transaction.get(_key(position - 1), db=self._log)
-            copy = None if before is None else _copy(before)
+            copy = None if before is None else owned(before)
         if copy is not None:
             chain.start_after(copy, position=position - 1)
 
@@ -258,7 +364,7 @@ class LmdbLog(CommitLog):
                 while found and _number(cursor.key()) == position + len(copies):
                     value = cursor.value()
                     size += len(value)
-                    copies.append(_copy(value))
+                    copies.append(owned(value))
                     if size >= READ_BYTES or len(copies) == READ_ENTRIES or position + len(copies) > tail:
                         break
                     found = cursor.next()
@@ -272,13 +378,6 @@ class LmdbLog(CommitLog):
         if not copies:
             raise Corrupt(f"entry {position} of {self._store.path} is missing, although entry {tail} is there")
         return copies
-
-
-def _copy(value: bytes | memoryview) -> pa.Buffer:
-    """The bytes in memory of their own, aligned to 64 bytes."""
-    buffer = pa.allocate_buffer(len(value))
-    memoryview(buffer).cast("B")[:] = value
-    return buffer
 
 
 def _key(number: int) -> bytes:

@@ -75,7 +75,7 @@ class LmdbStore:
         self, environment: lmdb.Environment, *, path: Path, databases: tuple[str, ...], synced: bool, read_only: bool
     ) -> None:
         self.path = path
-        self._synced = synced
+        self.synced = synced
         self._environment: lmdb.Environment | None = environment
         self._process = os.getpid()
         self._gate = _Gate()
@@ -187,7 +187,7 @@ class LmdbStore:
         self.write(self._touch)
         with self._writing, self._gate.alone():
             environment = self._open_environment
-            if not self._synced:
+            if not self.synced:
                 environment.sync(True)
             file = self.path / DATA_FILE
             try:
@@ -200,7 +200,7 @@ class LmdbStore:
         with self._writing, self._gate.alone():
             environment, self._environment = self._environment, None
             if environment is not None and self._process == os.getpid():
-                if not self._synced:
+                if not self.synced:
                     environment.sync(True)
                 environment.close()
 

@@ -15,7 +15,7 @@ from weftdb.storage.folder import DataFolder, format_line
 
 def test_a_new_folder_is_created_with_its_parents_and_says_its_format(tmp_path: Path) -> None:
     with DataFolder.open(tmp_path / "a" / "b") as folder:
-        assert (folder.path / "format").read_bytes() == format_line(3)
+        assert (folder.path / "format").read_bytes() == format_line(4)
         assert (folder.path / "lock").read_text() == f"{os.getpid()}\n"
         assert folder.log_path == tmp_path / "a" / "b" / "log"
 
@@ -69,13 +69,13 @@ def test_a_forked_child_does_not_hold_the_lock_of_its_parent(tmp_path: Path) -> 
         DataFolder.open(tmp_path).close()
 
 
-@pytest.mark.parametrize("version", [4, 17])
+@pytest.mark.parametrize("version", [5, 17])
 def test_a_newer_format_asks_for_an_upgrade(tmp_path: Path, version: int) -> None:
     DataFolder.open(tmp_path).close()
     (tmp_path / "format").write_bytes(format_line(version))
     for _ in range(2):
         with pytest.raises(
-            errors.Unavailable, match=f"has format {version}, and this program reads .* up to 3"
+            errors.Unavailable, match=f"has format {version}, and this program reads .* up to 4"
         ) as raised:
             DataFolder.open(tmp_path)
     assert raised.value.hint is not None
@@ -108,7 +108,7 @@ def test_a_folder_whose_creation_was_cut_short_is_finished(tmp_path: Path) -> No
     (tmp_path / "lock").write_text("")
     (tmp_path / "format.new").write_text("weft")
     with DataFolder.open(tmp_path):
-        assert (tmp_path / "format").read_bytes() == format_line(3)
+        assert (tmp_path / "format").read_bytes() == format_line(4)
 
 
 def test_a_system_that_refuses_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_a_folder_of_format_1_is_upgraded_when_it_is_opened_to_write(tmp_path: P
     with DataFolder.open(tmp_path, read_only=True):
         assert (tmp_path / "format").read_text() == "weftdb 1\n"
     with DataFolder.open(tmp_path) as folder:
-        assert (tmp_path / "format").read_bytes() == format_line(3)
+        assert (tmp_path / "format").read_bytes() == format_line(4)
         assert folder.segments_path.is_dir()
 
 

@@ -374,7 +374,7 @@ def test_a_folder_of_format_1_is_read_and_becomes_one_of_format_2(tmp_path: Path
         assert storage.manifest.load() == (None, {})
         storage.manifest.commit(state=b"state")
         assert versions(storage.log.read(1)) == [1]
-    assert (tmp_path / "format").read_bytes() == format_line(3)
+    assert (tmp_path / "format").read_bytes() == format_line(4)
 
 
 def test_segment_files_are_named_by_their_number() -> None:
