@@ -318,7 +318,6 @@ class Select:
     order: tuple[SortKey, ...] = ()
     limit: Bound | None = None
     offset: Bound | None = None
-    with_ties: bool = False
 
     @property
     def columns(self) -> tuple[OutputColumn, ...]:

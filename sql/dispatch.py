@@ -41,6 +41,7 @@ from .snapshots import create_snapshot, drop_feed, drop_snapshot
 from .source import Source, first_words, pointing, split
 from .statements import read
 from .views import query_text
+from .with_changes import writes_in_with
 
 if TYPE_CHECKING:
     from .session import Session
@@ -187,7 +188,7 @@ def _run_other(
     source, overriding = cut_overriding(source)
     parsed = _parsed(session, source, parameters)
     tree = parsed.tree
-    if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
+    if isinstance(tree, exp.Insert | exp.Update | exp.Delete) or writes_in_with(tree):
 
         def execution(reader: Reader) -> Execution:
             return session.execution(reader, running, parameters, types, source=source)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pyarrow as pa
 from sqlglot import exp
@@ -45,6 +45,7 @@ class Execution:
     ``key``, the statement's text and more, stands for everything that binding it depends on; None where bound queries
     may not be kept. ``past`` is what the statement's AS OF clauses read (sql/as_of.py).
     ``alone``: the statement is a transaction of its own. ``holder``: who runs it.
+    ``relations``: rows that stand in for WITH queries; ``written``: the tables that those wrote (sql/with_changes.py).
     """
 
     engine: Engine
@@ -61,6 +62,8 @@ class Execution:
     past: Past = NO_PAST
     alone: bool = False
     holder: Holder = SOMEONE
+    relations: Mapping[str, pa.Table] = field(default_factory=dict)
+    written: frozenset[int] = frozenset()
 
     @property
     def catalog(self) -> Catalog:
@@ -96,14 +99,30 @@ class Execution:
         targets: Sequence[Type] | None = None,
         relations: Mapping[str, pa.Schema] | None = None,
     ) -> BoundQuery:
-        return bind_query(
+        bound = bind_query(
             tree,
             self.catalog,
             parameter_types=self.parameter_types,
             settings=self.binder,
             targets=targets,
-            relations={**VIRTUAL_SCHEMAS, **(relations or {})},
+            relations={
+                **VIRTUAL_SCHEMAS,
+                **{name: rows.schema for name, rows in self.relations.items()},
+                **(relations or {}),
+            },
             pasts=self.past.catalogs,
+        )
+        for table in bound.tables if self.written else ():
+            if table.id in self.written:
+                self.refuse_reading(table.name)
+        return bound
+
+    def refuse_reading(self, table: str) -> NoReturn:
+        """Raise Invalid (0A000) for a part of a statement that reads what another part has written."""
+        raise Invalid(
+            f'reading "{table}" in a statement whose WITH writes it is not supported',
+            hint="Use what RETURNING gives, or two statements in a transaction.",
+            sqlstate="0A000",
         )
 
     def plan(
@@ -130,7 +149,8 @@ class Execution:
         """
 
         def work() -> Result:
-            given = {**self.virtual(plan.bound, relations or {}), **(relations or {})}
+            known = {**self.relations, **(relations or {})}
+            given = {**self.virtual(plan.bound, known), **known}
             return run_plan(
                 plan,
                 self.reader,

@@ -13,7 +13,7 @@ ON CONFLICT) has a query of its own, which would see the pieces before, the rows
 An UPDATE of primary keys takes all old rows away first, and puts the new ones when the query is through: a new key may
 be another row's old one. An UPDATE that only adds may be written as deltas (sql/commutative.py). A row that an UPDATE …
 FROM or DELETE … USING meets several times is changed once, by any one of the matches, as in PostgreSQL. Not here: ON
-CONFLICT (sql/upsert.py), MERGE, WHERE CURRENT OF, data-modifying WITH.
+CONFLICT (sql/upsert.py), MERGE, WHERE CURRENT OF, WITH that writes (sql/with_changes.py).
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ from .interrupt import interruptible
 from .source import Source
 from .target import Target, assignments, target_of
 from .upsert import upsert
+from .with_changes import run_with_changes, writes_in_with
 
 RETURNED: Final = "weft_returned"
 """The in-memory relation that a RETURNING list is computed from; a name that no relation can have."""
@@ -125,7 +126,9 @@ def insert(statement: exp.Insert, execution: Execution, *, overriding: bool = Fa
 
 
 def run_change(tree: exp.Expr, execution: Execution, *, overriding: bool) -> Result:
-    """INSERT, UPDATE or DELETE in a transaction."""
+    """INSERT, UPDATE or DELETE in a transaction, or a query whose WITH has one."""
+    if writes_in_with(tree):
+        return run_with_changes(tree, execution, lambda part, parts: run_change(part, parts, overriding=overriding))
     match tree:
         case exp.Insert():
             return insert(tree, execution, overriding=overriding)
@@ -319,7 +322,7 @@ def _insert_rows(
     source: exp.Expr | None = statement.args.get("expression")
     if source is None:
         raise Invalid("syntax error: INSERT has nothing to insert", hint="Add VALUES (…) or a query.", sqlstate="42601")
-    width = _width(source, execution)
+    width = _width(source, statement, execution)
     columns = insert_columns(statement, table, width=width)
     check_width(width, columns)
     if not isinstance(source, exp.Values):
@@ -346,7 +349,7 @@ def values_width(values: exp.Values) -> int:
     return len(value_list(values.expressions[0]))
 
 
-def _width(source: exp.Expr, execution: Execution) -> int:
+def _width(source: exp.Expr, statement: exp.Expr, execution: Execution) -> int:
     """How many columns a query gives: read off its select list, bound only where that has a star."""
     inner = source
     while isinstance(inner, exp.Subquery | exp.SetOperation):
@@ -355,7 +358,7 @@ def _width(source: exp.Expr, execution: Execution) -> int:
         return values_width(inner)
     if isinstance(inner, exp.Select) and not any(item.is_star for item in inner.expressions):
         return len(inner.expressions)
-    return len(execution.bind(source).columns)
+    return len(execution.bind(_with_ctes(source, statement)).columns)
 
 
 def _with_ctes(query: exp.Expr, statement: exp.Expr) -> exp.Expr:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 from sqlglot import exp
 
 from ..base.errors import Invalid
 from ..base.types import BIGINT, Type
+from ..engine.expression.functions import FUNCTIONS
 from ..engine.schema import ROW_ID_NAME, Table
 from .bind import fold
 from .definition import name_of, only_parts, refuse, relation_name, shown
@@ -79,12 +81,36 @@ def _pairs(nodes: Sequence[exp.Expr]) -> Iterator[tuple[str, exp.Expr]]:
             continue
         names = node.this.expressions if isinstance(node.this, exp.Tuple) else [node.this.this]
         if isinstance(node.expression, exp.Query):
-            raise refuse("SET (columns) = (subquery)", "Set each column by a subquery of its own.")
+            yield from _from_row(list(map(_set_name, names)), node.expression)
+            continue
         given = node.expression.this if isinstance(node.expression, exp.Paren) else node.expression
         values = given.expressions if isinstance(given, exp.Tuple | exp.Anonymous) else [given]
         if len(values) != len(names):
             raise Invalid("number of columns does not match number of values", sqlstate="42601")
         yield from zip(map(_set_name, names), values, strict=True)
+
+
+def _from_row(names: Sequence[str], query: exp.Query) -> Iterator[tuple[str, exp.Expr]]:
+    """``SET (a, b) = (SELECT x, y …)`` as a subquery for each column: the same rows, as far as they are certain."""
+    inner: exp.Expr = query
+    while isinstance(inner, exp.Subquery):
+        inner = inner.this
+    if not isinstance(inner, exp.Select) or any(item.is_star for item in inner.expressions):
+        raise refuse("SET (columns) = (a query that is no SELECT of named columns)", "Name the columns.")
+    if len(inner.expressions) != len(names):
+        raise Invalid("number of columns does not match number of values", sqlstate="42601")
+    uncertain = any(inner.args.get(word) for word in ("limit", "offset", "distinct"))
+    if uncertain or any(call.name.lower() in _VOLATILE for call in inner.find_all(exp.Anonymous)):
+        raise refuse("SET (columns) = (SELECT …) with LIMIT, DISTINCT or random()", "Write UPDATE … FROM (SELECT …).")
+    columns = [exp.to_identifier(f"weft_set_{number}", quoted=True) for number in range(len(names))]
+    for name, column in zip(names, columns, strict=True):
+        alias = exp.TableAlias(this=exp.to_identifier("weft_set", quoted=True), columns=[c.copy() for c in columns])
+        row = exp.Subquery(this=inner.copy(), alias=alias)
+        one = exp.Select(expressions=[exp.column(column.copy())], from_=exp.From(this=row))
+        yield name, exp.Subquery(this=one)
+
+
+_VOLATILE: Final = frozenset(name for name, function in FUNCTIONS.items() if function.volatile)
 
 
 def _set_name(node: exp.Expr) -> str:

@@ -472,7 +472,7 @@ def test_what_the_engine_cannot_evaluate_is_refused(text: str, sqlstate: str) ->
         ("SELECT (people).id FROM people", "composite"),
         ("SELECT (1, 2)", "row"),
         ("SELECT 'x' COLLATE \"de_DE\"", "collation"),
-        ("SELECT id FROM people ORDER BY id FETCH FIRST 3 ROWS WITH TIES", "TIES"),
+        ("SELECT id FROM people ORDER BY id FETCH FIRST 3 PERCENT ROWS ONLY", "PERCENT"),
         ("SELECT lag(id) IGNORE NULLS OVER (ORDER BY id) FROM people", "IGNORE NULLS"),
         ("SELECT count(DISTINCT id) OVER () FROM people", "DISTINCT"),
         ("SELECT 1::jsonb", "jsonb"),

@@ -158,7 +158,7 @@ def test_a_value_that_does_not_fit_is_refused_with_column_row_and_value(
         ("DELETE FROM t RETURNING nope", "42703"),
         ("INSERT INTO t VALUES (9) RETURNING nope", "42703"),
         ("UPDATE t SET a = 1 RETURNING nope", "42703"),
-        ("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone", "0A000"),
+        ("SELECT * FROM (WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone) AS s", "0A000"),
     ],
 )
 def test_a_statement_that_fails_changes_nothing(t: Database, sql: str, sqlstate: str) -> None:

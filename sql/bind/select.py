@@ -30,6 +30,7 @@ from .layers import Stage, layered, needs_layers
 from .names import fold, output_name
 from .scope import Scope, ScopeColumn
 from .tables import bind_from
+from .ties import with_ties
 
 _WHERE: Final = Clause(name="WHERE")
 _SELECT: Final = Clause(name="SELECT", aggregates=True, windows=True)
@@ -121,7 +122,7 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
         message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions"
         raise fail(message, distinct, sqlstate="42P10")
     limit, offset = limits(context, tree)
-    return bound.Select(
+    select = bound.Select(
         source=stage.source,
         where=stage.where,
         grouping=stage.grouping,
@@ -133,6 +134,12 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
         limit=limit,
         offset=offset,
     )
+    if ties_wanted(tree) and limit is not None:
+        if not keys:
+            message = "WITH TIES cannot be specified without ORDER BY clause"
+            raise fail(message, tree.args["limit"], sqlstate="42601")
+        return with_ties(context, select)
+    return select
 
 
 def _select_list(binder: ExpressionBinder, trees: Sequence[exp.Expr]) -> list[Item]:
@@ -234,14 +241,23 @@ def _as_output(expression: bound.Bound, outputs: Sequence[bound.Output]) -> boun
     return expression
 
 
+def ties_wanted(tree: exp.Expr) -> bool:
+    """FETCH FIRST ... WITH TIES."""
+    limit = tree.args.get("limit")
+    options = limit.args.get("limit_options") if isinstance(limit, exp.Fetch) else None
+    return options is not None and bool(options.args.get("with_ties"))
+
+
 def limits(context: Context, tree: exp.Expr) -> tuple[bound.Bound | None, bound.Bound | None]:
     """LIMIT (or FETCH FIRST) and OFFSET as BIGINT; None where there is none, or NULL, or ALL."""
     limit, offset = tree.args.get("limit"), tree.args.get("offset")
     count: exp.Expr | None = None
     if isinstance(limit, exp.Fetch):
         options = limit.args.get("limit_options")
-        if options is not None and (options.args.get("with_ties") or options.args.get("percent")):
-            raise unsupported("FETCH FIRST ... WITH TIES or PERCENT", limit)
+        if options is not None and options.args.get("percent"):
+            raise unsupported("FETCH FIRST ... PERCENT", limit)
+        if ties_wanted(tree) and not isinstance(tree, exp.Select):
+            raise unsupported("FETCH FIRST ... WITH TIES of a set operation", limit, hint="Put it into a subquery.")
         count = limit.args.get("count") or exp.Literal.number(1)
     elif limit is not None:
         only(limit, "this", "expression", what="LIMIT")

@@ -234,3 +234,43 @@ SELECT format('%s has %s', name, age) FROM people WHERE id < 3 ORDER BY id;
 SELECT min(to_char(id, '000')) FROM people WHERE encode(name::bytea, 'hex') < '47';
 -- min text
 --  001
+
+# FETCH FIRST ... WITH TIES.
+
+SELECT age FROM people ORDER BY age FETCH FIRST 2 ROWS WITH TIES;
+-- age smallint
+-- 33
+-- 36
+-- 36
+SELECT age, id FROM people ORDER BY age DESC NULLS LAST, id FETCH FIRST ROW WITH TIES;
+-- age smallint | id integer
+-- 85 | 2
+SELECT city FROM people ORDER BY city OFFSET 3 FETCH FIRST 1 ROW WITH TIES;
+-- city text
+-- Paris
+SELECT DISTINCT city FROM people ORDER BY city FETCH NEXT 2 ROWS WITH TIES;
+-- city text
+-- London
+-- New York
+SELECT count(*) AS n FROM people GROUP BY city ORDER BY count(*) DESC FETCH FIRST 2 ROWS WITH TIES;
+-- n bigint
+-- 2
+-- 1
+-- 1
+-- 1
+-- 1
+SELECT count(*) FROM (SELECT name FROM people ORDER BY age / 40 FETCH FIRST 1 ROW WITH TIES) AS t;
+-- count bigint
+-- 3
+SELECT id FROM people ORDER BY age FETCH FIRST 0 ROWS WITH TIES;
+-- id integer
+SELECT id FROM people FETCH FIRST 2 ROWS WITH TIES;
+-- ERROR 42601
+SELECT id FROM people ORDER BY id FETCH FIRST 99 ROWS WITH TIES;
+-- id integer
+-- 1
+-- 2
+-- 3
+-- 4
+-- 5
+-- 6
