@@ -11,10 +11,11 @@ PostgreSQL's side is filled in by, in tests/support,
 
 from __future__ import annotations
 
+import function_list
 import pytest
 from machines import GOLDEN, Duck, by_arrow, by_naive, cases, check, report
 from weftdb.base.errors import Invalid
-from weftdb.base.types import parse_type
+from weftdb.base.types import Kind, parse_type
 from weftdb.engine.expression.functions import FUNCTIONS, FunctionKind, Volatility, resolve
 
 
@@ -114,3 +115,21 @@ def test_functions_of_arrays(duck: Duck) -> None:
     ):
         resolution = resolve(name, types)
         assert duck.run(f"SELECT {resolution.render(arguments)} AS x", resolution.result) == [expected]
+
+
+def test_the_page_of_functions_is_made_of_the_table() -> None:
+    message = "run: python tests/support/function_list.py"
+    assert function_list.PATH.read_text() == function_list.page(), message
+
+
+def test_every_function_and_type_has_a_line_in_the_docs() -> None:
+    page = function_list.page()
+    hidden = function_list._SYNTAX
+    lines = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    operators = {f.operator.replace("|", "\\|") for f in FUNCTIONS.values() if f.operator}
+    assert {name for name, f in FUNCTIONS.items() if f.operator is None and name not in hidden} | operators <= lines
+    types = (function_list.PATH.parent / "types.md").read_text()
+    names = {"time without time zone": "TIME", "timestamp without time zone": "TIMESTAMP",
+             "timestamp with time zone": "TIMESTAMPTZ", "character varying": "VARCHAR", "array": "arrays"}  # fmt: skip
+    for kind in set(Kind) - {Kind.UNKNOWN}:
+        assert f"`{names.get(kind.value, kind.value.upper())}" in types or names.get(kind.value, "?") in types, kind
