@@ -58,8 +58,10 @@ def _sections() -> Iterator[str]:
 
 # Names that stand for syntax: nobody writes them as a call.
 _SYNTAX = frozenset(
-    ("and", "or", "not", "in_list", "like_escape", "ilike_escape", "concat_op", "array_slice")
-    + tuple(name for name in FUNCTIONS if name.startswith(("is_", "json_path", "json_get")))
+    (
+        *("and", "or", "not", "in_list", "like_escape", "ilike_escape", "concat_op", "array_slice"),
+        *(name for name in FUNCTIONS if name.startswith(("is_", "json_path", "json_get"))),
+    )
 )
 
 
