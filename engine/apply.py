@@ -81,8 +81,10 @@ class State:
 
     def catalog_at(self, version: int) -> Catalog:
         """The catalog that was current at ``version``."""
-        index = bisect_right(self.catalogs, version, key=lambda catalog: catalog.version)
-        return self.catalogs[index - 1]
+        catalogs = self.catalogs
+        if version >= catalogs[-1].version:
+            return catalogs[-1]
+        return catalogs[bisect_right(catalogs, version, key=lambda catalog: catalog.version) - 1]
 
     def apply(self, record: Record) -> None:
         """Bring the state from ``record.version - 1`` to ``record.version``."""

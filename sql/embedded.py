@@ -488,11 +488,11 @@ class _TransactionTable(EmbeddedTable):
     """
 
     def __init__(self, transaction: EmbeddedTransaction, name: str) -> None:
-        self._transaction = transaction
+        self._transaction = transaction.opened()
         super().__init__(transaction, name)
 
     def _describe(self) -> Definition:
-        transaction = self._transaction.opened()
+        transaction = self._transaction
         with transaction.gate:
             return transaction.table(self._name)
 
@@ -503,14 +503,14 @@ class _TransactionTable(EmbeddedTable):
         return self._put_row(rows, insert=False) or super().put(rows)
 
     def _put_row(self, row: Rows, *, insert: bool) -> Written | None:
-        transaction = self._transaction.opened()
+        transaction = self._transaction
         with transaction.gate:
             definition = transaction.table(self._name)
             done = transaction.put_row(definition, row, insert=insert)
             return Written(version=transaction.version, rows=1) if done else None
 
     def update(self, key: Key, /, **changes: object) -> Written:
-        transaction = self._transaction.opened()
+        transaction = self._transaction
         with transaction.gate:
             definition = transaction.table(self._name)
             plain = definition.shape.key(key)
@@ -519,7 +519,7 @@ class _TransactionTable(EmbeddedTable):
         return super().update(key, **changes)
 
     def delete(self, keys: Keys, /) -> Written:
-        transaction = self._transaction.opened()
+        transaction = self._transaction
         with transaction.gate:
             definition = transaction.table(self._name)
             plain = definition.shape.key(keys)
@@ -528,7 +528,7 @@ class _TransactionTable(EmbeddedTable):
         return super().delete(keys)
 
     def get(self, key: Key, /, *, at_least: int | None = None) -> dict[str, object] | None:
-        transaction = self._transaction.opened()
+        transaction = self._transaction
         with transaction.gate:
             definition = transaction.table(self._name)
             plain = definition.shape.key(key)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -236,6 +237,7 @@ ISOLATION: Final[Mapping[str, Isolation]] = {
 _SYNONYMS: Final[Mapping[str, str]] = {"snapshot": "repeatable read", "read uncommitted": "read committed"}
 
 
+@lru_cache(maxsize=32)
 def isolation_name(value: str) -> str:
     """The level's name in ISOLATION. Raises Invalid (22023) for what is no level at all."""
     given = " ".join(value.lower().split())
