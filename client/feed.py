@@ -48,7 +48,7 @@ class RemoteChanges(interface.Changes):
 
     def __init__(self, wire: Wire, table: str, *, from_version: int | None, before: bool, name: str | None) -> None:
         if name == "":
-            raise Invalid("the name of a feed has 1 to 63 bytes", sqlstate="42602")
+            raise Invalid("the name of a feed has 1 to 63 bytes, and no NUL", sqlstate="42602")
         version = None if from_version is None else version_of(from_version, "from_version")
         request = ChangesRequest(table=table, from_version=version, before=before, name=name or "")
         self._wire = wire

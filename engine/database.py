@@ -282,12 +282,14 @@ class Engine:
         """The changes of a table that were committed after a version, see feed.py: the newest, unless told.
 
         ``name``: one whose position is kept, made here where there is none (positions.py), and ``after`` is where it
-        is unless told. ``before``: with the rows as they were before updates.
+        is unless told; a table that was dropped is found by the name that keeps its last changes. ``before``: with the
+        rows as they were before updates.
 
         Raises Invalid: 42P01 for no such table, 22023 for a version yet to come, and as ``Positions.open``.
         """
         self._check_open()
-        definition = self._state.catalog.table(table)
+        dropped = None if name is None else self.positions.dropped(name, table)
+        definition = dropped or self._state.catalog.table(table)
         newest = self._state.version
         if after is not None and not 0 <= after <= newest:
             raise Invalid(f"version {after} does not exist: the newest is {newest}", sqlstate="22023")

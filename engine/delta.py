@@ -100,7 +100,7 @@ def _by_name(names: Sequence[str], given: object, which: str) -> dict[str, Numbe
                 hint=f"The columns added to are: {', '.join(names)}.",
                 sqlstate="42703",
             )
-        if not isinstance(bound, int | float | Decimal) or isinstance(bound, bool) or bound != bound:
+        if not isinstance(bound, int | float | Decimal) or isinstance(bound, bool) or Decimal(bound).is_nan():
             raise Invalid(f'{which} of column "{name}" is {bound!r}: give a number', sqlstate="22023")
     return dict(by_name)
 

@@ -83,14 +83,16 @@ class Positions:
         Raises Invalid: 42602 for a name that is none, 42710 for one of another table, 72000 for a version that history
         does not reach back to, or a position that was given up; LimitExceeded where there are too many.
         """
-        if not name or len(name.encode()) > NAME_BYTES_MAX:
-            raise Invalid(f"the name of a feed has 1 to {NAME_BYTES_MAX} bytes", sqlstate="42602")
+        if not name or len(name.encode()) > NAME_BYTES_MAX or "\0" in name:
+            raise Invalid(f"the name of a feed has 1 to {NAME_BYTES_MAX} bytes, and no NUL", sqlstate="42602")
         with self._lock:
             if name in self._state.positions:
                 known = self.get(name)
                 if known.table != table.id:
+                    other = self._state.catalog.by_id.get(known.table)
+                    whose = "a table that was dropped" if other is None else f'another table, "{other.name}"'
                     raise Invalid(
-                        f'feed "{name}" is one of another table',
+                        f'feed "{name}" is one of {whose}',
                         hint="DROP FEED it, or use another name.",
                         sqlstate="42710",
                     )
@@ -107,6 +109,14 @@ class Positions:
                 made = FeedPosition(name=name, table=table.id, version=held.version, created=now, moved=now)
                 self._put(made)
             return made.version
+
+    def dropped(self, name: str, table: str) -> Table | None:
+        """The definition of a table that was dropped under this name, and whose last changes are kept by ``name``."""
+        known = self._state.positions.get(name)
+        if known is None or known.table in self._state.catalog.by_id:
+            return None
+        store = self._state.stores.get(known.table)
+        return store.table if store is not None and store.table.name == table else None
 
     def move(self, name: str, version: int) -> None:
         """Acknowledge all changes up to ``version``. Less than was acknowledged already changes nothing.

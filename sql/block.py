@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..base.errors import Invalid, LimitExceeded
+from ..base.errors import Invalid, LimitExceeded, nearest
 from ..base.limits import SAVEPOINTS_MAX
 from ..engine.clock import monotonic
 from ..engine.database import Engine
@@ -63,6 +63,7 @@ class Block:
     principal: str = ""
     opened: Transaction | None = None
     savepoints: list[Named] = field(default_factory=list[Named])
+    _hidden: list[str] = field(default_factory=list[str])
 
     @property
     def transaction(self) -> Transaction:
@@ -118,6 +119,7 @@ class Block:
     def undone_alone(self) -> Generator[None]:
         """Undo what the block of code did if it raises. Inside, savepoints from before cannot be gone back to."""
         outer, self.savepoints = self.savepoints, []
+        self._hidden = [named.name for named in outer]
         saved = self.settings.saved()
         try:
             with self.transaction.gate, self.transaction.undone_alone():
@@ -128,6 +130,7 @@ class Block:
             raise
         finally:
             self.savepoints = [*outer, *self.savepoints]
+            self._hidden = []
 
     def _place_of(self, name: str) -> int:
         places = [at for at, named in enumerate(self.savepoints) if named.name == name]
@@ -135,8 +138,8 @@ class Block:
             raise Invalid(
                 f'savepoint "{name}" does not exist',
                 hint="A text of several statements cannot go back to before its own start; run ROLLBACK TO by itself."
-                if self.held
-                else None,
+                if name in self._hidden
+                else nearest(name, [named.name for named in self.savepoints]) or "SAVEPOINT makes one.",
                 sqlstate="3B001",
             )
         return places[-1]

@@ -35,7 +35,7 @@ class EmbeddedChanges(interface.Changes):
             if batch is not None:
                 return batch
             left = LOOK_SECONDS if until is None else until - monotonic()
-            if left <= 0:
+            if not left > 0:
                 return None
             self._feed.wait(min(left, LOOK_SECONDS))
 

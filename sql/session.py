@@ -23,7 +23,6 @@ A session serves one caller at a time; only ``cancel`` may come from another thr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -128,7 +127,7 @@ class Session(Access):
         try:
             with interrupts.cancellable(running.cancel.check):
                 if at_least is not None:
-                    self._reach(at_least, running, seconds=math.inf if limits else AT_LEAST_SECONDS)
+                    self._reach(at_least, running, seconds=min(limits, default=AT_LEAST_SECONDS))
                 result = self._run(sources, parameters, running)
             if self._single_call and self.block is not None:
                 raise Invalid(
@@ -496,12 +495,13 @@ class Session(Access):
         self.check_open()
         version_of(version, "at_least")
         while not self.engine.wait_for(version, seconds=_TICK_SECONDS):
-            running.cancel.check()
-            if running.age > seconds:
+            if running.age <= seconds:
+                running.cancel.check()
+            else:
                 newest = self.engine.version
                 raise Unavailable(
                     f"version {version} did not become visible within {seconds:g} s: the newest is {newest}",
-                    hint="Is it a version of this database?",
+                    hint="Wait longer; or is it a version of another database?",
                     sqlstate="57014",
                 )
         moves = self.block is not None and self.block.isolation == "read committed"

@@ -130,7 +130,7 @@ def test_a_name_goes_on_after_what_was_acknowledged(database: Database, items: A
     items.put((9, 9, None))
     assert database.execute("SELECT lag_versions > 0 FROM weft_feeds").scalar() is True
     database.execute("CREATE TABLE other (id BIGINT PRIMARY KEY)")
-    with pytest.raises(Invalid, match='feed "copy" is one of another table') as failed:
+    with pytest.raises(Invalid, match='feed "copy" is one of another table, "items"') as failed:
         database.changes("other", name="copy")
     assert failed.value.sqlstate == "42710"
     assert database.execute("DROP FEED copy").tag == "DROP FEED"
@@ -138,6 +138,23 @@ def test_a_name_goes_on_after_what_was_acknowledged(database: Database, items: A
     with pytest.raises(NotFound, match='feed "copy" does not exist'):
         database.execute("DROP FEED copy")
     database.execute("DROP FEED IF EXISTS copy")
+
+
+def test_a_name_finds_the_last_changes_of_a_table_that_was_dropped(database: Database, items: Any) -> None:
+    with database.changes("items", name="copy") as changes:
+        begun = changes.position
+        last = items.put((1, 1, "a")).version
+    database.execute("DROP TABLE items")
+    with pytest.raises(Invalid, match='relation "items" does not exist'):
+        database.changes("items")
+    database.execute(CREATE)  # another one
+    database.table("items").put((9, 9, "not of this feed"))
+    with database.changes("items", name="copy") as changes:
+        assert changes.position == begun
+        assert lines(changes, 1) == [("insert", last, 1, 1, "a")]
+        with pytest.raises(NotFound, match='table "items" was dropped at version'):
+            changes.poll(5)
+        changes.acknowledge()
 
 
 @pytest.mark.parametrize(

@@ -795,6 +795,7 @@ def test_a_version_that_does_not_come_is_unavailable(
     with pytest.raises(weftdb.Unavailable) as caught:
         database.execute("SELECT 1", timeout=0.2, at_least=never)
     assert caught.value.sqlstate == "57014"
+    assert caught.value.message == f"version {never} did not become visible within 0.2 s: the newest is {never - 100}"
     monkeypatch.setattr("weftdb.sql.session.AT_LEAST_SECONDS", 0.2)
     for read in (
         lambda: database.execute("SELECT 1", at_least=never),

@@ -426,18 +426,7 @@ def test_a_dropped_table_stays_until_the_name_has_read_the_rest(tmp_path: Path) 
         (known,) = database.engine.position_facts()
         assert known.table is None
         assert known.kept_rows > 0
-        # The name of the table is gone: who still has the feed open reads on, as here.
-        table = database.engine._state.stores[known.position.table].table  # pyright: ignore[reportPrivateUsage]
-        feed = Feed(
-            state=database.engine._state,  # pyright: ignore[reportPrivateUsage]
-            pins=database.engine._pins,  # pyright: ignore[reportPrivateUsage]
-            positions=database.engine.positions,
-            wait_for_change=lambda table, after, seconds: False,
-            table=table,
-            position=known.position.version,
-            before=False,
-            name="slow",
-        )
+        feed = database.engine.changes("counters", name="slow")
         (batch,) = (feed.read(),)
         assert batch is not None
         assert batch[OPERATION].to_pylist() == ["insert", "insert", "update"]
@@ -446,6 +435,10 @@ def test_a_dropped_table_stays_until_the_name_has_read_the_rest(tmp_path: Path) 
         feed.acknowledge()
         settle(database)
         assert not database.engine._state.dropped  # pyright: ignore[reportPrivateUsage]
+        database.execute(CREATE)
+        with pytest.raises(Invalid, match='feed "slow" is one of a table that was dropped') as failed:
+            database.engine.changes("counters", name="slow")
+        assert failed.value.sqlstate == "42710"
         with pytest.raises(NotFound, match='"counters" was dropped'):
             feed.read()
 

@@ -839,6 +839,7 @@ def test_bounds_are_numbers_of_columns_that_are_added_to() -> None:
         ({"lower": "0"}, "give a number"),
         ({"upper": True}, "give a number"),
         ({"lower": float("nan")}, "give a number"),
+        ({"lower": Decimal("sNaN")}, "give a number"),
         ({"lower": {"c": 0}}, "nothing is added to it"),
         ({"lower": 3, "upper": 2}, "min 3 is above max 2"),
     ):

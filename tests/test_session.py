@@ -430,7 +430,11 @@ def test_a_transaction_object_goes_on_after_an_error(session: Session) -> None:
     assert session.execute("SHOW timezone").scalar() == "UTC"
     assert refused(session, "ROLLBACK TO a").sqlstate == "3B001"
     session.execute("SAVEPOINT a")
-    assert refused(session, "DELETE FROM t; ROLLBACK TO a").sqlstate == "3B001"
+    hidden = refused(session, "DELETE FROM t; ROLLBACK TO a")
+    assert hidden.sqlstate == "3B001"
+    assert str(hidden.hint).startswith("A text of several statements cannot go back to before its own start")
+    assert refused(session, "ROLLBACK TO aa").hint == 'Did you mean "a"?'
+    assert refused(session, "ROLLBACK TO nothing").hint == "SAVEPOINT makes one."
     session.execute("SAVEPOINT b; DELETE FROM t; ROLLBACK TO b; RELEASE b")
     session.commit()
     assert session.execute("SELECT id, v FROM t ORDER BY id").rows() == [(1, 10), (2, 20), (3, 3)]
