@@ -1,20 +1,17 @@
-"""What is there: SHOW TABLES, SHOW COLUMNS, SHOW CREATE, and information_schema.
+"""What is there: SHOW TABLES, SHOW COLUMNS, SHOW CREATE.
 
-Everything is computed from a catalog, so it is right in a transaction and in a snapshot of the past. The relations of
-``information_schema`` are in-memory Arrow relations that the binder finds beside the catalog's; of PostgreSQL's there
-are ``tables`` and ``columns``, with the columns that make sense here.
+Everything is computed from a catalog, so it is right in a transaction and in a snapshot of the past.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import pyarrow as pa
 
-from ..base.types import BOOLEAN, INTEGER, TEXT, Kind, Type, arrow_field
+from ..base.types import BOOLEAN, TEXT, Kind, arrow_field
 from ..engine.catalog import Catalog
-from ..engine.schema import Column, Identity, Index, Relation, Table, View
+from ..engine.schema import Column, Index, Relation, Table, View
 
 _TABLES: Final = pa.schema([arrow_field("name", TEXT), arrow_field("kind", TEXT)])
 _COLUMNS: Final = pa.schema(
@@ -147,96 +144,3 @@ def _options(table: Table) -> list[str]:
 def _interval(microseconds: int) -> str:
     days, rest = divmod(microseconds, 86_400_000_000)
     return f"{days} days" if not rest else f"{microseconds} microseconds"
-
-
-INFORMATION_SCHEMA: Final[Mapping[str, pa.Schema]] = {
-    "information_schema.tables": pa.schema(
-        [
-            arrow_field("table_catalog", TEXT),
-            arrow_field("table_schema", TEXT),
-            arrow_field("table_name", TEXT),
-            arrow_field("table_type", TEXT),
-            arrow_field("is_insertable_into", TEXT),
-        ]
-    ),
-    "information_schema.columns": pa.schema(
-        [
-            arrow_field("table_catalog", TEXT),
-            arrow_field("table_schema", TEXT),
-            arrow_field("table_name", TEXT),
-            arrow_field("column_name", TEXT),
-            arrow_field("ordinal_position", INTEGER),
-            arrow_field("column_default", TEXT),
-            arrow_field("is_nullable", TEXT),
-            arrow_field("data_type", TEXT),
-            arrow_field("character_maximum_length", INTEGER),
-            arrow_field("numeric_precision", INTEGER),
-            arrow_field("numeric_scale", INTEGER),
-            arrow_field("is_identity", TEXT),
-            arrow_field("identity_generation", TEXT),
-        ]
-    ),
-}
-
-_HERE: Final = {"table_catalog": "weftdb", "table_schema": "public"}
-
-
-def information_schema(catalog: Catalog) -> Mapping[str, pa.RecordBatch]:
-    """The rows of ``information_schema``'s relations for a catalog."""
-    relations = sorted(catalog.relations.items())
-    tables = [
-        {
-            **_HERE,
-            "table_name": name,
-            "table_type": "BASE TABLE" if isinstance(relation, Table) else "VIEW",
-            "is_insertable_into": _yes(isinstance(relation, Table)),
-        }
-        for name, relation in relations
-    ]
-    columns = [row for name, relation in relations for row in _column_rows(name, relation)]
-    rows = {"information_schema.tables": tables, "information_schema.columns": columns}
-    return {name: pa.RecordBatch.from_pylist(rows[name], schema=schema) for name, schema in INFORMATION_SCHEMA.items()}
-
-
-def _yes(value: bool) -> str:
-    return "YES" if value else "NO"
-
-
-def _column_rows(name: str, relation: Relation) -> list[dict[str, Any]]:
-    if isinstance(relation, View):
-        return [
-            {**_HERE, "table_name": name, "column_name": column, "ordinal_position": number, "is_nullable": "YES"}
-            | _type_parts(type)
-            | {"is_identity": "NO"}
-            for number, (column, type) in enumerate(relation.columns, 1)
-        ]
-    return [
-        {
-            **_HERE,
-            "table_name": name,
-            "column_name": column.name,
-            "ordinal_position": number,
-            "column_default": column.default_text,
-            "is_nullable": _yes(column.nullable),
-            **_type_parts(column.type),
-            "is_identity": _yes(column.identity is not None),
-            "identity_generation": _generation(column.identity),
-        }
-        for number, column in enumerate(relation.columns, 1)
-    ]
-
-
-def _generation(identity: Identity | None) -> str | None:
-    return None if identity is None else identity.value.upper()
-
-
-_BITS: Final = {Kind.SMALLINT: 16, Kind.INTEGER: 32, Kind.BIGINT: 64, Kind.REAL: 24, Kind.DOUBLE: 53}
-
-
-def _type_parts(type: Type) -> dict[str, Any]:
-    return {
-        "data_type": type.kind.value,
-        "character_maximum_length": type.length,
-        "numeric_precision": type.precision if type.kind is Kind.NUMERIC else _BITS.get(type.kind),
-        "numeric_scale": type.scale if type.kind is Kind.NUMERIC else 0 if type.is_integer else None,
-    }

@@ -1,6 +1,6 @@
 """Virtual relations: what SQL can read that no table holds. Their rows are computed when a statement reads them.
 
-    information_schema.tables, information_schema.columns     the catalog, as the statement sees it
+    information_schema.*   the catalog, as the statement sees it: see information_schema.py
     weft_metrics      numbers about the engine, of this moment
     weft_tables       what each table takes in memory and on disk, of this moment
     weft_segments     the segments of every table, of this moment
@@ -29,7 +29,7 @@ from ..base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, TEXT, TIMESTAMP, TIME
 from ..engine.catalog import Catalog
 from ..engine.clock import wall_clock
 from .copy.progress import copies_of
-from .describe import INFORMATION_SCHEMA, information_schema
+from .information_schema import INFORMATION_SCHEMA, information_schema
 
 if TYPE_CHECKING:
     from ..engine.database import Engine
@@ -337,7 +337,7 @@ def _horizon(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
 def _described(name: str) -> Virtual:
     def rows(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         del engine
-        return information_schema(catalog)[name]
+        return information_schema(catalog, name)
 
     return Virtual(schema=INFORMATION_SCHEMA[name], rows=rows)
 

@@ -489,6 +489,43 @@ def test_show_create_prints_what_creates_the_same(t: Database) -> None:
     assert definition(t, "v") == view
 
 
+def test_information_schema_says_of_constraints_what_postgresql_says(t: Database) -> None:
+    t.execute(
+        "CREATE TABLE s (id BIGINT PRIMARY KEY, a INT NOT NULL DEFAULT 3, b VARCHAR(10), c NUMERIC(8, 2), d TIMESTAMP,"
+        " i INT GENERATED ALWAYS AS IDENTITY, h TEXT, UNIQUE (b, a), CONSTRAINT pos CHECK (a > 0 AND id > a))"
+    )
+    t.execute("CREATE VIEW w AS SELECT id, a + 1 AS x FROM s")
+
+    def of_s(relation: str, columns: str, order: str) -> list[tuple[object, ...]]:
+        where = "" if relation == "check_constraints" else "WHERE table_name = 's'"
+        return t.execute(f"SELECT {columns} FROM information_schema.{relation} {where} ORDER BY {order}").rows()
+
+    assert of_s("table_constraints", "constraint_name, constraint_type, nulls_distinct", "1") == [
+        ("pos", "CHECK", None), ("s_b_a_key", "UNIQUE", "YES"), ("s_pkey", "PRIMARY KEY", None),
+    ]  # fmt: skip
+    assert of_s("key_column_usage", "constraint_name, column_name, ordinal_position", "1, 3") == [
+        ("s_b_a_key", "b", 1), ("s_b_a_key", "a", 2), ("s_pkey", "id", 1),
+    ]  # fmt: skip
+    assert of_s("constraint_column_usage", "constraint_name, column_name", "1, 2") == [
+        ("pos", "a"), ("pos", "id"), ("s_b_a_key", "a"), ("s_b_a_key", "b"), ("s_pkey", "id"),
+    ]  # fmt: skip
+    assert ("pos", "(a > 0 AND id > a)") in of_s("check_constraints", "constraint_name, check_clause", "1")
+    parts = (
+        "udt_name, character_octet_length, numeric_precision, numeric_precision_radix, numeric_scale,"
+        " datetime_precision, identity_maximum"
+    )
+    assert of_s("columns", parts, "ordinal_position") == [
+        ("int8", None, 64, 2, 0, None, None), ("int4", None, 32, 2, 0, None, None),
+        ("varchar", 40, None, None, None, None, None), ("numeric", None, 8, 10, 2, None, None),
+        ("timestamp", None, None, None, None, 6, None), ("int4", None, 32, 2, 0, None, "2147483647"),
+        ("text", 2**30, None, None, None, None, None),
+    ]  # fmt: skip
+    [(definition,)] = t.execute("SELECT view_definition FROM information_schema.views WHERE table_name = 'w'").rows()
+    assert definition == "SELECT id, a + 1 AS x FROM s"
+    assert t.execute("SELECT schema_name FROM information_schema.schemata ORDER BY 1").rows()[-1] == ("public",)
+    assert t.execute("SELECT count(*) FROM information_schema.referential_constraints").scalar() == 0
+
+
 def test_information_schema_lists_tables_and_columns(t: Database) -> None:
     t.execute("CREATE VIEW v AS SELECT 1 AS one")
     assert t.execute("SELECT table_name, table_type FROM information_schema.tables ORDER BY 1").rows() == [
