@@ -250,7 +250,7 @@ class _Section:
             return
         reader = SegmentReader.open(section, name=where, checksum=self.checksum)
         if whole:
-            for kind in (1, 2, 3, 4):
+            for kind in (1, 2, 3, 4, 5):
                 reader.index(kind)
             for id in reader.column_ids:
                 reader.directory(id)

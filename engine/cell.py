@@ -60,7 +60,7 @@ class Cells:
 
     __slots__ = (
         "_cells", "_made", "_open_slices", "_slices", "chunks_most", "memtables_bytes", "newest", "next_part",
-        "next_row_id", "orders", "overlays_bytes", "rows_count",
+        "next_row_id", "orders", "overlays_bytes", "rows_count", "statistics",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -76,6 +76,7 @@ class Cells:
         self.overlays_bytes = 0  # of segments
         self.orders: dict[int, int] = {}  # bytes of chunks' orders, see chunk_order.py
         self.chunks_most = 0
+        self.statistics: object = None  # what is known of the columns, see statistics.py
 
     def __len__(self) -> int:
         return len(self._cells)

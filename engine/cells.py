@@ -38,6 +38,7 @@ from .retention import boundary_of, newest_counted
 from .scan import Scan
 from .schema import ROW_ID, ROW_ID_NAME, Table
 from .series import read_series
+from .statistics import TableStatistics, statistics_of
 
 if TYPE_CHECKING:
     from .segment import Segment
@@ -413,6 +414,10 @@ class TableStore:
         """
         projection = self._projection(columns, row_ids=row_ids)
         return Scan(self._layout, self._cells, projection, version=version, filter=filter)
+
+    def statistics(self) -> TableStatistics:
+        """What is known of the rows that live now."""
+        return statistics_of(self.table, self._cells)
 
     def export(self, *, version: int, columns: Sequence[int] | None = None) -> Export:
         """Rows visible at ``version``: by slice, shard, and primary key (or key, event time, row id)."""

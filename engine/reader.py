@@ -12,6 +12,7 @@ from .catalog import Catalog
 from .expression.node import Expression
 from .scan import ScanStatistics
 from .schema import Table
+from .statistics import TableStatistics
 
 
 class RowStream(Protocol):
@@ -52,6 +53,10 @@ class Reader(Protocol):
 
         ``row_ids`` appends the column ``weft_row_id`` (BIGINT) of a table without primary key.
         """
+        ...
+
+    def statistics(self, table: Table) -> TableStatistics:
+        """What is known of the rows of ``table``, about, and of now: plans are judged by it."""
         ...
 
     def series(

@@ -30,6 +30,7 @@ from .horizon import HoldFacts, Horizon
 from .index_scan import IndexScan, index_scan
 from .scan import Scan
 from .schema import Table
+from .statistics import TableStatistics
 
 
 class Holder(NamedTuple):
@@ -212,6 +213,9 @@ class Snapshot:
             row_ids=row_ids,
         )
         return scan if found is None else found
+
+    def statistics(self, table: Table) -> TableStatistics:
+        return self.store(table).statistics()
 
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         return self.store(table).get(key, version=self._version)

@@ -59,6 +59,7 @@ from .schema import Index, Relation, Table
 from .sequencer import Request, TableChanges
 from .snapshot import Snapshot
 from .spill import Workspace, check_size
+from .statistics import NOTHING_KNOWN, TableStatistics
 from .write_set import FIRST_STEP, TableWrites, present_at
 
 
@@ -354,6 +355,9 @@ class Transaction:
         if writes is None:
             return self._base().scan(table, columns=columns, filter=filter, row_ids=row_ids)
         return writes.scan(self._base(), columns=columns, filter=filter, row_ids=row_ids)
+
+    def statistics(self, table: Table) -> TableStatistics:
+        return NOTHING_KNOWN if self._is_new(table) else self._base().statistics(table)
 
     def series(
         self,

@@ -32,6 +32,8 @@ from ..engine.prune import prune
 from ..engine.reader import Reader, RowStream
 from ..engine.scan_statistics import ScanStatistics
 from ..engine.schema import Table
+from ..engine.selectivity import rows_expected
+from ..engine.statistics import TableStatistics
 from ..engine.transaction import Transaction
 from . import rules
 from .bound import (
@@ -133,7 +135,7 @@ def _explain_query(tree: exp.Expr, execution: Execution, watch: Watch, *, analyz
         found = _seen(plan, execution)
     elif locking is not None and isinstance(execution.reader, Transaction):
         transaction = execution.reader
-        found = _measured(plan, execution, use=lambda rows: locking.lock(rows, transaction))
+        found = _measured(plan, execution, consume=lambda rows: locking.lock(rows, transaction))
     else:
         found = _measured(plan, execution)
     if locking is not None:
@@ -157,7 +159,8 @@ def _seen(plan: Plan, execution: Execution) -> Explained:
         reader = reader_of(use, execution.reader, execution.past.snapshots)
         stream = reader.scan(use.table, columns=use.columns, filter=filter, row_ids=use.row_ids)
         sources[scan_name(use.reference)] = stream
-        accesses.append(_access(use, filter, stream, version=None if use.past is None else reader.version))
+        version = None if use.past is None else reader.version
+        accesses.append(_access(use, filter, stream, reader.statistics(use.table), version=version))
     operators = None
     if isinstance(plan.choice, Relational) and moment is not None:
         rows = execution.virtual(bound)
@@ -167,15 +170,15 @@ def _seen(plan: Plan, execution: Execution) -> Explained:
     return Explained(plan=plan, accesses=tuple(accesses), operators=operators)
 
 
-def _measured(plan: Plan, execution: Execution, *, use: Callable[[pa.Table], object] | None = None) -> Explained:
-    """The plan, run, and what it took. ``use`` wants the rows: then the executor's operators are not measured."""
+def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table], object] | None = None) -> Explained:
+    """The plan, run, and what it took. ``consume`` wants the rows: then the executor's operators are not measured."""
     bound = plan.bound
     streams: list[Observed] = []
     reader = ObservedReader(execution.reader, streams)
     past = [ObservedReader(snapshot, streams) for snapshot in execution.past.snapshots]
     operators: Operator | None = None
     began = monotonic()
-    if isinstance(plan.choice, Relational) and use is None:
+    if isinstance(plan.choice, Relational) and consume is None:
         moment = _moment(bound, execution)
         sources = sources_of(bound, reader, moment, relations=execution.virtual(bound), past=past)
         run = execution.resources.executor.explain
@@ -187,20 +190,21 @@ def _measured(plan: Plan, execution: Execution, *, use: Callable[[pa.Table], obj
     else:
         table = execution.on(reader).run(plan, past=past).arrow()
         rows = table.num_rows
-        if use is not None:
-            use(table)
+        if consume is not None:
+            consume(table)
     seconds = monotonic() - began
-    accesses = [
-        replace(
-            _access(use, stream.filter, stream, version=None if use.past is None else past[use.past].version),
-            measured=Measured(seconds=stream.seconds, bytes=stream.bytes),
-        )
-        for use, stream in zip(bound.uses, streams, strict=True)
-    ]
+    accesses: list[Access] = []
+    for use, stream in zip(bound.uses, streams, strict=True):
+        of = reader if use.past is None else past[use.past]
+        version = None if use.past is None else of.version
+        access = _access(use, stream.filter, stream, of.statistics(use.table), version=version)
+        accesses.append(replace(access, measured=Measured(seconds=stream.seconds, bytes=stream.bytes)))
     return Explained(plan=plan, accesses=tuple(accesses), operators=operators, rows=rows, seconds=seconds)
 
 
-def _access(use: TableUse, filter: Expression | None, stream: RowStream, *, version: int | None) -> Access:
+def _access(
+    use: TableUse, filter: Expression | None, stream: RowStream, known: TableStatistics, *, version: int | None
+) -> Access:
     pruning = prune(filter, Layout(use.table))
     index = stream.statistics.index
     if index is not None:
@@ -212,6 +216,7 @@ def _access(use: TableUse, filter: Expression | None, stream: RowStream, *, vers
     else:
         choice = "Scan"
     shown = filter if filter is not None else use.filter
+    rows_max = stream.rows_estimate
     return Access(
         choice=choice,
         table=use.table.name,
@@ -219,7 +224,8 @@ def _access(use: TableUse, filter: Expression | None, stream: RowStream, *, vers
         version=version,
         columns=tuple(use.table.by_id[id].name for id in use.columns if id in use.table.by_id),
         filter=None if shown is None else expression_text(shown),
-        rows_max=stream.rows_estimate,
+        rows_expected=rows_expected(filter, known, rows_max=rows_max),
+        rows_max=rows_max,
         statistics=stream.statistics,
     )
 
@@ -307,6 +313,9 @@ class ObservedReader:
         stream = Observed(self._reader.scan(table, columns=columns, filter=filter, row_ids=row_ids), filter)
         self._streams.append(stream)
         return stream
+
+    def statistics(self, table: Table) -> TableStatistics:
+        return self._reader.statistics(table)
 
     def series(self, *_: object, **__: object) -> None:
         """Scans can be observed, so all is scanned."""

@@ -3,7 +3,7 @@
     Rule push_filters: e: k = 7                                     what the rules did
     Choice: Key and Time Read, since the condition gives the key    the physical choice, and why; then why nothing less
       not Primary Key Get: no condition at = constant
-    Key and Time Read on e  (7 of 28 cells, at most 99 rows)        each table reference
+    Key and Time Read on e  (7 of 28 cells, about 99, at most 99 rows)        each table reference
       Columns: k, at
       Filter: k = 7
     Relational Executor (DuckDB):                                   the executor's operators
@@ -42,6 +42,7 @@ class Access:
     version: int | None
     columns: tuple[str, ...]
     filter: str | None
+    rows_expected: int
     rows_max: int
     statistics: ScanStatistics
     measured: Measured | None = None
@@ -54,8 +55,9 @@ class Access:
             kept.append(f"{of.blocks_total - of.blocks_pruned:,} of {of.blocks_total:,} blocks")
         name = self.table if self.version is None else f"{self.table} AS OF VERSION {self.version}"
         name = name if self.alias == self.table else f"{name} AS {self.alias}"
+        kept += [f"about {self.rows_expected:,}", f"at most {self.rows_max:,} rows"]
         lines = [
-            f"{self.choice} on {name}  ({', '.join(kept)}, at most {self.rows_max:,} rows)",
+            f"{self.choice} on {name}  ({', '.join(kept)})",
             f"  Columns: {', '.join(self.columns) or 'none'}",
         ]
         if self.filter is not None:
@@ -69,6 +71,7 @@ class Access:
             "Relation Name": self.table,
             "Alias": self.alias,
             "Output": list(self.columns),
+            "Plan Rows": self.rows_expected,
             "Maximum Rows": self.rows_max,
         }
         if self.version is not None:

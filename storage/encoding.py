@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 
 from ..base.types import BYTEA, Kind, Type
 from .column_values import FixedValues, Values, VariableValues, frozen, variable_array
-from .kernels import packing
+from .kernels import packing, sketch
 from .kernels.blocks import DIRECTORY
 from .kernels.distinct import distinct
 
@@ -285,6 +285,19 @@ def dictionary_of(values: VariableValues) -> tuple[VariableValues, np.ndarray] |
     rank[order] = np.arange(found, dtype=np.int32)
     different = different.take(frozen(order))
     return VariableValues(frozen(different.offsets), frozen(different.data), None), frozen(rank.take(codes))
+
+
+def add_to_sketch(registers: np.ndarray, values: Values) -> None:
+    """Put values into a sketch (uint8[256], see kernels/sketch.py)."""
+    valid = None if values.valid is None else np.ascontiguousarray(values.valid)
+    valid_address = 0 if valid is None else valid.ctypes.data
+    if isinstance(values, VariableValues):
+        offsets = np.ascontiguousarray(values.offsets)
+        sketch.add_variable(offsets.ctypes.data, values.data.ctypes.data, valid_address, len(offsets) - 1, registers)
+        return
+    array = np.ascontiguousarray(values.values)
+    size = array.nbytes // max(len(array), 1)
+    sketch.add_fixed(array.ctypes.data, size, valid_address, len(array), registers)
 
 
 class Encoder:

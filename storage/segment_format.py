@@ -52,6 +52,12 @@ SAMPLE_WORDS: Final = 1
 SAMPLE_OFFSETS: Final = 2
 KEY_FILTER: Final = 3
 PK_FILTER: Final = 4
+SKETCHES: Final = 5
+"""For each column: its identifier (int64), then the 256 registers of its sketch (storage/kernels/sketch.py)."""
+
+SKETCH_WORDS: Final = 33
+SKETCH_ROWS_MIN: Final = 1_024
+"""A segment of fewer rows has no sketches: they would be larger than it."""
 
 TAIL: Final = np.dtype(
     [

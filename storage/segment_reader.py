@@ -33,6 +33,8 @@ from .segment_format import (
     PK_FILTER,
     SAMPLE_OFFSETS,
     SAMPLE_WORDS,
+    SKETCH_WORDS,
+    SKETCHES,
     TAIL,
     checksum_of,
 )
@@ -175,6 +177,15 @@ class SegmentReader:
     def pk_filter(self) -> np.ndarray | None:
         """The filter of primary keys."""
         return self.index(PK_FILTER)
+
+    def sketch(self, id: int) -> np.ndarray | None:
+        """The registers of a column's sketch (kernels/sketch.py), in place; None where the segment has none."""
+        array = self.index(SKETCHES)
+        if array is None:
+            return None
+        table = array.reshape(-1, SKETCH_WORDS)
+        places = np.flatnonzero(table[:, 0].view(np.int64) == id)
+        return table[places[0], 1:].view(np.uint8) if len(places) else None
 
     def read(self, id: int, type: Type, start: int, stop: int) -> Values:
         """Rows ``start`` to ``stop``. Arrays are read-only; those of a column that is stored plainly are the file's.

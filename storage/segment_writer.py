@@ -15,7 +15,7 @@ import numpy as np
 from ..base.limits import GIB, VALUE_BYTES_MAX
 from ..base.types import Type
 from .column_values import Values, VariableValues
-from .encoding import EMPTY_ZONE, Encoder, Physical, count_of, new_entries, order_of, physical_of
+from .encoding import EMPTY_ZONE, Encoder, Physical, add_to_sketch, count_of, new_entries, order_of, physical_of
 from .kernels.blocks import BLOCK_ROWS, PLAIN, WIDE
 from .segment_format import (
     ALIGNMENT,
@@ -29,6 +29,9 @@ from .segment_format import (
     PK_FILTER,
     SAMPLE_OFFSETS,
     SAMPLE_WORDS,
+    SKETCH_ROWS_MIN,
+    SKETCH_WORDS,
+    SKETCHES,
     TAIL,
     SectionRef,
     checksum_of,
@@ -79,6 +82,7 @@ class SegmentWriter:
         self._columns: list[np.ndarray] = []
         self._directory: list[np.ndarray] = []
         self._indexes: list[np.ndarray] = []
+        self._sketches: list[np.ndarray] = []
 
     def column(
         self, id: int, type: Type, pieces: Iterable[Values], *, dictionary: VariableValues | None = None
@@ -99,9 +103,14 @@ class SegmentWriter:
         start = self._written
         rows = 0
         plain = 0
+        sketch = self._new_sketch(id)
+        if sketch is not None and dictionary is not None:
+            add_to_sketch(sketch, dictionary)
         for piece in pieces:
             assert rows % self.block_rows == 0, f"a piece before row {rows} of column {id} ended inside of a block"
             plain += _plain_bytes(piece, dictionary)
+            if sketch is not None and dictionary is None:
+                add_to_sketch(sketch, piece)
             for first, last in encoder.cuts(piece):
                 of_cut = entries[(rows + first) // self.block_rows : -(-(rows + last) // self.block_rows)]
                 at = self._written
@@ -146,19 +155,13 @@ class SegmentWriter:
             (KEY_FILTER, key_filter),
             (PK_FILTER, pk_filter),
         ):
-            if array is None:
-                continue
-            assert array.itemsize == 8, f"an index array of {array.dtype}"
-            self._align()
-            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-            entry = np.zeros(1, INDEX)
-            entry["kind"], entry["offset"], entry["length"] = kind, self._written, len(data)
-            entry["checksum"] = checksum_of(data)
-            self._write(data)
-            self._indexes.append(entry)
+            if array is not None:
+                self._write_index(kind, array)
 
     def finish(self) -> SectionRef:
-        """Write directory and footer. The file's owner syncs it."""
+        """Write sketches, directory and footer. The file's owner syncs it."""
+        if self._sketches:
+            self._write_index(SKETCHES, np.concatenate(self._sketches))
         self._align()
         tail = np.zeros(1, TAIL)
         tail["directory"] = self._written
@@ -176,6 +179,25 @@ class SegmentWriter:
         tail["checksum"] = checksum
         self._write(memoryview(tables + tail.tobytes()))
         return SectionRef(offset=self._offset, length=length, checksum=checksum)
+
+    def _write_index(self, kind: int, array: np.ndarray) -> None:
+        assert array.itemsize == 8, f"an index array of {array.dtype}"
+        self._align()
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        entry = np.zeros(1, INDEX)
+        entry["kind"], entry["offset"], entry["length"] = kind, self._written, len(data)
+        entry["checksum"] = checksum_of(data)
+        self._write(data)
+        self._indexes.append(entry)
+
+    def _new_sketch(self, id: int) -> np.ndarray | None:
+        """The registers of a column's sketch, empty; None for hidden columns and small segments."""
+        if id < 0 or self._rows < SKETCH_ROWS_MIN:
+            return None
+        words = np.zeros(SKETCH_WORDS, np.int64)
+        words[0] = id
+        self._sketches.append(words)
+        return words[1:].view(np.uint8)
 
     def _write_dictionary(self, entry: np.ndarray, dictionary: VariableValues) -> None:
         self._align()

@@ -96,7 +96,7 @@ def test_explain_says_what_rules_did_what_was_chosen_and_why(db: EmbeddedDatabas
         "Rule push_filters: e: k = $1::bigint",
         "Choice: Key and Time Read, since the condition gives the key: k = $1::bigint",
         "  not Primary Key Get: no condition at = constant",
-        "Key and Time Read on e  (7 of 28 cells, 7 of 7 segments, 7 of 7 blocks, at most 100 rows)",
+        "Key and Time Read on e  (7 of 28 cells, 7 of 7 segments, 7 of 7 blocks, about 100, at most 100 rows)",
         "  Columns: k, w",
         "  Filter: k = 7",
     ]
