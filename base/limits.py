@@ -100,6 +100,7 @@ TREE_TEXT_MAX: Final = 20_000  # longer texts are loads written as SQL: they do 
 TREES_BYTES_MAX: Final = 32 * MIB
 PLANS_MAX: Final = 512  # plans of queries kept per database
 PLANS_BYTES_MAX: Final = 16 * MIB
+VERIFY_ROWS_MAX: Final = 1_000_000  # EXPLAIN VERIFY holds two answers in memory and sorts them
 PROJECTIONS_MAX: Final = 64  # choices of columns kept per table, for the reads to come
 RETRY_SECONDS_MAX: Final = 30.0  # a statement without a time-out of its own is tried again after conflicts
 GROUPING_SETS_MAX: Final = 4_096

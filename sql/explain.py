@@ -50,6 +50,7 @@ from .bound import (
     Values,
 )
 from .commutative import Deltas, misfit
+from .definition import refuse
 from .execution import Execution
 from .explained import Access, Change, Explained, Measured
 from .interrupt import interruptible
@@ -62,6 +63,7 @@ from .relational import parameter_literals, reader_of, sources_of, sql_text
 from .render import scan_name
 from .shown import expression_text
 from .statements import Explain
+from .verify import verify
 from .walk import walk
 
 T = TypeVar("T")
@@ -75,16 +77,26 @@ def explain(
     """What ``statement`` asks about a query or a change of rows."""
     watch = Watch()
     watch.steps.append(("parse", parse_seconds))
+    if statement.verify and not isinstance(tree, exp.Query | exp.Values):
+        raise refuse("EXPLAIN VERIFY of a change", "Verify its query; EXPLAIN ANALYZE runs the change.")
     if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
         found = _explain_change(tree, execution, watch, analyze=statement.analyze, overriding=overriding)
     else:
         found = _explain_query(tree, execution, watch, analyze=statement.analyze)
+        if statement.verify and found.plan is not None:
+            found = replace(found, verified=verify(found.plan, execution.bind(_unlocked(tree)), execution))
     if statement.format == "json":
         field, values = arrow_field(COLUMN, JSON), [json.dumps(found.document(), indent=2, ensure_ascii=False)]
     else:
         field, values = arrow_field(COLUMN, TEXT), found.lines()
     batch = pa.RecordBatch.from_arrays([pa.array(values, field.type)], schema=pa.schema([field]))
     return Result(schema=batch.schema, batches=[batch], version=execution.reader.version, tag="EXPLAIN")
+
+
+def _unlocked(tree: exp.Expr) -> exp.Expr:
+    if not locks(tree):
+        return tree
+    raise refuse("EXPLAIN VERIFY of a query that locks rows", "Verify it without its locking clause.")
 
 
 class Watch:
@@ -261,8 +273,8 @@ class Observed:
         self.bytes = 0
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else a scan can, the scan does; ``coded`` only where it has it."""
-        return self._coded if name == "coded" and hasattr(self._stream, name) else getattr(self._stream, name)
+        """Whatever else a scan can, the scan does; ``handed`` only where it has it."""
+        return self._handed if name == "handed" and hasattr(self._stream, name) else getattr(self._stream, name)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         return self._timed(self._stream.batches())
@@ -270,9 +282,9 @@ class Observed:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return pa.RecordBatchReader.from_batches(self.schema, self.batches()).__arrow_c_stream__(requested_schema)
 
-    def _coded(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    def _handed(self, places: Sequence[int] | None = None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         began = monotonic()
-        schema, batches = self._stream.coded()  # pyright: ignore[reportAttributeAccessIssue] - asked before
+        schema, batches = self._stream.handed(places)  # pyright: ignore[reportAttributeAccessIssue] - asked before
         self.seconds += monotonic() - began
         return schema, self._timed(batches)
 

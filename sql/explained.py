@@ -22,6 +22,7 @@ from typing import Any
 from ..engine.scan_statistics import ScanStatistics
 from .operators import Operator
 from .plan import NAMES, Plan, Relational
+from .verify import Verified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,7 @@ class Explained:
     steps: tuple[tuple[str, float], ...] = ()
     rows: int | None = None
     seconds: float | None = None
+    verified: Verified | None = None
 
     def lines(self) -> list[str]:
         lines = [] if self.plan is None else self.plan.explain()
@@ -129,7 +131,7 @@ class Explained:
             times = ", ".join(f"{name} {_shown(seconds)}" for name, seconds in self.steps)
             lines.append(f"Planning time: {_shown(sum(seconds for _, seconds in self.steps))} ({times})")
             lines.append(f"Execution time: {_shown(self.seconds)}, rows: {self.rows:,}")
-        return lines
+        return lines if self.verified is None else [*lines, *self.verified.lines()]
 
     def document(self) -> list[dict[str, Any]]:
         """As EXPLAIN (FORMAT JSON) gives it."""
@@ -145,6 +147,8 @@ class Explained:
         found["Planning Time"] = _milliseconds(sum(seconds for _, seconds in self.steps))
         if self.seconds is not None:
             found["Execution Time"] = _milliseconds(self.seconds)
+        if self.verified is not None:
+            found["Verify"] = self.verified.document()
         return [found]
 
     def _root(self) -> dict[str, Any]:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import golden
+import pyarrow as pa
 import pytest
 import rule_fixtures
 import shop
 import weftdb
+from weftdb.base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER
+from weftdb.engine.expression.node import Call, Column, Literal
+from weftdb.sql import rules
+from weftdb.sql.bound import BoundQuery
 from weftdb.sql.embedded import EmbeddedDatabase
 from weftdb.sql.plan import Plan, Relational, plan
 from weftdb.sql.relational import DuckDbExecutor
-from weftdb.sql.rules import RULES
+from weftdb.sql.rules import RULES, Rule
 from weftdb.sql.run import run_plan
 from weftdb.sql.shown import Reason
+from weftdb.sql.verify import difference
 
 NOW = 1_717_243_200_000_000  # 2024-06-01 12:00 UTC
 CASES = [(name, case) for name in rule_fixtures.names() for case in golden.read(rule_fixtures.FOLDER / f"{name}.txt")]
@@ -169,3 +176,71 @@ def test_explain_refuses_what_it_does_not_know(db: EmbeddedDatabase, options: st
     with pytest.raises(weftdb.Invalid) as caught:
         db.execute(f"EXPLAIN {options} SELECT 1")
     assert caught.value.sqlstate == state
+
+
+# EXPLAIN VERIFY
+
+
+VERIFIED = (
+    "SELECT w FROM e WHERE k = 7",
+    "SELECT v FROM e WHERE k = 7 AND at = TIMESTAMP '2024-01-01 00:07'",
+    "SELECT k, count(*), sum(v), avg(v)::float8 FROM e WHERE v % 3 = 1 GROUP BY k",
+    "SELECT a.k, b.v FROM e a LEFT JOIN e b ON a.k = b.k AND a.at = b.at AND b.v < 500 WHERE a.v < 900",
+    "SELECT k FROM e WHERE v > 5 EXCEPT SELECT k FROM e WHERE v > 9990",
+    "SELECT table_name, rows FROM weft_tables",
+)
+
+
+@pytest.mark.parametrize("sql", VERIFIED)
+def test_verify_says_that_both_plans_agree(db: EmbeddedDatabase, sql: str) -> None:
+    count = db.execute(sql).arrow().num_rows
+    assert lines(db, f"EXPLAIN VERIFY {sql}")[-1].startswith(f"Verify: both plans give the same {count:,} rows (")
+    found = document(db, f"EXPLAIN (VERIFY, FORMAT JSON) {sql}")["Verify"]
+    assert (found["Agree"], found["Rows"], found["Rows Without Planner"]) == (True, count, count)
+
+
+def test_verify_finds_a_rule_that_loses_rows(db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(query: BoundQuery) -> BoundQuery:
+        use = query.uses[0]
+        column = use.table.column("v")
+        filter = Call(
+            function="less",
+            arguments=(Column(id=column.id, type=INTEGER, name="v"), Literal(value=9_000, type=INTEGER)),
+            type=BOOLEAN,
+        )
+        return dataclasses.replace(query, uses=(dataclasses.replace(use, filter=filter),))
+
+    rule = Rule(name="wrong", rewrite=wrong, effects=lambda before, after: ())
+    monkeypatch.setattr(rules, "RULES", (*RULES, rule))
+    text = lines(db, "EXPLAIN VERIFY SELECT k, count(*) FROM e GROUP BY k")
+    (found,) = (line for line in text if line.startswith("Verify:"))
+    assert "100 rows by this plan, 100 without a planner differ, WHICH IS A BUG" in found
+    assert sum(line.startswith("  only ") for line in text) == 6
+    text = lines(db, "EXPLAIN VERIFY SELECT sum(v), string_agg(w, ',') FROM e")
+    assert any("differ, which the order of rows in string_agg allows" in line for line in text)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT random() FROM e", "UPDATE e SET v = 1", "SELECT * FROM e FOR UPDATE"],
+)
+def test_verify_refuses_what_cannot_be_compared(db: EmbeddedDatabase, sql: str) -> None:
+    with pytest.raises(weftdb.Invalid) as caught:
+        db.execute(f"EXPLAIN VERIFY {sql}")
+    assert caught.value.sqlstate == "0A000"
+
+
+def test_differences_are_those_of_bags_with_floats_that_may_be_near() -> None:
+    types = (BIGINT, DOUBLE)
+
+    def table(*rows: tuple[int | None, float | None]) -> pa.Table:
+        numbers, floats = zip(*rows, strict=True)
+        return pa.table({"a": pa.array(numbers, pa.int64()), "b": pa.array(floats, pa.float64())})
+
+    base = table((1, 1.0), (1, 1.0), (2, math.nan), (None, 1e6))
+    assert difference(base, table((None, 1e6), (2, math.nan), (1, 1.0), (1, 1.0 + 1e-12)), types) == ([], [])
+    assert difference(base, table((1, 1.0), (2, math.nan), (None, 1e6)), types) == ([(1, 1.0)], [])
+    added, missing = difference(base, table((1, 1.0), (1, 2.0), (2, None), (None, 1e6)), types)
+    assert added[0] == (1, 1.0)
+    assert repr(added[1]) == "(2, nan)"
+    assert sorted(missing) == [(1, 2.0), (2, None)]
