@@ -33,7 +33,7 @@ from .describe import show_columns, show_create, show_tables
 from .execution import EMPTY_SCHEMA, Execution
 from .explain import explain
 from .locking import locks, select_for_update
-from .mutate import cut_overriding, run_change, simple_insert
+from .mutate import CHANGES, cut_overriding, run_change, simple_insert
 from .parse import parse, parse_expression
 from .point_change import PointInsert, point_of
 from .resources import Parsed, past_of
@@ -188,7 +188,7 @@ def _run_other(
     source, overriding = cut_overriding(source)
     parsed = _parsed(session, source, parameters)
     tree = parsed.tree
-    if isinstance(tree, exp.Insert | exp.Update | exp.Delete) or writes_in_with(tree):
+    if isinstance(tree, CHANGES) or writes_in_with(tree):
 
         def execution(reader: Reader) -> Execution:
             return session.execution(reader, running, parameters, types, source=source)
@@ -457,7 +457,7 @@ def _explain(
 ) -> Result:
     inner = read(statement.source)
     if not isinstance(inner, st.Other) or (inner.words and inner.words[0] in DDL_WORDS):
-        raise refuse("EXPLAIN of this statement", "Explain SELECT, VALUES, INSERT, UPDATE or DELETE.")
+        raise refuse("EXPLAIN of this statement", "Explain SELECT, VALUES, INSERT, UPDATE, DELETE or MERGE.")
     source, overriding = cut_overriding(inner.source)
     began = monotonic()
     parsed = session.resources.parse(source) if not parameters else _parsed(session, source, parameters)
@@ -467,7 +467,7 @@ def _explain(
         with looking_back(session.execution(reader, running, parameters, types), parsed.past) as execution:
             return explain(tree, execution, statement, overriding=overriding, parse_seconds=parse_seconds)
 
-    if statement.analyze and isinstance(tree, exp.Insert | exp.Update | exp.Delete):
+    if statement.analyze and isinstance(tree, CHANGES):
         result, version = session.transact("EXPLAIN ANALYZE", work, running)
         result.version = version
         return result

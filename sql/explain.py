@@ -55,7 +55,7 @@ from .execution import Execution
 from .explained import Access, Change, Explained, Measured
 from .interrupt import interruptible
 from .locking import locking_of, locks
-from .mutate import plan_of_change, run_change
+from .mutate import CHANGES, plan_of_change, run_change
 from .operators import Operator, with_names
 from .plan import Plan, Relational, choose
 from .pushdown import Moment, finish
@@ -79,7 +79,7 @@ def explain(
     watch.steps.append(("parse", parse_seconds))
     if statement.verify and not isinstance(tree, exp.Query | exp.Values):
         raise refuse("EXPLAIN VERIFY of a change", "Verify its query; EXPLAIN ANALYZE runs the change.")
-    if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
+    if isinstance(tree, CHANGES):
         found = _explain_change(tree, execution, watch, analyze=statement.analyze, overriding=overriding)
     else:
         found = _explain_query(tree, execution, watch, analyze=statement.analyze)

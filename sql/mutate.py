@@ -13,7 +13,7 @@ ON CONFLICT) has a query of its own, which would see the pieces before, the rows
 An UPDATE of primary keys takes all old rows away first, and puts the new ones when the query is through: a new key may
 be another row's old one. An UPDATE that only adds may be written as deltas (sql/commutative.py). A row that an UPDATE …
 FROM or DELETE … USING meets several times is changed once, by any one of the matches, as in PostgreSQL. Not here: ON
-CONFLICT (sql/upsert.py), MERGE, WHERE CURRENT OF, WITH that writes (sql/with_changes.py).
+CONFLICT (sql/upsert.py), MERGE (sql/merge.py), WHERE CURRENT OF, WITH that writes (sql/with_changes.py).
 """
 
 from __future__ import annotations
@@ -50,10 +50,14 @@ from .commutative import Deltas, added, added_types, amounts_of, deltas_of
 from .definition import name_of, only_parts, refuse
 from .execution import Execution
 from .interrupt import interruptible
+from .merge import merge, read_merge
 from .source import Source
 from .target import Target, assignments, target_of
 from .upsert import upsert
 from .with_changes import run_with_changes, writes_in_with
+
+CHANGES: Final = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
+"""The trees that ``run_change`` runs."""
 
 RETURNED: Final = "weft_returned"
 """The in-memory relation that a RETURNING list is computed from; a name that no relation can have."""
@@ -126,10 +130,12 @@ def insert(statement: exp.Insert, execution: Execution, *, overriding: bool = Fa
 
 
 def run_change(tree: exp.Expr, execution: Execution, *, overriding: bool) -> Result:
-    """INSERT, UPDATE or DELETE in a transaction, or a query whose WITH has one."""
+    """INSERT, UPDATE, DELETE or MERGE in a transaction, or a query whose WITH has one."""
     if writes_in_with(tree):
         return run_with_changes(tree, execution, lambda part, parts: run_change(part, parts, overriding=overriding))
     match tree:
+        case exp.Merge():
+            return merge(tree, execution)
         case exp.Insert():
             return insert(tree, execution, overriding=overriding)
         case exp.Update():
@@ -142,6 +148,9 @@ def run_change(tree: exp.Expr, execution: Execution, *, overriding: bool) -> Res
 def plan_of_change(tree: exp.Expr, execution: Execution) -> tuple[Target, exp.Expr | None, Deltas]:
     """The table that a statement changes, the query that it runs for it (None where it is a list of values), and its
     deltas, whose amounts stand in the query after the keys."""
+    if isinstance(tree, exp.Merge):
+        work = read_merge(tree, execution)
+        return work.target, work.query, Deltas()
     schema = tree.this
     target = target_of(schema.this if isinstance(schema, exp.Schema) else schema, execution)
     match tree:

@@ -24,7 +24,6 @@ REFUSED: Final[Mapping[str, str]] = {
     "LISTEN": "There are no notifications yet.",
     "LOAD": "There are no extensions.",
     "LOCK": _NO_LOCKS,
-    "MERGE": "Use INSERT … ON CONFLICT DO UPDATE.",
     "MOVE": _NO_CURSORS,
     "NOTIFY": "There are no notifications yet.",
     "REASSIGN": _NO_RIGHTS,

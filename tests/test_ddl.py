@@ -235,7 +235,6 @@ def test_create_table_as_takes_a_querys_columns_and_rows(db: Database) -> None:
         ("GRANT SELECT ON t TO u", "GRANT"),
         ("COMMENT ON TABLE t IS 'x'", "COMMENT"),
         ("LOCK TABLE t", "LOCK"),
-        ("MERGE INTO t USING t AS s ON true WHEN MATCHED THEN DELETE", "MERGE"),
         ("DECLARE c CURSOR FOR SELECT 1", "DECLARE"),
         ("LISTEN x", "LISTEN"),
         ("DO 'x'", "DO"),

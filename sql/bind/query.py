@@ -126,7 +126,7 @@ def _body(context: Context, tree: exp.Expr, scope: Scope) -> bound.Query:
             return _values(context, tree, scope)
         case exp.Subquery():
             return _parentheses(context, tree, scope)
-        case exp.Insert() | exp.Update() | exp.Delete():
+        case exp.Insert() | exp.Update() | exp.Delete() | exp.Merge():
             raise unsupported(f"{tree.key.upper()} inside a query", tree)
         case _:
             raise unsupported(tree.key.upper(), tree)
