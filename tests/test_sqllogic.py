@@ -16,9 +16,7 @@ from weftdb.bench.systems import Missing
 
 OURS = sorted((Path(__file__).parent / "golden" / "sqllogic").glob("*.test"))
 SUITE = Path(__file__).parents[2] / "shared" / "suites" / "sqllogictest"
-PUBLIC = sorted(
-    path for path in SUITE.rglob("*.test") if not any(word in path.read_text() for word in ("CREATE INDEX", "UNIQUE"))
-)
+PUBLIC = sorted(SUITE.rglob("*.test"))
 RECORDS = 60 if soak.FACTOR == 1 else None
 """Of each public file, from its beginning; all of them in the long run."""
 
@@ -235,7 +233,7 @@ class TestJudge:
 def test_our_own_scripts_pass(path: Path, weft: Weft) -> None:
     outcome = sqllogic.run_script(path, weft)
     assert outcome.failed == 0, outcome.failures
-    assert outcome.passed > 20
+    assert outcome.passed >= 5
 
 
 @pytest.mark.skipif(not PUBLIC, reason=f"no {SUITE} here")

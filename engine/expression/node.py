@@ -13,6 +13,7 @@ closed: a consumer matches it exhaustively and ends in ``assert_never``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ...base.types import Type
@@ -20,10 +21,17 @@ from ...base.types import Type
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Literal:
-    """``value`` is what ``Type.arrow`` gives as Python value (int, Decimal, str, datetime, MonthDayNano, ...)."""
+    """``value`` is what ``Type.arrow`` gives as Python value (int, Decimal, str, datetime, MonthDayNano, ...).
+
+    There is one NaN, so that it equals itself: expressions are compared to find what is grouped by.
+    """
 
     value: object
     type: Type
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, float) and math.isnan(self.value):
+            object.__setattr__(self, "value", math.nan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

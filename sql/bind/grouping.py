@@ -161,6 +161,7 @@ class Grouper:
             if isinstance(item, bound.Scan | bound.Derived | bound.CteReference | bound.FunctionScan | bound.ArrowScan)
             for column in item.columns
         }
+        inner |= {item.column.id for item in walk(node) if isinstance(item, bound.Output)}  # of subqueries' groups
         ids -= inner
         if ids and not ids & self._own:
             raise unsupported("an aggregate over columns of an outer query only", None)
