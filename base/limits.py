@@ -124,3 +124,6 @@ assert COPY_ROW_BYTES_MAX > VALUE_BYTES_MAX, "a value of the largest size fits a
 assert 1 / MEMTABLES_SHARE + 1 / EXECUTOR_SHARE + 1 / WRITE_SET_SHARE < 1, "the shares leave room for the rest"
 assert FLUSH_SHARE > MEMTABLES_SHARE, "memtables are flushed long before writers wait"
 assert WRITER_BATCH_ROWS <= RECORD_ROWS_MAX, "one writer batch never needs two records"
+
+NUMERIC_EXPONENT_MAX: Final = 131_071
+"""Digits before the point of a number inside of JSONB, as in PostgreSQL."""

@@ -383,7 +383,7 @@ def _arrow_column(array: pa.Array, field: pa.Field) -> pa.Array:
     type = type_of_field(field)
     storage = _storage(type)
     if array.type.equals(storage) or pa.types.is_null(array.type):
-        if type.kind is not Kind.JSON:
+        if not type.is_json:
             return _finished(array.cast(storage), field, type)
     elif any(source(array.type) for source in _CASTS.get(type.kind, ())):
         try:

@@ -59,7 +59,7 @@ def text_column(column: pa.Array, type: Type) -> pa.Array:
         case Kind.NUMERIC:
             text = column.cast(pa.utf8())
             return _mended(text, column, pc.match_substring(text, "E"), lambda value: format(value, "f"))
-        case Kind.TEXT | Kind.VARCHAR | Kind.JSON | Kind.UNKNOWN:
+        case Kind.TEXT | Kind.VARCHAR | Kind.JSON | Kind.JSONB | Kind.UNKNOWN:
             storage = column.storage if isinstance(column, pa.ExtensionArray) else column
             return storage.cast(pa.utf8())
         case Kind.UUID:

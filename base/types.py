@@ -1,8 +1,9 @@
 """SQL types and their one-to-one Arrow types.
 
 A ``Type`` is what the catalog, the binder and the wire agree on. ``Type.arrow`` is the public Arrow type: every batch
-that crosses a layer's boundary has exactly these types. Arrow cannot tell VARCHAR(n) from TEXT, so a field carries
-the SQL type in its metadata (``weft.type``); without metadata ``type_of_arrow`` picks the natural SQL type.
+that crosses a layer's boundary has exactly these types. Arrow cannot tell VARCHAR(n) from TEXT or JSONB from JSON, so a
+field carries the SQL type in its metadata (``weft.type``); without metadata ``type_of_arrow`` picks the natural SQL
+type.
 
     SQL                  Arrow                       SQL             Arrow
     BOOLEAN              bool                        BYTEA           binary
@@ -12,7 +13,7 @@ the SQL type in its metadata (``weft.type``); without metadata ``type_of_arrow``
     REAL                 float                       TIMESTAMPTZ     timestamp[us, UTC]
     DOUBLE PRECISION     double                      INTERVAL        month_day_nano_interval
     NUMERIC(p,s)         decimal128(p,s)             UUID            arrow.uuid (fixed_size_binary[16])
-    TEXT, VARCHAR(n)     utf8                        JSON            arrow.json (utf8)
+    TEXT, VARCHAR(n)     utf8                        JSON, JSONB     arrow.json (utf8)
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Kind(enum.Enum):
     INTERVAL = "interval"
     UUID = "uuid"
     JSON = "json"
+    JSONB = "jsonb"
     UNKNOWN = "unknown"  # an untyped literal or parameter, or NULL; never a column's type
     ARRAY = "array"  # results only (array_agg); never a column's type
 
@@ -100,9 +102,13 @@ class Type:
         return self.kind in (Kind.TEXT, Kind.VARCHAR)
 
     @property
+    def is_json(self) -> bool:
+        return self.kind in (Kind.JSON, Kind.JSONB)
+
+    @property
     def is_variable(self) -> bool:
         """Whether values have no fixed width in bytes."""
-        return self.kind in (Kind.TEXT, Kind.VARCHAR, Kind.BYTEA, Kind.JSON)
+        return self.kind in (Kind.TEXT, Kind.VARCHAR, Kind.BYTEA, Kind.JSON, Kind.JSONB)
 
 
 BOOLEAN: Final = Type(kind=Kind.BOOLEAN)
@@ -120,6 +126,7 @@ TIMESTAMPTZ: Final = Type(kind=Kind.TIMESTAMPTZ)
 INTERVAL: Final = Type(kind=Kind.INTERVAL)
 UUID: Final = Type(kind=Kind.UUID)
 JSON: Final = Type(kind=Kind.JSON)
+JSONB: Final = Type(kind=Kind.JSONB)
 UNKNOWN: Final = Type(kind=Kind.UNKNOWN)
 
 
@@ -163,6 +170,7 @@ _ARROW: Final[dict[Kind, pa.DataType]] = {
     Kind.INTERVAL: pa.month_day_nano_interval(),
     Kind.UUID: pa.uuid(),
     Kind.JSON: pa.json_(pa.utf8()),
+    Kind.JSONB: pa.json_(pa.utf8()),
     Kind.UNKNOWN: pa.utf8(),
 }
 

@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from . import documents
 from .errors import Invalid, LimitExceeded, WeftError
 from .intervals import parse_interval
 from .limits import VALUE_BYTES_MAX
@@ -527,6 +528,14 @@ def _to_json(value: object, type: Type) -> str:
     raise syntax(value, type)
 
 
+def _to_jsonb(value: object, type: Type) -> str:
+    """JSON in PostgreSQL's one text of it."""
+    try:
+        return documents.canonical(_to_json(value, type))
+    except documents.Unwritable as error:
+        raise Refused(f"{shown(value)} cannot be JSONB: {error}", sqlstate="22P05") from None
+
+
 def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
@@ -555,6 +564,7 @@ _CONVERTERS: Final[dict[Kind, Callable[[Any, Type], Any]]] = {
     Kind.INTERVAL: _to_interval,
     Kind.UUID: _to_uuid,
     Kind.JSON: _to_json,
+    Kind.JSONB: _to_jsonb,
     Kind.UNKNOWN: _to_unknown,
 }
 

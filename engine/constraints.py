@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from ..base.errors import Invalid, LimitExceeded, nearest
 from ..base.limits import VALUE_BYTES_MAX
-from ..base.types import Kind
 from .expression.evaluate import Context, evaluate
 from .schema import Column, Identity, Table
 
@@ -124,7 +123,7 @@ def _check_column(table: Table, column: Column, array: pa.Array) -> None:
         )
     if not column.type.is_variable:
         return
-    text = array.storage if column.type.kind is Kind.JSON else array
+    text = array.storage if column.type.is_json else array
     if column.type.length is not None:
         row = _first(pc.greater(pc.utf8_length(text), column.type.length))
         if row is not None:

@@ -39,7 +39,7 @@ MIRRORED: Final = {
 
 _TEXTS: Final = frozenset((Kind.TEXT, Kind.VARCHAR))
 _CUT: Final = frozenset((Kind.TEXT, Kind.VARCHAR, Kind.BYTEA, Kind.UUID))
-_UNORDERED: Final = frozenset((Kind.INTERVAL, Kind.JSON, Kind.ARRAY, Kind.UNKNOWN))
+_UNORDERED: Final = frozenset((Kind.INTERVAL, Kind.JSON, Kind.JSONB, Kind.ARRAY, Kind.UNKNOWN))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -369,7 +369,7 @@ def _with_default(draft: _Draft, column: Column) -> Column:
     return replace(column, default=expression, default_text=shown(tree))
 
 
-_NOT_IN_PRIMARY_KEY: Final = (Kind.INTERVAL, Kind.JSON)
+_NOT_IN_PRIMARY_KEY: Final = (Kind.INTERVAL, Kind.JSON, Kind.JSONB)
 
 
 def _check_columns(draft: _Draft) -> None:

@@ -130,6 +130,7 @@ class WeftParser(PostgresParser):
         TokenType.DHASH_ARROW: lambda self, this, path: self.expression(
             exp.JSONBExtractScalar(this=this, expression=path)
         ),
+        TokenType.PLACEHOLDER: lambda self, this, key: self.expression(exp.JSONBContains(this=this, expression=key)),
     }
 
     def _parse_type(self, parse_interval: bool = True, fallback_to_identifier: bool = False) -> Any:

@@ -204,11 +204,21 @@ def _function_scan(scan: bound.FunctionScan) -> str:
             values = f"generate_series({', '.join(map(expression, scan.arguments))}) AS x(v)"
             inner = f"SELECT CAST(v AS {duckdb_type(column.type)}) FROM {values}"
             return f"({inner}) AS t{scan.reference}(c{column.id})"
-    items = _items(scan.function, scan.arguments)
-    number = f", unnest(generate_series(1, len({items})))" if scan.ordinality else ""
+    several = scan.function == "unnest"
+    lists = (
+        [_items(scan.function, [item]) for item in scan.arguments]
+        if several
+        else [_items(scan.function, scan.arguments)]
+    )
+    values = [
+        f"CAST(unnest({items}) AS {duckdb_type(column.type)})"
+        for items, column in zip(lists, scan.columns, strict=False)
+    ]
+    if scan.ordinality:
+        longest = f"greatest({', '.join(f'len({items})' for items in lists)})"
+        values.append(f"unnest(generate_series(1, {longest}))")
     # unnest gives the rows in any order once joins are around it; the series keeps its own.
-    inner = f"SELECT CAST(unnest({items}) AS {duckdb_type(column.type)}){number}"
-    return f"LATERAL ({inner}) AS t{scan.reference}({_names(scan.columns)})"
+    return f"LATERAL (SELECT {', '.join(values)}) AS t{scan.reference}({_names(scan.columns)})"
 
 
 def _items(function: str, nodes: Sequence[bound.Bound]) -> str:

@@ -120,7 +120,7 @@ def physical_of(type: Type) -> Physical:
             return Physical.FLOAT64
         case Kind.NUMERIC | Kind.UUID | Kind.INTERVAL:
             return Physical.WIDE
-        case Kind.TEXT | Kind.VARCHAR | Kind.BYTEA | Kind.JSON:
+        case Kind.TEXT | Kind.VARCHAR | Kind.BYTEA | Kind.JSON | Kind.JSONB:
             return Physical.BYTES
         case Kind.UNKNOWN | Kind.ARRAY:
             raise AssertionError(f"{type} is never a column's type")

@@ -48,7 +48,6 @@ def test_types_go_by_all_of_postgresqls_names(db: Database) -> None:
 @pytest.mark.parametrize(
     ("type", "shown"),
     [
-        ("jsonb", "jsonb"),
         ("money", "money"),
         ("timetz", "time with time zone"),
         ("char(4)", "char"),

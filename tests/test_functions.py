@@ -94,6 +94,19 @@ NOT_POSTGRESQL_S = {
         ),
         "arrays come out of queries only; golden/select_surface.sql",
     ),
+    **dict.fromkeys(
+        (
+            *("json_build_array", "json_build_object", "jsonb_build_array", "jsonb_build_object", "to_json_text"),
+            *("jsonb_of", "jsonb_set", "jsonb_delete_path", "jsonb_exists_any", "jsonb_exists_all"),
+            "jsonb_pretty",
+            *(
+                f"{kind}_{name}_list"
+                for kind in ("json", "jsonb")
+                for name in ("element", "element_text", "key", "value", "value_text")
+            ),
+        ),
+        "made by the binder of what PostgreSQL has, or of arrays; golden/select_surface.sql",
+    ),
     "overlaps": "syntax of its own; golden/select_surface.sql",
 }
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ...base.documents import canonical
 from ...base.errors import Invalid
 from ...base.intervals import interval_text
 from ...base.types import TEXT, Kind, Type
@@ -135,6 +136,7 @@ _CASTS: Final[dict[tuple[Kind, Kind], Callable[[Any], Any]]] = {
     (Kind.TIMESTAMPTZ, Kind.TIME): lambda moment: _naive(moment).time(),
     (Kind.INTERVAL, Kind.TIME): _time_of_span,
     (Kind.TIME, Kind.INTERVAL): _span_of_time,
+    (Kind.JSON, Kind.JSONB): canonical,
 }
 
 

@@ -134,6 +134,7 @@ _CODECS: Final[dict[Kind, _Codec]] = {
     Kind.VARCHAR: _AS_IS,
     Kind.UNKNOWN: _AS_IS,
     Kind.JSON: _AS_IS,
+    Kind.JSONB: _AS_IS,
     Kind.BYTEA: (bytes.hex, bytes.fromhex),
     Kind.DATE: (dt.date.isoformat, dt.date.fromisoformat),
     Kind.TIME: (dt.time.isoformat, dt.time.fromisoformat),

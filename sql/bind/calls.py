@@ -15,7 +15,7 @@ from ...engine.expression.functions.model import FunctionKind
 from ...engine.expression.node import Case, Literal
 from .. import bound
 from ..parse import place
-from . import time_series
+from . import documents, time_series
 from .binder import Clause, ExpressionBinder, Handler
 from .comparisons import row
 from .errors import fail, only, unsupported
@@ -62,6 +62,10 @@ def call(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
             moment = binder.bind(syntax.arguments[0])
             since = today if moment.type == TIMESTAMP else binder.context.coerce(today, TIMESTAMPTZ)
             return binder.call("age", since, moment, tree=tree)
+        case name if name in documents.TO_JSON or name in documents.BUILDERS:
+            return documents.call(binder, name, syntax.arguments, tree)
+        case name if name in documents.AGGREGATES:
+            return aggregate(binder, syntax)
         case "make_interval":
             return _make_interval(binder, syntax)
         case "time_bucket":
@@ -74,8 +78,10 @@ def call(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
             return time_series.filled(binder, syntax.name, syntax.arguments, tree)
         case name if name in SET_RETURNING:
             _outermost(binder, syntax)
-            function, arguments, type = set_returning(binder, syntax.name, syntax.arguments, tree)
-            return bound.SetReturning(function=function, arguments=arguments, type=type)
+            function, arguments, columns = set_returning(binder, syntax.name, syntax.arguments, tree)
+            if len(columns) != 1:
+                raise unsupported(f"{syntax.name} of several columns outside of FROM", tree)
+            return bound.SetReturning(function=function, arguments=arguments, type=columns[0][1])
         case _:
             pass
     match kind_of(syntax):
@@ -142,6 +148,8 @@ def take_apart(tree: exp.Expr) -> CallSyntax:
 
 def kind_of(syntax: CallSyntax) -> FunctionKind:
     """Scalar, aggregate or window. Raises Invalid (42883) for a function that is not in the table."""
+    if syntax.name in documents.AGGREGATES:
+        return FunctionKind.AGGREGATE
     function = FUNCTIONS.get(syntax.name)
     if function is None:
         raise Invalid(
@@ -162,6 +170,8 @@ def _scalar(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
     if syntax.star:
         raise fail(f"{syntax.name}(*) specified, but {syntax.name} takes no *", syntax.tree, sqlstate="42809")
     arguments = [binder.bind(argument) for argument in syntax.arguments]
+    if syntax.name in documents.PATHS:
+        arguments = documents.with_path(binder, arguments, syntax.tree)
     if syntax.name in ("concat", "concat_ws"):
         arguments = [_letter(argument) for argument in arguments]
     return binder.call(syntax.name, *arguments, tree=syntax.tree)
@@ -195,14 +205,17 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
             raise unsupported("WITHIN GROUP with more than one ORDER BY expression", syntax.tree)
         arguments = [*map(_fractions, arguments), order[0].expression]
     filter = inner.condition(syntax.filter, what="FILTER") if syntax.filter is not None else None
-    resolution, converted = binder.resolve(syntax.name, arguments, syntax.tree)
+    function = syntax.name
+    if function in documents.AGGREGATES:
+        function, arguments = documents.aggregate_arguments(inner, function, arguments, syntax.tree)
+    resolution, converted = binder.resolve(function, arguments, syntax.tree)
     if syntax.within is not None:
         order = (replace(order[0], expression=converted[-1]),)
     if syntax.distinct and order and any(key.expression not in converted for key in order):
         message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list"
         raise fail(message, syntax.tree, sqlstate="42P10")
-    return bound.Aggregate(
-        function=syntax.name,
+    node = bound.Aggregate(
+        function=function,
         arguments=converted,
         type=resolution.result,
         distinct=syntax.distinct,
@@ -210,6 +223,9 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
         filter=filter,
         within=syntax.within is not None,
     )
+    if syntax.name in documents.AGGREGATES:
+        return bound.cast_to(node, documents.result_type(syntax.name))
+    return node
 
 
 def _fractions(node: bound.Bound) -> bound.Bound:
@@ -254,6 +270,8 @@ def window(binder: ExpressionBinder, tree: exp.Window) -> bound.Bound:
         raise unsupported("ORDER BY inside a window function's arguments", tree)
     if syntax.filter is not None and kind is FunctionKind.WINDOW:
         raise fail("FILTER is not implemented for non-aggregate window functions", tree, sqlstate="0A000")
+    if syntax.name in documents.AGGREGATES:
+        raise unsupported(f"{syntax.name} as a window function", tree)
     inner = binder.within(_INSIDE_WINDOW)
     partition, order, frame = _definition(inner, tree)
     if syntax.name in _COMPOSED:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlglot import exp
 
-from ...base.types import BOOLEAN, DATE, TEXT, TIME, TIMESTAMPTZ, UNKNOWN, Kind, Type, array_of
+from ...base.types import BOOLEAN, DATE, JSONB, TEXT, TIME, TIMESTAMPTZ, UNKNOWN, Kind, Type, array_of
 from ...base.values import literal_value
 from ...engine.expression.functions import common_type
 from ...engine.expression.node import Case, Literal
@@ -43,7 +43,23 @@ BINARY: Final[dict[type[exp.Expr], str]] = {
     exp.ArrayContainedBy: "array_contained",
     exp.ArrayOverlaps: "array_overlaps",
     exp.StartsWith: "starts_with",
+    exp.JSONBContains: "jsonb_exists",
+    exp.JSONBContainsAnyTopKeys: "jsonb_exists_any",
+    exp.JSONBContainsAllTopKeys: "jsonb_exists_all",
+    exp.JSONBDeleteAtPath: "jsonb_delete_path",
 }
+
+_OF_JSONB: Final = {
+    "array_contains": "jsonb_contains",
+    "array_contained": "jsonb_contained",
+    "jsonb_exists": "jsonb_exists",
+    "jsonb_exists_any": "jsonb_exists_any",
+    "jsonb_exists_all": "jsonb_exists_all",
+    "jsonb_delete_path": "jsonb_delete_path",
+}
+"""What an operator of arrays is for JSONB; and those that are JSONB's alone."""
+
+_WITH_PATH: Final = ("jsonb_delete_path", "jsonb_exists_any", "jsonb_exists_all")
 
 COMPARISONS: Final[dict[type[exp.Expr], str]] = {
     exp.EQ: "equal",
@@ -106,6 +122,13 @@ def paren(binder: ExpressionBinder, tree: exp.Paren) -> bound.Bound:
 def binary(binder: ExpressionBinder, tree: exp.Binary) -> bound.Bound:
     only(tree, "this", "expression", "safe", "typed", "negate")
     function = BINARY[tree.__class__]
+    if function in _OF_JSONB:
+        left, right = binder.bind(tree.this), binder.bind(tree.expression)
+        if JSONB in (left.type, right.type) or function == "jsonb_delete_path":
+            function = _OF_JSONB[function]
+        if function in _WITH_PATH and right.type == UNKNOWN:
+            right = binder.context.coerce(right, array_of(TEXT), tree)
+        return binder.call(function, left, right, tree=tree)
     if isinstance(tree.expression, exp.Any):
         raise unsupported(f"{tree.key.upper()} ANY", tree)
     node = binder.call(function, binder.bind(tree.this), binder.bind(tree.expression), tree=tree)

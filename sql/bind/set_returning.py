@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlglot import exp
 
-from ...base.types import INTEGER, INTERVAL, TIMESTAMP, TIMESTAMPTZ, UNKNOWN, Kind, Type
+from ...base.types import INTEGER, INTERVAL, JSON, JSONB, TEXT, TIMESTAMP, TIMESTAMPTZ, UNKNOWN, Kind, Type
 from ...engine.expression.functions import common_type
 from ...engine.expression.node import Literal
 from .. import bound
@@ -15,10 +15,28 @@ from .binder import ExpressionBinder
 from .context import Context
 from .errors import fail, unsupported
 
-SET_RETURNING: Final = frozenset(("generate_series", "unnest", "generate_subscripts"))
+_LISTS: Final = {
+    "regexp_split_to_table": (("regexp_split_to_table", "regexp_split_to_array"),),
+    "string_to_table": (("string_to_table", "string_to_array"),),
+    **{
+        name.format(kind): tuple((column, function.format(kind)) for column, function in columns)
+        for kind in ("json", "jsonb")
+        for name, columns in (
+            ("{}_array_elements", (("value", "{}_element_list"),)),
+            ("{}_array_elements_text", (("value", "{}_element_text_list"),)),
+            ("{}_object_keys", (("", "{}_key_list"),)),
+            ("{}_each", (("key", "{}_key_list"), ("value", "{}_value_list"))),
+            ("{}_each_text", (("key", "{}_key_list"), ("value", "{}_value_text_list"))),
+        )
+    },
+}
+"""What is the elements of lists: the columns, "" for the function's name, and the function of the table for each."""
 
-Signature = tuple[str, tuple[bound.Bound, ...], Type]
-"""The function as ``render`` knows it, its arguments, and the type of a row's value."""
+SET_RETURNING: Final = frozenset(("generate_series", "unnest", "generate_subscripts", *_LISTS))
+
+Columns = tuple[tuple[str, Type], ...]
+Signature = tuple[str, tuple[bound.Bound, ...], Columns]
+"""The function as ``render`` knows it, its arguments, and the columns of its rows: of ``unnest`` one per argument."""
 
 
 def set_returning(binder: ExpressionBinder, name: str, trees: Sequence[exp.Expr], tree: exp.Expr) -> Signature:
@@ -26,24 +44,31 @@ def set_returning(binder: ExpressionBinder, name: str, trees: Sequence[exp.Expr]
     nodes = [binder.bind(argument) for argument in trees]
     match name:
         case "unnest":
-            if len(nodes) != 1:
-                raise unsupported("unnest with more than one array", tree)
-            type = nodes[0].type
-            if type.kind is not Kind.ARRAY or type.element is None:
-                raise fail(f"function unnest({type}) does not exist", tree, sqlstate="42883")
-            return name, (nodes[0],), type.element
+            return name, tuple(nodes), tuple((name, _element(node, tree)) for node in nodes)
+        case _ if name in _LISTS:
+            lists = [(column, binder.call(function, *nodes, tree=tree)) for column, function in _LISTS[name]]
+            document = JSONB if name.startswith("jsonb") else JSON if name.startswith("json") else TEXT
+            texts = name.endswith(("_text", "_keys"))
+            columns = tuple((column or name, TEXT if texts or column == "key" else document) for column, _ in lists)
+            return "unnest", tuple(node for _, node in lists), columns
         case "generate_subscripts":
             if len(nodes) != 2 or nodes[0].type.kind is not Kind.ARRAY:
                 raise fail("function generate_subscripts takes an array and a dimension", tree, sqlstate="42883")
             dimension = binder.context.implicit(nodes[1], INTEGER, tree, what="the dimension")
             length = binder.call("array_length", nodes[0], dimension, tree=tree)
-            return "generate_series", (_one(), length), INTEGER
+            return "generate_series", (_one(), length), ((name, INTEGER),)
         case "generate_series":
             arguments, type = _series(binder.context, nodes, tree)
-            return name, arguments, type
+            return name, arguments, ((name, type),)
         case _:
             raise fail(f"function {name}() does not exist in FROM", tree, sqlstate="42883",
                  hint=f"{', '.join(sorted(SET_RETURNING))} are the functions that FROM knows.")  # fmt: skip
+
+
+def _element(node: bound.Bound, tree: exp.Expr) -> Type:
+    if node.type.kind is not Kind.ARRAY or node.type.element is None:
+        raise fail(f"function unnest({node.type}) does not exist", tree, sqlstate="42883")
+    return node.type.element
 
 
 def _one() -> bound.Bound:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlglot import exp
 
 from ...base.types import BIGINT
@@ -19,12 +21,14 @@ def function_scan(context: Context, call: exp.Expr, tree: exp.Expr, scope: Scope
     name = "unnest" if isinstance(call, exp.Unnest) else lower(call.name)
     alias: exp.TableAlias | None = tree.args.get("alias")
     binder = expressions(context, scope, Clause(name="functions in FROM"))
-    function, arguments, type = set_returning(binder, name, call.expressions, call)
+    function, arguments, named = set_returning(binder, name, call.expressions, call)
     ordinality_name: str | None = None
     if tree.args.get("ordinality") or call.args.get("offset"):
         offset = call.args.get("offset")
         ordinality_name = fold(offset) if isinstance(offset, exp.Identifier) else "ordinality"
-    columns = [context.new_column(fold(alias.this) if alias is not None and alias.this is not None else name, type)]
+    columns = [context.new_column(column, type) for column, type in named]
+    if len(columns) == 1 and alias is not None and alias.this is not None:
+        columns[0] = replace(columns[0], name=fold(alias.this))
     if ordinality_name is not None:
         columns.append(context.new_column(ordinality_name, BIGINT))
     return bound.FunctionScan(

@@ -415,7 +415,11 @@ def _identifier(tree: exp.Expr) -> exp.Expr:
 
 def _function(context: Context, call: exp.Expr, tree: exp.Expr, scope: Scope) -> Item:
     scan = function_scan(context, call, tree, scope)
-    return _ranged(scan, scan.columns, scan.columns[0].name, tree.args.get("alias"))
+    alias = tree.args.get("alias")
+    name = "unnest" if isinstance(call, exp.Unnest) else fold(call.this)
+    return _ranged(
+        scan, scan.columns, fold(alias.this) if alias is not None and alias.this is not None else name, alias
+    )
 
 
 def relation_columns(relation: bound.Relation) -> tuple[bound.OutputColumn, ...]:

@@ -16,6 +16,7 @@ from ...base.types import (
     INTEGER,
     INTERVAL,
     JSON,
+    JSONB,
     REAL,
     SMALLINT,
     TEXT,
@@ -47,10 +48,10 @@ _SIMPLE: Final[dict[exp.DType, Type]] = {
     exp.DType.INTERVAL: INTERVAL,
     exp.DType.UUID: UUID,
     exp.DType.JSON: JSON,
+    exp.DType.JSONB: JSONB,
 }
 
 _HINTS: Final[dict[str, str]] = {
-    "jsonb": "Use JSON.",
     "char": "Use VARCHAR(n) or TEXT; blank-padded text is not supported.",
     "bpchar": "Use VARCHAR(n) or TEXT; blank-padded text is not supported.",
     "timetz": "Use TIME or TIMESTAMPTZ.",
@@ -74,6 +75,7 @@ INTERNAL_NAMES: Final[dict[Kind, str]] = {
     Kind.INTERVAL: "interval",
     Kind.UUID: "uuid",
     Kind.JSON: "json",
+    Kind.JSONB: "jsonb",
 }
 """PostgreSQL's internal names; a column that is a cast is called like its type."""
 

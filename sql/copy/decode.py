@@ -290,7 +290,7 @@ _JSON: Final = json.JSONDecoder(parse_float=str)
 
 def _objects(source: Input, schema: pa.Schema, *, chosen: bool) -> Iterator[Piece]:
     first = 0
-    texts = {field.name for field in schema if type_of_field(field).kind is Kind.JSON}
+    texts = {field.name for field in schema if type_of_field(field).is_json}
     names = frozenset(schema.names)
     for lines in _line_batches(source):
         groups: dict[frozenset[str], list[int]] = {}

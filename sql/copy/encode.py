@@ -28,7 +28,7 @@ from .options import CopyFormat, CopyOptions, Header
 
 LINES_ROWS: Final = 16_384
 
-_BARE_JSON: Final = frozenset((Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.NUMERIC, Kind.JSON))
+_BARE_JSON: Final = frozenset((Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.NUMERIC, Kind.JSON, Kind.JSONB))
 _TEXT_ESCAPES: Final = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
 _JSON_ESCAPED: Final = r'["\\\x00-\x1f]'
 
@@ -118,7 +118,9 @@ def _joined(lines: pa.Array) -> bytes:
 
 # -- text and CSV ----------------------------------------------------------------------------------------------------
 
-_MAY_BE_QUOTED: Final = frozenset((Kind.TEXT, Kind.VARCHAR, Kind.JSON, Kind.UNKNOWN, Kind.ARRAY, Kind.INTERVAL))
+_MAY_BE_QUOTED: Final = frozenset(
+    (Kind.TEXT, Kind.VARCHAR, Kind.JSON, Kind.JSONB, Kind.UNKNOWN, Kind.ARRAY, Kind.INTERVAL)
+)
 """The other kinds' texts have no usual delimiter, no quote and no line end in them, and are never empty."""
 
 

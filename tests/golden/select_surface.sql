@@ -274,3 +274,123 @@ SELECT id FROM people ORDER BY id FETCH FIRST 99 ROWS WITH TIES;
 -- 4
 -- 5
 -- 6
+
+# JSONB: one text for a document; its operators and functions, and those of JSON that build and take apart.
+
+SELECT '{"b":1, "aa":[1,2.50,"x"], "a":null, "b": 2}'::jsonb AS a, ' [ 1 ,"\u00e9\n", 1e2, -0.0, true ] '::jsonb AS b, 'null'::jsonb AS c;
+-- a jsonb | b jsonb | c jsonb
+-- {"a": null, "b": 2, "aa": [1, 2.50, "x"]} | [1, "é\n", 100, 0.0, true] | null
+SELECT '{bad'::jsonb;
+-- ERROR 22P02
+SELECT '{"a":{"b":[1,{"c":"d"}]}}'::jsonb -> 'a' -> 'b' -> 1 ->> 'c' AS a, '{"a":1}'::jsonb ? 'a' AS b,
+    '["x"]'::jsonb ?| ARRAY['x', 'y'] AS c, '{"x":1}'::jsonb ?& ARRAY['x', 'y'] AS d, '{"a":{"b":1,"c":2}}'::jsonb #- '{a,b}' AS e,
+    '{"a":{"b":[1,2]}}'::jsonb #> ARRAY['a', 'b', '-1'] AS f, '{"a":{"b":[1,2]}}'::jsonb #>> '{a,b}' AS g;
+-- a text | b boolean | c boolean | d boolean | e jsonb | f jsonb | g text
+-- d | t | t | f | {"a": {"c": 2}} | 2 | [1, 2]
+SELECT '{"a":1}'::jsonb = '{ "a" : 1 }'::jsonb AS a, '{"a":1,"b":2}'::jsonb @> '{"a":1}' AS b, '{"a":1}' <@ '{"a":1,"b":2}'::jsonb AS c,
+    '{"a":1}'::jsonb || '{"b":2}' AS d, '[1,2]'::jsonb || '3' AS e, '{"a":1}'::jsonb - 'a' AS f, '["a","b"]'::jsonb - 0 AS g;
+-- a boolean | b boolean | c boolean | d jsonb | e jsonb | f jsonb | g jsonb
+-- t | t | t | {"a": 1, "b": 2} | [1, 2, 3] | {} | ["b"]
+SELECT j ->> 'a' AS a, j::jsonb AS j, j::jsonb::text AS t, j::jsonb::json AS k FROM kinds WHERE id = 1;
+-- a text | j jsonb | t text | k json
+-- 1 | {"a": 1, "b": [1, "x"]} | {"a": 1, "b": [1, "x"]} | {"a": 1, "b": [1, "x"]}
+SELECT j::jsonb AS j, count(*) FROM kinds GROUP BY 1 ORDER BY 2, 1;
+-- j jsonb | count bigint
+-- [] | 1
+-- null | 1
+-- {"a": 1, "b": [1, "x"]} | 1
+-- NULL | 1
+SELECT json_build_object('a', 1, 'b', 'x', 'c', NULL, 'd', ARRAY[1, 2], 'e', da, 'f', ts, 'g', tz, 'h', iv, 'i', u, 'k', b, 'l', n)
+    AS o FROM kinds WHERE id = 1;
+-- o json
+-- {"a" : 1, "b" : "x", "c" : null, "d" : [1,2], "e" : "2024-02-29", "f" : "2024-02-29T12:34:56.789", "g" : "2024-02-29T10:34:56+00:00", "h" : "1 mon 2 days 03:04:05", "i" : "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "k" : true, "l" : 12345678.1234}
+SELECT json_build_array(1, 'x', NULL, 1.50, j, y, ti, r, d) AS a FROM kinds WHERE id = 1;
+-- a json
+-- [1, "x", null, 1.50, {"a": 1, "b": [1, "x"]}, "\\x00ff", "23:59:59.5", 1.5, 1e+300]
+SELECT jsonb_build_object('b', 1.50, 'a', j) AS o, jsonb_build_array(j, t) AS a FROM kinds WHERE id = 1;
+-- o jsonb | a jsonb
+-- {"a": {"a": 1, "b": [1, "x"]}, "b": 1.50} | [{"a": 1, "b": [1, "x"]}, "it's"]
+SELECT to_json('it"s'::text) AS a, to_jsonb(ARRAY['a', 'b']) AS b, to_json(1.50) AS c, to_jsonb(true) AS d, to_json(NULL::int) AS e,
+    to_jsonb('{"b":1,"a":2}'::json) AS f, to_json(timestamp '2024-01-01 10:00:00.5') AS g;
+-- a json | b jsonb | c json | d jsonb | e json | f jsonb | g json
+-- "it\"s" | ["a", "b"] | 1.50 | true | NULL | {"a": 2, "b": 1} | "2024-01-01T10:00:00.5"
+SELECT json_build_object('a');
+-- ERROR 22023
+SELECT json_build_object(NULL, 1);
+-- ERROR 22023
+SELECT json_agg(name ORDER BY id) AS a, jsonb_agg(age ORDER BY id) AS b, json_agg(score ORDER BY id) FILTER (WHERE id < 3) AS c FROM people;
+-- a json | b jsonb | c json
+-- ["Ada", "Grace", "Edsger", "barbara", "Émile", "Zoë"] | [36, 85, 72, 33, null, 36] | [9.5, 8.25]
+SELECT city, json_object_agg(name, age ORDER BY id) AS a, jsonb_object_agg(id, name) AS b FROM people GROUP BY city ORDER BY city;
+-- city text | a json | b jsonb
+-- London | { "Ada" : 36 } | {"1": "Ada"}
+-- New York | { "Grace" : 85 } | {"2": "Grace"}
+-- Paris | { "Émile" : null, "Zoë" : 36 } | {"5": "Émile", "6": "Zoë"}
+-- Rotterdam | { "Edsger" : 72 } | {"3": "Edsger"}
+-- NULL | { "barbara" : 33 } | {"4": "barbara"}
+SELECT json_agg(a) AS a, jsonb_agg(a) AS b, json_object_agg(b, a) AS c FROM empty;
+-- a json | b jsonb | c json
+-- NULL | NULL | NULL
+SELECT json_object_agg(city, id) FROM people;
+-- ERROR 22023
+SELECT key, value FROM json_each('{"a":1,"b":{"c":2},"d":null}') ORDER BY key;
+-- key text | value json
+-- a | 1
+-- b | {"c":2}
+-- d | null
+SELECT * FROM jsonb_each_text('{"b":{"c":2},"a":"x","d":null}'::jsonb) ORDER BY key DESC;
+-- key text | value text
+-- d | NULL
+-- b | {"c": 2}
+-- a | x
+SELECT k, v ->> 'x' AS x FROM jsonb_each('{"p":{"x":1},"q":{}}') AS e(k, v) ORDER BY k;
+-- k text | x text
+-- p | 1
+-- q | NULL
+SELECT value, value ->> 'a' AS a FROM jsonb_array_elements('[{"a":1},{"a":"x"}]') ORDER BY a;
+-- value jsonb | a text
+-- {"a": 1} | 1
+-- {"a": "x"} | x
+SELECT * FROM json_array_elements_text('["a",1,null,{"k":2}]') WITH ORDINALITY ORDER BY ordinality;
+-- value text | ordinality bigint
+-- a | 1
+-- 1 | 2
+-- NULL | 3
+-- {"k":2} | 4
+SELECT id, json_object_keys(j) AS k FROM kinds WHERE id = 1 ORDER BY k;
+-- id integer | k text
+-- 1 | a
+-- 1 | b
+SELECT k.id, e.key FROM kinds k, json_each(k.j) e WHERE k.id = 1 ORDER BY 2;
+-- id integer | key text
+-- 1 | a
+-- 1 | b
+SELECT json_array_elements('{"a":1}');
+-- ERROR 22023
+SELECT jsonb_set('{"a":[1,2]}', '{a,0}', '9') AS a, jsonb_set('{"a":1}', '{b}', '2') AS b, jsonb_set('{"a":1}', '{b}', '2', false) AS c,
+    jsonb_set('[1]', '{5}', '2') AS d, jsonb_set('{"a":{"b":1}}', ARRAY['a', 'b'], 'null') AS e;
+-- a jsonb | b jsonb | c jsonb | d jsonb | e jsonb
+-- {"a": [9, 2]} | {"a": 1, "b": 2} | {"a": 1} | [1, 2] | {"a": {"b": null}}
+SELECT jsonb_pretty('{"b":[1,{}],"a":{"c":null}}') AS p;
+-- p text
+-- {\n    "a": {\n        "c": null\n    },\n    "b": [\n        1,\n        {\n        }\n    ]\n}
+SELECT * FROM unnest(ARRAY[1, 2, 3], ARRAY['a', 'b']) WITH ORDINALITY AS t(x, y, n) ORDER BY n;
+-- x integer | y text | n bigint
+-- 1 | a | 1
+-- 2 | b | 2
+-- 3 | NULL | 3
+SELECT * FROM unnest(ARRAY[1], ARRAY[2, 3]) ORDER BY 2;
+-- unnest integer | unnest integer
+-- 1 | 2
+-- NULL | 3
+SELECT x FROM string_to_table('a,b,,c', ',') AS x ORDER BY x;
+-- x text
+-- 
+-- a
+-- b
+-- c
+SELECT regexp_split_to_table('a1b22c', '[0-9]+') AS r ORDER BY r;
+-- r text
+-- a
+-- b
+-- c

@@ -31,9 +31,12 @@ EVERY_TYPE: tuple[Type, ...] = (
     types.INTERVAL,
     types.UUID,
     types.JSON,
+    types.JSONB,
 )
 
-KEY_TYPES: tuple[Type, ...] = tuple(type for type in EVERY_TYPE if type.kind not in (Kind.INTERVAL, Kind.JSON))
+KEY_TYPES: tuple[Type, ...] = tuple(
+    type for type in EVERY_TYPE if type.kind not in (Kind.INTERVAL, Kind.JSON, Kind.JSONB)
+)
 
 _FLOATS = (0.0, -0.0, 1.5, -2.5, float("inf"), float("-inf"), float("nan"), 2.0**-149, -(2.0**127))
 _TIMES = tuple(
@@ -65,6 +68,8 @@ def samples_of(type: Type) -> tuple[Any, ...]:
             return ("", "a", "a\0", "a\0b", "ab", "éß\U0001f600", "longer10ch")
         case Kind.JSON:
             return ("{}", '{"a": 1}', "null", "[1, 2]")
+        case Kind.JSONB:
+            return ("{}", '{"a": 1, "bb": [1, null]}', "null", "[1.50]")
         case Kind.BYTEA:
             return (b"", b"\0", b"\0\0", b"\0\xff", b"\xff", b"12345678", b"123456789")
         case Kind.DATE:
@@ -98,7 +103,7 @@ def array_of(values: list[Any], type: Type) -> pa.Array:
     if type.kind is Kind.UUID:
         storage = pa.array([None if value is None else value.bytes for value in values], pa.binary(16))
         return pa.ExtensionArray.from_storage(type.arrow, storage)
-    if type.kind is Kind.JSON:
+    if type.is_json:
         return pa.ExtensionArray.from_storage(type.arrow, pa.array(values, pa.utf8()))
     return pa.array(values, type.arrow)
 

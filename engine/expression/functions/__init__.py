@@ -22,12 +22,12 @@ from typing import Final
 
 from ....base.types import TIMESTAMPTZ, Type
 from ..node import Literal
-from . import aggregates, arrays, documents, formats, mathematics, operators, strings, temporal, text
+from . import aggregates, arrays, documents, formats, json_values, mathematics, operators, strings, temporal, text
 from .coercion import assignment_cast, common_type, explicit_cast, implicit_cast
 from .duck import DUCKDB_PRELUDE as _CASTS_PRELUDE
-from .duck import duckdb_type, render_cast, render_literal
+from .duck import PYTHON_CALLS, PythonCall, duckdb_type, render_cast, render_literal
 from .messages import translate_error
-from .model import PYTHON_CALLS, Function, FunctionKind, Modifiers, Overload, PythonCall, Resolution, Volatility
+from .model import Function, FunctionKind, Modifiers, Overload, Resolution, Volatility
 from .resolve import resolve_in
 
 __all__ = [
@@ -53,7 +53,18 @@ __all__ = [
     "translate_error",
 ]
 
-_FAMILIES: Final = (operators, mathematics, text, strings, temporal, formats, documents, arrays, aggregates)
+_FAMILIES: Final = (
+    operators,
+    mathematics,
+    text,
+    strings,
+    temporal,
+    formats,
+    documents,
+    json_values,
+    arrays,
+    aggregates,
+)
 
 FUNCTIONS: Final[Mapping[str, Function]] = {
     function.name: function for family in _FAMILIES for function in family.functions()
@@ -66,6 +77,7 @@ DUCKDB_PRELUDE: Final[tuple[str, ...]] = (
     *text.PRELUDE,
     *temporal.PRELUDE,
     *documents.PRELUDE,
+    *json_values.PRELUDE,
     *aggregates.PRELUDE,
 )
 """CREATE MACRO statements in order; the executor runs them once per DuckDB database."""

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from ....base.errors import Invalid
 from ....base.types import Type, array_of, numeric
+from . import json_values
 from .coercion import as_numeric
 from .duck import quote
 from .model import Function, FunctionKind, Overload, Rendering, function, overload
@@ -281,6 +282,7 @@ _AGGREGATES: Final[tuple[Function, ...]] = (
         overload("double, any -> any", _percentile("quantile_disc"), result=lambda t: t[1], constants=(0,)),
         overload("array, any -> any", _percentile("quantile_disc"), result=lambda t: array_of(t[1]), constants=(0,)),
     ),
+    *(_aggregate(name, one) for name, one in json_values.aggregate_overloads().items()),
     _aggregate("median", overload("double -> double", lambda r: r.call("median", r[0]), naive=_median)),
     _aggregate("approx_percentile", overload("double, double -> double", _approximate, constants=(1,))),
     _aggregate("mode", overload("any -> any", _mode)),

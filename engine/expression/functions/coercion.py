@@ -37,6 +37,8 @@ _ASSIGNMENT: Final[dict[Kind, tuple[Kind, ...]]] = {
     Kind.TIMESTAMP: (Kind.DATE, Kind.TIME),
     Kind.TIMESTAMPTZ: (Kind.TIMESTAMP, Kind.DATE, Kind.TIME),
     Kind.INTERVAL: (Kind.TIME,),
+    Kind.JSON: (Kind.JSONB,),
+    Kind.JSONB: (Kind.JSON,),
 }
 
 _EXPLICIT: Final[dict[Kind, tuple[Kind, ...]]] = {

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ....base.types import TEXT, array_of
 from .duck import quote, render_cast
+from .json_values import JSONB_GET, JSONB_GET_TEXT, JSONB_PATH, JSONB_PATH_TEXT
 from .model import Function, Rendering, Volatility, function, overload
 
 PRELUDE: Final[tuple[str, ...]] = (
@@ -111,6 +112,7 @@ def functions() -> tuple[Function, ...]:
             "json_get",
             overload("json, text -> json", _object_get("json_extract"), naive=lambda d, k: _as_json(_get(d, k))),
             overload("json, integer -> json", _array_get("json_extract"), naive=lambda d, k: _as_json(_get(d, k))),
+            *JSONB_GET,
             operator="->",
         ),
         function(
@@ -119,6 +121,7 @@ def functions() -> tuple[Function, ...]:
             overload(
                 "json, integer -> text", _array_get("json_extract_string"), naive=lambda d, k: _as_text(_get(d, k))
             ),
+            *JSONB_GET_TEXT,
             operator="->>",
         ),
         function(
@@ -126,6 +129,7 @@ def functions() -> tuple[Function, ...]:
             overload(
                 "json, text -> json", _path("json_extract"), naive=lambda d, p: _as_json(_walk(d, p)), constants=(1,)
             ),
+            *JSONB_PATH,
             operator="#>",
         ),
         function(
@@ -136,6 +140,7 @@ def functions() -> tuple[Function, ...]:
                 naive=lambda d, p: _as_text(_walk(d, p)),
                 constants=(1,),
             ),
+            *JSONB_PATH_TEXT,
             operator="#>>",
         ),
         function(

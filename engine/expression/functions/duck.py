@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
@@ -35,8 +37,33 @@ _DUCKDB: Final[dict[Kind, str]] = {
     Kind.INTERVAL: "INTERVAL",
     Kind.UUID: "UUID",
     Kind.JSON: "JSON",
+    Kind.JSONB: "JSON",
     Kind.UNKNOWN: "VARCHAR",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonCall:
+    """A function that DuckDB calls back for, by the types of its arguments and its result."""
+
+    function: str
+    arguments: tuple[Type, ...]
+    result: Type
+
+
+PYTHON_CALLS: dict[str, PythonCall] = {}
+"""Name in DuckDB's SQL → what it means: all that were ever rendered. Names say the types, so there are few."""
+
+
+def python_call(function: str, types: tuple[Type, ...], result: Type, arguments: Sequence[str]) -> str:
+    """A call that DuckDB hands to the evaluator (``expression.callback``)."""
+    words = "_".join(re.sub(r"[^a-z0-9]+", "_", str(type)) for type in (*types, result))
+    name = f"weft_py_{function}__{words}"
+    PYTHON_CALLS.setdefault(name, PythonCall(function=function, arguments=types, result=result))
+    return f"{name}({', '.join(arguments)})"
+
+
+_TEXT: Final = Type(kind=Kind.TEXT)
 
 
 def duckdb_type(type: Type) -> str:
@@ -88,7 +115,7 @@ def render_literal(value: Any, type: Type) -> str:
             return f"CAST('{value.isoformat()}' AS {name})"
         case Kind.UUID:
             return f"CAST('{value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value)}' AS UUID)"
-        case Kind.JSON:
+        case Kind.JSON | Kind.JSONB:
             return f"CAST({quote(value)} AS JSON)"
         case Kind.ARRAY:
             assert type.element is not None, "an array type has an element type"
@@ -150,6 +177,11 @@ _CASTS: Final[dict[tuple[Kind, Kind], _CastTemplate]] = {
     ),
     (Kind.TEXT, Kind.BYTEA): "weft_bytea_text({0})",
     (Kind.TEXT, Kind.JSON): "CAST({0} AS JSON)",
+    (Kind.TEXT, Kind.JSONB): lambda sql, source, target: python_call("jsonb_of", (_TEXT,), target, [sql]),
+    (Kind.JSON, Kind.JSONB): lambda sql, source, target: python_call(
+        "jsonb_of", (_TEXT,), target, [f"CAST({sql} AS VARCHAR)"]
+    ),
+    (Kind.JSONB, Kind.JSON): "{0}",
     (Kind.REAL, Kind.NUMERIC): "CAST(weft_finite_text({0}, '%.6g') AS {t})",
     (Kind.DOUBLE, Kind.NUMERIC): "CAST(weft_finite_text({0}, '%.15g') AS {t})",
     (Kind.REAL, Kind.TEXT): "weft_real_text({0})",

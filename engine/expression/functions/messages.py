@@ -112,6 +112,7 @@ _OURS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"percentile value .* is not between 0 and 1", "22003"),
         (r"(?:null character not permitted|requested character .*|character number must be positive)", "54000"),
         (r"time_bucket: .*", "22023"),
+        (r"field name must not be null", "22023"),
         (r"stride must be greater than zero", "22008"),
         (r"timestamps cannot be binned into intervals containing months or years", "0A000"),
         (r"\".*\" is out of range for type .*", "22003"),

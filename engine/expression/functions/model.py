@@ -26,14 +26,13 @@ integer ranges, NUMERIC scale and float overflow of results are checked by the e
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ....base.errors import Invalid
 from ....base.types import Kind, Type
-from .duck import duckdb_type
+from .duck import duckdb_type, python_call
 
 
 class FunctionKind(enum.Enum):
@@ -120,26 +119,9 @@ class Rendering:
 Template = str | Callable[[Rendering], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PythonCall:
-    """A function that DuckDB calls back for, by the types of its arguments and its result."""
-
-    function: str
-    arguments: tuple[Type, ...]
-    result: Type
-
-
-PYTHON_CALLS: dict[str, PythonCall] = {}
-"""Name in DuckDB's SQL → what it means: all that were ever rendered. Names say the types, so there are few."""
-
-
 def in_python(r: Rendering) -> str:
     """A call that DuckDB hands to the evaluator (``expression.callback``): for what it has no function of its own."""
-    types = tuple(r.types)
-    words = "_".join(re.sub(r"[^a-z0-9]+", "_", str(type)) for type in (*types, r.result))
-    name = f"weft_py_{r.function}__{words}"
-    PYTHON_CALLS.setdefault(name, PythonCall(function=r.function, arguments=types, result=r.result))
-    return f"{name}({', '.join(r.arguments)})"
+    return python_call(r.function, tuple(r.types), r.result, r.arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +217,7 @@ _WORDS: dict[str, Kind] = {
     "interval": Kind.INTERVAL,
     "uuid": Kind.UUID,
     "json": Kind.JSON,
+    "jsonb": Kind.JSONB,
 }
 
 

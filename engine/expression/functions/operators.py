@@ -24,6 +24,7 @@ from ....base.errors import Invalid
 from ....base.types import Kind, Type
 from . import vector
 from .coercion import digits, limited
+from .json_values import JSONB_CONCAT, JSONB_MINUS
 from .model import Function, Overload, Rendering, function, overload
 from .plain import compare_key, division_by_zero, like_regex
 
@@ -275,7 +276,7 @@ def _arithmetic() -> tuple[Function, ...]:
             numeric_type=add_type,
             numeric_template=_numeric_add("-"),
             numeric_arrow=vector.decimal_subtract,
-            more=temporal.SUBTRACT,
+            more=(*temporal.SUBTRACT, *JSONB_MINUS),
         ),
         arithmetic(
             "multiply",
@@ -563,6 +564,7 @@ _CONCAT: Final = function(
     overload("array, array -> array", "list_concat({0}, {1})", naive=operator.add),
     overload("array, element -> array", "list_append({0}, {1})", naive=lambda a, b: [*a, b]),
     overload("element, array -> array", "list_prepend({0}, {1})", naive=lambda a, b: [a, *b]),
+    *JSONB_CONCAT,
     operator="||",
 )
 

@@ -1,0 +1,81 @@
+"""Building JSON: ``to_json``, the builders and the aggregates, whose arguments are of any type.
+
+Each argument becomes JSON text first, by its type (``to_json_text``; a document is its own text); then the pieces are
+put together as text, and cast. So one function of the table does for all types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlglot import exp
+
+from ...base.types import JSON, JSONB, TEXT, UNKNOWN, Kind, Type, array_of
+from .. import bound
+from .binder import ExpressionBinder
+from .errors import fail, unsupported
+
+TO_JSON: Final = frozenset(("to_json", "to_jsonb"))
+BUILDERS: Final = frozenset(f"{kind}_build_{what}" for kind in ("json", "jsonb") for what in ("object", "array"))
+AGGREGATES: Final = frozenset(f"{kind}_{name}" for kind in ("json", "jsonb") for name in ("agg", "object_agg"))
+
+
+PATHS: Final = frozenset(("jsonb_set", "jsonb_delete_path", "jsonb_exists_any", "jsonb_exists_all"))
+
+
+def with_path(binder: ExpressionBinder, nodes: Sequence[bound.Bound], tree: exp.Expr) -> list[bound.Bound]:
+    """The arguments with a quoted second one, ``'{a,b}'``, as the array that it is."""
+    return [
+        binder.context.coerce(node, array_of(TEXT), tree) if place == 1 and node.type == UNKNOWN else node
+        for place, node in enumerate(nodes)
+    ]
+
+
+def result_type(function: str) -> Type:
+    return JSONB if "jsonb" in function else JSON
+
+
+def json_text(binder: ExpressionBinder, node: bound.Bound, tree: exp.Expr) -> bound.Bound:
+    """The JSON text of a value."""
+    node = binder.context.known(node, tree)
+    if node.type.is_json:
+        return bound.cast_to(node, TEXT)
+    if node.type.element is not None and node.type.element.kind in (Kind.JSON, Kind.JSONB, Kind.REAL):
+        raise unsupported(f"{node.type} as JSON", tree, hint="Aggregate the elements with json_agg.")
+    if node.type.kind is Kind.REAL:
+        return bound.cast_to(node, TEXT)  # the shortest digits; NaN and infinity are no JSON then
+    return binder.call("to_json_text", node, tree=tree)
+
+
+def call(binder: ExpressionBinder, name: str, trees: Sequence[exp.Expr], tree: exp.Expr) -> bound.Bound:
+    """``to_json`` and the builders."""
+    nodes = [binder.bind(item) for item in trees]
+    if name in TO_JSON:
+        if len(nodes) != 1:
+            raise fail(f"function {name} takes one value", tree, sqlstate="42883")
+        return bound.cast_to(json_text(binder, nodes[0], tree), result_type(name))
+    if not nodes:
+        raise unsupported(f"{name}() without arguments", tree, hint="Write '{}' or '[]'.")
+    if name.endswith("array"):
+        texts = [json_text(binder, node, tree) for node in nodes]
+    else:
+        texts = [
+            json_text(binder, node, tree) if place % 2 else binder.context.cast(binder.context.known(node), TEXT, tree)
+            for place, node in enumerate(nodes)
+        ]
+    return binder.call(name, *texts, tree=tree)
+
+
+def aggregate_arguments(
+    binder: ExpressionBinder, name: str, nodes: Sequence[bound.Bound], tree: exp.Expr
+) -> tuple[str, list[bound.Bound]]:
+    """The aggregate of texts that ``name`` is, and its arguments."""
+    wanted = 2 if name.endswith("object_agg") else 1
+    if len(nodes) != wanted:
+        raise fail(f"function {name} takes {wanted} arguments", tree, sqlstate="42883")
+    value = json_text(binder, nodes[-1], tree)
+    if wanted == 1:
+        return "json_text_agg", [value]
+    key = binder.context.cast(binder.context.known(nodes[0]), TEXT, tree)
+    return "json_object_text_agg", [binder.call("to_json_text", key, tree=tree), value]
