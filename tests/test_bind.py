@@ -425,7 +425,7 @@ def test_moments_are_seen_in_the_zone_of_the_session(sql: str, expected: object,
 
 
 def test_what_a_zone_makes_hard_is_refused() -> None:
-    for sql in ("now()::text", "'at ' || now()", "now() + interval '1 day 1 hour'"):
+    for sql in ("to_timestamp('2024', 'YYYY')",):
         with pytest.raises(Invalid) as caught:
             bound(f"SELECT {sql}", settings=Settings(timezone="Europe/Berlin"))
         assert caught.value.sqlstate == "0A000"

@@ -107,6 +107,8 @@ NOT_POSTGRESQL_S = {
         ),
         "made by the binder of what PostgreSQL has, or of arrays; golden/select_surface.sql",
     ),
+    "add_in_zone": "what a session's zone makes of +; tests/test_time_series.py",
+    "text_in_zone": "what a session's zone makes of ::text; tests/test_time_series.py",
     "overlaps": "syntax of its own; golden/select_surface.sql",
 }
 

@@ -121,6 +121,29 @@ def test_a_width_that_is_no_width_is_refused(db: weftdb.Database) -> None:
         ask(db, "SELECT time_bucket(n - n, n) FROM r")
 
 
+# zone, moment, interval → the moment later, and both as text; PostgreSQL's answers
+IN_ZONES = [
+    ("Europe/Berlin", "2024-03-30 01:30:00+00", "1 day 01:00:00", "2024-03-31 04:30:00+02"),
+    ("Europe/Berlin", "2024-10-26 00:30:00+00", "1 day 00:30:00", "2024-10-27 03:00:00+01"),
+    ("America/New_York", "2024-01-31 12:00:00.5+00", "1 mon 2 days -03:00:00", "2024-03-02 04:00:00.5-05"),
+    ("Asia/Kolkata", "2024-01-01 00:00:00+00", "-1 days +00:10:00", "2023-12-31 05:40:00+05:30"),
+    ("UTC", "2024-01-01 00:00:00+00", "1 day 02:00:00", "2024-01-02 02:00:00+00"),
+]
+
+
+@pytest.mark.parametrize(("zone", "moment", "span", "shown"), IN_ZONES)
+def test_a_session_s_zone_adds_by_its_clock_and_shows_its_times(
+    db: weftdb.Database, zone: str, moment: str, span: str, shown: str
+) -> None:
+    sql = f"SET timezone = '{zone}'; SELECT m + i, (m + i)::text, concat(m + i), 'at ' || (m - (-i)) FROM (SELECT "
+    sql += f"timestamptz '{moment}' AS m, interval '{span}' AS i) AS x"
+    later, text, joined, added = ask(db, sql)[0]
+    assert (text, joined, added) == (shown, shown, f"at {shown}")
+    assert later == dt.datetime.fromisoformat(shown if ":" in shown[-3:] else f"{shown}:00")
+    literal = f"SET timezone = '{zone}'; SELECT (timestamptz '{moment}' + interval '{span}')::text"
+    assert ask(db, literal) == [(shown,)]
+
+
 # -- gaps ------------------------------------------------------------------------------------------------------------
 
 

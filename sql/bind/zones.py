@@ -9,8 +9,10 @@ The function table computes TIMESTAMPTZ in UTC. In another zone the binder spell
     extract(hour FROM moment)        extract(hour FROM moment AT TIME ZONE zone)
     moment + interval '1 day'        (moment AT TIME ZONE zone + interval '1 day') AT TIME ZONE zone
     moment + interval '1 hour'       as it is: hours are the same everywhere
+    moment + any other interval      add_in_zone(zone, moment, interval)
+    moment::text                     text_in_zone(zone, moment)
 
-What cannot be spelled so, TIMESTAMPTZ as text and sums of days and hours, is refused by name; never computed in UTC.
+What cannot be spelled so is refused by name, never computed in UTC.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _UTC: Final = frozenset(
 )
 _LOCAL: Final = frozenset(("extract", "date_part", "to_char", "age"))
 _CLOCK_UNITS: Final = frozenset(("microsecond", "millisecond", "second", "minute", "hour"))
-_TEXT: Final = frozenset(("concat", "concat_ws", "concat_op", "to_timestamp", "make_timestamptz", "string_agg"))
+_TEXT: Final = frozenset(("to_timestamp", "make_timestamptz"))
 _ABSOLUTE_FIELDS: Final = frozenset(("epoch", "julian"))
 
 
@@ -49,9 +51,7 @@ def cast_in_zone(node: bound.Bound, type: Type, zone: str) -> bound.Bound | None
         if type.kind in (Kind.DATE, Kind.TIME):
             return bound.cast_to(_local(node, zone), type)
         if type.is_text:
-            raise unsupported(
-                f"TIMESTAMPTZ as text in the time zone {zone}", None, hint="Use to_char(x AT TIME ZONE '...', '...')."
-            )
+            return bound.cast_to(bound.call("text_in_zone", _zone(zone), node, type=TEXT), type)
     if type.kind is Kind.TIMESTAMPTZ and source in (Kind.TIMESTAMP, Kind.DATE):
         return bound.call("timezone", _zone(zone), bound.cast_to(node, TIMESTAMP), type=TIMESTAMPTZ)
     return None
@@ -98,9 +98,10 @@ def _moved(
     months, days = getattr(value, "months", 1), getattr(value, "days", 1)
     if value is not None and not months and not days:
         return None
-    if value is None or getattr(value, "nanoseconds", 0):
-        hint = "Add days and months, and hours, one after the other, as constants."
-        raise unsupported(f"adding this interval to a TIMESTAMPTZ in the time zone {zone}", tree, hint=hint)
+    if value is None or getattr(value, "nanoseconds", 0) or (months and days):
+        moment = next(argument for argument in arguments if argument.type == TIMESTAMPTZ)
+        span = interval if function == "add" else call("negate", interval, tree=tree)
+        return bound.call("add_in_zone", _zone(zone), moment, span, type=TIMESTAMPTZ)
     local = [_local(argument, zone) if argument.type == TIMESTAMPTZ else argument for argument in arguments]
     return _there(call(function, *local, tree=tree), zone)
 

@@ -538,7 +538,35 @@ def _to_zone(name: str, moment: dt.datetime) -> dt.datetime:
 
 
 def _from_zone(name: str, moment: dt.datetime) -> dt.datetime:
-    return moment.replace(tzinfo=zone(name)).astimezone(dt.UTC)
+    """A local time as a moment: one that comes twice is the later one, one left out counts by the time before."""
+    first, second = (moment.replace(tzinfo=zone(name), fold=fold) for fold in (0, 1))
+    earlier, later = first.utcoffset(), second.utcoffset()
+    assert earlier is not None and later is not None, "a zone has an offset"  # noqa: PT018
+    return (second if earlier > later else first).astimezone(dt.UTC)
+
+
+def _add_in_zone(name: str, moment: dt.datetime, span: pa.MonthDayNano) -> dt.datetime:
+    """Months and days by the zone's clock, then the time by itself."""
+    later = moment
+    for months, days in ((span.months, 0), (0, span.days)):
+        if months or days:
+            local = add_interval(_to_zone(name, later), pa.MonthDayNano([months, days, 0]))
+            later = _from_zone(name, local)
+    return add_interval(later, pa.MonthDayNano([0, 0, span.nanoseconds]))
+
+
+def _text_in_zone(name: str, moment: dt.datetime) -> str:
+    """A TIMESTAMPTZ as a session of the zone shows it: ``2024-07-01 02:00:00+02``."""
+    local = moment.astimezone(zone(name))
+    shown = local.replace(tzinfo=None).isoformat(" ")[:19]
+    if local.microsecond:
+        shown += f".{local.microsecond:06}".rstrip("0")
+    offset = local.utcoffset()
+    assert offset is not None, "a zone has an offset"
+    seconds = abs(int(offset.total_seconds()))
+    hours, rest = divmod(seconds, 3600)
+    parts = f"{hours:02}" + (f":{rest // 60:02}" if rest else "") + (f":{rest % 60:02}" if rest % 60 else "")
+    return f"{shown}{'-' if offset < dt.timedelta() else '+'}{parts}"
 
 
 def _zoned(r: Rendering) -> str:
@@ -710,6 +738,16 @@ def functions() -> tuple[Function, ...]:
             "timezone",
             overload("text, timestamptz -> timestamp", _zoned, naive=_to_zone, can_fail=True),
             overload("text, timestamp -> timestamptz", _zoned, naive=_from_zone, can_fail=True),
+        ),
+        function(
+            "add_in_zone",
+            overload("text, timestamptz, interval -> timestamptz", in_python, naive=_add_in_zone, can_fail=True),
+            doc="`timestamptz + interval` in a session of that zone",
+        ),
+        function(
+            "text_in_zone",
+            overload("text, timestamptz -> text", in_python, naive=_text_in_zone, can_fail=True),
+            doc="a timestamptz as a session of that zone shows it",
         ),
         function(
             "age",
