@@ -10,7 +10,7 @@
 An index is derived: the log holds rows of tables alone, and ``derived`` makes the operations on index tables inside of
 ``apply``, from state and record. So it is exact at every version however a row changes, also by blind puts, deltas,
 TRUNCATE, retention, large transactions and at recovery, and its entries are MVCC rows as any others. What a statement
-writes into the entries while it makes an index is logged, since it is made of rows as of its snapshot.
+writes into the entries while it makes an index is logged (index_build.py).
 
 Unique indexes refuse rows before the append: the statement looks at the entries as its transaction sees them
 (``Transaction``), and the sequencer looks again at those of the newest version, with the requests of the group

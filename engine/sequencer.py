@@ -144,7 +144,8 @@ class Request:
     ``catalog`` holds relations by name, None for a dropped name. ``unchanged`` are tables of which no row may have
     changed since the snapshot: a new definition was checked against all of them. ``retains`` are tables whose slices
     below the boundary are to be dropped (retention.py); such a request has no changes. ``reads`` is what must not have
-    changed either (read_set.py). The sequencer fills in ``commit`` or ``error``.
+    changed either (read_set.py). ``catch_up`` gives the changes anew, when nothing else can commit before them
+    (index_build.py). The sequencer fills in ``commit`` or ``error``.
     """
 
     changes: tuple[TableChanges, ...]
@@ -155,6 +156,7 @@ class Request:
     reads: tuple[Reads, ...] = ()
     token: WriterToken | None = None
     transaction_id: str | None = None
+    catch_up: Callable[[Request], tuple[TableChanges, ...]] | None = None
     commit: Commit | None = None
     error: WeftError | None = None
     absent_count: int = 0  # rows that a blind delete did not find
@@ -478,6 +480,8 @@ class Sequencer:
                 request.commit = first
                 return
             self._check_room(request)
+            if request.catch_up is not None:
+                request.changes = request.catch_up(request)
             drops = _drops(request, state=self._state) if request.retains else []
             if request.retains and not drops:
                 request.commit = Commit(version=self._state.version, rows=0)

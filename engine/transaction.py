@@ -37,6 +37,7 @@ from .delta import NO_BOUNDS, Bounds, DefaultRows, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
 from .idle import LOOK_SECONDS_MIN, Gate
+from .index_build import LAST_ROWS_MAX, ROUNDS_MAX, Building
 from .indexes import (
     NO_ROW_ID,
     EntryChange,
@@ -130,6 +131,7 @@ class Transaction:
         self._seen_catalog: Catalog | None = None
         self._unchanged: set[int] = set()
         self._made_indexes: set[int] = set()  # entries that the commit logs
+        self._building: list[Building] = []
         self._ended = False
         self._late_count = 0
         self.idle_limit = idle_limit
@@ -701,6 +703,40 @@ class Transaction:
     # Unique indexes, see indexes.py. What is written of their entries is for this transaction to read; ``apply`` makes
     # them anew, but for those of large transactions, and of an index that this transaction makes.
 
+    def make_indexes(self, before: Table, after: Table, indexes: Sequence[Index]) -> None:
+        """Write the entries of all rows of ``before`` into new indexes of ``after``. Raises Invalid (23505)."""
+        self._wrote()
+        building = Building(before, after, indexes, version=self.version)
+        building.write_all(self)
+        if not self._is_new(before):
+            self._building.append(building)
+
+    def _catch_up(self) -> int:
+        """Make new indexes right for what others have committed since; returns how many rows that were."""
+        made = [item for item in self._building if all(index.id in self._writes for index in item.indexes)]
+        if not made:
+            return 0
+        with self._open_snapshot() as now:
+            return sum(item.catch_up(self, now) for item in made)
+
+    def _last_changes(self, request: Request) -> tuple[TableChanges, ...]:
+        """The changes of a request that makes indexes, these caught up with. Under the commit lock, on any thread."""
+        self._catch_up()
+        base = self._first or self._base()
+        others = tuple(item for item in request.changes if item.table.id not in self._made_indexes)
+        made = (self._writes[id] for id in sorted(self._made_indexes & self._writes.keys()))
+        return (*(self._changes(writes, base) for writes in made), *others)
+
+    def _changes(self, writes: TableWrites, base: Snapshot) -> TableChanges:
+        return self._prepared(writes, base) if writes.is_large else writes.changes()
+
+    def delete_entries(self, entries: Table, keys: pa.RecordBatch) -> None:
+        """Delete entries of an index that this transaction makes."""
+        if keys.num_rows:
+            writes = self._writes_to(entries)
+            self._make_room(keys.nbytes)
+            writes.delete(keys)
+
     def put_entries(self, table: Table, index: Index, rows: pa.RecordBatch) -> None:
         """Put entries of an index that this transaction makes. Raises Invalid (23505) where a key is there already."""
         entries = table.index_tables[index.id]
@@ -875,10 +911,11 @@ class Transaction:
                 return None
             return Request(changes=rows, snapshot=self._wrote().version, token=token, transaction_id=self.id)
         base = self._first or self._base()
+        for _ in range(ROUNDS_MAX if self._building else 0):
+            if self._catch_up() <= LAST_ROWS_MAX:
+                break
         self._write_entries_of_large()
-        written = tuple(
-            self._prepared(writes, base) if writes.is_large else writes.changes() for writes in self._logged()
-        )
+        written = tuple(self._changes(writes, base) for writes in self._logged())
         changed = (*(item for item in written if item.rows_count or item.truncate), *rows)
         catalog = self._net_catalog(base.catalog)
         reads = self._locks.reads() + self._added_and_read(base)
@@ -889,6 +926,7 @@ class Transaction:
             return None
         return Request(
             changes=changed,
+            catch_up=self._last_changes if self._building else None,
             catalog=catalog,
             snapshot=base.version,
             unchanged=tuple(sorted(self._unchanged)),

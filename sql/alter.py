@@ -26,7 +26,6 @@ from ..base.rows import python_values
 from ..engine.expression.evaluate import Context, evaluate
 from ..engine.expression.node import Literal
 from ..engine.expression.tree import columns_of
-from ..engine.index_build import build
 from ..engine.schema import Check, Column, Table, View
 from .definition import (
     check_of,
@@ -76,7 +75,7 @@ def alter(statement: exp.Alter, options: Sequence[Clause], execution: Execution)
             known = {index.id for index in before.indexes}
             made = [index for index in relation.indexes if index.id not in known]
             if made:
-                build(execution.transaction, before, relation, made)
+                execution.transaction.make_indexes(before, relation, made)
         check_dependents(relation.id, execution, what=f'alter "{name}"')
     return execution.done(f"ALTER {kind}")
 

@@ -24,7 +24,6 @@ from sqlglot import exp
 from ..base.errors import Invalid
 from ..base.limits import INDEX_COLUMNS_MAX, INDEXES_MAX, NAME_BYTES_MAX
 from ..base.result import Result
-from ..engine.index_build import build
 from ..engine.key_encoding import check_key_types
 from ..engine.schema import Column, Index, Table
 from .definition import Unique, name_of, only_parts, refuse, relation_name
@@ -130,7 +129,7 @@ def create_index(statement: exp.Create, execution: Execution, *, nulls_distinct:
     )
     changed = add_indexes(table, [index])
     execution.transaction.replace(changed)
-    build(execution.transaction, table, changed, [index])
+    execution.transaction.make_indexes(table, changed, [index])
     return execution.done("CREATE INDEX")
 
 

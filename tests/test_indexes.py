@@ -559,3 +559,59 @@ def test_an_index_reads_the_past_as_it_was(engine: Engine) -> None:
     assert db.execute("SELECT id FROM t WHERE u = 5007").rows() == [(7,)]
     plan = [line for (line,) in db.execute("EXPLAIN SELECT id FROM t WHERE u = 7").rows()]
     assert any(line.startswith("Index Read by t_u_key on t  (") for line in plan), plan
+
+
+@pytest.mark.parametrize("key", ["id INT PRIMARY KEY", "id INT"])
+@pytest.mark.parametrize("many", [False, True])
+def test_indexes_are_made_while_others_write(engine: Engine, key: str, many: bool) -> None:
+    db, other = Session(engine), Session(engine)
+    db.execute(f"CREATE TABLE t ({key}, u INT, n INT DEFAULT 3)")
+    engine.write("t", Change.INSERT, numbered(0, 110_000 if many else 1_000))
+    db.execute("BEGIN")
+    db.execute("CREATE INDEX t_n ON t (n, u)")
+    other.execute("INSERT INTO t VALUES (-1, -1, 7), (-2, -2, 7)")
+    db.execute("ALTER TABLE t ADD UNIQUE (u)")
+    for n in range(5):
+        other.execute(f"UPDATE t SET u = -100 - {n}, n = {n} WHERE id IN (5, 6) AND u = id OR id = -1")
+        other.execute(f"DELETE FROM t WHERE id = {20 + n}")
+        other.execute(f"INSERT INTO t VALUES ({20 + n}, {20 + n}, 8)")
+        if n == 0:
+            other.execute("DELETE FROM t WHERE id = 6")
+    engine.maintenance.flush()
+    db.execute("INSERT INTO t VALUES (-3, -3, 9)")
+    db.execute("COMMIT")
+    check(engine)
+    assert db.execute("SELECT id FROM t WHERE n = 7 ORDER BY id").rows() == [(-2,)]
+    db.execute("BEGIN")
+    db.execute("CREATE UNIQUE INDEX t_id ON t (id)")
+    other.execute("INSERT INTO t (id, u) VALUES (-9, 1000000)" if "KEY" in key else "INSERT INTO t (id) VALUES (-2)")
+    if "KEY" in key:
+        db.execute("COMMIT")
+    else:
+        with pytest.raises(Invalid, match='could not create unique index "t_id"'):
+            db.execute("COMMIT")
+    check(engine)
+
+
+def test_a_writer_that_never_rests_does_not_keep_an_index_from_being_made(engine: Engine) -> None:
+    db = Session(engine)
+    db.execute("CREATE TABLE t (id INT PRIMARY KEY, u INT)")
+    engine.write("t", Change.INSERT, numbered(0, 5_000))
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.is_set():
+            with contextlib.suppress(Conflict):  # the definition changed
+                engine.write("t", Change.PUT, numbered(0, 3))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for name in ("a", "b"):
+            db.execute("BEGIN")  # so that nothing is retried
+            db.execute(f"CREATE UNIQUE INDEX {name} ON t (u)")
+            db.execute("COMMIT")
+    finally:
+        done.set()
+        writer.join()
+    check(engine)
