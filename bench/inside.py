@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from weftdb.sql.resources import resources_of
+
 _HIDDEN: Final = {0: "row id", -1: "begin version", -2: "delta flags", None: "segment"}
 
 
@@ -31,6 +33,17 @@ def rest(database: Any) -> None:
 def metrics(database: Any) -> dict[str, float]:
     """``weft_metrics``, by name."""
     return {name: float(value) for name, value in database.execute("SELECT name, value FROM weft_metrics").rows()}
+
+
+def lift(database: Any, text: str) -> object:
+    """What the plan cache finds out about a text that it has not seen: its literals become parameters."""
+    return resources_of(database.engine).lifted(text)
+
+
+def find_plan(session: Any, text: str) -> object:
+    """What is looked up to run a text without parameters that was run before: the plan."""
+    script = session.resources.script(text)
+    return script.plan_for((), session.settings.get("timezone"))
 
 
 def columns_of(database: Any, table: str) -> list[tuple[str, str, int, int]]:

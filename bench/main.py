@@ -1,6 +1,6 @@
 """The door: ``python -m weftdb.bench NAME`` (and ``weft bench NAME``).
 
-    NAME       growth, ingest, large, series, get, oltp, hot, minute, query, tpch, memory, restart, or all
+    NAME       growth, ingest, large, series, get, point, oltp, hot, minute, query, tpch, memory, restart, or all
     --rows N   another size than the one that the goals are stated for; --rounds N, likewise
     --scale F  the same for tpch, whose goal is stated for 1
     --json F   where the figures go, besides the screen; else bench-results/NAME.json under the current folder
@@ -35,6 +35,7 @@ from weftdb.bench.large import Large
 from weftdb.bench.memory import MemoryUse
 from weftdb.bench.minute import Minute
 from weftdb.bench.oltp import Oltp
+from weftdb.bench.point import Point
 from weftdb.bench.query import Query
 from weftdb.bench.report import Report, machine, versions
 from weftdb.bench.restart import Restart
@@ -43,7 +44,7 @@ from weftdb.bench.systems import Missing, WrongAnswer
 from weftdb.bench.tpch import Tpch
 from weftdb.bench.workload import Size, Workload
 
-WORKLOADS: Final = (Growth, Ingest, Large, Series, Get, Oltp, HotRow, Minute, Query, Tpch, MemoryUse, Restart)
+WORKLOADS: Final = (Growth, Ingest, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Tpch, MemoryUse, Restart)
 RESULTS: Final = Path("bench-results")
 
 

@@ -12,6 +12,7 @@ import datetime
 import decimal
 import uuid
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -184,6 +185,17 @@ _EXACT: Final = decimal.Context(prec=76)
 _MONTHS: Final = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
 
 
+def value_at(values: Values, row: int, type: Type) -> Any:
+    """One value as Python value."""
+    if values.valid is not None and not values.valid[row]:
+        return None
+    if isinstance(values, FixedValues):
+        return _reader_of(type)(values.values, row)
+    raw = values.data[values.offsets[row] : values.offsets[row + 1]].tobytes()
+    return raw if type.kind is Kind.BYTEA else raw.decode()
+
+
+@cache
 def _reader_of(type: Type) -> Callable[[np.ndarray, int], Any]:
     match type.kind:
         case Kind.BOOLEAN:

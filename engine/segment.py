@@ -23,11 +23,11 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.errors import Corrupt, WeftError
-from ..base.rows import python_values
 from ..base.types import BIGINT, BOOLEAN
 from ..storage.column_values import FixedValues, Values, array_of, constant_array, values_of
 from ..storage.segment import BLOCK_ROWS, SegmentReader
 from ..storage.storage import segment_name
+from .column_store import value_at
 from .kernels.index import HIDDEN, MISSING
 from .key_encoding import Keys
 from .layout import Layout, Probe, ProbeOne
@@ -361,7 +361,9 @@ class Segment:
         return [(_batch(arrays, projection, len(rows)), np.arange(len(rows)))]
 
     def value_of(self, column: Column, row: int) -> Any:
-        return python_values(self.taken(column, np.array([row], np.int64)), column.type)[0]
+        if column.id not in self.description.columns:
+            return missing_value(column)
+        return value_at(self.reader.take(column.id, column.type, np.array([row], np.int64)), 0, column.type)
 
     def batches(self, projection: Projection, version: int) -> Iterator[pa.RecordBatch]:
         """The rows visible at ``version``, some blocks at a time."""

@@ -28,6 +28,9 @@ class TextCache(Generic[V]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._values
+
     @property
     def bytes_used(self) -> int:
         return self._bytes

@@ -36,7 +36,7 @@ from .locking import locks, select_for_update
 from .mutate import CHANGES, cut_overriding, run_change, simple_insert
 from .parse import parse, parse_expression
 from .point_change import PointInsert, point_of
-from .resources import Parsed, past_of
+from .resources import Kept, Parsed, past_of
 from .snapshots import create_snapshot, drop_feed, drop_snapshot
 from .source import Source, first_words, pointing, split
 from .statements import read
@@ -83,6 +83,10 @@ def run(
     """Run one statement. Raises WeftError with the place in the text where it is known."""
     try:
         with pointing(source):
+            kept = session.kept_plan(source, types)
+            result = None if kept is None else _run_kept(session, kept, parameters, running, types)
+            if result is not None:
+                return result
             statement = read(source)
             if session.block is not None and not isinstance(statement, st.Commit | st.Rollback | st.RollbackTo):
                 session.block.check_usable()
@@ -91,6 +95,26 @@ def run(
         if session.block is not None and not session.block.held:
             session.block.failed = True
         raise
+
+
+class _Stale(Exception):
+    """A plan belongs to another catalog."""
+
+
+def _run_kept(
+    session: Session, kept: Kept, parameters: Sequence[object], running: Running, types: Mapping[int, Type]
+) -> Result | None:
+    """The result of a query whose plan is known; None where its catalog is another one."""
+
+    def query(reader: Reader, on_close: Callable[[], None] | None) -> Result:
+        if reader.catalog.version != kept.catalog_version:
+            raise _Stale
+        return session.execution(reader, running, parameters, types).run(kept.plan, on_close=on_close)
+
+    try:
+        return session.read_stream(query, running)
+    except _Stale:
+        return None
 
 
 def _run(
@@ -221,7 +245,7 @@ def _run_other(
             if locks(tree):
                 return select_for_update(tree, execution, on_close)
             plan = execution.kept("query", lambda: execution.plan(tree))
-            session.note_plan(source, plan, parameters)
+            session.note_plan(source, plan, execution)
             return execution.run(plan, on_close=on_close)
 
         execution = session.execution(reader, running, parameters, types, source=source)

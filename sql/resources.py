@@ -9,25 +9,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlglot import exp
 
 from ..base.limits import (
+    LIFTED_TEXT_MAX,
     MIB,
     PLANS_BYTES_MAX,
     PLANS_MAX,
+    SHAPES_MAX,
     SOURCES_BYTES_MAX,
     SOURCES_MAX,
     TREE_TEXT_MAX,
     TREES_BYTES_MAX,
     TREES_MAX,
 )
+from ..base.types import Type
 from ..engine.database import Engine
 from ..engine.memory import Budget
 from ..engine.metrics import Meters
 from ..storage.temporary import TemporaryFolder
 from .cache import TextCache
+from .normalize import Shape, cut, liftable
 from .parse import parse
 from .plan import Plan
 from .point import PointRead
@@ -56,17 +60,52 @@ class Parsed:
     points: dict[Hashable, PointChange | None] = field(default_factory=dict[Hashable, "PointChange | None"])
 
 
-class Script:
-    """A text cut into statements, and what is known about running it.
+class Kept(NamedTuple):
+    """A plan, and all that it depends on besides the text."""
 
-    ``points``: by the classes of the parameters, how the text's only statement reads one row; None where it does not.
+    types: tuple[Type, ...]
+    timezone: str
+    catalog_version: int
+    plan: Plan
+
+
+class Script:
+    """A text cut into statements, and what is known about running it, if it is one.
+
+    ``points``: by the classes of the parameters, how it reads one row; None where it does not. ``kept``: its plans, the
+    newest first. Both are found without a look at the statement.
     """
 
-    __slots__ = ("points", "sources")
+    __slots__ = ("kept", "points", "sources")
 
     def __init__(self, sources: tuple[Source, ...]) -> None:
         self.sources = sources
         self.points: dict[tuple[type, ...], PointRead | None] = {}
+        self.kept: tuple[Kept, ...] = ()
+
+    def plan_for(self, types: tuple[Type, ...], timezone: str) -> Kept | None:
+        """The newest plan for parameters of these types."""
+        for kept in self.kept:
+            if kept.types == types and kept.timezone == timezone:
+                return kept
+        return None
+
+    def keep(self, kept: Kept) -> None:
+        """Keep a plan, in the place of an older one for the same."""
+        others = [other for other in self.kept if other[:2] != kept[:2]]
+        self.kept = (kept, *others[: KEPT_MAX - 1])
+
+
+KEPT_MAX: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifted:
+    """A text whose literals are the parameters ``values`` of another one."""
+
+    script: Script
+    values: list[object]
+    shape: Shape
 
 
 def _parsed(source: Source) -> Parsed:
@@ -97,6 +136,9 @@ class Resources:
         self._scripts: TextCache[Script] = TextCache(
             count_max=SOURCES_MAX, bytes_max=SOURCES_BYTES_MAX, character_bytes=SOURCE_CHARACTER_BYTES
         )
+        self._shapes: TextCache[Shape] = TextCache(
+            count_max=SHAPES_MAX, bytes_max=SOURCES_BYTES_MAX, character_bytes=SOURCE_CHARACTER_BYTES
+        )
         self._budget = budget
         self._temporary = temporary
         self._threads = budget.executor_threads(threads)
@@ -104,7 +146,7 @@ class Resources:
         self._lock = threading.Lock()
         budget.register(
             "statements",
-            lambda: self._scripts.bytes_used + self._trees.bytes_used + self.plans.bytes_used,
+            lambda: sum(cache.bytes_used for cache in (self._scripts, self._shapes, self._trees, self.plans)),
             "Statements that are kept cut, parsed and planned; an estimate.",
         )
         budget.register("executor", lambda: self._usage()[0], "The relational executor: joins, sorts, aggregates.")
@@ -113,8 +155,12 @@ class Resources:
             ("executor_spilled_bytes", "bytes", "What it has spilled to the temporary folder now.", self._spilled),
             ("executor_threads", "threads", "Threads of the relational executor.", lambda: self._threads),
             ("statements_kept", "statements", "Statements that are kept parsed.", lambda: len(self._trees)),
+            ("plans_kept", "plans", "Plans of queries that are kept.", lambda: len(self.plans)),
         ):
             meters.gauge(name, unit, description, read)
+        self._lifted_count = meters.counter(
+            "statements_lifted", "statements", "Statements run with their literals as parameters; only grows."
+        )
 
     @property
     def executor(self) -> RelationalExecutor:
@@ -133,6 +179,28 @@ class Resources:
         if len(text) > TREE_TEXT_MAX:
             return Script(tuple(split(text)))
         return self._scripts.get(text, lambda: Script(tuple(split(text))), characters=len(text))
+
+    def lifted(self, text: str) -> Lifted | None:
+        """The text with literals as parameters (sql/normalize.py); None where it is run as it is.
+
+        That is so, too, where the same text was run before: what is kept for it is found sooner.
+        """
+        if len(text) > LIFTED_TEXT_MAX or text in self._scripts:
+            return None
+        pieces = cut(text)
+        if pieces is None:
+            return None
+        shape = self._shapes.get(pieces.shape, Shape, characters=len(text))
+        if not shape.seen:
+            shape.seen = True
+            return None
+        if shape.lifts is None:
+            shape.lifts = liftable(pieces)
+        if not shape.lifts:
+            return None
+        normal, values = pieces.lift(shape.lifts)
+        self._lifted_count.add(1)
+        return Lifted(script=self.script(normal), values=values, shape=shape)
 
     def parse(self, source: Source) -> Parsed:
         """The statement, parsed once. Raises Invalid (42601)."""

@@ -46,6 +46,7 @@ from ..engine.snapshot import Snapshot
 from ..engine.transaction import Transaction
 from . import dispatch, keyvalue
 from .access import LOCAL, Access
+from .as_of import NO_PAST
 from .assign import counted_from
 from .bind import Settings as BinderSettings
 from .bind import parameter_type
@@ -54,7 +55,7 @@ from .copy.files import Files, files_in
 from .execution import EMPTY_SCHEMA, Execution
 from .plan import Plan
 from .point import CLASSES, point_read
-from .resources import Script, resources_of
+from .resources import Kept, Lifted, Script, resources_of
 from .source import Source
 
 _TICK_SECONDS: Final = 0.05
@@ -111,7 +112,28 @@ class Session(Access):
         text; the setting statement_timeout holds where it is shorter. Raises what ``base.interface`` says.
         """
         self.check_open()
-        script = self.resources.script(sql)
+        if not parameters and (lifted := self.resources.lifted(sql)) is not None:
+            result = self._run_lifted(lifted, timeout, at_least)
+            if result is None:
+                result = self._run_script(self.resources.script(sql), parameters, timeout, at_least)
+                lifted.shape.lifts = ()
+            return result
+        return self._run_script(self.resources.script(sql), parameters, timeout, at_least)
+
+    def _run_lifted(self, lifted: Lifted, timeout: float | None, at_least: int | None) -> Result | None:
+        """The result of a text whose literals became parameters; None: it has to be run as it was written."""
+        block = self.block
+        failed = block is not None and block.failed
+        try:
+            return self._run_script(lifted.script, lifted.values, timeout, at_least)
+        except Invalid:
+            if block is not None:
+                block.failed = failed
+            return None
+
+    def _run_script(
+        self, script: Script, parameters: Sequence[object], timeout: float | None, at_least: int | None
+    ) -> Result:
         if script.points and timeout is None and at_least is None:
             row = self._point(script, parameters)
             if row is not None:
@@ -174,12 +196,24 @@ class Session(Access):
 
         return self.read_now(work)
 
-    def note_plan(self, source: Source, plan: Plan, parameters: Sequence[object]) -> None:
-        """Remember how a query that is run by ``execute`` can be run next time."""
+    def kept_plan(self, source: Source, types: Mapping[int, Type]) -> Kept | None:
+        """The plan that ``note_plan`` remembered for a statement of the text that runs."""
         script = self._text
-        if script is None or len(script.sources) != 1 or script.sources[0] is not source:
+        if script is None or not script.kept or script.sources[0] is not source:
+            return None
+        if self.block is not None and self.block.altered:
+            return None
+        return script.plan_for(tuple(types.values()), self.settings.get("timezone"))
+
+    def note_plan(self, source: Source, plan: Plan, execution: Execution) -> None:
+        """Remember how the only statement of the text that runs can be run next time."""
+        script = self._text
+        if script is None or len(script.sources) != 1 or script.sources[0] is not source or execution.key is None:
             return
-        classes = tuple(map(type, parameters))
+        if execution.past is NO_PAST:
+            types = tuple(execution.parameter_types.values())
+            script.keep(Kept(types, execution.binder.timezone, execution.catalog.version, plan))
+        classes = tuple(map(type, execution.parameters))
         if classes in script.points or (len(script.points) < _POINTS_MAX and CLASSES.issuperset(classes)):
             script.points[classes] = point_read(plan)
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from weftdb.bench import main as door
-from weftdb.bench import restart, series
+from weftdb.bench import point, restart, series
 from weftdb.bench.clickhouse import ClickHouseStore
 from weftdb.bench.data import KINDS, Event, Totals, commits, devices, devices_count, events, sample, totals_of
 from weftdb.bench.duck import DuckStore
@@ -616,3 +616,19 @@ def test_ingest_compares_what_the_goals_name() -> None:
     names = [maker.func.__name__ if isinstance(maker, partial) else maker.__name__ for maker in MAKERS]
     ours = {"WeftStore", "WeftServer", "WeftServerRows"}
     assert ours | {"DuckStore", "ClickHouseStore", "SqliteStore", "PostgresStore"} == set(names)
+
+
+def test_point_runs_and_notices_a_wrong_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(point, "_CALLS", 40)
+    monkeypatch.setattr(point, "_CHANGES", 10)
+    workload = point.Point(size=TINY, folder=folder)
+    workload.setup()
+    try:
+        report = workload.run()
+        workload.check()
+        assert {goal.text.split(",")[0] for goal in report.goals} >= {"execute", "normalization"}
+        workload._sqlite.execute("UPDATE accounts SET balance = balance + 1")
+        with pytest.raises(WrongAnswer, match="SQLite"):
+            workload.check()
+    finally:
+        workload.close()

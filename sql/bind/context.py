@@ -116,7 +116,9 @@ class Context:
         if type == UNKNOWN:
             return node
         if isinstance(node, Parameter) and node.type == UNKNOWN:
-            known = self.parameters.setdefault(node.number, _parameter_type(type))
+            known = self.parameters.setdefault(node.number, _unbounded(type))
+            if known == _unbounded(type):  # a length belongs to columns; nothing is cut off to fit it
+                return Parameter(number=node.number, type=type)
             return self._cast(Parameter(number=node.number, type=known), type)
         if isinstance(node, Literal):
             return self._coerce_literal(node, type, tree)
@@ -148,6 +150,8 @@ class Context:
         """An explicit cast. Raises Invalid (42846) where there is none."""
         if node.type != UNKNOWN and not explicit_cast(node.type, type):
             raise fail(f"cannot cast type {node.type} to {type}", tree, sqlstate="42846")
+        if isinstance(node, Parameter) and node.type == UNKNOWN:
+            return self._cast(self.coerce(node, _unbounded(type), tree), type)
         if isinstance(node, Literal) and node.type == UNKNOWN:
             if node.value is not None and type.kind is Kind.VARCHAR and type.length is not None:
                 return Literal(value=str(node.value)[: type.length], type=type)
@@ -177,13 +181,17 @@ class Context:
         return folded if folded is not None else self._cast(node, type)
 
     def _read(self, text: str, type: Type, tree: exp.Expr | None) -> object:
-        """The text of a quoted literal as ``type``; a timestamp without a zone is in the session's zone."""
+        """The text of a quoted literal as ``type``; a timestamp without a zone is in the session's zone.
+
+        The length of a VARCHAR is not looked at: it is that of a column, and what is compared with it may be longer.
+        What is assigned to it is checked there.
+        """
         try:
             if type.kind is Kind.ARRAY:
                 return _array_text(text, type)
             if type.kind is Kind.TIMESTAMPTZ:
                 return zoned(text, self.settings.timezone)
-            return literal_value(text, type)
+            return literal_value(text, _unbounded(type))
         except WeftError as error:
             if error.position is None:
                 error.position = place(tree)
@@ -207,8 +215,8 @@ def integer_numeric(type: Type) -> Type:
     return numeric({Kind.SMALLINT: 5, Kind.INTEGER: 10, Kind.BIGINT: 19}[type.kind], 0)
 
 
-def _parameter_type(type: Type) -> Type:
-    """A parameter is never cut to a length: ``$1::varchar(3)`` is a cast of a varchar."""
+def _unbounded(type: Type) -> Type:
+    """The type without a length."""
     return Type(kind=Kind.VARCHAR) if type.kind is Kind.VARCHAR else type
 
 

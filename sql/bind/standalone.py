@@ -10,10 +10,11 @@ from sqlglot import exp
 
 from ...base.errors import Invalid, LimitExceeded
 from ...base.types import UNKNOWN, Type
+from ...base.values import literal_value
 from ...engine import schema
 from ...engine.catalog import EMPTY
 from ...engine.expression.functions import assignment_cast
-from ...engine.expression.node import Column, Expression
+from ...engine.expression.node import Column, Expression, Literal
 from .. import bound
 from ..parse import parse_expression
 from ..walk import is_scalar
@@ -65,6 +66,8 @@ def bind_expression(
         if node.type != UNKNOWN and not assignment_cast(node.type, type):
             raise fail(f"the expression is of type {node.type} but must be of type {type}", tree, sqlstate="42804",
                  hint="Rewrite it or cast it.")  # fmt: skip
+        if isinstance(node, Literal) and node.type == UNKNOWN:
+            literal_value(node.value, type)  # a length, too
         node = context.coerce(node, type, tree)
     if not is_scalar(node):
         raise Invalid("arrays, subqueries and aggregates are not supported in this expression", sqlstate="0A000")
