@@ -34,9 +34,10 @@ from .execution import EMPTY_SCHEMA, Execution
 from .explain import explain
 from .locking import locks, select_for_update
 from .mutate import CHANGES, cut_overriding, run_change, simple_insert
+from .normalize import constants
 from .parse import parse, parse_expression
 from .point_change import PointInsert, point_of
-from .resources import Kept, Parsed, past_of
+from .resources import Kept, Parsed, Script, past_of
 from .snapshots import create_snapshot, drop_feed, drop_snapshot
 from .source import Source, first_words, pointing, split
 from .statements import read
@@ -57,8 +58,12 @@ _CONTROL: Final = (
 class Prepared:
     """``types`` are the declared ones of $1, $2, …; parameters beyond them are inferred at each EXECUTE."""
 
-    source: Source
+    script: Script
     types: tuple[Type, ...]
+
+    @property
+    def source(self) -> Source:
+        return self.script.sources[0]
 
 
 def check_single_call(sources: Sequence[Source]) -> None:
@@ -426,7 +431,7 @@ def _prepare(session: Session, statement: st.Prepare) -> Result:
         raise refuse("PREPARE of this statement", "Prepare SELECT, VALUES, INSERT, UPDATE or DELETE.")
     session.resources.parse(cut_overriding(statement.source)[0])
     types = tuple(type_of(parse_expression(f"CAST(NULL AS {name})").args["to"]) for name in statement.types)
-    session.prepared[statement.name] = Prepared(source=statement.source, types=types)
+    session.prepared[statement.name] = Prepared(script=Script((statement.source,)), types=types)
     return _done(session, "PREPARE")
 
 
@@ -439,9 +444,16 @@ def _execute(session: Session, statement: st.Execute, running: Running) -> Resul
             f"{len(parameters)} given, {len(prepared.types)} expected",
             sqlstate="42601",
         )
-    with pointing(prepared.source):
+    types = dict(enumerate(prepared.types, 1))
+    with session.instead(prepared.script), pointing(prepared.source):
+        kept = session.kept_plan(prepared.source, types)
+        if kept is not None and len(parameters) != max(kept.plan.bound.parameters, default=0):
+            kept = None  # the ordinary way says so
+        result = None if kept is None else _run_kept(session, kept, parameters, running, types)
+        if result is not None:
+            return result
         inner = st.Other(words=first_words(prepared.source), source=prepared.source)
-        return _run_other(session, inner, parameters, running, dict(enumerate(prepared.types, 1)))
+        return _run_other(session, inner, parameters, running, types)
 
 
 def _prepared(session: Session, name: str) -> Prepared:
@@ -457,6 +469,9 @@ def _arguments(session: Session, text: str, prepared: Prepared, running: Running
     """The values between EXECUTE's parentheses: expressions without columns."""
     if not text:
         return []
+    known = constants(text)
+    if known is not None and all(map(_is_plain_for, known, prepared.types)):
+        return known
     tree = parse(split(f"SELECT {text}")[0])
 
     def work(reader: Reader) -> list[object]:
@@ -465,6 +480,11 @@ def _arguments(session: Session, text: str, prepared: Prepared, running: Running
         return list(execution.query(tree, targets=targets).rows()[0])
 
     return session.read_now(work)
+
+
+def _is_plain_for(value: object, type: Type) -> bool:
+    """Whether a constant is a parameter of a declared type as it is: strings and NULL are read as that type then."""
+    return type.is_integer or not isinstance(value, int)
 
 
 def _deallocate(session: Session, name: str | None) -> Result:

@@ -156,6 +156,22 @@ def _value(piece: str) -> object:
     return Decimal(piece) if "." in piece else int(piece)
 
 
+_CONSTANT: Final = re.compile(r"\s*(?:(?P<value>-?[0-9]+|'(?:[^']|'')*')|(?P<null>NULL))\s*(?:,|$)", re.IGNORECASE)
+
+
+def constants(text: str) -> list[object] | None:
+    """The values of ``7, 'Ulm', NULL``: whole numbers, strings and NULL; None where there is anything else."""
+    values: list[object] = []
+    at = 0
+    while at < len(text):
+        match = _CONSTANT.match(text, at)
+        if match is None:
+            return None
+        values.append(None if match["null"] else _value(match["value"]))
+        at = match.end()
+    return None if not values or text.rstrip().endswith(",") else values
+
+
 _COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 
 

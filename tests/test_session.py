@@ -487,6 +487,10 @@ def test_prepared_statements_take_parameters(session: Session) -> None:
     session.execute("PREPARE put AS INSERT INTO t VALUES ($1, $2)")
     assert session.execute("EXECUTE put (3, 30)").tag == "INSERT 0 1"
     assert session.execute("EXECUTE get ('3')").scalar() == 30
+    assert session.execute("EXECUTE get (3)").scalar() == 30
+    assert session.execute("EXECUTE get (NULL)").scalar() is None
+    assert refused(session, "EXECUTE get (1, 2)").sqlstate == "08P01"
+    assert refused(session, "EXECUTE get (99999999999999999999)").sqlstate == "22003"
     assert tags(session, "DEALLOCATE get", "DEALLOCATE ALL") == ["DEALLOCATE", "DEALLOCATE ALL"]
     assert refused(session, "EXECUTE get (1)").sqlstate == "26000"
 
