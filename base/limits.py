@@ -130,3 +130,6 @@ assert WRITER_BATCH_ROWS <= RECORD_ROWS_MAX, "one writer batch never needs two r
 
 NUMERIC_EXPONENT_MAX: Final = 131_071
 """Digits before the point of a number inside of JSONB, as in PostgreSQL."""
+
+COMMENT_BYTES_MAX: Final = 10_000
+"""Of one COMMENT ON: comments are kept in the catalog, which is in memory."""

@@ -115,6 +115,8 @@ def encode_relation(relation: Relation) -> str:
             }
             if relation.indexes:
                 document["table"]["indexes"] = [asdict(index) for index in relation.indexes]
+            if relation.comments:
+                document["table"]["comments"] = relation.comments
         case View():
             document = {
                 "format": 1,
@@ -127,6 +129,8 @@ def encode_relation(relation: Relation) -> str:
                     "depends_on": relation.depends_on,
                 },
             }
+            if relation.comments:
+                document["view"]["comments"] = relation.comments
     return json.dumps(document, separators=(",", ":"))
 
 
@@ -148,7 +152,12 @@ def decode_relation(text: str) -> Relation:
         columns=tuple((name, parse_type(type)) for name, type in item["columns"]),
         materialized=item["materialized"],
         depends_on=tuple(item["depends_on"]),
+        comments=_decode_comments(item),
     )
+
+
+def _decode_comments(item: dict[str, Any]) -> tuple[tuple[int, str], ...]:
+    return tuple((place, text) for place, text in item.get("comments", ()))
 
 
 def _encode_column(column: Column) -> dict[str, Any]:
@@ -209,4 +218,5 @@ def _decode_table(item: dict[str, Any]) -> Table:
             )
             for index in item.get("indexes", ())
         ),
+        comments=_decode_comments(item),
     )

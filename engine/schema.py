@@ -102,6 +102,7 @@ class Table:
     and a hidden row id. A table without event time has ``time is None`` and one slice; ``key == ()`` means shard 0.
 
     ``index_of`` is the table that an internal table of index entries belongs to (indexes.py).
+    ``comments``: what COMMENT ON says, by column identifier; 0 is the table.
     """
 
     id: int
@@ -121,6 +122,7 @@ class Table:
     options_text: tuple[tuple[str, str], ...] = field(default=())
     indexes: tuple[Index, ...] = ()
     index_of: int | None = None
+    comments: tuple[tuple[int, str], ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -215,7 +217,8 @@ class View:
     """A view: its query as normalized SQL text, and the names and types of its columns.
 
     A materialized view is exact at every snapshot: for now it is computed from the base rows when it is read.
-    ``depends_on`` holds identifiers of the relations that the query reads.
+    ``depends_on`` holds identifiers of the relations that the query reads. ``comments``: by the column's place from 1,
+    0 is the view.
     """
 
     id: int
@@ -224,6 +227,7 @@ class View:
     columns: tuple[tuple[str, Type], ...]
     materialized: bool = False
     depends_on: tuple[int, ...] = ()
+    comments: tuple[tuple[int, str], ...] = ()
 
 
 Relation = Table | View

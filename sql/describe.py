@@ -5,6 +5,7 @@ Everything is computed from a catalog, so it is right in a transaction and in a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pyarrow as pa
@@ -61,7 +62,36 @@ def _default(column: Column) -> str | None:
 def show_create(relation: Relation) -> pa.RecordBatch:
     """The statement that creates the relation as it is."""
     text = _create_view(relation) if isinstance(relation, View) else _create_table(relation)
+    text += "".join(f"\n{line}" for line in _comments(relation))
     return pa.RecordBatch.from_pylist([{"definition": text}], schema=_CREATE)
+
+
+def _comments(relation: Relation) -> list[str]:
+    name = quoted(relation.name)
+    lines: list[str] = []
+    for column, comment in comments_of(relation):
+        what = f"{kind_name(relation).upper()} {name}" if column is None else f"COLUMN {name}.{quoted(column)}"
+        lines.append(f"COMMENT ON {what} IS '{comment.replace(chr(39), chr(39) * 2)}';")
+    return lines
+
+
+def comments_of(relation: Relation) -> Iterator[tuple[str | None, str]]:
+    """(column, or None for the relation itself, and its comment), in order."""
+    names: dict[int, str | None] = {0: None}
+    if isinstance(relation, Table):
+        names.update({column.id: column.name for column in relation.columns})
+    else:
+        names.update(enumerate((name for name, _ in relation.columns), start=1))
+    return ((names[place], text) for place, text in relation.comments if place in names)
+
+
+def all_comments(catalog: Catalog) -> list[dict[str, str | None]]:
+    """The rows of ``weft_comments``."""
+    return [
+        {"table_name": name, "column_name": column, "comment": text}
+        for name, relation in sorted(catalog.relations.items())
+        for column, text in comments_of(relation)
+    ]
 
 
 def quoted(name: str) -> str:

@@ -26,6 +26,7 @@ from . import statements as st
 from .as_of import looking_back, run_looking_back
 from .bind import type_of
 from .block import Running
+from .comments import comment_on
 from .copy.run import run_copy
 from .ddl import DDL_WORDS, parse_ddl, run_ddl
 from .definition import refuse, relation_name
@@ -169,6 +170,8 @@ def _run(
             return _deallocate(session, statement.name)
         case st.Explain():
             return _explain(session, statement, parameters, running, types)
+        case st.Comment():
+            return _comment(session, statement, running)
         case st.Refresh():
             return _refresh(session, statement.name)
         case st.CreateSnapshot():
@@ -516,6 +519,17 @@ def _explain(
         result.version = version
         return result
     return session.read_now(work)
+
+
+def _comment(session: Session, statement: st.Comment, running: Running) -> Result:
+    def work(transaction: Transaction) -> Result:
+        if session.block is not None:
+            session.block.altered = True
+        return comment_on(statement, session.execution(transaction, running))
+
+    result, version = session.transact("COMMENT", work, running)
+    result.version = version
+    return result
 
 
 def _refresh(session: Session, name: str) -> Result:

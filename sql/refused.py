@@ -16,7 +16,6 @@ REFUSED: Final[Mapping[str, str]] = {
     "CALL": "There are no stored procedures.",
     "CLOSE": _NO_CURSORS,
     "CLUSTER": "Rows are kept in primary-key order by themselves.",
-    "COMMENT": "There are no comments on objects.",
     "DECLARE": _NO_CURSORS,
     "DO": "There are no stored procedures.",
     "FETCH": _NO_CURSORS,

@@ -8,6 +8,7 @@ PREPARE and EXPLAIN as opaque text. These few have a simple grammar, so they are
     SHOW TABLES | COLUMNS FROM name | CREATE name
     PREPARE name [(types)] AS statement    EXECUTE name [(values)]                     DEALLOCATE name
     EXPLAIN [ANALYZE | VERIFY | (options)] statement           REFRESH MATERIALIZED VIEW name
+    COMMENT ON TABLE | VIEW | COLUMN name IS {'text' | NULL}
     CREATE SNAPSHOT [IF NOT EXISTS] name [AS OF …]             DROP SNAPSHOT [IF EXISTS] name
 
 ``read`` returns ``Other`` for whatever sqlglot is to parse, and raises Invalid (0A000), naming the statement, for what
@@ -165,6 +166,16 @@ class DropFeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Comment:
+    """COMMENT ON: ``kind`` is TABLE, VIEW, MATERIALIZED VIEW or COLUMN; ``text`` None takes the comment away."""
+
+    kind: str
+    name: str
+    column: str | None
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Maintain:
     """VACUUM, ANALYZE, CHECKPOINT: WeftDB does these by itself, too."""
 
@@ -200,6 +211,7 @@ Statement = (
     | DropSnapshot
     | DropFeed
     | Maintain
+    | Comment
     | Copy
     | Other
 )
@@ -257,6 +269,44 @@ def _modes(tokens: Tokens) -> tuple[str | None, bool | None]:
         elif not tokens.take("DEFERRABLE", ","):
             tokens.fail()
     return isolation, read_only
+
+
+def _comment(tokens: Tokens) -> Statement:
+    """COMMENT ON {TABLE | [MATERIALIZED] VIEW | COLUMN} name IS {'text' | NULL}."""
+    tokens.expect("ON")
+    kind = tokens.next().upper
+    if kind == "MATERIALIZED":
+        tokens.expect("VIEW")
+        kind = "MATERIALIZED VIEW"
+    if kind not in ("TABLE", "VIEW", "MATERIALIZED VIEW", "COLUMN"):
+        hint = "Comments are for tables, views and columns."
+        raise Invalid(f"COMMENT ON {kind} is not supported", hint=hint, sqlstate="0A000")
+    names = _dotted(tokens)
+    column = names.pop() if kind == "COLUMN" and len(names) > 1 else None
+    if len(names) > 2 or (kind == "COLUMN") != (column is not None) or (len(names) == 2 and names[0] != "public"):
+        raise Invalid(f'relation "{".".join(names)}" does not exist', sqlstate="42P01")
+    tokens.expect("IS")
+    text = None if tokens.take("NULL") else _string(tokens)
+    return Comment(kind=kind, name=names[-1], column=column, text=text)
+
+
+def _dotted(tokens: Tokens) -> list[str]:
+    """``a.b."C"``: the lexer takes plain words with their dots for one."""
+    names: list[str] = []
+    while True:
+        token = tokens.peek()
+        plain = token is not None and token.sort == "word"
+        name = tokens.name()
+        names.extend(name.split(".") if plain else [name])
+        if not tokens.take("."):
+            return names
+
+
+def _string(tokens: Tokens) -> str:
+    token = tokens.peek()
+    if token is None or token.sort != "string":
+        tokens.fail()
+    return tokens.value()
 
 
 def _begin(tokens: Tokens) -> Statement:
@@ -497,6 +547,7 @@ def _maintain(name: str) -> Callable[[Tokens], Statement]:
 
 
 _READERS: Final[Mapping[str, Callable[[Tokens], Statement]]] = {
+    "COMMENT": _comment,
     "BEGIN": _begin,
     "START": _start,
     "COMMIT": _commit,

@@ -140,7 +140,7 @@ def _store(view: View, execution: Execution, *, replacing: bool) -> None:
         )
     if before.id in _all_dependencies(view, execution.catalog):
         raise Invalid(f'view "{view.name}" would read itself', sqlstate="42P17")
-    execution.transaction.replace(replace(view, id=before.id))
+    execution.transaction.replace(replace(view, id=before.id, comments=before.comments))
     check_dependents(before.id, execution, what=f'replace view "{view.name}"')
 
 

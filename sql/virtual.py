@@ -9,6 +9,7 @@
     weft_transactions open transactions, of this moment
     weft_conflicts    refused commits by table and row, since the start
     weft_copies       COPY statements that run, of this moment
+    weft_comments     what COMMENT ON says, of the catalog that the statement sees
     weft_horizon      what keeps old row versions, of this moment
 
 They bind like tables, without being in the catalog, so joins, filters, views and INSERT … SELECT work on them. The
@@ -29,6 +30,7 @@ from ..base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, TEXT, TIMESTAMP, TIME
 from ..engine.catalog import Catalog
 from ..engine.clock import wall_clock
 from .copy.progress import copies_of
+from .describe import all_comments
 from .information_schema import INFORMATION_SCHEMA, information_schema
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ class Virtual:
     rows: Callable[[Engine, Catalog], pa.RecordBatch]
 
 
+_COMMENTS: Final = pa.schema(
+    [arrow_field("table_name", TEXT), arrow_field("column_name", TEXT), arrow_field("comment", TEXT)]
+)
 _METRICS: Final = pa.schema(
     [
         arrow_field("name", TEXT),
@@ -334,6 +339,11 @@ def _horizon(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=_HORIZON)
 
 
+def _comments(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    del engine
+    return pa.RecordBatch.from_pylist(all_comments(catalog), schema=_COMMENTS)
+
+
 def _described(name: str) -> Virtual:
     def rows(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         del engine
@@ -353,6 +363,7 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         "weft_transactions": Virtual(schema=_TRANSACTIONS, rows=_transactions),
         "weft_conflicts": Virtual(schema=_CONFLICTS, rows=_conflicts),
         "weft_copies": Virtual(schema=_COPIES, rows=_copies),
+        "weft_comments": Virtual(schema=_COMMENTS, rows=_comments),
         "weft_horizon": Virtual(schema=_HORIZON, rows=_horizon),
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -232,7 +233,7 @@ def test_create_table_as_takes_a_querys_columns_and_rows(db: Database) -> None:
         ("CREATE TYPE mood AS ENUM ('a')", "CREATE TYPE"),
         ("CREATE EXTENSION x", "CREATE EXTENSION"),
         ("GRANT SELECT ON t TO u", "GRANT"),
-        ("COMMENT ON TABLE t IS 'x'", "COMMENT"),
+        ("COMMENT ON INDEX t IS 'x'", "COMMENT ON INDEX"),
         ("LOCK TABLE t", "LOCK"),
         ("DECLARE c CURSOR FOR SELECT 1", "DECLARE"),
         ("LISTEN x", "LISTEN"),
@@ -536,3 +537,53 @@ def test_information_schema_lists_tables_and_columns(t: Database) -> None:
         ["t"],
     ).rows()
     assert columns == [("id", "bigint", "NO"), ("a", "integer", "YES"), ("b", "text", "YES")]
+
+
+# Comments
+
+
+def comments(db: Database) -> list[tuple[object, ...]]:
+    return db.execute("SELECT * FROM weft_comments ORDER BY 1, 2 NULLS FIRST").rows()
+
+
+def test_comments_stay_with_what_they_are_on(tmp_path: Path) -> None:
+    with weftdb.open(tmp_path / "data") as db:
+        db.execute("CREATE TABLE t (id INT PRIMARY KEY, v INT, w TEXT); CREATE TABLE u (id INT PRIMARY KEY)")
+        db.execute("CREATE VIEW s AS SELECT id, 1 AS v FROM u")
+        db.execute("COMMENT ON TABLE t IS 'what it''s for'; COMMENT ON COLUMN public.t.v IS E'a\\nb'")
+        db.execute("COMMENT ON VIEW s IS $$short$$; COMMENT ON COLUMN s.v IS 'seen'; COMMENT ON COLUMN t.w IS 'gone'")
+        db.execute("ALTER TABLE t RENAME COLUMN v TO value")
+        db.execute("ALTER TABLE t DROP COLUMN w; COMMENT ON VIEW s IS 'long'; COMMENT ON COLUMN t.id IS NULL")
+        db.execute("BEGIN; COMMENT ON TABLE t IS 'never'; ROLLBACK")
+        expected = [
+            ("s", None, "long"), ("s", "v", "seen"), ("t", None, "what it's for"), ("t", "value", "a\nb"),
+        ]  # fmt: skip
+        assert comments(db) == expected
+        shown = db.execute("SHOW CREATE t").scalar()
+        assert shown.endswith("COMMENT ON TABLE t IS 'what it''s for';\nCOMMENT ON COLUMN t.value IS 'a\nb';")
+    with weftdb.open(tmp_path / "data") as db:
+        assert comments(db) == expected
+        db.execute("COMMENT ON TABLE t IS NULL; COMMENT ON VIEW s IS ''")
+        assert comments(db) == [("s", "v", "seen"), ("t", "value", "a\nb")]
+        db.execute("DROP TABLE t; DROP TABLE u CASCADE")
+        assert comments(db) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "state"),
+    [
+        ("COMMENT ON TABLE nosuch IS 'x'", "42P01"),
+        ("COMMENT ON VIEW t IS 'x'", "42809"),
+        ("COMMENT ON COLUMN t.nosuch IS 'x'", "42703"),
+        ("COMMENT ON COLUMN id IS 'x'", "42P01"),
+        ("COMMENT ON TABLE t IS", "42601"),
+        ("COMMENT ON TABLE t IS x", "42601"),
+        ("COMMENT ON CONSTRAINT c ON t IS 'x'", "0A000"),
+        (f"COMMENT ON TABLE t IS '{'x' * 10_001}'", "54000"),
+    ],
+)
+def test_comments_that_cannot_be_are_refused(sql: str, state: str) -> None:
+    with weftdb.open() as db:
+        db.execute("CREATE TABLE t (id INT PRIMARY KEY)")
+        assert refused(db, sql).sqlstate == state
+        assert comments(db) == []
