@@ -450,3 +450,22 @@ def test_estimates_are_near(db: weftdb.Database) -> None:
     assert 0.85 < distinct / 50000 < 1.15
     assert 0.88 < p90 / 50000 < 0.92
     assert ask(db, "SELECT approx_count_distinct(v), approx_percentile(v, 0.5) FROM r WHERE false") == [(0, None)]
+
+
+def test_a_sample_has_its_share_of_the_rows_each_as_it_is(db: weftdb.Database, rows: list[Row]) -> None:
+    for method in ("BERNOULLI", "SYSTEM"):
+        assert ask(db, f"SELECT * FROM r TABLESAMPLE {method} (100) ORDER BY 1, 2") == sorted(rows)
+        assert ask(db, f"SELECT * FROM r AS x TABLESAMPLE {method} (0)") == []
+        share = ask(db, f"SELECT count(*) FROM r x TABLESAMPLE {method} ($1), generate_series(1, 100)", 30)[0][0]
+        sampled = ask(db, f"SELECT x.* FROM r AS x TABLESAMPLE {method} (50) WHERE x.device = 2")
+        assert set(sampled) <= set(rows)
+        assert 0 < share < 100 * len(rows)
+    for sql, state in (
+        ("SELECT * FROM r TABLESAMPLE BERNOULLI (101)", "2202H"),
+        ("SELECT * FROM r TABLESAMPLE BERNOULLI (10) REPEATABLE (1)", "0A000"),
+        ("SELECT * FROM weft_tables TABLESAMPLE BERNOULLI (10)", "42809"),
+        ("SELECT * FROM r TABLESAMPLE BERNOULLI (n)", "42601"),
+    ):
+        with pytest.raises(WeftError) as caught:
+            ask(db, sql)
+        assert caught.value.sqlstate == state, sql

@@ -107,6 +107,7 @@ def _outermost(binder: ExpressionBinder, syntax: CallSyntax) -> None:
     """Refuse what stands on its own in a select list, GROUP BY or ORDER BY alone: it changes which rows there are."""
     places = ("SELECT", "GROUP BY", "ORDER BY", "DISTINCT ON")
     rows = syntax.name in SET_RETURNING
+    binder.context.layers = True
     if binder.clause.name in places or (binder.clause is _INSIDE_WINDOW and not rows):
         return
     what, hint = f"{syntax.name} is", None
@@ -277,6 +278,7 @@ def window(binder: ExpressionBinder, tree: exp.Window) -> bound.Bound:
     if syntax.name in _COMPOSED:
         if frame is not None:
             raise unsupported(f"a frame for {syntax.name}", tree)
+        binder.context.layers = True
         return _COMPOSED[syntax.name](binder, _arguments(inner, syntax), (partition, order), tree)
     resolution, arguments = binder.resolve(syntax.name, _arguments(inner, syntax), tree)
     if syntax.name == "nocb" and frame is None:

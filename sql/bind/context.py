@@ -46,7 +46,7 @@ class Settings:
 class Context:
     """The state of binding one statement. ``parameters`` grows as types are inferred.
 
-    ``pasts``: place and catalog of the snapshot of each AS OF clause; ``past``: the place of the one around a view.
+    ``layers``: something was bound that needs a SELECT below its own (``bind.layers``). ``pasts``: place and catalog of the snapshot of each AS OF clause; ``past``: the place of the one around a view.
     """
 
     catalog: Catalog
@@ -59,6 +59,7 @@ class Context:
     view_depth: int = 0
     pasts: Mapping[exp.Expr, tuple[int, Catalog]] = field(default_factory=dict)
     past: int | None = None
+    layers: bool = False
     _next_id: int = 0
     _references: int = 0
     _origins: dict[int, tuple[bound.Bound, exp.Expr]] = field(default_factory=dict)

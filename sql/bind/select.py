@@ -99,7 +99,7 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
         having=having,
         expressions=(*(item.expression for item in items), *(key.expression for key in order), *on),
     )
-    if needs_layers(stage):
+    if context.layers and needs_layers(stage):
         stage = layered(context, fill_gaps(context, stage))
         rest = iter(stage.expressions)
         items = [replace(item, expression=next(rest)) for item in items]

@@ -231,13 +231,15 @@ def _item(context: Context, tree: exp.Expr, outer: Scope, left: Item | None) -> 
             only(tree, "this", "alias", "joins", "ordinality", what="FROM")
             return _nested(context, tree, _function(context, tree.this, tree, _scope(left, outer)), outer)
         case exp.Table():
-            only(tree, "this", "db", "alias", "joins", "only", "version", what="FROM")
+            only(tree, "this", "db", "alias", "joins", "only", "version", "sample", what="FROM")
             clause = tree.args.get("version")
             if clause is None:
-                return _nested(context, tree, _table(context, tree, outer), outer)
-            with context.looking_back(clause):
                 item = _table(context, tree, outer)
-            return _nested(context, tree, item, outer)
+            else:
+                with context.looking_back(clause):
+                    item = _table(context, tree, outer)
+            sample = tree.args.get("sample")
+            return _nested(context, tree, item if sample is None else _sampled(context, item, sample, outer), outer)
         case exp.Unnest():
             return _function(context, tree, tree, _scope(left, outer))
         case exp.Lateral():
@@ -254,6 +256,47 @@ def _item(context: Context, tree: exp.Expr, outer: Scope, left: Item | None) -> 
             return _derived(context, tree, tree.args.get("alias"), outer, lateral=False)
         case _:
             raise unsupported(f"{tree.key.upper()} in FROM", tree)
+
+
+def _sampled(context: Context, item: Item, sample: exp.TableSample, outer: Scope) -> Item:
+    """``t TABLESAMPLE BERNOULLI (percent)``: each row by a random number of its own; SYSTEM is the same here."""
+    only(sample, "method", "percent", "size", what="TABLESAMPLE")
+    method = sample.args.get("method")
+    if method is None or method.name.upper() not in ("BERNOULLI", "SYSTEM"):
+        raise unsupported(f"TABLESAMPLE {method.name if method is not None else ''}".strip(), sample)
+    if not isinstance(item.relation, bound.Scan):
+        message = "TABLESAMPLE clause can only be applied to tables and materialized views"
+        raise fail(message, sample, sqlstate="42809")
+    tree = sample.args.get("percent") or sample.args.get("size")
+    if tree is None or any(isinstance(part, exp.Column) for part in tree.walk()):
+        raise fail("argument of TABLESAMPLE must be a percentage", sample, sqlstate="42601")
+    binder = expressions(context, outer, Clause(name="TABLESAMPLE", subqueries=False))
+    share = binder.typed(tree, _DOUBLE, what="argument of TABLESAMPLE")
+    if isinstance(share, Literal) and not (isinstance(share.value, float) and 0 <= share.value <= 100):
+        raise fail("sample percentage must be between 0 and 100", sample, sqlstate="2202H")
+    hundred = Literal(value=100.0, type=_DOUBLE)
+    drawn = bound.call("multiply", bound.call("random", type=_DOUBLE), hundred, type=_DOUBLE)
+    outputs = tuple(
+        bound.Output(column=context.new_column(column.name, column.type), expression=column.reference())
+        for column in item.relation.columns
+    )
+    where = bound.call("less", drawn, share, type=_BOOLEAN)
+    query = bound.Select(source=item.relation, where=where, grouping=None, having=None, outputs=outputs)
+    columns = tuple(context.new_column(output.column.name, output.column.type) for output in outputs)
+    moved = {old.id: new.reference() for old, new in zip(item.relation.columns, columns, strict=True)}
+
+    def there(column: ScopeColumn) -> ScopeColumn:
+        assert isinstance(column.value, bound.Column), "a table's names are its columns"
+        return ScopeColumn(column.name, moved[column.value.id])
+
+    (range,) = item.ranges
+    row_id = None if range.row_id is None else moved[range.row_id.id]
+    renamed = replace(range, columns=tuple(map(there, range.columns)), row_id=row_id)
+    relation = bound.Derived(reference=context.new_reference(), query=query, columns=columns)
+    return Item(relation=relation, ranges=(renamed,), columns=tuple(map(there, item.columns)))
+
+
+_DOUBLE: Final = Type(kind=Kind.DOUBLE)
 
 
 def _nested(context: Context, tree: exp.Expr, item: Item, outer: Scope) -> Item:
