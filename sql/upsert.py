@@ -71,7 +71,7 @@ def upsert(
     if not arbiters or not proposed.num_rows:
         return nothing
     if _action(conflict) == "DO NOTHING":
-        return replace(nothing, inserts=_that_meet_nothing(proposed, arbiters, execution.transaction))
+        return replace(nothing, inserts=_that_meet_nothing(proposed, arbiters, target, execution.transaction))
     (arbiter,) = arbiters
     keys, places = arbiter.keys(proposed)
     if first_of_each(arbiter.table, keys) is not None:
@@ -127,19 +127,23 @@ class Arbiter:
         """The rows with these keys, whole, with the row id where there is one, and the places of their keys."""
         if self.index is None:
             return execution.reader.get_many(self.of, keys)
-        entries, places = execution.transaction.find_entries(self.table, keys)
-        ids = entry_ids(self.of, self.index)
-        found = entries.select([str(ids.index(id) + 1) for id in self.of.row_key]).rename_columns(
-            target.key_schema.names
-        )
+        found, places = self.rows(keys, target, execution.transaction)
         rows, order = execution.reader.get_many(self.of, found)
         if not self.of.primary_key:
             rows = rows.append_column(ROW_ID_NAME, found.column(ROW_ID_NAME).take(pa.array(order)))
         return rows, places[order]
 
+    def rows(self, keys: pa.RecordBatch, target: Target, transaction: Transaction) -> tuple[pa.RecordBatch, np.ndarray]:
+        """What rows are found by (primary keys, or row ids) that have these keys in the index, and their places."""
+        assert self.index is not None, "the primary key is what rows are found by"
+        entries, places = transaction.find_entries(self.table, keys)
+        ids = entry_ids(self.of, self.index)
+        found = entries.select([str(ids.index(id) + 1) for id in self.of.row_key])
+        return found.rename_columns(target.key_schema.names), places
+
 
 def _that_meet_nothing(
-    proposed: pa.RecordBatch, arbiters: Sequence[Arbiter], transaction: Transaction
+    proposed: pa.RecordBatch, arbiters: Sequence[Arbiter], target: Target, transaction: Transaction
 ) -> pa.RecordBatch:
     """The rows that meet neither others nor one of these that came before."""
     absent = np.ones(proposed.num_rows, np.bool_)
@@ -148,7 +152,9 @@ def _that_meet_nothing(
         if arbiter.index is None:
             met = np.flatnonzero(transaction.present(arbiter.of, keys))
         else:
-            _, met = transaction.find_entries(arbiter.table, keys)
+            found, met = arbiter.rows(keys, target, transaction)
+            if found.num_rows:
+                transaction.get_many(arbiter.of, found)  # for SERIALIZABLE: that they are there is an answer
         absent[places[met]] = False
     proposed = proposed.filter(pa.array(absent))
     if all(first_of_each(arbiter.table, arbiter.keys(proposed)[0]) is None for arbiter in arbiters):

@@ -615,3 +615,42 @@ def test_a_writer_that_never_rests_does_not_keep_an_index_from_being_made(engine
         done.set()
         writer.join()
     check(engine)
+
+
+def test_a_serializable_transaction_relies_on_the_row_that_on_conflict_met(engine: Engine) -> None:
+    db, other = Session(engine), Session(engine)
+    db.execute("CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE)")
+    db.execute("CREATE TABLE seen (n INT)")
+    db.execute("INSERT INTO t VALUES (1, 7)")
+    for change, conflicts in (("UPDATE t SET u = 8 WHERE id = 1", True), ("INSERT INTO t VALUES (2, 9)", False)):
+        db.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
+        db.execute("INSERT INTO t VALUES (5, 7), (5, 8) ON CONFLICT (u) DO NOTHING" if conflicts else "SELECT 1")
+        if not conflicts:
+            assert db.execute("INSERT INTO t VALUES (6, 8) ON CONFLICT DO NOTHING").rows_affected == 0
+        db.execute("INSERT INTO seen VALUES (1)")
+        other.execute(change)
+        if conflicts:
+            with pytest.raises(Conflict):
+                db.execute("COMMIT")
+        else:
+            db.execute("COMMIT")
+    check(engine)
+
+
+@pytest.mark.parametrize("key", ["id INT PRIMARY KEY", "id INT"])
+def test_large_blind_loads_are_indexed(tmp_path: Path, key: str) -> None:
+    with Engine.open(tmp_path / "data", options=OPTIONS) as engine:
+        db = Session(engine)
+        db.execute(f"CREATE TABLE t ({key}, u INT, n INT DEFAULT 1)")
+        db.execute("CREATE INDEX ON t (u)")
+        engine.write("t", Change.INSERT, numbered(0, 110_000))
+        check(engine)
+        engine.maintenance.flush()
+        if "KEY" in key:
+            engine.write("t", Change.PUT, numbered(50_000, 170_000, by=5))
+            engine.write("t", Change.DELETE, numbered(0, 110_000).select(["id"]))
+        check(engine)
+    with Engine.open(tmp_path / "data", options=OPTIONS) as engine:  # the log is replayed
+        check(engine)
+        plan = [line for (line,) in Session(engine).execute("EXPLAIN SELECT * FROM t WHERE u = 9").rows()]
+        assert any(line.startswith("Index Read by t_u_idx") for line in plan), plan
