@@ -46,7 +46,8 @@ class Settings:
 class Context:
     """The state of binding one statement. ``parameters`` grows as types are inferred.
 
-    ``layers``: something was bound that needs a SELECT below its own (``bind.layers``). ``pasts``: place and catalog of the snapshot of each AS OF clause; ``past``: the place of the one around a view.
+    ``layers``: something was bound that needs a SELECT below its own (``bind.layers``).
+    ``pasts``: place and catalog of the snapshot of each AS OF clause; ``past``: the place of the one around a view.
     """
 
     catalog: Catalog
