@@ -150,6 +150,11 @@ def _join(join: bound.Join, conditions: Sequence[bound.Bound], filters: _Filters
 
 def _implied(conditions: Sequence[bound.Bound], equalities: Sequence[bound.Bound]) -> list[bound.Bound]:
     """What ``a = b`` makes of a condition on ``a`` alone: the same on ``b``. One step; chains meet at each join."""
+    alone: dict[int, list[bound.Bound]] = {}
+    for node in conditions:
+        columns = {part.id for part in walk(node) if isinstance(part, Column)}
+        if len(columns) == 1 and rejects_null(node):
+            alone.setdefault(columns.pop(), []).append(node)
     implied: list[bound.Bound] = []
     for equality in equalities:
         if not isinstance(equality, Call) or equality.function != "equal":
@@ -157,9 +162,6 @@ def _implied(conditions: Sequence[bound.Bound], equalities: Sequence[bound.Bound
         a, b = equality.arguments
         if not isinstance(a, Column) or not isinstance(b, Column) or a.type != b.type:
             continue
-        for node in conditions:
-            columns = {part.id for part in walk(node) if isinstance(part, Column)}
-            for one, other in ((a, b), (b, a)):
-                if columns == {one.id} and rejects_null(node):
-                    implied.append(_in_terms_of(node, {one.id: other}))
+        for one, other in ((a, b), (b, a)):
+            implied.extend(_in_terms_of(node, {one.id: other}) for node in alone.get(one.id, ()))
     return implied
