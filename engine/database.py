@@ -62,6 +62,7 @@ from .segment_files import SegmentFiles
 from .sequencer import Request, Sequencer, TableChanges
 from .snapshot import SOMEONE, Holder, Pins, Snapshot
 from .spill import Workspace
+from .statistics import TableStatistics
 from .transaction import Transaction, TransactionFacts
 
 MICROSECONDS = 1_000_000
@@ -499,6 +500,16 @@ class Engine:
     def table_facts(self, catalog: Catalog) -> list[TableFacts]:
         """What the tables of a catalog take in memory and on disk now, by name."""
         return list(table_facts(catalog, self._state.stores))
+
+    def statistics(self, catalog: Catalog) -> list[tuple[Table, TableStatistics]]:
+        """What is known of the rows of a catalog's tables, by name."""
+        found = [table for table in catalog.relations.values() if isinstance(table, Table)]
+        stores = self._state.stores
+        return [
+            (table, stores[table.id].with_definition(table).statistics())
+            for table in sorted(found, key=lambda table: table.name)
+            if table.id in stores
+        ]
 
     def segment_facts(self, catalog: Catalog) -> list[SegmentFacts]:
         """The segments of a catalog's tables now: by table, slice and shard, newest first."""

@@ -4,6 +4,7 @@
     weft_metrics      numbers about the engine, of this moment
     weft_tables       what each table takes in memory and on disk, of this moment
     weft_segments     the segments of every table, of this moment
+    weft_statistics   what the planner knows of every column, of this moment
     weft_snapshots    named snapshots, and other versions that are held, with what they keep: of this moment
     weft_feeds        named positions of change feeds, with what they keep: of this moment
     weft_transactions open transactions, of this moment
@@ -54,6 +55,16 @@ _METRICS: Final = pa.schema(
         arrow_field("value", DOUBLE),
         arrow_field("unit", TEXT),
         arrow_field("description", TEXT),
+    ]
+)
+
+_STATISTICS: Final = pa.schema(
+    [
+        arrow_field("table_name", TEXT),
+        arrow_field("column_name", TEXT),
+        arrow_field("rows", BIGINT),
+        arrow_field("distinct_values", BIGINT),
+        arrow_field("null_fraction", DOUBLE),
     ]
 )
 
@@ -196,6 +207,21 @@ def _tables(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         for facts in engine.table_facts(catalog)
     ]
     return pa.RecordBatch.from_pylist(rows, schema=_TABLES)
+
+
+def _statistics(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    rows = [
+        {
+            "table_name": table.name,
+            "column_name": column.name,
+            "rows": known.rows,
+            "distinct_values": known.columns[column.id].distinct,
+            "null_fraction": known.columns[column.id].null_fraction,
+        }
+        for table, known in engine.statistics(catalog)
+        for column in table.columns
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_STATISTICS)
 
 
 def _segments(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
@@ -358,6 +384,7 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         "weft_metrics": Virtual(schema=_METRICS, rows=_metrics),
         "weft_tables": Virtual(schema=_TABLES, rows=_tables),
         "weft_segments": Virtual(schema=_SEGMENTS, rows=_segments),
+        "weft_statistics": Virtual(schema=_STATISTICS, rows=_statistics),
         "weft_snapshots": Virtual(schema=_SNAPSHOTS, rows=_snapshots),
         "weft_feeds": Virtual(schema=_FEEDS, rows=_feeds),
         "weft_transactions": Virtual(schema=_TRANSACTIONS, rows=_transactions),

@@ -242,3 +242,13 @@ def test_statistics_follow_a_transaction_and_its_new_tables(db: EmbeddedDatabase
         for table, count in (("fresh", 50), ("t", 100)):
             plan = "\n".join(line for (line,) in transaction.execute(f"EXPLAIN SELECT * FROM {table}").rows())
             assert f"at most {count} rows" in plan
+
+
+def test_statistics_can_be_read_by_sql(db: EmbeddedDatabase) -> None:
+    db.table("t").insert(rows(0, 2_000))
+    db.engine.flush()
+    found = db.execute("SELECT column_name, rows, distinct_values, null_fraction FROM weft_statistics").rows()
+    by_name = {name: rest for name, *rest in found}
+    assert list(by_name) == ["id", "few", "many", "name", "x", "n", "d", "gone"]
+    assert by_name["few"] == [2_000, pytest.approx(10, abs=1), 0.0]
+    assert by_name["gone"][2] == pytest.approx(0.25, abs=0.05)
