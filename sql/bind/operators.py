@@ -173,6 +173,8 @@ def minus(binder: ExpressionBinder, tree: exp.Neg) -> bound.Bound:
         if tree.this.name == "2147483648":
             return Literal(value=-(2**31), type=Type(kind=Kind.INTEGER))
         value: Any = positive.value
+        if positive.type.kind is Kind.NUMERIC and not value:
+            return positive  # there is no negative zero among NUMERICs
         return Literal(value=value.copy_negate() if hasattr(value, "copy_negate") else -value, type=positive.type)
     return binder.call("negate", binder.bind(tree.this), tree=tree)
 
@@ -242,6 +244,9 @@ def cast(binder: ExpressionBinder, tree: exp.Cast) -> bound.Bound:
     number = _float_literal(tree)
     if number is not None:
         return number
+    inner = tree.this.unnest()
+    if isinstance(inner, exp.Array) and not inner.expressions and type_of(tree.to).kind is Kind.ARRAY:
+        return bound.ArrayList(elements=(), type=type_of(tree.to))
     node = binder.bind(tree.this)
     type = binder.context.bare_numeric(node) if is_bare_numeric(tree.to) else type_of(tree.to)
     return binder.context.cast(node, type, tree)

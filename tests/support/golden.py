@@ -192,7 +192,7 @@ def _shown(cell: str, type: str) -> str:
     if not type.startswith("numeric") or cell == "NULL":
         return cell.replace("\n", "\\n")
     if type.endswith("[]"):
-        return "{" + ",".join(map(plain_number, cell[1:-1].split(","))) + "}"
+        return "{" + ",".join(item if item == "NULL" else plain_number(item) for item in cell[1:-1].split(",")) + "}"
     return plain_number(cell)
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from ....base.errors import Invalid
 from ....base.types import Type, numeric
 from .coercion import digits, limited
-from .model import Function, Overload, Rendering, Volatility, function, overload
+from .model import Function, Overload, Rendering, Volatility, function, in_python, overload
 from .operators import POWER, modulo_decimal, modulo_type, modulo_whole, numeric_modulo, power
 from .plain import compare_key, division_by_zero, out_of_range
 from .vector import coalesce
@@ -149,6 +149,23 @@ def _absolute(kind: str) -> Overload:
     options: dict[str, Any] = {"result": (lambda t: t[0])} if kind == "numeric" else {}
     arrow = None if kind == "numeric" else pc.abs_checked
     return overload(f"{kind} -> {kind}", "abs({0})", naive=abs, arrow=arrow, can_fail=kind in _WHOLE, **options)
+
+
+def _width_bucket(value: Any, low: Any, high: Any, count: int) -> int:
+    """The number of the bucket of a histogram of equal widths; 0 and count + 1 are those outside."""
+    if count <= 0:
+        raise Invalid("count must be greater than zero", sqlstate="2201G")
+    if any(isinstance(x, float) and math.isnan(x) for x in (value, low, high)):
+        raise Invalid("operand, lower bound, and upper bound cannot be NaN", sqlstate="2201G")
+    if any(isinstance(x, float) and math.isinf(x) for x in (low, high)):
+        raise Invalid("lower and upper bounds must be finite", sqlstate="2201G")
+    if low == high:
+        raise Invalid("lower bound cannot equal upper bound", sqlstate="2201G")
+    if (value < low) if low < high else (value > low):
+        return 0
+    if (value >= high) if low < high else (value <= high):
+        return count + 1
+    return int((value - low) * count / (high - low)) + 1
 
 
 def _gcd(name: str, naive: Callable[[int, int], int]) -> Function:
@@ -309,6 +326,13 @@ def functions() -> tuple[Function, ...]:
                 result=lambda t: numeric(38, 0),
                 naive=_factorial,
                 can_fail=True,
+            ),
+        ),
+        function(
+            "width_bucket",
+            *(
+                overload(f"{kind}, {kind}, {kind}, integer -> integer", in_python, naive=_width_bucket, can_fail=True)
+                for kind in ("double", "numeric")
             ),
         ),
         _gcd("gcd", math.gcd),
