@@ -5,6 +5,9 @@ context          one statement's state; coercion; inference of parameters
 types            names of types
 binder           one expression: the dispatcher; operators, comparisons, calls: its handlers
 tables           FROM; select, grouping: SELECT; query: WITH, set operations, VALUES
+layers, ties     what needs a SELECT below its own: set-returning functions, windows over windows, WITH TIES
+time_series      buckets, carried and interpolated values, sessions; gapfill: the rows that are missing
+set_returning    functions of several rows; documents: building JSON
 standalone       CHECK, DEFAULT, scan(where=)
 """
 
