@@ -258,11 +258,13 @@ def _scalar_encoder(column: Column) -> Callable[[Any], bytes]:
     encode = _encoder_of(column.type)
     null = b"\1" + bytes(WIDTHS.get(column.type.kind, 0))
 
+    nullable = column.nullable
+
     def checked(value: Any) -> bytes:
-        if value is None and column.nullable:
+        if nullable and value is None:
             return null
         try:
-            return b"\0" + encode(value) if column.nullable else encode(value)
+            return b"\0" + encode(value) if nullable else encode(value)
         except (TypeError, ValueError, OverflowError, AttributeError, ArithmeticError, struct.error) as error:
             raise Invalid(
                 f'{value!r} is no value of column "{column.name}" of type {column.type}', sqlstate="22P02"

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 TREE_CHARACTER_BYTES: Final = 160
 PLAN_CHARACTER_BYTES: Final = 64
-SOURCE_CHARACTER_BYTES: Final = 16
-"""See sql/cache.py."""
+SOURCE_CHARACTER_BYTES: Final = 80
+"""See sql/cache.py. A text is kept with its newest plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
