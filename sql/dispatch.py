@@ -37,7 +37,7 @@ from .locking import locks, select_for_update
 from .mutate import CHANGES, cut_overriding, run_change, simple_insert
 from .normalize import constants
 from .parse import parse, parse_expression
-from .point_change import PointInsert, point_of
+from .point_change import PointInsert, PointUpdate, point_of
 from .resources import Kept, Parsed, Script, past_of
 from .snapshots import create_snapshot, drop_feed, drop_snapshot
 from .source import Source, first_words, pointing, split
@@ -237,7 +237,13 @@ def _run_other(
             return None if count is None else here.done(f"{_TAGS[type(tree)]} {count}", rows=count)
 
         def work(transaction: Transaction) -> Result:
-            with looking_back(execution(transaction), parsed.past) as beside:
+            here = execution(transaction)
+            point = None if overriding else point_of(parsed, here)
+            if isinstance(point, PointUpdate):
+                count = point.in_columns(transaction, parameters, alone=here.alone)
+                if count is not None:
+                    return here.done(f"UPDATE {count}", rows=count)
+            with looking_back(here, parsed.past) as beside:
                 return run_change(tree, beside, overriding=overriding)
 
         result, version = session.transact(tree.key.upper(), work, running, at_once=at_once)

@@ -20,7 +20,7 @@ from ..base.errors import WeftError
 from ..base.types import Kind
 from ..base.values import literal_value
 from ..engine.changes import Isolation
-from ..engine.row_writes import RowWrites
+from ..engine.row_writes import RowWrites, columns_of, key_batch
 from ..engine.schema import Column, Table
 from ..engine.transaction import Transaction
 from . import bound
@@ -68,7 +68,9 @@ class PointUpdate:
     def at_once(self, transaction: Transaction, parameters: Sequence[object], *, alone: bool) -> int | None:
         """Update the row. Returns how many there were; None: nothing was done."""
         table, key = self.key.table, self.key.values(parameters)
-        if key is None or not _takes(transaction, table) or _computed(self.parameters, Row({}, parameters)) is None:
+        if key is None or not RowWrites.suits(table) or not _takes(transaction, table):
+            return None
+        if _computed(self.parameters, Row({}, parameters)) is None:
             return None
         if self.amounts and why_not_apart(transaction, table, alone=alone) is None:
             return self._add(transaction, key, parameters)
@@ -77,6 +79,24 @@ class PointUpdate:
             return 0
         changes = _computed(self.sets, Row(row, parameters))
         return 1 if changes is not None and transaction.update_row(table, key, changes) else None
+
+    def in_columns(self, transaction: Transaction, parameters: Sequence[object], *, alone: bool) -> int | None:
+        """The same as a statement that is undone if it raises, for tables whose rows something may refuse."""
+        table, key = self.key.table, self.key.values(parameters)
+        if key is None or RowWrites.suits(table) or not _takes(transaction, table):
+            return None
+        if _computed(self.parameters, Row({}, parameters)) is None:
+            return None
+        if self.amounts and why_not_apart(transaction, table, alone=alone) is None:
+            return self._add(transaction, key, parameters)
+        row = transaction.get(table, key)
+        if row is None:
+            return 0
+        changes = _computed(self.sets, Row(row, parameters))
+        plain = None if changes is None else table.shape.changes(changes)
+        if plain is None:
+            return None
+        return transaction.update(table, key_batch(table, [key]), columns_of(table, [{**row, **plain}]))
 
     def _add(self, transaction: Transaction, key: tuple[Any, ...], parameters: Sequence[object]) -> int | None:
         table = self.key.table
@@ -212,8 +232,6 @@ def _delete(tree: exp.Delete, execution: Execution) -> PointDelete | None:
 def _update(tree: exp.Update, execution: Execution) -> PointUpdate | None:
     key = _key(tree, target_of(tree.this, execution), execution)
     if key is None:
-        return None
-    if not RowWrites.suits(key.table):
         return None
     target, query, deltas = plan_of_change(tree, replace(execution, alone=True))
     assert query is not None, "UPDATE runs a query"
