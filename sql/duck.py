@@ -44,6 +44,7 @@ except ImportError:
 LANES_MAX: Final = 64
 _USAGE: Final = "SELECT sum(memory_usage_bytes), sum(temporary_storage_bytes) FROM duckdb_memory()"
 BATCH_ROWS: Final = 65_536
+INTERRUPT_SECONDS: Final = 0.02
 
 
 class RelationalExecutor(Protocol):
@@ -193,7 +194,7 @@ class DuckDbExecutor:
             lane = self._lane(shape, sources)
             self._make_macros(lane.cursor, sql)
             if cancel is not None:
-                remove = cancel.on_cancel(lane.cursor.interrupt)
+                remove = Interrupts(lane.cursor).on(cancel)
             reader = lane.cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
             try:
                 while True:
@@ -226,7 +227,7 @@ class DuckDbExecutor:
             lane = self._lane(None, sources)
             self._make_macros(lane.cursor, sql)
             if cancel is not None:
-                remove = cancel.on_cancel(lane.cursor.interrupt)
+                remove = Interrupts(lane.cursor).on(cancel)
             rows = lane.cursor.execute(f"EXPLAIN ({'ANALYZE, ' if analyze else ''}FORMAT JSON) {sql}").fetchall()
             return operators_of(rows[-1][-1])
         except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:
@@ -322,6 +323,38 @@ def create_callbacks(cursor: Any, sql: str, *, made: set[str]) -> None:
         arguments, result = callback.signature(name)
         cursor.create_function(name, callback.compute(name), arguments, result, type="arrow", null_handling="special")
         made.add(name)
+
+
+class Interrupts:
+    """Interrupts a cursor until its statement ends: DuckDB forgets one that comes while it binds."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+
+    def on(self, cancel: Cancel) -> Callable[[], None]:
+        """Begin when ``cancel`` says so; gives what is to be called when the statement has ended."""
+        remove = cancel.on_cancel(self._begin)
+
+        def end() -> None:
+            remove()
+            with self._lock:  # no interrupt comes after this, when the cursor may be at another statement
+                self._ended.set()
+
+        return end
+
+    def _begin(self) -> None:
+        threading.Thread(target=self._run, name="weftdb-interrupt", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if self._ended.is_set():
+                    return
+                self._cursor.interrupt()
+            if self._ended.wait(INTERRUPT_SECONDS):
+                return
 
 
 def _translated(error: BaseException, lane: _Lane | None, cancel: Cancel | None, sql: str) -> WeftError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -29,6 +31,7 @@ from weftdb.base.types import (
 from weftdb.engine.expression.node import Call, Column, Literal
 from weftdb.sql.bind import Settings, bind_expression, bind_query, type_of
 from weftdb.sql.bound import BoundQuery
+from weftdb.sql.duck import INTERRUPT_SECONDS, Interrupts
 from weftdb.sql.parse import parse, pointing, split
 from weftdb.sql.plan import Plan, Relational, plan
 from weftdb.sql.relational import Cancel, DuckDbExecutor
@@ -328,6 +331,29 @@ def test_on_close_is_called_when_the_query_fails(executor: DuckDbExecutor) -> No
             on_close=lambda: closed.append(True),
         )
     assert closed == [True]
+
+
+def test_a_cancel_is_repeated_until_the_statement_ends_and_never_after() -> None:
+    class Forgetful:
+        """As DuckDB does while it binds: an interrupt that comes too early is lost."""
+
+        times = 0
+        again = threading.Event()
+
+        def interrupt(self) -> None:
+            self.times += 1
+            if self.times == 3:
+                self.again.set()
+
+    cursor, cancel = Forgetful(), Cancel()
+    end = Interrupts(cursor).on(cancel)
+    assert cursor.times == 0
+    cancel.cancel()
+    assert cursor.again.wait(10)
+    end()
+    times = cursor.times
+    time.sleep(3 * INTERRUPT_SECONDS)
+    assert cursor.times == times
 
 
 def test_cancel_stops_a_running_query(executor: DuckDbExecutor) -> None:
