@@ -635,6 +635,10 @@ class Engine:
         if isinstance(as_of, datetime):
             moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
             return self._state.clock.version_at(round(moment.timestamp() * MICROSECONDS))
+        if isinstance(as_of, bool) or not isinstance(as_of, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise Invalid(
+                f"as_of is a version (int), a datetime or the name of a snapshot, not {as_of!r}", sqlstate="22023"
+            )
         if not 0 <= as_of <= self._state.version:
             raise Invalid(f"version {as_of} does not exist: the newest is {self._state.version}", sqlstate="22023")
         return as_of

@@ -667,6 +667,9 @@ def test_a_snapshot_of_the_past_is_named_by_version_or_time(database: Database, 
         assert snapshot.version == version
     with pytest.raises(weftdb.Invalid):
         database.snapshot(as_of=database.version + 1000)
+    for never in (1.5, True, b"x"):
+        with pytest.raises(weftdb.Invalid, match="as_of is a version"):
+            database.snapshot(never)  # pyright: ignore[reportArgumentType]
     with database.snapshot(as_of=moment.replace(tzinfo=None)) as snapshot:
         assert snapshot.version == version
 
