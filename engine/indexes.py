@@ -305,12 +305,11 @@ def check_committed(
     Raises Invalid (23505), or Conflict where the row that it meets came after ``snapshot``.
     """
     table = changes.table
-    nothing = pa.RecordBatch.from_pylist([], schema=pa.schema([]))
 
     def look(entries: Table, keys: pa.RecordBatch) -> Found:
         index = stores.get(entries.id)
         if index is None or changes.truncate:  # of a new table, or of rows that all end
-            return nothing, np.empty(0, np.int64)
+            return pa.RecordBatch.from_pylist([], schema=entries.arrow_schema), np.empty(0, np.int64)
         return index.get_many(keys, version=NEWEST)
 
     change = change_of(

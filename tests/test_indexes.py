@@ -372,6 +372,20 @@ def test_an_index_lives_and_goes_with_its_table_and_columns(engine: Engine) -> N
     check(engine)
 
 
+@pytest.mark.parametrize("shape", CREATE)
+def test_a_transaction_may_make_or_truncate_a_table_and_fill_it(engine: Engine, shape: str) -> None:
+    session = Session(engine)
+    rows = "(id, u, a, n) VALUES (1, 1, 'a', 1), (2, NULL, 'a', 2), (3, NULL, NULL, NULL)"
+    for first in (CREATE[shape], "TRUNCATE t", "DELETE FROM t"):
+        session.execute(f"BEGIN; {first}; INSERT INTO t {rows}; COMMIT")
+        check(engine)
+        for more in ("(4, 1, 'b', 1)", "(4, 4, 'a', 2)", "(4, 4, 'b', 1), (5, 4, 'b', 2)"):
+            with pytest.raises(Invalid) as refused:
+                session.execute(f"INSERT INTO t (id, u, a, n) VALUES {more}")
+            assert refused.value.sqlstate == "23505"
+        assert session.execute("SELECT count(*) FROM t").scalar() == 3
+
+
 def test_what_an_index_cannot_be_is_refused_by_name(engine: Engine) -> None:
     session = Session(engine)
     session.execute("CREATE TABLE t (id INT PRIMARY KEY, a TEXT, j JSON, CONSTRAINT one UNIQUE (a))")
