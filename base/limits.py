@@ -133,3 +133,6 @@ NUMERIC_EXPONENT_MAX: Final = 131_071
 
 COMMENT_BYTES_MAX: Final = 10_000
 """Of one COMMENT ON: comments are kept in the catalog, which is in memory."""
+
+GAPFILL_BUCKETS_MAX: Final = 1_000_000
+"""Buckets of the range of one ``time_bucket_gapfill``: they are made as one list."""

@@ -79,6 +79,7 @@ NOT_POSTGRESQL_S = {
     "time_bucket": "TimescaleDB's; tested with the expressions",
     "time_bucket_gapfill": "TimescaleDB's; tests/test_time_series.py",
     "interpolate_between": "tests/test_time_series.py",
+    "gapfill_step": "tests/test_time_series.py",
     "array_length": "arrays come out of queries only; tested below",
     "array_to_string": "arrays come out of queries only; tested below",
     "cardinality": "arrays come out of queries only; tested below",

@@ -227,6 +227,19 @@ def test_the_range_of_a_gap_fill_is_said_by_where_or_by_its_arguments(db: weftdb
             buckets(arguments, where)
 
 
+def test_a_range_of_too_many_buckets_is_refused_at_once(db: weftdb.Database) -> None:
+    for arguments in ("'1 second', at, '1950-01-01', '2050-01-01'", "1, n, 0, 2000000000"):
+        with pytest.raises(WeftError, match="more than 1000000 buckets"):
+            ask(db, f"SELECT time_bucket_gapfill({arguments}) AS b, count(*) FROM r GROUP BY b")
+    with pytest.raises(WeftError, match="buckets"):
+        ask(
+            db,
+            "SELECT time_bucket_gapfill('1 ms', at) AS b FROM r WHERE at > $1 AND at < $2 GROUP BY b",
+            T0,
+            T0 + 99 * HOUR,
+        )
+
+
 def test_gaps_of_months_days_and_zones_are_filled(db: weftdb.Database) -> None:
     months = (
         "SELECT time_bucket_gapfill('1 month', at, '2023-11-15', '2024-05-01'), count(*) FROM r GROUP BY 1 ORDER BY 1"

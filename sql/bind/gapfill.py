@@ -177,6 +177,7 @@ def _buckets(context: Context, gap: bound.GapBucket, where: bound.Bound | None) 
     if local:
         type = TIMESTAMP
         start, stop = (bound.call("timezone", gap.zone, node, type=type) for node in (start, stop) if gap.zone)
+    step = bound.call("gapfill_step", start, stop, step, type=step.type)
     first = context.new_column("moment", type)
     scan = bound.FunctionScan(
         reference=context.new_reference(), function="generate_series", arguments=(start, stop, step), columns=(first,)

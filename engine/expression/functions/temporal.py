@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from ....base.errors import Invalid
+from ....base.limits import GAPFILL_BUCKETS_MAX
 from ....base.types import Type, numeric
 from .model import Function, Overload, Rendering, Volatility, function, in_python, overload
 from .plain import division_by_zero, interval_span, out_of_range
@@ -498,6 +499,16 @@ def _bucket_of_integers(kind: str) -> Overload:
     return overload(f"{kind}, {kind} -> {kind}", "weft_whole_bucket({0}, {1})", naive=naive, can_fail=True)
 
 
+def _gapfill_step(start: Any, stop: Any, step: Any) -> Any:
+    """``step``. Raises Invalid (54000) where a range has too many of them."""
+    size = step if isinstance(step, int) else interval_span(step)
+    whole = stop - start if isinstance(step, int) else (stop - start) // dt.timedelta(microseconds=1)
+    if size > 0 and whole // size > GAPFILL_BUCKETS_MAX:
+        message = f"time_bucket_gapfill: the range has more than {GAPFILL_BUCKETS_MAX} buckets"
+        raise Invalid(message, hint="Use wider buckets or a shorter range.", sqlstate="54000")
+    return step
+
+
 def _stride(width: pa.MonthDayNano) -> pa.MonthDayNano:
     if width.months:
         raise Invalid("timestamps cannot be binned into intervals containing months or years", sqlstate="0A000")
@@ -709,6 +720,17 @@ def functions() -> tuple[Function, ...]:
         function(
             "time_bucket_gapfill",
             *(replace(one, duckdb=_in_group_by, naive=None, arrow=None) for one in _bucket_overloads()),
+        ),
+        function(
+            "gapfill_step",
+            *(
+                overload(f"{at}, {at}, {step} -> {step}", in_python, naive=_gapfill_step, can_fail=True)
+                for at, step in (
+                    *((at, "interval") for at in ("timestamp", "timestamptz")),
+                    *((kind, kind) for kind in ("integer", "bigint")),
+                )
+            ),
+            doc="the step, if the range of a gap fill has not too many",
         ),
         function(
             "date_bin",
