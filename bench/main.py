@@ -1,6 +1,7 @@
 """The door: ``python -m weftdb.bench NAME`` (and ``weft bench NAME``).
 
-    NAME       growth, ingest, large, series, get, point, oltp, hot, minute, query, tpch, memory, restart, or all
+    NAME       growth, ingest, large, series, get, point, oltp, hot, minute, query, tpch, export, memory, restart, or
+               all
     --rows N   another size than the one that the goals are stated for; --rounds N, likewise
     --scale F  the same for tpch, whose goal is stated for 1
     --json F   where the figures go, besides the screen; else bench-results/NAME.json under the current folder
@@ -27,6 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from weftdb.bench.export import Export
 from weftdb.bench.get import Get
 from weftdb.bench.growth import Growth
 from weftdb.bench.hot_row import HotRow
@@ -44,7 +46,9 @@ from weftdb.bench.systems import Missing, WrongAnswer
 from weftdb.bench.tpch import Tpch
 from weftdb.bench.workload import Size, Workload
 
-WORKLOADS: Final = (Growth, Ingest, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Tpch, MemoryUse, Restart)
+WORKLOADS: Final = (
+    Growth, Ingest, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Tpch, Export, MemoryUse, Restart
+)  # fmt: skip
 RESULTS: Final = Path("bench-results")
 
 

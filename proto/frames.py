@@ -34,6 +34,7 @@ from ..base.limits import CHUNK_BYTES, MESSAGE_BYTES_MAX
 M = TypeVar("M", bound=Message)
 
 _ALIGNMENT: Final = 8
+_FIRST_CHUNKS: Final = 4
 _ENVELOPE_BYTES: Final = 64 * 1024
 """Room for a message's other fields and Arrow's metadata beside the values of a batch."""
 
@@ -220,17 +221,22 @@ def _field(data: memoryview, table: int, number: int) -> int:
     return table + offset if offset else 0
 
 
-def cut(batches: Iterable[pa.RecordBatch], *, bytes_max: int = CHUNK_BYTES) -> Iterator[pa.RecordBatch]:
+def cut(
+    batches: Iterable[pa.RecordBatch], *, bytes_max: int = CHUNK_BYTES, later_bytes_max: int | None = None
+) -> Iterator[pa.RecordBatch]:
     """The same rows in batches of about ``bytes_max``: small ones are joined, large ones split. Empty ones vanish.
 
-    Raises LimitExceeded for a single row that no message can carry.
+    ``later_bytes_max``: of all but the first few. Raises LimitExceeded for a single row that no message can carry.
     """
     waiting: list[pa.RecordBatch] = []
-    waiting_bytes = 0
+    waiting_bytes = sent_bytes = 0
     for batch in batches:
         if not batch.num_rows:
             continue
         size = batch.nbytes
+        if later_bytes_max is not None and sent_bytes >= _FIRST_CHUNKS * bytes_max:
+            bytes_max = later_bytes_max
+        sent_bytes += size
         if waiting and waiting_bytes + size > bytes_max:
             yield _joined(waiting)
             waiting, waiting_bytes = [], 0

@@ -29,6 +29,7 @@ from ..base.errors import (
     Unavailable,
     WeftError,
 )
+from ..base.limits import LATER_CHUNK_BYTES
 from ..base.result import Result
 from ..base.types import METADATA_TYPE
 from ..engine.changes import Change
@@ -40,6 +41,7 @@ from ..proto.values import from_values
 from ..proto.weftdb.v1.kv_pb2 import Action, Bounds, TableDescription, WriteRequest, WriterLayout
 from ..proto.weftdb.v1.transactions_pb2 import OpenSnapshotRequest
 from ..proto.weftdb.v1.types_pb2 import ResultHeader, ResultPart
+from .ahead import made_ahead
 
 Code = grpc.StatusCode
 
@@ -136,6 +138,10 @@ def describe(table: Table) -> TableDescription:
 
 def parts(result: Result) -> Iterator[bytes]:
     """A result as serialized ResultPart messages: the header with the first rows, then the rest."""
+    return made_ahead(_parts(result))
+
+
+def _parts(result: Result) -> Iterator[bytes]:
     head: ResultPart | None = ResultPart(
         header=ResultHeader(
             schema=write_schema(_typed(result)),
@@ -144,7 +150,7 @@ def parts(result: Result) -> Iterator[bytes]:
             rows_affected=result.rows_affected,
         )
     )
-    for batch in cut(result.reader()):
+    for batch in cut(result.reader(), later_bytes_max=LATER_CHUNK_BYTES):
         yield pack(head or ResultPart(), batch)
         head = None
     if head is not None:

@@ -23,6 +23,7 @@ from weftdb.bench import point, restart, series
 from weftdb.bench.clickhouse import ClickHouseStore
 from weftdb.bench.data import KINDS, Event, Totals, commits, devices, devices_count, events, sample, totals_of
 from weftdb.bench.duck import DuckStore
+from weftdb.bench.export import Export
 from weftdb.bench.get import Get
 from weftdb.bench.growth import Growth, plan
 from weftdb.bench.history import LATE_MAX_DAYS, ORIGIN, History
@@ -438,6 +439,27 @@ def test_restart_runs_and_its_check_finds_totals_that_differ(folder: Path, monke
             with pytest.raises(WrongAnswer, match=message):
                 workload.check()
         runs.starts[0] = right
+
+
+# --- export -----------------------------------------------------------------------------------------------------------
+
+
+def test_export_reads_every_way_out_of_one_table(folder: Path) -> None:
+    workload = Export(size=TINY, folder=folder)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        labels = [line.label for line in report.lines]
+        assert labels[:3] == ["WeftDB scan", "WeftDB SELECT *", "WeftDB export"]
+        assert labels[-3:] == ["WeftDB gRPC scan", "WeftDB gRPC SELECT *", "WeftDB gRPC export"]
+        assert all(line.value > 0 for line in report.lines)
+        workload._embedded[0].batches = list
+        workload._compare(workload._embedded[0])
+        with pytest.raises(WrongAnswer, match="WeftDB scan: "):
+            workload.check()
+    finally:
+        workload.close()
 
 
 # --- the report and the door ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 import weftdb
 from prompt_toolkit.completion import CompleteEvent
@@ -199,6 +200,14 @@ def test_copy_goes_through_the_shell_s_own_input_and_files(screen: Screen, tmp_p
     screen.run("DELETE FROM t;")
     assert screen.run(f"\\copy t (a) from {tmp_path / 'a.csv'} (format csv, header match)") == "COPY 2\n"
     assert screen.run("COPY t TO STDOUT (FORMAT csv);") == "1,d\n2,d\n"
+
+
+def test_a_copy_to_the_output_may_be_binary(local: Screen) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    local.shell.out = out
+    local.shell.run_script("COPY (SELECT 7 AS a, 'x' AS b) TO STDOUT (FORMAT parquet);")
+    out.flush()
+    assert pyarrow.parquet.read_table(io.BytesIO(out.buffer.getvalue())).to_pylist() == [{"a": 7, "b": "x"}]
 
 
 def test_a_copy_through_the_shell_is_all_or_nothing(screen: Screen, tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ def _add_bench(commands: Subparsers) -> None:
         commands,
         "bench",
         help="measure this machine, beside the peers that are installed",
-        description="Run a benchmark: growth, ingest, large, series, get, query, memory, restart, or all. "
+        description="Run a benchmark: growth, ingest, large, series, get, query, export, memory, restart, or all. "
         "weft bench NAME --help shows more.",
         epilog="examples:\n  weft bench ingest\n  weft bench all",
     )

@@ -11,18 +11,17 @@ that writes them is). The file appears under its name when it is complete.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet
 
-from ...base.errors import Invalid, Unavailable
+from ...base.errors import Invalid
 from ...base.result import Result
+from ...sql.copy.files import complete_or_absent
 from ..progress import Progress
 from ..shell.output import Format, Layout, print_result
 from .target import open_target
@@ -37,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         reader = snapshot.table(arguments.table).export(columns=columns)
         version = snapshot.version
         progress = Progress(arguments.table, total=None, out=sys.stderr)
-        with progress, _complete_or_absent(path) as unfinished:
+        with progress, complete_or_absent(path) as unfinished:
             try:
                 write(_counted(reader, progress), unfinished)
             except pa.ArrowNotImplementedError as error:
@@ -57,20 +56,6 @@ def _counted(reader: pa.RecordBatchReader, progress: Progress) -> pa.RecordBatch
             progress.update(progress.count + batch.num_rows)
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())
-
-
-@contextmanager
-def _complete_or_absent(path: Path) -> Generator[Path]:
-    """A path to write to, which becomes ``path`` when the block ends well, and is removed when it does not."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    except OSError as error:
-        raise Unavailable(f"{path} cannot be written: {error.strerror or error}", sqlstate="58030") from None
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
 
 
 def _write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:

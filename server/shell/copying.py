@@ -8,6 +8,7 @@ the server touches no file.
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -163,12 +164,25 @@ class _Lines:
             self.read(1 << 20)
 
 
-class _Text:
-    """A text stream that takes bytes."""
+class _Text(io.RawIOBase):
+    """A text stream that takes bytes, as a file that was begun with them."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
+        self._length = 0
 
-    def write(self, data: bytes) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._length
+
+    def write(self, data: Any, /) -> int:
+        taken = bytes(data)
         buffer = getattr(self._out, "buffer", None)
-        return self._out.write(data.decode()) if buffer is None else buffer.write(data)
+        if buffer is None:
+            self._out.write(taken.decode())
+        else:
+            buffer.write(taken)
+        self._length += len(taken)
+        return len(taken)
