@@ -129,7 +129,7 @@ def _table(rng: random.Random, name: str) -> Table:
 
 
 def _history(rng: random.Random, tables: Sequence[Table]) -> list[Step]:
-    """Inserts, updates and deletes, with moments to look back to and segments in between."""
+    """Inserts, updates and deletes, with moments to look back to, segments and indexes in between."""
     steps = [Step(table.ddl(), table.options) for table in tables]
     for round in range(rng.randint(2, 4)):
         for table in tables:
@@ -140,6 +140,9 @@ def _history(rng: random.Random, tables: Sequence[Table]) -> list[Step]:
                 steps.append(Step(f"DELETE FROM {table.name} WHERE {_simple(rng, table)}"))
         if rng.random() < 0.5:
             steps.append(Step(rng.choice(("CHECKPOINT", "VACUUM")), ours=True))
+        table = rng.choice(tables)
+        columns = ", ".join(column.name for column in rng.sample(table.columns, rng.randint(1, 2)))
+        steps.append(Step(f"CREATE INDEX i{round} ON {table.name} ({columns})", ours=True))
         if rng.random() < 0.5:
             steps.append(Step(moment=round))
             for table in tables:
@@ -565,6 +568,20 @@ def _compared_with_constant(maker: _Maker, depth: int) -> str:
     return f"{maker.leaf(type)} {maker.comparison()} {maker.constant(type)}"
 
 
+def _rows_compared(maker: _Maker, depth: int) -> str:
+    types = [maker.any_type() for _ in range(2)]
+    one, *others = [f"({', '.join(maker.leaf(type) for type in types)})" for _ in range(3)]
+    return maker.rng.choice(
+        (f"{one} IN ({', '.join(others)})", f"{one} {maker.rng.choice(('=', '<', '>='))} {others[0]}")
+    )
+
+
+def _any_of_array(maker: _Maker, depth: int) -> str:
+    type = maker.any_type()
+    items = ", ".join(maker.constant(type) for _ in range(maker.rng.randint(1, 3)))
+    return f"{maker.leaf(type)} {maker.rng.choice(('= ANY', '<> ALL', '< ANY'))} (ARRAY[{items}])"
+
+
 def _null_test(maker: _Maker, depth: int) -> str:
     return f"{maker.expression(maker.any_type(), depth)} IS {maker.rng.choice(('NULL', 'NOT NULL'))}"
 
@@ -630,5 +647,7 @@ _CONDITIONS: Final[tuple[_Make, ...]] = (
     _between,
     _like,
     _matched,
+    _rows_compared,
+    _any_of_array,
     _subquery,
 )
