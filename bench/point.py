@@ -7,7 +7,8 @@ them by the standard library's driver, with statements that it has prepared. Ove
 in a process of its own.
 
 The last lines are what the plan cache takes: to find the plan of a text that it has seen, and to make parameters of the
-literals of one that it has not. Every answer is checked against what was written.
+literals of one that it has not; and EXPLAIN of a join of ten tables, the executor's own planning included. Every answer
+is checked against what was written.
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ LONG: Final = (
     "SELECT count(*), min(balance), max(balance), sum(balance) FROM accounts WHERE id >= {} AND id < {} + 5"
     " AND name <> 'nobody' AND balance BETWEEN -1000000 AND 1000000000 AND name IN ('n1', 'n2', 'n3', 'n{}')"
 )
+
+JOIN: Final = (
+    "EXPLAIN SELECT a0.name, count(*) FROM accounts a0 "
+    + " ".join(f"JOIN accounts a{n} ON a{n}.id = a{n - 1}.id" for n in range(1, 10))
+    + " WHERE a3.balance > {} AND a5.name = 'n1' GROUP BY a0.name ORDER BY 2"
+)
+_JOINS: Final = 20
 
 Run = Callable[[int], object]
 
@@ -100,10 +108,22 @@ class Point:
             for label, call in [*cases[turn % len(cases) :], *cases[: turn % len(cases)]]:
                 self._turn(label, call, samples, tails)
             self._change(samples, tails)
+            self._turn("plan of a join of ten tables", self._join, samples, tails, calls=_JOINS)
         return self._report(samples, tails)
 
-    def _turn(self, label: str, call: Run, samples: dict[str, list[float]], tails: dict[str, list[float]]) -> None:
-        seconds = _timed(call, self._ids[:_CALLS])
+    def _join(self, one: int) -> object:
+        return self._weft.execute(JOIN.format(one)).rows()
+
+    def _turn(
+        self,
+        label: str,
+        call: Run,
+        samples: dict[str, list[float]],
+        tails: dict[str, list[float]],
+        *,
+        calls: int | None = None,
+    ) -> None:
+        seconds = _timed(call, self._ids[: calls or _CALLS])
         samples.setdefault(label, []).append(statistics.median(seconds) * 1e6)
         tails.setdefault(label, []).extend(seconds)
 
@@ -200,6 +220,12 @@ class Point:
             Goal(text="get_many per row, likewise", wanted=5, value=select / middle["get_many, per row"]),
             Goal(text="execute, likewise", wanted=1 / 3, value=select / middle["execute"]),
             Goal(text="gRPC execute, 99th percentile, ms", wanted=2, value=p99["gRPC execute"] / 1e3, at_most=True),
+            Goal(
+                text="plan of a join of ten tables, ms",
+                wanted=50,
+                value=middle["plan of a join of ten tables"] / 1e3,
+                at_most=True,
+            ),
             Goal(text="plan by exact text, µs", wanted=5, value=middle["plan by exact text"], at_most=True),
             Goal(
                 text="normalization, µs",

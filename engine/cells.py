@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -367,7 +367,12 @@ class TableStore:
 
     def _values_at(self, part: Part, row: int, key: tuple[Any, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        places = self._layout.key_places
         for column in self.table.columns:
+            place = places.get(column.id)
+            if place is not None and key[place].__class__ in _SAME:
+                found[column.name] = key[place]
+                continue
             try:
                 found[column.name] = part.value_of(column, row)
             except OverflowError as error:
@@ -510,5 +515,8 @@ class TableStore:
             projection = self._projections[asked] = Projection(chosen)
         return projection
 
+
+_SAME: Final = (int, str)
+"""A primary key's values of these classes are what the row holds; of others, equal ones may look different (-0.0)."""
 
 _NO_INDICES = np.empty(0, np.int64)

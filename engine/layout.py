@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -101,6 +102,13 @@ class Layout:
         if keys is not None and not keys.width:
             count += 8 * (int(keys.offsets[stop]) - int(keys.offsets[start]))
         return count
+
+    @cached_property
+    def key_places(self) -> dict[int, int]:
+        """The integers and texts of the primary key, and where they stand in it."""
+        kinds = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.TEXT, Kind.VARCHAR)
+        columns = self.table.primary_key_columns
+        return {column.id: place for place, column in enumerate(columns) if column.type.kind in kinds}
 
     def values(self, batch: pa.RecordBatch, *, by_id: bool) -> dict[int, Values]:
         """A batch's columns by identifier. Its fields are named by column name, or by identifier in decimal."""

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.errors import Corrupt, WeftError
-from ..base.types import BIGINT, BOOLEAN
+from ..base.types import BIGINT, BOOLEAN, Kind
 from ..storage.column_values import FixedValues, Values, array_of, constant_array, values_of
 from ..storage.segment import BLOCK_ROWS, SegmentReader
 from ..storage.storage import segment_name
@@ -363,7 +363,12 @@ class Segment:
     def value_of(self, column: Column, row: int) -> Any:
         if column.id not in self.description.columns:
             return missing_value(column)
-        return value_at(self.reader.take(column.id, column.type, np.array([row], np.int64)), 0, column.type)
+        found = self.reader.take_one(column.id, column.type, row)
+        if found is None:
+            return None
+        if isinstance(found, bytes):
+            return found if column.type.kind is Kind.BYTEA else found.decode()
+        return value_at(found, 0, column.type)
 
     def batches(self, projection: Projection, version: int) -> Iterator[pa.RecordBatch]:
         """The rows visible at ``version``, some blocks at a time."""

@@ -9,6 +9,7 @@ reads that need the bytes, and for no others.
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Self
 
@@ -259,6 +260,27 @@ class SegmentReader:
         offsets = np.empty(count + 1, np.int32)
         decoding.copy_spans(_address(spans), count, _address(offsets), _address(data))
         return VariableValues(_sealed(offsets), _sealed(data[:size]), None if valid is None else _sealed(valid))
+
+    def take_one(self, id: int, type: Type, row: int) -> FixedValues | bytes | None:
+        """The value of one row of the segment: its bytes where the type is of variable width, None for NULL.
+
+        Fixed values are one, in memory that this thread's next call writes over.
+        """
+        column = self._columns.get(id) or self._column(id)
+        column.expect(type)
+        own = _OWN
+        own.row[0] = row
+        addresses = (own.row_address, own.valid_address if column.nulls else 0)
+        if column.dtype is None:
+            self._take(decoding.take_spans, column, own.row, (), addresses, own.out_address)
+            if column.nulls and not own.valid[0]:
+                return None
+            return ctypes.string_at(*own.out.tolist())
+        self._take(decoding.take_fixed, column, own.row, (column.size,), addresses, own.out_address)
+        if column.nulls and not own.valid[0]:
+            return None
+        values = own.out.view(column.dtype)
+        return FixedValues(values.reshape(-1, 2) if column.size == 16 else values[:1], None)
 
     def verify(self, id: int, block: int) -> None:
         """Verify one block of a column, unless it was. Raises Corrupt."""
@@ -517,6 +539,18 @@ _FOOTER_BYTES: Final = 128 * 1024
 _HINT: Final = "Run `weft check` to see what else is damaged, and restore from a backup."
 
 
+class _Own(threading.local):
+    """A thread's own room for one value, and for what it is asked by: making arrays would cost more than the value."""
+
+    def __init__(self) -> None:
+        self.row = np.zeros(1, np.int64)
+        self.valid = np.zeros(1, np.uint8)
+        self.out = np.zeros(2, np.int64)
+        self.row_address = _address(self.row)
+        self.valid_address = _address(self.valid)
+        self.out_address = _address(self.out)
+
+
 def _address(array: np.ndarray) -> int:
     """Where a writable array lies; twice as fast as ``array.ctypes.data``, which small reads would feel."""
     return ctypes.addressof(_CHARACTER(array.data)) if array.size else 0
@@ -526,3 +560,6 @@ def _sealed(array: np.ndarray) -> np.ndarray:
     """The array, read-only: ``frozen`` in the fastest form."""
     array.setflags(write=False)
     return array
+
+
+_OWN: Final = _Own()

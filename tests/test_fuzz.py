@@ -17,9 +17,8 @@ import pytest
 import soak
 from fuzz import Query, World
 from fuzz_oracles import Answer, Judge, Ours, Plain, PostgresJudge, Refused, agree, differences
+from private_postgres import private_postgres
 from weftdb.base.types import Kind
-from weftdb.bench.postgres import PostgresStore
-from weftdb.bench.systems import Missing
 
 WORLDS = 8 * soak.FACTOR
 QUERIES = 40
@@ -28,20 +27,11 @@ QUERIES = 40
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresJudge]:
-    folder = tmp_path_factory.mktemp("postgres")
-    for above in (folder, *folder.parents[:2]):
-        above.chmod(0o755)  # it runs as another user where we are root
-    try:
-        store = PostgresStore()
-    except Missing as error:
-        pytest.skip(str(error))
-    try:
-        store.open_database(folder)
-        address = f"host=127.0.0.1 port={store.port} user=bench dbname=postgres"
-        with psycopg.connect(address, autocommit=True, prepare_threshold=None) as connection:
-            yield PostgresJudge(connection)
-    finally:
-        store.close()
+    with (
+        private_postgres(tmp_path_factory) as address,
+        psycopg.connect(address, autocommit=True, prepare_threshold=None) as connection,
+    ):
+        yield PostgresJudge(connection)
 
 
 @pytest.mark.timeout(120 * soak.FACTOR)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -247,14 +246,8 @@ def test_differences_are_those_of_bags_with_floats_that_may_be_near() -> None:
     assert sorted(missing) == [(1, 2.0), (2, None)]
 
 
-def test_a_join_of_ten_tables_is_planned_in_milliseconds(db: EmbeddedDatabase) -> None:
-    """Promised under 50 ms, measured 10: the executor's planning included, its plan is part of what is printed."""
+def test_a_join_of_ten_tables_is_planned(db: EmbeddedDatabase) -> None:
+    """What it takes is measured by ``bench point``."""
     joins = " ".join(f"JOIN e e{n} ON e{n}.k = e{n - 1}.k AND e{n}.at = e{n - 1}.at" for n in range(1, 10))
-    took: list[float] = []
-    for attempt in range(5):
-        sql = f"SELECT e0.w, count(*) FROM e e0 {joins} WHERE e3.v > {attempt} AND e5.w = 'w' GROUP BY e0.w ORDER BY 2"
-        began = time.perf_counter()
-        text = lines(db, f"EXPLAIN {sql}")
-        took.append(time.perf_counter() - began)
-        assert sum(line.startswith("Scan on e AS e") for line in text) == 10
-    assert min(took) < 0.05, took
+    text = lines(db, f"EXPLAIN SELECT e0.w, count(*) FROM e e0 {joins} WHERE e3.v > 1 AND e5.w = 'w' GROUP BY e0.w")
+    assert sum(line.startswith("Scan on e AS e") for line in text) == 10

@@ -92,6 +92,9 @@ def check_reading(section: bytes, columns: dict[int, segments.Column], *, seed: 
         order = random.integers(0, rows, 70)
         fresh = SegmentReader.open(section, name="test")
         assert segments.listed(fresh.take(id, type, order)) == [expected[row] for row in order.tolist()]
+        for row in order[:20].tolist():
+            one = fresh.take_one(id, type, row)
+            assert (one if one is None or isinstance(one, bytes) else segments.listed(one)[0]) == expected[row]
         assert reader.nulls_count(id) == expected.count(None)
         if dictionary is not None:
             codes = reader.codes(id, 0, rows)

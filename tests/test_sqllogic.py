@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import soak
 import sqllogic_complete
+from private_postgres import private_postgres
 from weftdb.bench import sqllogic
-from weftdb.bench.postgres import PostgresStore
 from weftdb.bench.sqllogic_script import Malformed, read
 from weftdb.bench.sqllogic_systems import Postgres, Refused, Sqlite, Weft
-from weftdb.bench.systems import Missing
 
 OURS = sorted((Path(__file__).parent / "golden" / "sqllogic").glob("*.test"))
 SUITE = Path(__file__).parents[2] / "shared" / "suites" / "sqllogictest"
@@ -124,21 +123,10 @@ def weft() -> Iterator[Weft]:
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    store = None
-    try:
-        folder = tmp_path_factory.mktemp("postgres")
-        for above in (folder, *folder.parents[:2]):
-            above.chmod(0o755)  # it runs as another user where we are root
-        store = PostgresStore()
-        store.open_database(folder)
-        postgres = Postgres(f"host=127.0.0.1 port={store.port} user=bench dbname=postgres")
+    with private_postgres(tmp_path_factory) as address:
+        postgres = Postgres(address)
         yield postgres
         postgres.close()
-    except Missing as error:
-        pytest.skip(str(error))
-    finally:
-        if store is not None:
-            store.close()
 
 
 def script(folder: Path, text: str = SCRIPT) -> Path:
