@@ -58,6 +58,7 @@ from .locking import locking_of, locks
 from .mutate import CHANGES, plan_of_change, run_change
 from .operators import Operator, with_names
 from .plan import Plan, Relational, choose
+from .point_change import point_change
 from .pushdown import Moment, finish
 from .relational import parameter_literals, reader_of, sources_of, sql_text
 from .render import scan_name
@@ -67,6 +68,9 @@ from .verify import verify
 from .walk import walk
 
 T = TypeVar("T")
+
+POINT: Final = "One row, given by its primary key: changed without the executor where its values are plain"
+"""Of a change that sql/point_change.py runs. ANALYZE runs the other way, which has steps to be measured."""
 
 COLUMN: Final = "QUERY PLAN"
 
@@ -132,6 +136,8 @@ def _explain_change(
         why_not = misfit(deltas, types, target.table)
         shown = str(deltas if why_not is None else Deltas(why_not=why_not))
         found = replace(_seen(plan, execution), change=replace(change, notes=(shown,) if shown else ()))
+    if not (analyze or overriding) and point_change(tree, execution) is not None:
+        found = replace(found, change=replace(found.change or change, notes=(*(found.change or change).notes, POINT)))
     found = replace(found, steps=tuple(watch.steps))
     if not analyze:
         return found

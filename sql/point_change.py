@@ -67,23 +67,15 @@ class PointUpdate:
 
     def at_once(self, transaction: Transaction, parameters: Sequence[object], *, alone: bool) -> int | None:
         """Update the row. Returns how many there were; None: nothing was done."""
-        table, key = self.key.table, self.key.values(parameters)
-        if key is None or not RowWrites.suits(table) or not _takes(transaction, table):
-            return None
-        if _computed(self.parameters, Row({}, parameters)) is None:
-            return None
-        if self.amounts and why_not_apart(transaction, table, alone=alone) is None:
-            return self._add(transaction, key, parameters)
-        row = transaction.get(table, key)
-        if row is None:
-            return 0
-        changes = _computed(self.sets, Row(row, parameters))
-        return 1 if changes is not None and transaction.update_row(table, key, changes) else None
+        return self._run(transaction, parameters, alone=alone) if RowWrites.suits(self.key.table) else None
 
     def in_columns(self, transaction: Transaction, parameters: Sequence[object], *, alone: bool) -> int | None:
         """The same as a statement that is undone if it raises, for tables whose rows something may refuse."""
+        return None if RowWrites.suits(self.key.table) else self._run(transaction, parameters, alone=alone)
+
+    def _run(self, transaction: Transaction, parameters: Sequence[object], *, alone: bool) -> int | None:
         table, key = self.key.table, self.key.values(parameters)
-        if key is None or RowWrites.suits(table) or not _takes(transaction, table):
+        if key is None or not _takes(transaction, table):
             return None
         if _computed(self.parameters, Row({}, parameters)) is None:
             return None
@@ -93,7 +85,11 @@ class PointUpdate:
         if row is None:
             return 0
         changes = _computed(self.sets, Row(row, parameters))
-        plain = None if changes is None else table.shape.changes(changes)
+        if changes is None:
+            return None
+        if RowWrites.suits(table):
+            return 1 if transaction.update_row(table, key, changes) else None
+        plain = table.shape.changes(changes)
         if plain is None:
             return None
         return transaction.update(table, key_batch(table, [key]), columns_of(table, [{**row, **plain}]))

@@ -69,6 +69,11 @@ def owned(entry: bytes | memoryview | pa.Buffer) -> pa.Buffer:
     return buffer
 
 
+def position_of(entry: bytes | memoryview) -> int:
+    """The position that an entry says it was written for, unverified."""
+    return _FIELDS.unpack_from(entry)[3]
+
+
 def epoch_of(entry: bytes | memoryview) -> int:
     """The epoch that an entry says it was appended in, unverified."""
     return _FIELDS.unpack_from(entry)[4]

@@ -31,7 +31,7 @@ import pyarrow as pa
 
 from ..base.errors import Closed, Corrupt, NotFound, Unavailable
 from ..base.limits import MIB
-from .envelope import Chain, epoch_of, owned
+from .envelope import Chain, epoch_of, owned, position_of
 from .files import refuse_writing
 from .journal import Journal, entries_after
 from .lmdb_store import MAP_BYTES_FIRST, NAP_SECONDS, CommitInDoubt, LmdbStore
@@ -166,13 +166,8 @@ class LmdbLog(CommitLog):
         return Outcome.APPENDED if journal.append(value) else Outcome.UNKNOWN
 
     def _append_to_store(self, value: memoryview) -> Outcome:
-        journaled = [] if self._front.journal is None else self._front.journal.entries
         try:
-            appended = self._store.write(
-                lambda transaction: self._put_after(transaction, [*journaled, value], epoch=self._epoch)
-            )
-        except lmdb.KeyExistsError:
-            appended = False
+            appended = self._store.write(lambda transaction: self._put_after(transaction, value, epoch=self._epoch))
         except CommitInDoubt:
             return Outcome.UNKNOWN
         if not appended:
@@ -181,15 +176,19 @@ class LmdbLog(CommitLog):
             self._front.journal.restart()
         return Outcome.APPENDED
 
-    def _put_after(self, transaction: lmdb.Transaction, entries: Sequence[bytes | memoryview], *, epoch: int) -> bool:
-        """Put entries behind those of the store; False: another appender has the lease."""
+    def _put_after(self, transaction: lmdb.Transaction, *values: memoryview, epoch: int) -> bool:
+        """Put what the journal holds, and ``values``, behind the store's last entry; False: that is another's."""
         if _number(transaction.get(_EPOCH, db=self._state)) != epoch:
             return False
-        tail = self._tail(transaction)
         return all(
-            transaction.put(_key(position), entry, db=self._log, append=True, overwrite=False)
-            for position, entry in enumerate(entries, tail + 1)
+            transaction.put(_key(position_of(entry)), entry, db=self._log, append=True, overwrite=False)
+            for entry in (*self._waiting(self._tail(transaction)), *values)
         )
+
+    def _waiting(self, tail: int) -> list[bytes]:
+        """What the journal holds and the store, whose last position is ``tail``, does not."""
+        entries = [] if self._front.journal is None else self._front.journal.entries
+        return entries[max(tail + 1 - position_of(entries[0]), 0) :] if entries else []
 
     def _settle(self) -> None:
         """Put into the store what the journal holds. The front's lock is held."""
@@ -197,9 +196,7 @@ class LmdbLog(CommitLog):
         if journal is None or not journal.entries:
             return
         try:
-            if self._store.write(
-                lambda transaction: self._put_after(transaction, journal.entries, epoch=self._front.epoch)
-            ):
+            if self._store.write(lambda transaction: self._put_after(transaction, epoch=self._front.epoch)):
                 journal.restart()
         except CommitInDoubt as error:
             raise Unavailable(f"{self._store.path} cannot be written: {error}") from error
@@ -222,7 +219,7 @@ class LmdbLog(CommitLog):
         with self._front.lock, self._store.reading() as transaction:
             tail = self._tail(transaction)
             if self._front.journal and self._front.epoch == _number(transaction.get(_EPOCH, db=self._state)):
-                return tail, list(self._front.journal.entries)
+                return tail, self._waiting(tail)
             return tail, [entry.data for entry in self._journaled(transaction, self._chain_after(transaction, tail))]
 
     def _journaled(self, transaction: lmdb.Transaction, chain: Chain) -> list[Entry]:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soak
@@ -17,6 +18,7 @@ from weftdb.engine.database import Engine
 from weftdb.storage import journal
 from weftdb.storage.journal import JOURNAL_BYTES, JOURNAL_FILE, SECTOR
 from weftdb.storage.lmdb_log import LmdbLog
+from weftdb.storage.lmdb_store import CommitInDoubt, LmdbStore
 from weftdb.storage.log import Outcome
 
 
@@ -217,6 +219,33 @@ def test_a_write_that_nobody_can_tell_of_is_unknown_until_the_log_is_opened_agai
     again = opened(tmp_path / "log")
     assert versions(again.read(1)) == [1]
     assert again.append(record(2)) is Outcome.APPENDED
+    again.close()
+
+
+@pytest.mark.parametrize("holds", [False, True])
+def test_a_commit_of_the_store_in_doubt_counts_no_entry_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: bool
+) -> None:
+    """The store's transaction that takes the journaled entries along is in doubt; it held, or it did not."""
+    log = opened(tmp_path / "log")
+    for version in (1, 2):
+        assert log.append(record(version)) is Outcome.APPENDED
+    write = LmdbStore._write_once
+
+    def doubtful(store: LmdbStore, work: Any) -> Any:
+        if holds:
+            write(store, work)
+        raise CommitInDoubt("the disk did not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LmdbStore, "_write_once", doubtful)
+        assert log.append(record(3, rows=20_000)) is Outcome.UNKNOWN
+        assert versions(log.read(1)) == ([1, 2, 3] if holds else [1, 2])
+    log.trim(2)
+    assert log.tail() == (3 if holds else 2)
+    log.close()
+    again = opened(tmp_path / "log")
+    assert versions(again.read(2)) == ([2, 3] if holds else [2])
     again.close()
 
 

@@ -187,3 +187,17 @@ def test_an_altered_table_is_written_by_its_new_definition() -> None:
         txn.execute(insert, [3])
         txn.execute(update, [1])
     assert db.execute("SELECT * FROM t ORDER BY id").rows() == [(1, 4), (2, 2), (3, 1)]
+
+
+def test_explain_says_where_a_change_needs_no_executor() -> None:
+    with weftdb.open() as db:
+        db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, n INT)")
+        for sql, point in (
+            ("UPDATE t SET n = 7 WHERE id = 1", True),
+            ("DELETE FROM t WHERE id = $1", True),
+            ("INSERT INTO t VALUES (1, 2)", True),
+            ("UPDATE t SET n = 7 WHERE n = 1", False),
+            ("INSERT INTO t SELECT 1, 2", False),
+        ):
+            lines = [line for (line,) in db.execute(f"EXPLAIN {sql}", [1] if "$1" in sql else []).rows()]
+            assert any("changed without the executor" in line for line in lines) is point, sql

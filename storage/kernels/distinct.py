@@ -24,6 +24,17 @@ def masked(address: Any, length: Any, room: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
+def hash_bytes(address: Any, length: Any, room: Any) -> Any:
+    """A hash of ``length`` bytes at ``address``; ``room`` bytes may be loaded."""
+    hashed = np.uint64(length)
+    for at in range(0, length, 8):
+        hashed ^= masked(address + np.uint64(at), length - at, room - at)
+        hashed *= np.uint64(0x9E3779B185EBCA87)
+        hashed ^= hashed >> np.uint64(32)
+    return hashed
+
+
+@njit(nogil=True, cache=True)
 def distinct(
     offsets: Any, data: Any, valid: Any, count: Any, limit: Any, bytes_max: Any, slots: Any, ends: Any, heap: Any,
     codes: Any,
@@ -44,11 +55,7 @@ def distinct(
             continue
         start = np.int64(np.int32(get32(offsets, row)))
         length = np.int64(np.int32(get32(offsets, row + 1))) - start
-        hashed = np.uint64(length)
-        for at in range(0, length, 8):
-            hashed ^= masked(data + np.uint64(start + at), length - at, stop - start - at)
-            hashed *= np.uint64(0x9E3779B185EBCA87)
-            hashed ^= hashed >> np.uint64(32)
+        hashed = hash_bytes(data + np.uint64(start), length, stop - start)
         hashed *= np.uint64(0xC2B2AE3D27D4EB4F)
         tag = hashed >> np.uint64(32)
         position = tag & mask

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .distinct import masked
+from .distinct import hash_bytes
 from .memory import get8, get16, get32, get64
 
 REGISTERS = 256
@@ -78,12 +78,7 @@ def add_variable(offsets: Any, data: Any, valid: Any, count: Any, registers: Any
             continue
         start = np.int64(np.int32(get32(offsets, row)))
         length = np.int64(np.int32(get32(offsets, row + 1))) - start
-        hashed = np.uint64(length)
-        for at in range(0, length, 8):
-            hashed ^= masked(data + np.uint64(start + at), length - at, stop - start - at)
-            hashed *= np.uint64(0x9E3779B185EBCA87)
-            hashed ^= hashed >> np.uint64(32)
-        note(registers, hashed)
+        note(registers, hash_bytes(data + np.uint64(start), length, stop - start))
 
 
 def estimate(registers: np.ndarray) -> float:
