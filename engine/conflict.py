@@ -27,7 +27,7 @@ from .schema import ROW_ID, ROW_ID_NAME, Table
 
 if TYPE_CHECKING:
     from .read_set import Reads
-    from .sequencer import TableChanges
+    from .request import TableChanges
 
 REMEMBERED_ROWS_MAX = 1_024
 """Rows of one request whose primary keys a group remembers one by one."""

@@ -55,11 +55,12 @@ from .metrics import Meters, Metric
 from .named import NamedSnapshots, SnapshotFacts
 from .options import Options
 from .positions import PositionFacts, Positions
+from .request import Request, TableChanges
 from .row_writes import RowWrites
 from .schema import Table
 from .segment import Description
 from .segment_files import SegmentFiles
-from .sequencer import Request, Sequencer, TableChanges
+from .sequencer import Sequencer
 from .snapshot import SOMEONE, Holder, Pins, Snapshot
 from .spill import Workspace
 from .statistics import TableStatistics

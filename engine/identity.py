@@ -15,8 +15,8 @@ from ..base.errors import Invalid
 from ..base.types import Kind
 from .changes import Commit
 from .internal import SEQUENCES
+from .request import Request, TableChanges
 from .schema import Column, Table
-from .sequencer import Request, TableChanges
 from .snapshot import Snapshot
 
 BLOCK = 1_000

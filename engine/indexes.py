@@ -42,7 +42,7 @@ from .retention import boundary_in
 from .schema import ROW_ID, ROW_ID_NAME, Index, Table, entry_ids
 
 if TYPE_CHECKING:
-    from .sequencer import TableChanges
+    from .request import TableChanges
 
 NEWEST: Final = OPEN - 1
 """A version at which every row is seen that has not ended."""

@@ -23,8 +23,8 @@ from ..base.errors import Unavailable
 from ..base.limits import RECORD_BYTES_MAX, RECORD_ROWS_MAX
 from .changes import UNKNOWN_OUTCOME, Change, Commit, WriterToken
 from .conflict import duplicate_key, key_at, key_columns, raise_duplicates_within
+from .request import Request, TableChanges
 from .schema import Table
-from .sequencer import Request, TableChanges
 from .spill import Workspace, check_size
 from .transaction import Transaction
 from .write_set import TableWrites

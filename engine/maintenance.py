@@ -71,11 +71,12 @@ from .options import Options
 from .overlay import OPEN, Overlay
 from .part import Part
 from .positions import Positions
+from .request import Request
 from .schema import Column, Table
 from .seal import Pause, block_rows_of, seal
 from .segment import Description, Section, Segment
 from .segment_files import SegmentFiles
-from .sequencer import Request, Sequencer
+from .sequencer import Sequencer
 from .snapshot import Pins
 from .tidying import moved, touches, wasteful_files
 

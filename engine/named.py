@@ -31,8 +31,8 @@ from .clock import AsOf, wall_clock
 from .internal import NAMED, NamedSnapshot, encode_rows
 from .inventory import bytes_of
 from .overlay import OPEN
+from .request import Request, TableChanges
 from .segment import Segment
-from .sequencer import Request, TableChanges
 from .snapshot import Pins, Snapshot
 
 

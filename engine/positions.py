@@ -28,8 +28,8 @@ from .changes import Commit
 from .clock import wall_clock
 from .internal import POSITIONS, FeedPosition, encode_rows
 from .inventory import bytes_of
+from .request import Request, TableChanges
 from .schema import Table
-from .sequencer import Request, TableChanges
 from .snapshot import Pins, Snapshot
 
 TOO_OLD = "72000"

@@ -41,7 +41,7 @@ from .layout import DAY, Layout
 from .schema import SLICE_ORIGIN, Table
 
 if TYPE_CHECKING:
-    from .sequencer import TableChanges
+    from .request import TableChanges
 
 BOUNDARY: Final = "boundary"
 """The one column of a record's operation DROP_SLICES (BIGINT, one row): slices below it are gone."""

@@ -53,11 +53,11 @@ from .indexes import (
 )
 from .read_set import Locks, Reads, ReadSet
 from .reader import RowStream
+from .request import Request, TableChanges
 from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
 from .row_writes import RowWrites, in_columns, key_batch
 from .savepoint import PUT_ROWS, Savepoint
 from .schema import Index, Relation, Table
-from .sequencer import Request, TableChanges
 from .snapshot import Snapshot
 from .spill import Workspace, check_size
 from .statistics import NOTHING_KNOWN, TableStatistics

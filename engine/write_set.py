@@ -38,10 +38,10 @@ from .install import Install
 from .prepared import Prepared
 from .projection import Projection
 from .reader import RowStream
+from .request import First, TableChanges
 from .savepoint import Mark, rewind
 from .scan import Scan, ScanStatistics
 from .schema import ROW_ID_NAME, Table
-from .sequencer import First, TableChanges
 from .snapshot import Snapshot
 from .spill import OwnRows, Workspace, keys_table
 from .watch import Watch

@@ -27,9 +27,9 @@ from weftdb.engine.database import Engine
 from weftdb.engine.delta import Delta
 from weftdb.engine.layout import Layout
 from weftdb.engine.options import Options
+from weftdb.engine.request import Request, TableChanges
 from weftdb.engine.schema import Column, Table
 from weftdb.engine.segment import Description
-from weftdb.engine.sequencer import Request, TableChanges
 
 DAY = 86_400_000_000
 
@@ -492,11 +492,11 @@ def test_a_boundary_is_decided_where_no_definition_comes_between(engine: Engine)
 
 
 class Clock:
-    """The wall clock of sequencer and maintenance."""
+    """The wall clock of commits and maintenance."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = DAYS[5]
-        for module in ("sequencer", "maintenance"):
+        for module in ("sequencer", "validation", "maintenance"):
             monkeypatch.setattr(f"weftdb.engine.{module}.wall_clock", lambda: microseconds(self.now))
 
 

@@ -24,9 +24,9 @@ from weftdb.engine.database import Engine
 from weftdb.engine.delta import Bounds, Delta, bounds_of
 from weftdb.engine.key_encoding import KeyEncoder
 from weftdb.engine.options import Options
+from weftdb.engine.request import DELTA_BYTES, Request, TableChanges
 from weftdb.engine.schema import Column, Table
 from weftdb.engine.segment import Segment
-from weftdb.engine.sequencer import Request, TableChanges
 from weftdb.storage.log import Outcome
 from weftdb.storage.memory_log import Fault, MemoryLog
 from weftdb.storage.record import Record
@@ -222,7 +222,7 @@ def test_a_delta_beyond_its_type_is_refused_before_the_log(engine: Engine, log: 
 def test_more_deltas_than_memory_may_hold_are_refused_with_what_to_do(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sequencer, "TRANSACTION_BYTES_MAX", 100 * sequencer.DELTA_BYTES)
+    monkeypatch.setattr(sequencer, "TRANSACTION_BYTES_MAX", 100 * DELTA_BYTES)
     engine.write("accounts", Change.ADD, rows(*((id, 1) for id in range(100))))
     before = engine.version
     with pytest.raises(LimitExceeded, match=r"6,464 bytes .* 101 rows that add changed; at most 6,400") as caught:
