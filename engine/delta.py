@@ -24,9 +24,9 @@ from .cells import TableStore
 from .conflict import row_text
 from .constraints import IdentityAllocator, check, fill
 from .expression.evaluate import Context
-from .indexes import check_made
 from .row_writes import columns_of, key_batch
 from .schema import Column, Table
+from .unique import check_made
 
 ADDABLE = frozenset((Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.REAL, Kind.DOUBLE, Kind.NUMERIC))
 

@@ -18,11 +18,11 @@ from .catalog import encode_relation
 from .conflict import GroupRows, row_ids_of
 from .conflict_index import ConflictIndex
 from .delta import GroupDeltas
-from .indexes import UniqueKeys
 from .internal import CATALOG
 from .request import Request, TableChanges
 from .row_writes import in_columns
 from .schema import Relation, Table
+from .unique import UniqueKeys
 
 
 class Group:

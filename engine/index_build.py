@@ -11,7 +11,7 @@ last few rows, and from that record on ``apply`` keeps the entries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -79,3 +79,47 @@ class Building:
         complete = rows_with(self.after, by_id(self.before, rows), self._ids)
         for index in self.indexes:
             transaction.put_entries(self.after, index, entries_of(self.after, index, complete))
+
+
+class MadeIndexes:
+    """The indexes that one transaction makes. ``ids``: their entries are logged, ``apply`` does not make them."""
+
+    def __init__(self) -> None:
+        self.ids: set[int] = set()
+        self._building: list[Building] = []
+
+    @property
+    def catches_up(self) -> bool:
+        """Whether others may write rows for them."""
+        return bool(self._building)
+
+    def make(
+        self, transaction: Transaction, before: Table, after: Table, indexes: Sequence[Index], *, catches_up: bool
+    ) -> None:
+        """Write the entries of all rows of ``before`` into ``indexes`` of ``after``. Raises Invalid (23505)."""
+        building = Building(before, after, indexes, version=transaction.version)
+        self.ids |= {index.id for index in indexes}
+        building.write_all(transaction)
+        if catches_up:
+            self._building.append(building)
+
+    def come_near(
+        self, transaction: Transaction, written: Collection[int], *, open_snapshot: Callable[[], Snapshot]
+    ) -> None:
+        """Catch up, until few rows are left for the commit lock."""
+        for _ in range(ROUNDS_MAX if self._building else 0):
+            if self.catch_up(transaction, written, open_snapshot=open_snapshot) <= LAST_ROWS_MAX:
+                return
+
+    def catch_up(
+        self, transaction: Transaction, written: Collection[int], *, open_snapshot: Callable[[], Snapshot]
+    ) -> int:
+        """Make them right for what others have committed since; returns how many rows that were.
+
+        ``written``: tables that the transaction has still written to, so not those of indexes that it has dropped.
+        """
+        made = [item for item in self._building if all(index.id in written for index in item.indexes)]
+        if not made:
+            return 0
+        with open_snapshot() as now:
+            return sum(item.catch_up(transaction, now) for item in made)

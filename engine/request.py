@@ -120,7 +120,7 @@ class Request:
     refused: Conflict | None = None  # or this has
     woken: SimpleQueue[None] = field(default_factory=SimpleQueue[None])  # finished, or it is its turn to lead
     abandoned: bool = False  # nobody waits for it any more
-    unique: Mapping[int, set[int] | None] = field(default_factory=lambda: _NO_UNIQUE)  # see UniqueKeys
+    unique: Mapping[int, set[int] | None] = field(default_factory=lambda: _NO_UNIQUE)  # see unique.py
     rows_count: int = field(init=False)
     bytes_count: int = field(init=False)
     replay_bytes: int = field(init=False)  # prepared rows that a replay of the log would have to look up

@@ -17,7 +17,7 @@ What always holds:
 - Rows that requests bring one by one (row_writes.py) stand in one batch per table and record.
 - Nothing is acknowledged that the log did not call *appended*. On *unknown* nothing else is appended until the log
   has told what became of the record; on *fenced* the sequencer never appends again.
-- A request that brings a key of a unique index that a group mate has touched waits for the next record (indexes.py).
+- A request that brings a key of a unique index that a group mate has touched waits for the next record (unique.py).
 - A delta is turned into the row after it here, where the newest row is known: overflow is refused before the append.
 """
 

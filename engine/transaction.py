@@ -31,26 +31,14 @@ from . import interrupts
 from .catalog import Catalog
 from .changes import UNKNOWN_OUTCOME, Commit, Isolation, WriterToken
 from .clock import wall_clock
-from .conflict import check_key_absent, first_of_each, key_columns, key_tuples, raise_duplicates_within
+from .conflict import check_key_absent, key_columns, key_tuples, raise_duplicates_within
 from .constraints import IdentityAllocator, complete
 from .delta import NO_BOUNDS, Bounds, DefaultRows, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
 from .idle import LOOK_SECONDS_MIN, Gate
-from .index_build import LAST_ROWS_MAX, ROUNDS_MAX, Building
-from .indexes import (
-    NO_ROW_ID,
-    EntryChange,
-    Found,
-    by_id,
-    change_of,
-    check_unique,
-    columns_needed,
-    entries_of,
-    entry_keys,
-    not_unique,
-    rows_found,
-)
+from .index_build import MadeIndexes
+from .indexes import EntryChange, Found, entries_of_large, entry_keys
 from .read_set import Locks, Reads, ReadSet
 from .reader import RowStream
 from .request import Request, TableChanges
@@ -61,6 +49,7 @@ from .schema import Index, Relation, Table
 from .snapshot import Snapshot
 from .spill import Workspace, check_size
 from .statistics import NOTHING_KNOWN, TableStatistics
+from .unique import NO_ROW_ID, check_new_index, entry_changes
 from .write_set import FIRST_STEP, TableWrites, present_at
 
 
@@ -130,8 +119,7 @@ class Transaction:
         self._catalog: dict[str, Relation | None] = {}
         self._seen_catalog: Catalog | None = None
         self._unchanged: set[int] = set()
-        self._made_indexes: set[int] = set()  # entries that the commit logs
-        self._building: list[Building] = []
+        self._made: MadeIndexes | None = None
         self._ended = False
         self._late_count = 0
         self.idle_limit = idle_limit
@@ -700,31 +688,23 @@ class Transaction:
         for index in table.unique:
             self._writes_to(table.index_tables[index.id]).truncate()
 
-    # Unique indexes, see indexes.py. What is written of their entries is for this transaction to read; ``apply`` makes
-    # them anew, but for those of large transactions, and of an index that this transaction makes.
+    # Indexes, see indexes.py, unique.py and index_build.py. What is written of the entries of unique indexes is for
+    # this transaction to read: ``apply`` makes them anew, but for those of large transactions and of indexes made here.
 
     def make_indexes(self, before: Table, after: Table, indexes: Sequence[Index]) -> None:
         """Write the entries of all rows of ``before`` into new indexes of ``after``. Raises Invalid (23505)."""
         self._wrote()
-        building = Building(before, after, indexes, version=self.version)
-        building.write_all(self)
-        if not self._is_new(before):
-            self._building.append(building)
-
-    def _catch_up(self) -> int:
-        """Make new indexes right for what others have committed since; returns how many rows that were."""
-        made = [item for item in self._building if all(index.id in self._writes for index in item.indexes)]
-        if not made:
-            return 0
-        with self._open_snapshot() as now:
-            return sum(item.catch_up(self, now) for item in made)
+        if self._made is None:
+            self._made = MadeIndexes()
+        self._made.make(self, before, after, indexes, catches_up=not self._is_new(before))
 
     def _last_changes(self, request: Request) -> tuple[TableChanges, ...]:
         """The changes of a request that makes indexes, these caught up with. Under the commit lock, on any thread."""
-        self._catch_up()
+        assert self._made is not None, "the request makes indexes"
+        self._made.catch_up(self, self._writes.keys(), open_snapshot=self._open_snapshot)
         base = self._first or self._base()
-        others = tuple(item for item in request.changes if item.table.id not in self._made_indexes)
-        made = (self._writes[id] for id in sorted(self._made_indexes & self._writes.keys()))
+        others = tuple(item for item in request.changes if item.table.id not in self._made.ids)
+        made = (self._writes[id] for id in sorted(self._made.ids & self._writes.keys()))
         return (*(self._changes(writes, base) for writes in made), *others)
 
     def _changes(self, writes: TableWrites, base: Snapshot) -> TableChanges:
@@ -740,41 +720,25 @@ class Transaction:
     def put_entries(self, table: Table, index: Index, rows: pa.RecordBatch) -> None:
         """Put entries of an index that this transaction makes. Raises Invalid (23505) where a key is there already."""
         entries = table.index_tables[index.id]
-        self._made_indexes.add(index.id)
         self._writes_to(entries)
-        keys = entry_keys(entries, rows)
-        if index.unique and keys.num_rows:
-            first = first_of_each(entries, keys)
-            again = set(self.find_entries(entries, keys)[1].tolist())
-            if first is not None:
-                again |= set(range(keys.num_rows)) - set(first.tolist())
-            if again:
-                raise not_unique(table, index, key_tuples(keys)[min(again)])
+        if index.unique and rows.num_rows:
+            check_new_index(table, index, rows, find=self.find_entries)
         self._put(entries, rows, absent=True)
 
     def _entries(self, table: Table, puts: pa.RecordBatch | None, keys: pa.RecordBatch | None) -> list[EntryChange]:
-        """What rows that are about to be put, and deleted by primary key or row id, change in the unique indexes.
-
-        Raises Invalid (23505) where they meet others.
-        """
+        """See ``unique.entry_changes``."""
         if not table.unique:
             return []
         writes = self._written(table)
-        change = change_of(
-            table,
-            puts=None if puts is None else by_id(table, puts),
-            deletes=None if keys is None else by_id(table, keys),
-            look=lambda found, columns: self._rows_of(table, found, columns),
-            next_row_id=NO_ROW_ID if writes is None else writes.next_row_id,
-        )
+        next_row_id = NO_ROW_ID if writes is None else writes.next_row_id
         try:
-            return check_unique(change, self.find_entries)
+            return entry_changes(table, puts=puts, deletes=keys, find=self.find_entries, next_row_id=next_row_id)
         except Invalid:
             if self._reads is not None:
                 self._reads.note_table(table)
             raise
 
-    def _keep(self, table: Table, changes: Sequence[EntryChange]) -> None:
+    def _keep(self, table: Table, changes: Iterable[EntryChange]) -> None:
         for index, gone, new in changes:
             entries = table.index_tables[index.id]
             if not gone.num_rows and not new.num_rows:
@@ -786,11 +750,6 @@ class Transaction:
             if new.num_rows:
                 writes.put(new)
 
-    def _rows_of(self, table: Table, keys: pa.RecordBatch, columns: Sequence[int]) -> Found:
-        """Some columns of rows as the transaction sees them, the row id among them."""
-        found = self.find_entries(table, keys)
-        return rows_found(table, keys, found, columns), found[1]
-
     def find_entries(self, table: Table, keys: pa.RecordBatch) -> Found:
         """``get_many``, also of entries of an index, that notes nothing: what is asked for is going to be written."""
         writes = self._written(table)
@@ -799,30 +758,18 @@ class Transaction:
         return self._base().get_many(table, keys) if writes is None else writes.get_many(self._base(), keys)
 
     def _write_entries_of_large(self) -> None:
-        """The entries of large write sets, unique ones are there already: in files, too, so that ``apply`` makes none.
-
-        The rows that end are those of the snapshot: where they are not any more, the commit is a Conflict.
-        """
+        """The entries of large write sets, in files too, so that ``apply`` makes none; unique ones are there by now."""
         for writes in [item for item in self._writes.values() if item.is_large and item.table.index_of is None]:
-            table = writes.table
-            indexes = [index for index in table.indexes if not index.unique]
-            ids = columns_needed(table)
-            if indexes and not self._is_new(table):
-                for keys, _ in writes.all_keys():
-                    old, places = self._base().get_many(table, keys)
-                    old = rows_found(table, keys, (old, places), ids)
-                    for index in indexes:
-                        self._keep(table, [(index, entries_of(table, index, old), old.slice(0, 0))])
-            for rows in writes.rows(ids) if indexes else ():
-                for index in indexes:
-                    self._keep(table, [(index, rows.slice(0, 0), entries_of(table, index, rows))])
+            base = None if self._is_new(writes.table) else self._base()
+            self._keep(writes.table, entries_of_large(writes, base))
 
     def _logged(self) -> Iterator[TableWrites]:
         """What the commit logs of what was written: all but entries that ``apply`` makes of the rows."""
+        made = frozenset[int]() if self._made is None else self._made.ids
         for writes in self._writes.values():
             of = writes.table.index_of
             large = of in self._writes and self._writes[of].is_large
-            if of is None or large or writes.table.id in self._made_indexes:
+            if of is None or large or writes.table.id in made:
                 yield writes
 
     # The catalog
@@ -911,9 +858,8 @@ class Transaction:
                 return None
             return Request(changes=rows, snapshot=self._wrote().version, token=token, transaction_id=self.id)
         base = self._first or self._base()
-        for _ in range(ROUNDS_MAX if self._building else 0):
-            if self._catch_up() <= LAST_ROWS_MAX:
-                break
+        if self._made is not None:
+            self._made.come_near(self, self._writes.keys(), open_snapshot=self._open_snapshot)
         self._write_entries_of_large()
         written = tuple(self._changes(writes, base) for writes in self._logged())
         changed = (*(item for item in written if item.rows_count or item.truncate), *rows)
@@ -926,7 +872,7 @@ class Transaction:
             return None
         return Request(
             changes=changed,
-            catch_up=self._last_changes if self._building else None,
+            catch_up=None if self._made is None or not self._made.catches_up else self._last_changes,
             catalog=catalog,
             snapshot=base.version,
             unchanged=tuple(sorted(self._unchanged)),

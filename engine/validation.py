@@ -2,7 +2,7 @@
 
     definitions      nobody has changed them since the snapshot
     rows             nobody has changed those that it writes, or has read under SERIALIZABLE (conflict.py, read_set.py)
-    inserts          of blind requests are absent; keys of unique indexes are free (indexes.py)
+    inserts          of blind requests are absent; keys of unique indexes are free (unique.py)
     retention        rows that come too late are refused, or left out and counted (retention.py)
 
 The state is that to which the request will be applied, but for its group mates, who touch other rows.
@@ -17,13 +17,13 @@ from .cells import TableStore
 from .clock import wall_clock
 from .conflict import check_absent, check_unchanged, duplicate_key, there
 from .conflict_index import ConflictIndex
-from .indexes import check_committed
 from .internal import FIRST_ID
 from .prepared import Prepared
 from .read_set import check
 from .request import Request, TableChanges
 from .retention import begin_of, boundary_batch, only_on_time, too_late
 from .schema import Table
+from .unique import check_committed
 
 
 def changes_something(request: Request) -> bool:
