@@ -693,7 +693,8 @@ class Transaction:
 
     def make_indexes(self, before: Table, after: Table, indexes: Sequence[Index]) -> None:
         """Write the entries of all rows of ``before`` into new indexes of ``after``. Raises Invalid (23505)."""
-        self._wrote()
+        for index in indexes:  # also where there is no row yet: those that others insert are caught up with
+            self._writes_to(after.index_tables[index.id])
         if self._made is None:
             self._made = MadeIndexes()
         self._made.make(self, before, after, indexes, catches_up=not self._is_new(before))
@@ -719,11 +720,10 @@ class Transaction:
 
     def put_entries(self, table: Table, index: Index, rows: pa.RecordBatch) -> None:
         """Put entries of an index that this transaction makes. Raises Invalid (23505) where a key is there already."""
-        entries = table.index_tables[index.id]
-        self._writes_to(entries)
-        if index.unique and rows.num_rows:
-            check_new_index(table, index, rows, find=self.find_entries)
-        self._put(entries, rows, absent=True)
+        if rows.num_rows:
+            if index.unique:
+                check_new_index(table, index, rows, find=self.find_entries)
+            self._put(table.index_tables[index.id], rows, absent=True)
 
     def _entries(self, table: Table, puts: pa.RecordBatch | None, keys: pa.RecordBatch | None) -> list[EntryChange]:
         """See ``unique.entry_changes``."""

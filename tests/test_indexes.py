@@ -607,6 +607,38 @@ def test_indexes_are_made_while_others_write(engine: Engine, key: str, many: boo
     check(engine)
 
 
+@pytest.mark.parametrize("key", ["id INT PRIMARY KEY", "id INT"])
+def test_an_index_made_of_no_rows_has_those_that_came_meanwhile(engine: Engine, key: str) -> None:
+    db, other = Session(engine), Session(engine)
+    db.execute(f"CREATE TABLE t ({key}, u INT, n INT DEFAULT 3)")
+    db.execute("BEGIN")
+    db.execute("CREATE INDEX t_n ON t (n)")
+    db.execute("CREATE UNIQUE INDEX t_u ON t (u)")
+    other.execute("INSERT INTO t VALUES (1, 1, 7), (2, 2, 7)")
+    db.execute("COMMIT")
+    check(engine)
+    with pytest.raises(Invalid, match="unique constraint"):
+        other.execute("INSERT INTO t VALUES (3, 1, 7)")
+    db.execute(f"CREATE TABLE s ({key}, u INT)")
+    db.execute("BEGIN")
+    db.execute("CREATE UNIQUE INDEX s_u ON s (u)")
+    other.execute("INSERT INTO s VALUES (1, 1), (2, 1)")
+    with pytest.raises(Invalid, match='could not create unique index "s_u"'):
+        db.execute("COMMIT")
+
+
+def test_an_index_that_was_undone_and_made_again_is_right(engine: Engine) -> None:
+    db, other = Session(engine), Session(engine)
+    db.execute("CREATE TABLE t (id INT PRIMARY KEY, u INT)")
+    engine.write("t", Change.INSERT, numbered(0, 1_000))
+    for statement in ("BEGIN", "SAVEPOINT s", "CREATE UNIQUE INDEX a ON t (u)", "ROLLBACK TO s"):
+        db.execute(statement)
+    db.execute("CREATE UNIQUE INDEX a ON t (u)")
+    other.execute("UPDATE t SET u = -u WHERE id IN (3, 4)")
+    db.execute("COMMIT")
+    check(engine)
+
+
 def test_a_writer_that_never_rests_does_not_keep_an_index_from_being_made(engine: Engine) -> None:
     db = Session(engine)
     db.execute("CREATE TABLE t (id INT PRIMARY KEY, u INT)")
