@@ -44,6 +44,8 @@ STALL_SECONDS: Final = 30.0  # a commit that waits longer for memory is refused
 # which gRPC carries half as fast again; the receive limit leaves room for one wide batch.
 MESSAGE_BYTES_MAX: Final = 64 * MIB
 CHUNK_BYTES: Final = 1 * MIB
+ANSWER_BYTES: Final = CHUNK_BYTES // 2  # a result of at most so much is whole in its answer
+ANSWER_VALUES: Final = 64  # so many values travel as they are, and not as Arrow
 LATER_CHUNK_BYTES: Final = 4 * MIB
 
 # One value (text, bytea, json), one row, one SQL text, columns of one table, parameters of one statement.
@@ -68,6 +70,9 @@ CONFLICT_ROWS_MAX: Final = 1_000  # rows whose conflicts are counted one by one 
 CONFLICT_TABLES_MAX: Final = 10_000
 TRANSACTION_LEASE_SECONDS: Final = 60
 IDLE_TRANSACTION_SECONDS: Final = 600  # unless told: a program that computes between two calls, not one that forgot
+SCHEMAS_KEPT_MAX: Final = 1_000  # of results, as they are on the wire; by a server, and by a client
+RESULTS_WAITING_MAX: Final = 256  # too large for their answers, and not asked for yet; the oldest is dropped
+RESULT_WAIT_SECONDS: Final = 10.0
 SESSIONS_ENDED_MAX: Final = 10_000  # whose end a server remembers, for a client that lost the answer and asks again
 COMMIT_RETRY_SECONDS: Final = 30.0  # how long a client asks what became of its COMMIT: longer than a restart
 

@@ -65,6 +65,11 @@ class Result:
         """The column names; they may repeat, as SQL's may."""
         return tuple(self.schema.names)
 
+    @property
+    def values(self) -> list[tuple[Any, ...]] | None:
+        """The rows, where they are there as tuples and nobody has streamed them; the list is the result's own."""
+        return self._rows if self._batches is not None else None
+
     def arrow(self) -> pa.Table:
         """All rows as a table. Raises Closed after ``close`` or after the batches were streamed."""
         if self._table is None:
@@ -79,16 +84,16 @@ class Result:
 
     def rows(self) -> list[tuple[Any, ...]]:
         """All rows as tuples of Python values."""
-        if self._rows is not None and self._batches is not None:
-            return list(self._rows)
+        if self.values is not None:
+            return list(self.values)
         return python_rows(self.arrow(), self.types)
 
     def scalar(self) -> Any:
         """The one value; None without a row. Raises Invalid unless there is one column and at most one row."""
         if len(self.schema) != 1:
             raise Invalid(f"scalar() needs a result of one column, this one has {len(self.schema)}")
-        if self._rows is not None and self._batches is not None:
-            rows, count = self._rows, len(self._rows)
+        if self.values is not None:
+            rows, count = self.values, len(self.values)
         else:
             table = self.arrow()
             rows, count = python_rows(table.slice(0, 1), self.types), table.num_rows

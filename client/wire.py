@@ -17,22 +17,25 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
 import pyarrow as pa
 from google.protobuf.message import Message
 
 from ..base.errors import Closed, Invalid, Unavailable, WeftError
-from ..base.limits import CHUNK_BYTES, COMMIT_RETRY_SECONDS, MESSAGE_BYTES_MAX
+from ..base.limits import COMMIT_RETRY_SECONDS, MESSAGE_BYTES_MAX, SCHEMAS_KEPT_MAX
 from ..base.result import Result
+from ..base.types import Type, type_of_field
 from ..proto.frames import read_batch, read_schema, unpack
+from ..proto.values import from_values
 from ..proto.weftdb.v1.kv_pb2 import Once, WriteResponse
-from ..proto.weftdb.v1.types_pb2 import ResultPart
+from ..proto.weftdb.v1.results_pb2 import FetchRequest, ResultAnswer, ResultPart
 from .failures import BROKEN, UNKNOWN, is_broken, is_lost, is_stopping, is_unsent, of_rpc
 
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")
+_Answered: TypeAlias = tuple[ResultAnswer, pa.Buffer | None]
 
 _TRIES_MAX: Final = 7
 _GRACE_SECONDS: Final = 5.0
@@ -100,6 +103,7 @@ class Wire:
         self._calls: dict[str, Any] = {}
         self._closed = threading.Event()
         self._version = 0  # the newest that was seen
+        self._schemas: dict[bytes, tuple[pa.Schema, tuple[Type, ...]]] = {}
 
     def ask(
         self,
@@ -151,31 +155,39 @@ class Wire:
     def result(
         self, method: str, request: Message, *, timeout: float | None = None, again: Again = Again.UNSENT
     ) -> Result:
-        """A result as it streams in. A small one is complete when this returns."""
-        call = self._callable(method, "unary_stream", _read_part)
+        """A result. A small one is complete when this returns, the rows of others stream in."""
+        call = self._callable(method, "unary_unary", _read_answer)
         deadline = None if timeout is None else timeout + _GRACE_SECONDS
-        stream, (part, data) = self._tried(lambda: _begin(call(request, timeout=deadline)), again=again)
+        if again is Again.ALWAYS:
+            whole, first = self._tried(lambda: self._fetched(call(request, timeout=deadline), deadline), again=again)
+        else:
+            answered = self._tried(lambda: call(request, timeout=deadline), again=again)
+            whole, first = self._tried(lambda: self._fetched(answered, deadline), again=Again.NEVER)
+        (answer, data), stream = whole, None
+        if first is not None:
+            stream, data = first
         try:
-            header = part.header
-            self._see(header.version)
-            schema = read_schema(header.schema, trusted=True)
-            batches = [] if data is None else [read_batch(data, schema, trusted=True)]
-            if data is None or data.size < CHUNK_BYTES // 2:  # the server fills its chunks, so this is the end
-                batches += self._batches(stream, schema)
-                rest: Iterator[pa.RecordBatch] = iter(())
+            self._see(answer.version)
+            schema, types = self._schema(answer.schema)
+            if answer.values:
+                rows = list(zip(*[iter(from_values(answer.values))] * len(schema), strict=True))
+                result = Result.of_rows(rows, schema=schema, types=types, version=answer.version)
             else:
-                rest = self._batches(stream, schema)
+                batches = [] if data is None else [read_batch(data, schema, trusted=True)]
+                result = Result(
+                    schema=schema,
+                    batches=batches if stream is None else _chain(batches, self._batches(stream, schema)),
+                    version=answer.version,
+                    types=types,
+                    on_close=None if stream is None else stream.cancel,
+                )
         except BaseException:
-            stream.cancel()
+            if stream is not None:
+                stream.cancel()
             raise
-        return Result(
-            schema=schema,
-            batches=_chain(batches, rest),
-            version=header.version,
-            tag=header.tag,
-            rows_affected=header.rows_affected if header.HasField("rows_affected") else None,
-            on_close=stream.cancel,
-        )
+        result.tag = answer.tag
+        result.rows_affected = answer.rows_affected if answer.HasField("rows_affected") else None
+        return result
 
     @property
     def closed(self) -> bool:
@@ -189,6 +201,26 @@ class Wire:
     def failure(self, error: Exception) -> WeftError:
         """The error to raise for one of gRPC's."""
         return of_rpc(error, address=self.address)
+
+    def _fetched(self, answered: _Answered, deadline: float | None) -> tuple[_Answered, tuple[Any, pa.Buffer] | None]:
+        """An answer, and the stream of its rows with the first of them where they did not fit it."""
+        rest = answered[0].rest
+        if not rest:
+            return answered, None
+        fetch = self._callable("Results/Fetch", "unary_stream", _read_part)
+        stream, (_, data) = _begin(fetch(FetchRequest(rest=rest), timeout=deadline))
+        return answered, (stream, data)
+
+    def _schema(self, data: bytes) -> tuple[pa.Schema, tuple[Type, ...]]:
+        """A result's schema and types: those of a statement that is run again are the same bytes."""
+        known = self._schemas.get(data)
+        if known is None:
+            schema = read_schema(data, trusted=True)
+            known = schema, tuple(map(type_of_field, schema))
+            if len(self._schemas) >= SCHEMAS_KEPT_MAX:
+                self._schemas.clear()
+            self._schemas[data] = known
+        return known
 
     def _batches(self, stream: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rest of a stream's batches; the call is cancelled if the reader stops early."""
@@ -259,7 +291,7 @@ class Wire:
 
 
 def _begin(stream: Any) -> tuple[Any, Any]:
-    """The stream and its first part, which has the header."""
+    """The stream and its first part."""
     try:
         return stream, next(stream)
     except StopIteration:
@@ -277,6 +309,10 @@ def _chain(first: list[pa.RecordBatch], rest: Iterator[pa.RecordBatch]) -> Itera
 
 def _serialize(request: Any) -> bytes:
     return request if isinstance(request, bytes) else request.SerializeToString()
+
+
+def _read_answer(data: bytes) -> _Answered:
+    return unpack(ResultAnswer, data)
 
 
 def _read_part(data: bytes) -> tuple[ResultPart, pa.Buffer | None]:

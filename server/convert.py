@@ -1,4 +1,4 @@
-"""Protocol ↔ domain, the only place: status codes, actions, descriptions, results, and how methods are registered.
+"""Protocol ↔ domain, the only place: status codes, actions, descriptions, and how methods are registered.
 
 The table of errors is total (a test walks the tree). It is not injective, since PostgreSQL's classes are finer than
 gRPC's; the client goes by the detail in the trailing metadata, other programs by the code.
@@ -7,13 +7,12 @@ gRPC's; the client goes by the detail in the trailing metadata, other programs b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import grpc
-import pyarrow as pa
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
@@ -29,19 +28,14 @@ from ..base.errors import (
     Unavailable,
     WeftError,
 )
-from ..base.limits import LATER_CHUNK_BYTES
-from ..base.result import Result
-from ..base.types import METADATA_TYPE
 from ..engine.changes import Change
 from ..engine.clock import AsOf
 from ..engine.schema import Table
 from ..proto.failures import METADATA_KEY, class_of, to_detail
-from ..proto.frames import cut, pack, unpack, write_schema
+from ..proto.frames import unpack, write_schema
 from ..proto.values import from_values
 from ..proto.weftdb.v1.kv_pb2 import Action, Bounds, TableDescription, WriteRequest, WriterLayout
 from ..proto.weftdb.v1.transactions_pb2 import OpenSnapshotRequest
-from ..proto.weftdb.v1.types_pb2 import ResultHeader, ResultPart
-from .ahead import made_ahead
 
 Code = grpc.StatusCode
 
@@ -134,33 +128,6 @@ def describe(table: Table) -> TableDescription:
         time="" if table.time is None else table.by_id[table.time].name,
         schema_version=table.schema_version,
     )
-
-
-def parts(result: Result) -> Iterator[bytes]:
-    """A result as serialized ResultPart messages: the header with the first rows, then the rest."""
-    return made_ahead(_parts(result))
-
-
-def _parts(result: Result) -> Iterator[bytes]:
-    head: ResultPart | None = ResultPart(
-        header=ResultHeader(
-            schema=write_schema(_typed(result)),
-            version=result.version,
-            tag=result.tag,
-            rows_affected=result.rows_affected,
-        )
-    )
-    for batch in cut(result.reader(), later_bytes_max=LATER_CHUNK_BYTES):
-        yield pack(head or ResultPart(), batch)
-        head = None
-    if head is not None:
-        yield pack(head, None)
-
-
-def _typed(result: Result) -> pa.Schema:
-    """The result's schema with the SQL type in every field's metadata: Arrow alone does not tell VARCHAR from TEXT."""
-    fields = zip(result.schema, result.types, strict=True)
-    return pa.schema([field.with_metadata({METADATA_TYPE: str(type).encode()}) for field, type in fields])
 
 
 def at_least(request: Any) -> int | None:

@@ -32,7 +32,7 @@ from ..proto.weftdb.v1.kv_pb2 import (
     WriteResponse,
 )
 from ..sql.session import Session
-from .convert import at_least, bounds_in, change_of, describe, parts
+from .convert import at_least, bounds_in, change_of, describe
 from .gate import Call
 from .once import Repeats
 from .sessions import Sessions
@@ -100,14 +100,13 @@ class KeyValueService:
             return GetResponse(found=False, version=version)
         return GetResponse(found=True, columns=row.keys(), values=to_values(row.values()), version=version)
 
-    def get_many(self, request: GetManyRequest, call: Call) -> Iterator[bytes]:
+    def get_many(self, request: GetManyRequest, call: Call) -> bytes:
         keys = read_stream(request.keys)
         with self._sessions.use(request.session, call) as use:
             result = use.session.get_many(request.table, keys, at_least(request))
-            use.unlock()
-            yield from parts(result)
+            return self._sessions.answer(result, use, call)
 
-    def scan(self, request: ScanRequest, call: Call) -> Iterator[bytes]:
+    def scan(self, request: ScanRequest, call: Call) -> bytes:
         time = None
         if request.HasField("time_lower") or request.HasField("time_upper"):
             time = (from_value(request.time_lower), from_value(request.time_upper))
@@ -120,17 +119,13 @@ class KeyValueService:
                 time=time,
                 at_least=at_least(request),
             )
-            use.unlock()
-            with result:
-                yield from parts(result)
+            return self._sessions.answer(result, use, call)
 
-    def export(self, request: ExportRequest, call: Call) -> Iterator[bytes]:
+    def export(self, request: ExportRequest, call: Call) -> bytes:
         with self._sessions.use(request.session, call) as use:
             columns = list(request.columns) or None
             result = use.session.export(request.table, columns=columns, at_least=at_least(request))
-            use.unlock()
-            with result:
-                yield from parts(result)
+            return self._sessions.answer(result, use, call)
 
     def write(self, request: WriteRequest, call: Call) -> WriteResponse:
         change = change_of(request.action)

@@ -29,7 +29,7 @@ from ..base.errors import Invalid, Unavailable
 from ..base.limits import CALLS_MAX, MESSAGE_BYTES_MAX
 from ..engine.database import Engine
 from ..engine.kernels.warm import warm_up
-from ..proto.weftdb.v1 import admin_pb2, feed_pb2, kv_pb2, sql_pb2, transactions_pb2
+from ..proto.weftdb.v1 import admin_pb2, feed_pb2, kv_pb2, results_pb2, sql_pb2, transactions_pb2
 from .admin import AdminService
 from .convert import handlers
 from .feed import FeedService
@@ -51,6 +51,7 @@ _SPARE_THREADS: Final = 16
 SERVICES: Final[tuple[Any, ...]] = (
     kv_pb2.DESCRIPTOR.services_by_name["KeyValue"],
     sql_pb2.DESCRIPTOR.services_by_name["Sql"],
+    results_pb2.DESCRIPTOR.services_by_name["Results"],
     transactions_pb2.DESCRIPTOR.services_by_name["Transactions"],
     admin_pb2.DESCRIPTOR.services_by_name["Admin"],
     feed_pb2.DESCRIPTOR.services_by_name["Feeds"],
@@ -138,6 +139,7 @@ class Server:
         servants = (
             KeyValueService(self._sessions, self._writers, Repeats(self.engine, self._sessions)),
             SqlService(self._sessions),
+            self._sessions.results,
             TransactionsService(self.engine, self._sessions, release=__version__),
             AdminService(self.engine, release=__version__),
             self._feeds,

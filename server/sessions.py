@@ -25,6 +25,7 @@ from typing import Final
 
 from ..base.errors import Closed, Invalid, LimitExceeded, WeftError
 from ..base.limits import SESSIONS_ENDED_MAX, SESSIONS_MAX, TRANSACTION_LEASE_SECONDS
+from ..base.result import Result
 from ..engine.changes import UNKNOWN_OUTCOME
 from ..engine.clock import monotonic, new_uuid
 from ..engine.database import Engine
@@ -33,6 +34,7 @@ from ..proto.weftdb.v1.kv_pb2 import WriteResponse
 from ..proto.weftdb.v1.types_pb2 import ErrorDetail
 from ..sql.session import Session
 from .gate import LOG, Call
+from .results import Results
 
 _LEASE_SECONDS_MIN: Final = 0.1
 
@@ -72,6 +74,7 @@ class Sessions:
         self._mutex = threading.Lock()
         self._held: dict[str, Held] = {}
         self._ended: dict[str, int | ErrorDetail] = {}  # the version of the commit, or what to raise
+        self.results = Results()
         self._stop = threading.Event()
         self._reaper = threading.Thread(target=self._reap, name="weftdb-leases", daemon=True)
         self._reaper.start()
@@ -118,6 +121,11 @@ class Sessions:
                 with call.while_running(lambda: held.session.cancel() if lock.held else None):
                     yield Use(session=held.session, unlock=lock.release, held=held)
 
+    def answer(self, result: Result, use: Use, call: Call) -> bytes:
+        """The answer of a call that ends with this result; the session's next call may come in meanwhile."""
+        use.unlock()
+        return self.results.answer(result, call, cancel=use.session.cancel if use.held is None else lambda: None)
+
     def commit(self, name: str, call: Call) -> int:
         """Commit a held transaction and return its version. The same again gives the first outcome, errors included.
 
@@ -156,6 +164,7 @@ class Sessions:
         self._reaper.join()
         with self._mutex:
             held, self._held = list(self._held.values()), {}
+        self.results.close_all()
         for one in held:
             one.session.cancel()
             with one.lock:
@@ -240,6 +249,7 @@ class Sessions:
         """End what nobody uses any more. A tick is short against the shortest sensible lease."""
         while not self._stop.wait(0.1):
             now = monotonic()
+            self.results.reap(now)
             with self._mutex:
                 over = [name for name, held in self._held.items() if not held.calls and held.expires < now]
                 ended = [self._held.pop(name) for name in over]

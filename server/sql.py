@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ..base.errors import LimitExceeded
 from ..base.limits import PARAMETERS_MAX, STATEMENT_BYTES_MAX
 from ..proto.values import from_values
 from ..proto.weftdb.v1.sql_pb2 import ExecuteRequest
-from .convert import at_least, parts
+from .convert import at_least
 from .gate import Call
 from .sessions import Sessions
 
@@ -19,18 +17,15 @@ class SqlService:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    def execute(self, request: ExecuteRequest, call: Call) -> Iterator[bytes]:
-        """Run the text; stream the last result. The statement has happened when the first part goes out."""
+    def execute(self, request: ExecuteRequest, call: Call) -> bytes:
+        """Run the text, and answer with the last result. The statement has happened when the answer goes out."""
         _check(request)
         parameters = from_values(request.parameters)
-        with (
-            self._sessions.use(request.session, call) as use,
-            use.session.execute(
+        with self._sessions.use(request.session, call) as use:
+            result = use.session.execute(
                 request.sql, parameters, timeout=_timeout(request, call), at_least=at_least(request)
-            ) as result,
-        ):
-            use.unlock()
-            yield from parts(result)
+            )
+            return self._sessions.answer(result, use, call)
 
 
 def _check(request: ExecuteRequest) -> None:

@@ -46,6 +46,8 @@ class Places:
             row = table.get(id)
             assert row is not None
             assert plain(tuple(row[name] for name in names)) == plain(self.expected[id])
+            one = database.execute("SELECT * FROM every_type WHERE id = $1", [id])  # of one row: as values, no Arrow
+            assert [plain(found) for found in one.rows()] == [plain(self.expected[id])]
 
 
 def weft_rows(reader: pa.RecordBatchReader) -> list[tuple[Any, ...]]:

@@ -140,14 +140,16 @@ def test_a_client_made_from_the_proto_files_can_write_and_read(kv: Any, sql: Any
     assert written.rows == 3
     found = kv.Get(kv_pb2.GetRequest(table=table, key=to_values([2])))
     assert (found.found, list(found.columns), found.values[1].text) == (True, ["k", "v"], "b")
-    parts = list(
-        sql.Execute(sql_pb2.ExecuteRequest(sql=f"SELECT k FROM {table} WHERE v = $1", parameters=to_values("a")))
-    )
-    assert parts[0].header.tag == "SELECT"
-    assert parts[0].header.version >= written.version
-    schema = pa.ipc.read_schema(pa.py_buffer(parts[0].header.schema))
+    answer = sql.Execute(sql_pb2.ExecuteRequest(sql=f"SELECT k FROM {table} WHERE v = $1", parameters=to_values("a")))
+    assert answer.tag == "SELECT"
+    assert answer.version >= written.version
+    schema = pa.ipc.read_schema(pa.py_buffer(answer.schema))
     assert schema.field("k").metadata[b"weft.type"] == b"bigint"
-    assert pa.ipc.read_record_batch(pa.py_buffer(parts[0].batch), schema).to_pylist() == [{"k": 1}]
+    assert pa.ipc.read_record_batch(pa.py_buffer(answer.batch), schema).to_pylist() == [{"k": 1}]
+    request = sql_pb2.ExecuteRequest(sql=f"SELECT v, k FROM {table} WHERE k = $1", parameters=to_values([2]))
+    for _ in range(2):  # once it is planned, and once it is known as the read of one row
+        answer = sql.Execute(request)
+    assert [(value.text, value.integer) for value in answer.values] == [("b", 0), ("", 2)]
 
 
 # -- bad input -------------------------------------------------------------------------------------------------------
@@ -329,7 +331,7 @@ def test_a_timeout_is_told_by_the_server(server: Server) -> None:
 
 
 def test_cancelling_ends_a_long_query_at_the_server(server: Server, sql: Any) -> None:
-    call = sql.Execute(sql_pb2.ExecuteRequest(sql=LONG_QUERY))
+    call = sql.Execute.future(sql_pb2.ExecuteRequest(sql=LONG_QUERY))
     time.sleep(0.3)
     assert not quiet(server, seconds=0.05)
     call.cancel()

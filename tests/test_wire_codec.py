@@ -17,7 +17,8 @@ from weftdb.base.errors import ERRORS, Conflict, Internal, Invalid, LimitExceede
 from weftdb.proto import frames, values
 from weftdb.proto.failures import KINDS, METADATA_KEY, from_detail, to_detail
 from weftdb.proto.weftdb.v1.kv_pb2 import WriterLayout, WriterRequest
-from weftdb.proto.weftdb.v1.types_pb2 import ErrorDetail, ResultPart, Value, ValueList
+from weftdb.proto.weftdb.v1.results_pb2 import ResultPart
+from weftdb.proto.weftdb.v1.types_pb2 import ErrorDetail, Value, ValueList
 from weftdb.server.convert import CODES, failure
 
 scalars = st.one_of(

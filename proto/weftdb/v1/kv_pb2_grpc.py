@@ -3,7 +3,7 @@
 import grpc
 
 from . import kv_pb2 as weftdb_dot_v1_dot_kv__pb2
-from . import types_pb2 as weftdb_dot_v1_dot_types__pb2
+from . import results_pb2 as weftdb_dot_v1_dot_results__pb2
 
 
 class KeyValueStub:
@@ -25,20 +25,20 @@ class KeyValueStub:
                 request_serializer=weftdb_dot_v1_dot_kv__pb2.GetRequest.SerializeToString,
                 response_deserializer=weftdb_dot_v1_dot_kv__pb2.GetResponse.FromString,
                 _registered_method=True)
-        self.GetMany = channel.unary_stream(
+        self.GetMany = channel.unary_unary(
                 '/weftdb.v1.KeyValue/GetMany',
                 request_serializer=weftdb_dot_v1_dot_kv__pb2.GetManyRequest.SerializeToString,
-                response_deserializer=weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
+                response_deserializer=weftdb_dot_v1_dot_results__pb2.ResultAnswer.FromString,
                 _registered_method=True)
-        self.Scan = channel.unary_stream(
+        self.Scan = channel.unary_unary(
                 '/weftdb.v1.KeyValue/Scan',
                 request_serializer=weftdb_dot_v1_dot_kv__pb2.ScanRequest.SerializeToString,
-                response_deserializer=weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
+                response_deserializer=weftdb_dot_v1_dot_results__pb2.ResultAnswer.FromString,
                 _registered_method=True)
-        self.Export = channel.unary_stream(
+        self.Export = channel.unary_unary(
                 '/weftdb.v1.KeyValue/Export',
                 request_serializer=weftdb_dot_v1_dot_kv__pb2.ExportRequest.SerializeToString,
-                response_deserializer=weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
+                response_deserializer=weftdb_dot_v1_dot_results__pb2.ResultAnswer.FromString,
                 _registered_method=True)
         self.Write = channel.unary_unary(
                 '/weftdb.v1.KeyValue/Write',
@@ -141,20 +141,20 @@ def add_KeyValueServicer_to_server(servicer, server):
                     request_deserializer=weftdb_dot_v1_dot_kv__pb2.GetRequest.FromString,
                     response_serializer=weftdb_dot_v1_dot_kv__pb2.GetResponse.SerializeToString,
             ),
-            'GetMany': grpc.unary_stream_rpc_method_handler(
+            'GetMany': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMany,
                     request_deserializer=weftdb_dot_v1_dot_kv__pb2.GetManyRequest.FromString,
-                    response_serializer=weftdb_dot_v1_dot_types__pb2.ResultPart.SerializeToString,
+                    response_serializer=weftdb_dot_v1_dot_results__pb2.ResultAnswer.SerializeToString,
             ),
-            'Scan': grpc.unary_stream_rpc_method_handler(
+            'Scan': grpc.unary_unary_rpc_method_handler(
                     servicer.Scan,
                     request_deserializer=weftdb_dot_v1_dot_kv__pb2.ScanRequest.FromString,
-                    response_serializer=weftdb_dot_v1_dot_types__pb2.ResultPart.SerializeToString,
+                    response_serializer=weftdb_dot_v1_dot_results__pb2.ResultAnswer.SerializeToString,
             ),
-            'Export': grpc.unary_stream_rpc_method_handler(
+            'Export': grpc.unary_unary_rpc_method_handler(
                     servicer.Export,
                     request_deserializer=weftdb_dot_v1_dot_kv__pb2.ExportRequest.FromString,
-                    response_serializer=weftdb_dot_v1_dot_types__pb2.ResultPart.SerializeToString,
+                    response_serializer=weftdb_dot_v1_dot_results__pb2.ResultAnswer.SerializeToString,
             ),
             'Write': grpc.unary_unary_rpc_method_handler(
                     servicer.Write,
@@ -252,12 +252,12 @@ class KeyValue:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(
+        return grpc.experimental.unary_unary(
             request,
             target,
             '/weftdb.v1.KeyValue/GetMany',
             weftdb_dot_v1_dot_kv__pb2.GetManyRequest.SerializeToString,
-            weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
+            weftdb_dot_v1_dot_results__pb2.ResultAnswer.FromString,
             options,
             channel_credentials,
             insecure,
@@ -279,12 +279,12 @@ class KeyValue:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(
+        return grpc.experimental.unary_unary(
             request,
             target,
             '/weftdb.v1.KeyValue/Scan',
             weftdb_dot_v1_dot_kv__pb2.ScanRequest.SerializeToString,
-            weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
+            weftdb_dot_v1_dot_results__pb2.ResultAnswer.FromString,
             options,
             channel_credentials,
             insecure,
@@ -306,12 +306,12 @@ class KeyValue:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(
+        return grpc.experimental.unary_unary(
             request,
             target,
             '/weftdb.v1.KeyValue/Export',
             weftdb_dot_v1_dot_kv__pb2.ExportRequest.SerializeToString,
-            weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
+            weftdb_dot_v1_dot_results__pb2.ResultAnswer.FromString,
             options,
             channel_credentials,
             insecure,

@@ -2,8 +2,8 @@
 """Client and server classes corresponding to protobuf-defined services."""
 import grpc
 
+from . import results_pb2 as weftdb_dot_v1_dot_results__pb2
 from . import sql_pb2 as weftdb_dot_v1_dot_sql__pb2
-from . import types_pb2 as weftdb_dot_v1_dot_types__pb2
 
 
 class SqlStub:
@@ -15,10 +15,10 @@ class SqlStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Execute = channel.unary_stream(
+        self.Execute = channel.unary_unary(
                 '/weftdb.v1.Sql/Execute',
                 request_serializer=weftdb_dot_v1_dot_sql__pb2.ExecuteRequest.SerializeToString,
-                response_deserializer=weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
+                response_deserializer=weftdb_dot_v1_dot_results__pb2.ResultAnswer.FromString,
                 _registered_method=True)
 
 
@@ -26,7 +26,7 @@ class SqlServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Execute(self, request, context):
-        """Run one or more statements; the last one's result is streamed. A write has happened when the header arrives.
+        """Run one or more statements, and answer with the last one's result. A write has happened when the answer arrives.
         Cancelling the call cancels the statement.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -36,10 +36,10 @@ class SqlServicer:
 
 def add_SqlServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Execute': grpc.unary_stream_rpc_method_handler(
+            'Execute': grpc.unary_unary_rpc_method_handler(
                     servicer.Execute,
                     request_deserializer=weftdb_dot_v1_dot_sql__pb2.ExecuteRequest.FromString,
-                    response_serializer=weftdb_dot_v1_dot_types__pb2.ResultPart.SerializeToString,
+                    response_serializer=weftdb_dot_v1_dot_results__pb2.ResultAnswer.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -63,12 +63,12 @@ class Sql:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(
+        return grpc.experimental.unary_unary(
             request,
             target,
             '/weftdb.v1.Sql/Execute',
             weftdb_dot_v1_dot_sql__pb2.ExecuteRequest.SerializeToString,
-            weftdb_dot_v1_dot_types__pb2.ResultPart.FromString,
+            weftdb_dot_v1_dot_results__pb2.ResultAnswer.FromString,
             options,
             channel_credentials,
             insecure,

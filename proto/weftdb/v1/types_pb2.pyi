@@ -78,28 +78,6 @@ class ValueList(_message.Message):
     values: _containers.RepeatedCompositeFieldContainer[Value]
     def __init__(self, values: _Optional[_Iterable[_Union[Value, _Mapping]]] = ...) -> None: ...
 
-class ResultPart(_message.Message):
-    __slots__ = ("header", "padding", "batch")
-    HEADER_FIELD_NUMBER: _ClassVar[int]
-    PADDING_FIELD_NUMBER: _ClassVar[int]
-    BATCH_FIELD_NUMBER: _ClassVar[int]
-    header: ResultHeader
-    padding: bytes
-    batch: bytes
-    def __init__(self, header: _Optional[_Union[ResultHeader, _Mapping]] = ..., padding: _Optional[bytes] = ..., batch: _Optional[bytes] = ...) -> None: ...
-
-class ResultHeader(_message.Message):
-    __slots__ = ("schema", "version", "tag", "rows_affected")
-    SCHEMA_FIELD_NUMBER: _ClassVar[int]
-    VERSION_FIELD_NUMBER: _ClassVar[int]
-    TAG_FIELD_NUMBER: _ClassVar[int]
-    ROWS_AFFECTED_FIELD_NUMBER: _ClassVar[int]
-    schema: bytes
-    version: int
-    tag: str
-    rows_affected: int
-    def __init__(self, schema: _Optional[bytes] = ..., version: _Optional[int] = ..., tag: _Optional[str] = ..., rows_affected: _Optional[int] = ...) -> None: ...
-
 class ErrorDetail(_message.Message):
     __slots__ = ("kind", "message", "hint", "sqlstate", "position", "conflict")
     KIND_FIELD_NUMBER: _ClassVar[int]
