@@ -36,6 +36,7 @@ _UNITS: Final[dict[str, tuple[int, int, int]]] = {
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<clock>(?P<sign>[+-]?)(?P<h>\d+):(?P<m>\d{1,2})(?::(?P<s>\d{1,2}(?:\.\d*)?))?)"
+    r"|(?P<span>[+-]?)(?P<years>\d+)-(?P<months>\d+)(?![\w.])"
     r"|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))\s*(?P<unit>[a-zA-Z]*))",
     re.ASCII,
 )
@@ -82,6 +83,11 @@ def _tokens(body: str) -> list[tuple[Decimal, str]]:
                 parts[-1] = (parts[-1][0], "day")  # "1 02:03:04" is one day and two hours
             parts += [(Decimal(sign * int(match["h"])), "hour"), (Decimal(sign * int(match["m"])), "minute")]
             parts.append((sign * Decimal(match["s"] or 0), "second"))
+        elif match["years"]:  # SQL's "1-2": one year, two months
+            sign = -1 if match["span"] == "-" else 1
+            if int(match["months"]) > 11:
+                raise ValueError("interval field out of range")
+            parts += [(Decimal(sign * int(match["years"])), "year"), (Decimal(sign * int(match["months"])), "month")]
         else:
             parts.append((Decimal(match["number"]), match["unit"].lower()))
         at = match.end()

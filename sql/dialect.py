@@ -119,6 +119,9 @@ class WeftParser(PostgresParser):
     NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
         name: parser for name, parser in PostgresParser.NO_PAREN_FUNCTION_PARSERS.items() if name in ("CASE", "ANY")
     }
+    LAMBDAS: ClassVar[dict[Any, Any]] = {  # f(a -> 'b') takes a part of JSON, as everywhere
+        token: parser for token, parser in PostgresParser.LAMBDAS.items() if token != TokenType.ARROW
+    }
     TYPE_LITERAL_PARSERS: ClassVar[dict[Any, Any]] = {}
     PROPERTY_PARSERS: ClassVar[dict[str, Any]] = {  # SET is an action of ALTER TABLE, wherever it stands in the list
         word: parser for word, parser in PostgresParser.PROPERTY_PARSERS.items() if word != "SET"
@@ -170,7 +173,7 @@ class WeftParser(PostgresParser):
 
     def _parse_unary(self) -> Any:
         """``@ x``, ``|/ x``, ``||/ x``: as every operator of PostgreSQL's without a rank they take a sum."""
-        sign = _PREFIXES.get(self._curr.text)
+        sign = None if self._curr.token_type == TokenType.STRING else _PREFIXES.get(self._curr.text)
         if sign is None:
             return super()._parse_unary()
         self._advance()

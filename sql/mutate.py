@@ -51,6 +51,7 @@ from .definition import name_of, only_parts, refuse
 from .execution import Execution
 from .interrupt import interruptible
 from .merge import merge, read_merge
+from .returning import Returning, reads
 from .source import Source
 from .target import Target, assignments, target_of
 from .upsert import upsert
@@ -58,9 +59,6 @@ from .with_changes import run_with_changes, writes_in_with
 
 CHANGES: Final = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 """The trees that ``run_change`` runs."""
-
-RETURNED: Final = "weft_returned"
-"""The in-memory relation that a RETURNING list is computed from; a name that no relation can have."""
 
 
 def simple_insert(
@@ -98,21 +96,21 @@ def insert(statement: exp.Insert, execution: Execution, *, overriding: bool = Fa
     schema = statement.this
     target = target_of(schema.this if isinstance(schema, exp.Schema) else schema, execution)
     conflict: exp.OnConflict | None = statement.args.get("conflict")
-    returning: exp.Returning | None = statement.args.get("returning")
+    returning = Returning.of(statement, target)
     transaction = execution.transaction
     mark = transaction.mark(target.table)
     answers: list[Result] = []
 
     def write(rows: Rows) -> int:
-        if conflict is None and returning is None and rows.defaults is None:
+        if conflict is None and not returning and rows.defaults is None:
             return transaction.insert(target.table, rows.batch, overriding=overriding)
         full = _completed(rows, target.table, execution, overriding=overriding)
         full = transaction.on_time(target.table, full, replaces=conflict is not None)
         if conflict is None:
-            answers.extend(_returning(returning, full, target, execution))
+            answers.extend(returning.answers(full, execution))
             return transaction.insert(target.table, full, overriding=True)
         change = upsert(conflict, full, target, execution=execution, mark=mark)
-        answers.extend(_returning(returning, change.written, target, execution))
+        answers.extend(returning.answers(change.written, execution))
         change.apply(transaction)
         return change.written.num_rows
 
@@ -122,7 +120,7 @@ def insert(statement: exp.Insert, execution: Execution, *, overriding: bool = Fa
     else:
         columns, pieces = rows
         count = _through(
-            _pieces(pieces, whole=_reads(conflict) or _reads(returning)),
+            _pieces(pieces, whole=reads(conflict) or returning.reads),
             lambda piece: write(Rows(batch=exactly(piece, columns))),
             execution=execution,
         )
@@ -181,8 +179,10 @@ def update(statement: exp.Update, execution: Execution) -> Result:
     others = _update_sources(statement)
     names = assignments(statement.expressions, table)
     deltas = deltas_of(statement, target, names, execution=execution)
-    query = _select(target, [*added(deltas, target), *values], others=others, statement=statement)
-    returning: exp.Returning | None = statement.args.get("returning")
+    returning = Returning.of(statement, target, others=others, execution=execution)
+    beside = returning.others
+    items = [*added(deltas, target), *(tree for tree, _ in beside), *values]
+    query = _select(target, items, others=others, statement=statement)
     transaction = execution.transaction
     mark = transaction.mark(table)
     answers: list[Result] = []
@@ -197,10 +197,10 @@ def update(statement: exp.Update, execution: Execution) -> Result:
         if amounts is not None:
             return add(piece, amounts)
         old, new = _split(piece, target, execution=execution, since=mark if others else None)
-        rows = exactly(new, table.columns)
+        rows = exactly(new.select(range(len(beside), new.num_columns)), table.columns)
         given = rows.select([name for name in rows.schema.names if name not in defaulted])
         full = transaction.complete(table, given, overriding=True)
-        answers.extend(_returning(returning, full, target, execution))
+        answers.extend(returning.answers(full, execution, others=new.select(range(len(beside)))))
         if full.num_rows and moves:
             transaction.delete_found(table, old)
             moved.append(full)
@@ -214,7 +214,7 @@ def update(statement: exp.Update, execution: Execution) -> Result:
             transaction.add(table, key, amount)
         if returning:
             full, _ = transaction.get_many(table, keys)
-            answers.extend(_returning(returning, full, target, execution))
+            answers.extend(returning.answers(full, execution))
         return keys.num_rows
 
     with transaction.adding(table) if deltas.amounts else nullcontext(), Spool(transaction.scratch) as moved:
@@ -223,11 +223,9 @@ def update(statement: exp.Update, execution: Execution) -> Result:
             table.columns,
             execution=execution,
             part="deltas" if deltas.amounts else "rows",
-            keys=[*(type for _, type in target.keys), *added_types(deltas, table)],
+            keys=[*(type for _, type in target.keys), *added_types(deltas, table), *(type for _, type in beside)],
         )
-        count = _through(
-            _pieces(pieces, whole=_reads(returning)), lambda piece: write(piece, moved), execution=execution
-        )
+        count = _through(_pieces(pieces, whole=returning.reads), lambda piece: write(piece, moved), execution=execution)
         for rows in moved.batches():
             transaction.insert(table, rows, overriding=True)
     return _answer(answers, f"UPDATE {count}", count, execution)
@@ -255,10 +253,12 @@ def delete(statement: exp.Delete, execution: Execution) -> Result:
     """DELETE. RETURNING gives the rows as they were."""
     only_parts(statement, "this", "using", "where", "returning", "with_")
     target = target_of(statement.this, execution)
-    returning = statement.args.get("returning")
-    columns = target.table.columns if returning else ()
     others = statement.args.get("using") or []
-    query = _select(target, [target.column(c.name) for c in columns], others=others, statement=statement)
+    returning = Returning.of(statement, target, others=others, execution=execution)
+    columns = target.table.columns if returning else ()
+    beside = returning.others
+    items = [*(tree for tree, _ in beside), *(target.column(c.name) for c in columns)]
+    query = _select(target, items, others=others, statement=statement)
     transaction = execution.transaction
     mark = transaction.mark(target.table)
     answers: list[Result] = []
@@ -266,13 +266,15 @@ def delete(statement: exp.Delete, execution: Execution) -> Result:
     def write(piece: pa.Table) -> int:
         old, gone = _split(piece, target, execution=execution, since=mark if others else None)
         if returning:
-            answers.extend(_returning(returning, exactly(gone, columns), target, execution))
+            rows = exactly(gone.select(range(len(beside), gone.num_columns)), columns)
+            answers.extend(returning.answers(rows, execution, others=gone.select(range(len(beside)))))
         if old.num_rows:
             transaction.delete_found(target.table, old)
         return old.num_rows
 
-    pieces = assigned_pieces(query, columns, execution=execution, part="rows", keys=[type for _, type in target.keys])
-    count = _through(_pieces(pieces, whole=_reads(returning)), write, execution=execution)
+    keys = [type for _, type in (*target.keys, *beside)]
+    pieces = assigned_pieces(query, columns, execution=execution, part="rows", keys=keys)
+    count = _through(_pieces(pieces, whole=returning.reads), write, execution=execution)
     return _answer(answers, f"DELETE {count}", count, execution)
 
 
@@ -297,11 +299,6 @@ def _pieces(pieces: Iterator[pa.Table], *, whole: bool) -> Iterator[pa.Table]:
         yield pa.concat_tables(pieces)
     else:
         yield from pieces
-
-
-def _reads(node: exp.Expr | None) -> bool:
-    """Whether a clause must be computed once for all rows: it has a query of its own, or aggregates."""
-    return node is not None and node.find(exp.Query, exp.AggFunc, exp.Window) is not None
 
 
 def _check_insert(statement: exp.Insert) -> None:
@@ -426,24 +423,6 @@ def _completed(rows: Rows, table: Table, execution: Execution, *, overriding: bo
     order = [row for _, group in groups for row in group]
     places = sorted(range(len(order)), key=order.__getitem__)
     return one_batch(done.take(pa.array(places, pa.int64())))
-
-
-def _returning(
-    returning: exp.Returning | None, rows: pa.RecordBatch, target: Target, execution: Execution
-) -> list[Result]:
-    """What RETURNING gives for these rows, read completely; nothing without RETURNING."""
-    if returning is None:
-        return []
-    if returning.args.get("into"):
-        raise refuse("RETURNING … INTO", "Read the result.")
-    relation = exp.Table(
-        this=exp.to_identifier(RETURNED), alias=exp.TableAlias(this=exp.to_identifier(target.alias, quoted=True))
-    )
-    query = exp.Select(expressions=[item.copy() for item in returning.expressions], from_=exp.From(this=relation))
-    plan = execution.kept("returning", lambda: execution.plan(query, relations={RETURNED: rows.schema}))
-    result = execution.run(plan, relations={RETURNED: rows})
-    result.arrow()
-    return [result]
 
 
 def _answer(answers: Sequence[Result], tag: str, count: int, execution: Execution) -> Result:

@@ -375,7 +375,10 @@ def _quantified_row(node: bound.Quantified) -> str:
 
 
 def _quantified_array(node: bound.QuantifiedArray) -> str:
-    array, operand, symbol = expression(node.array), expression(node.operand), _symbol(node.operator)
+    array, operand = expression(node.array), expression(node.operand)
+    if node.operator not in _SYMBOLS:
+        return _matched_array(node, operand, array)
+    symbol = _SYMBOLS[node.operator]
     items = f"SELECT unnest({array})"
     if symbol == "=" and not node.all:
         text = f"{operand} IN ({items})"
@@ -384,6 +387,18 @@ def _quantified_array(node: bound.QuantifiedArray) -> str:
     else:
         text = f"{operand} {symbol} {'ALL' if node.all else 'ANY'} ({items})"
     return f"(CASE WHEN {array} IS NULL THEN NULL ELSE {text} END)"
+
+
+def _matched_array(node: bound.QuantifiedArray, operand: str, array: str) -> str:
+    """LIKE and ``~``, which take no ANY: the outcome for each element, then whether one (or none) is decisive."""
+    types = [node.operand.type, node.array.type.element or node.operand.type]
+    outcome = resolve(node.operator, types).render([operand, "pattern"])
+    outcomes = f"list_transform({array}, lambda pattern: {outcome})"
+    return (
+        f"(CASE WHEN {array} IS NULL THEN NULL WHEN list_contains({outcomes}, {'false' if node.all else 'true'}) "
+        f"THEN {'false' if node.all else 'true'} WHEN list_count({outcomes}) < len({outcomes}) THEN NULL "
+        f"ELSE {'true' if node.all else 'false'} END)"
+    )
 
 
 def _symbol(operator: str) -> str:

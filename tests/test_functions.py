@@ -97,7 +97,14 @@ NOT_POSTGRESQL_S = {
     ),
     **dict.fromkeys(
         (
-            *("json_build_array", "json_build_object", "jsonb_build_array", "jsonb_build_object", "to_json_text"),
+            *(
+                "json_build_array",
+                "json_build_object",
+                "jsonb_build_array",
+                "jsonb_build_object",
+                "to_json_text",
+                "json_row",
+            ),
             *("jsonb_of", "jsonb_set", "jsonb_delete_path", "jsonb_exists_any", "jsonb_exists_all"),
             "jsonb_pretty",
             *(

@@ -256,6 +256,26 @@ def test_update_from_another_table(t: Database) -> None:
     assert rows(t, "a") == [(1,), (20,), (330,)]
 
 
+def test_returning_reads_what_from_and_using_join(t: Database) -> None:
+    """PostgreSQL 15 gives these answers."""
+    t.execute("CREATE TABLE u (k BIGINT, w TEXT); INSERT INTO u VALUES (1, 'one'), (3, 'three'), (9, 'nine')")
+    result = t.execute("UPDATE t SET a = a + 1 FROM u WHERE u.k = t.id RETURNING *")
+    assert result.names == ("id", "a", "b", "n", "k", "w")
+    assert sorted(row[:2] + row[4:] for row in result.rows()) == [(1, 11, 1, "one"), (3, 31, 3, "three")]
+    result = t.execute("UPDATE t SET b = w FROM u WHERE k = id AND k = $1 RETURNING t.id, upper(w) || b AS x, u.*", [3])
+    assert (result.names, result.rows()) == (("id", "x", "k", "w"), [(3, "THREEthree", 3, "three")])
+    sql = "UPDATE t SET a = s.n FROM (SELECT k AS id, length(w) AS n FROM u) s WHERE s.id = t.id RETURNING "
+    assert t.execute(sql + "t.id, s.n, (SELECT max(w) FROM u WHERE k = s.id)").rows() == [
+        (1, 3, "one"),
+        (3, 5, "three"),
+    ]
+    assert refused(t, sql + "id").sqlstate == "42702"
+    assert refused(t, sql + "nope").sqlstate == "42703"
+    sql = "WITH c AS (SELECT 9 AS z) DELETE FROM t USING u, c WHERE k = id AND k < z RETURNING t.id, z, w"
+    assert sorted(t.execute(sql).rows()) == [(1, 9, "one"), (3, 9, "three")]
+    assert t.execute("DELETE FROM t USING u WHERE false RETURNING *").names == ("id", "a", "b", "n", "k", "w")
+
+
 def test_parameters_may_stand_anywhere_and_are_counted(t: Database) -> None:
     result = t.execute("INSERT INTO t (id) SELECT $1::int UNION ALL SELECT $1 + 1 RETURNING id + $2", [7, 100])
     assert sorted(result.rows()) == [(107,), (108,)]

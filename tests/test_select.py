@@ -25,7 +25,7 @@ from weftdb.sql.run import run_plan
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_717_243_200_000_000  # 2024-06-01 12:00 UTC
-SCRIPTS = ("select_values.sql", "select_queries.sql", "select_names.sql", "select_surface.sql", "select_types.sql")
+SCRIPTS = tuple(f"select_{name}.sql" for name in ("values", "queries", "names", "surface", "types", "everyday"))
 CASES = [(script, case) for script in SCRIPTS for case in golden.read(GOLDEN / script)]
 
 

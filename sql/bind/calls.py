@@ -21,6 +21,7 @@ from .comparisons import row
 from .errors import fail, only, unsupported
 from .names import fold, lower
 from .operators import array_query, now
+from .rows import range_of, row_of
 from .set_returning import SET_RETURNING, set_returning
 from .zones import truncated
 
@@ -198,7 +199,7 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
             raise fail("aggregate function calls cannot be nested", syntax.tree, sqlstate="42803")
         raise fail(f"aggregate functions are not allowed in {binder.clause.name}", syntax.tree, sqlstate="42803")
     inner = binder.within(_INSIDE_AGGREGATE)
-    arguments = _arguments(inner, syntax)
+    function, arguments = _aggregated(inner, syntax)
     order = sort_keys(inner, syntax.order)
     if syntax.within is not None:
         order = sort_keys(inner, syntax.within)
@@ -206,9 +207,6 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
             raise unsupported("WITHIN GROUP with more than one ORDER BY expression", syntax.tree)
         arguments = [*map(_fractions, arguments), order[0].expression]
     filter = inner.condition(syntax.filter, what="FILTER") if syntax.filter is not None else None
-    function = syntax.name
-    if function in documents.AGGREGATES:
-        function, arguments = documents.aggregate_arguments(inner, function, arguments, syntax.tree)
     resolution, converted = binder.resolve(function, arguments, syntax.tree)
     if syntax.within is not None:
         order = (replace(order[0], expression=converted[-1]),)
@@ -224,9 +222,27 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
         filter=filter,
         within=syntax.within is not None,
     )
+    return _documented(node, syntax)
+
+
+def _documented(node: bound.Bound, syntax: CallSyntax) -> bound.Bound:
+    """What the functions that make JSON give as text, as JSON."""
+    return bound.cast_to(node, documents.result_type(syntax.name)) if syntax.name in documents.AGGREGATES else node
+
+
+def _aggregated(binder: ExpressionBinder, syntax: CallSyntax) -> tuple[str, list[bound.Bound]]:
+    """The function of the table that an aggregate is, and its arguments."""
     if syntax.name in documents.AGGREGATES:
-        return bound.cast_to(node, documents.result_type(syntax.name))
-    return node
+        return documents.aggregate_arguments(binder, syntax.name, syntax.arguments, syntax.tree)
+    row = row_of(binder, syntax.arguments[0]) if syntax.name == "count" and len(syntax.arguments) == 1 else None
+    if row is None:
+        return syntax.name, _arguments(binder, syntax)
+    if syntax.distinct:
+        return syntax.name, [documents.row_key(binder, row, syntax.tree)]
+    if row.missing is None:
+        return syntax.name, []
+    one, null = Literal(value=1, type=INTEGER), Literal(value=None, type=INTEGER)
+    return syntax.name, [Case(branches=((bound.expression(row.missing), null),), default=one, type=INTEGER)]
 
 
 def _fractions(node: bound.Bound) -> bound.Bound:
@@ -271,8 +287,6 @@ def window(binder: ExpressionBinder, tree: exp.Window) -> bound.Bound:
         raise unsupported("ORDER BY inside a window function's arguments", tree)
     if syntax.filter is not None and kind is FunctionKind.WINDOW:
         raise fail("FILTER is not implemented for non-aggregate window functions", tree, sqlstate="0A000")
-    if syntax.name in documents.AGGREGATES:
-        raise unsupported(f"{syntax.name} as a window function", tree)
     inner = binder.within(_INSIDE_WINDOW)
     partition, order, frame = _definition(inner, tree)
     if syntax.name in _COMPOSED:
@@ -280,11 +294,12 @@ def window(binder: ExpressionBinder, tree: exp.Window) -> bound.Bound:
             raise unsupported(f"a frame for {syntax.name}", tree)
         binder.context.layers = True
         return _COMPOSED[syntax.name](binder, _arguments(inner, syntax), (partition, order), tree)
-    resolution, arguments = binder.resolve(syntax.name, _arguments(inner, syntax), tree)
+    function, given = _aggregated(inner, syntax)
+    resolution, arguments = binder.resolve(function, given, tree)
     if syntax.name == "nocb" and frame is None:
         frame = bound.Frame(unit="ROWS", start=_CURRENT_ROW, end=bound.FrameEnd(side="UNBOUNDED FOLLOWING"))
-    return bound.Window(
-        function=syntax.name,
+    node = bound.Window(
+        function=function,
         arguments=arguments,
         type=resolution.result,
         partition=partition,
@@ -292,6 +307,7 @@ def window(binder: ExpressionBinder, tree: exp.Window) -> bound.Bound:
         frame=frame,
         filter=inner.condition(syntax.filter, what="FILTER") if syntax.filter is not None else None,
     )
+    return _documented(node, syntax)
 
 
 _COMPOSED: Final = {"interpolate": time_series.interpolate_over, "session_number": time_series.session_number}
@@ -387,6 +403,9 @@ def sort_key(expression: bound.Bound, item: exp.Ordered) -> bound.SortKey:
 def dot(binder: ExpressionBinder, tree: exp.Dot) -> bound.Bound:
     if isinstance(tree.expression, exp.Anonymous):
         return call(binder, tree)
+    inner = tree.this.unnest()
+    if isinstance(tree.expression, exp.Identifier) and (range := range_of(binder, inner)) is not None:
+        return binder.scope.qualified(range.name, fold(tree.expression), position=place(tree))
     raise unsupported("a field of a composite value", tree)
 
 

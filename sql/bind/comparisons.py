@@ -1,6 +1,6 @@
 """Comparisons, rows and subqueries: ``=``, IN, ANY, ALL, EXISTS, ``(SELECT ...)``.
 
-Rows exist only where they can be taken apart: ``(a, b) < (c, d)`` becomes ``a < c OR (a = c AND b < d)``, as
+Rows (``rows``) exist only where they can be taken apart: ``(a, b) < (c, d)`` becomes ``a < c OR (a = c AND b < d)``, as
 PostgreSQL defines it; ``(a, b) IN ((1, 2), (3, 4))`` becomes ORs of ANDs. A row as a value is refused.
 """
 
@@ -11,15 +11,16 @@ from typing import Final
 
 from sqlglot import exp
 
-from ...base.types import BOOLEAN, UNKNOWN, Kind, array_of
+from ...base.types import BOOLEAN, TEXT, UNKNOWN, Kind, array_of
 from ...engine.expression.functions import common_type
 from ...engine.expression.node import Parameter
 from .. import bound
 from .binder import ExpressionBinder, Handler
 from .context import types_of
 from .errors import fail, unsupported
-from .operators import COMPARISONS, negated
+from .operators import BINARY, COMPARISONS, array_query, binary, negated
 from .retype import with_types
+from .rows import refuse_row, row_parts
 
 _STRICT: Final = {"less": "less", "less_equal": "less", "greater": "greater", "greater_equal": "greater"}
 
@@ -70,15 +71,6 @@ def compare_rows(
 
 def _joined(name: str, parts: Sequence[bound.Bound]) -> bound.Bound:
     return parts[0] if len(parts) == 1 else bound.call(name, *parts, type=BOOLEAN)
-
-
-def row_parts(tree: exp.Expr) -> list[exp.Expr] | None:
-    """The parts of ``(a, b)`` or ``ROW(a, b)``; None for anything else."""
-    if isinstance(tree, exp.Tuple):
-        return tree.expressions
-    if isinstance(tree, exp.Anonymous) and tree.name.lower() == "row":
-        return tree.expressions
-    return None
 
 
 def _quantifier(tree: exp.Expr) -> tuple[bool, exp.Expr] | None:
@@ -193,19 +185,48 @@ def exists(binder: ExpressionBinder, tree: exp.Exists) -> bound.Bound:
     inner = tree.this
     if not isinstance(inner, exp.Query):
         raise unsupported("EXISTS of anything but a subquery", tree)
+    if isinstance(inner, exp.Select) and not inner.expressions:  # EXISTS (SELECT FROM t)
+        inner = inner.copy()
+        inner.set("expressions", [exp.Literal.number(1)])
     return bound.Exists(query=binder.context.bind_query(binder.context, inner, binder.scope), type=BOOLEAN)
 
 
 def row(binder: ExpressionBinder, tree: exp.Tuple) -> bound.Bound:
-    raise unsupported("a row as a value", tree, hint="Compare rows with rows, or name the columns one by one.")
+    raise refuse_row(tree)
 
 
 def quantifier_alone(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
     raise fail(f"{tree.key.upper()} stands after a comparison: x = {tree.key.upper()} (...)", tree, sqlstate="42601")
 
 
+def matching(binder: ExpressionBinder, tree: exp.Binary) -> bound.Bound:
+    """LIKE, ``~`` and the like, also with ANY or ALL of an array or subquery."""
+    quantifier = _quantifier(tree.expression)
+    if quantifier is None:
+        return binary(binder, tree)
+    all, inner = quantifier
+    if isinstance(tree, exp.RegexpLike | exp.RegexpILike) and isinstance(tree.parent, exp.Not):
+        raise unsupported("NOT before ~ ANY or ALL", tree, hint="Put the comparison into parentheses.")  # !~ looks so
+    negate = bool(tree.args.get("negate"))
+    all = all is not negate  # x NOT LIKE ALL: like none of them
+    if isinstance(inner, exp.Query):
+        patterns = array_query(binder, inner)
+    else:
+        patterns = binder.context.implicit(binder.bind(inner), array_of(TEXT), inner, what="op ANY/ALL (array)")
+    operand = binder.typed(tree.this, TEXT, what="the left side")
+    function = BINARY[tree.__class__]
+    node: bound.Bound
+    if isinstance(patterns, bound.ArrayList) and patterns.query is None and patterns.elements:
+        calls = [binder.call(function, operand, pattern, tree=tree) for pattern in patterns.elements]
+        node = _joined("and" if all else "or", calls)
+    else:
+        node = bound.QuantifiedArray(operand=operand, operator=function, array=patterns, all=all, type=BOOLEAN)
+    return negated(node) if negate else node
+
+
 HANDLERS: Final[dict[type[exp.Expr], Handler]] = {
     **dict.fromkeys(COMPARISONS, comparison),
+    **dict.fromkeys((exp.Like, exp.ILike, exp.RegexpLike, exp.RegexpILike), matching),
     exp.In: membership,
     exp.Subquery: scalar_subquery,
     exp.Exists: exists,

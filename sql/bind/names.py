@@ -17,6 +17,7 @@ _NODE_NAMES: Final[dict[type[exp.Expr], str]] = {
     exp.StrPosition: "position",
     exp.Substring: "substring",
     exp.Overlay: "overlay",
+    exp.Overlaps: "overlaps",
     exp.AtTimeZone: "timezone",
     exp.CurrentDate: "current_date",
     exp.CurrentTime: "current_time",

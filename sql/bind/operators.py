@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlglot import exp
 
+from ...base.errors import Invalid
 from ...base.types import BOOLEAN, DATE, JSONB, TEXT, TIME, TIMESTAMPTZ, UNKNOWN, Kind, Type, array_of
 from ...base.values import literal_value
 from ...engine.expression.functions import common_type
@@ -15,6 +16,7 @@ from .binder import ExpressionBinder, Handler
 from .context import number_literal, types_of
 from .errors import fail, only, unsupported
 from .names import fold
+from .rows import all_of, refuse_row, row_of
 from .types import is_bare_numeric, type_of
 
 BINARY: Final[dict[type[exp.Expr], str]] = {
@@ -101,12 +103,19 @@ def placeholder(binder: ExpressionBinder, tree: exp.Placeholder) -> bound.Bound:
 
 def column(binder: ExpressionBinder, tree: exp.Column) -> bound.Bound:
     if isinstance(tree.this, exp.Star):
+        if tree.args.get("table") is not None:
+            raise refuse_row(tree)
         raise unsupported("* in an expression", tree, hint="Name the columns, or use count(*).")
     position = tree.this.meta.get("start")
     name = fold(tree.this)
     table = tree.args.get("table")
     if table is None:
-        value = binder.scope.column(name, position=position)
+        try:
+            value = binder.scope.column(name, position=position)
+        except Invalid:
+            if binder.scope.whole(name) is not None:
+                raise refuse_row(tree) from None
+            raise
     else:
         value = binder.scope.qualified(fold(table), name, position=table.meta.get("start"))
     # A new object for every place, so that a later error (not grouped) can point to it.
@@ -129,8 +138,6 @@ def binary(binder: ExpressionBinder, tree: exp.Binary) -> bound.Bound:
         if function in _WITH_PATH and right.type == UNKNOWN:
             right = binder.context.coerce(right, array_of(TEXT), tree)
         return binder.call(function, left, right, tree=tree)
-    if isinstance(tree.expression, exp.Any):
-        raise unsupported(f"{tree.key.upper()} ANY", tree)
     node = binder.call(function, binder.bind(tree.this), binder.bind(tree.expression), tree=tree)
     return negated(node) if tree.args.get("negate") else node
 
@@ -189,10 +196,11 @@ def is_test(binder: ExpressionBinder, tree: exp.Is) -> bound.Bound:
     negate = bool(tree.args.get("negate"))
     if isinstance(right, exp.Not):
         negate, right = not negate, right.this
-    if isinstance(tree.this, exp.Tuple):
-        raise unsupported("IS with a row", tree)
     if isinstance(right, exp.Null):
         name = "is_not_null" if negate else "is_null"
+        whole = row_of(binder, tree.this)
+        if whole is not None:
+            return all_of(name, whole.values)
         return bound.call(name, binder.known(tree.this), type=BOOLEAN)
     if isinstance(right, exp.Boolean):
         name = f"is_{'not_' if negate else ''}{'true' if right.this else 'false'}"

@@ -29,11 +29,16 @@ class ScopeColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """A table, view, function or subquery in FROM, by the name that the query gives it."""
+    """A table, view, function or subquery in FROM, by the name that the query gives it.
+
+    ``nullable``: an outer join may put NULLs in the place of its row. ``witness``: a column that is NULL only there.
+    """
 
     name: str
     columns: tuple[ScopeColumn, ...]
     row_id: bound.Column | None = None
+    witness: bound.Bound | None = None
+    nullable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +118,12 @@ class Scope:
             position=position,
             hint=nearest(name, names),
         )
+
+    def whole(self, name: str) -> Range | None:
+        """The table whose whole row the unqualified ``name`` means; None where a column is called so, or nothing."""
+        if any(scope.has_column(name) for scope in self.levels()):
+            return None
+        return next((range for scope in self.levels() for range in scope.ranges if range.name == name), None)
 
     def cte(self, name: str) -> CteEntry | None:
         """The WITH query called ``name``, if one is in sight."""

@@ -85,7 +85,18 @@ def _combined(kind: bound.JoinKind, left: Item, right: Item, condition: bound.Bo
     relation = bound.Join(
         kind=kind, left=left.relation, right=right.relation, condition=condition, lateral=_is_lateral(right.relation)
     )
-    return Item(relation=relation, ranges=_distinct(left, right), columns=left.columns + right.columns)
+    nullable = (kind in _NULLABLE_LEFT, kind in _NULLABLE_RIGHT)
+    ranges = tuple(
+        replace(range, nullable=True) if no_row and not range.nullable else range
+        for item, no_row in zip((left, right), nullable, strict=True)
+        for range in item.ranges
+    )
+    _check_distinct(left, right)
+    return Item(relation=relation, ranges=ranges, columns=left.columns + right.columns)
+
+
+_NULLABLE_LEFT: Final = (bound.JoinKind.RIGHT, bound.JoinKind.FULL)
+_NULLABLE_RIGHT: Final = (bound.JoinKind.LEFT, bound.JoinKind.FULL, bound.JoinKind.ASOF_LEFT)
 
 
 def _is_lateral(relation: bound.Relation) -> bool:
@@ -98,7 +109,7 @@ def _is_lateral(relation: bound.Relation) -> bool:
             return False
 
 
-def _distinct(left: Item, right: Item) -> tuple[Range, ...]:
+def _check_distinct(left: Item, right: Item) -> None:
     names = {range.name for range in left.ranges}
     for range in right.ranges:
         if range.name in names:
@@ -107,7 +118,6 @@ def _distinct(left: Item, right: Item) -> tuple[Range, ...]:
                 sqlstate="42712",
                 hint="Give one of them another name with AS.",
             )
-    return left.ranges + right.ranges
 
 
 _KINDS: Final = {
@@ -291,7 +301,8 @@ def _sampled(context: Context, item: Item, sample: exp.TableSample, outer: Scope
 
     (range,) = item.ranges
     row_id = None if range.row_id is None else moved[range.row_id.id]
-    renamed = replace(range, columns=tuple(map(there, range.columns)), row_id=row_id)
+    witness = moved[range.witness.id] if isinstance(range.witness, bound.Column) else None
+    renamed = replace(range, columns=tuple(map(there, range.columns)), row_id=row_id, witness=witness)
     relation = bound.Derived(reference=context.new_reference(), query=query, columns=columns)
     return Item(relation=relation, ranges=(renamed,), columns=tuple(map(there, item.columns)))
 
@@ -358,7 +369,8 @@ def _table(context: Context, tree: exp.Table, outer: Scope) -> Item:
         sources=sources,
         past=context.past,
     )
-    return _ranged(scan, shown, label, alias, row_id=row_id)
+    witness = row_id or columns[sources.index(relation.primary_key[0])].reference()
+    return _ranged(scan, shown, label, alias, row_id=row_id, witness=witness)
 
 
 def _given(context: Context, name: str, space: str | None) -> str | None:
@@ -430,12 +442,14 @@ def _ranged(
     alias: exp.TableAlias | None,
     *,
     row_id: bound.Column | None = None,
+    witness: bound.Bound | None = None,
 ) -> Item:
     named = tuple(ScopeColumn(column.name, column.reference()) for column in columns)
     if alias is not None:
         only(alias, "this", "columns", what="the alias of a table")
         named = _renamed(named, alias)
-    return Item(relation=relation, ranges=(Range(name=name, columns=named, row_id=row_id),), columns=named)
+    range = Range(name=name, columns=named, row_id=row_id, witness=witness)
+    return Item(relation=relation, ranges=(range,), columns=named)
 
 
 def _renamed(columns: tuple[ScopeColumn, ...], alias: exp.TableAlias) -> tuple[ScopeColumn, ...]:

@@ -340,6 +340,12 @@ def _built_object(kind: str) -> Callable[..., str]:
     return build
 
 
+def _row(*items: str | None) -> str:
+    """An object of names and the JSON of their values, as ``row_to_json`` prints it."""
+    pairs = zip(items[::2], items[1::2], strict=True)
+    return "{" + ",".join(f"{write(name)}:{'null' if value is None else value}" for name, value in pairs) + "}"
+
+
 def _typeof(document: str) -> str:
     names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
     return names.get(type(read(document)), "number")
@@ -408,6 +414,15 @@ def _of_both(kind: str) -> tuple[Function, ...]:
     )
 
 
+def _lines(r: Rendering) -> str:
+    """A list whose items begin on lines of their own, but the first one and NULLs."""
+    item = f"coalesce({_LINE} || {r[0]}, 'null')"
+    return f"('[' || weft_json_lines({r.call('string_agg', item, quoted_comma)}) || ']')"
+
+
+_LINE: Final = "(chr(10) || ' ')"
+
+
 def _aggregated(open: str, close: str) -> Callable[[Rendering], str]:
     def render(r: Rendering) -> str:
         item = f"coalesce({r[0]}, 'null')"
@@ -423,12 +438,14 @@ quoted_comma: Final = "', '"
 PRELUDE: Final[tuple[str, ...]] = (
     "CREATE OR REPLACE MACRO weft_json_key(x) AS CASE WHEN x IS NULL "
     "THEN error('field name must not be null') ELSE x END",
+    "CREATE OR REPLACE MACRO weft_json_lines(x) AS CASE WHEN starts_with(x, chr(10)) THEN substr(x, 3) ELSE x END",
 )
 
 
 def aggregate_overloads() -> dict[str, Overload]:
     """The texts that json_agg and json_object_agg make; the binder casts them."""
     return {
+        "json_lines_agg": overload("text -> text", _lines, strict=False),
         "json_text_agg": overload("text -> text", _aggregated("[", "]"), strict=False),
         "json_object_text_agg": overload("text, text -> text", _aggregated("{ ", " }"), strict=False),
     }
@@ -441,6 +458,7 @@ def functions() -> tuple[Function, ...]:
         *_of_both("jsonb"),
         function("jsonb_of", overload("text -> jsonb", in_python, naive=_checked, can_fail=True)),
         function("to_json_text", _python("any -> text", to_json)),
+        function("json_row", _python("text... -> json", _row, strict=False)),
         function("jsonb_typeof", _python("jsonb -> text", _typeof)),
         function("jsonb_array_length", _python("jsonb -> integer", _array_length)),
         function("jsonb_pretty", _python("jsonb -> text", _pretty)),

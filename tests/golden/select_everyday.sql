@@ -1,0 +1,142 @@
+# Queries as analysts, ORMs and tools for dashboards write them: rows as JSON, LIKE ANY, spellings of every day.
+
+SELECT row_to_json(p) FROM people p WHERE id < 3 ORDER BY id;
+-- row_to_json json
+-- {"id":1,"name":"Ada","city":"London","age":36,"score":9.5}
+-- {"id":2,"name":"Grace","city":"New York","age":85,"score":8.25}
+SELECT to_jsonb(p), to_json(p) FROM people p WHERE id = 4;
+-- to_jsonb jsonb | to_json json
+-- {"id": 4, "age": 33, "city": null, "name": "barbara", "score": 7} | {"id":4,"name":"barbara","city":null,"age":33,"score":7}
+SELECT row_to_json(x) FROM (SELECT 1 AS a, 'x' AS b, ARRAY[1, 2] AS c, NULL::int AS d) x;
+-- row_to_json json
+-- {"a":1,"b":"x","c":[1,2],"d":null}
+SELECT row_to_json(1);
+-- ERROR 42883
+SELECT json_agg(x) FROM (SELECT id, city FROM people ORDER BY id LIMIT 2) x;
+-- json_agg json
+-- [{"id":1,"city":"London"}, \n {"id":2,"city":"New York"}]
+SELECT jsonb_agg(o.* ORDER BY o.id) FROM orders o WHERE person_id = 1;
+-- jsonb_agg jsonb
+-- [{"at": "2024-01-05T10:00:00", "id": 1, "paid": true, "amount": 10.50, "person_id": 1}, {"at": "2024-01-05T23:59:59.999999", "id": 2, "paid": false, "amount": 99.99, "person_id": 1}]
+SELECT json_agg(ARRAY[1, id] ORDER BY id) FROM people WHERE id < 3;
+-- json_agg json
+-- [[1,1], \n [1,2]]
+SELECT p.id, json_agg(o ORDER BY o.id) AS os FROM people p LEFT JOIN orders o ON o.person_id = p.id GROUP BY p.id ORDER BY p.id;
+-- id integer | os json
+-- 1 | [{"id":1,"person_id":1,"amount":10.50,"at":"2024-01-05T10:00:00","paid":true}, \n {"id":2,"person_id":1,"amount":99.99,"at":"2024-01-05T23:59:59.999999","paid":false}]
+-- 2 | [{"id":3,"person_id":2,"amount":5.00,"at":"2024-01-31T00:00:00","paid":true}, \n {"id":4,"person_id":2,"amount":20.00,"at":"2024-02-29T12:30:00","paid":null}]
+-- 3 | [{"id":5,"person_id":3,"amount":null,"at":"2024-03-01T00:00:00","paid":true}]
+-- 4 | [{"id":7,"person_id":4,"amount":-3.33,"at":null,"paid":true}]
+-- 5 | [null]
+-- 6 | [null]
+SELECT p.id, coalesce(jsonb_agg(o ORDER BY o.id) FILTER (WHERE o.id IS NOT NULL), '[]') AS os FROM people p LEFT JOIN orders o ON o.person_id = p.id GROUP BY p.id ORDER BY p.id;
+-- id integer | os jsonb
+-- 1 | [{"at": "2024-01-05T10:00:00", "id": 1, "paid": true, "amount": 10.50, "person_id": 1}, {"at": "2024-01-05T23:59:59.999999", "id": 2, "paid": false, "amount": 99.99, "person_id": 1}]
+-- 2 | [{"at": "2024-01-31T00:00:00", "id": 3, "paid": true, "amount": 5.00, "person_id": 2}, {"at": "2024-02-29T12:30:00", "id": 4, "paid": null, "amount": 20.00, "person_id": 2}]
+-- 3 | [{"at": "2024-03-01T00:00:00", "id": 5, "paid": true, "amount": null, "person_id": 3}]
+-- 4 | [{"at": null, "id": 7, "paid": true, "amount": -3.33, "person_id": 4}]
+-- 5 | []
+-- 6 | []
+SELECT json_build_object('p', row_to_json(p), 'n', (SELECT count(*) FROM orders o WHERE o.person_id = p.id)) FROM (SELECT id, name FROM people WHERE id = 1) p;
+-- json_build_object json
+-- {"p" : {"id":1,"name":"Ada"}, "n" : 2}
+SELECT to_jsonb(p) - 'score' - 'age' AS j FROM people p ORDER BY p.id;
+-- j jsonb
+-- {"id": 1, "city": "London", "name": "Ada"}
+-- {"id": 2, "city": "New York", "name": "Grace"}
+-- {"id": 3, "city": "Rotterdam", "name": "Edsger"}
+-- {"id": 4, "city": null, "name": "barbara"}
+-- {"id": 5, "city": "Paris", "name": "Émile"}
+-- {"id": 6, "city": "Paris", "name": "Zoë"}
+SELECT p.id, to_jsonb(o) IS NULL AS none, o IS NULL AS a, o IS NOT NULL AS b FROM people p LEFT JOIN orders o ON o.person_id = p.id AND o.id < 3 ORDER BY p.id, o.id;
+-- id integer | none boolean | a boolean | b boolean
+-- 1 | f | f | t
+-- 1 | f | f | t
+-- 2 | t | t | f
+-- 3 | t | t | f
+-- 4 | t | t | f
+-- 5 | t | t | f
+-- 6 | t | t | f
+SELECT o.id, to_jsonb(b) AS j FROM orders o LEFT JOIN big_orders b ON b.person_id = o.person_id ORDER BY o.id;
+-- id bigint | j jsonb
+-- 1 | {"n": 2, "total": 110.49, "person_id": 1}
+-- 2 | {"n": 2, "total": 110.49, "person_id": 1}
+-- 3 | {"n": 1, "total": 20.00, "person_id": 2}
+-- 4 | {"n": 1, "total": 20.00, "person_id": 2}
+-- 5 | NULL
+-- 6 | NULL
+-- 7 | NULL
+SELECT count(o), count(o.*), count(*) FROM people p LEFT JOIN orders o ON o.person_id = p.id;
+-- count bigint | count bigint | count bigint
+-- 6 | 6 | 8
+SELECT count(l), count(DISTINCT (l.a, l.b)) FROM loose l;
+-- count bigint | count bigint
+-- 3 | 2
+SELECT count(DISTINCT (person_id, paid)) FROM orders;
+-- count bigint
+-- 7
+SELECT (p).name, (p).city FROM people p WHERE id = 1;
+-- name character varying | city text
+-- Ada | London
+SELECT jsonb_build_object('r', ROW(1, 'x'), 'p', p) FROM people p WHERE id = 1;
+-- jsonb_build_object jsonb
+-- {"p": {"id": 1, "age": 36, "city": "London", "name": "Ada", "score": 9.5}, "r": {"f1": 1, "f2": "x"}}
+SELECT people FROM (SELECT 1 AS people) people;
+-- people integer
+-- 1
+SELECT (1, NULL) IS NULL AS a, (NULL, NULL) IS NULL AS b, ROW(1, 2) IS NOT NULL AS c, (1, NULL) IS NOT NULL AS d, (1, 'a') IS DISTINCT FROM (1, 'b') AS e;
+-- a boolean | b boolean | c boolean | d boolean | e boolean
+-- f | t | t | f | t
+SELECT id FROM people WHERE name LIKE ANY (ARRAY['A%', '%a']) ORDER BY id;
+-- id integer
+-- 1
+-- 4
+SELECT id FROM people WHERE name NOT LIKE ALL (ARRAY['A%', '%a']) ORDER BY id;
+-- id integer
+-- 2
+-- 3
+-- 5
+-- 6
+SELECT id FROM people WHERE city ILIKE ANY (string_to_array('PAR%|lon%', '|')) ORDER BY id;
+-- id integer
+-- 1
+-- 5
+-- 6
+SELECT 'abc' LIKE ANY ('{a%,z}') AS a, 'abc' LIKE ALL (ARRAY['a%', NULL]) AS b, 'x' NOT LIKE ANY (ARRAY['x', 'y']) AS c, NULL LIKE ANY (ARRAY['a']) AS d, 'a' LIKE ANY (ARRAY[]::text[]) AS e, 'a' LIKE ALL (NULL::text[]) AS f, 'a' LIKE ALL (ARRAY[]::text[]) AS g;
+-- a boolean | b boolean | c boolean | d boolean | e boolean | f boolean | g boolean
+-- t | NULL | t | NULL | f | NULL | t
+SELECT id FROM people WHERE city LIKE ANY (SELECT left(city, 3) || '%' FROM people WHERE id < 3) ORDER BY id;
+-- id integer
+-- 1
+-- 2
+SELECT id FROM people WHERE name ~ ANY (ARRAY['^A', 'e$']) ORDER BY id;
+-- id integer
+-- 1
+-- 2
+-- 5
+SELECT p.id FROM people p WHERE NOT EXISTS (SELECT FROM orders o WHERE o.person_id = p.id) ORDER BY p.id;
+-- id integer
+-- 5
+-- 6
+SELECT jsonb_typeof(j::jsonb -> 'a') AS a, jsonb_array_length(j::jsonb -> 'b') AS b FROM kinds WHERE id = 1;
+-- a text | b integer
+-- number | 2
+SELECT substring(name from position('d' in name) + 1), '@' AS at, position('@' in 'a@b') FROM people WHERE id = 1;
+-- substring text | at text | position integer
+-- a | @ | 2
+SELECT (date '2024-01-01', date '2024-02-01') OVERLAPS (date '2024-01-15', date '2024-03-01');
+-- overlaps boolean
+-- t
+SELECT interval '1-2' AS a, interval '-1-2 3 4:05' AS b, interval '1-2 3' AS c, interval '1 day -2-3' AS d, interval '0-11' AS e;
+-- a interval | b interval | c interval | d interval | e interval
+-- 1 year 2 mons | -1 years -2 mons +3 days 04:05:00 | 1 year 2 mons 00:00:03 | -2 years -3 mons +1 day | 11 mons
+SELECT json_agg(city) OVER (ORDER BY id) AS a, jsonb_agg(id) OVER (PARTITION BY city ORDER BY id) AS b FROM people WHERE id > 3 ORDER BY id;
+-- a json | b jsonb
+-- [null] | [4]
+-- [null, "Paris"] | [5]
+-- [null, "Paris", "Paris"] | [5, 6]
+SELECT id, json_object_agg(name, id) OVER (ORDER BY id ROWS 1 PRECEDING) FROM people ORDER BY id LIMIT 3;
+-- id integer | json_object_agg json
+-- 1 | { "Ada" : 1 }
+-- 2 | { "Ada" : 1, "Grace" : 2 }
+-- 3 | { "Grace" : 2, "Edsger" : 3 }
