@@ -110,6 +110,10 @@ class Scan:
         projection = self._projection if places is None else Projection([columns[place] for place in places])
         return projection.schema, self._batches(projection, self._filter)
 
+    def looked_at(self) -> tuple[Plan, Layout, int]:
+        """What to read, the table's layout and the version: for pipelines, which read blocks as they are."""
+        return self._planned(), self._layout, self._version
+
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return pa.RecordBatchReader.from_batches(self.schema, self.batches()).__arrow_c_stream__(requested_schema)
 

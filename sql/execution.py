@@ -61,6 +61,7 @@ class Execution:
     key: tuple[str, Hashable] | None = None
     past: Past = NO_PAST
     alone: bool = False
+    tier: str = "relational"
     holder: Holder = SOMEONE
     relations: Mapping[str, pa.Table] = field(default_factory=dict)
     written: frozenset[int] = frozenset()
@@ -133,7 +134,7 @@ class Execution:
         relations: Mapping[str, pa.Schema] | None = None,
     ) -> Plan:
         """Bind a query, and plan it."""
-        return planned(self.bind(tree, targets=targets, relations=relations))
+        return planned(self.bind(tree, targets=targets, relations=relations), tier=self.tier)
 
     def run(
         self,
@@ -156,6 +157,7 @@ class Execution:
                 self.reader,
                 self.parameters[: max(plan.bound.parameters, default=0)],  # RETURNING may have more than the query
                 executor=self.resources.executor,
+                kernels=self.resources.kernels,
                 now=self.now,
                 cancel=self.cancel,
                 relations=given,

@@ -120,7 +120,7 @@ def _planned(tree: exp.Expr, execution: Execution, watch: Watch) -> Plan:
     """The plan, made anew, step by step."""
     bound = watch.timed("bind", lambda: execution.bind(tree))
     better, fired = watch.timed("rules", lambda: rules.rewrite(bound))
-    choice, declined = watch.timed("choose", lambda: choose(better))
+    choice, declined = watch.timed("choose", lambda: choose(better, tier=execution.tier))
     return Plan(bound=better, fired=fired, choice=choice, declined=declined)
 
 

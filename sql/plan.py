@@ -5,6 +5,7 @@
     PrimaryKeyGet    the condition gives one whole primary key, and nothing else: at most one row
     KeyTimeRead      it gives one key, perhaps a window of event time, and nothing else: one run of rows
     DirectScan       columns of one table under a condition that the engine evaluates completely
+    Pipelined        grouped tables are computed by fused kernels, the rest by the executor (see weft.tier)
     Relational       all else: the relational executor, over one scan per table reference
 
 ``CANDIDATES`` is the one place where that is decided: each looks at the query and takes it, or says why not; the
@@ -19,12 +20,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ..base.errors import Invalid
 from ..engine.expression.node import Call, Cast, Column, Expression
 from ..engine.expression.tree import conjuncts
 from ..engine.schema import Table
 from . import rules
 from .bound import BoundQuery
 from .direct import DirectRead, direct_read
+from .pipeline import Rest, with_pipelines
 from .rules import Fired
 from .shown import Reason
 
@@ -51,16 +54,26 @@ class DirectScan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pipelined:
+    """``wait``: for kernels that are being compiled; else the executor answers until they are."""
+
+    rest: Rest
+    wait: bool
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Relational:
     reason: Reason
 
 
-Choice: TypeAlias = PrimaryKeyGet | KeyTimeRead | DirectScan | Relational
+Choice: TypeAlias = PrimaryKeyGet | KeyTimeRead | DirectScan | Pipelined | Relational
 
 NAMES: Final[dict[type[Choice], str]] = {
     PrimaryKeyGet: "Primary Key Get",
     KeyTimeRead: "Key and Time Read",
     DirectScan: "Scan",
+    Pipelined: "Pipeline",
     Relational: "Relational Executor",
 }
 """What EXPLAIN calls them."""
@@ -91,18 +104,34 @@ class Plan:
         return [*lines, *(f"  not {declined.name}: {declined.reason}" for declined in others)]
 
 
-def plan(query: BoundQuery) -> Plan:
-    """The plan of a query."""
+def plan(query: BoundQuery, *, tier: str = "relational") -> Plan:
+    """The plan of a query. ``tier``: the setting weft.tier. Raises Invalid (0A000) at "pipeline" for what is none."""
     query, fired = rules.rewrite(query)
-    choice, declined = choose(query)
+    choice, declined = choose(query, tier=tier)
+    if tier == "pipeline" and isinstance(choice, Relational) and query.uses:
+        raise not_covered(str(declined[-1].reason))
     return Plan(bound=query, fired=fired, choice=choice, declined=declined)
 
 
-def choose(query: BoundQuery) -> tuple[Choice, tuple[Declined, ...]]:
+def not_covered(why: str) -> Invalid:
+    """The error at the tier "pipeline" for what no pipeline answers."""
+    return Invalid(
+        f"no pipeline covers the query: {why}",
+        hint="SET weft.tier = auto has the relational executor answer it.",
+        sqlstate="0A000",
+    )
+
+
+def choose(query: BoundQuery, *, tier: str = "relational") -> tuple[Choice, tuple[Declined, ...]]:
     """The first choice that takes the query, and what stood before it."""
     read = direct_read(query)
     declined: list[Declined] = []
     for kind, candidate in CANDIDATES:
+        if kind is Relational and tier != "relational":
+            found = _pipelined(query, wait=tier == "pipeline")
+            if not isinstance(found, Reason):
+                return found, tuple(declined)
+            declined.append(Declined(name=NAMES[Pipelined], reason=found))
         found = candidate(read)
         if not isinstance(found, Reason):
             return found, tuple(declined)
@@ -153,6 +182,14 @@ def _direct_scan(read: DirectRead | Reason) -> DirectScan | Reason:
     if read.use.filter is not None:
         text += " under a condition that the engine evaluates"
     return DirectScan(read=read, reason=Reason(text=text))
+
+
+def _pipelined(query: BoundQuery, *, wait: bool) -> Pipelined | Reason:
+    rest = with_pipelines(query)
+    if isinstance(rest, Reason):
+        return rest
+    names = " and ".join(part.use.alias for part in rest.parts)
+    return Pipelined(rest=rest, wait=wait, reason=Reason(text=f"kernels group {names}"))
 
 
 def _relational(read: DirectRead | Reason) -> Relational:

@@ -29,6 +29,7 @@ from ..base.types import Type
 from ..engine.database import Engine
 from ..engine.memory import Budget
 from ..engine.metrics import Meters
+from ..engine.pipeline.kernels import Kernels
 from ..storage.temporary import TemporaryFolder
 from .cache import TextCache
 from .normalize import Shape, cut, liftable
@@ -65,6 +66,7 @@ class Kept(NamedTuple):
 
     types: tuple[Type, ...]
     timezone: str
+    tier: str
     catalog_version: int
     plan: Plan
 
@@ -83,16 +85,16 @@ class Script:
         self.points: dict[tuple[type, ...], PointRead | None] = {}
         self.kept: tuple[Kept, ...] = ()
 
-    def plan_for(self, types: tuple[Type, ...], timezone: str) -> Kept | None:
+    def plan_for(self, types: tuple[Type, ...], timezone: str, tier: str) -> Kept | None:
         """The newest plan for parameters of these types."""
         for kept in self.kept:
-            if kept.types == types and kept.timezone == timezone:
+            if kept.types == types and kept.timezone == timezone and kept.tier == tier:
                 return kept
         return None
 
     def keep(self, kept: Kept) -> None:
         """Keep a plan, in the place of an older one for the same."""
-        others = [other for other in self.kept if other[:2] != kept[:2]]
+        others = [other for other in self.kept if other[:3] != kept[:3]]
         self.kept = (kept, *others[: KEPT_MAX - 1])
 
 
@@ -141,6 +143,7 @@ class Resources:
         )
         self._budget = budget
         self._temporary = temporary
+        self.kernels = Kernels(threads=threads)
         self._threads = budget.executor_threads(threads)
         self._executor: DuckDbExecutor | None = None
         self._lock = threading.Lock()
@@ -210,6 +213,7 @@ class Resources:
         return self._trees.get(text, lambda: _parsed(source), characters=len(text))
 
     def close(self) -> None:
+        self.kernels.close()
         if self._executor is not None:
             self._executor.close()
 

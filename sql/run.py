@@ -27,10 +27,14 @@ from ..base.errors import Invalid
 from ..base.limits import MIB
 from ..base.result import Result
 from ..engine.expression.node import Expression
+from ..engine.pipeline.kernels import Kernels
+from ..engine.pipeline.shape import NotCovered
 from ..engine.series import series_of
+from .bound import BoundQuery
 from .cancel import Cancel
 from .direct import DirectRead
-from .plan import Plan, Relational
+from .pipeline import run_parts
+from .plan import Pipelined, Plan, Relational, not_covered
 from .pushdown import Moment, finish
 from .relational import RelationalExecutor, parameter_literals, reader_of, run_relational
 
@@ -48,6 +52,7 @@ def run_plan(
     parameters: Sequence[object] = (),
     *,
     executor: RelationalExecutor,
+    kernels: Kernels | None = None,
     now: int,
     cancel: Cancel | None = None,
     relations: Mapping[str, Any] = MappingProxyType({}),
@@ -68,8 +73,9 @@ def run_plan(
         moment = Moment(parameters=parameter_literals(bound, parameters), now=now)
         batches = _direct(plan, reader, moment, past, cancel)
         if batches is None:
+            query, relations = _with_groups(plan, reader, moment, past, cancel, relations, kernels=kernels)
             batches = run_relational(
-                bound, reader, moment, executor=executor, cancel=cancel, relations=relations, past=past
+                query, reader, moment, executor=executor, cancel=cancel, relations=relations, past=past
             )
         conformed = (_conform(batch, bound.schema) for batch in batches)
         ahead, more = _read_ahead(conformed, None if read_all else READ_AHEAD_BYTES)
@@ -96,14 +102,45 @@ def run_plan(
 
 def skips_executor(plan: Plan) -> bool:
     """Whether the engine alone answers the query, so that Python is never away from it for long."""
-    return not isinstance(plan.choice, Relational)
+    return not isinstance(plan.choice, Relational | Pipelined)
+
+
+def _with_groups(
+    plan: Plan,
+    reader: Reader,
+    moment: Moment,
+    past: Sequence[Reader],
+    cancel: Cancel | None,
+    relations: Mapping[str, Any],
+    *,
+    kernels: Kernels | None,
+) -> tuple[BoundQuery, Mapping[str, Any]]:
+    """What the executor is asked, and its relations: the query, or what pipelines leave of it."""
+    choice = plan.choice
+    if not isinstance(choice, Pipelined) or kernels is None:
+        return plan.bound, relations
+    try:
+        groups = run_parts(
+            choice.rest,
+            reader,
+            moment,
+            past=past,
+            kernels=kernels,
+            wait=choice.wait,
+            cancel=cancel,
+        )
+    except NotCovered as why:
+        if choice.wait:
+            raise not_covered(str(why)) from None
+        groups = None
+    return (plan.bound, relations) if groups is None else (choice.rest.bound, {**relations, **groups})
 
 
 def _direct(
     plan: Plan, reader: Reader, moment: Moment, past: Sequence[Reader], cancel: Cancel | None
 ) -> Iterator[pa.RecordBatch] | None:
     """The engine's batches; None where it is the executor's."""
-    if isinstance(plan.choice, Relational):
+    if isinstance(plan.choice, Relational | Pipelined):
         return None
     read = plan.choice.read
     filter = finish(read.use.filter, moment)

@@ -213,7 +213,7 @@ class Session(Access):
             return None
         if self.block is not None and self.block.altered:
             return None
-        return script.plan_for(tuple(types.values()), self.settings.get("timezone"))
+        return script.plan_for(tuple(types.values()), self.settings.get("timezone"), self.settings.get("weft.tier"))
 
     def note_plan(self, source: Source, plan: Plan, execution: Execution) -> None:
         """Remember how the only statement of the text that runs can be run next time."""
@@ -222,7 +222,7 @@ class Session(Access):
             return
         if execution.past is NO_PAST:
             types = tuple(execution.parameter_types.values())
-            script.keep(Kept(types, execution.binder.timezone, execution.catalog.version, plan))
+            script.keep(Kept(types, execution.binder.timezone, execution.tier, execution.catalog.version, plan))
         classes = tuple(map(type, execution.parameters))
         if classes in script.points or (len(script.points) < _POINTS_MAX and CLASSES.issuperset(classes)):
             script.points[classes] = point_read(plan)
@@ -575,10 +575,10 @@ class Session(Access):
         source: Source | None = None,
     ) -> Execution:
         """What a statement runs in. With ``source`` its bound queries are kept, where no table was altered."""
-        key = None
+        key, tier = None, self.settings.get("weft.tier")
         if source is not None and not (self.block is not None and self.block.altered):
             declared = tuple(sorted((types or {}).items(), key=lambda item: item[0]))
-            key = (source.rewritten, (declared, self.binder_settings, reader.catalog.version))
+            key = (source.rewritten, (declared, self.binder_settings, tier, reader.catalog.version))
         return Execution(
             engine=self.engine,
             reader=reader,
@@ -592,5 +592,6 @@ class Session(Access):
             notice=self.notice,
             key=key,
             alone=self.block is None,
+            tier=tier,
             holder=self.holder,
         )

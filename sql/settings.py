@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from ..base.errors import Invalid, nearest
 from ..engine.changes import Isolation
+from .pipeline import TIERS
 
 SERVER_VERSION: Final = "15.0"
 """The PostgreSQL version whose dialect WeftDB follows, in the form that drivers parse."""
@@ -287,6 +288,12 @@ _SETTINGS: Final = (
     _own("lock_timeout", "0", _milliseconds("lock_timeout"), "accepted; nothing waits for locks"),
     _own(IDLE, "0", _milliseconds(IDLE), "milliseconds an open transaction may idle; 0: no limit"),
     _own("default_transaction_isolation", "repeatable read", _isolation, "level that BEGIN takes"),
+    _own(
+        "weft.tier",
+        "relational",
+        _one_of("weft.tier", *TIERS),
+        "who groups tables: auto, pipeline, relational",
+    ),
     _own("default_transaction_read_only", "off", _switch("default_transaction_read_only"), "is BEGIN READ ONLY?"),
     _fixed("bytea_output", "hex"),
     _fixed("client_encoding", "UTF8", "utf-8", "unicode"),

@@ -379,9 +379,17 @@ def _set(tokens: Tokens) -> Statement:
         tokens.next()
         name = "client_encoding"
     else:
-        name = tokens.name()
+        name = _variable(tokens)
         tokens.expect("TO", "=")
     return SetVariable(name=name, value=_set_value(tokens, name=name), local=local)
+
+
+def _variable(tokens: Tokens) -> str:
+    """A setting's name, perhaps with a prefix."""
+    name = tokens.name()
+    while tokens.take("."):
+        name += f".{tokens.name()}"
+    return name
 
 
 def _set_value(tokens: Tokens, *, name: str) -> str | None:
@@ -411,7 +419,7 @@ def _show(tokens: Tokens) -> Statement:
         tokens.take("TABLE", "VIEW")
         return ShowCatalog(what="create", name=_relation(tokens))
     else:
-        name = tokens.name()
+        name = _variable(tokens)
     return Show(name=None if name == "all" else name)
 
 
@@ -425,7 +433,7 @@ def _reset(tokens: Tokens) -> Statement:
         tokens.expect("ZONE")
         name = "timezone"
     else:
-        name = tokens.name()
+        name = _variable(tokens)
     return Reset(name=None if name == "all" else name, discard=False)
 
 

@@ -288,6 +288,10 @@ class SegmentReader:
         if not column.verified[block]:
             self._verify(column, [block])
 
+    def verify_rows(self, id: int, start: int, stop: int) -> None:
+        """Verify the blocks of rows ``start`` to ``stop`` of a column, unless they were. Raises Corrupt."""
+        self._touch(id, start, stop)
+
     def check(self) -> Iterator[str]:
         """Read everything; yield what is wrong. Nothing is repaired, and what was read before is read again."""
         extents = [(self._directory, len(self.column_ids) * self.blocks_count * DIRECTORY.itemsize)]

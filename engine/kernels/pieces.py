@@ -1,0 +1,135 @@
+"""What generated kernels of pipelines call: values and validity of some rows of one block, into small buffers.
+
+A *piece* is at most a block of rows of one segment, or a stretch of memory that an entry of a directory describes just
+so (storage/kernels/blocks.py: PLAIN values, WIDE pairs, CONSTANT). ``entry`` and ``section`` are addresses, ``first``
+is the row in the block that the piece begins with. Buffers hold ``count`` words: integers with their sign extended, the
+bits of floats, codes, the low word of 16-byte values.
+
+``chosen`` are places of a buffer, ascending: where few rows are wanted, only theirs are read, to the same places.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ...storage.kernels.blocks import fetch, fetch_valid
+from ...storage.kernels.decoding import decode, unpack_valid
+from ...storage.kernels.memory import get8, get16, get32, get64, load8, load32, load64, put64
+
+
+@njit(nogil=True, cache=True)
+def read_words(entry: Any, section: Any, first: Any, count: Any, out: Any) -> None:
+    """Rows ``first`` to ``first + count`` of any fixed-width block into ``out`` (int64)."""
+    target = np.uint64(out.ctypes.data)
+    encoding = load8(entry + np.uint64(60))
+    if encoding <= np.uint8(2):
+        decode(entry, section, first, count, target)
+        return
+    block = section + load64(entry)
+    if encoding == np.uint8(5):
+        source = block + first * np.uint64(16)
+        for index in range(count):
+            put64(target, index, get64(source, 2 * index))
+        return
+    bits = load8(entry + np.uint64(61))
+    if bits == np.uint8(64):
+        source = block + first * np.uint64(8)
+        for index in range(count):
+            put64(target, index, get64(source, index))
+    elif bits == np.uint8(32):
+        source = block + first * np.uint64(4)
+        for index in range(count):
+            put64(target, index, np.uint64(np.int64(np.int32(get32(source, index)))))
+    elif bits == np.uint8(16):
+        source = block + first * np.uint64(2)
+        for index in range(count):
+            put64(target, index, np.uint64(np.int64(np.int16(get16(source, index)))))
+    else:
+        source = block + first
+        for index in range(count):
+            put64(target, index, np.uint64(get8(source, index)))
+
+
+@njit(nogil=True, cache=True)
+def pick_words(entry: Any, section: Any, first: Any, chosen: Any, count: Any, out: Any) -> None:
+    """The first ``count`` of the chosen rows (int64 offsets from ``first``), each to its place in ``out`` (int64)."""
+    if load8(entry + np.uint64(60)) == np.uint8(1) and load8(entry + np.uint64(61)) != np.uint8(64):
+        block = section + load64(entry)
+        base, scale = load64(entry + np.uint64(16)), load64(entry + np.uint64(24))
+        bits = np.uint64(load8(entry + np.uint64(61)))
+        mask = (np.uint64(1) << bits) - np.uint64(1)
+        for place in range(count):
+            row = chosen[place]
+            at = (first + np.uint64(row)) * bits
+            word = load64(block + (at >> np.uint64(3))) >> (at & np.uint64(7))
+            out[row] = np.int64(base + scale * (word & mask))
+        return
+    for place in range(count):
+        row = chosen[place]
+        out[row] = np.int64(fetch(entry, section, first + np.uint64(row)))
+
+
+@njit(nogil=True, cache=True)
+def read_valid(entry: Any, section: Any, first: Any, count: Any, known: Any, done: Any, out: Any) -> None:
+    """One byte a row into ``out`` (uint8), 1 where there is a value.
+
+    ``known``: the address of such bytes for the whole piece, of which ``done`` rows were read; 0: the block's bitmap.
+    """
+    if known != np.uint64(0):
+        source = known + np.uint64(done)
+        for index in range(count):
+            out[index] = get8(source, index)
+        return
+    unpack_valid(entry, section, first, count, np.uint64(out.ctypes.data))
+
+
+@njit(nogil=True, cache=True)
+def pick_valid(entry: Any, section: Any, first: Any, chosen: Any, count: Any, known: Any, done: Any, out: Any) -> None:
+    """The same of chosen rows."""
+    if known != np.uint64(0):
+        for place in range(count):
+            row = chosen[place]
+            out[row] = load8(known + np.uint64(done + row))
+        return
+    for place in range(count):
+        row = chosen[place]
+        out[row] = np.uint8(fetch_valid(entry, section, first + np.uint64(row)))
+
+
+@njit(nogil=True, cache=True)
+def byte_at(address: Any, index: Any) -> Any:
+    """Byte ``index`` (int64) of a table, as int64."""
+    return np.int64(load8(address + np.uint64(index)))
+
+
+@njit(nogil=True, cache=True)
+def word_at(address: Any, index: Any) -> Any:
+    """Element ``index`` (int64) of a table of 32-bit integers that are not negative, as int64."""
+    return np.int64(load32(address + np.uint64(index) * np.uint64(4)))
+
+
+@njit(nogil=True, cache=True)
+def place_of(keys: Any, key: Any, used: Any) -> Any:
+    """Where ``key`` (0 and above) stands in a table of keys plus one, of 2^k places; put there if it is new."""
+    mask = np.uint64(keys.size - 1)
+    mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
+    place = (mixed ^ (mixed >> np.uint64(32))) & mask
+    while True:
+        found = keys[place]
+        if found == key + 1:
+            return np.int64(place)
+        if found == 0:
+            keys[place] = key + 1
+            used[0] += 1
+            return np.int64(place)
+        place = (place + np.uint64(1)) & mask
+
+
+@njit(nogil=True, cache=True)
+def place_all(keys: Any, more: Any, used: Any, places: Any) -> None:
+    """``place_of`` of each of ``more`` (int64, keys plus one, 0: none, -1 then) into ``places`` (int64)."""
+    for index in range(more.size):
+        places[index] = np.int64(-1) if more[index] == 0 else place_of(keys, more[index] - 1, used)

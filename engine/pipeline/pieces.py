@@ -1,0 +1,353 @@
+"""What a scan has to look at, as kernels are given it: a row of words for each piece (generate.py), and morsels.
+
+    segment           one piece a block; the columns' directory entries where they lie, in the file
+    chunk             pieces of at most ``PIECE_ROWS`` rows; entries made here say how its arrays lie in memory
+    rows by key       gathered into a batch, and that as a chunk
+
+A *morsel* is some pieces of one source: what a thread works on between two looks at whether to go on. Its visibility is
+asked for and its blocks are verified when its turn comes. A column that a segment is older than is one CONSTANT entry.
+
+``Source`` keeps alive what the words point to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from ...base.types import Type
+from ...storage.column_values import FixedValues, VariableValues, array_of, constant_array, values_of
+from ...storage.kernels.blocks import CONSTANT, DIRECTORY, PLAIN, WIDE
+from ..column_store import VariableColumn
+from ..gather import gathered
+from ..layout import Layout
+from ..memtable import Chunk
+from ..projection import Projection, missing_value
+from ..scan_plan import Plan
+from ..schema import Column
+from ..segment import Segment
+from .shape import Bounds, NotCovered, Pipeline, number_of
+
+PIECE_ROWS: Final = 16_384
+MORSEL_PIECES: Final = 8
+
+_CLIPPED: Final = (1 << 63) - 1
+
+
+class Source:
+    """Pieces of one segment, chunk or batch. ``words``: uint64[pieces, words]; ``starts``: each piece's first row."""
+
+    __slots__ = ("dictionaries", "kept", "rows_count", "spans", "visible", "words")
+
+    def __init__(self, words: np.ndarray, spans: np.ndarray, visible: Callable[[int, int], np.ndarray | None]) -> None:
+        self.words = words
+        self.spans = spans
+        """int64[pieces, 2]: the first row of each piece and the one after its last, in the source."""
+        self.visible = visible
+        """Makes rows ready to be read, and says which are visible (uint8); None: all."""
+        self.kept: list[Any] = []
+        self.dictionaries: dict[int, pa.Array] = {}
+        """The dictionary of each coded slot."""
+        self.rows_count = int((spans[:, 1] - spans[:, 0]).sum())
+
+    def set_table(self, place: int, table: np.ndarray) -> None:
+        """The address of a dictionary table, into all pieces."""
+        self.kept.append(table)
+        self.words[:, place] = table.ctypes.data
+
+    def morsels(self) -> list[Morsel]:
+        return [
+            Morsel(self, start, min(start + MORSEL_PIECES, len(self.words)))
+            for start in range(0, len(self.words), MORSEL_PIECES)
+        ]
+
+
+class Morsel:
+    """Pieces ``start`` to ``stop`` of a source."""
+
+    __slots__ = ("rows_count", "source", "start", "stop")
+
+    def __init__(self, source: Source, start: int, stop: int) -> None:
+        self.source = source
+        self.start = start
+        self.stop = stop
+        spans = source.spans[start:stop]
+        self.rows_count = int((spans[:, 1] - spans[:, 0]).sum())
+
+    def ready(self) -> tuple[np.ndarray, Any]:
+        """The words of its pieces, and what is to be kept until they were read. Raises Corrupt."""
+        words, spans = self.source.words[self.start : self.stop], self.source.spans[self.start : self.stop]
+        masks: list[np.ndarray] = []
+        at = 0
+        while at < len(spans):  # pieces that stand one behind the other are asked for together
+            last = at + 1
+            while last < len(spans) and spans[last, 0] == spans[last - 1, 1]:
+                last += 1
+            first = int(spans[at, 0])
+            mask = self.source.visible(first, int(spans[last - 1, 1]))
+            if mask is not None:
+                if not masks:
+                    words = words.copy()
+                masks.append(mask)
+                words[at:last, 1] = mask.ctypes.data + (spans[at:last, 0] - first).astype(np.uint64)
+            at = last
+        return words, masks
+
+
+def sources_of(plan: Plan, layout: Layout, pipeline: Pipeline, *, version: int, words: int) -> list[Source]:
+    """Everything that a scan looks at. Raises NotCovered where a column cannot be read so; Corrupt."""
+    columns = [layout.by_id[slot.id] for slot in pipeline.slots]
+    found: list[Source] = []
+    if plan.picked.count:
+        found += _of_batch(gathered(plan.picked, Projection(columns)), pipeline, columns, words)
+    spans: dict[int, list[tuple[int, int]]] = {}
+    segments: dict[int, Segment] = {}
+    for run in plan.runs:
+        segments[id(run.segment)] = run.segment
+        spans.setdefault(id(run.segment), []).append((run.start, run.stop))
+    for key, segment in segments.items():
+        found.append(_of_segment(segment, spans[key], pipeline, columns, version=version, words=words))
+    for chunk, rows in plan.chunks:
+        if rows is None:
+            count, rows = chunk.visible(version)
+        else:
+            count = len(rows)
+        if count:
+            found.append(_of_chunk(chunk, count, rows, pipeline, columns, words))
+    return found
+
+
+def _of_segment(
+    segment: Segment, spans: Sequence[tuple[int, int]], pipeline: Pipeline, columns: Sequence[Column], *,
+    version: int, words: int,
+) -> Source:  # fmt: skip
+    reader = segment.reader
+    size = reader.block_rows
+    cuts: list[tuple[int, int]] = []
+    for start, stop in spans:
+        edges = [start, *range((start // size + 1) * size, stop, size), stop]
+        cuts += pairwise(edges)
+    places = np.array(cuts, np.int64)
+    blocks = places[:, 0] // size
+    table = np.zeros((len(places), words), np.uint64)
+    table[:, 0] = places[:, 1] - places[:, 0]
+    there = [column.id for column in columns if column.id in segment.description.columns]
+
+    def visible(start: int, stop: int) -> np.ndarray | None:
+        for id in there:
+            reader.verify_rows(id, start, stop)
+        return segment.visible(version, start, stop)
+
+    source = Source(table, places, visible)
+    for number, (slot, column) in enumerate(zip(pipeline.slots, columns, strict=True)):
+        at = 2 + 4 * number
+        if column.id not in segment.description.columns:
+            _set_missing(source, at, number, column, coded=slot.coded)
+            continue
+        directory = reader.directory(column.id)
+        source.kept.append(directory)
+        table[:, at] = directory.ctypes.data + blocks * DIRECTORY.itemsize
+        table[:, at + 1] = reader.address
+        table[:, at + 2] = places[:, 0] - blocks * size
+        if slot.coded:
+            dictionary = reader.dictionary(column.id)
+            if dictionary is None:
+                raise NotCovered(f"{column.name} has too many different values")
+            source.dictionaries[number] = array_of(dictionary, column.type)
+    return source
+
+
+def _of_chunk(
+    chunk: Chunk, count: int, rows: np.ndarray | None, pipeline: Pipeline, columns: Sequence[Column], words: int
+) -> Source:
+    mask = None
+    if rows is not None:
+        count = int(rows.max()) + 1
+        mask = np.zeros(count, np.uint8)
+        mask[rows] = 1
+    source = _in_memory(count, mask, words)
+    for number, (slot, column) in enumerate(zip(pipeline.slots, columns, strict=True)):
+        at = 2 + 4 * number
+        store = chunk.columns.get(column.id)
+        if store is None:
+            _set_missing(source, at, number, column, coded=slot.coded)
+            continue
+        valid = None if store.valid is None else store.valid[:count]
+        if not isinstance(store, VariableColumn):
+            _set_array(source, at, store.values[:count], valid)
+        elif slot.coded:
+            codes = store.codes(count)
+            if codes is None:
+                raise NotCovered(f"{column.name} has too many different values")
+            _set_codes(source, at, number, codes, valid)
+        else:
+            _set_validity(source, at, valid)
+    return source
+
+
+def _of_batch(batch: pa.RecordBatch, pipeline: Pipeline, columns: Sequence[Column], words: int) -> list[Source]:
+    source = _in_memory(batch.num_rows, None, words)
+    for number, (slot, column) in enumerate(zip(pipeline.slots, columns, strict=True)):
+        at = 2 + 4 * number
+        array = batch.column(number)
+        if slot.coded:
+            codes: Any = array.dictionary_encode()
+            valid = np.asarray(array.is_valid()).view(np.uint8) if array.null_count else None
+            _set_codes(source, at, number, codes, valid)
+            continue
+        values = values_of(array, column.type)
+        if isinstance(values, VariableValues):
+            _set_validity(source, at, values.valid)
+        else:
+            _set_array(source, at, values.values, values.valid)
+    return [source]
+
+
+def _in_memory(count: int, mask: np.ndarray | None, words: int) -> Source:
+    edges = [*range(0, count, PIECE_ROWS), count]
+    places = np.array(list(pairwise(edges)), np.int64)
+    table = np.zeros((len(places), words), np.uint64)
+    table[:, 0] = places[:, 1] - places[:, 0]
+    return Source(table, places, lambda start, stop: None if mask is None else mask[start:stop])
+
+
+def _set_entry(source: Source, at: int, encoding: int, *, offset: int = 0, bits: int = 0, base: int = 0) -> None:
+    entry = np.zeros(1, DIRECTORY)
+    entry["encoding"], entry["bits"], entry["base"], entry["scale"] = encoding, bits, base, 1
+    entry["offset"] = offset
+    source.kept.append(entry)
+    source.words[:, at] = entry.ctypes.data
+
+
+def _set_array(source: Source, at: int, values: np.ndarray, valid: np.ndarray | None) -> None:
+    source.kept.append(values)
+    wide = values.ndim == 2
+    encoding = WIDE if wide else PLAIN
+    _set_entry(source, at, encoding, offset=values.ctypes.data, bits=0 if wide else 8 * values.itemsize)
+    source.words[:, at + 2] = source.spans[:, 0]
+    _set_valid(source, at, valid)
+
+
+def _set_codes(source: Source, at: int, number: int, codes: Any, valid: np.ndarray | None) -> None:
+    index = codes.indices
+    if index.null_count:
+        index = index.fill_null(0)
+    dtype = np.dtype(index.type.to_pandas_dtype())
+    values = np.frombuffer(index.buffers()[1], dtype, len(index), index.offset * dtype.itemsize)
+    source.dictionaries[number] = codes.dictionary
+    _set_array(source, at, values, valid)
+
+
+def _set_validity(source: Source, at: int, valid: np.ndarray | None) -> None:
+    """Of a column of which nothing but NULL or not is asked."""
+    _set_entry(source, at, CONSTANT)
+    _set_valid(source, at, valid)
+
+
+def _set_valid(source: Source, at: int, valid: np.ndarray | None) -> None:
+    if valid is not None:
+        valid = np.ascontiguousarray(valid)
+        source.kept.append(valid)
+        source.words[:, at + 3] = valid.ctypes.data + source.spans[:, 0].astype(np.uint64)
+
+
+def _set_missing(source: Source, at: int, number: int, column: Column, *, coded: bool) -> None:
+    """A column that came later: one value, or NULL, in all rows."""
+    value = missing_value(column)
+    base = 0
+    if coded:
+        source.dictionaries[number] = pa.array([] if value is None else [value], pa.string())
+    elif value is not None and not column.type.is_variable:
+        values = values_of(constant_array(value, 1, column.type), column.type)
+        assert isinstance(values, FixedValues), "the type has a fixed width"
+        first = values.values[0]
+        base = int(first[0]) if values.values.ndim == 2 else int(_signed(values.values)[0])
+        base = base - (1 << 64) if base > _CLIPPED else base
+    _set_entry(source, at, CONSTANT, base=base)
+    if value is None:
+        none = np.zeros(PIECE_ROWS, np.uint8)
+        source.kept.append(none)
+        source.words[:, at + 3] = none.ctypes.data
+
+
+def _signed(values: np.ndarray) -> np.ndarray:
+    """Floats as the integers that have their bits."""
+    return values.view(f"i{values.itemsize}") if values.dtype.kind == "f" else values
+
+
+def bounds_of(plan: Plan, layout: Layout, id: int, *, version: int) -> Bounds:
+    """The least and greatest value of an integer column in all that is looked at. Raises NotCovered beyond 64 bits."""
+    column = layout.by_id[id]
+    lows: list[int] = []
+    highs: list[int] = []
+    spans: dict[int, tuple[Segment, int, int]] = {}
+    for run in plan.runs:
+        _, start, stop = spans.get(_key(run.segment), (run.segment, run.start, run.stop))
+        spans[_key(run.segment)] = (run.segment, min(start, run.start), max(stop, run.stop))
+    for segment, start, stop in spans.values():
+        if id not in segment.description.columns:
+            value = missing_value(column)
+            if value is not None:
+                number = number_of(value, column.type.scale or 0)
+                lows.append(number)
+                highs.append(number)
+            continue
+        size = segment.reader.block_rows
+        entries = segment.reader.directory(id)[start // size : -(-stop // size)]
+        low, high = int(entries["low"].min()), int(entries["high"].max())
+        if low <= high:
+            lows.append(low)
+            highs.append(high)
+    for values, valid in _arrays(plan, column, version):
+        if valid is not None:
+            values = values[valid.view(np.bool_)]
+        if not len(values):
+            continue
+        if values.ndim == 2:
+            low_words = values[:, 0].view(np.int64)
+            if not np.array_equal(values[:, 1].view(np.int64), low_words >> 63):
+                raise NotCovered("a number may become too large")
+            values = low_words
+        lows.append(int(values.min()))
+        highs.append(int(values.max()))
+    found = (min(lows, default=0), max(highs, default=0))
+    if found[0] <= -_CLIPPED or found[1] >= _CLIPPED:
+        raise NotCovered("a number may become too large")
+    return found
+
+
+def _arrays(plan: Plan, column: Column, version: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """What of a column lies in memory."""
+    found: list[tuple[np.ndarray, np.ndarray | None]] = []
+    for chunk, rows in plan.chunks:
+        if rows is None:
+            count, rows = chunk.visible(version)
+        else:
+            count = len(rows)
+        store = chunk.columns.get(column.id)
+        if not count:
+            continue
+        if store is None:
+            found.append(_pair(constant_array(missing_value(column), 1, column.type), column.type))
+            continue
+        assert not isinstance(store, VariableColumn), f"{column.name} has integers"
+        count = count if rows is None else int(rows.max()) + 1
+        values, valid = store.values[:count], store.valid
+        found.append((np.ascontiguousarray(values), None if valid is None else valid[:count]))
+    if plan.picked.count:
+        found.append(_pair(gathered(plan.picked, Projection([column])).column(0), column.type))
+    return found
+
+
+def _pair(array: pa.Array, type: Type) -> tuple[np.ndarray, np.ndarray | None]:
+    values = values_of(array, type)
+    assert isinstance(values, FixedValues), f"{type} has integers"
+    return values.values, values.valid
+
+
+def _key(segment: Segment) -> int:
+    return id(segment)

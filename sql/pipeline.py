@@ -1,0 +1,251 @@
+"""The pipeline choice: grouped tables of a query are computed by fused kernels, the rest of it by the executor.
+
+    Select(Scan t, WHERE, GROUP BY, HAVING, outputs, ORDER BY)
+      ─► pipeline: t under WHERE, grouped ─► groups as Arrow      engine/pipeline/
+      ─► Select(ArrowScan groups, WHERE having, outputs, ORDER BY) to the relational executor
+
+Any SELECT of the query may be the one, a subquery or a WITH query as well, and several of them: what reaches the
+executor then are groups instead of tables. The average of exact numbers becomes the quotient of a sum and a count,
+which the executor divides, as it would have divided its own.
+
+Whether a pipeline takes a query is decided by the query's shape and types here, and once more by the data when it runs:
+where the engine says ``NotCovered``, or has no kernel yet, the whole query goes to the executor as it was bound.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from ..base.types import BIGINT, BOOLEAN, Kind, numeric
+from ..engine import schema
+from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
+from ..engine.expression.functions.coercion import as_numeric
+from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
+from ..engine.expression.tree import transform
+from ..engine.pipeline.kernels import Kernels
+from ..engine.pipeline.run import Run
+from ..engine.pipeline.shape import Aggregation, NotCovered, Pipeline, describe
+from . import bound, pushdown
+from .cancel import Cancel
+from .pushdown import finish
+from .relational import reader_of
+from .shown import Reason
+from .walk import is_scalar, rewrite
+
+if TYPE_CHECKING:
+    from ..engine.reader import Reader
+
+TIERS: Final = ("auto", "pipeline", "relational")
+
+_NEW_COLUMNS: Final = 1_000_000_000
+"""Identifiers of columns that are made here begin above those of any query."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One grouped table, and the relation that stands for its groups."""
+
+    use: bound.TableUse
+    pipeline: Pipeline
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What is left to the executor once the parts are computed."""
+
+    bound: bound.BoundQuery
+    parts: tuple[Part, ...]
+
+
+def with_pipelines(query: bound.BoundQuery) -> Rest | Reason:
+    """The query over the groups of its grouped tables, or why none is a pipeline."""
+    uses = {use.reference: use for use in query.uses}
+    parts: list[Part] = []
+    scans: list[bound.ArrowScan] = []
+    reasons: list[Reason] = []
+
+    def replace(node: Any) -> Any:
+        if not isinstance(node, bound.Select) or node.grouping is None:
+            return None
+        try:
+            pipeline, select, scan = _part(node, ids=_NEW_COLUMNS + 1_000 * len(parts))
+        except NotCovered as why:
+            reasons.append(Reason(text=str(why)))
+            return None
+        assert isinstance(node.source, bound.Scan), "a pipeline reads one table"
+        parts.append(Part(use=uses[node.source.reference], pipeline=pipeline, name=scan.name))
+        scans.append(scan)
+        return select
+
+    rest = rewrite(query.query, replace)
+    if not parts:
+        return reasons[0] if reasons else Reason(text="nothing is grouped")
+    done = {part.use.reference for part in parts}
+    return Rest(
+        bound=dataclasses.replace(
+            query,
+            query=rest,
+            uses=tuple(use for use in query.uses if use.reference not in done),
+            arrow_scans=(*query.arrow_scans, *scans),
+        ),
+        parts=tuple(parts),
+    )
+
+
+def _part(select: bound.Select, *, ids: int) -> tuple[Pipeline, bound.Select, bound.ArrowScan]:
+    """The pipeline of a grouped SELECT, and what is left of the SELECT. Raises NotCovered."""
+    grouping, scan = select.grouping, select.source
+    assert grouping is not None, "the SELECT groups"
+    if not isinstance(scan, bound.Scan):
+        raise NotCovered("what is grouped is not one table")
+    if grouping.sets is not None:
+        raise NotCovered("it has grouping sets")
+    table = scan.table
+    sources = {column.id: source for column, source in zip(scan.columns, scan.sources, strict=True)}
+
+    def own(node: bound.Bound) -> Expression:
+        return _over_table(node, sources)
+
+    filter = [own(part) for part in pushdown.conjuncts(select.where)]
+    keys = [own(key.expression) for key in grouping.keys]
+    aggregates: list[Aggregation] = []
+    columns = [key.column for key in grouping.keys]
+    quotients: dict[int, bound.Bound] = {}
+    for output in grouping.aggregates:
+        call = output.expression
+        if not isinstance(call, bound.Aggregate):
+            raise NotCovered("it has more than aggregates")
+        if call.distinct or call.order or call.within or len(call.arguments) > 1:
+            raise NotCovered(f"{call.function} has DISTINCT, ORDER BY or more than one argument")
+        condition = None if call.filter is None else own(call.filter)
+        argument = own(call.arguments[0]) if call.arguments else None
+        if call.function == "avg" and argument is not None and call.type.kind is Kind.NUMERIC:
+            total = bound.OutputColumn(
+                id=ids + 2 * len(quotients), name="sum", type=numeric(38, as_numeric(argument.type).scale or 0)
+            )
+            count = bound.OutputColumn(id=total.id + 1, name="count", type=COUNT)
+            quotients[output.column.id] = _quotient(total, count, call.type)
+            columns += [total, count]
+            aggregates += [
+                Aggregation(function="sum", argument=argument, filter=condition, type=total.type),
+                Aggregation(function="count", argument=argument, filter=condition, type=COUNT),
+            ]
+            continue
+        columns.append(output.column)
+        aggregates.append(Aggregation(function=call.function, argument=argument, filter=condition, type=call.type))
+    pipeline = describe(table, filter, keys, aggregates)
+    groups = bound.ArrowScan(
+        reference=scan.reference,
+        name=f"weft_groups_{scan.reference}",
+        alias=scan.alias,
+        columns=tuple(columns),
+        sources=(*(f"k{n}" for n in range(len(keys))), *(f"a{n}" for n in range(len(aggregates)))),
+    )
+
+    def averages(node: Any) -> Any:
+        return quotients.get(node.id) if isinstance(node, Column) else None
+
+    outer = dataclasses.replace(select, source=None, where=None, grouping=None, having=None)
+    outer = rewrite(outer, averages) if quotients else outer
+    having = rewrite(select.having, averages) if select.having is not None else None
+    return pipeline, dataclasses.replace(outer, source=groups, where=having), groups
+
+
+COUNT: Final = BIGINT
+
+
+def _quotient(total: bound.OutputColumn, count: bound.OutputColumn, type: Any) -> bound.Bound:
+    """The average: NULL of no rows."""
+    zero = Literal(value=0, type=count.type)
+    none = Call(function="equal", arguments=(count.reference(), zero), type=BOOLEAN)
+    divisor = Cast(argument=count.reference(), type=numeric(19, 0))
+    mean = Call(function="divide", arguments=(total.reference(), divisor), type=type)
+    return Case(branches=((none, Literal(value=None, type=type)),), default=mean, type=type)
+
+
+def _over_table(node: bound.Bound, sources: Mapping[int, int]) -> Expression:
+    """An expression over the table's own columns. Raises NotCovered."""
+    if not is_scalar(node):
+        raise NotCovered("there is a subquery or an array")
+
+    def renamed(part: Expression) -> Expression:
+        if not isinstance(part, Column):
+            return part
+        source = sources.get(part.id)
+        if source is None:
+            raise NotCovered("a column of another query is read")
+        if source == schema.ROW_ID:
+            raise NotCovered("it reads the number of a row")
+        return Column(id=source, type=part.type, name=part.name)
+
+    return transform(bound.expression(node), renamed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Constants:
+    """``engine.pipeline.run.Moment``."""
+
+    moment: pushdown.Moment
+
+    def constant(self, expression: Expression) -> Literal:
+        return pushdown.constant(expression, self.moment)
+
+    def fold(self, expression: Expression) -> Expression:
+        def known(part: Expression) -> Expression:
+            if isinstance(part, Parameter):
+                return self.moment.parameters[part.number]
+            if not isinstance(part, Call) or part.arguments:
+                return part
+            stable = FUNCTIONS[part.function].volatility is Volatility.STABLE
+            return session_literal(part.function, now=self.moment.now) if stable else part
+
+        return transform(expression, known)
+
+
+def run_parts(
+    rest: Rest,
+    reader: Reader,
+    moment: pushdown.Moment,
+    *,
+    past: Sequence[Reader],
+    kernels: Kernels,
+    wait: bool,
+    cancel: Cancel | None,
+) -> dict[str, pa.Table] | None:
+    """The groups of each part, by the name that the rest of the query has for them; None: a kernel is not ready.
+
+    ``wait`` for kernels. Raises NotCovered, Corrupt, and what ``cancel`` does.
+    """
+    found: dict[str, pa.Table] = {}
+    missing = False
+    for part in rest.parts:
+        use = part.use
+        stream = reader_of(use, reader, past).scan(
+            use.table, columns=use.columns, filter=finish(use.filter, moment), row_ids=use.row_ids
+        )
+        looked_at = getattr(stream, "looked_at", None)
+        if looked_at is None:
+            raise NotCovered(f"{use.table.name} is read by an index, or was written in this transaction")
+        plan, layout, version = looked_at()
+        run = Run(
+            pipeline=part.pipeline,
+            plan=plan,
+            layout=layout,
+            version=version,
+            moment=_Constants(moment),
+            kernel=lambda shape: kernels.kernel(shape, wait=wait),
+            threads=kernels.threads,
+            check=(lambda: None) if cancel is None else cancel.check,
+        )
+        groups = run.groups()
+        if groups is None:
+            missing = True
+        else:
+            found[part.name] = groups
+    return None if missing else found

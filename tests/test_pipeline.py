@@ -1,0 +1,288 @@
+"""Pipelines answer as the relational executor does: the same rows at one snapshot, or none at all.
+
+Most of it runs generated kernels as plain Python, since compiling one takes seconds; one shape is compiled. What
+kernels call to read blocks is compared with the reader of segments.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+import weftdb
+from weftdb.engine.database import Engine
+from weftdb.engine.kernels.pieces import pick_valid, pick_words, read_valid, read_words
+from weftdb.engine.options import Options
+from weftdb.engine.pipeline.kernels import Kernels, Known, plain
+from weftdb.engine.pipeline.shape import Shape
+from weftdb.engine.schema import Table
+from weftdb.engine.segment import Segment
+from weftdb.sql.resources import resources_of
+from weftdb.sql.session import Session
+
+DDL = (
+    "CREATE TABLE t (k BIGINT PRIMARY KEY, a INTEGER, b NUMERIC(15,2), d DATE, s TEXT, x DOUBLE PRECISION,"
+    " m TIMESTAMP, n SMALLINT NOT NULL, f BOOLEAN, r REAL, w NUMERIC(38,4))"
+)
+QUERIES = (
+    "SELECT count(*) FROM t",
+    "SELECT count(a), sum(a), avg(a), min(a), max(a), sum(b), avg(b), min(b), max(b), sum(k), avg(n), sum(n) FROM t",
+    "SELECT sum(x), avg(x), min(x), max(x), min(r), max(r), min(d), max(m), count(s), count(f) FROM t",
+    "SELECT count(*), sum(b * (1 - b) * 2), sum(-a), sum(a * n + 1) FROM t"
+    " WHERE d <= DATE '2020-04-01' - INTERVAL '9' DAY AND b BETWEEN -5 AND 7 AND a <> 4",
+    "SELECT count(*) FILTER (WHERE x > 1), sum(a) FILTER (WHERE s = 'x'), sum(b) FILTER (WHERE f) FROM t WHERE n < 3",
+    "SELECT count(*), sum(CASE WHEN a > 0 THEN b WHEN a IS NULL THEN 1 END), sum(coalesce(a, n, 7)) FROM t",
+    "SELECT count(*) FROM t WHERE NOT (a > 3 AND s LIKE 'x%') OR f IS NOT TRUE",
+    "SELECT count(*) FROM t WHERE s IN ('x', 'zebra') OR s IS NULL AND a IN (1, 2, 3)",
+    "SELECT count(*) FROM t WHERE x >= 1.5 AND x <> 2 AND x + 1 < 'NaN'",
+    "SELECT count(*) FROM t WHERE a = b OR CAST(a AS NUMERIC(12,1)) < b OR a > x",
+    "SELECT s, count(*), sum(b), avg(a), min(n), max(x) FROM t GROUP BY s",
+    "SELECT s, f, n, count(*), sum(x) FROM t WHERE a IS NOT NULL GROUP BY s, f, n HAVING count(*) > 2",
+    "SELECT date_trunc('day', m) AS day, time_bucket('1 hour', m), count(*), avg(b) FROM t GROUP BY 1, 2",
+    "SELECT date_trunc('week', m), count(*) FROM t GROUP BY 1",
+    "SELECT k, a, sum(b) FROM t GROUP BY k, a ORDER BY k LIMIT 50",
+    "SELECT a + 1, max(d), count(*) FROM t WHERE s < 'y' GROUP BY a + 1",
+    "SELECT sum(w), max(w) FROM t",
+    "SELECT n, avg(total) FROM (SELECT n, s, sum(a) AS total FROM t GROUP BY n, s) q GROUP BY n",
+    "WITH c AS (SELECT s, count(*) AS n FROM t GROUP BY s) SELECT t.s, c.n, count(*) FROM t JOIN c ON t.s = c.s"
+    " GROUP BY 1, 2",
+    "SELECT count(*), sum(a) FROM t WHERE a > 1000",
+    "SELECT s, sum(a) FROM t WHERE a > 1000 GROUP BY s",
+    "SELECT upper(s), z.n FROM (SELECT s, count(*) AS n FROM t GROUP BY s) z ORDER BY 1 NULLS FIRST",
+)
+
+
+class PlainKernels(Kernels):
+    """Kernels that Python runs."""
+
+    def kernel(self, shape: Shape, *, wait: bool = False) -> Known:
+        del wait
+        kernel = np.errstate(all="ignore")(plain(shape))
+        return Known(name="plain", shape=shape, state="ready", kernel=kernel)
+
+
+def _row(random: random.Random, k: int) -> dict[str, Any]:
+    def maybe(value: Any) -> Any:
+        return None if random.random() < 0.1 else value
+
+    number = random.choice((random.uniform(-5, 5), 1.5, math.nan if random.random() < 0.2 else 0.0))
+    return {
+        "k": k,
+        "a": maybe(random.randint(-50, 50)),
+        "b": maybe(Decimal(random.randint(-1_000, 1_000)).scaleb(-2)),
+        "d": maybe(dt.date(2020, 1, 1) + dt.timedelta(random.randint(0, 100))),
+        "s": maybe(random.choice(("x", "y", "zebra", "xx", ""))),
+        "x": maybe(number),
+        "m": maybe(dt.datetime(1969, 12, 30) + dt.timedelta(seconds=random.randint(0, 10**6))),
+        "n": random.randint(0, 3),
+        "f": maybe(random.random() < 0.5),
+        "r": maybe(float(np.float32(random.uniform(-1, 1)))),
+        "w": maybe(Decimal(random.randint(-(10**6), 10**6)).scaleb(-4)),
+    }
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """Rows in segments and memtables, some of them ended, a column that came later."""
+    numbers = random.Random(7)
+    with Engine.open(options=Options(maintenance=False)) as engine:
+        session = Session(engine)
+        session.execute(DDL)
+        for start, stop in ((0, 400), (300, 600)):
+            session.put("t", [_row(numbers, k) for k in range(start, stop)])
+            engine.flush()
+        session.execute("ALTER TABLE t ADD COLUMN late INTEGER DEFAULT 5")
+        session.execute("DELETE FROM t WHERE k % 7 = 0")
+        session.put("t", [_row(numbers, k) for k in range(550, 800)])
+        session.execute("DELETE FROM t WHERE k % 11 = 0")
+        resources_of(engine).kernels = PlainKernels(threads=2)
+        yield engine
+
+
+def _answer(session: Session, tier: str, sql: str) -> tuple[Any, list[tuple[Any, ...]]]:
+    session.execute(f"SET weft.tier = {tier}")
+    result = session.execute(sql)
+    return result.schema, sorted(result.rows(), key=repr)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
+    return one == other and type(one) is type(other)
+
+
+def _compare(session: Session, sql: str) -> None:
+    (schema, expected), (found_schema, found) = (_answer(session, tier, sql) for tier in ("relational", "pipeline"))
+    assert found_schema == schema, sql
+    assert len(found) == len(expected), sql
+    for one, other in zip(expected, found, strict=True):
+        assert all(map(_same, one, other)), f"{sql}: {one} by the executor, {other} by the pipeline"
+
+
+@pytest.mark.parametrize("sql", QUERIES)
+def test_a_pipeline_gives_the_rows_of_the_relational_executor(engine: Engine, sql: str) -> None:
+    _compare(Session(engine), sql)
+
+
+def test_a_column_that_segments_do_not_have_reads_as_its_default(engine: Engine) -> None:
+    session = Session(engine)
+    for sql in ("SELECT sum(late), count(late), min(k) FROM t", "SELECT late, count(*) FROM t GROUP BY late"):
+        _compare(session, sql)
+
+
+def test_the_past_is_read_as_it_was(engine: Engine) -> None:
+    session = Session(engine)
+    for version in range(2, engine.version + 1, 2):
+        sql = f"SELECT count(*), sum(a), sum(b) FROM t AS OF VERSION {version} WHERE n > 0"
+        try:
+            _answer(session, "relational", sql)
+        except weftdb.WeftError:
+            continue
+        _compare(session, sql)
+
+
+def test_parameters_are_arguments_of_one_kernel(engine: Engine) -> None:
+    session = Session(engine)
+    for number in (1, 30):
+        answers: list[Any] = []
+        for tier in ("relational", "pipeline"):
+            session.execute(f"SET weft.tier = {tier}")
+            answers.append(
+                session.execute("SELECT count(*), sum(b) FROM t WHERE a > $1 AND s > $2", [number, "x"]).rows()
+            )
+        assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("SELECT sum(k * k * k * k * k * k * k) FROM t WHERE k > 10", "too large"),
+        ("SELECT a / n FROM t GROUP BY 1", "divide"),
+        ("SELECT count(DISTINCT a) FROM t", "DISTINCT"),
+        ("SELECT max(s) FROM t", "max of text"),
+        ("SELECT sum(x * 1e308 * 1e308) FROM t", "out of range"),
+    ],
+)
+def test_what_a_pipeline_does_not_do_it_refuses_and_auto_leaves_to_the_executor(
+    engine: Engine, sql: str, why: str
+) -> None:
+    session = Session(engine)
+    session.execute("SET weft.tier = pipeline")
+    with pytest.raises(weftdb.Invalid, match=why):
+        session.execute(sql).rows()
+    outcomes: list[str] = []
+    for tier in ("relational", "auto"):
+        session.execute(f"SET weft.tier = {tier}")
+        try:
+            outcomes.append(repr(session.execute(sql).rows()))
+        except weftdb.WeftError as error:
+            outcomes.append(repr(error))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_transaction_that_wrote_the_table_is_answered_by_the_executor(engine: Engine) -> None:
+    session = Session(engine)
+    session.execute("SET weft.tier = auto")
+    session.begin()
+    before = session.execute("SELECT count(*) FROM t").scalar()
+    session.execute("INSERT INTO t (k, n) VALUES (100000, 1)")
+    assert session.execute("SELECT count(*) FROM t").scalar() == before + 1
+    session.rollback()
+
+
+def test_a_compiled_kernel_is_kept_and_says_what_python_says(engine: Engine) -> None:
+    sql = "SELECT s, count(*), sum(b * (1 - b)), avg(x), max(d) FROM t WHERE a > 0 AND s LIKE 'x%' GROUP BY s"
+    session = Session(engine)
+    before = resources_of(engine).kernels
+    kernels = resources_of(engine).kernels = Kernels(threads=2)
+    try:
+        _compare(session, sql)
+        (known,) = kernels.all()
+        assert (known.state, known.hits) == ("ready", 1)
+        again = Kernels(threads=1)
+        resources_of(engine).kernels = again
+        _compare(session, sql)
+        assert again.all()[0].compile_seconds == 0
+    finally:
+        resources_of(engine).kernels = before
+
+
+def test_without_a_kernel_the_executor_answers(engine: Engine, tmp_path: Any) -> None:
+    class Never(Kernels):
+        def kernel(self, shape: Shape, *, wait: bool = False) -> None:
+            return None
+
+    session = Session(engine)
+    before = resources_of(engine).kernels
+    resources_of(engine).kernels = Never(tmp_path)
+    try:
+        session.execute("SET weft.tier = auto")
+        assert session.execute("SELECT count(*) FROM t").scalar() == len(session.execute("SELECT k FROM t").rows())
+    finally:
+        resources_of(engine).kernels = before
+
+
+def test_float_sums_do_not_depend_on_threads(engine: Engine) -> None:
+    session = Session(engine)
+    before = resources_of(engine).kernels
+    try:
+        found: list[Any] = []
+        for threads in (1, 2, 5):
+            resources_of(engine).kernels = PlainKernels(threads=threads)
+            found.append(
+                _answer(session, "pipeline", "SELECT n, sum(x), avg(r * 1.0) FROM t WHERE x < 5 GROUP BY n")[1]
+            )
+        assert repr(found[0]) == repr(found[1]) == repr(found[2])
+    finally:
+        resources_of(engine).kernels = before
+
+
+def _segments(engine: Engine) -> Iterator[tuple[Table, Segment]]:
+    with engine.snapshot() as snapshot:
+        table = snapshot.catalog.table("t")
+        plan, _, _ = snapshot.scan(table).looked_at()  # pyright: ignore[reportAttributeAccessIssue]
+        for run in plan.runs:
+            yield table, run.segment
+
+
+def test_blocks_are_read_as_the_reader_of_segments_reads_them(engine: Engine) -> None:
+    numbers = random.Random(3)
+    for table, segment in _segments(engine):
+        reader = segment.reader
+        for column in table.columns:
+            if column.id not in segment.description.columns:
+                continue
+            if column.type.is_text and reader.dictionary(column.id) is None:
+                continue
+            first = numbers.randrange(segment.rows_count)
+            count = numbers.randint(1, segment.rows_count - first)
+            if column.type.is_text:
+                found = reader.codes(column.id, first, first + count)
+            else:
+                found = reader.read(column.id, column.type, first, first + count)
+            values = found.values[:, 0] if found.values.ndim == 2 else found.values  # pyright: ignore[reportAttributeAccessIssue]
+            words = (
+                values.view(f"i{values.itemsize}").astype(np.int64)
+                if values.dtype.kind == "f"
+                else values.astype(np.int64)
+            )
+            valid = np.ones(count, np.uint8) if found.valid is None else found.valid
+            entry = np.uint64(reader.directory(column.id).ctypes.data)
+            place = (entry, np.uint64(reader.address), np.uint64(first))
+            out, there = np.zeros(count, np.int64), np.zeros(count, np.uint8)
+            read_words(*place, count, out)
+            read_valid(*place, count, np.uint64(0), 0, there)
+            assert np.array_equal(there, valid), column.name
+            assert np.array_equal(out[there == 1], words[there == 1]), column.name
+            chosen = np.flatnonzero(np.array([numbers.random() < 0.3 for _ in range(count)])).astype(np.int64)
+            some, there = np.zeros(count, np.int64), np.zeros(count, np.uint8)
+            pick_words(*place, chosen, len(chosen), some)
+            pick_valid(*place, chosen, len(chosen), np.uint64(0), 0, there)
+            assert np.array_equal(some[chosen], out[chosen]), column.name
+            assert np.array_equal(there[chosen], valid[chosen]), column.name
