@@ -1,7 +1,7 @@
 """One table, seen through a database, a transaction or a snapshot.
 
-Rows and keys are made Arrow here, against the table's schema as it was described last, so that a wrong value is refused
-before it travels. When that fails the description may be old (ALTER TABLE): it is asked for again, and the rows are
+One row or key of plain values travels as it is. All others are made Arrow here, against the table's schema as it was
+described last, so that a wrong value is refused before it travels. When that fails the description may be old (ALTER TABLE): it is asked for again, and the rows are
 tried once more if it has changed. The server checks everything again; it alone decides.
 """
 
@@ -20,7 +20,7 @@ from ..base.limits import MIB
 from ..base.rows import to_batch, to_keys
 from ..base.values import version_of
 from ..proto.frames import cut, pack, read_schema, write_schema, write_stream
-from ..proto.values import from_value, to_value, to_values
+from ..proto.values import from_value, is_plain, to_value, to_values
 from ..proto.weftdb.v1.kv_pb2 import (
     Action,
     Bounds,
@@ -85,12 +85,14 @@ class RemoteTable:
         return tuple(self._description.primary_key)
 
     def insert(self, rows: Rows, /) -> Written:
-        return self._write(Action.ACTION_INSERT, self.rows(rows))
+        return self._put(Action.ACTION_INSERT, rows)
 
     def put(self, rows: Rows, /) -> Written:
-        return self._write(Action.ACTION_PUT, self.rows(rows))
+        return self._put(Action.ACTION_PUT, rows)
 
     def delete(self, keys: Keys, /) -> Written:
+        if is_plain(keys) or (keys.__class__ is tuple and keys and all(map(is_plain, keys))):  # type: ignore[arg-type]
+            return self._send(Action.ACTION_DELETE, **_key(keys))
         return self._write(Action.ACTION_DELETE, self.keys(keys))
 
     def update(self, key: Key, /, **changes: object) -> Written:
@@ -195,12 +197,23 @@ class RemoteTable:
         self._schema = schema
         self._key_schema = pa.schema([schema.field(name) for name in description.primary_key])
 
+    def _put(self, action: Action, rows: Any) -> Written:
+        """One row of plain values goes as it is, and is judged by the server; all others as Arrow."""
+        kind = rows.__class__
+        if kind is tuple and rows and all(map(is_plain, rows)):
+            return self._send(action, values=to_values(rows))
+        if kind is dict and rows and all(map(is_plain, rows.values())) and all(name.__class__ is str for name in rows):
+            return self._send(action, columns=list(rows), values=to_values(rows.values()))
+        return self._write(action, self.rows(rows))
+
+    def _send(self, action: Action, **fields: Any) -> Written:
+        request = WriteRequest(session=self._source.session, table=self._name, action=action, **fields)
+        return _written(self._source.wire.once("KeyValue/Write", partial(_identified, request)))
+
     def _write(self, action: Action, batch: pa.RecordBatch) -> Written:
         wire, session = self._source.wire, self._source.session
         if batch.nbytes <= _ONE_MESSAGE_BYTES:
-            rows = write_stream([batch], batch.schema)
-            request = WriteRequest(session=session, table=self._name, action=action, rows=rows)
-            return _written(wire.once("KeyValue/Write", partial(_identified, request)))
+            return self._send(action, rows=write_stream([batch], batch.schema))
         header = LoadHeader(session=session, table=self._name, action=action, schema=write_schema(batch.schema))
         return _written(wire.once("KeyValue/Load", lambda once: _load(_identified(header, once), batch), stream=True))
 
@@ -213,17 +226,8 @@ class RemoteTable:
         lower: Bounds | None = None,
         upper: Bounds | None = None,
     ) -> Written:
-        request = WriteRequest(
-            session=self._source.session,
-            table=self._name,
-            action=action,
-            columns=changes,
-            values=to_values(changes.values()),
-            lower=lower,
-            upper=upper,
-            **_key(key),
-        )
-        return _written(self._source.wire.once("KeyValue/Write", partial(_identified, request)))
+        values = to_values(changes.values())
+        return self._send(action, columns=changes, values=values, lower=lower, upper=upper, **_key(key))
 
 
 def checked(at_least: object) -> int | None:

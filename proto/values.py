@@ -54,6 +54,18 @@ def to_value(value: object) -> Value:
     raise Invalid(message, hint="See docs/types.md.", sqlstate="42804")
 
 
+def is_plain(value: object) -> bool:
+    """Whether a value is the same to whoever gets it as a message: also its class, its time zone, and that it fits."""
+    kind = value.__class__
+    if kind is str or kind is bytes:
+        return len(value) <= _PLAIN_BYTES_MAX and (kind is bytes or value.isascii() or _is_unicode(value))  # type: ignore[attr-defined, arg-type]
+    if kind is int:
+        return -(2**63) <= value < 2**63  # type: ignore[operator]
+    if kind is dt.datetime or kind is dt.time:
+        return value.tzinfo is None  # type: ignore[attr-defined]
+    return kind in _PLAIN
+
+
 def to_values(values: Iterable[object]) -> list[Value]:
     return [to_value(value) for value in values]
 
@@ -96,6 +108,14 @@ def _text(value: str) -> Value:
         return Value(text=value)
     except (UnicodeEncodeError, ValueError):
         raise Invalid("the text is not valid UTF-8: it has a lone surrogate", sqlstate="22021") from None
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _datetime(value: dt.datetime) -> Value:
@@ -194,6 +214,9 @@ _ENCODERS: Final[dict[type, Callable[[Any], Value]]] = {
     list: _list,
     tuple: _list,
 }
+
+_PLAIN: Final = frozenset((type(None), bool, float, Decimal, dt.date, uuid.UUID))
+_PLAIN_BYTES_MAX: Final = 65_536
 
 _SUBCLASSES: Final[tuple[tuple[Any, Callable[[Any], Value]], ...]] = (
     (dt.datetime, _datetime),

@@ -130,11 +130,9 @@ class KeyValueService:
     def write(self, request: WriteRequest, call: Call) -> WriteResponse:
         change = change_of(request.action)
         if change in ROWS_CHANGES:
-            rows = read_stream(request.rows)
-            work = partial(_write_rows, table=request.table, change=change, rows=rows)
+            work = partial(_write_rows, table=request.table, change=change, rows=_rows(request, change))
             return self._repeats.write(request.once, request.session, call, work)
-        if len(request.columns) != len(request.values):
-            raise Invalid(f"{len(request.columns)} columns but {len(request.values)} values", sqlstate="08P01")
+        _check_columns(request)
         key = _key(request)
         changes = dict(zip(request.columns, from_values(request.values), strict=True))
         lower, upper = bounds_in(request)
@@ -199,6 +197,24 @@ def _batches(
 def _write_rows(session: Session, *, table: str, change: Change, rows: Any) -> Written:
     methods = {Change.INSERT: session.insert, Change.PUT: session.put, Change.DELETE: session.delete}
     return methods[change](table, rows)
+
+
+def _rows(request: WriteRequest, change: Change) -> object:
+    """Rows or keys to write, as a program gives them: Arrow; or one, a tuple or dict; or a plain key."""
+    if not request.rows and change is Change.DELETE and request.key:
+        return _key(request)
+    if request.rows or not request.values:
+        return read_stream(request.rows)
+    values = from_values(request.values)
+    if not request.columns:
+        return tuple(values)
+    _check_columns(request)
+    return dict(zip(request.columns, values, strict=True))
+
+
+def _check_columns(request: WriteRequest) -> None:
+    if len(request.columns) != len(request.values):
+        raise Invalid(f"{len(request.columns)} columns but {len(request.values)} values", sqlstate="08P01")
 
 
 def _key(request: GetRequest | WriteRequest) -> object:

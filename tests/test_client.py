@@ -258,6 +258,62 @@ def test_a_table_follows_alter_table(db: RemoteDatabase) -> None:
     assert db.execute("SELECT * FROM t ORDER BY k").rows() == [(1, "x", "e"), (2, "y", "given"), (3, "z", "e")]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        (1, "x", 5),
+        (1, None, None),
+        {"k": 1},
+        {"v": "x", "k": 1},
+        (1, "x"),
+        (1, "x", 5, 6),
+        {"k": 1, "zz": 2},
+        {"v": "no key"},
+        {},
+        (),
+        (None, "x", 5),
+        ("one", "x", 5),
+        (2**63, "x", 5),
+        (1, "x", 2**31),
+        (1, "x", 1.5),
+        (1, "x", True),
+        (1, "\ud800", 5),
+        (1, b"bytes", 5),
+        (1, "x" * 100_000, 5),
+        (np.int64(1), np.str_("x"), 5),
+    ],
+)
+def test_one_row_as_values_is_what_it_is_as_arrow(db: RemoteDatabase, row: object) -> None:
+    """A list of one row is made Arrow by the client; the row alone is not."""
+    table = db.table("t")
+    outcomes: list[object] = []
+    for rows in (row, [row]):
+        for write in (table.insert, table.put):
+            try:
+                outcomes.append(write(rows).rows)
+            except Invalid as error:
+                outcomes.append((error.sqlstate, error.message, error.hint))
+            outcomes.append(table.scan().read_all().to_pylist())
+            table.delete(1)
+    assert outcomes[:4] == outcomes[4:]
+
+
+@pytest.mark.parametrize(
+    "key", [1, (1,), {"k": 1}, 2, "1", None, 1.0, 1.5, (), (1, 2), {}, {"v": 1}, {"k": 1, "v": "x"}]
+)
+def test_one_key_as_values_is_what_it_is_as_arrow(db: RemoteDatabase, key: object) -> None:
+    table = db.table("t")
+    outcomes: list[object] = []
+    for keys in (key, [key]):
+        table.put([(1, "x", 0), (3, "y", 0)])
+        try:
+            outcomes.append(table.delete(keys).rows)
+        except Invalid as error:
+            outcomes.append((error.sqlstate, error.message, error.hint))
+        outcomes.append(contents(db))
+    assert outcomes[:2] == outcomes[2:]
+
+
 # -- sessions --------------------------------------------------------------------------------------------------------
 
 
@@ -362,7 +418,7 @@ def test_whether_a_write_was_done_is_not_known_when_nobody_answers(
     monkeypatch.setattr(wire_module, "_TRIES_MAX", 2)
     with BreakingProxy(server.port) as proxy, weftdb.connect(f"weft://127.0.0.1:{proxy.port}") as through:
         table = through.table("t")
-        original = server.engine.write
+        original = server.engine.write_row
 
         def last_words(*arguments: object, **named: object) -> object:
             try:
@@ -371,7 +427,7 @@ def test_whether_a_write_was_done_is_not_known_when_nobody_answers(
                 proxy.refuse(True)
                 proxy.break_all()
 
-        monkeypatch.setattr(server.engine, "write", last_words)
+        monkeypatch.setattr(server.engine, "write_row", last_words)
         with pytest.raises(Unavailable, match="whether the rows were written is not known") as caught:
             table.put((1, "x", 0))
         assert caught.value.sqlstate == "08007"
