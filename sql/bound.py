@@ -48,7 +48,10 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregate:
-    """An aggregate call. ``within`` marks WITHIN GROUP: then ``order`` is its order."""
+    """An aggregate call. ``within`` marks WITHIN GROUP: then ``order`` is its order.
+
+    ``outer``: it stands in a subquery and belongs to a query around that, whose columns alone it reads.
+    """
 
     function: str
     arguments: tuple[Bound, ...]
@@ -57,6 +60,7 @@ class Aggregate:
     order: tuple[SortKey, ...] = ()
     filter: Bound | None = None
     within: bool = False
+    outer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,11 +22,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from ..base.errors import Invalid, nearest
 from ..engine.changes import Isolation
+from .bind.system import SERVER_VERSION
 from .pipeline import TIERS
-
-SERVER_VERSION: Final = "15.0"
-"""The PostgreSQL version whose dialect WeftDB follows, in the form that drivers parse."""
-
 
 IDLE: Final = "idle_in_transaction_session_timeout"
 

@@ -74,6 +74,15 @@ def walk(node: Node) -> Iterator[Node]:
             stack.extend([getattr(item, name) for name in reversed(names)])
 
 
+def columns_read(node: Node) -> frozenset[int]:
+    """The columns that an expression reads, but for those that its own subqueries bring."""
+    parts = list(walk(node))
+    relations = bound.Scan | bound.Derived | bound.CteReference | bound.FunctionScan | bound.ArrowScan
+    brought = {column.id for part in parts if isinstance(part, relations) for column in part.columns}
+    brought |= {part.column.id for part in parts if isinstance(part, bound.Output)}
+    return frozenset({part.id for part in parts if isinstance(part, Column)} - brought)
+
+
 def rewrite(node: Node, replace: Callable[[Node], Node | None]) -> Node:
     """A copy of ``node`` in which every part for which ``replace`` gives a value is that value; parents first."""
     if isinstance(node, tuple):

@@ -89,7 +89,15 @@ NOT_POSTGRESQL_S = {
     **dict.fromkeys(
         (
             *("array_append", "array_cat", "array_contained", "array_contains", "array_fill", "array_lower"),
-            *("array_ndims", "array_overlaps", "array_position", "array_positions", "array_prepend", "array_remove"),
+            *(
+                "array_dims",
+                "array_ndims",
+                "array_overlaps",
+                "array_position",
+                "array_positions",
+                "array_prepend",
+                "array_remove",
+            ),
             *("array_replace", "array_slice", "array_upper", "trim_array"),
             *("string_to_array", "regexp_match", "regexp_split_to_array"),
         ),
@@ -106,6 +114,7 @@ NOT_POSTGRESQL_S = {
                 "json_row",
             ),
             *("jsonb_of", "jsonb_set", "jsonb_delete_path", "jsonb_exists_any", "jsonb_exists_all"),
+            *("json_object", "jsonb_object", "jsonb_insert", "regexp_match_list"),
             "jsonb_pretty",
             *(
                 f"{kind}_{name}_list"
@@ -118,6 +127,8 @@ NOT_POSTGRESQL_S = {
     "add_in_zone": "what a session's zone makes of +; tests/test_time_series.py",
     "text_in_zone": "what a session's zone makes of ::text; tests/test_time_series.py",
     "overlaps": "syntax of its own; golden/select_surface.sql",
+    "round_time": "casts to TIMESTAMP(n); golden/select_everyday.sql",
+    "pg_size_pretty": "golden/select_everyday.sql",
 }
 
 

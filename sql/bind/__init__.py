@@ -7,7 +7,7 @@ binder           one expression: the dispatcher; operators, comparisons, calls: 
 tables           FROM; select, grouping: SELECT; query: WITH, set operations, VALUES
 layers, ties     what needs a SELECT below its own: set-returning functions, windows over windows, WITH TIES
 time_series      buckets, carried and interpolated values, sessions; gapfill: the rows that are missing
-set_returning    functions of several rows; documents: building JSON
+set_returning    functions of several rows; documents: building JSON; rows: rows as values; system: current_user
 standalone       CHECK, DEFAULT, scan(where=)
 """
 

@@ -110,6 +110,10 @@ class ExpressionBinder:
             error.position = place(tree)
             raise
 
+    def around(self) -> Scope:
+        """What a subquery in this place sees around it."""
+        return replace(self.scope, aggregates=self.clause.aggregates)
+
     def within(self, clause: Clause) -> ExpressionBinder:
         """The same names, other rules."""
         return replace(self, clause=clause)

@@ -9,18 +9,32 @@ from typing import Any, Final
 from sqlglot import exp
 
 from ...base.errors import Invalid, nearest
-from ...base.types import BIGINT, BOOLEAN, DATE, DOUBLE, INTEGER, INTERVAL, TEXT, TIMESTAMP, TIMESTAMPTZ, Type, array_of
+from ...base.types import (
+    BIGINT,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    INTEGER,
+    INTERVAL,
+    TEXT,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    Kind,
+    Type,
+    array_of,
+)
 from ...engine.expression.functions import FUNCTIONS
 from ...engine.expression.functions.model import FunctionKind
 from ...engine.expression.node import Case, Literal
 from .. import bound
 from ..parse import place
-from . import documents, time_series
+from ..walk import columns_read
+from . import documents, system, time_series
 from .binder import Clause, ExpressionBinder, Handler
 from .comparisons import row
 from .errors import fail, only, unsupported
 from .names import fold, lower
-from .operators import array_query, now
+from .operators import array_query, now, several_dimensions
 from .rows import range_of, row_of
 from .set_returning import SET_RETURNING, set_returning
 from .zones import truncated
@@ -67,6 +81,11 @@ def call(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
             return documents.call(binder, name, syntax.arguments, tree)
         case name if name in documents.AGGREGATES:
             return aggregate(binder, syntax)
+        case name if name in system.CALLS:
+            return system.call(binder, name, syntax.arguments, tree)
+        case "current_timestamp" | "localtimestamp" | "localtime" if len(syntax.arguments) == 1:
+            nodes = {"current_timestamp": exp.CurrentTimestamp, "localtime": exp.Localtime}
+            return now(binder, nodes.get(syntax.name, exp.Localtimestamp)(this=syntax.arguments[0]))
         case "make_interval":
             return _make_interval(binder, syntax)
         case "time_bucket":
@@ -173,7 +192,7 @@ def _scalar(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
         raise fail(f"{syntax.name}(*) specified, but {syntax.name} takes no *", syntax.tree, sqlstate="42809")
     arguments = [binder.bind(argument) for argument in syntax.arguments]
     if syntax.name in documents.PATHS:
-        arguments = documents.with_path(binder, arguments, syntax.tree)
+        arguments = documents.with_path(binder, syntax.name, arguments, syntax.tree)
     if syntax.name in ("concat", "concat_ws"):
         arguments = [_letter(argument) for argument in arguments]
     return binder.call(syntax.name, *arguments, tree=syntax.tree)
@@ -193,11 +212,9 @@ def _not_aggregate(what: str, syntax: CallSyntax) -> Invalid:
 
 
 def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
-    """An aggregate of the SELECT around it."""
-    if not binder.clause.aggregates:
-        if binder.clause is _INSIDE_AGGREGATE:
-            raise fail("aggregate function calls cannot be nested", syntax.tree, sqlstate="42803")
-        raise fail(f"aggregate functions are not allowed in {binder.clause.name}", syntax.tree, sqlstate="42803")
+    """An aggregate of the SELECT around it; of one further out if it reads nothing but columns of that."""
+    if binder.clause is _INSIDE_AGGREGATE:
+        raise fail("aggregate function calls cannot be nested", syntax.tree, sqlstate="42803")
     inner = binder.within(_INSIDE_AGGREGATE)
     function, arguments = _aggregated(inner, syntax)
     order = sort_keys(inner, syntax.order)
@@ -213,6 +230,8 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
     if syntax.distinct and order and any(key.expression not in converted for key in order):
         message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list"
         raise fail(message, syntax.tree, sqlstate="42P10")
+    if function == "array_agg" and converted[0].type.kind is Kind.ARRAY:
+        raise several_dimensions(syntax.tree)
     node = bound.Aggregate(
         function=function,
         arguments=converted,
@@ -222,6 +241,12 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
         filter=filter,
         within=syntax.within is not None,
     )
+    owner = binder.scope.owner(columns_read(node)) or binder.scope
+    if owner is not binder.scope:
+        node = replace(node, outer=True)
+    if not (owner.aggregates if node.outer else binder.clause.aggregates):
+        place = "FROM clause of their own query level" if node.outer else binder.clause.name
+        raise fail(f"aggregate functions are not allowed in {place}", syntax.tree, sqlstate="42803")
     return _documented(node, syntax)
 
 

@@ -96,7 +96,7 @@ def quantified(
     if not isinstance(inner, exp.Query):
         return _quantified_array(binder, tree, left, function, inner, all=all)
     parts = row_parts(left) or [left]
-    query = binder.context.bind_query(binder.context, inner, binder.scope)
+    query = binder.context.bind_query(binder.context, inner, binder.around())
     if len(query.columns) != len(parts):
         few = "few" if len(query.columns) < len(parts) else "many"
         raise fail(f"subquery has too {few} columns", inner, sqlstate="42601")
@@ -175,7 +175,7 @@ def _in_list(binder: ExpressionBinder, tree: exp.In) -> bound.Bound:
 def scalar_subquery(binder: ExpressionBinder, tree: exp.Subquery) -> bound.Bound:
     if not isinstance(tree.this, exp.Query | exp.Values):
         raise unsupported("this in parentheses", tree)
-    query = binder.context.bind_query(binder.context, tree, binder.scope)
+    query = binder.context.bind_query(binder.context, tree, binder.around())
     if len(query.columns) != 1:
         raise fail("subquery must return only one column", tree, sqlstate="42601")
     return bound.ScalarSubquery(query=query, type=query.columns[0].type)
@@ -188,7 +188,7 @@ def exists(binder: ExpressionBinder, tree: exp.Exists) -> bound.Bound:
     if isinstance(inner, exp.Select) and not inner.expressions:  # EXISTS (SELECT FROM t)
         inner = inner.copy()
         inner.set("expressions", [exp.Literal.number(1)])
-    return bound.Exists(query=binder.context.bind_query(binder.context, inner, binder.scope), type=BOOLEAN)
+    return bound.Exists(query=binder.context.bind_query(binder.context, inner, binder.around()), type=BOOLEAN)
 
 
 def row(binder: ExpressionBinder, tree: exp.Tuple) -> bound.Bound:

@@ -253,6 +253,9 @@ def _array_text(text: str, type: Type) -> object:
     """``'{1,2,NULL}'`` as a list; one dimension."""
     assert type.element is not None, "an array type has an element type"
     body = text.strip()
+    if body.startswith("{{") and body.endswith("}}"):
+        raise Invalid("an array of several dimensions is not supported", sqlstate="0A000",
+                      hint="Use jsonb, or a row per element.")  # fmt: skip
     if not (body.startswith("{") and body.endswith("}")) or "{" in body[1:]:
         raise Invalid(f'malformed array literal: "{text}"', sqlstate="22P02")
     items: list[str | None] = []

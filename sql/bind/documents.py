@@ -23,13 +23,17 @@ BUILDERS: Final = frozenset(f"{kind}_build_{what}" for kind in ("json", "jsonb")
 AGGREGATES: Final = frozenset(f"{kind}_{name}" for kind in ("json", "jsonb") for name in ("agg", "object_agg"))
 
 
-PATHS: Final = frozenset(("jsonb_set", "jsonb_delete_path", "jsonb_exists_any", "jsonb_exists_all"))
+PATHS: Final = {
+    **dict.fromkeys(("jsonb_set", "jsonb_insert", "jsonb_delete_path", "jsonb_exists_any", "jsonb_exists_all"), (1,)),
+    **dict.fromkeys(("json_object", "jsonb_object"), (0, 1)),
+}
+"""Functions, and which of their arguments are arrays of text; quoted ones, too: ``'{a,b}'``."""
 
 
-def with_path(binder: ExpressionBinder, nodes: Sequence[bound.Bound], tree: exp.Expr) -> list[bound.Bound]:
-    """The arguments with a quoted second one, ``'{a,b}'``, as the array that it is."""
+def with_path(binder: ExpressionBinder, name: str, nodes: Sequence[bound.Bound], tree: exp.Expr) -> list[bound.Bound]:
+    """The arguments of one of ``PATHS``."""
     return [
-        binder.context.coerce(node, array_of(TEXT), tree) if place == 1 and node.type == UNKNOWN else node
+        binder.context.coerce(node, array_of(TEXT), tree) if place in PATHS[name] and node.type == UNKNOWN else node
         for place, node in enumerate(nodes)
     ]
 

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from sqlglot import exp
 
-from . import calls, comparisons, operators
+from . import calls, comparisons, operators, system
 from .binder import Clause, ExpressionBinder, Handler
 from .context import Context
 from .scope import Scope
 
 HANDLERS: Final[Mapping[type[Any], Handler]] = MappingProxyType(
-    {**operators.HANDLERS, **comparisons.HANDLERS, **calls.HANDLERS}
+    {**operators.HANDLERS, **comparisons.HANDLERS, **system.HANDLERS, **calls.HANDLERS}
 )
 
 

@@ -8,6 +8,7 @@ too, as in PostgreSQL.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from ...base.errors import Invalid
 from ...base.limits import GROUPING_SETS_MAX
 from ...engine.expression.node import Literal
 from .. import bound
-from ..walk import Node, rewrite, rewrite_inside, walk
+from ..walk import Node, columns_read, rewrite, rewrite_inside, walk
 from .context import Context
 from .errors import unsupported
 from .scope import Scope
@@ -111,8 +112,7 @@ class Grouper:
 
     def _replace(self, node: Node) -> Node | None:
         if isinstance(node, bound.Aggregate):
-            self._check_level(node)
-            return self._aggregate(node)
+            return node if node.outer else self._aggregate(node)
         if isinstance(node, bound.GroupingCall):
             return self._grouping_call(node)
         if isinstance(node, bound.Select | bound.SetOperation | bound.Values | bound.With):
@@ -120,10 +120,12 @@ class Grouper:
         return self._replace_column(node)
 
     def _replace_column(self, node: Node) -> Node | None:
-        """Keys and columns; also inside subqueries, whose aggregates are their own."""
+        """Keys and columns; also inside subqueries, whose aggregates are their own but for those of ``outer``."""
         for key in self.keys:
             if node.__class__ is key.expression.__class__ and node == key.expression:
                 return key.column.reference()
+        if isinstance(node, bound.Aggregate) and self._owns(node):
+            return self._aggregate(dataclasses.replace(node, outer=False))
         if isinstance(node, bound.Column) and node.id in self._own:
             if self._depends_on_keys(node):
                 return self.keys[self.add_key(node)].column.reference()
@@ -152,19 +154,27 @@ class Grouper:
         keys = tuple(column.reference() for column in columns)
         return self._aggregate(bound.GroupingCall(keys=keys, type=node.type))
 
-    def _check_level(self, node: bound.Aggregate) -> None:
-        """An aggregate of an outer query's columns alone belongs to that query in PostgreSQL; refused here."""
-        ids = {item.id for item in walk(node) if isinstance(item, bound.Column)}
-        inner = {
-            column.id
-            for item in walk(node)
-            if isinstance(item, bound.Scan | bound.Derived | bound.CteReference | bound.FunctionScan | bound.ArrowScan)
-            for column in item.columns
-        }
-        inner |= {item.column.id for item in walk(node) if isinstance(item, bound.Output)}  # of subqueries' groups
-        ids -= inner
-        if ids and not ids & self._own:
-            raise unsupported("an aggregate over columns of an outer query only", None)
+    def _owns(self, node: bound.Aggregate) -> bool:
+        """Whether an aggregate in a subquery is of this level."""
+        return node.outer and not self._own.isdisjoint(columns_read(node))
+
+    def has_aggregate(self, nodes: Sequence[bound.Bound]) -> bool:
+        """Whether an aggregate of this level occurs."""
+        found = False
+
+        def look(node: Node) -> Node | None:
+            nonlocal found
+            if isinstance(node, bound.Select | bound.SetOperation | bound.Values | bound.With):
+                found = found or any(isinstance(item, bound.Aggregate) and self._owns(item) for item in walk(node))
+                return node
+            if isinstance(node, bound.Aggregate | bound.GroupingCall):
+                found = found or isinstance(node, bound.GroupingCall) or not node.outer
+                return node
+            return None
+
+        for node in nodes:
+            rewrite(node, look)
+        return found
 
     def _depends_on_keys(self, node: bound.Column) -> bool:
         scan = next((scan for scan in scans(self.source) if any(c.id == node.id for c in scan.columns)), None)
@@ -201,19 +211,3 @@ def scans(relation: bound.Relation | None) -> Sequence[bound.Scan]:
             return [*scans(relation.left), *scans(relation.right)]
         case _:
             return []
-
-
-def has_aggregate(nodes: Sequence[bound.Bound]) -> bool:
-    """Whether an aggregate of this level occurs; those of subqueries do not count."""
-    found = False
-
-    def look(node: Node) -> Node | None:
-        nonlocal found
-        if isinstance(node, bound.Aggregate | bound.GroupingCall):
-            found = True
-            return node
-        return node if isinstance(node, bound.Select | bound.SetOperation | bound.Values | bound.With) else None
-
-    for node in nodes:
-        rewrite(node, look)
-    return found

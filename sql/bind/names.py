@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlglot import exp
 
-from .types import INTERNAL_NAMES, type_of
+from .types import INTERNAL_NAMES, imprecise, type_of
 
 NAMELESS: Final = "?column?"
 
@@ -87,7 +87,7 @@ def _figure(tree: exp.Expr) -> tuple[str | None, int]:
 
 
 def _type_name(tree: exp.Expr) -> str:
-    type = type_of(tree)
+    type = type_of(imprecise(tree))
     while type.element is not None:
         type = type.element
     return INTERNAL_NAMES[type.kind]

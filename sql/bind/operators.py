@@ -7,17 +7,18 @@ from typing import Any, Final
 from sqlglot import exp
 
 from ...base.errors import Invalid
-from ...base.types import BOOLEAN, DATE, JSONB, TEXT, TIME, TIMESTAMPTZ, UNKNOWN, Kind, Type, array_of
+from ...base.types import BOOLEAN, DATE, INTEGER, JSONB, TEXT, TIME, TIMESTAMPTZ, UNKNOWN, Kind, Type, array_of
 from ...base.values import literal_value
 from ...engine.expression.functions import common_type
 from ...engine.expression.node import Case, Literal
 from .. import bound
+from . import system
 from .binder import ExpressionBinder, Handler
 from .context import number_literal, types_of
 from .errors import fail, only, unsupported
 from .names import fold
 from .rows import all_of, refuse_row, row_of
-from .types import is_bare_numeric, type_of
+from .types import imprecise, is_bare_numeric, precision_of, type_of
 
 BINARY: Final[dict[type[exp.Expr], str]] = {
     exp.Add: "add",
@@ -115,6 +116,8 @@ def column(binder: ExpressionBinder, tree: exp.Column) -> bound.Bound:
         except Invalid:
             if binder.scope.whole(name) is not None:
                 raise refuse_row(tree) from None
+            if name in system.BARE and not tree.this.args.get("quoted"):
+                return system.call(binder, name, (), tree)
             raise
     else:
         value = binder.scope.qualified(fold(table), name, position=table.meta.get("start"))
@@ -256,6 +259,10 @@ def cast(binder: ExpressionBinder, tree: exp.Cast) -> bound.Bound:
     if isinstance(inner, exp.Array) and not inner.expressions and type_of(tree.to).kind is Kind.ARRAY:
         return bound.ArrayList(elements=(), type=type_of(tree.to))
     node = binder.bind(tree.this)
+    digits = precision_of(tree.to)
+    if digits is not None:
+        plain = binder.context.cast(node, type_of(imprecise(tree.to)), tree)
+        return binder.call("round_time", plain, Literal(value=digits, type=INTEGER), tree=tree)
     type = binder.context.bare_numeric(node) if is_bare_numeric(tree.to) else type_of(tree.to)
     return binder.context.cast(node, type, tree)
 
@@ -328,6 +335,8 @@ def array(binder: ExpressionBinder, tree: exp.Array) -> bound.Bound:
         raise fail("cannot determine type of empty array", tree, sqlstate="42P18", hint="Cast it: ARRAY[]::integer[].")
     nodes = [binder.bind(element) for element in tree.expressions]
     element = common_type(types_of(nodes), context="ARRAY")
+    if element.kind is Kind.ARRAY:
+        raise several_dimensions(tree)
     elements = tuple(
         binder.context.coerce(node, element, part) for node, part in zip(nodes, tree.expressions, strict=True)
     )
@@ -335,16 +344,24 @@ def array(binder: ExpressionBinder, tree: exp.Array) -> bound.Bound:
 
 
 def array_query(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
-    query = binder.context.bind_query(binder.context, tree, binder.scope)
+    query = binder.context.bind_query(binder.context, tree, binder.around())
     if len(query.columns) != 1:
         raise fail("subquery must return only one column", tree, sqlstate="42601")
+    if query.columns[0].type.kind is Kind.ARRAY:
+        raise several_dimensions(tree)
     return bound.ArrayList(elements=(), type=array_of(query.columns[0].type), query=query)
+
+
+def several_dimensions(tree: exp.Expr) -> Invalid:
+    return unsupported("an array of several dimensions", tree, hint="Use jsonb, or a row per element.")
 
 
 def subscript(binder: ExpressionBinder, tree: exp.Bracket) -> bound.Bound:
     node = binder.known(tree.this)
     if len(tree.expressions) != 1:
         raise unsupported("a subscript of several dimensions", tree)
+    if node.type == JSONB and not isinstance(tree.expressions[0], exp.Slice):
+        return _part(binder, node, tree)
     if node.type.kind is not Kind.ARRAY or node.type.element is None:
         message = f"cannot subscript type {node.type} because it does not support subscripting"
         raise fail(message, tree, sqlstate="42804")
@@ -352,6 +369,14 @@ def subscript(binder: ExpressionBinder, tree: exp.Bracket) -> bound.Bound:
         return _slice(binder, node, tree.expressions[0], tree)
     index = binder.typed(tree.expressions[0], Type(kind=Kind.INTEGER), what="array subscript")
     return bound.Subscript(array=node, index=index, type=node.type.element)
+
+
+def _part(binder: ExpressionBinder, document: bound.Bound, tree: exp.Bracket) -> bound.Bound:
+    """``document['name']`` or ``document[0]``."""
+    step = binder.bind(tree.expressions[0])
+    if not step.type.is_integer:
+        step = binder.context.implicit(step, TEXT, tree, what="subscript of jsonb")
+    return binder.call("json_get", document, step, tree=tree)
 
 
 def _slice(binder: ExpressionBinder, array: bound.Bound, ends: exp.Slice, tree: exp.Expr) -> bound.Bound:
@@ -388,9 +413,10 @@ def overlaps(binder: ExpressionBinder, tree: exp.Overlaps) -> bound.Bound:
 
 def now(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
     """CURRENT_TIMESTAMP and friends: the statement's one moment, in the session's zone where there is no zone."""
-    if tree.args.get("this") is not None:
-        raise unsupported(f"a precision for {tree.key.upper()}", tree)
     moment = bound.call("now", type=TIMESTAMPTZ)
+    if tree.args.get("this") is not None:
+        digits = binder.typed(tree.this, INTEGER, what="a precision")
+        return binder.call("round_time", now(binder, tree.__class__()), digits, tree=tree)
     if isinstance(tree, exp.CurrentTimestamp):
         return moment
     if isinstance(tree, exp.CurrentTime):

@@ -11,12 +11,13 @@ front. ``ranges`` are the tables by alias, each with all of its columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from ...base.errors import Invalid, nearest
 from ...engine import schema
 from .. import bound
+from ..walk import walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,13 @@ class CteEntry:
 
 @dataclass(kw_only=True)
 class Scope:
-    """One level of names."""
+    """One level of names. ``aggregates``: of what is around a subquery, whether they may stand where it does."""
 
     parent: Scope | None = None
     ranges: tuple[Range, ...] = ()
     columns: tuple[ScopeColumn, ...] = ()
     ctes: Mapping[str, CteEntry] = field(default_factory=dict)
+    aggregates: bool = False
 
     def levels(self) -> Iterator[Scope]:
         """This scope and those around it, inner ones first."""
@@ -130,6 +132,15 @@ class Scope:
         for scope in self.levels():
             if name in scope.ctes:
                 return scope.ctes[name]
+        return None
+
+    def owner(self, ids: Set[int]) -> Scope | None:
+        """The innermost level that has one of these columns."""
+        for scope in self.levels():
+            values = [column.value for range in scope.ranges for column in range.columns]
+            values += [range.row_id for range in scope.ranges if range.row_id is not None]
+            if any(isinstance(node, bound.Column) and node.id in ids for value in values for node in walk(value)):
+                return scope
         return None
 
     def has_column(self, name: str) -> bool:

@@ -25,7 +25,7 @@ from .context import Context
 from .errors import fail, only, unsupported
 from .expressions import expressions
 from .gapfill import fill_gaps
-from .grouping import Grouper, grouping_sets, has_aggregate
+from .grouping import Grouper, grouping_sets
 from .layers import Stage, layered, needs_layers
 from .names import fold, output_name
 from .scope import Scope, ScopeColumn
@@ -83,7 +83,7 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
 
     everything = [*(item.expression for item in items), *(key.expression for key in order), *on]
     grouping: bound.Grouping | None = None
-    if group is not None or having is not None or has_aggregate(everything):
+    if group is not None or having is not None or grouper.has_aggregate(everything):
         items = [replace(item, expression=grouper.rewrite(item.expression)) for item in items]
         having = grouper.rewrite(having) if having is not None else None
         order = [replace(key, expression=grouper.rewrite(key.expression)) for key in order]
@@ -200,7 +200,7 @@ def _bind_group(
         if item is None and isinstance(tree, exp.Column) and not binder.scope.has_column(fold(tree.this)):
             item = _named(tree, items, "GROUP BY")
         expression = item.expression if item is not None else binder.bind(tree)
-        if has_aggregate([expression]):
+        if grouper.has_aggregate([expression]):
             raise fail("aggregate functions are not allowed in GROUP BY", tree, sqlstate="42803")
         indices.append(grouper.add_key(binder.context.known(expression, tree)))
     if sets is None:

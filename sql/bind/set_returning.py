@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlglot import exp
 
-from ...base.types import INTEGER, INTERVAL, JSON, JSONB, TEXT, TIMESTAMP, TIMESTAMPTZ, UNKNOWN, Kind, Type
+from ...base.types import INTEGER, INTERVAL, JSON, JSONB, TEXT, TIMESTAMP, TIMESTAMPTZ, UNKNOWN, Kind, Type, array_of
 from ...engine.expression.functions import common_type
 from ...engine.expression.node import Literal
 from .. import bound
@@ -17,6 +17,7 @@ from .errors import fail, unsupported
 
 _LISTS: Final = {
     "regexp_split_to_table": (("regexp_split_to_table", "regexp_split_to_array"),),
+    "regexp_matches": (("regexp_matches", "regexp_match_list"),),
     "string_to_table": (("string_to_table", "string_to_array"),),
     **{
         name.format(kind): tuple((column, function.format(kind)) for column, function in columns)
@@ -49,6 +50,8 @@ def set_returning(binder: ExpressionBinder, name: str, trees: Sequence[exp.Expr]
             lists = [(column, binder.call(function, *nodes, tree=tree)) for column, function in _LISTS[name]]
             document = JSONB if name.startswith("jsonb") else JSON if name.startswith("json") else TEXT
             texts = name.endswith(("_text", "_keys"))
+            if name == "regexp_matches":
+                document = array_of(TEXT)
             columns = tuple((column or name, TEXT if texts or column == "key" else document) for column, _ in lists)
             return "unnest", tuple(node for _, node in lists), columns
         case "generate_subscripts":

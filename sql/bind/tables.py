@@ -30,7 +30,7 @@ from .expressions import expressions
 from .names import fold
 from .retype import resolved, with_types
 from .scope import CteEntry, Range, Scope, ScopeColumn
-from .table_functions import function_scan
+from .table_functions import RECORDS, function_scan, records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -471,6 +471,8 @@ def _identifier(tree: exp.Expr) -> exp.Expr:
 
 
 def _function(context: Context, call: exp.Expr, tree: exp.Expr, scope: Scope) -> Item:
+    if isinstance(call, exp.Anonymous) and call.name.lower() in RECORDS:
+        return _ranged(*records(context, call, tree, scope), None)
     scan = function_scan(context, call, tree, scope)
     alias = tree.args.get("alias")
     name = "unnest" if isinstance(call, exp.Unnest) else fold(call.this)

@@ -94,7 +94,8 @@ def type_of(node: exp.Expr) -> Type:
         case exp.DType.ARRAY:
             if len(node.expressions) != 1:
                 raise _unsupported(node, "this array type")
-            return array_of(type_of(node.expressions[0]))
+            element = type_of(node.expressions[0])
+            return element if element.kind is Kind.ARRAY else array_of(element)  # int[][] is int[]
         case exp.DType.DECIMAL:
             numbers = [_number(parameter, node) for parameter in parameters]
             return numeric(*numbers) if len(numbers) != 1 else numeric(numbers[0], 0)
@@ -111,7 +112,8 @@ def type_of(node: exp.Expr) -> Type:
             return varchar(length)
         case exp.DType.TIMESTAMP | exp.DType.TIMESTAMPTZ | exp.DType.TIME if parameters:
             if _number(parameters[0], node) != 6:
-                raise _unsupported(node, f"a precision of {parameters[0].name} for {_SIMPLE[kind]}")
+                hint = "Leave it out, and round what is written: now()::timestamp(3)."
+                raise _unsupported(node, f"a precision of {parameters[0].name} for {_SIMPLE[kind]}", hint)
             return _SIMPLE[kind]
         case exp.DType.DOUBLE if parameters:
             return REAL if _number(parameters[0], node) <= 24 else DOUBLE
@@ -126,6 +128,23 @@ def type_of(node: exp.Expr) -> Type:
 def is_bare_numeric(node: exp.Expr) -> bool:
     """Whether a type name is NUMERIC without precision: in a cast it keeps the value's own scale."""
     return isinstance(node, exp.DataType) and node.this == exp.DType.DECIMAL and not node.expressions
+
+
+def precision_of(node: exp.Expr) -> int | None:
+    """The digits of a second that TIMESTAMP(3) and its like keep, if fewer than six."""
+    if not isinstance(node, exp.DataType) or node.this not in _TIMES:
+        return None
+    parameters = [parameter.this for parameter in node.expressions if isinstance(parameter, exp.DataTypeParam)]
+    digits = _number(parameters[0], node) if parameters else 6
+    return digits if digits < 6 else None
+
+
+def imprecise(node: exp.Expr) -> exp.Expr:
+    """The type name without such digits."""
+    return node if precision_of(node) is None else exp.DataType(this=node.this)
+
+
+_TIMES: Final = (exp.DType.TIMESTAMP, exp.DType.TIMESTAMPTZ, exp.DType.TIME)
 
 
 def _named(node: exp.DataType) -> Type:

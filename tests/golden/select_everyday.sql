@@ -140,3 +140,133 @@ SELECT id, json_object_agg(name, id) OVER (ORDER BY id ROWS 1 PRECEDING) FROM pe
 -- 1 | { "Ada" : 1 }
 -- 2 | { "Ada" : 1, "Grace" : 2 }
 -- 3 | { "Grace" : 2, "Edsger" : 3 }
+# aggregates in a subquery that are of the query around it
+SELECT p.city, (SELECT count(p.id)) AS n, (SELECT max(o.amount) FROM orders o WHERE o.id <= count(p.id)) AS m FROM people p GROUP BY p.city ORDER BY p.city;
+-- city text | n bigint | m numeric
+-- London | 1 | 10.5
+-- New York | 1 | 10.5
+-- Paris | 2 | 99.99
+-- Rotterdam | 1 | 10.5
+-- NULL | 1 | 10.5
+SELECT city FROM people p GROUP BY city HAVING EXISTS (SELECT 1 FROM orders o WHERE o.id = count(p.id) + 1) ORDER BY city;
+-- city text
+-- London
+-- New York
+-- Paris
+-- Rotterdam
+-- NULL
+SELECT (SELECT sum(p.age) + max(o.id) FROM orders o) FROM people p;
+-- ?column? bigint
+-- 269
+SELECT (SELECT sum(p.age + o.id) FROM orders o) AS s FROM people p WHERE p.id < 4 ORDER BY p.id;
+-- s numeric
+-- 280
+-- 623
+-- 532
+SELECT (SELECT (SELECT count(p.id) + count(o.id)) FROM orders o) FROM people p;
+-- ?column? bigint
+-- 13
+SELECT city, (SELECT string_agg(o.id::text, ',' ORDER BY o.id) FROM orders o WHERE o.id BETWEEN min(p.id) AND max(p.id)) AS ids FROM people p GROUP BY city ORDER BY city;
+-- city text | ids text
+-- London | 1
+-- New York | 2
+-- Paris | 5,6
+-- Rotterdam | 3
+-- NULL | 4
+SELECT city FROM people p GROUP BY city ORDER BY (SELECT count(p.id)) DESC, city;
+-- city text
+-- Paris
+-- London
+-- New York
+-- Rotterdam
+-- NULL
+SELECT count(*) FILTER (WHERE id > 3) AS a, (SELECT sum(p.id) FILTER (WHERE p.id > 3)) AS b FROM people p;
+-- a bigint | b bigint
+-- 3 | 15
+SELECT id FROM people p WHERE id = (SELECT count(p.id));
+-- ERROR 42803
+SELECT city, (SELECT o.id FROM orders o WHERE o.id = (SELECT count(p.age))) AS o FROM people p GROUP BY city ORDER BY city;
+-- city text | o bigint
+-- London | 1
+-- New York | 1
+-- Paris | 1
+-- Rotterdam | 1
+-- NULL | 1
+# functions
+SELECT pg_typeof(1)::text AS a, pg_typeof('a')::text AS b, pg_typeof(now())::text AS c, pg_typeof(1.5::numeric(4, 2))::text AS d, pg_typeof(ARRAY[1])::text AS e, pg_typeof(name)::text AS f FROM people WHERE id = 1;
+-- a text | b text | c text | d text | e text | f text
+-- integer | unknown | timestamp with time zone | numeric | integer[] | character varying
+SELECT n, pg_size_pretty(n) FROM (VALUES (0::bigint), (10239), (10240), (-10240), (20479), (10485247), (10485248), (123456789012), (9223372036854775807), (-1)) v(n) ORDER BY n;
+-- n bigint | pg_size_pretty text
+-- -10240 | -10 kB
+-- -1 | -1 bytes
+-- 0 | 0 bytes
+-- 10239 | 10239 bytes
+-- 10240 | 10 kB
+-- 20479 | 20 kB
+-- 10485247 | 10239 kB
+-- 10485248 | 10 MB
+-- 123456789012 | 115 GB
+-- 9223372036854775807 | 8192 PB
+SELECT ('{"a":[1,{"b":null}]}'::jsonb)['a'][0] AS a, ('{"a":[1]}'::jsonb)['x'] AS b, ('[7,8]'::jsonb)[-1] AS c;
+-- a jsonb | b jsonb | c jsonb
+-- 1 | NULL | 8
+SELECT jsonb_object('{a,1,b,2}') AS a, jsonb_object(ARRAY['a', 'b'], ARRAY['1', NULL]) AS b, json_object('{a,1}') AS c, json_object('{a,b}', '{1,2}') AS d, json_object('{}') AS e;
+-- a jsonb | b jsonb | c json | d json | e json
+-- {"a": "1", "b": "2"} | {"a": "1", "b": null} | {"a" : "1"} | {"a" : "1", "b" : "2"} | {}
+SELECT jsonb_object('{a}');
+-- ERROR 2202E
+SELECT jsonb_insert('{"a":[0,1,2]}', '{a,1}', '"new"') AS a, jsonb_insert('{"a":[0,1]}', '{a,1}', '9', true) AS b, jsonb_insert('{"a":1}', '{b}', '2') AS c, jsonb_insert('[1]', '{-1}', '0') AS d, jsonb_insert('[1]', '{-1}', '0', true) AS e, jsonb_insert('[1]', '{9}', '0') AS f;
+-- a jsonb | b jsonb | c jsonb | d jsonb | e jsonb | f jsonb
+-- {"a": [0, "new", 1, 2]} | {"a": [0, 1, 9]} | {"a": 1, "b": 2} | [0, 1] | [1, 0] | [1, 0]
+SELECT jsonb_insert('{"a":1}', '{a}', '2');
+-- ERROR 22023
+SELECT array_dims(ARRAY[1, 2]) AS a, array_dims(ARRAY[]::int[]) AS b, array_to_string(ARRAY[1, NULL, 3], ',', '*') AS c, array_to_string(ARRAY[1, NULL, 3], ',', NULL) AS d;
+-- a text | b text | c text | d text
+-- [1:2] | NULL | 1,*,3 | 1,3
+SELECT regexp_matches('foobarbequebaz', '(bar)(beque)') AS m;
+-- m text[]
+-- {bar,beque}
+SELECT id, (regexp_matches(name, '[aeiou]', 'gi'))[1] AS vowel FROM people WHERE id < 4 ORDER BY id, vowel;
+-- id integer | vowel text
+-- 1 | A
+-- 1 | a
+-- 2 | a
+-- 2 | e
+-- 3 | E
+-- 3 | e
+SELECT m[1] AS m FROM people, regexp_matches(name, '([a-z]+)') AS m WHERE id = 2;
+-- m text
+-- race
+SELECT regexp_like('Abc', 'abc', 'i') AS a, regexp_like('Abc', 'abc') AS b;
+-- a boolean | b boolean
+-- t | f
+SELECT * FROM jsonb_to_recordset('[{"a":1,"b":"x"},{"a":2,"c":3}]'::jsonb) AS x(a int, b text) ORDER BY a;
+-- a integer | b text
+-- 1 | x
+-- 2 | NULL
+SELECT * FROM json_to_recordset('[{"a":1,"b":{"z":1}},{"a":"2","b":[1]}]') AS x(a bigint, b json) ORDER BY a;
+-- a bigint | b json
+-- 1 | {"z":1}
+-- 2 | [1]
+SELECT * FROM json_to_record('{"a":1,"b":[1,2],"d":"2024-01-02","n":1.50,"t":true,"u":null}') AS x(a int, b text, d date, n numeric(6, 2), t boolean, u text);
+-- a integer | b text | d date | n numeric | t boolean | u text
+-- 1 | [1,2] | 2024-01-02 | 1.5 | t | NULL
+SELECT k.id, r.a FROM kinds k CROSS JOIN LATERAL jsonb_to_record(k.j::jsonb) AS r(a int) WHERE k.id = 1;
+-- id integer | a integer
+-- 1 | 1
+SELECT * FROM jsonb_to_recordset('[{"a":"x"}]') AS x(a int);
+-- ERROR 22P02
+SELECT * FROM jsonb_to_recordset('[{"a":"x"}]') AS x;
+-- ERROR 42601
+SELECT * FROM jsonb_to_recordset('{"a":"x"}') AS x(a int);
+-- ERROR 22023
+SELECT timestamp(0) '2024-01-01 10:00:00.6' AS a, '2024-01-01 10:00:00.4567'::timestamp(3) AS b, '1999-01-01 10:00:00.5'::timestamp(0) AS c, '10:00:00.55'::time(1) AS d, ts::timestamp(2) AS e FROM kinds WHERE id = 1;
+-- a timestamp without time zone | b timestamp without time zone | c timestamp without time zone | d time without time zone | e timestamp without time zone
+-- 2024-01-01 10:00:01 | 2024-01-01 10:00:00.457 | 1999-01-01 10:00:00 | 10:00:00.6 | 2024-02-29 12:34:56.79
+SELECT CAST('2024-01-01 10:00:00.55+00' AS timestamptz(1)), current_timestamp(0) <= now() + interval '1 second' AS b;
+-- timestamptz timestamp with time zone | b boolean
+-- 2024-01-01 10:00:00.6+00 | t
+SELECT '{1,2}'::int[][];
+-- int4 integer[]
+-- {1,2}

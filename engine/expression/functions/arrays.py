@@ -139,6 +139,7 @@ def functions() -> tuple[Function, ...]:
                 naive=lambda items, dimension: 1 if dimension == 1 and items else None,
             ),
         ),
+        _python("array_dims", "array -> text", lambda items: f"[1:{len(items)}]" if items else None),
         function(
             "array_ndims",
             overload("array -> integer", "CASE WHEN len({0}) > 0 THEN 1 END", naive=lambda items: 1 if items else None),

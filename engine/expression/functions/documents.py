@@ -173,5 +173,14 @@ def functions() -> tuple[Function, ...]:
                 "array, text -> text",
                 lambda r: f"weft_join({render_cast(r[0], r.types[0], array_of(TEXT))}, {r[1]})",
             ),
+            overload(
+                "array, text, text -> text",
+                lambda r: (
+                    f"CASE WHEN {r[2]} IS NULL THEN weft_join({render_cast(r[0], r.types[0], array_of(TEXT))}, {r[1]}) "
+                    f"ELSE weft_join(list_transform({render_cast(r[0], r.types[0], array_of(TEXT))}, "
+                    f"lambda item: coalesce(item, {r[2]})), {r[1]}) END"
+                ),
+                strict=False,
+            ),
         ),
     )

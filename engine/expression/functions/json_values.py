@@ -213,6 +213,26 @@ def _set(document: str, path: list[str], new: str, create: bool = True) -> str:
     return write(value)
 
 
+def _insert(document: str, path: list[str], new: str, after: bool = False) -> str:
+    value = read(document)
+    if not isinstance(value, list | dict):
+        raise Invalid("cannot set path in scalar", sqlstate="22023")
+    owner = value
+    for step in path[:-1]:
+        owner = _step(owner, step)
+    if not path:
+        return write(value)
+    if isinstance(owner, dict):
+        if path[-1] in owner:
+            raise Invalid("cannot replace existing key", hint="Try using the function jsonb_set.", sqlstate="22023")
+        owner[path[-1]] = read(new)
+    elif isinstance(owner, list):
+        index = _list_index(path[-1], len(path))
+        place = index if index >= 0 else len(owner) + index
+        owner.insert(min(max(place + after, 0), len(owner)), read(new))
+    return write(value)
+
+
 def _strip_nulls(kind: str) -> Callable[[str], str]:
     def strip(value: Any) -> Any:
         if isinstance(value, dict):
@@ -336,6 +356,27 @@ def _built_object(kind: str) -> Callable[..., str]:
             pairs.append(f"{write(key)} : {'null' if value is None else value}")
         text = "{" + ", ".join(pairs) + "}"
         return text if kind == "json" else canonical(text)
+
+    return build
+
+
+def _of_lists(kind: str) -> Callable[[list[Any], list[Any]], str]:
+    def build(keys: list[Any], values: list[Any]) -> str:
+        if len(keys) != len(values):
+            raise Invalid("mismatched array dimensions", sqlstate="2202E")
+        if None in keys:
+            raise Invalid("null value not allowed for object key", sqlstate="22004")
+        parts = (part for key, value in zip(keys, values, strict=True) for part in (key, value))
+        return _built_object(kind)(*(write(part) if place % 2 else part for place, part in enumerate(parts)))
+
+    return build
+
+
+def _of_pairs(kind: str) -> Callable[[list[Any]], str]:
+    def build(items: list[Any]) -> str:
+        if len(items) % 2:
+            raise Invalid("array must have even number of elements", sqlstate="2202E")
+        return _of_lists(kind)(items[::2], items[1::2])
 
     return build
 
@@ -468,6 +509,19 @@ def functions() -> tuple[Function, ...]:
         function("jsonb_exists_any", _python("jsonb, array -> boolean", _has_any)),
         function("jsonb_exists_all", _python("jsonb, array -> boolean", _has_all)),
         function("jsonb_delete_path", _python("jsonb, array -> jsonb", _without_path)),
+        *(
+            function(
+                f"{kind}_object",
+                _python(f"array -> {kind}", _of_pairs(kind)),
+                _python(f"array, array -> {kind}", _of_lists(kind)),
+            )
+            for kind in ("json", "jsonb")
+        ),
+        function(
+            "jsonb_insert",
+            _python("jsonb, array, jsonb -> jsonb", _insert),
+            _python("jsonb, array, jsonb, boolean -> jsonb", _insert),
+        ),
         function(
             "jsonb_set",
             _python("jsonb, array, jsonb -> jsonb", _set),

@@ -49,6 +49,19 @@ PRELUDE: Final[tuple[str, ...]] = (
 # -- plain Python ----------------------------------------------------------------------------------------------------
 
 
+def _rounded(moment: dt.datetime | dt.time, digits: int) -> dt.datetime | dt.time:
+    """Halves away from 2000-01-01, as PostgreSQL's; a time of day upwards."""
+    step = 10 ** (6 - min(max(digits, 0), 6))
+    if isinstance(moment, dt.time):
+        day = dt.datetime.combine(dt.date(2000, 1, 1), moment)
+        return (
+            day + dt.timedelta(microseconds=(moment.microsecond + step // 2) // step * step - moment.microsecond)
+        ).time()
+    since = (moment - dt.datetime(2000, 1, 1, tzinfo=moment.tzinfo)) // dt.timedelta(microseconds=1)
+    rounded = (abs(since) + step // 2) // step * step * (1 if since >= 0 else -1)
+    return moment + dt.timedelta(microseconds=rounded - since)
+
+
 def months_later(day: dt.date, months: int) -> dt.date:
     """The same day ``months`` later, or the month's last day."""
     total = day.year * 12 + day.month - 1 + months
@@ -715,6 +728,14 @@ def functions() -> tuple[Function, ...]:
             overload("text, timestamp -> timestamp", _trunc, naive=_trunc_naive, constants=(0,)),
             overload("text, timestamptz -> timestamptz", _trunc_zoned, naive=_trunc_naive, constants=(0,)),
             overload("text, interval -> interval", in_python, naive=_trunc_span, can_fail=True),
+        ),
+        function(
+            "round_time",
+            *(
+                overload(f"{kind}, integer -> {kind}", in_python, naive=_rounded)
+                for kind in ("timestamp", "timestamptz", "time")
+            ),
+            doc="to so many digits of a second: what a cast to TIMESTAMP(3) does",
         ),
         function("time_bucket", *_bucket_overloads(), *map(_bucket_of_integers, ("integer", "bigint"))),
         function(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pyarrow.compute as pc
 
 from ....base.errors import Invalid
-from .model import Function, Overload, Rendering, function, overload
+from ....base.types import TEXT, Type, array_of
+from .model import Function, Overload, Rendering, function, in_python, overload
 
 PRELUDE: Final[tuple[str, ...]] = (
     "CREATE OR REPLACE MACRO weft_substring(x, start, count) AS CASE WHEN count < 0 "
@@ -163,6 +164,11 @@ def _substring_template(r: Rendering) -> str:
     return f"CASE WHEN regexp_matches({r[0]}, {r[1]}, 's') THEN regexp_extract({r[0]}, {r[1]}, {groups}, 's') END"
 
 
+def _lists(types: Sequence[Type]) -> Type:
+    del types
+    return array_of(array_of(TEXT))
+
+
 def _matches(fold: bool) -> Overload:
     options = "si" if fold else "s"
     return overload(
@@ -171,6 +177,33 @@ def _matches(fold: bool) -> Overload:
         naive=lambda x, pattern: pattern_of(pattern, fold=fold).search(x) is not None,
         can_fail=True,
     )
+
+
+def _regexp_like(x: str, pattern: str, flags: str) -> bool:
+    return pattern_of(pattern, fold="i" in flags_of(flags)).search(x) is not None
+
+
+def _all_matches(x: str, pattern: str, flags: str = "") -> list[list[str | None]]:
+    """The groups (or the whole) of the first match, or with g of each."""
+    found = pattern_of(pattern, fold="i" in flags_of(flags)).finditer(x)
+    lists = [list(match.groups()) or [match[0]] for match in found]
+    return lists if "g" in flags else lists[:1]
+
+
+def _size_pretty(size: int) -> str:
+    """As PostgreSQL: halves away from zero, the next unit from 10,240 (20,480 halves) of one on."""
+    unit = "bytes"
+    for unit, next_unit in zip(_SIZES, (*_SIZES[1:], None), strict=True):
+        if next_unit is None or abs(size) < (10240 if unit == "bytes" else 20479):
+            break
+        shift = 9 if unit == "bytes" else 10
+        size = int(abs(size) >> shift) * (1 if size >= 0 else -1)
+    if unit != "bytes":
+        size = (abs(size) + 1) // 2 * (1 if size >= 0 else -1)
+    return f"{size} {unit}"
+
+
+_SIZES: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 def _similar_regex(pattern: str) -> str:
@@ -308,7 +341,17 @@ def functions() -> tuple[Function, ...]:
         *_pieces(),
         function("regex_match", _matches(False), operator="~"),
         function("regex_imatch", _matches(True), operator="~*"),
-        function("regexp_like", _matches(False)),
+        function(
+            "regexp_like",
+            _matches(False),
+            overload("text, text, text -> boolean", in_python, naive=_regexp_like, can_fail=True),
+        ),
+        function(
+            "regexp_match_list",
+            overload("text, text -> text", in_python, result=_lists, naive=_all_matches, can_fail=True),
+            overload("text, text, text -> text", in_python, result=_lists, naive=_all_matches, can_fail=True),
+        ),
+        function("pg_size_pretty", overload("bigint -> text", in_python, naive=_size_pretty)),
         function(
             "regexp_replace",
             overload("text, text, text -> text", _replace_template, naive=_regexp_replace, can_fail=True),
