@@ -11,12 +11,16 @@ another tuple in its place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..base.errors import LimitExceeded
 from ..base.limits import SLICES_MAX, SLICES_OPEN_MAX
 from .memtable import CHUNKS_MAX, Memtable
 from .part import Part
 from .schema import Table
+
+if TYPE_CHECKING:
+    from .row_reads import Door
 
 CHUNKS_SPARE = 1_024
 """Chunks of a cell kept back, so that no commit that passed the check runs out of them."""
@@ -25,13 +29,14 @@ CHUNKS_SPARE = 1_024
 class Cell:
     """``number`` is dense in order of creation."""
 
-    __slots__ = ("number", "parts", "shard", "slice")
+    __slots__ = ("door", "number", "parts", "shard", "slice")
 
     def __init__(self, *, number: int, slice: int, shard: int) -> None:
         self.number = number
         self.slice = slice
         self.shard = shard
         self.parts: tuple[Part, ...] = ()
+        self.door: Door | None = None  # readers make it, see row_reads.py
 
     @property
     def memtable(self) -> Memtable | None:

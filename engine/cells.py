@@ -31,10 +31,11 @@ from .export import Export
 from .expression.node import Expression
 from .layout import Layout, Probe
 from .memtable import OPEN, Memtable
-from .part import Part, newest_rows, visible_row, visible_rows
+from .part import Part, newest_rows, visible_rows
 from .projection import Projection, missing_value
 from .prune import Pruning
 from .retention import boundary_of, newest_counted
+from .row_reads import UNSURE, Door
 from .scan import Scan
 from .schema import ROW_ID, ROW_ID_NAME, Table
 from .series import read_series
@@ -362,17 +363,23 @@ class TableStore:
         cell = self._cells.get(*layout.route_one(key, encoded))
         if cell is None:
             return None
-        found = visible_row(cell.parts, layout.probe_one(encoded), version=version)
-        return None if found is None else self._values_at(*found, key)
+        parts, door = cell.parts, cell.door
+        if door is None or door.parts is not parts or door.layout is not layout:
+            door = cell.door = Door(layout, parts)
+        row = door.get(encoded, version)
+        return self._row_looked_up(cell, key, encoded, version=version) if row is UNSURE else row
+
+    def _row_looked_up(
+        self, cell: Cell, key: tuple[Any, ...], encoded: bytes, *, version: int
+    ) -> dict[str, Any] | None:
+        """The same, the way of many keys."""
+        for part, _, rows in visible_rows(cell.parts, self._layout.probe_one(encoded), version=version):
+            return self._values_at(part, int(rows[0]), key)
+        return None
 
     def _values_at(self, part: Part, row: int, key: tuple[Any, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        places = self._layout.key_places
         for column in self.table.columns:
-            place = places.get(column.id)
-            if place is not None and key[place].__class__ in _SAME:
-                found[column.name] = key[place]
-                continue
             try:
                 found[column.name] = part.value_of(column, row)
             except OverflowError as error:
@@ -516,7 +523,4 @@ class TableStore:
         return projection
 
 
-_SAME: Final = (int, str)
-"""A primary key's values of these classes are what the row holds; of others, equal ones may look different (-0.0)."""
-
-_NO_INDICES = np.empty(0, np.int64)
+_NO_INDICES: Final = np.empty(0, np.int64)

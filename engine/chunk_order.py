@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pyarrow as pa
 
-from ..storage.column_values import FixedValues, Values, VariableValues
+from ..storage.column_values import FixedValues, Values, VariableValues, address_of
 from .column_store import FixedColumn
 from .kernels import series as kernels
 from .layout import Layout
@@ -46,12 +45,13 @@ class ChunkOrder:
         starts, rows, tags = arrays
         bits = (len(starts) - 1).bit_length() - 1
         descriptor = np.array(
-            [len(rows), bits, _address(starts), _address(rows), _address(tags), len(tail), _address(tail)], np.uint64
+            [len(rows), bits, address_of(starts), address_of(rows), address_of(tags), len(tail), address_of(tail)],
+            np.uint64,
         )
         self._arrays = (*arrays, descriptor)
         self._ordered = arrays
         self._tail = tail
-        self.address = _address(descriptor)
+        self.address = address_of(descriptor)
         self.count = len(rows) + len(tail)
         self._held = held
         held[id(self)] = self.bytes_used
@@ -145,10 +145,6 @@ def _hashes(chunk: Chunk, layout: Layout, start: int, stop: int) -> np.ndarray:
         else:
             values[id] = VariableValues(store.offsets[start : stop + 1], store.heap, valid)
     return layout.key_hashes(values, count=stop - start)
-
-
-def _address(array: np.ndarray) -> int:
-    return pa.py_buffer(array).address if len(array) else 0
 
 
 _NO_TAGS: Final = np.empty(0, np.uint32)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import struct
 import uuid
 from collections.abc import Callable
 from functools import cache
@@ -19,7 +20,16 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.types import Kind, Type
-from ..storage.column_values import DTYPES, PAIRS, FixedValues, Values, VariableValues, fixed_array, variable_array
+from ..storage.column_values import (
+    DTYPES,
+    PAIRS,
+    FixedValues,
+    Values,
+    VariableValues,
+    address_of,
+    fixed_array,
+    variable_array,
+)
 
 OFFSETS_MAX: Final = np.iinfo(np.int32).max
 DISTINCT_MAX: Final = 4_096
@@ -28,6 +38,9 @@ DISTINCT_MAX: Final = 4_096
 CODES: Final = pa.dictionary(pa.int16(), pa.string())
 """The Arrow type of text that is read as codes."""
 
+VALUES, VALID, HEAP = range(3)
+"""Fields of a column's door: the addresses of its values (or their offsets), validity (or 0) and bytes."""
+
 HEAP_BYTES_MAX: Final = 512 * 1024 * 1024
 """A chunk closes before a heap outgrows this, unless one single value does; int32 offsets end at four times as much."""
 
@@ -35,14 +48,16 @@ HEAP_BYTES_MAX: Final = 512 * 1024 * 1024
 class FixedColumn:
     """Values of one width."""
 
-    __slots__ = ("_read", "type", "valid", "values")
+    __slots__ = ("_door", "_read", "type", "valid", "values")
 
-    def __init__(self, type: Type, *, capacity: int) -> None:
+    def __init__(self, type: Type, *, capacity: int, door: np.ndarray) -> None:
         self.type = type
+        self._door = door
         shape = (capacity, 2) if type.kind in PAIRS else capacity
         self.values = np.empty(shape, DTYPES[type.kind])
         self.valid: np.ndarray | None = None
         self._read = _reader_of(type)
+        door[VALUES] = address_of(self.values)
 
     def append(self, at: int, source: Values, start: int, *, count: int) -> None:
         """Write ``count`` values of ``source``, from ``start`` on, behind the first ``at``."""
@@ -50,6 +65,7 @@ class FixedColumn:
         self.values[at : at + count] = source.values[start : start + count]
         if source.valid is not None:
             self.valid = _extended(self.valid, len(self.values), at, source.valid[start : start + count])
+            self._door[VALID] = address_of(self.valid)
 
     def array(self, count: int, rows: np.ndarray | None) -> pa.Array:
         """The first ``count`` values, without a copy; or those of ``rows``."""
@@ -68,15 +84,17 @@ class FixedColumn:
 class VariableColumn:
     """Values of different lengths in one heap."""
 
-    __slots__ = ("_codable_below", "_codes", "heap", "offsets", "type", "valid")
+    __slots__ = ("_codable_below", "_codes", "_door", "heap", "offsets", "type", "valid")
 
-    def __init__(self, type: Type, *, capacity: int) -> None:
+    def __init__(self, type: Type, *, capacity: int, door: np.ndarray) -> None:
         self.type = type
+        self._door = door
         self.offsets = np.zeros(capacity + 1, np.int32)
         self.heap = np.empty(16 * capacity, np.uint8)
         self.valid: np.ndarray | None = None
         self._codes: pa.DictionaryArray | None = None
         self._codable_below = OFFSETS_MAX if type.kind is Kind.TEXT else 0
+        door[VALUES], door[HEAP] = address_of(self.offsets), address_of(self.heap)
 
     def append(self, at: int, source: Values, start: int, *, count: int) -> None:
         """Write ``count`` values of ``source``, from ``start`` on, behind the first ``at``."""
@@ -88,6 +106,7 @@ class VariableColumn:
         np.add(source.offsets[start + 1 : stop + 1], np.int32(used - first), out=self.offsets[at + 1 : at + count + 1])
         if source.valid is not None:
             self.valid = _extended(self.valid, len(self.offsets) - 1, at, source.valid[start:stop])
+            self._door[VALID] = address_of(self.valid)
 
     def fitting(self, at: int, source: VariableValues, start: int, *, count: int) -> int:
         """How many of ``count`` values from ``start`` on fit behind the first ``at``; at least one in an empty heap."""
@@ -103,7 +122,7 @@ class VariableColumn:
         """Give back the unused part of the heap of a closed chunk."""
         used = int(self.offsets[count])
         if len(self.heap) - used > len(self.heap) // 8:
-            self.heap = self.heap[:used].copy()
+            self._become(self.heap[:used].copy())
 
     def array(self, count: int, rows: np.ndarray | None) -> pa.Array:
         """The first ``count`` values, without a copy; or those of ``rows``."""
@@ -155,15 +174,20 @@ class VariableColumn:
         if used + more > len(self.heap):
             larger = np.empty(max(used + more, 2 * len(self.heap)), np.uint8)
             larger[:used] = self.heap[:used]
-            self.heap = larger
+            self._become(larger)
+
+    def _become(self, heap: np.ndarray) -> None:
+        self._door[HEAP] = address_of(heap)  # first: the next line lets go of the heap before
+        self.heap = heap
 
 
 ColumnStore = FixedColumn | VariableColumn
 
 
-def new_column(type: Type, *, capacity: int) -> ColumnStore:
-    """An empty column for ``capacity`` values."""
-    return VariableColumn(type, capacity=capacity) if type.is_variable else FixedColumn(type, capacity=capacity)
+def new_column(type: Type, *, capacity: int, door: np.ndarray) -> ColumnStore:
+    """An empty column for ``capacity`` values. It keeps the addresses of its arrays in ``door`` (uint64[3])."""
+    column = VariableColumn if type.is_variable else FixedColumn
+    return column(type, capacity=capacity, door=door)
 
 
 def _extended(valid: np.ndarray | None, capacity: int, at: int, piece: np.ndarray) -> np.ndarray | None:
@@ -182,7 +206,7 @@ _EPOCH: Final = datetime.datetime(1970, 1, 1)
 _EPOCH_UTC: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _EPOCH_DAY: Final = datetime.date(1970, 1, 1)
 _EXACT: Final = decimal.Context(prec=76)
-_MONTHS: Final = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
+_MONTHS: Final = struct.Struct("<iiq")  # months, days, nanoseconds
 
 
 def value_at(values: Values, row: int, type: Type) -> Any:
@@ -197,25 +221,33 @@ def value_at(values: Values, row: int, type: Type) -> Any:
 
 @cache
 def _reader_of(type: Type) -> Callable[[np.ndarray, int], Any]:
+    convert = stored_value(type)
+    if type.kind in PAIRS:
+        assert convert is not None, f"{type} is stored as bytes"
+        return lambda values, row: convert(values[row].tobytes())
+    return (lambda values, row: values.item(row)) if convert is None else lambda values, row: convert(values.item(row))
+
+
+@cache
+def stored_value(type: Type) -> Callable[[Any], Any] | None:
+    """What makes the Python value of a stored one of fixed width, an integer or 16 bytes; None where that is it."""
     match type.kind:
         case Kind.BOOLEAN:
-            return lambda values, row: bool(values[row])
+            return bool
         case Kind.DATE:
-            return lambda values, row: _EPOCH_DAY + datetime.timedelta(days=values.item(row))
+            return lambda days: _EPOCH_DAY + datetime.timedelta(days=days)
         case Kind.TIME:
-            return lambda values, row: (_EPOCH + datetime.timedelta(microseconds=values.item(row))).time()
+            return lambda microseconds: (_EPOCH + datetime.timedelta(microseconds=microseconds)).time()
         case Kind.TIMESTAMP:
-            return lambda values, row: _EPOCH + datetime.timedelta(microseconds=values.item(row))
+            return lambda microseconds: _EPOCH + datetime.timedelta(microseconds=microseconds)
         case Kind.TIMESTAMPTZ:
-            return lambda values, row: _EPOCH_UTC + datetime.timedelta(microseconds=values.item(row))
+            return lambda microseconds: _EPOCH_UTC + datetime.timedelta(microseconds=microseconds)
         case Kind.NUMERIC:
             scale = -(type.scale or 0)
-            return lambda values, row: _EXACT.scaleb(
-                decimal.Decimal(int.from_bytes(values[row].tobytes(), "little", signed=True)), scale
-            )
+            return lambda raw: _EXACT.scaleb(decimal.Decimal(int.from_bytes(raw, "little", signed=True)), scale)
         case Kind.UUID:
-            return lambda values, row: uuid.UUID(bytes=values[row].tobytes())
+            return lambda raw: uuid.UUID(bytes=raw)
         case Kind.INTERVAL:
-            return lambda values, row: pa.MonthDayNano(values[row].view(_MONTHS)[0].item())
+            return lambda raw: pa.MonthDayNano(_MONTHS.unpack(raw))
         case _:
-            return lambda values, row: values.item(row)
+            return None

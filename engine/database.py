@@ -257,10 +257,11 @@ class Engine:
         self._check_open()
         return Snapshot(state=self._state, pins=self._pins, version=self._version_of(as_of), holder=holder)
 
-    def newest_definition(self, name: str) -> Table | None:
-        """The newest definition of a table, if it is one, for ``newest_row``."""
-        found = self._state.catalog.relations.get(name)
-        return found if isinstance(found, Table) else None
+    def newest_row_of(self, name: str, key: object) -> tuple[dict[str, Any] | None, int] | None:
+        """``newest_row`` of the table called ``name``, with a key as it was given; None also where it is not plain."""
+        table = self._state.catalog.relations.get(name)
+        plain = table.shape.key(key) if isinstance(table, Table) else None
+        return self.newest_row(table, plain) if isinstance(table, Table) and plain else None
 
     def newest_row(self, table: Table, key: tuple[Any, ...]) -> tuple[dict[str, Any] | None, int] | None:
         """The row with this primary key (plain values, see row_shape.py) now, and the version that it was read at.
@@ -272,7 +273,8 @@ class Engine:
         self._check_open()
         state = self._state
         version = state.version
-        if state.catalog.version > version or state.catalog.relations.get(table.name) is not table:
+        catalog = state.catalog
+        if catalog.version > version or catalog.relations.get(table.name) is not table:
             return None
         store = state.stores.get(table.id)
         if store is None or store.table is not table:

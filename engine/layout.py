@@ -14,7 +14,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -68,6 +67,7 @@ class Layout:
         self.orders: dict[int, int] = {} if orders is None else orders
         self.columns = table.columns if table.primary_key else (ROW_ID_COLUMN, *table.columns)
         self.by_id = {column.id: column for column in self.columns}
+        self.id_max = max(self.by_id)
         self.encoder = KeyEncoder(table.primary_key_columns) if table.primary_key else None
         self.sharded = table.shards > 1 and bool(table.key)
         self.sliced = table.time is not None and table.every is not None
@@ -103,13 +103,6 @@ class Layout:
             count += 8 * (int(keys.offsets[stop]) - int(keys.offsets[start]))
         return count
 
-    @cached_property
-    def key_places(self) -> dict[int, int]:
-        """The integers and texts of the primary key, and where they stand in it."""
-        kinds = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.TEXT, Kind.VARCHAR)
-        columns = self.table.primary_key_columns
-        return {column.id: place for place, column in enumerate(columns) if column.type.kind in kinds}
-
     def values(self, batch: pa.RecordBatch, *, by_id: bool) -> dict[int, Values]:
         """A batch's columns by identifier. Its fields are named by column name, or by identifier in decimal."""
         values: dict[int, Values] = {}
@@ -138,9 +131,10 @@ class Layout:
             times = self.times(values)
         return Probe(self, values=values, keys=keys, row_ids=ids, times=times, count=count)
 
-    def probe_one(self, encoded: bytes) -> ProbeOne:
+    def probe_one(self, encoded: bytes) -> Probe:
         """What to look one encoded primary key up by."""
-        return ProbeOne(self, encoded)
+        keys = self.sort_encoder.keys_of_one(encoded)
+        return Probe(self, values={}, keys=keys, row_ids=None, times=None, count=1)
 
     def route(self, values: dict[int, Values], keys: Keys | None, *, count: int) -> Routes:
         """The cells of ``count`` rows, in the order in which they first appear."""
@@ -263,26 +257,6 @@ class Probe:
             times=None if self.times is None else self.times[places],
             count=len(places),
         )
-
-
-class ProbeOne:
-    """One row to be looked up by its encoded primary key. ``whole`` is the same as ``Probe``, for who needs that."""
-
-    __slots__ = ("_encoded", "_layout", "_whole", "hashed", "words")
-
-    def __init__(self, layout: Layout, encoded: bytes) -> None:
-        self._layout = layout
-        self._encoded = encoded
-        self.hashed = np.uint64(hash_one(encoded))
-        self.words = np.frombuffer(encoded, np.uint64)
-        self._whole: Probe | None = None
-
-    @property
-    def whole(self) -> Probe:
-        if self._whole is None:
-            keys = self._layout.sort_encoder.keys_of_one(self._encoded)
-            self._whole = Probe(self._layout, values={}, keys=keys, row_ids=None, times=None, count=1)
-        return self._whole
 
 
 def microseconds_of_event(time: datetime.date | int) -> int:

@@ -29,11 +29,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from ..storage.column_values import FixedValues, Values, VariableValues
+from ..storage.column_values import FixedValues, Values, VariableValues, address_of
 from .column_store import ColumnStore, VariableColumn, new_column
 from .kernels import index as kernels
 from .key_encoding import Keys
-from .layout import Layout, Probe, ProbeOne
+from .layout import Layout, Probe
 from .part import find_within
 from .primary_index import PrimaryIndex
 from .projection import Projection, missing_value, rows_of
@@ -56,7 +56,7 @@ KEY_HEAP_WORDS_MAX: Final = 1 << 23
 OPEN: Final = np.iinfo(np.int64).max
 """The end version of a row that has not ended."""
 
-KEYS, KEY_OFFSETS, BEGINS, BASE, ENDS, PREVIOUS, DELTAS = range(7)
+KEYS, KEY_OFFSETS, BEGINS, BASE, ENDS, PREVIOUS, DELTAS, COLUMNS = range(8)
 """Fields of a chunk's header, see kernels/index.py."""
 
 
@@ -64,8 +64,8 @@ class Chunk:
     """Up to ``capacity`` rows. ``count`` is published last."""
 
     __slots__ = (
-        "base", "begins", "capacity", "columns", "count", "deltas", "ended_at", "ends", "header", "header_address",
-        "key_offsets", "keys", "layout", "order", "previous", "time_high", "time_low",
+        "base", "begins", "capacity", "columns", "count", "deltas", "doors", "ended_at", "ends", "header",
+        "header_address", "key_offsets", "keys", "layout", "order", "previous", "time_high", "time_low",
     )  # fmt: skip
 
     def __init__(self, layout: Layout, *, capacity: int, key_words: int, base: int) -> None:
@@ -73,8 +73,11 @@ class Chunk:
         self.capacity = capacity
         self.base = base
         self.count = 0
+        self.doors = np.zeros(1 + 3 * (layout.id_max + 1), np.uint64)  # by column, see kernels/rows.py
+        self.doors[0] = layout.id_max + 1
         self.columns: dict[int, ColumnStore] = {
-            column.id: new_column(column.type, capacity=capacity) for column in layout.columns
+            column.id: new_column(column.type, capacity=capacity, door=self.doors[3 * column.id + 1 :][:3])
+            for column in layout.columns
         }
         self.begins = np.empty(capacity, np.uint32)
         self.keys = np.empty(key_words, np.uint64)
@@ -86,11 +89,12 @@ class Chunk:
         self.deltas: np.ndarray | None = None
         self.time_low, self.time_high = OPEN, -OPEN
         self.header = np.zeros(8, np.uint64)
-        self.header[KEYS] = _address(self.keys)
-        self.header[KEY_OFFSETS] = 0 if self.key_offsets is None else _address(self.key_offsets)
-        self.header[BEGINS] = _address(self.begins)
+        self.header[KEYS] = address_of(self.keys)
+        self.header[KEY_OFFSETS] = 0 if self.key_offsets is None else address_of(self.key_offsets)
+        self.header[BEGINS] = address_of(self.begins)
         self.header[BASE] = base
-        self.header_address = _address(self.header)
+        self.header[COLUMNS] = address_of(self.doors)
+        self.header_address = address_of(self.header)
         self.order: ChunkOrder | None = None  # readers make it
 
     def fill(self, values: Mapping[int, Values], keys: Keys | None, start: int, *, count: int, begin: int) -> None:
@@ -143,13 +147,13 @@ class Chunk:
 
     def set_ends(self, ends: np.ndarray) -> None:
         """Publish the array of end versions."""
-        self.header[ENDS] = _address(ends)
+        self.header[ENDS] = address_of(ends)
         self.ends = ends
 
     def need_previous(self) -> int:
         """Make the array of previous locators; returns the bytes it took."""
         self.previous = np.full(self.capacity, kernels.NONE, np.uint32)
-        self.header[PREVIOUS] = _address(self.previous)
+        self.header[PREVIOUS] = address_of(self.previous)
         return self.previous.nbytes
 
     def mark_deltas(self, count: int) -> int:
@@ -157,7 +161,7 @@ class Chunk:
         fresh = self.deltas is None
         if self.deltas is None:
             self.deltas = np.zeros(self.capacity, np.uint8)
-            self.header[DELTAS] = _address(self.deltas)
+            self.header[DELTAS] = address_of(self.deltas)
         self.deltas[self.count : self.count + count] = 1
         return self.capacity if fresh else 0
 
@@ -193,15 +197,17 @@ class Memtable:
     """Chunks and index. One thread writes; readers capture."""
 
     __slots__ = (
-        "bytes_used", "changed_at", "chunks", "index", "late", "number", "rows_count", "table", "time_high", "time_low",
+        "bytes_used", "changed_at", "chunks", "header", "index", "late", "number", "rows_count", "table", "time_high",
+        "time_low",
     )  # fmt: skip
 
     def __init__(self, *, number: int = 0) -> None:
         self.number = number
         self.chunks: list[Chunk] = []
         self.table = np.zeros(4, np.uint64)
+        self.header = np.array([0, address_of(self.table)], np.uint64)  # the index's, and the table's address
         self.time_low, self.time_high = OPEN, -OPEN  # event times in microseconds of all rows
-        self.index = PrimaryIndex()
+        self.index = PrimaryIndex(self.header)
         self.rows_count = 0
         self.bytes_used = self.index.bytes_used
         self.changed_at = 0
@@ -326,15 +332,6 @@ class Memtable:
         kernels.visible(self.table, version, rows)
         return rows
 
-    def visible_one(self, probe: ProbeOne, version: int) -> int:
-        """See ``Part``. ``find`` and ``visible_of`` in one call that keeps the interpreter's lock."""
-        while True:
-            count = len(self.chunks)  # first, as in ``find_keys``
-            table, slots = self.table, self.index.slots
-            row = kernels.visible_one(slots.directory, slots.shift, table, count, probe.hashed, probe.words, version)
-            if row != kernels.STALE:
-                return row
-
     def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Begin versions, end versions and delta flags of rows."""
         count = len(rows)
@@ -405,8 +402,9 @@ class Memtable:
         if number == len(self.table):
             larger = np.zeros(2 * number, np.uint64)
             larger[:number] = self.table
+            self.header[1] = address_of(larger)  # first: the next line lets go of the table before
             self.table = larger
-        self.table[number] = _address(chunk.header)
+        self.table[number] = address_of(chunk.header)
         self.chunks.append(chunk)
         return chunk
 
@@ -457,7 +455,3 @@ def _key_words(keys: Keys | None, capacity: int) -> int:
     pending = int(keys.offsets[-1] - keys.offsets[0])
     estimate = min(pending * capacity * 5 // (4 * len(keys)), KEY_HEAP_WORDS_MAX)
     return max(estimate, min(pending, KEY_HEAP_WORDS_MAX), int(keys.offsets[1] - keys.offsets[0]))
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]

@@ -25,6 +25,7 @@ from typing import Final
 
 import numpy as np
 
+from ..storage.column_values import address_of
 from .kernels import overlay as kernels
 
 OPEN: Final = np.iinfo(np.int64).max
@@ -40,6 +41,9 @@ LAYER_ROWS_MIN: Final = 1_024
 LAYER_SHARE: Final = 64
 """Rows that end together are a layer if they are so many, and one in so many of the segment."""
 
+BITS, LAST_END, REST_END, UNKNOWN = range(4)
+"""Fields of the header: the address of the bitmap or 0, the versions, and 1 where the ends are not known."""
+
 LAYERS_MAX: Final = 16
 """Each costs a look at its bitmap for every end that is asked for."""
 
@@ -47,7 +51,7 @@ LAYERS_MAX: Final = 16
 class Overlay:
     """Ends of the rows of one segment. One writer; readers take no lock."""
 
-    __slots__ = ("_bits", "_layers", "_placed", "_table", "count", "last_end", "rest_end", "rows_count")
+    __slots__ = ("_bits", "_layers", "_placed", "_table", "count", "header", "last_end", "rest_end", "rows_count")
 
     def __init__(self, rows_count: int) -> None:
         self.rows_count = rows_count
@@ -55,6 +59,7 @@ class Overlay:
         self._placed = 0  # those of them in the table
         self.last_end = 0  # no row ended after this version
         self.rest_end = OPEN
+        self.header = np.array([0, 0, OPEN, 0], np.uint64)  # for kernels/rows.py
         self._bits: np.ndarray | None = None
         self._layers: tuple[tuple[int, np.ndarray], ...] = ()
         self._table: tuple[np.ndarray, np.ndarray] = (np.zeros(0, np.uint32), np.zeros(0, np.int64))
@@ -95,9 +100,14 @@ class Overlay:
         """End all rows that have not ended; returns how many."""
         if self.rest_end != OPEN:
             return 0
-        self.last_end = max(self.last_end, version)
+        self._raise_last_end(version)
         self.rest_end = version
+        self.header[REST_END] = version
         return self.rows_count - self.count
+
+    def distrust(self) -> None:
+        """It is not known any more which rows have ended: kernels shall leave the segment to others."""
+        self.header[UNKNOWN] = 1
 
     def ends_of(self, rows: np.ndarray) -> np.ndarray:
         """The end version of each row (int64[n]); OPEN where it lives."""
@@ -181,7 +191,7 @@ class Overlay:
             return self._insert(rows, np.array([version], np.int64), last=version)
         bits = self._own_bits()
         self._reserve(0)
-        self.last_end = max(self.last_end, version)
+        self._raise_last_end(version)
         added = np.zeros(len(rows), np.uint8)
         layer = np.zeros(len(bits), np.uint64)
         self.count += kernels.mark(bits, layer, rows, added)
@@ -195,12 +205,17 @@ class Overlay:
     def _own_bits(self) -> np.ndarray:
         if self._bits is None:
             self._bits = np.zeros((self.rows_count + 63) // 64, np.uint64)
+            self.header[BITS] = address_of(self._bits)
         return self._bits
+
+    def _raise_last_end(self, version: int) -> None:
+        self.last_end = max(self.last_end, version)
+        self.header[LAST_END] = self.last_end
 
     def _insert(self, rows: np.ndarray, ends: np.ndarray, *, last: int) -> np.ndarray:
         self._reserve(len(rows))
         bits = self._own_bits()
-        self.last_end = max(self.last_end, last)
+        self._raise_last_end(last)
         added = np.zeros(len(rows), np.uint8)
         keys, places = self._table
         placed = kernels.insert(keys, places, bits, rows, ends, added)

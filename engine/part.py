@@ -18,7 +18,7 @@ from .kernels.index import MISSING
 
 if TYPE_CHECKING:
     from .key_encoding import Keys
-    from .layout import Probe, ProbeOne
+    from .layout import Probe
     from .projection import Projection
     from .schema import Column
 
@@ -54,10 +54,6 @@ class Part(Protocol):
 
     def visible_of(self, probe: Probe, rows: np.ndarray, version: int) -> np.ndarray:
         """Of each newest row the version visible at ``version``, or HIDDEN (it had ended), or MISSING."""
-        ...
-
-    def visible_one(self, probe: ProbeOne, version: int) -> int:
-        """The row of the key that is visible at ``version``, or HIDDEN, or MISSING."""
         ...
 
     def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,14 +139,3 @@ def visible_rows(parts: Sequence[Part], probe: Probe, *, version: int) -> Iterat
                 return
             places = left if places is None else places[left]
             probe = probe.take(left)
-
-
-def visible_row(parts: Sequence[Part], probe: ProbeOne, *, version: int) -> tuple[Part, int] | None:
-    """The part and row of one key visible at ``version``, if there is one."""
-    for part in parts:
-        row = part.visible_one(probe, version)
-        if row >= 0:
-            return part, row
-        if row != MISSING:
-            return None
-    return None

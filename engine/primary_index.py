@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from ..storage.column_values import address_of
 from .kernels import index as kernels
 
 SLOTS_MIN: Final = 512
@@ -33,19 +34,24 @@ _SHARES: Final = [_FULL * 2.0 ** -(partition / PARTITIONS) for partition in rang
 
 
 class Slots(NamedTuple):
-    """What readers need. ``tables`` keeps alive what ``directory`` points to."""
+    """What readers need. ``tables`` keeps alive what ``directory`` points to; ``header`` has its address, and shift."""
 
     directory: np.ndarray
     shift: int
     tables: tuple[np.ndarray, ...]
+    header: np.ndarray
 
 
 class PrimaryIndex:
-    """Only the slots: keys and rows are in the chunks of the memtable."""
+    """Only the slots: keys and rows are in the chunks of the memtable.
 
-    __slots__ = ("_limits", "bytes_used", "entries", "slots")
+    ``door[0]`` is where the header of the newest slots is (kernels/rows.py).
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_door", "_limits", "bytes_used", "entries", "slots")
+
+    def __init__(self, door: np.ndarray | None = None) -> None:
+        self._door = np.zeros(1, np.uint64) if door is None else door
         self._become([SLOTS_MIN], [_FULL], _WHOLE, old=np.empty(0, np.uint64))
 
     @property
@@ -82,7 +88,7 @@ class PrimaryIndex:
         self._limits = np.array([int(size * share) for size, share in zip(sizes, shares, strict=True)])
         self.bytes_used = 8 * sum(sizes)
         kernels.move(old, directory, shift, self.entries)
-        self.slots = Slots(directory, shift, tuple(tables))
+        self._publish(directory, shift, tables)
 
     def _grow(self, partitions: list[int], needed: np.ndarray) -> None:
         directory, tables = self.slots.directory.copy(), list(self.slots.tables)
@@ -95,7 +101,13 @@ class PrimaryIndex:
             tables[partition] = table
             self._limits[partition] = int(len(table) * share)
             self.bytes_used += table.nbytes - old.nbytes
-        self.slots = Slots(directory, SHIFT, tuple(tables))
+        self._publish(directory, SHIFT, tables)
+
+    def _publish(self, directory: np.ndarray, shift: int, tables: Sequence[np.ndarray]) -> None:
+        header = np.array([address_of(directory), shift], np.uint64)
+        slots = Slots(directory, shift, tuple(tables), header)
+        self._door[0] = address_of(header)  # first: the slots before are let go of by the next line
+        self.slots = slots
 
 
 def _size_for(entries: int, share: float) -> int:
@@ -104,5 +116,5 @@ def _size_for(entries: int, share: float) -> int:
 
 
 def _enter(directory: np.ndarray, partition: int, table: np.ndarray) -> None:
-    directory[2 * partition] = table.__array_interface__["data"][0]
+    directory[2 * partition] = address_of(table)
     directory[2 * partition + 1] = len(table) - 1

@@ -66,10 +66,13 @@ class RowShape:
 
     def key(self, key: object) -> tuple[Any, ...] | None:
         """One primary key, a value or a tuple; None where it is something else, or not plain."""
-        values = key if type(key) is tuple else (key,)
+        values = key if isinstance(key, tuple) else (key,)
         takers = self._key_takers
         if len(values) != len(takers):
             return None
+        if len(takers) == 1:
+            value = takers[0](values[0])
+            return None if value is NOT_PLAIN or value is None else (value,)
         taken: list[Any] = []
         for take, value in zip(takers, values, strict=True):
             value = take(value)

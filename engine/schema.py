@@ -18,6 +18,7 @@ from ..base.errors import Invalid, nearest
 from ..base.types import BIGINT, Type, arrow_field
 from .expression.node import Column as ColumnNode
 from .expression.node import Expression, Literal
+from .row_layout import RowLayout
 from .row_shape import RowShape
 
 ROW_ID: Final = 0
@@ -150,6 +151,11 @@ class Table:
     def shape(self) -> RowShape:
         """Which Python values the columns take as they are."""
         return RowShape(self)
+
+    @cached_property
+    def row_layout(self) -> RowLayout:
+        """How one row of all columns is read."""
+        return RowLayout(self.columns)
 
     @cached_property
     def row_key(self) -> tuple[int, ...]:

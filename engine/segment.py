@@ -30,7 +30,7 @@ from ..storage.storage import segment_name
 from .column_store import value_at
 from .kernels.index import HIDDEN, MISSING
 from .key_encoding import Keys
-from .layout import Layout, Probe, ProbeOne
+from .layout import Layout, Probe
 from .overlay import OPEN, Overlay
 from .part import find_within
 from .projection import Projection, missing_value
@@ -149,6 +149,7 @@ class Segment:
         if self.damage is None:
             self.damage = why
             self.mergeable = False
+            self.overlay.distrust()
 
     def _check(self) -> None:
         if self.damage is not None:
@@ -266,11 +267,6 @@ class Segment:
             places = places[~some & held[:, -1]]
             offset, width = offset + width, _wider(width, len(places))
         return visible
-
-    def visible_one(self, probe: ProbeOne, version: int) -> int:
-        whole = probe.whole
-        rows = self.find(whole)
-        return self.visible_of(whole, rows, version).item() if rows.item() >= 0 else MISSING
 
     def describe(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         deltas = _fixed(self.reader.take(DELTA, BOOLEAN, rows)).astype(np.bool_)

@@ -20,7 +20,17 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.types import Kind
-from ..storage.column_values import DTYPES, PAIRS, FixedValues, Values, VariableValues, array_of, frozen, values_of
+from ..storage.column_values import (
+    DTYPES,
+    PAIRS,
+    FixedValues,
+    Values,
+    VariableValues,
+    address_of,
+    array_of,
+    frozen,
+    values_of,
+)
 from ..storage.segment import SegmentReader
 from .kernels import search as kernels
 from .key_encoding import VARIABLE, WIDTHS, Keys
@@ -59,9 +69,9 @@ class SegmentIndex:
         columns = layout.sort_columns
         header = np.zeros(16 + 4 * len(columns), np.uint64)
         header[0] = reader.rows_count
-        header[1], header[2] = _address(words), _address(offsets)
+        header[1], header[2] = address_of(words), address_of(offsets)
         header[3] = 0 if offsets is not None else layout.sort_encoder.width
-        header[6], header[7] = _address(key_filter), 0 if key_filter is None else len(key_filter) // 4
+        header[6], header[7] = address_of(key_filter), 0 if key_filter is None else len(key_filter) // 4
         header[8], header[9] = len(columns), reader.blocks_count
         for place, column in enumerate(columns):
             width = WIDTHS.get(column.type.kind, 0)
@@ -72,7 +82,7 @@ class SegmentIndex:
             header[16 + 4 * place : 20 + 4 * place] = reader.header(column.id), kind, width, column.nullable
         self._header = header
         self._filtered = False
-        self.address = _address(header)
+        self.address = address_of(header)
         self.headers = np.array([self.address], np.uint64)
 
     def find(self, keys: Keys) -> np.ndarray:
@@ -116,7 +126,7 @@ class SegmentIndex:
         for id in known:
             table[id + 3] = self.column(id) or 1
         self._tables.append(table)
-        self._header[14] = _address(table)
+        self._header[14] = address_of(table)
 
     def verify(self, state: np.ndarray) -> None:
         """Verify the block of the sort key where a kernel stopped. Raises Corrupt."""
@@ -128,7 +138,7 @@ class SegmentIndex:
             return
         filter = self.reader.pk_filter
         if filter is not None:
-            self._header[4] = _address(filter)
+            self._header[4] = address_of(filter)
             self._header[5] = len(filter) // 4
         self._filtered = True
 
@@ -191,7 +201,7 @@ def gather(indexes: Sequence[SegmentIndex], column: Column, segments: np.ndarray
     else:
         pair = column.type.kind in PAIRS
         array = np.empty((count, 2) if pair else count, DTYPES[column.type.kind])
-        nulls = kernels.gather_fixed(columns, segments, rows, 16 if pair else array.itemsize, _address(array), valid)
+        nulls = kernels.gather_fixed(columns, segments, rows, 16 if pair else array.itemsize, address_of(array), valid)
         values = FixedValues(array, valid)
     if not columns.all():
         return _filled(values, column, columns[segments] == 0)
@@ -221,7 +231,3 @@ def _filled(values: Values, column: Column, older: np.ndarray) -> Values:
 
 def _words(key: bytes) -> np.ndarray:
     return np.frombuffer(key.ljust((len(key) + 7) & ~7, b"\0"), np.uint64)
-
-
-def _address(array: np.ndarray | None) -> int:
-    return 0 if array is None else array.__array_interface__["data"][0]

@@ -142,10 +142,7 @@ class EmbeddedDatabase(interface.Database):
         return Session(self.engine, single_call=True, files=ANYWHERE)
 
     def newest_row(self, table: str, key: object) -> tuple[dict[str, Any] | None, int] | None:
-        engine = self.engine
-        definition = engine.newest_definition(table)
-        plain = None if definition is None else definition.shape.key(key)
-        return None if definition is None or not plain else engine.newest_row(definition, plain)
+        return self.engine.newest_row_of(table, key)
 
     def table(self, name: str, /) -> EmbeddedTable:
         return EmbeddedTable(self, name)

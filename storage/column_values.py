@@ -45,6 +45,11 @@ def frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def address_of(array: np.ndarray | None) -> int:
+    """Where a contiguous array lies; 0 for none or an empty one. An address keeps nothing alive."""
+    return 0 if array is None or not array.size else pa.py_buffer(array).address
+
+
 EMPTY_BYTES: Final = frozen(np.empty(0, np.uint8))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..base.errors import Corrupt, LimitExceeded, Unavailable
 from ..base.types import Type
-from .column_values import FixedValues, Values, VariableValues, frozen
+from .column_values import FixedValues, Values, VariableValues, address_of, frozen
 from .encoding import EMPTY_ZONE, Encoder, Order, Physical, count_of, new_entries, physical_of
 from .kernels import decoding
 from .kernels.blocks import CONSTANT, DIRECTORY, HEAP, PACKED, PLAIN, RUNS, WIDE
@@ -227,8 +227,8 @@ class SegmentReader:
             return found if dtype == column.dtype else FixedValues(_sealed(values.astype(dtype)), found.valid)
         valid = column.room_for_valid(start, stop)
         array = np.empty(stop - start, dtype)
-        valid_address = 0 if valid is None else _address(valid)
-        decoding.read_fixed(column.address, dtype.itemsize, start, stop - start, _address(array), valid_address)
+        valid_address = address_of(valid)
+        decoding.read_fixed(column.address, dtype.itemsize, start, stop - start, address_of(array), valid_address)
         return FixedValues(_sealed(array), None if valid is None else _sealed(valid))
 
     def take_narrowed(self, id: int, rows: np.ndarray, dtype: np.dtype) -> FixedValues:
@@ -236,9 +236,9 @@ class SegmentReader:
         column = self._column(id)
         rows = np.ascontiguousarray(rows, np.int64)
         valid = np.empty(len(rows), np.uint8) if column.nulls else None
-        addresses = (rows.ctypes.data, 0 if valid is None else _address(valid))
+        addresses = (rows.ctypes.data, address_of(valid))
         out = np.empty(len(rows), dtype)
-        self._take(decoding.take_fixed, column, rows, (dtype.itemsize,), addresses, _address(out))
+        self._take(decoding.take_fixed, column, rows, (dtype.itemsize,), addresses, address_of(out))
         return FixedValues(_sealed(out), None if valid is None else _sealed(valid))
 
     def take(self, id: int, type: Type, rows: np.ndarray) -> Values:
@@ -248,17 +248,17 @@ class SegmentReader:
         rows = np.ascontiguousarray(rows, np.int64)
         count = len(rows)
         valid = np.empty(count, np.uint8) if column.nulls else None
-        addresses = (rows.ctypes.data, 0 if valid is None else _address(valid))
+        addresses = (rows.ctypes.data, address_of(valid))
         if column.dtype is not None:
             out = np.empty((count, 2) if column.size == 16 else count, column.dtype)
-            self._take(decoding.take_fixed, column, rows, (column.size,), addresses, _address(out))
+            self._take(decoding.take_fixed, column, rows, (column.size,), addresses, address_of(out))
             return FixedValues(_sealed(out), None if valid is None else _sealed(valid))
         spans = np.empty((count, 2), np.int64)
-        self._take(decoding.take_spans, column, rows, (), addresses, _address(spans))
+        self._take(decoding.take_spans, column, rows, (), addresses, address_of(spans))
         size = int(spans[:, 1].sum())
         data = self._heap(size, count)
         offsets = np.empty(count + 1, np.int32)
-        decoding.copy_spans(_address(spans), count, _address(offsets), _address(data))
+        decoding.copy_spans(address_of(spans), count, address_of(offsets), address_of(data))
         return VariableValues(_sealed(offsets), _sealed(data[:size]), None if valid is None else _sealed(valid))
 
     def take_one(self, id: int, type: Type, row: int) -> FixedValues | bytes | None:
@@ -363,19 +363,19 @@ class SegmentReader:
             return FixedValues(_sealed(array.reshape(count, 2) if size == 16 else array), None)
         valid = column.room_for_valid(start, stop)
         array = np.empty((count, 2) if size == 16 else count, dtype)
-        valid_address = 0 if valid is None else _address(valid)
-        decoding.read_fixed(column.address, size, start, count, _address(array), valid_address)
+        valid_address = address_of(valid)
+        decoding.read_fixed(column.address, size, start, count, address_of(array), valid_address)
         return FixedValues(_sealed(array), None if valid is None else _sealed(valid))
 
     def _variable(self, column: _Column, start: int, stop: int) -> VariableValues:
         count = stop - start
         valid = column.room_for_valid(start, stop)
         offsets = np.empty(count + 1, np.int32)
-        at = _address(offsets)
-        valid_address = 0 if valid is None else _address(valid)
+        at = address_of(offsets)
+        valid_address = address_of(valid)
         size = decoding.read_offsets(column.address, start, count, at, valid_address)
         data = self._heap(size, count)
-        decoding.read_bytes(column.address, start, count, at, _address(data))
+        decoding.read_bytes(column.address, start, count, at, address_of(data))
         return VariableValues(_sealed(offsets), _sealed(data[:size]), None if valid is None else _sealed(valid))
 
     def _take(
@@ -536,7 +536,6 @@ class _Column:
 
 
 _CODES: Final = np.dtype(np.int32)
-_CHARACTER: Final = ctypes.c_char.from_buffer
 _FOOTER_BYTES: Final = 128 * 1024
 """What is read at once, to begin with: the footer, and the directories before it."""
 
@@ -550,14 +549,9 @@ class _Own(threading.local):
         self.row = np.zeros(1, np.int64)
         self.valid = np.zeros(1, np.uint8)
         self.out = np.zeros(2, np.int64)
-        self.row_address = _address(self.row)
-        self.valid_address = _address(self.valid)
-        self.out_address = _address(self.out)
-
-
-def _address(array: np.ndarray) -> int:
-    """Where a writable array lies; twice as fast as ``array.ctypes.data``, which small reads would feel."""
-    return ctypes.addressof(_CHARACTER(array.data)) if array.size else 0
+        self.row_address = address_of(self.row)
+        self.valid_address = address_of(self.valid)
+        self.out_address = address_of(self.out)
 
 
 def _sealed(array: np.ndarray) -> np.ndarray:

@@ -92,7 +92,7 @@ def test_a_reader_with_a_short_table_is_told_where_to_capture_again() -> None:
     assert len(memtable.chunks) > 1
     keys = layout.encode(integers([5, 1_900, 6]), count=3)
     rows = np.empty(3, np.int64)
-    directory, shift, _ = memtable.index.slots
+    directory, shift, *_ = memtable.index.slots
     stopped, _ = kernels.find(
         directory, shift, memtable.table, 1, keys.hashes, keys.words, NO_OFFSETS, keys.width, 0, rows
     )
