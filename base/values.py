@@ -207,6 +207,8 @@ _FLOAT_TEXT: Final = re.compile(
     r"\s*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|nan|inf|infinity)\s*", re.ASCII | re.IGNORECASE
 )
 
+_NONZERO_TEXT: Final = re.compile(r"[^1-9eE]*[1-9]")
+
 
 def _to_float(value: object, type: Type) -> float:
     number: float
@@ -237,6 +239,8 @@ def _to_float(value: object, type: Type) -> float:
             number = struct.unpack("<f", struct.pack("<f", number))[0]
         except OverflowError:
             raise out_of_range(value, type) from None
+    if number == 0 and isinstance(value, str) and _NONZERO_TEXT.match(value):
+        raise out_of_range(value, type)
     return number
 
 

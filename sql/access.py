@@ -116,7 +116,7 @@ class Access:
             principal=self.principal,
             settings=self.settings,
             isolation=self.settings.get("default_transaction_isolation"),
-            read_only=self._pinned is not None or self.settings.get("default_transaction_read_only") == "on",
+            read_only=self.is_read_only,
             explicit=explicit,
         )
         self.settings.mark()
@@ -274,8 +274,13 @@ class Access:
 
     def check_writable(self, what: str) -> None:
         self.check_open()
-        if self._pinned is not None or (self.block is not None and self.block.read_only):
+        if self.is_read_only if self.block is None else self.block.read_only:
             raise read_only_error(what)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether transactions are, unless they say otherwise; a statement outside of one is one."""
+        return self._pinned is not None or self.settings.get("default_transaction_read_only") == "on"
 
     def check_open(self) -> None:
         if self._closed:

@@ -30,7 +30,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import pyarrow as pa
 
@@ -112,6 +112,17 @@ class ScalarSubquery:
 class Exists:
     query: Query
     type: Type
+
+
+SYMBOLS: Final = {
+    "equal": "=",
+    "not_equal": "<>",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+}
+"""Comparison functions as they are written, here and in the executor's SQL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

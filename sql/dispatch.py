@@ -283,7 +283,7 @@ def _parsed(session: Session, source: Source, parameters: Sequence[object]) -> P
 def _insert_blindly(session: Session, parsed: Parsed, execution: Callable[[Reader], Execution]) -> Result | None:
     """INSERT of literals outside a transaction: no snapshot, no binder, no conflict. None if it is not that."""
     tree = parsed.tree
-    if not isinstance(tree, exp.Insert) or session.block is not None or session.pinned:
+    if not isinstance(tree, exp.Insert) or session.block is not None or session.is_read_only:
         return None
     named = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
     if not isinstance(named, exp.Table) or tree.args.get("conflict") or tree.args.get("returning"):
@@ -329,8 +329,8 @@ def _begin(session: Session, statement: st.Begin) -> Result:
         session.notice("there is already a transaction in progress")
         return _done(session, "BEGIN")
     isolation = statement.isolation or session.settings.get("default_transaction_isolation")
-    read_only = session.settings.get("default_transaction_read_only") == "on"
-    session.begin(isolation, read_only if statement.read_only is None else statement.read_only, held=False)
+    read_only = session.is_read_only if statement.read_only is None else statement.read_only
+    session.begin(isolation, read_only, held=False)
     return _done(session, "BEGIN")
 
 

@@ -338,16 +338,6 @@ def _frame_end(end: bound.FrameEnd) -> str:
     return end.side if end.offset is None else f"{expression(end.offset)} {end.side}"
 
 
-_SYMBOLS: Final = {
-    "equal": "=",
-    "not_equal": "<>",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-}
-
-
 def _quantified(node: bound.Quantified) -> str:
     left, *more = node.operands
     if more:
@@ -402,7 +392,7 @@ def _matched_array(node: bound.QuantifiedArray, operand: str, array: str) -> str
 
 
 def _symbol(operator: str) -> str:
-    symbol = _SYMBOLS.get(operator)
+    symbol = bound.SYMBOLS.get(operator)
     if symbol is None:
         raise Invalid(f"{operator} with ANY or ALL is not supported", sqlstate="0A000")
     return symbol

@@ -10,12 +10,7 @@ from ..engine.expression.node import Call, Case, Cast, Column, Literal, Paramete
 from . import bound
 
 _INFIX: Final = {
-    "equal": "=",
-    "not_equal": "<>",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
+    **bound.SYMBOLS,
     "add": "+",
     "subtract": "-",
     "multiply": "*",

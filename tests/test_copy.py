@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ import weftdb
 from every_type import DDL, EXTREMES, ROWS, VALUES, plain
 from hypothesis import HealthCheck, given, settings
 from weftdb.base import types
-from weftdb.base.errors import Denied, Invalid, NotFound, WeftError
+from weftdb.base.errors import Denied, Invalid, LimitExceeded, NotFound, WeftError
 from weftdb.base.interface import Database
 from weftdb.base.result import Result
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 from weftdb.server.service import serve
-from weftdb.sql.copy import decode, encode, lines
+from weftdb.sql.copy import decode, encode, files, lines
 from weftdb.sql.copy.options import CopyOptions, copy_options
 
 # What PostgreSQL 15 reads from each file into columns of TEXT, or its error.
@@ -49,6 +50,11 @@ READ = [
     ({"format": "csv", "quote": "'", "delimiter": ";"}, "'a;''b';c\n", [("a;'b", "c")]),
     ({"format": "csv", "null": "NULL"}, 'NULL,"NULL"\n,x\n', [(None, "NULL"), ("", "x")]),
     ({"format": "csv", "force_null": ("b",), "force_not_null": ("a",)}, ',""\n', [("", None)]),
+    ({"format": "text"}, "a\tb\rc\td\n", "row 1: literal carriage return found in data"),
+    ({"format": "csv"}, "a,b\rc,d\n", "row 1: unquoted carriage return found in data"),
+    ({"format": "csv"}, 'a,b\n"\\."\n', 'row 2: missing data for column "b"'),
+    ({"format": "csv", "escape": "\\"}, 'x\\"y\nz",w\n', [("x\\y\nz", "w")]),
+    ({"format": "text"}, "\ufeffa\tb\nc\t\ufeffd\n", [("a", "b"), ("c", "\ufeffd")]),  # a mark of the order of bytes
 ]  # fmt: skip
 
 # What PostgreSQL 15 writes for these rows.
@@ -126,11 +132,57 @@ def test_blocks_are_cut_between_rows_wherever_a_read_ends(monkeypatch: pytest.Mo
     monkeypatch.setattr(decode, "BLOCK_BYTES", 7)
     rows = [(f"{i}\n\\" + '"' * (i % 3), None if i % 5 == 0 else "é" * (i % 4)) for i in range(50)]
     batch = pa.RecordBatch.from_arrays([pa.array([row[i] for row in rows]) for i in (0, 1)], schema=AB)
+    raw = "".join(f"{i}\\\n\\\\\t{'x' * (i % 9)}\n" for i in range(50)) + "\\.\nthis is not read\n"
+    assert read(raw, options_of({"format": "text"})) == [(f"{i}\n\\", "x" * (i % 9)) for i in range(50)]
+    raw = "".join(f'{i}\\"\n",{"x" * (i % 9)}\n' for i in range(50)) + "\\.\nthis, is, not, read\n"
+    assert read(raw, options_of({"format": "csv", "escape": "\\"})) == [
+        (f"{i}\\\n", "x" * (i % 9) or None) for i in range(50)
+    ]
     for drawn in ({"format": "csv", "header": None}, {"format": "csv", "escape": "\\"}, {"format": "text"}):
         out = io.BytesIO()
         options = options_of(drawn, writes=True)
         encode.write_result(Result(schema=AB, batches=[batch], version=1), options, out)
         assert read(out.getvalue().decode(), options) == rows, drawn
+
+
+def test_a_row_without_an_end_is_refused_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(decode, "COPY_ROW_BYTES_MAX", 1_000)
+    with pytest.raises(LimitExceeded, match="quote that does not end"):
+        read('a,"b' + "x,\n" * 1_000, options_of({"format": "csv"}))
+    with pytest.raises(LimitExceeded, match="one object a line"):
+        read('{"a": "' + "x" * 3_000 + '"}', options_of({"format": "json"}))
+
+
+def test_json_is_written_as_most_readers_take_it(db: Database, tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    columns = {
+        "f": "v::float8 FROM (VALUES (1, '-0'), (2, 'NaN'), (3, '-Infinity'), (4, '1.5'), (5, NULL)) t(i, v)",
+        "at": "v::timestamptz FROM (VALUES (1, '2026-11-22 10:00:00.5Z'), (2, NULL)) t(i, v)",
+        "list": "CASE WHEN i < 3 THEN ARRAY[v, NULL] END FROM (VALUES (1, 'a\"b'), (2, 'ä'), (3, '')) t(i, v)",
+        "b": "v::boolean FROM (VALUES (1, 'yes'), (2, 'no'), (3, NULL)) t(i, v)",
+    }
+    found: dict[str, list[str]] = {}
+    for name, query in columns.items():
+        db.execute(
+            f"COPY (SELECT {query.replace(' FROM', f' AS {name} FROM', 1)} ORDER BY i) TO '{file}' (FORMAT json)"
+        )
+        found[name] = [line.removeprefix(f'{{"{name}":').removesuffix("}") for line in file.read_text().splitlines()]
+    assert found == {
+        "f": ["-0.0", '"NaN"', '"-Infinity"', "1.5", "null"],
+        "at": ['"2026-11-22T10:00:00.5+00:00"', "null"],
+        "list": ['["a\\"b",null]', '["ä",null]', "null"],
+        "b": ["true", "false", "null"],
+    }
+
+
+def test_a_value_like_the_end_of_the_data_is_quoted_where_it_stands_alone(db: Database, tmp_path: Path) -> None:
+    file = tmp_path / "out.csv"
+    db.execute(f"COPY (SELECT '\\.' AS a) TO '{file}' CSV")
+    assert file.read_text() == '"\\."\n'
+    db.execute("CREATE TABLE t (a TEXT)")
+    assert db.execute(f"COPY t FROM '{file}' CSV").rows_affected == 1
+    assert db.execute("SELECT a FROM t").scalar() == "\\."
 
 
 @pytest.fixture
@@ -184,6 +236,11 @@ def test_columns_options_and_where(db: Database, tmp_path: Path) -> None:
     assert pyarrow.parquet.read_table(tmp_path / "empty.parquet").num_rows == 0
 
 
+def jsonl(file: Path, *objects: dict[str, Any]) -> Path:
+    file.write_text("".join(json.dumps(one) + "\n" for one in objects))
+    return file
+
+
 def test_json_lines_go_by_name_and_what_is_absent_takes_its_default(db: Database, tmp_path: Path) -> None:
     db.execute("CREATE TABLE t (a INT PRIMARY KEY, b TEXT DEFAULT 'd', c DOUBLE PRECISION, d JSON)")
     file = tmp_path / "t.jsonl"
@@ -193,7 +250,19 @@ def test_json_lines_go_by_name_and_what_is_absent_takes_its_default(db: Database
     assert rows == [(1, "d", None, None), (2, "d", 1.5, '{"x": [1, 2.5]}'), (3, None, 7.0, None)]
     db.execute(f"COPY t TO '{file}'")
     assert json.loads(file.read_text().splitlines()[1]) == {"a": 2, "b": "d", "c": 1.5, "d": {"x": [1, 2.5]}}
+    digits = '{"x":0.12345678901234567890123,  "y":[{}, "{"]}'
+    file.write_text(f'{{"d" : {digits} ,"a":4}}\n{{"a":5,"d":null}}')
+    db.execute(f"COPY t FROM '{file}'")
+    assert db.execute("SELECT d FROM t WHERE a >= 4 ORDER BY a").rows() == [(digits,), (None,)]
+    db.execute(
+        f"COPY t (a, b) FROM '{jsonl(file, {'a': 6, 'c': 9}, {'a': 7, 'b': None}, {'a': 8})}' WHERE a < 8 AND b IS NULL"
+    )
+    assert db.execute("SELECT a, b, c FROM t WHERE a > 5 ORDER BY a").rows() == [(6, "d", None), (7, None, None)]
+    deep = '{"a": 9, "d": ' + "[" * 100_000 + "]" * 100_000 + "}"
     for text, message in (
+        (deep, "row 1: this is no JSON"),
+        ('{"a": 9, "b": "\\ud800"}\n', 'column "b", row 1: the text is not valid UTF-8'),
+        ('{"a": 9, "d": {"x": NaN}}\n', 'column "d", row 1: "{"x": NaN}" is not valid JSON'),
         ('{"a": 4}\n{"z": 1}\n', 'row 2: the key "z" is no column of the table'),
         ('{"a": 4}\n{"a": "x"}\n', 'column "a", row 2: "x" is not a valid integer'),
         ('{"a": 4, "c": 1}\n{"a": 5}\n{"a": 6, "c": true}\n', 'column "c", row 3: '),
@@ -204,7 +273,7 @@ def test_json_lines_go_by_name_and_what_is_absent_takes_its_default(db: Database
         with pytest.raises(Invalid) as raised:
             db.execute(f"COPY t FROM '{file}'")
         assert raised.value.message.startswith(message), raised.value.message
-    assert db.execute("SELECT count(*) FROM t").scalar() == 3
+    assert db.execute("SELECT count(*) FROM t").scalar() == 7
 
 
 def test_a_copy_is_all_or_nothing_and_names_the_row(db: Database, tmp_path: Path) -> None:
@@ -241,7 +310,74 @@ def test_a_file_that_fails_is_not_there_and_one_that_was_is_as_it_was(db: Databa
     with pytest.raises(WeftError):
         db.execute(f"COPY (SELECT 1 / (5000 - i) FROM generate_series(1, 9000) i) TO '{file}' CSV")
     assert file.read_text() == "before"
+    with pytest.raises(WeftError):  # after many rows were written
+        db.execute(f"COPY (SELECT 1 / (500000 - i) FROM generate_series(1, 900000) i) TO '{file}' CSV")
+    assert file.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_of_two_that_write_one_file_at_once_one_is_there_whole(tmp_path: Path) -> None:
+    file = tmp_path / "out.csv"
+    with files.complete_or_absent(file) as one:
+        with files.complete_or_absent(file) as other:
+            other.write_text("other")
+            one.write_text("one")
+        assert file.read_text() == "other"
+    assert file.read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_numbers_of_a_file_are_refused_as_literals_are(db: Database, tmp_path: Path) -> None:
+    file = tmp_path / "t.txt"
+    for type, text, right in (
+        ("INT", "0x1F", False), ("INT", "1_000", False), ("INT", " 7 ", True), ("SMALLINT", "32768", False),
+        ("DOUBLE PRECISION", "1e400", False), ("DOUBLE PRECISION", "1e-400", False),
+        ("DOUBLE PRECISION", "-inf", True), ("DOUBLE PRECISION", "0e-999", True),
+        ("REAL", "1e39", False), ("REAL", "1e-50", False), ("REAL", "1e-45", True),
+        ("TIMESTAMP", "2026-11-22 10:00:00.1234567", True), ("DATE", "2026-02-30", False),
+    ):  # fmt: skip
+        db.execute(f"DROP TABLE IF EXISTS t; CREATE TABLE t (a {type}, b {type})")
+        file.write_text(f"{text}\n")
+        if not right:
+            with pytest.raises(Invalid, match='column "a", row 1'):
+                db.execute(f"COPY t (a) FROM '{file}'")
+            with pytest.raises(Invalid, match='column "b", row 1'):
+                db.execute("INSERT INTO t (b) VALUES ($1)", [text])
+            continue
+        db.execute(f"COPY t (a) FROM '{file}'")
+        db.execute("INSERT INTO t (b) VALUES ($1)", [text])
+        assert db.execute("SELECT max(a) = max(b) FROM t").scalar() is True, text
+
+
+def test_errors_of_a_parquet_file_and_behind_where_name_the_row_of_the_file(db: Database, tmp_path: Path) -> None:
+    db.execute("CREATE TABLE t (a INT NOT NULL, b SMALLINT)")
+    smalls = [99_999 if i == 140_000 else 1 for i in range(150_000)]
+    pyarrow.parquet.write_table(pa.table({"a": smalls, "b": smalls}), tmp_path / "t.parquet")
+    with pytest.raises(Invalid, match='column "b", row 140,001'):
+        db.execute(f"COPY t FROM '{tmp_path / 't.parquet'}'")
+    file = tmp_path / "t.txt"
+    file.write_text("\n".join(["1\t9"] * 5 + ["\\N\t7"]) + "\n")
+    with pytest.raises(Invalid, match="row 6"):
+        db.execute(f"COPY t FROM '{file}' WHERE b < 9")
+    assert db.execute("SELECT count(*) FROM t").scalar() == 0
+
+
+def test_a_copy_ends_when_its_time_is_over(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.execute("CREATE TABLE t (a INT)")
+    file = tmp_path / "t.txt"
+    file.write_text("1\n" * 1_000)
+    monkeypatch.setattr(decode, "BLOCK_BYTES", 10)
+    typed = decode.typed
+
+    def slow(*arguments: Any, **options: Any) -> decode.Piece:
+        time.sleep(0.01)
+        return typed(*arguments, **options)
+
+    monkeypatch.setattr(decode, "typed", slow)
+    with pytest.raises(WeftError) as raised:
+        db.execute(f"COPY t FROM '{file}'", timeout=0.2)
+    assert raised.value.sqlstate == "57014"
+    assert db.execute("SELECT count(*) FROM t").scalar() == 0
 
 
 @pytest.mark.parametrize(
@@ -261,6 +397,9 @@ def test_a_file_that_fails_is_not_there_and_one_that_was_is_as_it_was(db: Databa
         ("COPY t FROM '{file}' (FORMAT json, DELIMITER ',')", "0A000", "json"),
         ("COPY t FROM '{file}' (QUOTE '*')", "0A000", "CSV"),
         ("COPY t FROM '{file}' (FORMAT csv, QUOTE ',')", "0A000", "must be different"),
+        ("COPY t FROM '{file}' (DELIMITER 'x')", "0A000", 'delimiter cannot be "x"'),
+        ("COPY t FROM '{file}' (DELIMITER ',', NULL ',')", "0A000", "must not appear in the NULL"),
+        ("COPY t FROM '{file}' (FORMAT csv, NULL '\"')", "0A000", "must not appear in the NULL"),
         ("COPY t FROM '{file}' (ENCODING 'latin1')", "0A000", "iconv"),
         ("COPY t FROM '{file}' (FORMAT csv, FORMAT text)", "42601", "twice"),
         ("COPY t TO '{file}' (FORMAT csv, HEADER match)", "0A000", "match"),

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -19,6 +20,7 @@ from weftdb.base.rows import to_batch
 from weftdb.engine.database import Engine
 from weftdb.engine.transaction import Transaction
 from weftdb.sql import statements as st
+from weftdb.sql.copy.files import ANYWHERE
 from weftdb.sql.session import Session
 from weftdb.sql.settings import Settings
 from weftdb.sql.source import split
@@ -264,6 +266,46 @@ def test_chain_begins_the_next_one(session: Session) -> None:
     assert session.in_transaction
     assert refused(session, "DELETE FROM t").sqlstate == "25006"
     session.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "INSERT INTO r VALUES (2, 2)", "INSERT INTO r VALUES ($1, $1)", "INSERT INTO r SELECT 2, 2",
+        "UPDATE r SET n = 2 WHERE id = 1", "DELETE FROM r WHERE id = 1", "DELETE FROM r", "TRUNCATE r",
+        "INSERT INTO r VALUES (1, 2) ON CONFLICT (id) DO UPDATE SET n = 2", "DROP TABLE r", "CREATE TABLE v (a INT)",
+        "MERGE INTO r USING (VALUES (1)) s (k) ON id = k WHEN MATCHED THEN DELETE", "SELECT * FROM r FOR UPDATE",
+        "CREATE SNAPSHOT s",
+    ],
+)  # fmt: skip
+def test_a_session_that_only_reads_writes_by_no_statement_of_its_own(session: Session, write: str) -> None:
+    session.execute("CREATE TABLE r (id INT PRIMARY KEY, n INT); INSERT INTO r VALUES (1, 1)")
+    session.execute("SET default_transaction_read_only = on")
+    with pytest.raises(weftdb.Invalid) as refused:
+        session.execute(write, [2] if "$1" in write else [])
+    assert refused.value.sqlstate == "25006"
+    for change in (
+        lambda: session.put("r", (1, 2)),
+        lambda: session.insert("r", [(2, 2)]),
+        lambda: session.delete("r", [1]),
+        lambda: session.update("r", 1, {"n": 2}),
+        lambda: session.add("r", 1, {"n": 2}),
+    ):
+        with pytest.raises(weftdb.Invalid):
+            change()
+    assert session.execute("SELECT * FROM r").rows() == [(1, 1)]
+    session.execute("BEGIN READ WRITE; UPDATE r SET n = 3; COMMIT")
+    assert session.execute("SELECT * FROM r").rows() == [(1, 3)]
+
+
+def test_a_session_that_only_reads_copies_into_no_table(session: Session, tmp_path: Path) -> None:
+    session.execute("CREATE TABLE r (id INT)")
+    (tmp_path / "t.txt").write_text("1\n")
+    session.files = ANYWHERE
+    session.execute("SET default_transaction_read_only = on")
+    with pytest.raises(weftdb.Invalid, match="COPY FROM in a read-only"):
+        session.execute(f"COPY r FROM '{tmp_path / 't.txt'}'")
+    session.execute(f"COPY r TO '{tmp_path / 'u.txt'}'")
 
 
 def test_read_only_may_be_said_in_three_ways(session: Session) -> None:

@@ -19,6 +19,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -115,12 +116,20 @@ def _texts(source: Input, options: CopyOptions, schema: pa.Schema) -> Iterator[P
             return
 
 
+def _reads(source: Input) -> Iterator[bytes]:
+    """The file's bytes but for a byte order mark."""
+    mark = _BOM
+    while data := source.read(BLOCK_BYTES):
+        yield data.removeprefix(mark)
+        mark = b""
+
+
 def _blocks(source: Input, options: CopyOptions, names: Sequence[str]) -> Iterator[bytes]:
     """Whole rows, some megabytes at once, without the header."""
     rest = b""
     at_begin, has_header = True, options.header is not Header.NONE
-    while data := source.read(BLOCK_BYTES):
-        rest += data.removeprefix(_BOM) if at_begin else data
+    for data in _reads(source):
+        rest += data
         at_begin = False
         end = record_end(rest, options)
         if not end and len(rest) > COPY_ROW_BYTES_MAX:
@@ -286,11 +295,13 @@ def _piece(rows: Callable[[], object], schema: pa.Schema, *, first: int, numbers
 
 
 _JSON: Final = json.JSONDecoder(parse_float=str)
+_BETWEEN: Final = re.compile(r"\s*[{,:]?\s*")
+"""What stands before a name or a value of an object that is known to be one."""
 
 
 def _objects(source: Input, schema: pa.Schema, *, chosen: bool) -> Iterator[Piece]:
     first = 0
-    texts = {field.name for field in schema if type_of_field(field).is_json}
+    documents = frozenset(field.name for field in schema if type_of_field(field).is_json)
     names = frozenset(schema.names)
     for lines in _line_batches(source):
         groups: dict[frozenset[str], list[int]] = {}
@@ -302,9 +313,9 @@ def _objects(source: Input, schema: pa.Schema, *, chosen: bool) -> Iterator[Piec
                 if not chosen:
                     raise _unknown(f'row {row:,}: the key "{unknown}"', unknown, schema)
                 found = {name: value for name, value in found.items() if name in names}
-            for name in texts.intersection(found):
-                if found[name] is not None:
-                    found[name] = json.dumps(json.loads(line)[name], ensure_ascii=False)
+            if not documents.isdisjoint(found):
+                texts = _texts_in(line.decode())
+                found |= {name: texts[name] for name in documents.intersection(found) if found[name] is not None}
             if not found:
                 raise bad_file("the object has no key of the table's", row=row, hint="null stands for NULL.")
             groups.setdefault(frozenset(found), []).append(row)
@@ -321,11 +332,30 @@ def _object(line: bytes, *, row: int) -> dict[str, Any]:
     text = decoded(line, row=row)
     try:
         found = _JSON.decode(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise bad_file(f"this is no JSON: {error}", row=row, hint="Each line is one object.") from None
     if not isinstance(found, dict):
         raise bad_file(f"this is no JSON object: {text[:40]}", row=row, hint="Each line is one object.")
     return found
+
+
+def _texts_in(text: str) -> dict[str, str]:
+    """The values of an object as they are written there: a document keeps all of its digits."""
+    texts: dict[str, str] = {}
+    at = 0
+    while text[at := _after(text, at)] != "}":
+        name, at = _JSON.raw_decode(text, at)
+        begin = _after(text, at)
+        _, at = _JSON.raw_decode(text, begin)
+        texts[name] = text[begin:at]
+    return texts
+
+
+def _after(text: str, at: int) -> int:
+    """The place of the next name or value."""
+    between = _BETWEEN.match(text, at)
+    assert between is not None, "it may be empty"
+    return between.end()
 
 
 def _of_objects(rows: list[dict[str, Any]], fields: list[pa.Field]) -> pa.Table:
@@ -341,15 +371,16 @@ def _values(values: list[Any], field: pa.Field) -> pa.Array:
         values = [None if value is None else str(value) for value in values]
         kinds = {str}
     if kinds == {str}:
-        return _parsed(pa.array(values, pa.utf8()), field)
+        with suppress(UnicodeEncodeError):  # a lone surrogate, for the exact way to refuse
+            return _parsed(pa.array(values, pa.utf8()), field)
     return to_batch([(value,) for value in values], pa.schema([field])).column(0)
 
 
 def _line_batches(source: Input) -> Iterator[list[bytes]]:
     """Lines with something in them, many at once."""
     rest = b""
-    while data := source.read(BLOCK_BYTES):
-        *lines, rest = (rest + data.removeprefix(_BOM)).split(b"\n")
+    for data in _reads(source):
+        *lines, rest = (rest + data).split(b"\n")
         for begin in range(0, len(lines), BATCH_ROWS):
             yield [line for line in lines[begin : begin + BATCH_ROWS] if line.strip()]
         if len(rest) > COPY_ROW_BYTES_MAX:

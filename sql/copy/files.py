@@ -9,6 +9,7 @@ A file that is written appears under its name when it is complete. What is calle
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,9 @@ import pyarrow as pa
 
 from ...base.errors import Denied, Invalid, NotFound, Unavailable
 from .options import CopyFormat
+
+_COUNTER: Final = itertools.count(1)
+"""Two may write the same file at once: the last to end is what stays."""
 
 _COMPRESSIONS: Final = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
@@ -98,7 +102,7 @@ def complete_or_absent(path: Path) -> Generator[Path]:
     if path.exists() and not path.is_file():  # /dev/stdout, a pipe: nothing to be renamed
         yield path
         return
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{next(_COUNTER)}.part")
     try:
         yield unfinished
         unfinished.replace(path)

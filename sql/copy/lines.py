@@ -22,6 +22,7 @@ Row = list[str | None]
 
 END_OF_DATA: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 
+_BACKSLASH: Final = ord("\\")
 _CORRUPT_MARK: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\\.")
 _ESCAPE: Final = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.)|\Z)", re.DOTALL)
 _ESCAPES: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -32,8 +33,10 @@ def record_end(data: bytes, options: CopyOptions) -> int:
     end = len(data)
     if options.format is CopyFormat.TEXT:
         while (end := data.rfind(b"\n", 0, end)) >= 0:
-            before = data[:end]
-            if not (len(before) - len(before.rstrip(b"\\"))) % 2:
+            first = end
+            while first and data[first - 1] == _BACKSLASH:
+                first -= 1
+            if not (end - first) % 2:
                 return end + 1
         return 0
     quote = options.quote.encode()
@@ -151,14 +154,15 @@ def _csv_rows(data: bytes, options: CopyOptions, names: Sequence[str], first: in
     force_null = set(options.force_null or ())
     token = re.compile(rb"[^%b\r\n]+|\r\n|.|\n" % re.escape(delimiter + quote + escape), re.DOTALL)
     values: Row = []
-    value = b""
+    value = bytearray()
     was_quoted = inside = False
     number = first + 1
 
     def finished() -> str | None:
         name = names[len(values)] if len(values) < len(names) else ""
-        is_null = value == null and ((not was_quoted and name not in not_null) or (was_quoted and name in force_null))
-        return None if is_null else decoded(value, row=number)
+        found = bytes(value)
+        is_null = found == null and ((not was_quoted and name not in not_null) or (was_quoted and name in force_null))
+        return None if is_null else decoded(found, row=number)
 
     at = 0
     while at < len(data):
@@ -178,14 +182,14 @@ def _csv_rows(data: bytes, options: CopyOptions, names: Sequence[str], first: in
             inside = was_quoted = True
         elif piece == delimiter:
             values.append(finished())
-            value, was_quoted = b"", False
+            value, was_quoted = bytearray(), False
         elif piece in (b"\n", b"\r\n"):
-            if not values and not was_quoted and value == b"\\.":
+            if not values and not was_quoted and bytes(value) == b"\\.":
                 yield []
                 return
             values.append(finished())
             yield values
-            values, value, was_quoted, number = [], b"", False, number + 1
+            values, value, was_quoted, number = [], bytearray(), False, number + 1
         elif piece == b"\r":
             hint = "Use a quoted CSV field to represent a carriage return."
             raise bad_file("unquoted carriage return found in data", row=number, hint=hint)
