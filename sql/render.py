@@ -366,9 +366,9 @@ def _quantified_row(node: bound.Quantified) -> str:
 
 def _quantified_array(node: bound.QuantifiedArray) -> str:
     array, operand = expression(node.array), expression(node.operand)
-    if node.operator not in _SYMBOLS:
+    if node.operator not in bound.SYMBOLS:
         return _matched_array(node, operand, array)
-    symbol = _SYMBOLS[node.operator]
+    symbol = bound.SYMBOLS[node.operator]
     items = f"SELECT unnest({array})"
     if symbol == "=" and not node.all:
         text = f"{operand} IN ({items})"

@@ -37,7 +37,7 @@ HASHED_BYTES: Final = ENVELOPE_BYTES + HEADER_BYTES
 GENESIS: Final = bytes(16)
 """``previous`` of the first entry of a log."""
 
-_MAGIC: Final = b"WeLE"
+MAGIC: Final = b"WeLE"
 _FIELDS: Final = struct.Struct("<4sHHqqq16sQ")  # magic, format, -, position, epoch, batch, previous, record's bytes
 _CHECKSUM: Final = struct.Struct("<Q")
 
@@ -53,7 +53,7 @@ class Extent(NamedTuple):
 
 def extent_of(envelope: bytes | memoryview) -> Extent | None:
     """What stands at the beginning of an entry; None where that is no envelope, or a damaged one."""
-    if len(envelope) < ENVELOPE_BYTES or envelope[:4] != _MAGIC:
+    if len(envelope) < ENVELOPE_BYTES or envelope[:4] != MAGIC:
         return None
     _, _, _, position, _, _, _, size = _FIELDS.unpack_from(envelope)
     (stored,) = _CHECKSUM.unpack_from(envelope, _FIELDS.size)
@@ -111,7 +111,7 @@ class Chain:
         assert self.previous is not None, "an appender knows the entry before its own"
         pieces = encode(record)
         size = sum(len(piece) for piece in pieces)
-        fields = _FIELDS.pack(_MAGIC, FORMAT, 0, self.position + 1, epoch, self.batch + 1, self.previous, size)
+        fields = _FIELDS.pack(MAGIC, FORMAT, 0, self.position + 1, epoch, self.batch + 1, self.previous, size)
         return [fields + _CHECKSUM.pack(xxhash.xxh3_64_intdigest(fields)), *pieces]
 
     def advance(self, pieces: list[Piece], *, epoch: int) -> None:
@@ -142,7 +142,7 @@ class Chain:
             raise Corrupt(f"{where}: {len(view)} bytes are too few for an entry")
         magic, format, _, own_position, epoch, batch, previous, size = _FIELDS.unpack_from(view)
         (stored,) = _CHECKSUM.unpack_from(view, _FIELDS.size)
-        if magic != _MAGIC or stored != xxhash.xxh3_64_intdigest(view[: _FIELDS.size]):
+        if magic != MAGIC or stored != xxhash.xxh3_64_intdigest(view[: _FIELDS.size]):
             raise Corrupt(f"{where}: its envelope is damaged")
         if format > FORMAT:
             raise Unavailable(

@@ -14,7 +14,8 @@ sector holds two: a write that is torn by a crash cannot hurt the entry before i
 What it holds needs no mark of its own: an entry's envelope says its position and the hash of the one before it
 (envelope.py). Those count that follow the store's tail, one after the other, from the beginning of the file. What comes
 behind them are *ruins*: entries that are in the store by now, or one that a crash has torn, which nobody was told of.
-Only an entry further on cannot be a ruin: it was written after one that is gone, so that is damage.
+Only an entry further on cannot be a ruin: it was written after one that is gone, so that is damage. So that no value
+in a row can pass for one, an entry of which another sector than the first begins as envelopes do goes into the store.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Final
 
 from ..base.errors import Corrupt, Unavailable
 from ..base.limits import KIB, MIB
-from .envelope import ENVELOPE_BYTES, Chain, extent_of, owned
+from .envelope import ENVELOPE_BYTES, MAGIC, Chain, extent_of, owned
 from .files import DiskFiles, check_size, refused, write_whole
 from .log import Entry
 
@@ -66,16 +67,19 @@ class Journal:
         except OSError as error:
             raise refused(error, path) from error
 
-    def has_room(self, size: int) -> bool:
-        """Whether an entry of so many bytes can be appended."""
-        return size <= JOURNALED_BYTES_MAX and self._end + size <= JOURNAL_BYTES
+    def takes(self, entry: memoryview) -> bool:
+        """Whether an entry can be appended: where it is small, fits, and has no sector that looks like another's."""
+        size = len(entry)
+        if size > JOURNALED_BYTES_MAX or self._end + size > JOURNAL_BYTES:
+            return False
+        return all(entry[at : at + len(MAGIC)] != MAGIC for at in range(SECTOR, size, SECTOR))
 
     def append(self, entry: bytes) -> bool:
         """Write an entry durably; False where nobody can tell whether it was.
 
         Raises Unavailable when the disk refuses and nothing was written.
         """
-        assert self.has_room(len(entry)), "the caller looks first"
+        assert self.takes(memoryview(entry)), "the caller looks first"
         try:
             _write(self._descriptor, entry, at=self._end)
         except OSError as error:

@@ -151,7 +151,7 @@ class LmdbLog(CommitLog):
             pieces = self._chain.seal(record, epoch=self._epoch)
             value = self._join(pieces)
             journal = self._front.journal
-            if journal is not None and journal.has_room(len(value)):
+            if journal is not None and journal.takes(value):
                 self._outcome = self._append_to_journal(journal, bytes(value))
             else:
                 self._outcome = self._append_to_store(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import shutil
@@ -11,11 +12,14 @@ from typing import Any
 
 import pytest
 import soak
+import xxhash
 from log_records import record, versions
 from weftdb.base import errors
 from weftdb.engine.check import check_folder
 from weftdb.engine.database import Engine
+from weftdb.sql.session import Session
 from weftdb.storage import journal
+from weftdb.storage.envelope import MAGIC
 from weftdb.storage.journal import JOURNAL_BYTES, JOURNAL_FILE, SECTOR
 from weftdb.storage.lmdb_log import LmdbLog
 from weftdb.storage.lmdb_store import CommitInDoubt, LmdbStore
@@ -277,8 +281,6 @@ def test_without_syncs_there_is_no_journal_but_what_one_holds_is_read(tmp_path: 
 def test_check_reads_the_journal_of_a_killed_database(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with Engine.open(folder) as engine:
-        from weftdb.sql.session import Session
-
         with Session(engine) as session:
             session.execute("CREATE TABLE t (id BIGINT PRIMARY KEY)")
             for number in range(5):
@@ -296,6 +298,41 @@ def test_check_reads_the_journal_of_a_killed_database(tmp_path: Path) -> None:
     assert "is damaged or missing" in problem.what
     with pytest.raises(errors.Corrupt, match=JOURNAL_FILE):
         Engine.open(killed)
+
+
+def test_a_value_that_looks_like_an_entry_further_on_is_no_damage(tmp_path: Path) -> None:
+    draw = random.Random(1)
+
+    def envelope_of(position: int) -> bytes:
+        random_fields = draw.randbytes(48)
+        fields = MAGIC + bytes([1, 0, 0, 0]) + position.to_bytes(8, "little") + random_fields[:40]
+        return fields + xxhash.xxh3_64_intdigest(fields).to_bytes(8, "little")
+
+    for shift in range(0, 64, 8):  # one of them lies where sectors begin
+        folder = tmp_path / str(shift)
+        value = bytes(shift) + b"".join(envelope_of(1_000 + n) for n in range(400))
+        for _ in range(2):
+            with Engine.open(folder) as engine, Session(engine) as session:
+                session.execute("CREATE TABLE IF NOT EXISTS t (b BYTEA)")
+                session.execute("INSERT INTO t VALUES ($1), ('\\x00')", [value])
+                found = session.execute("SELECT count(*) FROM t WHERE b = $1", [value]).scalar()
+        assert found == 2
+
+
+def test_what_is_written_into_the_journal_is_on_the_disk_when_the_write_returns(tmp_path: Path) -> None:
+    log = opened(tmp_path / "log")
+    (descriptor,) = [
+        int(name) for name in os.listdir("/proc/self/fd") if _target(name) == str(tmp_path / "log" / JOURNAL_FILE)
+    ]
+    assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DSYNC
+    log.close()
+
+
+def _target(name: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{name}")
+    except OSError:  # that of the listing itself
+        return ""
 
 
 def crashed_folder(folder: Path) -> Path:
