@@ -6,28 +6,35 @@
     anything else                  as everywhere
 
 The executor evaluates the filter itself, in parallel and on codes, so rows may be handed over for which it is not true.
-What the filter saves here is reading the other columns: a segment's rows go through a sieve (sieve.py), and where few
-pass, the other columns are read for those alone. Where most pass it is looked at less and less often.
+What the filter saves here is reading the other columns: a segment's rows go through a sieve (sieve.py) and through the
+keys that other scans of the statement offered (join_keys.py), and where few pass, the other columns are read for those
+alone. Where most pass they are looked at less and less often.
 
-Always true: all passes over one hand-over have one schema, and every row that is visible and for which the filter is
-true is in each of them.
+Always true: all passes over one hand-over have one schema, and every row that is visible, for which the filter is true
+and that has a partner in each join is in each of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, wait
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from ..base.types import Kind, Type
-from ..storage.column_values import FixedValues, VariableValues, array_of, constant_array, values_of
-from .column_store import CODES, VariableColumn
+from ..storage.column_values import FixedValues, VariableValues, array_of, constant_array, fixed_of
+from .column_store import CODES, FixedColumn, VariableColumn
+from .expression.node import Expression
 from .gather import batch_of, gathered
+from .join_keys import Collected, Expected, Offer
 from .layout import Layout
 from .memtable import Chunk
 from .projection import Projection, missing_value
+from .prune import column_ids
 from .scan_plan import Plan, Run
 from .scan_statistics import ScanStatistics
 from .schema import Column
@@ -40,7 +47,11 @@ HANDED_ROWS_MIN: Final = 16_384
 
 CODES_MAX: Final = 1 << 15
 FEW: Final = 8
-"""Where less than one row in so many passes the sieve, the other columns are read for those rows alone."""
+"""Where less than one row in so many passes, the other columns are read for those rows alone."""
+SOME: Final = 2
+"""Where less than one row in so many passes, those rows alone are handed over."""
+AHEAD: Final = 2
+"""Batches of a scan that are made before they are asked for."""
 UNLOOKED_MAX: Final = 16
 """So many runs may go by unlooked at while most rows pass."""
 
@@ -49,6 +60,13 @@ _LEAST_DIGITS: Final = 5
 
 _CODE: Final = np.dtype(np.int16)
 _NARROW: Final = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+
+
+Made = tuple[pa.RecordBatch | None, int]
+"""A batch, None for no rows; and how many were looked at."""
+
+Piece = Callable[[], Made]
+"""Makes one batch; others may be made meanwhile. Raises Corrupt."""
 
 
 class Handover:
@@ -63,15 +81,20 @@ class Handover:
         test: ZoneTest | None,
         version: int,
         statistics: ScanStatistics,
+        filter: Expression | None,
+        offers: dict[int, Offer],
+        expected: Expected,
     ) -> None:
         self._plan = plan
         self._columns = tuple(columns)
         self._layout = layout
         self._version = version
         self._statistics = statistics
+        self._offers = offers
+        self._expected = expected
         asked = {column.id: column for column in columns}
-        if test is not None:
-            asked |= {id: layout.by_id[id] for id in columns_of(test)}
+        for id in (*columns_of(test), *column_ids(filter)):
+            asked[id] = layout.by_id[id]
         texts = {id for id, column in asked.items() if column.type.kind is Kind.TEXT}
         self._coded = codable(plan, texts, version=version)
         self._types = dict.fromkeys(self._coded, CODES)
@@ -80,81 +103,98 @@ class Handover:
             if narrow is not None:
                 self._types[id] = narrow
         readable = frozenset(id for id, column in asked.items() if id in self._types or column.type.kind in _NARROW)
-        self._sieve = Sieve(test, layout, readable=readable, coded=self._coded)
+        self._sieve = Sieve(test, layout, filter=filter, readable=readable, coded=self._coded)
         self.schema = self._schema_of(self._columns)
 
-    def batches(self, places: Sequence[int] | None = None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        """The rows, with the columns at ``places`` of the schema alone, and their schema. Reading raises Corrupt."""
+    def batches(
+        self, places: Sequence[int] | None = None, *, pool: Executor | None = None
+    ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """The rows, with the columns at ``places`` of the schema alone, and their schema. Reading raises Corrupt.
+
+        ``pool`` makes some batches ahead, side by side.
+        """
         columns = self._columns if places is None else [self._columns[place] for place in places]
         schema = self._schema_of(columns)
-        return schema, self._batches(columns, schema)
+        return schema, self._batches(columns, schema, pool)
 
     def _schema_of(self, columns: Sequence[Column]) -> pa.Schema:
         return pa.schema([column.field.with_type(self._types.get(column.id, column.field.type)) for column in columns])
 
-    def _batches(self, columns: Sequence[Column], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: Sequence[Column], schema: pa.Schema, pool: Executor | None) -> Iterator[pa.RecordBatch]:
+        self._expected.begun = True
+        tells = not self._sieve.is_open or bool(self._expected.keys)
+        one = _Pass(columns=columns, schema=schema, collected=Collected(self._offers if tells else {}))
+        for batch, rows_read in made(self._pieces(one), pool):
+            self._statistics.rows_read += rows_read
+            if batch is not None:
+                self._statistics.rows_returned += batch.num_rows
+                yield batch
+        one.collected.publish()
+
+    def _pieces(self, one: _Pass) -> Iterator[Piece]:
         plan, statistics = self._plan, self._statistics
         if plan.picked.count:
-            picked = gathered(plan.picked, Projection(columns))
-            arrays = [_changed(array, type) for array, type in zip(picked.columns, schema.types, strict=True)]
-            statistics.rows_returned += picked.num_rows
-            yield batch_of(arrays, schema, picked.num_rows)
-        unlooked = left = 0
+            yield partial(self._picked, one)
         last = None
         for run in plan.runs:
             statistics.segments_read += run.segment is not last
             statistics.blocks_read += run.blocks_count
             last = run.segment
-            looks = not self._sieve.is_open and not left
-            batch, few = self._run(run, columns, schema, looks=looks)
-            if looks:
-                unlooked = 0 if few else min(2 * unlooked + 1, UNLOOKED_MAX)
-                left = unlooked
-            else:
-                left = max(left - 1, 0)
-            if batch is not None:
-                statistics.rows_returned += batch.num_rows
-                yield batch
+            yield partial(self._run, run, one)
         for chunk, rows in plan.chunks:
-            batch = self._chunk(chunk, rows, columns, schema)
-            if batch is not None:
-                statistics.rows_returned += batch.num_rows
-                yield batch
+            yield partial(self._chunk, chunk, rows, one)
+
+    def _picked(self, one: _Pass) -> Made:
+        picked = self._plan.picked
+        for id in one.collected.columns:
+            column = self._layout.by_id[id]
+            values = fixed_of(gathered(picked, Projection([column])).column(0), column.type)
+            one.collected.add(id, values, None)
+        batch = gathered(picked, Projection(one.columns))
+        arrays = [_changed(array, type) for array, type in zip(batch.columns, one.schema.types, strict=True)]
+        return batch_of(arrays, one.schema, batch.num_rows), 0
 
     # Segments.
 
-    def _run(
-        self, run: Run, columns: Sequence[Column], schema: pa.Schema, *, looks: bool
-    ) -> tuple[pa.RecordBatch | None, bool]:
-        """The rows of a run that are visible and, if it is looked at, can pass; and whether they are few."""
+    def _run(self, run: Run, one: _Pass) -> Made:
+        """The rows of a run that are visible and, if it is looked at, can pass."""
         segment, start, stop = run.segment, run.start, run.stop
         count = stop - start
         mask = segment.visible(self._version, start, stop)
         seen = None if mask is None else mask.view(np.bool_)
-        self._statistics.rows_read += count if seen is None else int(np.count_nonzero(seen))
+        rows_read = count if seen is None else int(np.count_nonzero(seen))
         known: dict[int, FixedValues] = {}
+
+        def read(id: int) -> FixedValues:
+            if id not in known:
+                known[id] = self._fixed(segment, self._layout.by_id[id], start, stop)
+            return known[id]
+
         few = False
-        if looks:
-
-            def read(id: int) -> FixedValues:
-                if id not in known:
-                    known[id] = self._fixed(segment, self._layout.by_id[id], start, stop)
-                return known[id]
-
-            passing = self._sieve.mask(segment, read)
+        passing = seen
+        keys = self._expected.keys
+        wanted = one.collected.columns
+        if not (self._sieve.is_open and not keys) and (one.looks() or wanted):
+            passing = self._sieve.mask(segment, read, count=count)
             if seen is not None:
                 passing &= seen
+            for id, set in keys:
+                set.keep(read(id), passing)
             passed = int(np.count_nonzero(passing))
             few = passed * FEW < count
-            if few:
+            one.found(some=passed * SOME < count)
+            if passed * SOME < count:
                 seen = passing
+        for id in wanted:
+            one.collected.add(id, read(id), passing)
         rows = None if seen is None else np.flatnonzero(seen)
         if rows is not None and not len(rows):
-            return None, few
+            return None, rows_read
         arrays = [
-            self._array(segment, column, start, stop, rows, known=known.get(column.id), few=few) for column in columns
+            self._array(segment, column, start, stop, rows, known=known.get(column.id), few=few)
+            for column in one.columns
         ]
-        return batch_of(arrays, schema, count if rows is None else len(rows)), few
+        return batch_of(arrays, one.schema, count if rows is None else len(rows)), rows_read
 
     def _array(
         self,
@@ -189,8 +229,7 @@ class Handover:
         """The numbers or codes of a column."""
         type = self._types.get(column.id)
         if column.id not in segment.description.columns:
-            values = values_of(constant_array(missing_value(column), stop - start, column.type), column.type)
-            assert isinstance(values, FixedValues), "text that has codes is in every segment"
+            values = fixed_of(constant_array(missing_value(column), stop - start, column.type), column.type)
             return values if type is None else FixedValues(values.values[:, 0].astype(_dtype_of(type)), values.valid)
         if type is not None:
             return segment.reader.narrowed(column.id, start, stop, _dtype_of(type))
@@ -200,21 +239,20 @@ class Handover:
 
     # Memtables.
 
-    def _chunk(
-        self, chunk: Chunk, rows: np.ndarray | None, columns: Sequence[Column], schema: pa.Schema
-    ) -> pa.RecordBatch | None:
+    def _chunk(self, chunk: Chunk, rows: np.ndarray | None, one: _Pass) -> Made:
         """The visible rows of a chunk, or those of ``rows``."""
         if rows is None:
             count, rows = chunk.visible(self._version)
             if not count:
-                return None
+                return None, 0
         else:
             count = len(rows)
         self._statistics.chunks_read += 1
-        self._statistics.rows_read += count
         first = count if rows is None else int(rows.max()) + 1
+        for id in one.collected.columns:
+            one.collected.add(id, _numbers(chunk, self._layout.by_id[id], first, rows), None)
         arrays: list[pa.Array] = []
-        for column in columns:
+        for column in one.columns:
             store, type = chunk.columns.get(column.id), self._types.get(column.id)
             if store is None:
                 array = constant_array(missing_value(column), count, column.type)
@@ -226,14 +264,65 @@ class Handover:
                 assert codes is not None, f"{column.name} reads as codes"
                 arrays.append(codes if rows is None else codes.take(pa.array(rows)))
             else:
-                values, valid = store.values[:first, 0], store.valid
-                valid = None if valid is None else valid[:first]
-                if rows is not None:
-                    values, valid = values[rows], None if valid is None else valid[rows]
-                arrays.append(
-                    _narrow_array(FixedValues(values.astype(_dtype_of(type)), valid), type, None, column.type)
-                )
-        return batch_of(arrays, schema, count)
+                numbers = _numbers(chunk, column, first, rows)
+                narrow = FixedValues(numbers.values[:, 0].astype(_dtype_of(type)), numbers.valid)
+                arrays.append(_narrow_array(narrow, type, None, column.type))
+        return batch_of(arrays, one.schema, count), count
+
+
+class _Pass:
+    """One reading: what of each row, what is collected, and whether looking at runs is worth it."""
+
+    def __init__(self, *, columns: Sequence[Column], schema: pa.Schema, collected: Collected) -> None:
+        self.columns = columns
+        self.schema = schema
+        self.collected = collected
+        self._gap = self._left = 0
+
+    def looks(self) -> bool:
+        """Whether to look at the next run: the longer most rows pass, the less often."""
+        self._left -= 1
+        if self._left >= 0:
+            return False
+        self._left = self._gap
+        return True
+
+    def found(self, *, some: bool) -> None:
+        """What looking at a run found: whether it leaves rows out. Runs are looked at side by side, in any order."""
+        self._gap = self._left = 0 if some else min(2 * self._gap + 1, UNLOOKED_MAX)
+
+
+def made(pieces: Iterator[Piece], pool: Executor | None) -> Iterator[Made]:
+    """What pieces make, in their order; with a pool some ahead, but none before the first was asked for."""
+    if pool is None:
+        for piece in pieces:
+            yield piece()
+        return
+    ahead: deque[Future[Made]] = deque()
+    try:
+        for piece in pieces:
+            ahead.append(pool.submit(piece))
+            if len(ahead) > AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        for future in ahead:
+            future.cancel()
+        wait(ahead)  # what is being read must not go away meanwhile
+
+
+def _numbers(chunk: Chunk, column: Column, first: int, rows: np.ndarray | None) -> FixedValues:
+    """The first values of a column of fixed width in a chunk, or those of ``rows``."""
+    store = chunk.columns.get(column.id)
+    if store is None:
+        count = first if rows is None else len(rows)
+        return fixed_of(constant_array(missing_value(column), count, column.type), column.type)
+    assert isinstance(store, FixedColumn), f"{column.name} is asked for its numbers"
+    values, valid = store.values[:first], None if store.valid is None else store.valid[:first]
+    if rows is None:
+        return FixedValues(values, valid)
+    return FixedValues(values[rows], None if valid is None else valid[rows])
 
 
 def codable(plan: Plan, ids: set[int], *, version: int) -> frozenset[int]:

@@ -14,17 +14,19 @@ particular order: those of a segment are sorted by key, those of a memtable stan
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Executor
 from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
 from ..base.errors import WeftError
-from ..storage.column_values import array_of
+from ..storage.column_values import array_of, fixed_of
 from .cell import Cell, Cells
 from .expression.node import Expression
 from .gather import batch_of, gathered
 from .handover import FEW, HANDED_ROWS_MIN, Handover
+from .join_keys import Collected, Expected, Offer
 from .layout import Layout
 from .projection import Projection, rows_of
 from .prune import column_ids, prune
@@ -38,7 +40,8 @@ class Scan:
     """Repeatable: ``batches`` and ``__arrow_c_stream__`` start anew at each call."""
 
     __slots__ = (
-        "_filter", "_handover", "_layout", "_parts", "_plan", "_projection", "_pruning", "_statistics", "_version",
+        "_expected", "_filter", "_handover", "_layout", "_offers", "_parts", "_plan", "_projection", "_pruning",
+        "_statistics", "_version",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +53,8 @@ class Scan:
         self._filter = filter
         self._pruning = prune(filter, layout)
         self._handover: Handover | None = None
+        self._offers: dict[int, Offer] = {}
+        self._expected = Expected()
         self._plan: Plan | None = None
         pruning = self._pruning
         shards = (0,) if pruning.shards is None and not layout.sharded else pruning.shards
@@ -87,11 +92,38 @@ class Scan:
         """The rows, in batches of one row or more. Raises Corrupt."""
         return self._batches(self._projection, self._filter)
 
-    def handed(self, places: Sequence[int] | None = None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    @property
+    def handed_schema(self) -> pa.Schema:
+        """The schema of ``handed``, with all columns. Raises Corrupt."""
+        handover = self._handed_over()
+        return self.schema if handover is None else handover.schema
+
+    def handed(
+        self, places: Sequence[int] | None = None, *, pool: Executor | None = None
+    ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """The rows for the relational executor, with the columns at ``places`` alone, and their schema (handover.py).
 
-        Every pass has the same types. Rows for which the filter is not true may be among them. Raises Corrupt.
+        Every pass has the same types. Rows for which the filter is not true may be among them. ``pool`` makes some
+        batches ahead. Raises Corrupt.
         """
+        handover = self._handed_over()
+        if handover is not None:
+            self._statistics.passes += 1
+            self._statistics.cells_read += len(self._parts)
+            return handover.batches(places, pool=pool)
+        columns = self._projection.columns
+        projection = self._projection if places is None else Projection([columns[place] for place in places])
+        return projection.schema, self._small(projection)
+
+    def offer(self, column: int) -> Offer:
+        """What ``handed`` will tell of a column of integers, by its identifier (join_keys.py)."""
+        return self._offers.setdefault(column, Offer())
+
+    def expect(self, column: int, offer: Offer) -> None:
+        """Rows whose value in a column of integers is none of the offer's need not be handed over."""
+        self._expected.add(column, offer)
+
+    def _handed_over(self) -> Handover | None:
         if self._handover is None and self.rows_estimate >= HANDED_ROWS_MIN:
             pruning = self._pruning
             self._handover = Handover(
@@ -101,14 +133,28 @@ class Scan:
                 test=pruning.zones,
                 version=self._version,
                 statistics=self._statistics,
+                filter=self._filter,
+                offers=self._offers,
+                expected=self._expected,
             )
-        if self._handover is not None:
-            self._statistics.passes += 1
-            self._statistics.cells_read += len(self._parts)
-            return self._handover.batches(places)
-        columns = self._projection.columns
-        projection = self._projection if places is None else Projection([columns[place] for place in places])
-        return projection.schema, self._batches(projection, self._filter)
+        return self._handover
+
+    def _small(self, projection: Projection) -> Iterator[pa.RecordBatch]:
+        """Few rows as they are: handed over without those that have no partner."""
+        self._expected.begun = True
+        keys = self._expected.keys
+        places = {column.id: place for place, column in enumerate(projection.columns)}
+        tells = keys or self._filter is not None
+        collected = Collected({id: offer for id, offer in self._offers.items() if tells and id in places})
+        for batch in self._batches(projection, self._filter):
+            mask = np.ones(batch.num_rows, np.bool_)
+            for id, wanted in keys:
+                if id in places:
+                    wanted.keep(fixed_of(batch.column(places[id]), self._layout.by_id[id].type), mask)
+            for id in collected.columns:
+                collected.add(id, fixed_of(batch.column(places[id]), self._layout.by_id[id].type), mask)
+            yield batch if mask.all() else batch.filter(pa.array(mask))
+        collected.publish()
 
     def looked_at(self) -> tuple[Plan, Layout, int]:
         """What to read, the table's layout and the version: for pipelines, which read blocks as they are."""

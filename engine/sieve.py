@@ -1,24 +1,31 @@
 """Which rows of a segment can pass a filter, told from encoded values: numbers as stored, texts by their codes.
 
-A sieve is the filter's zone test (zones.py) asked of single values. Like that it may let rows through for which the
-filter is not true (of text it looks at eight bytes, of floats and of text without a dictionary at nothing), and never
-holds one back: whoever reads through it evaluates the filter again.
+A sieve is the filter's zone test (zones.py) asked of single values, and what the filter says of one text column asked
+of that column's dictionary. It may let rows through for which the filter is not true (of floats and of text without a
+dictionary it knows nothing), and never holds one back: whoever reads through it evaluates the filter again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
-from typing import Final
+import builtins
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
+from ..base.errors import WeftError
 from ..base.types import Kind
-from ..storage.column_values import FixedValues
+from ..storage.column_values import FixedValues, array_of
 from ..storage.encoding import zone_of
+from .expression.node import Expression
+from .join_keys import KeySet
 from .layout import Layout
+from .prune import column_ids, conjuncts
 from .segment import Segment
 from .zones import AllOf, AnyOf, ColumnTest, ZoneTest
+
+T = TypeVar("T")
 
 Read = Callable[[int], FixedValues]
 """The values of a column in the rows at hand, by its identifier: as stored, unscaled, or codes."""
@@ -32,26 +39,40 @@ _FEW_INTERVALS: Final = 8
 
 
 class Sieve:
-    """``readable``: the columns that can be asked of; of those in ``coded`` the codes are read."""
+    """``readable``: the columns that can be asked of; of those in ``coded`` the codes are read.
+
+    ``filter`` is what the test says less exactly.
+    """
 
     def __init__(
-        self, test: ZoneTest | None, layout: Layout, *, readable: frozenset[int], coded: frozenset[int]
+        self,
+        test: ZoneTest | None,
+        layout: Layout,
+        *,
+        filter: Expression | None,
+        readable: frozenset[int],
+        coded: frozenset[int],
     ) -> None:
         self._layout = layout
         self._coded = coded
         exact = {id for id in readable if layout.by_id[id].type.kind in _EXACT} | coded
-        self._test = None if test is None else _known(test, exact)
-        self._passing: dict[tuple[int, int], np.ndarray] = {}
+        self._texts = list(_of_texts(filter, coded))
+        self._test = _without(None if test is None else _known(test, exact), {id for id, _ in self._texts})
+        self._passing: dict[tuple[int, int], KeySet] = {}
 
     @property
     def is_open(self) -> bool:
         """Whether every row passes."""
-        return self._test is None
+        return self._test is None and not self._texts
 
-    def mask(self, segment: Segment, read: Read) -> np.ndarray:
-        """Which of the rows that ``read`` reads can pass: bool[n]."""
-        assert self._test is not None, "an open sieve is not asked"
-        return self._mask(self._test, segment, read)
+    def mask(self, segment: Segment, read: Read, *, count: int) -> np.ndarray:
+        """Which of the ``count`` rows that ``read`` reads can pass: bool[count]."""
+        mask = np.ones(count, np.bool_) if self._test is None else self._mask(self._test, segment, read)
+        for id, part in self._texts:
+            if not mask.any():
+                break
+            self._among(segment, id, part, self._passing_texts).keep(read(id), mask)
+        return mask
 
     def _mask(self, test: ZoneTest, segment: Segment, read: Read) -> np.ndarray:
         match test:
@@ -69,7 +90,8 @@ class Sieve:
 
     def _column(self, test: ColumnTest, segment: Segment, values: FixedValues) -> np.ndarray:
         if test.id in self._coded:
-            mask = self._of_codes(test, segment).take(values.values, mode="clip")
+            mask = np.ones(len(values.values), np.bool_)
+            self._among(segment, test.id, test, self._passing_places).keep(values, mask)
         else:
             mask = _within(test, values.values)
         if values.valid is not None:
@@ -79,18 +101,46 @@ class Sieve:
                 mask |= ~there
         return mask
 
-    def _of_codes(self, test: ColumnTest, segment: Segment) -> np.ndarray:
-        """Which codes of a segment's dictionary can pass: bool[codes]."""
-        key = id(segment), id(test)
+    def _among(self, segment: Segment, id: int, what: T, passing: Callable[[T, pa.Array], np.ndarray]) -> KeySet:
+        """The codes of a segment's dictionary that can pass ``what``."""
+        key = builtins.id(segment), builtins.id(what)
         known = self._passing.get(key)
         if known is None:
-            dictionary = segment.reader.dictionary(test.id)
-            assert dictionary is not None, f"column {test.id} reads as codes"
-            data, type = dictionary.data.tobytes(), self._layout.by_id[test.id].type
-            texts = [data[low:high].decode() for low, high in pairwise(dictionary.offsets.tolist())]
-            places = np.array([zone_of(type, text)[0] for text in texts] or [0], np.int64)
-            known = self._passing[key] = _within(test, places)
+            dictionary = segment.reader.dictionary(id)
+            assert dictionary is not None, f"column {id} reads as codes"
+            texts = array_of(dictionary, self._layout.by_id[id].type)
+            known = KeySet.of([np.flatnonzero(passing(what, texts))])
+            assert known is not None, "codes lie close together"
+            self._passing[key] = known
         return known
+
+    def _passing_places(self, test: ColumnTest, texts: pa.Array) -> np.ndarray:
+        type = self._layout.by_id[test.id].type
+        return _within(test, np.array([zone_of(type, text)[0] for text in texts.to_pylist()] or [0], np.int64))
+
+    def _passing_texts(self, part: Expression, texts: pa.Array) -> np.ndarray:
+        return _true_of(part, texts)
+
+
+def _of_texts(filter: Expression | None, coded: frozenset[int]) -> Iterator[tuple[int, Expression]]:
+    """The conditions on one column each that reads as codes, and is not NULL where they are true."""
+    for part in () if filter is None else conjuncts(filter):
+        ids = column_ids(part)
+        if len(ids) == 1 and ids <= coded:
+            (id,) = ids
+            if not _true_of(part, pa.nulls(1, pa.string()))[0]:
+                yield id, part
+
+
+def _true_of(part: Expression, texts: pa.Array) -> np.ndarray:
+    """Which texts a condition on one column can be true of: bool[n]."""
+    from .expression.evaluate import evaluate_filter
+
+    batch = pa.RecordBatch.from_arrays([texts], names=["text"])
+    try:
+        return evaluate_filter(part, batch, column_ids=list(column_ids(part))).to_numpy(zero_copy_only=False)
+    except WeftError:  # whoever reads the rows is told, if one of them has that text
+        return np.ones(len(texts), np.bool_)
 
 
 def _known(test: ZoneTest, exact: set[int]) -> ZoneTest | None:
@@ -103,6 +153,18 @@ def _known(test: ZoneTest, exact: set[int]) -> ZoneTest | None:
             if isinstance(test, AllOf):
                 return AllOf(parts=tuple(found)) if found else None
             return AnyOf(parts=tuple(found)) if len(found) == len(test.parts) else None
+
+
+def _without(test: ZoneTest | None, ids: set[int]) -> ZoneTest | None:
+    """What of a test is more than conditions on these columns, each for itself."""
+    match test:
+        case ColumnTest(id=id, nulls=False) if id in ids:
+            return None
+        case AllOf():
+            parts = tuple(known for part in test.parts if (known := _without(part, ids)) is not None)
+            return AllOf(parts=parts) if parts else None
+        case _:
+            return test
 
 
 def _within(test: ColumnTest, places: np.ndarray) -> np.ndarray:

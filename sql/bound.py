@@ -393,6 +393,15 @@ Query: TypeAlias = Select | SetOperation | Values | With
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Partner:
+    """A row matters only if its ``column`` has a value of column ``other`` of another table reference (join_keys)."""
+
+    column: int
+    reference: int
+    other: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableUse:
     """What a table reference asks of the engine: for EXPLAIN, dependencies and the scans themselves."""
 
@@ -403,6 +412,7 @@ class TableUse:
     filter: Expression | None = None
     row_ids: bool = False
     past: int | None = None
+    partners: tuple[Partner, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

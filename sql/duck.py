@@ -5,22 +5,28 @@ SQL that ``render`` wrote and one Arrow stream object per table reference. Such 
 opens it several times for one statement (to learn the schema, to plan, to read), and rows come from the snapshot each
 time.
 
-    DuckDbExecutor        one database of DuckDB for the whole engine; safe for threads
-    └── _Lane             one cursor with its registered sources, for one statement at a time
+    DuckDbExecutor        one database of DuckDB for the whole engine, replaced if it fails; safe for threads
+    └── _Lane             one cursor with its registered sources and plans, for one statement at a time
         └── _Source       what is registered: forwards to the scan of the moment, and keeps what it raised
 
-Registering costs more than many a query, so a lane is kept after use under the *shape* of its query (the key that
-``run_query`` makes) and used again with other scans; ``LANES_MAX`` bounds how many wait.
+Registering and planning cost more than many a query, so a lane is kept after use under the *shape* of its query (the
+key that ``run_relational`` makes) and used again with other scans; ``LANES_MAX`` bounds how many wait. A lane has its
+texts prepared: DuckDB plans each once, and anew when a source has grown or shrunk by about two.
 
-Always true: a lane that waits holds no scan, hence no snapshot. What DuckDB raises leaves here as one of our errors.
+DuckDB takes the batches of a stream in turn, so threads of ours make some of them ahead, side by side.
+
+Always true: a lane that waits holds no scan, hence no snapshot; whatever it is loaded with has the Arrow types that its
+plans were made for, since they are in the shape. What DuckDB raises leaves here as one of our errors.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
 import duckdb
@@ -41,18 +47,32 @@ except ImportError:
         def __init__(self, obj: object) -> None: ...
 
 
+try:
+    # Nor is this: without it, DuckDB plans each statement twice, and each time.
+    from duckdb._seam import submit as _submit
+except ImportError:
+    _submit = None
+
 LANES_MAX: Final = 64
+PREPARED_MAX: Final = 4
+"""Plans that a lane keeps."""
+PREPARED_CHARACTERS_MAX: Final = 65_536
+"""A longer text is not kept."""
 _USAGE: Final = "SELECT sum(memory_usage_bytes), sum(temporary_storage_bytes) FROM duckdb_memory()"
 BATCH_ROWS: Final = 65_536
 INTERRUPT_SECONDS: Final = 0.02
+_ENDING: Final = (duckdb.InternalException, duckdb.FatalException)
+"""What DuckDB raises when it has met a bug of its own, and from then on."""
 
 
 class RelationalExecutor(Protocol):
     """Runs SQL text over Arrow streams.
 
     ``execute`` gives the batches lazily, with whatever Arrow types the executor has; the caller makes them ours. The
-    iterator's ``close`` gives up the rest. Errors are ours: Invalid for what the data caused (division by zero, out of
-    range), LimitExceeded for memory, Unavailable (57014) when cancelled, Internal for anything else.
+    iterator's ``close`` gives up the rest. What was made for a ``shape`` may be used again for it; None: for nothing.
+    Errors are ours: Invalid for what the data caused (division by zero, out of range), LimitExceeded for memory,
+    Unavailable when cancelled (57014) or when another statement's bug ended the executor's database, Internal for
+    anything else.
     """
 
     def execute(
@@ -75,9 +95,10 @@ class _Source(_ScanSource):
     for one row, and builds its hash tables from the largest.
     """
 
-    def __init__(self, scan: Any) -> None:
+    def __init__(self, scan: Any, pool: Executor | None) -> None:
         super().__init__(None)
         self.scan = scan
+        self._pool = pool
         self.error: BaseException | None = None
 
     def stream(self, columns: Any, filters: Any) -> tuple[object, bool]:
@@ -101,7 +122,10 @@ class _Source(_ScanSource):
         try:
             if not hasattr(scan, "batches"):
                 return scan.__arrow_c_stream__()
-            schema, batches = scan.handed(places) if hasattr(scan, "handed") else (scan.schema, scan.batches())
+            if hasattr(scan, "handed"):
+                schema, batches = scan.handed(places, pool=self._pool)
+            else:
+                schema, batches = scan.schema, scan.batches()
             return pa.RecordBatchReader.from_batches(schema, self._guarded(batches)).__arrow_c_stream__()
         except BaseException as error:
             self.error = error
@@ -121,11 +145,14 @@ class _Source(_ScanSource):
 class _Lane:
     """One cursor and its sources."""
 
-    __slots__ = ("cursor", "sources")
+    __slots__ = ("_plans", "_plans_made", "cursor", "database", "sources")
 
-    def __init__(self, cursor: Any, sources: Mapping[str, Any]) -> None:
-        self.cursor = cursor
-        self.sources = {name: _Source(scan) for name, scan in sources.items()}
+    def __init__(self, database: _Database, sources: Mapping[str, Any], pool: Executor | None) -> None:
+        self.database = database
+        self.cursor = cursor = database.connection.cursor()
+        self._plans: OrderedDict[Hashable, str] = OrderedDict()
+        self._plans_made = 0
+        self.sources = {name: _Source(scan, pool) for name, scan in sources.items()}
         for name, source in self.sources.items():
             try:
                 cursor.register(name, source)
@@ -141,8 +168,66 @@ class _Lane:
             source.scan = None
             source.error = None
 
+    def read(self, sql: str) -> pa.RecordBatchReader:
+        """The rows of a text, lazily."""
+        if _submit is None:
+            return self.cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
+        if len(sql) <= PREPARED_CHARACTERS_MAX:
+            sql = f"EXECUTE {self._prepared(sql)}"
+        return _submit(self.cursor, sql, None, "stream", BATCH_ROWS).arrow_reader()
+
+    def _prepared(self, sql: str) -> str:
+        """The name of the plan for a text and sources of about these sizes."""
+        sizes = tuple((source.rows() or 0).bit_length() for source in self.sources.values())
+        name = self._plans.get((sql, sizes))
+        if name is None:
+            self._plans_made += 1
+            name = f"weft_plan_{self._plans_made}"
+            self.cursor.execute(f"PREPARE {name} AS {sql}")
+            self._plans[sql, sizes] = name
+            if len(self._plans) > PREPARED_MAX:
+                self.cursor.execute(f"DEALLOCATE {self._plans.popitem(last=False)[1]}")
+        else:
+            self._plans.move_to_end((sql, sizes))
+        return name
+
     def error(self) -> BaseException | None:
         return next((source.error for source in self.sources.values() if source.error is not None), None)
+
+
+class _Database:
+    """A DuckDB with our functions. A bug of DuckDB ends it: all that it is asked from then on fails."""
+
+    def __init__(self, config: Mapping[str, str]) -> None:
+        self.connection: Any = duckdb.connect(":memory:", config=dict(config))
+        self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection.execute("SET GLOBAL arrow_lossless_conversion = true")
+        self.connection.execute("SET GLOBAL enable_external_access = false")
+        self._lock = threading.Lock()
+        self._macros_made = False
+        self._callbacks: set[str] = set()
+        self._usage_cursor: Any = self.connection.cursor()
+
+    def make_macros(self, cursor: Any, sql: str) -> None:
+        """The macros come with the first statement that names one: they cost as much as all else of DuckDB's start."""
+        if "weft_" not in sql:
+            return
+        if self._macros_made and "weft_py_" not in sql:
+            return
+        with self._lock:
+            create_callbacks(cursor, sql, made=self._callbacks)
+            if not self._macros_made:
+                for statement in DUCKDB_PRELUDE:
+                    cursor.execute(statement)
+                self._macros_made = True
+
+    def usage(self) -> tuple[int, int] | None:
+        """Bytes of memory and of files; None while it cannot say."""
+        try:
+            row = self._usage_cursor.execute(_USAGE).fetchone()
+        except duckdb.Error:  # it is being closed, or has no memory left to say so
+            return None
+        return int(row[0] or 0), int(row[1] or 0)
 
 
 class DuckDbExecutor:
@@ -165,13 +250,10 @@ class DuckDbExecutor:
         }
         if threads is not None:
             config["threads"] = str(threads)
-        self._database: Any = duckdb.connect(":memory:", config=config)
-        self._database.execute("SET TimeZone = 'UTC'")
-        self._database.execute("SET GLOBAL arrow_lossless_conversion = true")
-        self._database.execute("SET GLOBAL enable_external_access = false")
-        self._macros_lock = threading.Lock()
-        self._macros_made = False
-        self._callbacks: set[str] = set()
+        self._config = config
+        self._database = _Database(config)
+        threads = threads or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="weftdb-scan") if threads > 1 else None
         self._lock = threading.Lock()
         self._waiting: OrderedDict[Hashable, list[_Lane]] = OrderedDict()
         self._waiting_count = 0
@@ -180,7 +262,6 @@ class DuckDbExecutor:
         self._usage_lock = threading.Lock()
         self._usage = (0, 0)
         self._usage_changes = True
-        self._usage_cursor: Any = self._database.cursor()
 
     def execute(
         self, sql: str, sources: Mapping[str, Any], *, shape: Hashable, cancel: Cancel | None = None
@@ -192,10 +273,10 @@ class DuckDbExecutor:
         done = False
         try:
             lane = self._lane(shape, sources)
-            self._make_macros(lane.cursor, sql)
+            lane.database.make_macros(lane.cursor, sql)
             if cancel is not None:
                 remove = Interrupts(lane.cursor).on(cancel)
-            reader = lane.cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
+            reader = lane.read(sql)
             try:
                 while True:
                     try:
@@ -211,6 +292,7 @@ class DuckDbExecutor:
         except GeneratorExit:
             raise
         except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:
+            self._replace_if_ended(error, lane)
             raise _translated(error, lane, cancel, sql) from None
         finally:
             if remove is not None:
@@ -225,12 +307,13 @@ class DuckDbExecutor:
         remove: Callable[[], None] | None = None
         try:
             lane = self._lane(None, sources)
-            self._make_macros(lane.cursor, sql)
+            lane.database.make_macros(lane.cursor, sql)
             if cancel is not None:
                 remove = Interrupts(lane.cursor).on(cancel)
             rows = lane.cursor.execute(f"EXPLAIN ({'ANALYZE, ' if analyze else ''}FORMAT JSON) {sql}").fetchall()
             return operators_of(rows[-1][-1])
         except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:
+            self._replace_if_ended(error, lane)
             raise _translated(error, lane, cancel, sql) from None
         finally:
             if remove is not None:
@@ -246,36 +329,41 @@ class DuckDbExecutor:
         with self._usage_lock:
             if self._usage_changes and not self._closed:
                 self._usage_changes = self._running > 0
-                try:
-                    row = self._usage_cursor.execute(_USAGE).fetchone()
-                    self._usage = (int(row[0] or 0), int(row[1] or 0))
-                except duckdb.Error:  # it is being closed, or has no memory left to say so: what was known stays
-                    self._usage_changes = True
+                usage = self._database.usage()
+                if usage is None:
+                    self._usage_changes = True  # what was known stays
+                else:
+                    self._usage = usage
             return (0, 0) if self._closed else self._usage
 
     def close(self) -> None:
         """Close DuckDB; queries that still run end with an error."""
         with self._lock:
             self._closed = True
-            lanes = [lane for waiting in self._waiting.values() for lane in waiting]
-            self._waiting.clear()
-            self._waiting_count = 0
+            lanes = self._take_waiting()
         for lane in lanes:
             lane.cursor.close()
-        self._database.close()
+        self._database.connection.close()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
-    def _make_macros(self, cursor: Any, sql: str) -> None:
-        """The macros come with the first statement that names one: they cost as much as all else of DuckDB's start."""
-        if "weft_" not in sql:
+    def _take_waiting(self) -> list[_Lane]:
+        lanes = [lane for waiting in self._waiting.values() for lane in waiting]
+        self._waiting.clear()
+        self._waiting_count = 0
+        return lanes
+
+    def _replace_if_ended(self, error: BaseException, lane: _Lane | None) -> None:
+        """After a bug of DuckDB go on with a new database."""
+        if lane is None or not isinstance(error, _ENDING):
             return
-        if self._macros_made and "weft_py_" not in sql:
-            return
-        with self._macros_lock:
-            create_callbacks(cursor, sql, made=self._callbacks)
-            if not self._macros_made:
-                for statement in DUCKDB_PRELUDE:
-                    cursor.execute(statement)
-                self._macros_made = True
+        with self._lock:
+            if lane.database is not self._database or self._closed:
+                return
+            self._database = _Database(self._config)
+            lanes = self._take_waiting()
+        for old in lanes:
+            old.cursor.close()
 
     def _lane(self, shape: Hashable, sources: Mapping[str, Any]) -> _Lane:
         with self._lock:
@@ -292,7 +380,7 @@ class DuckDbExecutor:
                 lane.load(sources)
                 return lane
         try:
-            return _Lane(self._database.cursor(), sources)
+            return _Lane(self._database, sources, self._pool)
         except BaseException:
             with self._lock:
                 self._running -= 1
@@ -303,7 +391,8 @@ class DuckDbExecutor:
         dropped: list[_Lane] = []
         with self._lock:
             self._running -= 1
-            if not reusable or shape is None or self._closed or not lane.sources:
+            old = lane.database is not self._database
+            if not reusable or old or shape is None or self._closed or not lane.sources:
                 dropped.append(lane)
             else:
                 self._waiting.setdefault(shape, []).append(lane)
@@ -313,8 +402,8 @@ class DuckDbExecutor:
                     _, oldest = self._waiting.popitem(last=False)
                     dropped.extend(oldest)
                     self._waiting_count -= len(oldest)
-        for old in dropped:
-            old.cursor.close()
+        for lane in dropped:
+            lane.cursor.close()
 
 
 def create_callbacks(cursor: Any, sql: str, *, made: set[str]) -> None:
@@ -372,6 +461,12 @@ def _translated(error: BaseException, lane: _Lane | None, cancel: Cancel | None,
             "out of memory: the query needs more than the memory limit of the relational executor",
             hint="Select fewer rows or columns, raise memory_limit, or make room in temp_directory.",
             sqlstate="53200",
+        )
+    if isinstance(error, duckdb.FatalException):
+        return Unavailable(
+            "the relational executor was started anew after a failure in another statement",
+            hint="Run the statement again.",
+            sqlstate="57P02",
         )
     if "LIMIT/OFFSET cannot be negative" in message:
         return Invalid("LIMIT and OFFSET must not be negative", sqlstate="2201W")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -288,9 +289,11 @@ class Observed:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return pa.RecordBatchReader.from_batches(self.schema, self.batches()).__arrow_c_stream__(requested_schema)
 
-    def _handed(self, places: Sequence[int] | None = None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    def _handed(
+        self, places: Sequence[int] | None = None, *, pool: Executor | None = None
+    ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         began = monotonic()
-        schema, batches = self._stream.handed(places)  # pyright: ignore[reportAttributeAccessIssue] - asked before
+        schema, batches = self._stream.handed(places, pool=pool)  # pyright: ignore[reportAttributeAccessIssue] - asked before
         self.seconds += monotonic() - began
         return schema, self._timed(batches)
 

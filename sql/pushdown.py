@@ -8,9 +8,9 @@ DuckDB still evaluates the whole WHERE, so a filter may always say less than the
     finish(filter, parameters)      when the query runs: parameters and now() put in, constants computed, casts around
                                     columns taken off where the constant fits the column's type exactly
 
-Shapes: column = < <= > >= constant, column IN (constants), column = ANY (constant array), column IS NULL, and AND and
-OR of these. A constant is anything without columns that is the same for the whole statement, such as
-``now() - interval '7 days'``.
+Shapes: column = < <= > >= constant, column IN (constants), column = ANY (constant array), column LIKE constant, column
+IS NULL, and AND and OR of these. A constant is anything without columns that is the same for the whole statement, such
+as ``now() - interval '7 days'``.
 ``<>`` and IS NOT NULL keep almost every row; they are not worth a copy.
 """
 
@@ -106,6 +106,11 @@ def _simple(node: bound.Bound, sources: Sources) -> Expression | None:
             if column is None or not all(_constant(item) for item in arguments[1:]):
                 return None
             return _call("in_list", column, *arguments[1:])
+        case "like":
+            column = _column(arguments[0], sources)
+            if column is None or not _constant(arguments[1]):
+                return None
+            return _call("like", column, bound.expression(arguments[1]))
         case function if function in _MIRRORED:
             left, right = arguments
             column = _column(left, sources)

@@ -19,11 +19,12 @@ from ..base.values import literal_value
 from ..engine.expression.node import Literal
 from ..engine.transaction import Transaction
 from .bind.context import zoned
-from .bound import BoundQuery, TableUse
+from .bound import BoundQuery, Join, JoinKind, TableUse
 from .cancel import Cancel
 from .duck import DuckDbExecutor, RelationalExecutor
 from .pushdown import Moment, finish
 from .render import Template, render, scan_name, substitute
+from .walk import walk
 
 if TYPE_CHECKING:
     from ..engine.reader import Reader
@@ -52,7 +53,9 @@ def run_relational(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a query by the executor, lazily; see ``run_plan`` for the arguments."""
     sources = sources_of(bound, reader, moment, relations=relations, past=past)
-    shape = (_shape(bound), *(tuple(source.schema.types) for source in sources.values()))
+    shape = _shape(bound)
+    if shape is not None:
+        shape = (shape, *(tuple(_handed_schema(source).types) for source in sources.values()))
     return executor.execute(sql_text(bound, moment), sources, shape=shape, cancel=cancel)
 
 
@@ -75,6 +78,11 @@ def sources_of(
         sources[scan_name(use.reference)] = reader_of(use, reader, past).scan(
             use.table, columns=use.columns, filter=filter, row_ids=use.row_ids
         )
+    for use in bound.uses:
+        for partner in use.partners:
+            scan, other = sources[scan_name(use.reference)], sources[scan_name(partner.reference)]
+            if hasattr(scan, "expect") and hasattr(other, "offer"):
+                scan.expect(partner.column, other.offer(partner.other))
     for scan in bound.arrow_scans:
         sources[scan_name(scan.reference)] = _columns_of(relations[scan.name], scan.sources)
     return sources
@@ -140,16 +148,30 @@ def _as_text(value: object) -> object:
 
 
 def _shape(bound: BoundQuery) -> Hashable:
-    """With the scans' Arrow types, what lets two executions share a lane: the same sources with the same columns."""
-    shape = bound.memo.get("shape")
-    if shape is None:
-        shape = bound.memo["shape"] = (
-            tuple(
-                (use.reference, use.table.id, use.table.schema_version, use.columns, use.row_ids) for use in bound.uses
-            ),
-            None if not bound.arrow_scans else object(),
+    """With the scans' Arrow types, what lets two executions share a lane: the same sources with the same columns.
+
+    None: no lane is kept. DuckDB 2.0 fails, and with it its whole database, where a plan with an ASOF join runs twice.
+    """
+    if "shape" not in bound.memo:
+        asof = (JoinKind.ASOF, JoinKind.ASOF_LEFT)
+        once = any(isinstance(node, Join) and node.kind in asof for node in walk(bound.query))
+        bound.memo["shape"] = (
+            None
+            if once
+            else (
+                tuple(
+                    (use.reference, use.table.id, use.table.schema_version, use.columns, use.row_ids)
+                    for use in bound.uses
+                ),
+                None if not bound.arrow_scans else object(),
+            )
         )
-    return shape
+    return bound.memo["shape"]
+
+
+def _handed_schema(source: Any) -> pa.Schema:
+    """What the executor will be given."""
+    return getattr(source, "handed_schema", source.schema)
 
 
 def _columns_of(data: Any, names: Sequence[str]) -> pa.Table:

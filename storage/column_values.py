@@ -118,6 +118,13 @@ def values_of(array: pa.Array, type: Type) -> Values:
     return FixedValues(frozen(np.frombuffer(buffers[1], dtype, count, dtype.itemsize * offset)), valid)
 
 
+def fixed_of(array: pa.Array, type: Type) -> FixedValues:
+    """As ``values_of``, for a type of fixed width."""
+    values = values_of(array, type)
+    assert isinstance(values, FixedValues), f"{type} has a fixed width"
+    return values
+
+
 def array_of(values: Values, type: Type) -> pa.Array:
     """An Arrow array over ``values``, as ``fixed_array`` and ``variable_array`` make it."""
     if isinstance(values, FixedValues):

@@ -16,11 +16,13 @@ import numpy as np
 import pyarrow as pa
 
 from ...base import types
+from ...storage.column_values import FixedValues
 from ...storage.kernels.narrowing import divide
 from ..cells import TableStore
 from ..changes import Change
 from ..expression.node import Call, Expression, Literal
 from ..expression.node import Column as ColumnNode
+from ..join_keys import KeySet
 from ..options import Options
 from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
@@ -75,6 +77,9 @@ def warm_up() -> None:
     tail = Table(id=1, name="warm", columns=nullable, key=tuple(range(2, 9)), time=1, every=_DAY, shards=2)
     _use(TableStore(tail))
     divide(np.zeros(1, np.uint64), 1_000, np.empty(1, np.uint32))
+    keys = KeySet.of([np.zeros(1, np.int64)])
+    assert keys is not None, "one key lies close to itself"
+    keys.keep(FixedValues(np.zeros(1, np.int64), None), np.ones(1, np.bool_))
     PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
     _seal_and_merge((*tables, tail))
 

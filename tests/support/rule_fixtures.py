@@ -79,9 +79,11 @@ def lines_of(name: str, sql: str) -> list[str]:
 
 
 def _uses(query: BoundQuery) -> list[str]:
+    aliases = {use.reference: use.alias for use in query.uses}
     return [
         f"{use.alias}({', '.join(use.table.by_id[id].name for id in use.columns)})"
         + ("" if use.filter is None else f" WHERE {expression_text(use.filter)}")
+        + "".join(f" EXPECTS {use.table.by_id[one.column].name} OF {aliases[one.reference]}" for one in use.partners)
         for use in query.uses
     ]
 

@@ -1,0 +1,68 @@
+"""Find out which scans may expect keys of which: rows without a partner in a join need not be handed over.
+
+``conditions`` says which equalities must hold for a row to matter; those of two columns of integers are links between
+their scans. engine/join_keys.py is what comes of it when the query runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from ...engine.expression.node import Call, Cast, Column
+from .. import bound
+from ..conditions import conditions_of
+from ..walk import walk
+
+_Side = tuple[int, int]
+"""The number of a table reference and a column's identifier in the table."""
+
+
+def rewrite(query: bound.BoundQuery) -> bound.BoundQuery:
+    if len(query.uses) < 2:
+        return query
+    sides: dict[int, _Side] = {}
+    for scan in walk(query.query):
+        if isinstance(scan, bound.Scan):
+            columns = zip(scan.columns, scan.sources, strict=True)
+            sides |= {column.id: (scan.reference, source) for column, source in columns if source > 0}
+    conditions = conditions_of(query.query)
+    uses = tuple(
+        dataclasses.replace(use, partners=_partners(use.reference, conditions.get(use.reference, ()), sides))
+        for use in query.uses
+    )
+    return dataclasses.replace(query, uses=uses) if any(use.partners for use in uses) else query
+
+
+def effects(before: bound.BoundQuery, after: bound.BoundQuery) -> tuple[str, ...]:
+    del before
+    uses = {use.reference: use for use in after.uses}
+    return tuple(
+        f"{use.alias}.{_name(use, partner.column)}: {other.alias}.{_name(other, partner.other)}"
+        for use in after.uses
+        for partner in use.partners
+        for other in (uses[partner.reference],)
+    )
+
+
+def _partners(reference: int, conditions: Sequence[bound.Bound], sides: dict[int, _Side]) -> tuple[bound.Partner, ...]:
+    found: dict[bound.Partner, None] = {}
+    for condition in conditions:
+        if not isinstance(condition, Call) or condition.function != "equal":
+            continue
+        one, other = (sides.get(_column(argument)) for argument in condition.arguments)
+        for here, there in ((one, other), (other, one)):
+            if here is not None and there is not None and here[0] == reference != there[0]:
+                found[bound.Partner(column=here[1], reference=there[0], other=there[1])] = None
+    return tuple(found)
+
+
+def _column(node: bound.Bound) -> int:
+    """The identifier of a column of integers, also under a cast to another integer type, which keeps its value."""
+    if isinstance(node, Cast) and node.type.is_integer:
+        node = node.argument
+    return node.id if isinstance(node, Column) and node.type.is_integer else 0
+
+
+def _name(use: bound.TableUse, id: int) -> str:
+    return use.table.by_id[id].name
