@@ -8,7 +8,7 @@ dictionary it knows nothing), and never holds one back: whoever reads through it
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 import numpy as np
@@ -152,7 +152,33 @@ def _known(test: ZoneTest, exact: set[int]) -> ZoneTest | None:
             found = [known for part in test.parts if (known := _known(part, exact)) is not None]
             if isinstance(test, AllOf):
                 return AllOf(parts=tuple(found)) if found else None
-            return AnyOf(parts=tuple(found)) if len(found) == len(test.parts) else None
+            return _factored(found) if len(found) == len(test.parts) else None
+
+
+def _factored(tests: Sequence[ZoneTest]) -> ZoneTest:
+    """One of the tests, with what all of them ask asked once: ``(a AND b) OR (a AND c)`` as ``a AND (b OR c)``."""
+    branches = [list(test.parts) if isinstance(test, AllOf) else [test] for test in tests]
+    common: list[ZoneTest] = []
+    for part in branches[0] if len(branches) > 1 else ():
+        places = [next((i for i, other in enumerate(branch) if _are_same(part, other)), None) for branch in branches]
+        if all(place is not None for place in places):
+            common.append(part)
+            branches = [
+                branch[:i] + branch[i + 1 :] for branch, i in zip(branches, places, strict=True) if i is not None
+            ]
+    rest = AnyOf(parts=tuple(AllOf(parts=tuple(branch)) for branch in branches))
+    return AllOf(parts=(*common, rest)) if all(branches) else AllOf(parts=tuple(common))
+
+
+def _are_same(one: ZoneTest, other: ZoneTest) -> bool:
+    """Whether two tests of one column ask the same."""
+    return (
+        isinstance(one, ColumnTest)
+        and isinstance(other, ColumnTest)
+        and (one.id, one.nulls) == (other.id, other.nulls)
+        and np.array_equal(one.lows, other.lows)
+        and np.array_equal(one.highs, other.highs)
+    )
 
 
 def _without(test: ZoneTest | None, ids: set[int]) -> ZoneTest | None:

@@ -7,7 +7,7 @@ their scans. engine/join_keys.py is what comes of it when the query runs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...engine.expression.node import Call, Cast, Column
 from .. import bound
@@ -45,15 +45,25 @@ def effects(before: bound.BoundQuery, after: bound.BoundQuery) -> tuple[str, ...
     )
 
 
-def _partners(reference: int, conditions: Sequence[bound.Bound], sides: dict[int, _Side]) -> tuple[bound.Partner, ...]:
-    found: dict[bound.Partner, None] = {}
+def _partners(
+    reference: int, conditions: Sequence[bound.Bound], sides: Mapping[int, _Side]
+) -> tuple[bound.Partner, ...]:
+    """What the columns of a reference equal: all of ``a = b AND b = c`` are one."""
+    classes: list[dict[_Side, None]] = []
     for condition in conditions:
-        if not isinstance(condition, Call) or condition.function != "equal":
-            continue
-        one, other = (sides.get(_column(argument)) for argument in condition.arguments)
-        for here, there in ((one, other), (other, one)):
-            if here is not None and there is not None and here[0] == reference != there[0]:
-                found[bound.Partner(column=here[1], reference=there[0], other=there[1])] = None
+        if isinstance(condition, Call) and condition.function == "equal":
+            pair = [side for argument in condition.arguments if (side := sides.get(_column(argument))) is not None]
+            if len(pair) == 2:
+                met = [known for known in classes if not known.keys().isdisjoint(pair)]
+                classes = [known for known in classes if known not in met]
+                classes.append({side: None for known in (*met, pair) for side in known})
+    found = {
+        bound.Partner(column=here[1], reference=there[0], other=there[1]): None
+        for known in classes
+        for here in known
+        for there in known
+        if here[0] == reference != there[0]
+    }
     return tuple(found)
 
 
