@@ -70,6 +70,7 @@ CONFLICT_ROWS_MAX: Final = 1_000  # rows whose conflicts are counted one by one 
 CONFLICT_TABLES_MAX: Final = 10_000
 TRANSACTION_LEASE_SECONDS: Final = 60
 IDLE_TRANSACTION_SECONDS: Final = 600  # unless told: a program that computes between two calls, not one that forgot
+DEFINITIONS_KEPT_MAX: Final = 1_000  # of tables, by a client
 SCHEMAS_KEPT_MAX: Final = 1_000  # of results, as they are on the wire; by a server, and by a client
 RESULTS_WAITING_MAX: Final = 256  # too large for their answers, and not asked for yet; the oldest is dropped
 RESULT_WAIT_SECONDS: Final = 10.0

@@ -21,6 +21,7 @@ from ..proto.weftdb.v1.transactions_pb2 import (
     VersionResponse,
 )
 from .admin import RemoteAdmin
+from .definitions import Definitions
 from .failures import no_answer
 from .feed import RemoteChanges
 from .reads import Leases, RemoteReads, RemoteSnapshot, RemoteTransaction
@@ -32,6 +33,7 @@ PORT_DEFAULT: Final = 7401
 CONNECT_SECONDS: Final = 5.0
 
 _URL: Final = re.compile(r"weft://(?P<host>\[[0-9a-fA-F:.%]+\]|[^\[\]:/?#@\s]+)(?::(?P<port>\d{1,5}))?/?")
+_LEVELS: Final = ("snapshot", "repeatable read", "read committed", "serializable")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -66,16 +68,20 @@ class RemoteDatabase(RemoteReads):
     """Implements ``base.interface.Database``."""
 
     def __init__(self, wire: Wire) -> None:
-        super().__init__(wire)
+        self._shared = Definitions()
+        super().__init__(wire, self._shared)
         self._leases = Leases(wire)
         self._children: weakref.WeakSet[RemoteWriter | RemoteChanges] = weakref.WeakSet()
         self._closed = False
 
     def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> RemoteTransaction:
+        """Begun at the server by its first call; at once, where the server has to say whether there is such a level."""
         request = BeginRequest(isolation=isolation, read_only=read_only)
-        answer = self.wire.ask("Transactions/Begin", request, SessionResponse, again=Again.ALWAYS)
-        transaction = RemoteTransaction(self.wire, self._leases, answer.session)
-        self._leases.keep(transaction, lease_seconds=answer.lease_seconds)
+        transaction = RemoteTransaction(self.wire, self._leases, self._shared, request)
+        if isolation in _LEVELS:
+            self.wire.check_open()
+        else:
+            transaction.begun(self.wire.ask("Transactions/Begin", request, SessionResponse, again=Again.ALWAYS))
         return transaction
 
     def snapshot(self, as_of: int | datetime | str | None = None) -> RemoteSnapshot:

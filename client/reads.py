@@ -17,15 +17,19 @@ from ..base.errors import Closed, Invalid, Unavailable, WeftError
 from ..base.limits import COMMIT_RETRY_SECONDS, STATEMENT_BYTES_MAX
 from ..base.result import Result
 from ..proto.values import to_values
+from ..proto.weftdb.v1.kv_pb2 import DescribeRequest, TableDescription
 from ..proto.weftdb.v1.sql_pb2 import ExecuteRequest
 from ..proto.weftdb.v1.transactions_pb2 import (
+    BeginRequest,
     CommitResponse,
     EmptyResponse,
     RenewRequest,
     RenewResponse,
     SessionRequest,
+    SessionResponse,
     VersionResponse,
 )
+from .definitions import Definition, Definitions, definition_of
 from .table import RemoteTable, checked
 from .wire import Again, Wire
 from .writer import RemoteWriter
@@ -36,8 +40,10 @@ _CLOSE_SECONDS: Final = 5.0
 class RemoteReads:
     """Implements ``base.interface.Reads``. Closing is left to the subclasses."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, definitions: Definitions | None) -> None:
+        """``definitions``: those that are known of what it sees; None: none can be."""
         self.wire = wire
+        self._definitions = definitions
 
     @property
     def session(self) -> str:
@@ -68,10 +74,28 @@ class RemoteReads:
             timeout_seconds=timeout,
             at_least=checked(at_least),
         )
-        return self.wire.result("Sql/Execute", request, timeout=timeout)
+        return self.wire.result("Sql/Execute", request, timeout=timeout, told=self._altered)
 
     def table(self, name: str, /) -> RemoteTable:
         return RemoteTable(self, name)
+
+    def known(self, table: str) -> Definition | None:
+        """See ``table.Source``."""
+        self.wire.check_open()
+        return None if self._definitions is None else self._definitions.get(table)
+
+    def describe(self, table: str) -> Definition:
+        request = DescribeRequest(session=self.session, table=table)
+        answer = self.wire.ask("KeyValue/Describe", request, TableDescription, again=Again.ALWAYS)
+        found = definition_of(answer)
+        if self._definitions is not None and answer.definitions >= 0:
+            self._definitions.keep(table, found, version=answer.definitions)
+        return found
+
+    def _altered(self, version: int) -> None:
+        """A statement was answered, and told what version of the catalog there is; see ResultAnswer."""
+        if self._definitions is not None:
+            self._definitions.note(version)
 
     def writer(self, table: RemoteTable, options: dict[str, Any]) -> RemoteWriter:
         raise Invalid(
@@ -97,8 +121,8 @@ class RemoteSession(RemoteReads):
 
     _noun = "session"
 
-    def __init__(self, wire: Wire, leases: Leases, name: str) -> None:
-        super().__init__(wire)
+    def __init__(self, wire: Wire, leases: Leases, definitions: Definitions | None, name: str = "") -> None:
+        super().__init__(wire, definitions)
         self._name = name
         self._leases = leases
         self._over: str | None = None
@@ -114,6 +138,8 @@ class RemoteSession(RemoteReads):
         if self._over is not None:
             return
         self._end("closed")
+        if not self._name:
+            return
         with contextlib.suppress(WeftError):
             self.wire.ask(
                 "Transactions/Close",
@@ -122,6 +148,10 @@ class RemoteSession(RemoteReads):
                 timeout=_CLOSE_SECONDS,
                 again=Again.NEVER,
             )
+
+    def known(self, table: str) -> Definition | None:
+        assert self.session is not None, "it raises Closed"
+        return super().known(table)
 
     def _end(self, how: str) -> None:
         self._over = how
@@ -138,14 +168,42 @@ class RemoteSnapshot(RemoteSession):
 
     _noun = "snapshot"
 
+    def __init__(self, wire: Wire, leases: Leases, name: str) -> None:
+        super().__init__(wire, leases, Definitions(), name)
+
 
 class RemoteTransaction(RemoteSession):
-    """Implements ``base.interface.Transaction``."""
+    """Implements ``base.interface.Transaction``.
+
+    It is begun by its first call, and has no name until that was answered. Where a connection broke and that call is
+    sent again, it may have begun another one, which nobody knows and a lease ends.
+    """
 
     _noun = "transaction"
 
+    def __init__(self, wire: Wire, leases: Leases, definitions: Definitions, begin: BeginRequest) -> None:
+        super().__init__(wire.beginning(begin, self.begun), leases, definitions)
+        self._plain = wire
+        self._of_all = definitions
+
+    def begun(self, answer: SessionResponse) -> None:
+        """It is there, and this is its name."""
+        self._name = answer.session
+        self.wire = self._plain
+        self._leases.keep(self, lease_seconds=answer.lease_seconds)
+
+    def _altered(self, version: int) -> None:
+        if version < 0:
+            self._definitions = None
+
     def commit(self) -> int:
         request = SessionRequest(session=self.session)
+        if not self._name:
+            version = self._plain.ask("Transactions/Version", request, VersionResponse, again=Again.ALWAYS).version
+            self._end("committed already")
+            return version
+        if self._definitions is None:
+            self._of_all.forget()
         try:
             version = self.wire.ask(
                 "Transactions/Commit",
@@ -169,7 +227,8 @@ class RemoteTransaction(RemoteSession):
     def rollback(self) -> None:
         request = SessionRequest(session=self.session)
         self._end("rolled back")
-        self.wire.ask("Transactions/Rollback", request, EmptyResponse, again=Again.ALWAYS)
+        if self._name:
+            self.wire.ask("Transactions/Rollback", request, EmptyResponse, again=Again.ALWAYS)
 
     def savepoint(self, name: str, /) -> None:
         self.execute(f"SAVEPOINT {_quoted(name)}")

@@ -1,8 +1,9 @@
 """One table, seen through a database, a transaction or a snapshot.
 
-One row or key of plain values travels as it is. All others are made Arrow here, against the table's schema as it was
-described last, so that a wrong value is refused before it travels. When that fails the description may be old (ALTER TABLE): it is asked for again, and the rows are
-tried once more if it has changed. The server checks everything again; it alone decides.
+One row or key of plain values travels as it is. All others are made Arrow here, against the table's definition as it is
+known here (see ``definitions``), so that a wrong value is refused before it travels. Where that fails, and where the
+server says that the table has another definition by now (ALTER TABLE), it is asked for again, and the rows are tried
+once more if it has changed. The server checks everything again; it alone decides.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from ..base.interface import Key, Keys, Rows, Written
 from ..base.limits import MIB
 from ..base.rows import to_batch, to_keys
 from ..base.values import version_of
-from ..proto.frames import cut, pack, read_schema, write_schema, write_stream
+from ..proto.frames import cut, pack, write_schema, write_stream
 from ..proto.values import from_value, is_plain, to_value, to_values
 from ..proto.weftdb.v1.kv_pb2 import (
     Action,
     Bounds,
-    DescribeRequest,
     Entities,
     ExportRequest,
     GetManyRequest,
@@ -34,11 +34,11 @@ from ..proto.weftdb.v1.kv_pb2 import (
     LoadRequest,
     Once,
     ScanRequest,
-    TableDescription,
     WriteRequest,
     WriteResponse,
 )
 from ..proto.weftdb.v1.types_pb2 import ValueList
+from .definitions import Definition
 from .wire import Again, Wire
 from .writer import RemoteWriter, to_bounds
 
@@ -60,6 +60,14 @@ class Source(Protocol):
     @property
     def version(self) -> int: ...
 
+    def known(self, table: str) -> Definition | None:
+        """What is known of a table; it may be old. Raises Closed."""
+        ...
+
+    def describe(self, table: str) -> Definition:
+        """The table as it is. Raises Invalid (42P01)."""
+        ...
+
     def writer(self, table: RemoteTable, options: dict[str, Any]) -> RemoteWriter: ...
 
 
@@ -69,7 +77,7 @@ class RemoteTable:
     def __init__(self, source: Source, name: str) -> None:
         self._source = source
         self._name = name
-        self._describe()
+        self._definition = source.known(name) or source.describe(name)
 
     @property
     def name(self) -> str:
@@ -77,12 +85,11 @@ class RemoteTable:
 
     @property
     def schema(self) -> pa.Schema:
-        self._describe()
-        return self._schema
+        return self._describe().schema
 
     @property
     def primary_key(self) -> tuple[str, ...]:
-        return tuple(self._description.primary_key)
+        return self._describe().primary_key
 
     def insert(self, rows: Rows, /) -> Written:
         return self._put(Action.ACTION_INSERT, rows)
@@ -93,7 +100,7 @@ class RemoteTable:
     def delete(self, keys: Keys, /) -> Written:
         if is_plain(keys) or (keys.__class__ is tuple and keys and all(map(is_plain, keys))):  # type: ignore[arg-type]
             return self._send(Action.ACTION_DELETE, **_key(keys))
-        return self._write(Action.ACTION_DELETE, self.keys(keys))
+        return self._write(Action.ACTION_DELETE, keys)
 
     def update(self, key: Key, /, **changes: object) -> Written:
         return self._change(Action.ACTION_UPDATE, key, changes)
@@ -119,14 +126,18 @@ class RemoteTable:
         return dict(zip(answer.columns, map(from_value, answer.values), strict=True))
 
     def get_many(self, keys: Keys, /, *, at_least: int | None = None) -> pa.Table:
-        batch = self.keys(keys)
-        request = GetManyRequest(
-            session=self._source.session,
-            table=self._name,
-            keys=write_stream([batch], batch.schema),
-            at_least=checked(at_least),
-        )
-        return self._source.wire.result("KeyValue/GetMany", request, again=Again.ALWAYS).arrow()
+        def ask() -> pa.Table:
+            batch = self._keys(given)
+            request = GetManyRequest(
+                session=self._source.session,
+                table=self._name,
+                keys=write_stream([batch], batch.schema),
+                at_least=checked(at_least),
+            )
+            return self._source.wire.result("KeyValue/GetMany", request, again=Again.ALWAYS).arrow()
+
+        given = _kept(keys)
+        return self._by_definition(ask)
 
     def scan(
         self,
@@ -165,37 +176,36 @@ class RemoteTable:
 
     def rows(self, rows: Rows) -> pa.RecordBatch:
         """Rows as a batch of this table's types. Raises Invalid, naming column, row and value."""
-        return self._fitted(lambda: to_batch(rows, self._schema), rows)
+        given = _kept(rows)
+        return self._by_definition(lambda: to_batch(given, self._definition.schema))
 
     def keys(self, keys: Keys) -> pa.RecordBatch:
         """Primary keys as a batch. A table without a primary key gives one without columns: the server refuses it."""
-        if not self._description.primary_key:
-            return pa.RecordBatch.from_arrays([], schema=pa.schema([]))
-        return self._fitted(lambda: to_keys(keys, self._key_schema), keys)
+        given = _kept(keys)
+        return self._by_definition(lambda: self._keys(given))
 
     def version(self) -> int:
         """The version that reads of this table see."""
         return self._source.version
 
-    def _fitted(self, build: Callable[[], T], given: object) -> T:
-        try:
-            return build()
-        except Invalid:
-            version = self._description.schema_version
-            if isinstance(given, pa.RecordBatchReader):
-                raise  # it is used up
-            self._describe()
-            if self._description.schema_version == version:
-                raise
-            return build()
+    def _keys(self, keys: object) -> pa.RecordBatch:
+        if not self._definition.primary_key:
+            return pa.RecordBatch.from_arrays([], schema=pa.schema([]))
+        return to_keys(keys, self._definition.key_schema)
 
-    def _describe(self) -> None:
-        request = DescribeRequest(session=self._source.session, table=self._name)
-        description = self._source.wire.ask("KeyValue/Describe", request, TableDescription, again=Again.ALWAYS)
-        schema = read_schema(description.schema, trusted=True)
-        self._description = description
-        self._schema = schema
-        self._key_schema = pa.schema([schema.field(name) for name in description.primary_key])
+    def _by_definition(self, call: Callable[[], T]) -> T:
+        """What ``call`` gives, which goes by the definition that is known; tried once more where that is old."""
+        try:
+            return call()
+        except Invalid:
+            known = self._definition.name
+            if self._describe().name == known:
+                raise
+            return call()
+
+    def _describe(self) -> Definition:
+        self._definition = self._source.describe(self._name)
+        return self._definition
 
     def _put(self, action: Action, rows: Any) -> Written:
         """One row of plain values goes as it is, and is judged by the server; all others as Arrow."""
@@ -204,18 +214,34 @@ class RemoteTable:
             return self._send(action, values=to_values(rows))
         if kind is dict and rows and all(map(is_plain, rows.values())) and all(name.__class__ is str for name in rows):
             return self._send(action, columns=list(rows), values=to_values(rows.values()))
-        return self._write(action, self.rows(rows))
+        return self._write(action, rows)
 
     def _send(self, action: Action, **fields: Any) -> Written:
         request = WriteRequest(session=self._source.session, table=self._name, action=action, **fields)
         return _written(self._source.wire.once("KeyValue/Write", partial(_identified, request)))
 
-    def _write(self, action: Action, batch: pa.RecordBatch) -> Written:
-        wire, session = self._source.wire, self._source.session
-        if batch.nbytes <= _ONE_MESSAGE_BYTES:
-            return self._send(action, rows=write_stream([batch], batch.schema))
-        header = LoadHeader(session=session, table=self._name, action=action, schema=write_schema(batch.schema))
-        return _written(wire.once("KeyValue/Load", lambda once: _load(_identified(header, once), batch), stream=True))
+    def _write(self, action: Action, rows: object) -> Written:
+        """Rows or keys as Arrow."""
+        given = _kept(rows)
+
+        def write() -> Written:
+            known = self._definition
+            batch = self._keys(given) if action == Action.ACTION_DELETE else to_batch(given, known.schema)
+            if batch.nbytes <= _ONE_MESSAGE_BYTES:
+                return self._send(action, rows=write_stream([batch], batch.schema), definition=known.name)
+            header = LoadHeader(
+                session=self._source.session,
+                table=self._name,
+                action=action,
+                schema=write_schema(batch.schema),
+                definition=known.name,
+            )
+            wire = self._source.wire
+            return _written(
+                wire.once("KeyValue/Load", lambda once: _load(_identified(header, once), batch), stream=True)
+            )
+
+        return self._by_definition(write)
 
     def _change(
         self,
@@ -228,6 +254,11 @@ class RemoteTable:
     ) -> Written:
         values = to_values(changes.values())
         return self._send(action, columns=changes, values=values, lower=lower, upper=upper, **_key(key))
+
+
+def _kept(rows: Any) -> Any:
+    """Rows that can be looked at twice."""
+    return rows.read_all() if isinstance(rows, pa.RecordBatchReader) else rows
 
 
 def checked(at_least: object) -> int | None:

@@ -27,10 +27,12 @@ from ..base.errors import Closed, Invalid, Unavailable, WeftError
 from ..base.limits import COMMIT_RETRY_SECONDS, MESSAGE_BYTES_MAX, SCHEMAS_KEPT_MAX
 from ..base.result import Result
 from ..base.types import Type, type_of_field
+from ..proto.failures import BEGIN_KEY, SESSION_KEY
 from ..proto.frames import read_batch, read_schema, unpack
 from ..proto.values import from_values
 from ..proto.weftdb.v1.kv_pb2 import Once, WriteResponse
 from ..proto.weftdb.v1.results_pb2 import FetchRequest, ResultAnswer, ResultPart
+from ..proto.weftdb.v1.transactions_pb2 import BeginRequest, SessionResponse
 from .failures import BROKEN, UNKNOWN, is_broken, is_lost, is_stopping, is_unsent, of_rpc
 
 R = TypeVar("R", bound=Message)
@@ -117,7 +119,7 @@ class Wire:
     ) -> R:
         """One request, one answer."""
         call = self._callable(method, "unary_unary", answer.FromString)
-        answered = self._tried(lambda: call(request, timeout=timeout), again=again, seconds=retry_seconds)
+        answered = self._tried(lambda: self._send(call, request, timeout), again=again, seconds=retry_seconds)
         self._see(getattr(answered, "version", 0))
         return answered
 
@@ -130,10 +132,10 @@ class Wire:
         once = Once(id=new_uuid(), since=self._version)
         call = self._callable(method, "stream_unary" if stream else "unary_unary", WriteResponse.FromString)
         try:
-            answer = self._tried(lambda: call(request(once)), again=Again.UNSENT, once=True)
+            answer = self._tried(lambda: self._send(call, request(once)), again=Again.UNSENT, once=True)
         except _Lost:
             once.again = True
-            answer = self._asked_again(lambda: call(request(once)))
+            answer = self._asked_again(lambda: self._send(call, request(once)))
         self._see(answer.version)
         return answer
 
@@ -153,21 +155,33 @@ class Wire:
         return self._tried(lambda: _begin(call(request)), again=Again.ALWAYS, seconds=seconds)
 
     def result(
-        self, method: str, request: Message, *, timeout: float | None = None, again: Again = Again.UNSENT
+        self,
+        method: str,
+        request: Message,
+        *,
+        timeout: float | None = None,
+        again: Again = Again.UNSENT,
+        told: Callable[[int], None] | None = None,
     ) -> Result:
-        """A result. A small one is complete when this returns, the rows of others stream in."""
+        """A result. A small one is complete when this returns, the rows of others stream in.
+
+        ``told`` is called with the version of the catalog that the answer tells of.
+        """
         call = self._callable(method, "unary_unary", _read_answer)
         deadline = None if timeout is None else timeout + _GRACE_SECONDS
         if again is Again.ALWAYS:
-            whole, first = self._tried(lambda: self._fetched(call(request, timeout=deadline), deadline), again=again)
+            answered, first = self._tried(
+                lambda: self._fetched(self._send(call, request, deadline), deadline), again=again
+            )
         else:
-            answered = self._tried(lambda: call(request, timeout=deadline), again=again)
-            whole, first = self._tried(lambda: self._fetched(answered, deadline), again=Again.NEVER)
-        (answer, data), stream = whole, None
-        if first is not None:
-            stream, data = first
+            answered = self._tried(lambda: self._send(call, request, deadline), again=again)
+            answered, first = self._tried(lambda: self._fetched(answered, deadline), again=Again.NEVER)
+        answer, data = answered
+        stream, data = (None, data) if first is None else first
         try:
             self._see(answer.version)
+            if told is not None:
+                told(answer.definitions)
             schema, types = self._schema(answer.schema)
             if answer.values:
                 rows = list(zip(*[iter(from_values(answer.values))] * len(schema), strict=True))
@@ -188,6 +202,14 @@ class Wire:
         result.tag = answer.tag
         result.rows_affected = answer.rows_affected if answer.HasField("rows_affected") else None
         return result
+
+    def beginning(self, request: BeginRequest, begun: Callable[[SessionResponse], None]) -> Wire:
+        """This wire for the first call of a transaction, which begins it: ``begun`` is called when it is there."""
+        return _Beginning(self, request, begun)
+
+    def check_open(self) -> None:
+        if self._closed.is_set():
+            raise self._gone()
 
     @property
     def closed(self) -> bool:
@@ -233,6 +255,10 @@ class Wire:
         finally:
             stream.cancel()
 
+    def _send(self, call: Any, request: Any, timeout: float | None = None) -> Any:
+        """The answer to one request, by gRPC's object for calling a method."""
+        return call(request, timeout=timeout)
+
     def _see(self, version: int) -> None:
         """An answer's version. Threads may overwrite each other's: an older one was seen, too."""
         self._version = max(self._version, version)
@@ -277,8 +303,7 @@ class Wire:
 
     def _callable(self, method: str, kind: str, reader: Callable[[bytes], Any]) -> Any:
         """gRPC's object for calling ``method`` ("KeyValue/Get"), made once. Requests are messages or bytes."""
-        if self._closed.is_set():
-            raise self._gone()
+        self.check_open()
         if method not in self._calls:
             make = getattr(self._channel, kind)
             self._calls[method] = make(
@@ -288,6 +313,43 @@ class Wire:
 
     def _gone(self) -> Closed:
         return Closed(f"the connection to {self.address} was closed", hint="Connect again with weftdb.connect.")
+
+
+class _Beginning(Wire):
+    """A wire whose first call that is answered begins a transaction, by what goes with it as metadata.
+
+    A transaction is for one thread at a time, but two that have its first call at the same time must not begin two.
+    """
+
+    def __init__(self, wire: Wire, request: BeginRequest, begun: Callable[[SessionResponse], None]) -> None:
+        self.__dict__.update(wire.__dict__)  # it is the same channel
+        self._see = wire._see
+        self._metadata = ((BEGIN_KEY, request.SerializeToString()),)
+        self._begun = begun
+        self._first = threading.Lock()
+        self._name = ""
+
+    def _send(self, call: Any, request: Any, timeout: float | None = None) -> Any:
+        with self._first:
+            if not self._name:
+                try:
+                    answer, ended = call.with_call(request, timeout=timeout, metadata=self._metadata)
+                except grpc.RpcError as error:
+                    self._look(error)
+                    raise
+                self._look(ended)
+                return answer
+        if not isinstance(request, Message):
+            raise Invalid("the transaction is used by two threads at once", hint="Use one by one.", sqlstate="25000")
+        request.session = self._name  # type: ignore[attr-defined]  # all that may begin one have it
+        return super()._send(call, request, timeout)
+
+    def _look(self, ended: Any) -> None:
+        for key, value in ended.trailing_metadata() or ():
+            if key == SESSION_KEY:
+                answer = SessionResponse.FromString(value)
+                self._name = answer.session
+                self._begun(answer)
 
 
 def _begin(stream: Any) -> tuple[Any, Any]:

@@ -257,6 +257,11 @@ class Engine:
         self._check_open()
         return Snapshot(state=self._state, pins=self._pins, version=self._version_of(as_of), holder=holder)
 
+    @property
+    def definitions(self) -> int:
+        """The version that changed a definition last."""
+        return self._state.catalog.version
+
     def newest_row_of(self, name: str, key: object) -> tuple[dict[str, Any] | None, int] | None:
         """``newest_row`` of the table called ``name``, with a key as it was given; None also where it is not plain."""
         table = self._state.catalog.relations.get(name)

@@ -1,4 +1,4 @@
-"""Errors on the wire: a ``WeftError`` ↔ an ``ErrorDetail``, whole, so that the client raises the very same.
+"""Errors on the wire: a ``WeftError`` ↔ an ``ErrorDetail``, whole, so that the client raises the same; metadata.
 
 Which gRPC status code goes with which class is the server's table (server/convert.py); what a status without detail
 means is the client's (client/failures.py).
@@ -28,6 +28,15 @@ METADATA_KEY: Final = "weft-error-bin"
 
 STOPPING: Final = "57P01"
 """SQLSTATE of Unavailable where a server lets no call in any more: PostgreSQL's admin_shutdown."""
+
+STALE: Final = "WF001"
+"""SQLSTATE of Invalid where rows were made for another definition of their table: nothing was written."""
+
+BEGIN_KEY: Final = "weft-begin-bin"
+"""Metadata of a call that begins a transaction, and is its first: a BeginRequest."""
+
+SESSION_KEY: Final = "weft-session-bin"
+"""Trailing metadata of its answer, or error: a SessionResponse."""
 
 # A call's trailing metadata may have 8 KiB by gRPC's default; a caret picture of a long statement has more.
 _MESSAGE_BYTES_MAX: Final = 5_000

@@ -116,7 +116,12 @@ def _bounds(bounds: Bounds) -> object:
     return dict(zip(bounds.columns, values, strict=True)) if bounds.columns else values[0]
 
 
-def describe(table: Table) -> TableDescription:
+def name_of(table: Table) -> str:
+    """What names a table's definition. Identifiers are never used again, so it stands for nothing else."""
+    return f"{table.id}.{table.schema_version}"
+
+
+def describe(table: Table, *, definitions: int) -> TableDescription:
     def names(ids: Iterable[int]) -> list[str]:
         return [table.by_id[id].name for id in ids]
 
@@ -127,6 +132,8 @@ def describe(table: Table) -> TableDescription:
         key=names(table.key),
         time="" if table.time is None else table.by_id[table.time].name,
         schema_version=table.schema_version,
+        definition=name_of(table),
+        definitions=definitions,
     )
 
 

@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from ..base.errors import Internal, Invalid, LimitExceeded, Unavailable, WeftError
 from ..base.limits import CALLS_MAX
-from ..proto.failures import STOPPING
+from ..proto.failures import BEGIN_KEY, SESSION_KEY, STOPPING
+from ..proto.weftdb.v1.transactions_pb2 import BeginRequest, SessionResponse
 from .convert import Malformed, failure
 
 LOG: Final = logging.getLogger("weftdb.server")
@@ -38,9 +40,21 @@ _FOREVER_SECONDS: Final = 1e9
 class Call:
     """One call, as a handler sees it."""
 
-    def __init__(self, context: Any, *, principal: str) -> None:
+    def __init__(self, context: Any, *, principal: str, metadata: Sequence[tuple[str, Any]] = ()) -> None:
+        """Raises Invalid for metadata that are not what they should be."""
         self._context = context
         self.principal = principal
+        self.begin = _begin(metadata)
+        self.told: tuple[tuple[str, bytes], ...] = ()
+
+    def outside(self, session: str) -> bool:
+        """Whether the call is a transaction of its own: it names no session, and begins none."""
+        return not session and self.begin is None
+
+    def tell(self, begun: SessionResponse) -> None:
+        """Let the client know, with the answer or the error, of the session that the call began."""
+        self.told = ((SESSION_KEY, begun.SerializeToString()),)
+        self._context.set_trailing_metadata(self.told)
 
     @property
     def seconds_left(self) -> float | None:
@@ -123,22 +137,25 @@ class Gate(grpc.ServerInterceptor):
         return make(run, handler.request_deserializer, handler.response_serializer)
 
     @contextmanager
-    def _inside(self, method: str, metadata: object, context: Any) -> Generator[Call]:
+    def _inside(self, method: str, metadata: Sequence[tuple[str, Any]], context: Any) -> Generator[Call]:
         """Everything around one call, errors included."""
+        call: Call | None = None
         try:
             principal = self.authenticate(metadata)
             self._enter()
             try:
-                yield Call(context, principal=principal)
+                call = Call(context, principal=principal, metadata=metadata)
+                yield call
             finally:
                 self._leave()
         except WeftError as error:
-            _fail(context, error)
+            _fail(context, error, call)
         except Exception:
             if context.is_active():
                 LOG.exception("%s failed by a bug", method)
             name = method.rsplit("/", 1)[-1]
-            _fail(context, Internal(f"{name} failed by a bug of WeftDB", hint="The server's log says more; report it."))
+            bug = Internal(f"{name} failed by a bug of WeftDB", hint="The server's log says more; report it.")
+            _fail(context, bug, call)
 
     def _enter(self) -> None:
         with self._changed:
@@ -155,11 +172,21 @@ class Gate(grpc.ServerInterceptor):
             self._changed.notify_all()
 
 
-def _fail(context: Any, error: WeftError) -> None:
+def _fail(context: Any, error: WeftError, call: Call | None) -> None:
     """End the call with this error. Raises what gRPC knows as an abort."""
     status = failure(error)
-    context.set_trailing_metadata(status.metadata)
+    context.set_trailing_metadata(status.metadata if call is None else (*status.metadata, *call.told))
     context.abort(status.code, status.text)
+
+
+def _begin(metadata: Sequence[tuple[str, Any]]) -> BeginRequest | None:
+    for key, value in metadata:
+        if key == BEGIN_KEY:
+            try:
+                return BeginRequest.FromString(value)
+            except DecodeError as error:
+                raise Invalid(f"the metadata {BEGIN_KEY} is no BeginRequest: {error}", sqlstate="08P01") from None
+    return None
 
 
 def _checked(request: Any) -> Any:

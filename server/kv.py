@@ -14,6 +14,7 @@ from ..base.errors import Invalid, LimitExceeded
 from ..base.interface import Written
 from ..base.limits import TRANSACTION_BYTES_MAX
 from ..engine.changes import Change
+from ..proto.failures import STALE
 from ..proto.frames import read_batch, read_schema, read_stream
 from ..proto.values import from_value, from_values, to_values
 from ..proto.weftdb.v1.kv_pb2 import (
@@ -32,7 +33,7 @@ from ..proto.weftdb.v1.kv_pb2 import (
     WriteResponse,
 )
 from ..sql.session import Session
-from .convert import at_least, bounds_in, change_of, describe
+from .convert import at_least, bounds_in, change_of, describe, name_of
 from .gate import Call
 from .once import Repeats
 from .sessions import Sessions
@@ -91,7 +92,8 @@ class KeyValueService:
 
     def describe(self, request: DescribeRequest, call: Call) -> TableDescription:
         with self._sessions.use(request.session, call) as use:
-            return describe(use.session.describe(request.table))
+            table, definitions = use.session.described(request.table)
+        return describe(table, definitions=definitions)
 
     def get(self, request: GetRequest, call: Call) -> GetResponse:
         with self._sessions.use(request.session, call) as use:
@@ -130,7 +132,8 @@ class KeyValueService:
     def write(self, request: WriteRequest, call: Call) -> WriteResponse:
         change = change_of(request.action)
         if change in ROWS_CHANGES:
-            work = partial(_write_rows, table=request.table, change=change, rows=_rows(request, change))
+            rows = _rows(request, change)
+            work = partial(_write_rows, table=request.table, change=change, rows=rows, definition=request.definition)
             return self._repeats.write(request.once, request.session, call, work)
         _check_columns(request)
         key = _key(request)
@@ -152,12 +155,12 @@ class KeyValueService:
         header = first.header
         change = change_of(header.action, allowed=ROWS_CHANGES)
         schema = read_schema(header.schema)
-        if not header.session:
+        if call.outside(header.session):
             return self._stream_in(header, change, schema, _batches(first, data, requests, schema), call)
         with self._loading.share() as share:
             batches = list(_batches(first, data, requests, schema, share))
             rows = pa.Table.from_batches(batches, schema=schema)
-            work = partial(_write_rows, table=header.table, change=change, rows=rows)
+            work = partial(_write_rows, table=header.table, change=change, rows=rows, definition=header.definition)
             return self._repeats.write(header.once, header.session, call, work)
 
     def _stream_in(
@@ -165,7 +168,7 @@ class KeyValueService:
     ) -> WriteResponse:
         """Outside a transaction: write the batches as they come, all or nothing."""
         rows = pa.RecordBatchReader.from_batches(schema, batches)
-        work = partial(_write_rows, table=header.table, change=change, rows=rows)
+        work = partial(_write_rows, table=header.table, change=change, rows=rows, definition=header.definition)
         return self._repeats.write(header.once, "", call, work)
 
     def open_writer(self, request: OpenWriterRequest, call: Call) -> OpenWriterResponse:
@@ -194,7 +197,11 @@ def _batches(
     raise Invalid("the load was broken off by the client; nothing was written", sqlstate="57014")
 
 
-def _write_rows(session: Session, *, table: str, change: Change, rows: Any) -> Written:
+def _write_rows(session: Session, *, table: str, change: Change, rows: Any, definition: str) -> Written:
+    """Raises Invalid (STALE) where the rows were made for a definition that the table does not have (any more)."""
+    if definition and definition != name_of(session.describe(table)):
+        message = f'the rows were made for another definition of "{table}" than it has now; nothing was written'
+        raise Invalid(message, hint="Describe the table again.", sqlstate=STALE)
     methods = {Change.INSERT: session.insert, Change.PUT: session.put, Change.DELETE: session.delete}
     return methods[change](table, rows)
 

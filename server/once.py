@@ -48,7 +48,7 @@ class Repeats:
         if len(once.id.encode()) > NAME_BYTES_MAX:
             raise Invalid(f"the id of a write has {len(once.id)} characters", hint="Make up a UUID.", sqlstate="08P01")
         with self._alone(once.id):
-            if once.again and not session:
+            if once.again and call.outside(session):
                 commit = self._engine.outcome_of(once.id, since=once.since)
                 if commit is not None:
                     return WriteResponse(version=commit.version, rows=1 if one_row else commit.rows)

@@ -58,10 +58,14 @@ class Results:
         self._waiting: dict[str, _Rest] = {}
         self._schemas: dict[int, tuple[pa.Schema, tuple[Type, ...], bytes]] = {}
 
-    def answer(self, result: Result, call: Call, *, cancel: Callable[[], object] = lambda: None) -> bytes:
+    def answer(self, result: Result, call: Call, *, cancel: Callable[[], object], definitions: int) -> bytes:
         """The answer of a call that has this result, serialized. The result is closed, or held for Fetch."""
         head = ResultAnswer(
-            schema=self._schema(result), version=result.version, tag=result.tag, rows_affected=result.rows_affected
+            schema=self._schema(result),
+            version=result.version,
+            tag=result.tag,
+            rows_affected=result.rows_affected,
+            definitions=definitions,
         )
         try:
             rows = result.values

@@ -31,6 +31,7 @@ from ..engine.clock import monotonic, new_uuid
 from ..engine.database import Engine
 from ..proto.failures import from_detail, to_detail
 from ..proto.weftdb.v1.kv_pb2 import WriteResponse
+from ..proto.weftdb.v1.transactions_pb2 import BeginRequest, SessionResponse
 from ..proto.weftdb.v1.types_pb2 import ErrorDetail
 from ..sql.session import Session
 from .gate import LOG, Call
@@ -83,6 +84,20 @@ class Sessions:
         """A name for a session: a secret, and the version of now."""
         return f"{new_uuid()}@{self._engine.version}"
 
+    def begin(self, request: BeginRequest, call: Call) -> SessionResponse:
+        """Begin a transaction and hold it."""
+        session = Session(self._engine, principal=call.principal)
+        name = self.new_name()
+        try:
+            session.begin(isolation=request.isolation or "snapshot", read_only=request.read_only, id=name)
+        except BaseException:
+            session.close()
+            raise
+        lease = self.hold(
+            session, name=name, kind="transaction", principal=call.principal, lease_seconds=request.lease_seconds
+        )
+        return SessionResponse(session=name, lease_seconds=lease)
+
     def hold(self, session: Session, *, name: str, kind: str, principal: str, lease_seconds: float) -> float:
         """Keep a session for later calls, and return the lease granted. Raises LimitExceeded, and closes it then."""
         lease = min(max(lease_seconds, _LEASE_SECONDS_MIN) if lease_seconds > 0 else 1e9, TRANSACTION_LEASE_SECONDS)
@@ -100,10 +115,15 @@ class Sessions:
 
     @contextmanager
     def use(self, name: str, call: Call) -> Generator[Use]:
-        """The session called ``name``, or a new one for an empty name, until the block ends.
+        """The session called ``name``, or a new one for an empty name, until the block ends. A call that begins a
+        transaction gets that, and its client its name.
 
         If the call is cancelled meanwhile, so is the session's running statement. Raises Closed for an unknown name.
         """
+        if not name and call.begin is not None:
+            begun = self.begin(call.begin, call)
+            call.tell(begun)
+            name = begun.session
         if not name:
             session = Session(self._engine, principal=call.principal, single_call=True)
             try:
@@ -121,10 +141,11 @@ class Sessions:
                 with call.while_running(lambda: held.session.cancel() if lock.held else None):
                     yield Use(session=held.session, unlock=lock.release, held=held)
 
-    def answer(self, result: Result, use: Use, call: Call) -> bytes:
+    def answer(self, result: Result, use: Use, call: Call, *, definitions: int = 0) -> bytes:
         """The answer of a call that ends with this result; the session's next call may come in meanwhile."""
         use.unlock()
-        return self.results.answer(result, call, cancel=use.session.cancel if use.held is None else lambda: None)
+        cancel = use.session.cancel if use.held is None else lambda: None
+        return self.results.answer(result, call, cancel=cancel, definitions=definitions)
 
     def commit(self, name: str, call: Call) -> int:
         """Commit a held transaction and return its version. The same again gives the first outcome, errors included.

@@ -25,7 +25,7 @@ class SqlService:
             result = use.session.execute(
                 request.sql, parameters, timeout=_timeout(request, call), at_least=at_least(request)
             )
-            return self._sessions.answer(result, use, call)
+            return self._sessions.answer(result, use, call, definitions=use.session.definitions)
 
 
 def _check(request: ExecuteRequest) -> None:

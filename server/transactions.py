@@ -31,17 +31,7 @@ class TransactionsService:
         self._release = release
 
     def begin(self, request: BeginRequest, call: Call) -> SessionResponse:
-        session = Session(self._engine, principal=call.principal)
-        name = self._sessions.new_name()
-        try:
-            session.begin(isolation=request.isolation or "snapshot", read_only=request.read_only, id=name)
-        except BaseException:
-            session.close()
-            raise
-        lease = self._sessions.hold(
-            session, name=name, kind="transaction", principal=call.principal, lease_seconds=request.lease_seconds
-        )
-        return SessionResponse(session=name, lease_seconds=lease)
+        return self._sessions.begin(request, call)
 
     def commit(self, request: SessionRequest, call: Call) -> CommitResponse:
         return CommitResponse(version=self._sessions.commit(request.session, call))
@@ -74,7 +64,7 @@ class TransactionsService:
         return RenewResponse(lost=self._sessions.renew(list(request.sessions)))
 
     def version(self, request: SessionRequest, call: Call) -> VersionResponse:
-        if not request.session:
+        if call.outside(request.session):
             return VersionResponse(version=self._engine.version, server=self._release)
         with self._sessions.use(request.session, call) as use:
             return VersionResponse(version=use.session.version, server=self._release)

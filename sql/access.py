@@ -67,6 +67,13 @@ class Access:
         return "failed" if self.block.failed else "transaction"
 
     @property
+    def definitions(self) -> int:
+        """The version that changed a definition last; in a transaction -1 where it changed some itself, else 0."""
+        if self.block is not None:
+            return -1 if self.block.altered else 0
+        return self.engine.definitions
+
+    @property
     def version(self) -> int:
         """The version that reads see: the transaction's or snapshot's own, else the newest visible."""
         self.check_open()

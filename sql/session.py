@@ -272,6 +272,12 @@ class Session(Access):
         """The table's definition. Raises Invalid (42P01) with the nearest name."""
         return self.read_now(lambda reader: reader.catalog.table(table))
 
+    def described(self, table: str) -> tuple[Table, int]:
+        """The same, and the version of the catalog that it is from: -1 where the transaction has changed it."""
+        table_and_version = self.read_now(lambda reader: (reader.catalog.table(table), reader.catalog.version))
+        altered = self.block is not None and self.block.altered
+        return (table_and_version[0], -1) if altered else table_and_version
+
     def insert(self, table: str, rows: object) -> Written:
         """See ``base.interface.Table``; likewise the calls below."""
         return self._write_rows(table, Change.INSERT, rows)

@@ -295,9 +295,10 @@ def test_too_many_calls_are_refused_by_name(own_server: Server, monkeypatch: pyt
 
 def test_too_many_sessions_are_refused_by_name(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions_module, "SESSIONS_MAX", 2)
-    with weftdb.connect(server.address) as db, db.transaction(), db.snapshot():
+    with weftdb.connect(server.address) as db, db.transaction() as one, db.snapshot():
+        one.execute("SELECT 1")
         with pytest.raises(LimitExceeded, match="SESSIONS_MAX"):
-            db.transaction()
+            db.transaction().execute("SELECT 1")
         with pytest.raises(LimitExceeded, match="SESSIONS_MAX"):
             db.snapshot()
 

@@ -16,53 +16,53 @@ from . import results_pb2 as weftdb_dot_v1_dot_results__pb2
 from . import types_pb2 as weftdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12weftdb/v1/kv.proto\x12\tweftdb.v1\x1a\x17weftdb/v1/results.proto\x1a\x15weftdb/v1/types.proto\"1\n\x0f\x44\x65scribeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\"x\n\x10TableDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06schema\x18\x02 \x01(\x0c\x12\x13\n\x0bprimary_key\x18\x03 \x03(\t\x12\x0b\n\x03key\x18\x04 \x03(\t\x12\x0c\n\x04time\x18\x05 \x01(\t\x12\x16\n\x0eschema_version\x18\x06 \x01(\x03\"\x84\x01\n\nGetRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x1d\n\x03key\x18\x03 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x13\n\x0bkey_columns\x18\x04 \x03(\t\x12\x15\n\x08\x61t_least\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_at_least\"`\n\x0bGetResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12 \n\x06values\x18\x03 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x0f\n\x07version\x18\x04 \x01(\x03\"b\n\x0eGetManyRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0c\n\x04keys\x18\x03 \x01(\x0c\x12\x15\n\x08\x61t_least\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_at_least\"\xb3\x02\n\x0bScanRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x13\n\x0b\x61ll_columns\x18\x04 \x01(\x08\x12\r\n\x05where\x18\x05 \x01(\t\x12*\n\x08\x65ntities\x18\x06 \x01(\x0b\x32\x13.weftdb.v1.EntitiesH\x00\x88\x01\x01\x12)\n\ntime_lower\x18\x07 \x01(\x0b\x32\x10.weftdb.v1.ValueH\x01\x88\x01\x01\x12)\n\ntime_upper\x18\x08 \x01(\x0b\x32\x10.weftdb.v1.ValueH\x02\x88\x01\x01\x12\x15\n\x08\x61t_least\x18\t \x01(\x03H\x03\x88\x01\x01\x42\x0b\n\t_entitiesB\r\n\x0b_time_lowerB\r\n\x0b_time_upperB\x0b\n\t_at_least\"d\n\rExportRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x15\n\x08\x61t_least\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_at_least\".\n\x08\x45ntities\x12\"\n\x04keys\x18\x01 \x03(\x0b\x32\x14.weftdb.v1.ValueList\"\xd5\x02\n\x0cWriteRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12!\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0c\n\x04rows\x18\x04 \x01(\x0c\x12\x1d\n\x03key\x18\x05 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x13\n\x0bkey_columns\x18\x08 \x03(\t\x12\x0f\n\x07\x63olumns\x18\x06 \x03(\t\x12 \n\x06values\x18\x07 \x03(\x0b\x32\x10.weftdb.v1.Value\x12%\n\x05lower\x18\t \x01(\x0b\x32\x11.weftdb.v1.BoundsH\x00\x88\x01\x01\x12%\n\x05upper\x18\n \x01(\x0b\x32\x11.weftdb.v1.BoundsH\x01\x88\x01\x01\x12\"\n\x04once\x18\x0b \x01(\x0b\x32\x0f.weftdb.v1.OnceH\x02\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upperB\x07\n\x05_once\"0\n\x04Once\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61gain\x18\x02 \x01(\x08\x12\r\n\x05since\x18\x03 \x01(\x03\";\n\x06\x42ounds\x12\x0f\n\x07\x63olumns\x18\x01 \x03(\t\x12 \n\x06values\x18\x02 \x03(\x0b\x32\x10.weftdb.v1.Value\".\n\rWriteResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"b\n\x0bLoadRequest\x12%\n\x06header\x18\x01 \x01(\x0b\x32\x15.weftdb.v1.LoadHeader\x12\x0f\n\x07padding\x18\x02 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"\x8c\x01\n\nLoadHeader\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12!\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0e\n\x06schema\x18\x04 \x01(\x0c\x12\"\n\x04once\x18\x05 \x01(\x0b\x32\x0f.weftdb.v1.OnceH\x00\x88\x01\x01\x42\x07\n\x05_once\"#\n\x11OpenWriterRequest\x12\x0e\n\x06writer\x18\x01 \x01(\t\"&\n\x12OpenWriterResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"z\n\rWriterRequest\x12\x0e\n\x06writer\x18\x01 \x01(\t\x12\'\n\x06layout\x18\x02 \x01(\x0b\x32\x17.weftdb.v1.WriterLayout\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x0f\n\x07padding\x18\x04 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x0c\"\xb2\x01\n\x0cWriterLayout\x12\r\n\x05table\x18\x01 \x01(\t\x12!\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0e\n\x06schema\x18\x03 \x01(\x0c\x12%\n\x05lower\x18\x04 \x01(\x0b\x32\x11.weftdb.v1.BoundsH\x00\x88\x01\x01\x12%\n\x05upper\x18\x05 \x01(\x0b\x32\x11.weftdb.v1.BoundsH\x01\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upper\"h\n\x0eWriterResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04rows\x18\x03 \x01(\x03\x12%\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x16.weftdb.v1.ErrorDetail*y\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x11\n\rACTION_INSERT\x10\x01\x12\x0e\n\nACTION_PUT\x10\x02\x12\x11\n\rACTION_UPDATE\x10\x03\x12\x0e\n\nACTION_ADD\x10\x04\x12\x11\n\rACTION_DELETE\x10\x05\x32\xc0\x04\n\x08KeyValue\x12\x43\n\x08\x44\x65scribe\x12\x1a.weftdb.v1.DescribeRequest\x1a\x1b.weftdb.v1.TableDescription\x12\x34\n\x03Get\x12\x15.weftdb.v1.GetRequest\x1a\x16.weftdb.v1.GetResponse\x12=\n\x07GetMany\x12\x19.weftdb.v1.GetManyRequest\x1a\x17.weftdb.v1.ResultAnswer\x12\x37\n\x04Scan\x12\x16.weftdb.v1.ScanRequest\x1a\x17.weftdb.v1.ResultAnswer\x12;\n\x06\x45xport\x12\x18.weftdb.v1.ExportRequest\x1a\x17.weftdb.v1.ResultAnswer\x12:\n\x05Write\x12\x17.weftdb.v1.WriteRequest\x1a\x18.weftdb.v1.WriteResponse\x12:\n\x04Load\x12\x16.weftdb.v1.LoadRequest\x1a\x18.weftdb.v1.WriteResponse(\x01\x12I\n\nOpenWriter\x12\x1c.weftdb.v1.OpenWriterRequest\x1a\x1d.weftdb.v1.OpenWriterResponse\x12\x41\n\x06Stream\x12\x18.weftdb.v1.WriterRequest\x1a\x19.weftdb.v1.WriterResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12weftdb/v1/kv.proto\x12\tweftdb.v1\x1a\x17weftdb/v1/results.proto\x1a\x15weftdb/v1/types.proto\"1\n\x0f\x44\x65scribeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\"\xa1\x01\n\x10TableDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06schema\x18\x02 \x01(\x0c\x12\x13\n\x0bprimary_key\x18\x03 \x03(\t\x12\x0b\n\x03key\x18\x04 \x03(\t\x12\x0c\n\x04time\x18\x05 \x01(\t\x12\x16\n\x0eschema_version\x18\x06 \x01(\x03\x12\x12\n\ndefinition\x18\x07 \x01(\t\x12\x13\n\x0b\x64\x65\x66initions\x18\x08 \x01(\x03\"\x84\x01\n\nGetRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x1d\n\x03key\x18\x03 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x13\n\x0bkey_columns\x18\x04 \x03(\t\x12\x15\n\x08\x61t_least\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_at_least\"`\n\x0bGetResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12 \n\x06values\x18\x03 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x0f\n\x07version\x18\x04 \x01(\x03\"b\n\x0eGetManyRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0c\n\x04keys\x18\x03 \x01(\x0c\x12\x15\n\x08\x61t_least\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_at_least\"\xb3\x02\n\x0bScanRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x13\n\x0b\x61ll_columns\x18\x04 \x01(\x08\x12\r\n\x05where\x18\x05 \x01(\t\x12*\n\x08\x65ntities\x18\x06 \x01(\x0b\x32\x13.weftdb.v1.EntitiesH\x00\x88\x01\x01\x12)\n\ntime_lower\x18\x07 \x01(\x0b\x32\x10.weftdb.v1.ValueH\x01\x88\x01\x01\x12)\n\ntime_upper\x18\x08 \x01(\x0b\x32\x10.weftdb.v1.ValueH\x02\x88\x01\x01\x12\x15\n\x08\x61t_least\x18\t \x01(\x03H\x03\x88\x01\x01\x42\x0b\n\t_entitiesB\r\n\x0b_time_lowerB\r\n\x0b_time_upperB\x0b\n\t_at_least\"d\n\rExportRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x15\n\x08\x61t_least\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_at_least\".\n\x08\x45ntities\x12\"\n\x04keys\x18\x01 \x03(\x0b\x32\x14.weftdb.v1.ValueList\"\xe9\x02\n\x0cWriteRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12!\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0c\n\x04rows\x18\x04 \x01(\x0c\x12\x1d\n\x03key\x18\x05 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x13\n\x0bkey_columns\x18\x08 \x03(\t\x12\x0f\n\x07\x63olumns\x18\x06 \x03(\t\x12 \n\x06values\x18\x07 \x03(\x0b\x32\x10.weftdb.v1.Value\x12%\n\x05lower\x18\t \x01(\x0b\x32\x11.weftdb.v1.BoundsH\x00\x88\x01\x01\x12%\n\x05upper\x18\n \x01(\x0b\x32\x11.weftdb.v1.BoundsH\x01\x88\x01\x01\x12\"\n\x04once\x18\x0b \x01(\x0b\x32\x0f.weftdb.v1.OnceH\x02\x88\x01\x01\x12\x12\n\ndefinition\x18\x0c \x01(\tB\x08\n\x06_lowerB\x08\n\x06_upperB\x07\n\x05_once\"0\n\x04Once\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61gain\x18\x02 \x01(\x08\x12\r\n\x05since\x18\x03 \x01(\x03\";\n\x06\x42ounds\x12\x0f\n\x07\x63olumns\x18\x01 \x03(\t\x12 \n\x06values\x18\x02 \x03(\x0b\x32\x10.weftdb.v1.Value\".\n\rWriteResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"b\n\x0bLoadRequest\x12%\n\x06header\x18\x01 \x01(\x0b\x32\x15.weftdb.v1.LoadHeader\x12\x0f\n\x07padding\x18\x02 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"\xa0\x01\n\nLoadHeader\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12!\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0e\n\x06schema\x18\x04 \x01(\x0c\x12\"\n\x04once\x18\x05 \x01(\x0b\x32\x0f.weftdb.v1.OnceH\x00\x88\x01\x01\x12\x12\n\ndefinition\x18\x06 \x01(\tB\x07\n\x05_once\"#\n\x11OpenWriterRequest\x12\x0e\n\x06writer\x18\x01 \x01(\t\"&\n\x12OpenWriterResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"z\n\rWriterRequest\x12\x0e\n\x06writer\x18\x01 \x01(\t\x12\'\n\x06layout\x18\x02 \x01(\x0b\x32\x17.weftdb.v1.WriterLayout\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x0f\n\x07padding\x18\x04 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x0c\"\xb2\x01\n\x0cWriterLayout\x12\r\n\x05table\x18\x01 \x01(\t\x12!\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x11.weftdb.v1.Action\x12\x0e\n\x06schema\x18\x03 \x01(\x0c\x12%\n\x05lower\x18\x04 \x01(\x0b\x32\x11.weftdb.v1.BoundsH\x00\x88\x01\x01\x12%\n\x05upper\x18\x05 \x01(\x0b\x32\x11.weftdb.v1.BoundsH\x01\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upper\"h\n\x0eWriterResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04rows\x18\x03 \x01(\x03\x12%\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x16.weftdb.v1.ErrorDetail*y\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x11\n\rACTION_INSERT\x10\x01\x12\x0e\n\nACTION_PUT\x10\x02\x12\x11\n\rACTION_UPDATE\x10\x03\x12\x0e\n\nACTION_ADD\x10\x04\x12\x11\n\rACTION_DELETE\x10\x05\x32\xc0\x04\n\x08KeyValue\x12\x43\n\x08\x44\x65scribe\x12\x1a.weftdb.v1.DescribeRequest\x1a\x1b.weftdb.v1.TableDescription\x12\x34\n\x03Get\x12\x15.weftdb.v1.GetRequest\x1a\x16.weftdb.v1.GetResponse\x12=\n\x07GetMany\x12\x19.weftdb.v1.GetManyRequest\x1a\x17.weftdb.v1.ResultAnswer\x12\x37\n\x04Scan\x12\x16.weftdb.v1.ScanRequest\x1a\x17.weftdb.v1.ResultAnswer\x12;\n\x06\x45xport\x12\x18.weftdb.v1.ExportRequest\x1a\x17.weftdb.v1.ResultAnswer\x12:\n\x05Write\x12\x17.weftdb.v1.WriteRequest\x1a\x18.weftdb.v1.WriteResponse\x12:\n\x04Load\x12\x16.weftdb.v1.LoadRequest\x1a\x18.weftdb.v1.WriteResponse(\x01\x12I\n\nOpenWriter\x12\x1c.weftdb.v1.OpenWriterRequest\x1a\x1d.weftdb.v1.OpenWriterResponse\x12\x41\n\x06Stream\x12\x18.weftdb.v1.WriterRequest\x1a\x19.weftdb.v1.WriterResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weftdb.v1.kv_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTION']._serialized_start=2281
-  _globals['_ACTION']._serialized_end=2402
+  _globals['_ACTION']._serialized_start=2363
+  _globals['_ACTION']._serialized_end=2484
   _globals['_DESCRIBEREQUEST']._serialized_start=81
   _globals['_DESCRIBEREQUEST']._serialized_end=130
-  _globals['_TABLEDESCRIPTION']._serialized_start=132
-  _globals['_TABLEDESCRIPTION']._serialized_end=252
-  _globals['_GETREQUEST']._serialized_start=255
-  _globals['_GETREQUEST']._serialized_end=387
-  _globals['_GETRESPONSE']._serialized_start=389
-  _globals['_GETRESPONSE']._serialized_end=485
-  _globals['_GETMANYREQUEST']._serialized_start=487
-  _globals['_GETMANYREQUEST']._serialized_end=585
-  _globals['_SCANREQUEST']._serialized_start=588
-  _globals['_SCANREQUEST']._serialized_end=895
-  _globals['_EXPORTREQUEST']._serialized_start=897
-  _globals['_EXPORTREQUEST']._serialized_end=997
-  _globals['_ENTITIES']._serialized_start=999
-  _globals['_ENTITIES']._serialized_end=1045
-  _globals['_WRITEREQUEST']._serialized_start=1048
-  _globals['_WRITEREQUEST']._serialized_end=1389
-  _globals['_ONCE']._serialized_start=1391
-  _globals['_ONCE']._serialized_end=1439
-  _globals['_BOUNDS']._serialized_start=1441
-  _globals['_BOUNDS']._serialized_end=1500
-  _globals['_WRITERESPONSE']._serialized_start=1502
-  _globals['_WRITERESPONSE']._serialized_end=1548
-  _globals['_LOADREQUEST']._serialized_start=1550
-  _globals['_LOADREQUEST']._serialized_end=1648
-  _globals['_LOADHEADER']._serialized_start=1651
-  _globals['_LOADHEADER']._serialized_end=1791
-  _globals['_OPENWRITERREQUEST']._serialized_start=1793
-  _globals['_OPENWRITERREQUEST']._serialized_end=1828
-  _globals['_OPENWRITERRESPONSE']._serialized_start=1830
-  _globals['_OPENWRITERRESPONSE']._serialized_end=1868
-  _globals['_WRITERREQUEST']._serialized_start=1870
-  _globals['_WRITERREQUEST']._serialized_end=1992
-  _globals['_WRITERLAYOUT']._serialized_start=1995
-  _globals['_WRITERLAYOUT']._serialized_end=2173
-  _globals['_WRITERRESPONSE']._serialized_start=2175
-  _globals['_WRITERRESPONSE']._serialized_end=2279
-  _globals['_KEYVALUE']._serialized_start=2405
-  _globals['_KEYVALUE']._serialized_end=2981
+  _globals['_TABLEDESCRIPTION']._serialized_start=133
+  _globals['_TABLEDESCRIPTION']._serialized_end=294
+  _globals['_GETREQUEST']._serialized_start=297
+  _globals['_GETREQUEST']._serialized_end=429
+  _globals['_GETRESPONSE']._serialized_start=431
+  _globals['_GETRESPONSE']._serialized_end=527
+  _globals['_GETMANYREQUEST']._serialized_start=529
+  _globals['_GETMANYREQUEST']._serialized_end=627
+  _globals['_SCANREQUEST']._serialized_start=630
+  _globals['_SCANREQUEST']._serialized_end=937
+  _globals['_EXPORTREQUEST']._serialized_start=939
+  _globals['_EXPORTREQUEST']._serialized_end=1039
+  _globals['_ENTITIES']._serialized_start=1041
+  _globals['_ENTITIES']._serialized_end=1087
+  _globals['_WRITEREQUEST']._serialized_start=1090
+  _globals['_WRITEREQUEST']._serialized_end=1451
+  _globals['_ONCE']._serialized_start=1453
+  _globals['_ONCE']._serialized_end=1501
+  _globals['_BOUNDS']._serialized_start=1503
+  _globals['_BOUNDS']._serialized_end=1562
+  _globals['_WRITERESPONSE']._serialized_start=1564
+  _globals['_WRITERESPONSE']._serialized_end=1610
+  _globals['_LOADREQUEST']._serialized_start=1612
+  _globals['_LOADREQUEST']._serialized_end=1710
+  _globals['_LOADHEADER']._serialized_start=1713
+  _globals['_LOADHEADER']._serialized_end=1873
+  _globals['_OPENWRITERREQUEST']._serialized_start=1875
+  _globals['_OPENWRITERREQUEST']._serialized_end=1910
+  _globals['_OPENWRITERRESPONSE']._serialized_start=1912
+  _globals['_OPENWRITERRESPONSE']._serialized_end=1950
+  _globals['_WRITERREQUEST']._serialized_start=1952
+  _globals['_WRITERREQUEST']._serialized_end=2074
+  _globals['_WRITERLAYOUT']._serialized_start=2077
+  _globals['_WRITERLAYOUT']._serialized_end=2255
+  _globals['_WRITERRESPONSE']._serialized_start=2257
+  _globals['_WRITERRESPONSE']._serialized_end=2361
+  _globals['_KEYVALUE']._serialized_start=2487
+  _globals['_KEYVALUE']._serialized_end=3063
 # @@protoc_insertion_point(module_scope)

@@ -33,20 +33,24 @@ class DescribeRequest(_message.Message):
     def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ...) -> None: ...
 
 class TableDescription(_message.Message):
-    __slots__ = ("name", "schema", "primary_key", "key", "time", "schema_version")
+    __slots__ = ("name", "schema", "primary_key", "key", "time", "schema_version", "definition", "definitions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     PRIMARY_KEY_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEFINITION_FIELD_NUMBER: _ClassVar[int]
+    DEFINITIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     schema: bytes
     primary_key: _containers.RepeatedScalarFieldContainer[str]
     key: _containers.RepeatedScalarFieldContainer[str]
     time: str
     schema_version: int
-    def __init__(self, name: _Optional[str] = ..., schema: _Optional[bytes] = ..., primary_key: _Optional[_Iterable[str]] = ..., key: _Optional[_Iterable[str]] = ..., time: _Optional[str] = ..., schema_version: _Optional[int] = ...) -> None: ...
+    definition: str
+    definitions: int
+    def __init__(self, name: _Optional[str] = ..., schema: _Optional[bytes] = ..., primary_key: _Optional[_Iterable[str]] = ..., key: _Optional[_Iterable[str]] = ..., time: _Optional[str] = ..., schema_version: _Optional[int] = ..., definition: _Optional[str] = ..., definitions: _Optional[int] = ...) -> None: ...
 
 class GetRequest(_message.Message):
     __slots__ = ("session", "table", "key", "key_columns", "at_least")
@@ -127,7 +131,7 @@ class Entities(_message.Message):
     def __init__(self, keys: _Optional[_Iterable[_Union[_types_pb2.ValueList, _Mapping]]] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
-    __slots__ = ("session", "table", "action", "rows", "key", "key_columns", "columns", "values", "lower", "upper", "once")
+    __slots__ = ("session", "table", "action", "rows", "key", "key_columns", "columns", "values", "lower", "upper", "once", "definition")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +143,7 @@ class WriteRequest(_message.Message):
     LOWER_FIELD_NUMBER: _ClassVar[int]
     UPPER_FIELD_NUMBER: _ClassVar[int]
     ONCE_FIELD_NUMBER: _ClassVar[int]
+    DEFINITION_FIELD_NUMBER: _ClassVar[int]
     session: str
     table: str
     action: Action
@@ -150,7 +155,8 @@ class WriteRequest(_message.Message):
     lower: Bounds
     upper: Bounds
     once: Once
-    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., rows: _Optional[bytes] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., key_columns: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., lower: _Optional[_Union[Bounds, _Mapping]] = ..., upper: _Optional[_Union[Bounds, _Mapping]] = ..., once: _Optional[_Union[Once, _Mapping]] = ...) -> None: ...
+    definition: str
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., rows: _Optional[bytes] = ..., key: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., key_columns: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., lower: _Optional[_Union[Bounds, _Mapping]] = ..., upper: _Optional[_Union[Bounds, _Mapping]] = ..., once: _Optional[_Union[Once, _Mapping]] = ..., definition: _Optional[str] = ...) -> None: ...
 
 class Once(_message.Message):
     __slots__ = ("id", "again", "since")
@@ -191,18 +197,20 @@ class LoadRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[LoadHeader, _Mapping]] = ..., padding: _Optional[bytes] = ..., batch: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class LoadHeader(_message.Message):
-    __slots__ = ("session", "table", "action", "schema", "once")
+    __slots__ = ("session", "table", "action", "schema", "once", "definition")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     ONCE_FIELD_NUMBER: _ClassVar[int]
+    DEFINITION_FIELD_NUMBER: _ClassVar[int]
     session: str
     table: str
     action: Action
     schema: bytes
     once: Once
-    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., schema: _Optional[bytes] = ..., once: _Optional[_Union[Once, _Mapping]] = ...) -> None: ...
+    definition: str
+    def __init__(self, session: _Optional[str] = ..., table: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ..., schema: _Optional[bytes] = ..., once: _Optional[_Union[Once, _Mapping]] = ..., definition: _Optional[str] = ...) -> None: ...
 
 class OpenWriterRequest(_message.Message):
     __slots__ = ("writer",)

@@ -55,7 +55,10 @@ class TransactionsServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Begin(self, request, context):
-        """Begin a transaction. Its snapshot is taken by its first call.
+        """Begin a transaction. Its snapshot is taken by its first call. That call can begin it, too, and save this one: any
+        call that may name a session and names none may have a serialized BeginRequest as its metadata "weft-begin-bin".
+        The trailing metadata "weft-session-bin" of its answer, or of its error, is then the SessionResponse; where there is
+        none the transaction was not begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
