@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,8 +19,8 @@ from ..base.types import parse_type
 from .expression.serialize import from_json, to_json
 from .schema import Check, Column, Identity, Index, Relation, Table, View
 
-FORMAT: Final = 2
-"""Definitions without indexes are written as format 1, which programs before them read."""
+FORMAT: Final = 3
+"""Definitions without partial indexes are written as format 2, those without indexes as 1: see ``_format_of``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def encode_relation(relation: Relation) -> str:
     match relation:
         case Table():
             document: dict[str, Any] = {
-                "format": FORMAT if relation.indexes else 1,
+                "format": _format_of(relation),
                 "table": {
                     "id": relation.id,
                     "name": relation.name,
@@ -114,7 +114,7 @@ def encode_relation(relation: Relation) -> str:
                 },
             }
             if relation.indexes:
-                document["table"]["indexes"] = [asdict(index) for index in relation.indexes]
+                document["table"]["indexes"] = [_encode_index(index) for index in relation.indexes]
             if relation.comments:
                 document["table"]["comments"] = relation.comments
         case View():
@@ -158,6 +158,27 @@ def decode_relation(text: str) -> Relation:
 
 def _decode_comments(item: dict[str, Any]) -> tuple[tuple[int, str], ...]:
     return tuple((place, text) for place, text in item.get("comments", ()))
+
+
+def _format_of(table: Table) -> int:
+    """The oldest format that has all of the definition, for programs before this one."""
+    if any(index.where is not None for index in table.indexes):
+        return FORMAT
+    return 2 if table.indexes else 1
+
+
+def _encode_index(index: Index) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "id": index.id,
+        "name": index.name,
+        "columns": index.columns,
+        "unique": index.unique,
+        "nulls_distinct": index.nulls_distinct,
+        "constraint": index.constraint,
+    }
+    if index.where is not None:
+        document |= {"where": to_json(index.where), "where_text": index.where_text}
+    return document
 
 
 def _encode_column(column: Column) -> dict[str, Any]:
@@ -215,6 +236,8 @@ def _decode_table(item: dict[str, Any]) -> Table:
                 unique=index["unique"],
                 nulls_distinct=index["nulls_distinct"],
                 constraint=index["constraint"],
+                where=from_json(index["where"]) if "where" in index else None,
+                where_text=index.get("where_text"),
             )
             for index in item.get("indexes", ())
         ),

@@ -251,7 +251,7 @@ def check_addable(table: Table, names: Sequence[str]) -> None:
             raise Invalid(
                 f'column "{name}" is in the primary key of "{table.name}" and cannot be added to', sqlstate="42P10"
             )
-        if any(column.id in index.columns for index in table.unique):
+        if any(column.id in index.reads for index in table.unique):
             raise Invalid(
                 f'column "{name}" is in a unique index of "{table.name}" and cannot be added to',
                 hint="Update it: others may not change the row meanwhile.",

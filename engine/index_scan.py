@@ -144,11 +144,22 @@ def _of_entries(table: Table, index: Index, parts: Sequence[Expression]) -> Expr
 
 
 def _has_all(table: Table, index: Index, parts: Sequence[Expression]) -> bool:
-    """Whether something is said of the first column, and all rows of which the filter is true have an entry."""
+    """Whether something is said of the first column, and all rows of which the filter is true have an entry.
+
+    That a partial index has them is certain where the filter has each part of its condition.
+    """
     compared = {found[0].id for part in parts if (found := comparison(part)) is not None}
     first, *others = index.columns
     alternatives = [part for part in parts if isinstance(part, Call) and part.function == "or"]
     said = first in compared or any(column_ids(part) == {first} for part in alternatives)
+    if index.where is not None:
+        known = {_nameless(part) for part in parts}
+        said = said and all(_nameless(part) in known for part in conjuncts(index.where))
     if not said or not index.leaves_nulls_out:
         return said
     return all(id in compared or not table.by_id[id].nullable for id in (first, *others))
+
+
+def _nameless(part: Expression) -> Expression:
+    """The part, told by identifiers alone."""
+    return transform(part, lambda node: replace(node, name="") if isinstance(node, Column) else node)

@@ -12,7 +12,8 @@ An index is derived: the log holds rows of tables alone, and ``derived`` makes t
 TRUNCATE, retention, large transactions and at recovery, and its entries are MVCC rows as any others. What a statement
 writes into the entries while it makes an index is logged (index_build.py).
 
-Unique indexes refuse rows before the append (unique.py).
+Unique indexes refuse rows before the append (unique.py). A partial index (WHERE) has entries of those rows alone for
+which its condition is true; the condition can neither fail nor change with time, since ``apply`` evaluates it.
 
 Always true: an entry is there exactly where its row is; of a unique index no two rows that live have one key. Inside of
 one record two rows may change places: an entry ends only if it is still that of the row that goes.
@@ -72,7 +73,10 @@ class Change:
         if len(pairs):
             places = self.replaced[pairs]
             names = [str(id) for id in entry_ids(self.table, index)]
-            same = same_rows(old.select(names).take(pa.array(pairs)), new.select(names).take(pa.array(places)))
+            before, after = old.take(pa.array(pairs)), new.take(pa.array(places))
+            same = same_rows(before.select(names), after.select(names))
+            if index.where is not None:
+                same &= held(index, before) == held(index, after)
             if same.any():
                 old, new = _without(old, pairs[same]), _without(new, places[same])
         return entries_of(self.table, index, old), entries_of(self.table, index, new)
@@ -80,7 +84,7 @@ class Change:
 
 def columns_needed(table: Table) -> tuple[int, ...]:
     """The columns of a table that its indexes are made of."""
-    return tuple(dict.fromkeys((*table.row_key, *(id for index in table.indexes for id in index.columns))))
+    return tuple(dict.fromkeys((*table.row_key, *(id for index in table.indexes for id in index.reads))))
 
 
 def entries_of(table: Table, index: Index, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -88,13 +92,23 @@ def entries_of(table: Table, index: Index, rows: pa.RecordBatch) -> pa.RecordBat
     ids = entry_ids(table, index)
     columns = [rows.column(rows.schema.get_field_index(str(id))) for id in ids]
     entries = pa.RecordBatch.from_arrays(columns, names=[str(number) for number in range(1, len(ids) + 1)])
-    indexed = entries.columns[: len(index.columns)]
-    if index.leaves_nulls_out and any(column.null_count for column in indexed):
-        valid = np.ones(entries.num_rows, np.bool_)
-        for column in indexed:
-            valid &= column.is_valid().to_numpy(zero_copy_only=False)
-        entries = entries.filter(pa.array(valid))
-    return entries
+    kept = held(index, rows)
+    return entries if kept.all() else entries.filter(pa.array(kept))
+
+
+def held(index: Index, rows: pa.RecordBatch) -> np.ndarray:
+    """Which rows, whose columns are named by identifier, have an entry: bool[n]."""
+    from .expression.evaluate import evaluate_filter
+
+    kept = np.ones(rows.num_rows, np.bool_)
+    for id in index.columns if index.leaves_nulls_out else ():
+        column = rows.column(str(id))
+        if column.null_count:
+            kept &= column.is_valid().to_numpy(zero_copy_only=False)
+    if index.where is not None:
+        true = evaluate_filter(index.where, rows, column_ids=[int(name) for name in rows.schema.names])
+        kept &= true.to_numpy(zero_copy_only=False)
+    return kept
 
 
 def change_of(

@@ -18,6 +18,7 @@ from ..base.errors import Invalid, nearest
 from ..base.types import BIGINT, Type, arrow_field
 from .expression.node import Column as ColumnNode
 from .expression.node import Expression, Literal
+from .expression.tree import columns_of
 from .row_layout import RowLayout
 from .row_shape import RowShape
 
@@ -73,12 +74,13 @@ class Check:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Index:
     """An index of a table: ``columns`` hold column identifiers, ``id`` is that of the internal table of its entries.
 
     ``nulls_distinct``: rows with a NULL in ``columns`` never meet one another in a unique index, and are not in it.
     ``constraint``: it was made by UNIQUE in the table's definition.
+    ``where``: a partial index has entries of those rows alone for which it is true; it cannot fail (indexes.py).
     """
 
     id: int
@@ -87,6 +89,14 @@ class Index:
     unique: bool = False
     nulls_distinct: bool = True
     constraint: bool = False
+    where: Expression | None = None
+    where_text: str | None = None
+
+    @cached_property
+    def reads(self) -> tuple[int, ...]:
+        """The columns that decide whether a row has an entry, and which."""
+        others = () if self.where is None else sorted(columns_of(self.where))
+        return tuple(dict.fromkeys((*self.columns, *others)))
 
     @property
     def leaves_nulls_out(self) -> bool:

@@ -187,7 +187,7 @@ def _drop_column(table: Table, action: exp.Drop, execution: Execution) -> Table:
         table = replace(
             table,
             columns=tuple(each for each in table.columns if each.id != column.id),
-            indexes=tuple(index for index in table.indexes if column.id not in index.columns),
+            indexes=tuple(index for index in table.indexes if column.id not in index.reads),
         )
     return table
 
@@ -217,11 +217,15 @@ def _rename_column(table: Table, action: exp.RenameColumn, execution: Execution)
         raise Invalid(f'column "{new}" of table "{table.name}" already exists', sqlstate="42701")
     check_column_unused(table, old, execution, what=f'rename column "{old}" of "{table.name}"')
     checks = tuple(replace(check, text=_renamed(check.text, old, new)) for check in table.checks)
-    return replace(_with_column(table, replace(column, name=new)), checks=checks)
+    indexes = tuple(
+        index if index.where_text is None else replace(index, where_text=_renamed(index.where_text, old, new))
+        for index in table.indexes
+    )
+    return replace(_with_column(table, replace(column, name=new)), checks=checks, indexes=indexes)
 
 
 def _renamed(text: str, old: str, new: str) -> str:
-    """A CHECK's text for display, with a column's new name."""
+    """A condition's text for display, with a column's new name."""
     tree = parse_expression(text)
     for node in tree.find_all(exp.Column):
         if name_of(node.this) == old:

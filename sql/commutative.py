@@ -134,7 +134,7 @@ def _reasons(
             yield f'"{name}" is set to a value'
         elif column.id in table.primary_key:
             yield f'"{name}" is in the primary key'
-        elif any(column.id in index.columns for index in table.unique):
+        elif any(column.id in index.reads for index in table.unique):
             yield f'"{name}" is in a unique index'
         elif column.type.kind not in ADDABLE:
             yield f'"{name}" is {column.type}, no number'

@@ -129,7 +129,8 @@ def _create_table(table: Table) -> str:
     clause = f" WITH ({', '.join(options)})" if options else ""
     others = [
         f"\nCREATE {'UNIQUE ' if index.unique else ''}INDEX {quoted(index.name)} ON {quoted(table.name)} "
-        f"({_columns(table, index)}){' ' + _nulls(index).strip() if index.unique and not index.nulls_distinct else ''};"
+        f"({_columns(table, index)}){' ' + _nulls(index).strip() if index.unique and not index.nulls_distinct else ''}"
+        f"{'' if index.where_text is None else f' WHERE {index.where_text}'};"
         for index in table.indexes
         if not index.constraint
     ]

@@ -5,8 +5,9 @@
     DROP COLUMN                                            drops the indexes of the column
 
 Names are PostgreSQL's where none is given: table_column_key and table_column_idx, then with a number. They share the
-namespace of tables and views. Columns alone can be indexed: expressions, WHERE and INCLUDE are refused by name. Order
-(ASC, DESC, NULLS FIRST) is read, and makes no difference: an index is read in both directions.
+namespace of tables and views. Columns alone can be indexed: expressions and INCLUDE are refused by name. Order (ASC,
+DESC, NULLS FIRST) is read, and makes no difference: an index is read in both directions. WHERE makes a partial index;
+its condition is evaluated by ``apply``, so it can neither fail nor change with time or session.
 
 The entries of rows that exist are written as of the statement's snapshot, and commit with it; from then on ``apply``
 keeps them (engine/indexes.py). Writes of others meanwhile are caught up with before the commit (engine/index_build.py).
@@ -24,9 +25,15 @@ from sqlglot import exp
 from ..base.errors import Invalid
 from ..base.limits import INDEX_COLUMNS_MAX, INDEXES_MAX, NAME_BYTES_MAX
 from ..base.result import Result
+from ..base.types import BOOLEAN
+from ..engine.expression.evaluate import can_fail, check_supported
+from ..engine.expression.functions import FUNCTIONS, Volatility
+from ..engine.expression.node import Call, Expression
+from ..engine.expression.tree import walk
 from ..engine.key_encoding import check_key_types
 from ..engine.schema import Column, Index, Table
-from .definition import Unique, name_of, only_parts, refuse, relation_name
+from .bind import bind_expression
+from .definition import Unique, name_of, only_parts, refuse, relation_name, shown
 from .execution import Execution
 from .source import Source
 
@@ -127,6 +134,9 @@ def create_index(statement: exp.Create, execution: Execution, *, nulls_distinct:
         unique=bool(statement.args.get("unique")),
         nulls_distinct=nulls_distinct,
     )
+    where = params.args.get("where")
+    if where is not None:
+        index = replace(index, where=condition_of(where.this, table), where_text=shown(where.this))
     changed = add_indexes(table, [index])
     execution.transaction.replace(changed)
     execution.transaction.make_indexes(table, changed, [index])
@@ -142,11 +152,22 @@ def _check_params(params: exp.IndexParameters) -> None:
     using = params.args.get("using")
     if using is not None and using.name.lower() != "btree":
         raise refuse(f"USING {using.name}", "Leave it out: there is one kind of index, for equality and ranges.")
-    if params.args.get("where"):
-        raise refuse("a partial index (WHERE)", "Leave the WHERE out.")
     if params.args.get("include"):
         raise refuse("INCLUDE", "Leave it out: rows are found by their primary key.")
     only_parts(params, "using", "columns", "with_storage", "where", "include")
+
+
+def condition_of(tree: exp.Expr, table: Table) -> Expression:
+    """The condition of a partial index. Raises Invalid."""
+    condition = bind_expression(tree, table, type=BOOLEAN)
+    check_supported(condition)
+    calls = [part for part in walk(condition) if isinstance(part, Call)]
+    if any(FUNCTIONS[call.function].volatility is not Volatility.IMMUTABLE for call in calls):
+        raise Invalid("functions in index predicate must be marked IMMUTABLE", sqlstate="42P17",
+                      hint="Use columns, constants, and functions that depend on these alone.")  # fmt: skip
+    if can_fail(condition):
+        raise refuse("a condition of an index that may fail", "Compare columns as they are, without arithmetic.")
+    return condition
 
 
 def _column_name(item: Any) -> str:

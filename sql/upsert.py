@@ -23,11 +23,14 @@ from sqlglot import exp
 
 from ..base.errors import Invalid
 from ..engine.conflict import first_of_each, key_tuples
+from ..engine.expression.node import Expression
+from ..engine.indexes import by_id, held
 from ..engine.schema import ROW_ID_NAME, Index, Table, entry_ids
 from ..engine.transaction import Transaction
 from .assign import assigned_query, exactly, is_default, one_batch
 from .definition import name_of, refuse
 from .execution import Execution
+from .indexes import condition_of
 from .target import Target, assignments
 
 MET: Final = "weft_met"
@@ -114,13 +117,14 @@ class Arbiter:
         ids = self.of.primary_key if self.index is None else self.index.columns
         return [self.of.by_id[id].name for id in ids]
 
+    def serves(self, condition: Expression | None) -> bool:
+        """Whether ON CONFLICT (columns) WHERE condition may mean it: a partial index only by its own condition."""
+        return self.index is None or self.index.where is None or self.index.where == condition
+
     def keys(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
-        """The keys that rows have in it, and the places of these rows: those with NULL may have none."""
+        """The keys that rows have in it, and the places of these rows: some may have none (``held``)."""
         keys = rows.select(self.columns).rename_columns([column.name for column in self.table.primary_key_columns])
-        valid = np.ones(rows.num_rows, np.bool_)
-        if self.index is not None and self.index.leaves_nulls_out:
-            for column in keys.columns:
-                valid &= column.is_valid().to_numpy(zero_copy_only=False)
+        valid = np.ones(rows.num_rows, np.bool_) if self.index is None else held(self.index, by_id(self.of, rows))
         return keys.filter(pa.array(valid)), np.flatnonzero(valid)
 
     def met(self, keys: pa.RecordBatch, target: Target, execution: Execution) -> tuple[pa.RecordBatch, np.ndarray]:
@@ -181,8 +185,6 @@ def _arbiters(conflict: exp.OnConflict, table: Table) -> list[Arbiter]:
     """What ON CONFLICT asks for: one of the table's keys, or with DO NOTHING all of them."""
     if conflict.args.get("duplicate") or _action(conflict) not in ("DO NOTHING", "DO UPDATE"):
         raise refuse("this form of ON CONFLICT", "Use ON CONFLICT DO NOTHING, or ON CONFLICT (…) DO UPDATE SET ….")
-    if conflict.args.get("index_predicate"):
-        raise refuse("ON CONFLICT (…) WHERE", "There are no partial indexes; write the columns alone.")
     primary = [Arbiter(of=table, index=None)] if table.primary_key else []
     every = [*primary, *(Arbiter(of=table, index=index) for index in table.unique)]
     shown = " or ".join(f"ON CONFLICT ({', '.join(arbiter.columns)})" for arbiter in every)
@@ -202,7 +204,10 @@ def _arbiters(conflict: exp.OnConflict, table: Table) -> list[Arbiter]:
     elif named:
         nodes = [item.this if isinstance(item, exp.Ordered) else item for item in named]
         names = {name_of(node) if isinstance(node, exp.Column) else "" for node in nodes}
-        matching = [arbiter for arbiter in every if set(arbiter.columns) == names]
+        where = conflict.args.get("index_predicate")
+        where = where.this if isinstance(where, exp.Where) else where
+        condition = None if where is None else condition_of(where, table)
+        matching = [arbiter for arbiter in every if set(arbiter.columns) == names and arbiter.serves(condition)]
     elif _action(conflict) == "DO UPDATE":
         raise Invalid(
             "ON CONFLICT DO UPDATE requires inference specification or constraint name",

@@ -31,7 +31,7 @@ from .naive import apply
 from .node import Call, Case, Cast, Column, Expression, Literal, Parameter
 from .tree import walk
 
-__all__ = ["Context", "check_supported", "evaluate", "evaluate_filter"]
+__all__ = ["Context", "can_fail", "check_supported", "evaluate", "evaluate_filter"]
 
 Datum = Any  # pa.Array | pa.Scalar, of the storage type
 
@@ -126,7 +126,7 @@ def _call(call: Call, rows: _Rows) -> Datum:
     function = FUNCTIONS[call.function]
     if function.volatility is Volatility.STABLE:
         return _scalar(session_literal(call.function, now=rows.context.now).value, call.type)
-    if call.function in _LAZY and any(map(_can_fail, call.arguments[1:])):
+    if call.function in _LAZY and any(map(can_fail, call.arguments[1:])):
         return _lazily(call, rows)
     resolution = resolution_of(call)
     arguments = [_value(argument, rows) for argument in call.arguments]
@@ -186,14 +186,24 @@ def _at_row(error: Invalid, number: int) -> Invalid:
 
 
 @lru_cache(maxsize=4096)
-def _can_fail(expression: Expression) -> bool:
+def can_fail(expression: Expression) -> bool:
     """Whether some row's value may raise."""
     for part in walk(expression):
-        if isinstance(part, Cast) and (part.argument.type.kind, part.type.kind) not in _SAFE_CASTS:
+        if isinstance(part, Cast) and not _is_safe(part.argument.type, part.type):
             return True
         if isinstance(part, Call) and resolution_of(part).overload.can_fail:
             return True
     return False
+
+
+def _is_safe(source: Type, target: Type) -> bool:
+    """Whether a cast takes every value."""
+    if source.kind is Kind.NUMERIC and target.kind is Kind.NUMERIC:
+        if source.precision is None or target.precision is None:
+            return False
+        more = (target.scale or 0) - (source.scale or 0)
+        return more >= 0 and target.precision - source.precision >= more
+    return (source.kind, target.kind) in _SAFE_CASTS
 
 
 def _lazily(call: Call, rows: _Rows) -> Datum:
