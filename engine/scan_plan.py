@@ -36,6 +36,10 @@ from .zones import PLACE_MAX, PLACE_MIN, Zones, place_range
 
 RUN_BLOCKS: Final = 8
 """Blocks that are read at once: 131,072 rows, a megabyte a column."""
+RUN_BLOCKS_MAX: Final = 16
+"""As many in a large scan: each run costs the handing over of the interpreter's lock, a few times."""
+RUNS_MANY: Final = 16
+"""A scan is large if it has more runs than this."""
 
 Parts = Sequence[tuple[Cell, Sequence[Part]]]
 """Cells with their parts as they stood when the scan was made.
@@ -45,7 +49,7 @@ A memtable may grow while a scan lives; what comes later began after the scan's 
 
 
 class Run:
-    """Rows ``start`` to ``stop`` of a segment, out of at most ``RUN_BLOCKS`` blocks."""
+    """Rows ``start`` to ``stop`` of a segment, out of at most ``RUN_BLOCKS_MAX`` blocks."""
 
     __slots__ = ("segment", "start", "stop")
 
@@ -66,7 +70,7 @@ class Plan:
     """
 
     __slots__ = (
-        "_layout", "_parts", "_pruning", "_version", "chunks", "exact", "picked", "runs",
+        "_layout", "_parts", "_pruning", "_run_blocks", "_version", "chunks", "exact", "picked", "runs",
     )  # fmt: skip
 
     def __init__(self, parts: Parts, pruning: Pruning, layout: Layout, *, version: int) -> None:
@@ -74,6 +78,7 @@ class Plan:
         self._pruning = pruning
         self._layout = layout
         self._version = version
+        self._run_blocks = RUN_BLOCKS
         self.exact = pruning.exact
         self.picked = Picked()
         self.chunks: list[tuple[Chunk, np.ndarray | None]] = []
@@ -165,6 +170,8 @@ class Plan:
 
     def _plan_segments(self, segments: list[tuple[int, Segment]]) -> None:
         ranges = self._pruning.ranges
+        blocks = sum(_blocks(0, segment.rows_count, BLOCK_ROWS) for _, segment in segments)
+        self._run_blocks = min(max(blocks // RUNS_MANY, RUN_BLOCKS), RUN_BLOCKS_MAX)
         if ranges is None:
             for _, segment in segments:
                 self.runs += self._runs(segment, 0, segment.rows_count)
@@ -213,7 +220,7 @@ class Plan:
                 start = (block + 1) * size
                 continue
             last = block + 1
-            while last < block + RUN_BLOCKS and last * size < stop and (kept is None or kept[last]):
+            while last < block + self._run_blocks and last * size < stop and (kept is None or kept[last]):
                 last += 1
             end = min(stop, last * size)
             yield Run(segment, start, end)
