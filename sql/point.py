@@ -9,7 +9,7 @@ values that the query would compute from them. All else is left to the ordinary 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from ..base.types import Kind, Type
 from ..engine.expression.node import Cast, Expression, Literal, Parameter
+from ..engine.row_shape import NOT_PLAIN, plain_taker
 from ..engine.schema import Table
 from .plan import Plan, PrimaryKeyGet
 
@@ -26,10 +27,15 @@ CLASSES: Final = frozenset((int, str, float, bytes))
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value of a primary key: parameter ``$number``, or the constant ``value`` where that is 0."""
+    """A value of a primary key: parameter ``$number``, or the constant ``value`` where that is 0.
+
+    ``type`` is the parameter's where it has fewer values than the column: others are refused, or cut, before they are
+    compared.
+    """
 
     number: int
     value: Any = None
+    type: Type | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +44,14 @@ class PointKey:
 
     table: Table
     parts: tuple[Given, ...]
+    narrow: tuple[tuple[int, Callable[[Any], Any]], ...]
+    """Parameters that only have the values that are plain to these takers."""
 
     def values(self, parameters: Sequence[object]) -> tuple[Any, ...] | None:
         """The key; None where a parameter is not plain."""
+        for number, take in self.narrow:
+            if take(parameters[number - 1]) is NOT_PLAIN:
+                return None
         found = tuple([parameters[part.number - 1] if part.number else part.value for part in self.parts])
         return self.table.shape.key(found)
 
@@ -78,8 +89,12 @@ def point_read(plan: Plan) -> PointRead | None:
 
 def point_key(constants: Sequence[Expression], table: Table) -> PointKey | None:
     """The primary key whose columns equal ``constants``, where these are literals and parameters."""
-    parts = [_given(node, column.type) for node, column in zip(constants, table.primary_key_columns, strict=True)]
-    return PointKey(table=table, parts=tuple(part for part in parts if part)) if all(parts) else None
+    found = [_given(node, column.type) for node, column in zip(constants, table.primary_key_columns, strict=True)]
+    parts = tuple(part for part in found if part)
+    if len(parts) < len(found):
+        return None
+    narrow = tuple((part.number, plain_taker(part.type)) for part in parts if part.type is not None)
+    return PointKey(table=table, parts=parts, narrow=narrow)
 
 
 def _given(constant: Expression, type: Type) -> Given | None:
@@ -88,14 +103,23 @@ def _given(constant: Expression, type: Type) -> Given | None:
         zoned = type.kind is Kind.TIMESTAMPTZ  # it was read in the session's time zone
         return None if zoned or not _same_values(constant.type, type) else Given(0, constant.value)
     while isinstance(constant, Cast) and _same_values(constant.argument.type, constant.type):
+        if not _holds(constant.type, constant.argument.type):
+            return None
         constant = constant.argument
     if isinstance(constant, Parameter) and _same_values(constant.type, type):
-        return Given(constant.number)
+        return Given(constant.number, type=None if _holds(constant.type, type) else constant.type)
     return None
 
 
 def _same_values(given: Type, type: Type) -> bool:
-    """Whether a plain value of ``type`` means the same where it is given as ``given``."""
+    """Whether a plain value of both types means the same in each."""
     if given.is_integer:
         return type.is_integer
     return given.is_text and type.is_text if given.is_text else given == type
+
+
+def _holds(type: Type, other: Type) -> bool:
+    """Of two types with the same values: whether ``type`` has all those of ``other``."""
+    if type.is_integer:
+        return type.arrow.bit_width >= other.arrow.bit_width
+    return type == other or type.length is None or (other.length is not None and other.length <= type.length)

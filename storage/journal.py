@@ -72,7 +72,7 @@ class Journal:
         size = len(entry)
         if size > JOURNALED_BYTES_MAX or self._end + size > JOURNAL_BYTES:
             return False
-        return all(entry[at : at + len(MAGIC)] != MAGIC for at in range(SECTOR, size, SECTOR))
+        return all(bytes(entry[at : at + len(MAGIC)]) != MAGIC for at in range(SECTOR, size, SECTOR))
 
     def append(self, entry: bytes) -> bool:
         """Write an entry durably; False where nobody can tell whether it was.

@@ -118,6 +118,48 @@ def test_a_key_of_several_columns_may_be_parameters_and_literals(db: EmbeddedDat
     assert same(db, reordered, [4, "a"], points=points) == [(8, "a", 8)]
 
 
+@pytest.mark.parametrize(
+    ("condition", "given", "found"),
+    [
+        ("id = $1::int", 2**40, "22003"),
+        ("id = $1::smallint", 70_000, "22003"),
+        ("id = $1::bigint::smallint", 70_000, "22003"),
+        ("id = $1::bigint::smallint::bigint", 70_000, "22003"),
+        ("id = $1::int", 70_000, [(70_000,)]),
+        ("id = $1", 2**70, []),
+    ],
+)
+def test_a_cast_refuses_the_second_time_what_it_refused_the_first(
+    db: EmbeddedDatabase, condition: str, given: int, found: Any
+) -> None:
+    db.execute(TABLE)
+    db.execute("INSERT INTO t VALUES (70000, 'a', 1)")
+    for _ in range(3):
+        try:
+            answer = db.execute(f"SELECT id FROM t WHERE {condition}", [given]).rows()
+        except weftdb.Invalid as error:
+            answer = error.sqlstate
+        assert answer == found
+
+
+def test_a_cast_cuts_text_the_second_time_as_it_did_the_first(db: EmbeddedDatabase) -> None:
+    db.execute("CREATE TABLE t (name TEXT PRIMARY KEY, n INT)")
+    db.execute("INSERT INTO t VALUES ('abc', 1), ('abcdef', 2)")
+    for type in ("varchar(3)", "varchar(3)::text"):
+        for _ in range(3):
+            assert db.execute(f"SELECT n FROM t WHERE name = $1::{type}", ["abcdef"]).rows() == [(1,)]
+
+
+def test_a_literal_of_an_instant_is_read_in_the_time_zone_of_the_session(db: EmbeddedDatabase) -> None:
+    db.execute("CREATE TABLE t (at TIMESTAMPTZ PRIMARY KEY, n INT)")
+    db.execute("INSERT INTO t VALUES ('2024-01-01 00:00Z', 0), ('2024-01-01 05:00Z', 5)")
+    session = Session(db.engine)
+    for zone, n in (("UTC", 0), ("UTC", 0), ("America/New_York", 5), ("UTC", 0), ("America/New_York", 5)):
+        session.execute(f"SET timezone = '{zone}'")
+        assert session.execute("SELECT n FROM t WHERE at = '2024-01-01 00:00'").rows() == [(n,)]
+        assert session.execute("SELECT n FROM t WHERE at = $1", ["2024-01-01 00:00"]).rows() == [(n,)]
+
+
 def test_years_that_only_arrow_can_say_are_read(db: EmbeddedDatabase) -> None:
     db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, day DATE)")
     far = pa.array([20_000 * 365], pa.int32()).cast(pa.date32())

@@ -44,9 +44,13 @@ STATEMENTS = [
     "DELETE FROM t USING (SELECT 1) AS one WHERE id = $1 AND part = $2 AND $3 = n",
 ]
 DELETE = "DELETE FROM t WHERE id = $1 AND part = $2"
+STATEMENTS += [
+    "UPDATE t SET n = $3 WHERE id = $1::int AND part = $2",
+    "UPDATE t SET n = $3 WHERE id = $1 AND part = $2::varchar(2)",
+]
 
 IDS: list[Any] = [1, 2, 3, 2**40]
-PARTS: list[Any] = ["", "a", "bcd"]
+PARTS: list[Any] = ["", "a", "bc", "bcd"]
 NUMBERS: list[Any] = [0, 1, -7, 2**31 - 1, 2**62, 2**63 - 1, None, Decimal("1.25"), 2.5, "9", "nine", True]
 
 
