@@ -46,7 +46,7 @@ from .gauges import register_memory, register_meters
 from .horizon import HoldFacts
 from .identity import IdentityValues
 from .idle import IdleTransactions
-from .inventory import SegmentFacts, TableFacts, segment_facts, table_facts
+from .inventory import SegmentFacts, TableFacts, index_facts, segment_facts, table_facts
 from .key_encoding import KeyEncoder
 from .load import Load
 from .maintenance import Maintenance
@@ -57,7 +57,7 @@ from .options import Options
 from .positions import PositionFacts, Positions
 from .request import Request, TableChanges
 from .row_writes import RowWrites
-from .schema import Table
+from .schema import Index, Table
 from .segment import Description
 from .segment_files import SegmentFiles
 from .sequencer import Sequencer
@@ -508,6 +508,10 @@ class Engine:
     def table_facts(self, catalog: Catalog) -> list[TableFacts]:
         """What the tables of a catalog take in memory and on disk now, by name."""
         return list(table_facts(catalog, self._state.stores))
+
+    def index_facts(self, catalog: Catalog) -> list[tuple[Table, Index, TableFacts]]:
+        """What the indexes of a catalog's tables take in memory and on disk now, by table."""
+        return list(index_facts(catalog, self._state.stores))
 
     def statistics(self, catalog: Catalog) -> list[tuple[Table, TableStatistics]]:
         """What is known of the rows of a catalog's tables, by name."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .catalog import Catalog
 from .cells import TableStore
 from .retention import begin_of
-from .schema import Table
+from .schema import Index, Table
 from .segment import Segment
 
 
@@ -49,15 +49,26 @@ class SegmentFacts:
 def table_facts(catalog: Catalog, stores: Mapping[int, TableStore]) -> Iterator[TableFacts]:
     """The tables of the catalog, by name. One that a transaction has only just created has nothing."""
     for table, store in _tables(catalog, stores):
-        segments = [] if store is None else store.segments
-        yield TableFacts(
-            table=table,
-            rows_count=0 if store is None else store.rows_count,
-            cells_count=0 if store is None else store.cells_count,
-            segments_count=len(segments),
-            memory_bytes=0 if store is None else store.bytes_used,
-            disk_bytes=sum(map(bytes_of, segments)),
-        )
+        yield _facts(table, store)
+
+
+def index_facts(catalog: Catalog, stores: Mapping[int, TableStore]) -> Iterator[tuple[Table, Index, TableFacts]]:
+    """The indexes of the catalog's tables, by table, and what their internal tables take."""
+    for table, _ in _tables(catalog, stores):
+        for index in table.indexes:
+            yield table, index, _facts(table.index_tables[index.id], stores.get(index.id))
+
+
+def _facts(table: Table, store: TableStore | None) -> TableFacts:
+    segments = [] if store is None else store.segments
+    return TableFacts(
+        table=table,
+        rows_count=0 if store is None else store.rows_count,
+        cells_count=0 if store is None else store.cells_count,
+        segments_count=len(segments),
+        memory_bytes=0 if store is None else store.bytes_used,
+        disk_bytes=sum(map(bytes_of, segments)),
+    )
 
 
 def segment_facts(catalog: Catalog, stores: Mapping[int, TableStore]) -> Iterator[SegmentFacts]:

@@ -127,14 +127,16 @@ def _create_table(table: Table) -> str:
     body = ",\n    ".join(lines)
     options = _options(table)
     clause = f" WITH ({', '.join(options)})" if options else ""
-    others = [
-        f"\nCREATE {'UNIQUE ' if index.unique else ''}INDEX {quoted(index.name)} ON {quoted(table.name)} "
-        f"({_columns(table, index)}){' ' + _nulls(index).strip() if index.unique and not index.nulls_distinct else ''}"
-        f"{'' if index.where_text is None else f' WHERE {index.where_text}'};"
-        for index in table.indexes
-        if not index.constraint
-    ]
+    others = [f"\n{index_text(table, index)};" for index in table.indexes if not index.constraint]
     return f"CREATE TABLE {quoted(table.name)} (\n    {body}\n){clause};{''.join(others)}"
+
+
+def index_text(table: Table, index: Index) -> str:
+    """CREATE INDEX as it makes this index."""
+    nulls = f" {_nulls(index).strip()}" if index.unique and not index.nulls_distinct else ""
+    where = "" if index.where_text is None else f" WHERE {index.where_text}"
+    unique = "UNIQUE " if index.unique else ""
+    return f"CREATE {unique}INDEX {quoted(index.name)} ON {quoted(table.name)} ({_columns(table, index)}){nulls}{where}"
 
 
 def _columns(table: Table, index: Index) -> str:

@@ -73,7 +73,9 @@ class Merge:
 
 def read_merge(statement: exp.Merge, execution: Execution) -> Merge:
     """The parts of a MERGE. Raises Invalid."""
-    only_parts(statement, "this", "using", "on", "whens", "with_")
+    if statement.args.get("returning"):
+        raise refuse("RETURNING of MERGE (PostgreSQL 17)", "Use INSERT … ON CONFLICT, UPDATE or DELETE with RETURNING.")
+    only_parts(statement, "this", "using", "on", "whens", "with_", "returning")
     target = target_of(statement.this, execution)
     clauses = tuple(_clause(when, target) for when in statement.args["whens"].expressions)
     for matched in (True, False):
@@ -155,7 +157,9 @@ def _clause(when: exp.When, target: Target) -> Clause:
     only_parts(when, "matched", "source", "condition", "then")
     matched = bool(when.args["matched"])
     if when.args.get("source"):
-        raise refuse("WHEN NOT MATCHED BY SOURCE", "Delete or update those rows by a statement of its own.")
+        raise refuse(
+            "WHEN NOT MATCHED BY SOURCE (PostgreSQL 17)", "Delete or update those rows by a statement of its own."
+        )
     condition: exp.Expr | None = when.args.get("condition")
     then = when.args["then"]
     match then:

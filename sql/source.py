@@ -98,13 +98,33 @@ def first_words(source: Source | str, n: int = 2) -> tuple[str, ...]:
 
 @contextmanager
 def pointing(source: Source) -> Generator[None]:
-    """Give errors raised inside that carry a ``position`` their line, column and caret, once."""
+    """Give errors raised inside their line, column and caret, once: those that carry a ``position``, and those about a
+    name that the statement has once."""
     try:
         yield
     except WeftError as error:
-        if error.position is not None and not getattr(error, "_pointed", False):
-            point(error, source, error.position)
+        if not getattr(error, "_pointed", False):
+            place = _place_of_name(error, source) if error.position is None else error.position
+            if place is not None:
+                point(error, source, place)
         raise
+
+
+_ABOUT_NAMES: Final = frozenset(
+    ("42601", "42701", "42703", "42704", "42710", "42712", "42809", "42P01", "42P07", "42P10", "26000")
+)
+
+
+def _place_of_name(error: WeftError, source: Source) -> int | None:
+    """Where the first name in quotes of the message stands, if it stands in the statement exactly once."""
+    quoted = re.search(r'"([^"\n]+)"', error.message) if error.sqlstate in _ABOUT_NAMES else None
+    if quoted is None:
+        return None
+    word = rf"(?<![\w'$]){re.escape(quoted[1])}(?![\w'])"
+    places = [match.start() for match in re.finditer(word, source.rewritten, re.IGNORECASE)]
+    if len(places) != 1:
+        return None
+    return places[0] - (source.rewritten[: places[0]].endswith('"'))
 
 
 def point(error: WeftError, source: Source, index: int) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from ..base.errors import Invalid
+from ..base.errors import Invalid, nearest
 from .copy.statement import Copy, read_copy
 from .lexer import Tokens, split_outside
 from .refused import REFUSED
@@ -498,7 +498,13 @@ def _explain_option(option: str, explain: Explain) -> Explain:
         case "verbose" | "costs" | "buffers" | "timing" | "summary" | "settings" | "wal":
             return explain
         case _:
-            raise Invalid(f'unrecognized EXPLAIN option "{name}"', sqlstate="42601")
+            hint = nearest(name, _EXPLAIN_OPTIONS) or f"The options are {', '.join(_EXPLAIN_OPTIONS).upper()}."
+            raise Invalid(f'unrecognized EXPLAIN option "{name}"', hint=hint, sqlstate="42601")
+
+
+_EXPLAIN_OPTIONS: Final = (
+    *("analyze", "verify", "format", "verbose", "costs", "buffers", "timing", "summary", "settings"),
+)
 
 
 def _refresh(tokens: Tokens) -> Statement:

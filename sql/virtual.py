@@ -3,6 +3,7 @@
     information_schema.*   the catalog, as the statement sees it: see information_schema.py
     weft_metrics      numbers about the engine, of this moment
     weft_tables       what each table takes in memory and on disk, of this moment
+    weft_indexes      what each index takes, of this moment
     weft_segments     the segments of every table, of this moment
     weft_statistics   what the planner knows of every column, of this moment
     weft_snapshots    named snapshots, and other versions that are held, with what they keep: of this moment
@@ -31,7 +32,7 @@ from ..base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, TEXT, TIMESTAMP, TIME
 from ..engine.catalog import Catalog
 from ..engine.clock import wall_clock
 from .copy.progress import copies_of
-from .describe import all_comments
+from .describe import all_comments, index_text
 from .information_schema import INFORMATION_SCHEMA, information_schema
 
 if TYPE_CHECKING:
@@ -73,6 +74,18 @@ _TABLES: Final = pa.schema(
         arrow_field("table_name", TEXT),
         arrow_field("rows", BIGINT),
         arrow_field("cells", BIGINT),
+        arrow_field("segments", BIGINT),
+        arrow_field("memory_bytes", BIGINT),
+        arrow_field("disk_bytes", BIGINT),
+    ]
+)
+
+_INDEXES: Final = pa.schema(
+    [
+        arrow_field("table_name", TEXT),
+        arrow_field("index_name", TEXT),
+        arrow_field("definition", TEXT),
+        arrow_field("entries", BIGINT),
         arrow_field("segments", BIGINT),
         arrow_field("memory_bytes", BIGINT),
         arrow_field("disk_bytes", BIGINT),
@@ -207,6 +220,22 @@ def _tables(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         for facts in engine.table_facts(catalog)
     ]
     return pa.RecordBatch.from_pylist(rows, schema=_TABLES)
+
+
+def _indexes(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    rows = [
+        {
+            "table_name": table.name,
+            "index_name": index.name,
+            "definition": index_text(table, index),
+            "entries": facts.rows_count,
+            "segments": facts.segments_count,
+            "memory_bytes": facts.memory_bytes,
+            "disk_bytes": facts.disk_bytes,
+        }
+        for table, index, facts in engine.index_facts(catalog)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_INDEXES)
 
 
 def _statistics(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
@@ -383,6 +412,7 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         **{name: _described(name) for name in INFORMATION_SCHEMA},
         "weft_metrics": Virtual(schema=_METRICS, rows=_metrics),
         "weft_tables": Virtual(schema=_TABLES, rows=_tables),
+        "weft_indexes": Virtual(schema=_INDEXES, rows=_indexes),
         "weft_segments": Virtual(schema=_SEGMENTS, rows=_segments),
         "weft_statistics": Virtual(schema=_STATISTICS, rows=_statistics),
         "weft_snapshots": Virtual(schema=_SNAPSHOTS, rows=_snapshots),

@@ -153,6 +153,30 @@ def test_a_syntax_error_says_line_column_and_shows_a_caret(database: Database) -
     assert "^" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        ("UPDATE events SET nope = 1", "SET nope"),
+        ("CREATE INDEX ON events (device, nope)", "device, nope"),
+        ('DROP TABLE IF EXISTS a, b; DROP TABLE "No such"', 'TABLE "No such"'),
+        ("EXPLAIN (VERBOS) SELECT 1", "(VERBOS"),
+        ("INSERT INTO events (device, nope) VALUES ('nope', 1)", "device, nope"),
+        ("UPDATE events SET nope = 1 WHERE nope = 2", None),
+    ],
+)
+def test_an_error_about_a_name_points_to_it_where_it_stands_once(
+    events: Any, database: Database, sql: str, shown: str | None
+) -> None:
+    with pytest.raises(weftdb.Invalid) as caught:
+        database.execute(sql)
+    text = str(caught.value)
+    assert ("^" in text) == (shown is not None)
+    if shown is not None:
+        line, caret = text.split("\n")[1:3]
+        word = shown.split(" ")[-1].lstrip("(") if '"' not in shown else shown[shown.index('"') :]
+        assert line[caret.index("^") :].startswith(word)
+
+
 # -- table -----------------------------------------------------------------------------------------------------------
 
 

@@ -140,6 +140,19 @@ def test_tables_are_listed_with_what_they_take(database: Database) -> None:
     assert rows == [("a", 0, 0, False), ("b", 30, 3, True)]
 
 
+def test_indexes_are_listed_with_what_they_take(database: Database) -> None:
+    database.execute("CREATE TABLE t (a INT PRIMARY KEY, b TEXT UNIQUE, c INT)")
+    database.execute("CREATE UNIQUE INDEX few ON t (c) WHERE b > 'm' AND c > 3")
+    database.execute(
+        "INSERT INTO t SELECT n, CASE WHEN n > 5 THEN 'x' ELSE 'a' END || n, n FROM generate_series(1, 9) n"
+    )
+    found = database.execute("SELECT index_name, definition, entries, memory_bytes > 0 FROM weft_indexes ORDER BY 1")
+    assert found.rows() == [
+        ("few", "CREATE UNIQUE INDEX few ON t (c) WHERE b > 'm' AND c > 3", 4, True),
+        ("t_b_key", "CREATE UNIQUE INDEX t_b_key ON t (b)", 9, True),
+    ]
+
+
 def test_virtual_relations_join_tables_and_one_another(database: Database) -> None:
     database.execute("CREATE TABLE t (name TEXT PRIMARY KEY, high DOUBLE PRECISION)")
     database.table("t").insert([("weft_memory_limit_bytes", 1.0), ("weft_stalls", 1.0)])

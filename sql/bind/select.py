@@ -57,6 +57,8 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
         raise unsupported("a locking clause (FOR UPDATE, FOR SHARE) here", tree, hint=hint)
     only(tree, "expressions", "from_", "joins", "where", "group", "having", "windows", "order", "limit", "offset",
          "distinct", "with_", "kind", what="SELECT")  # fmt: skip
+    if tree.args.get("into"):
+        raise unsupported("SELECT INTO", tree.args["into"], hint="Write CREATE TABLE name AS SELECT ….")
     if tree.args.get("kind"):
         raise unsupported(f"SELECT AS {tree.args['kind']}", tree)
     source, scope = bind_from(context, tree, outer)

@@ -20,12 +20,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ...base.errors import Denied, Invalid, NotFound, Unavailable
-from .options import CopyFormat
+from .options import COMPRESSIONS, CopyFormat
 
 _COUNTER: Final = itertools.count(1)
 """Two may write the same file at once: the last to end is what stays."""
-
-_COMPRESSIONS: Final = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +68,7 @@ def opened(path: Path, format: CopyFormat) -> Generator[Any]:
         raise Invalid(f"{path} is a folder", hint="Name a file.", sqlstate="42809")
     try:
         if not format.is_columnar:
-            with pa.input_stream(str(path), compression=_COMPRESSIONS.get(path.suffix.lower())) as file:
+            with pa.input_stream(str(path), compression=COMPRESSIONS.get(path.suffix.lower())) as file:
                 yield file
         else:
             with pa.memory_map(str(path)) as file:
@@ -81,7 +79,7 @@ def opened(path: Path, format: CopyFormat) -> Generator[Any]:
 
 def size_of(path: Path) -> int | None:
     """How many bytes reading it will give; None where nobody knows."""
-    return path.stat().st_size if path.is_file() and path.suffix.lower() not in _COMPRESSIONS else None
+    return path.stat().st_size if path.is_file() and path.suffix.lower() not in COMPRESSIONS else None
 
 
 @contextmanager
@@ -91,7 +89,7 @@ def created(path: Path, format: CopyFormat) -> Generator[Any]:
         raise Invalid(f"there is no folder {path.parent}", hint="Make it first.", sqlstate="58P01")
     if path.is_dir():
         raise Invalid(f"{path} is a folder", hint="Name a file.", sqlstate="42809")
-    compression = _COMPRESSIONS.get(path.suffix.lower()) if not format.is_columnar else None
+    compression = COMPRESSIONS.get(path.suffix.lower()) if not format.is_columnar else None
     with complete_or_absent(path) as unfinished, pa.output_stream(str(unfinished), compression=compression) as file:
         yield file
 

@@ -51,8 +51,9 @@ Names = tuple[str, ...] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOptions:
-    """Checked options of one COPY."""
+    """Checked options of one COPY. ``guessed``: neither FORMAT nor the file's name says that it is text."""
 
+    guessed: bool = False
     format: CopyFormat = CopyFormat.TEXT
     header: Header = Header.NONE
     delimiter: str = "\t"
@@ -107,6 +108,7 @@ def copy_options(given: Given, *, path: str | None, writes: bool) -> CopyOptions
     csv = format is CopyFormat.CSV
     quote = _character(given, "quote", '"')
     options = CopyOptions(
+        guessed="format" not in given and format is CopyFormat.TEXT and _extension(path) not in _TEXTS,
         format=format,
         header=_header(given, writes=writes),
         delimiter=_character(given, "delimiter", "," if csv else "\t"),
@@ -122,7 +124,7 @@ def copy_options(given: Given, *, path: str | None, writes: bool) -> CopyOptions
 
 
 def _format(given: Given, path: str | None) -> CopyFormat:
-    extension = PurePath(path or "").suffix.lower()
+    extension = _extension(path)
     if "format" in given:
         name = _text(given, "format", "")
         if name.lower() not in _FORMATS:
@@ -136,6 +138,16 @@ def _format(given: Given, path: str | None) -> CopyFormat:
             sqlstate="22023",
         )
     return EXTENSIONS.get(extension, CopyFormat.TEXT)
+
+
+def _extension(path: str | None) -> str:
+    """What the file is called by, a compression aside."""
+    file = PurePath(path or "")
+    return (file.with_suffix("") if file.suffix.lower() in COMPRESSIONS else file).suffix.lower()
+
+
+_TEXTS: Final = ("", ".txt", ".text", ".dat", ".copy")
+COMPRESSIONS: Final = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
 def _check(options: CopyOptions) -> None:

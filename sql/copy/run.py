@@ -8,8 +8,10 @@ How far each is stands in ``weft_copies``. STDIN and STDOUT are the client's: it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -34,6 +36,7 @@ from ..source import Source
 from .decode import Piece, chosen_schema, located, read_pieces
 from .encode import write_result
 from .files import created, opened, size_of
+from .options import Header
 from .progress import CopyFacts, copies_of
 from .statement import Copy, check_query, copied_query
 
@@ -63,6 +66,9 @@ def run_copy(session: Session, statement: Copy, running: Running, query: Callabl
         running.cancel.check()
 
     with copies_of(session.engine).listed(facts):
+        if statement.options.guessed:
+            text = "is in PostgreSQL's text format, a line of values with tabs between them: FORMAT says another"
+            session.notice(f"the file {path} {text}")
         if statement.writes:
             with query(copied_query(statement)) as result:
                 check_query(result)
@@ -75,8 +81,22 @@ def run_copy(session: Session, statement: Copy, running: Running, query: Callabl
             with opened(path, statement.options.format) as file:
                 source = _Counted(file, facts) if not statement.options.format.is_columnar else file
                 pieces = read_table(source, statement, table, session=session)
-                count, version = _write(session, table, _told(pieces, progress), running)
+                with _naming(path, statement):
+                    count, version = _write(session, table, _told(pieces, progress), running)
     return Result(schema=EMPTY_SCHEMA, batches=(), version=version, tag=f"COPY {count}", rows_affected=count)
+
+
+@contextmanager
+def _naming(path: Path, statement: Copy) -> Generator[None]:
+    """Say in errors about a row of which file it is."""
+    try:
+        yield
+    except WeftError as error:
+        if error.sqlstate == "22P04" or re.search(r"\brow \d", error.message):
+            beside = "" if statement.options.header is Header.NONE else ", its rows counted without the header"
+            error.message = f"{error.message} (file {path}{beside})"
+            error.args = (error.message,)
+        raise
 
 
 def read_table(source: Any, statement: Copy, table: Table, *, session: Session) -> Iterator[Piece]:
