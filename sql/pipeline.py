@@ -5,8 +5,7 @@
       ─► Select(ArrowScan groups, WHERE having, outputs, ORDER BY) to the relational executor
 
 Any SELECT of the query may be the one, a subquery or a WITH query as well, and several of them: what reaches the
-executor then are groups instead of tables. The average of exact numbers becomes the quotient of a sum and a count,
-which the executor divides, as it would have divided its own.
+executor then are groups instead of tables.
 
 Whether a pipeline takes a query is decided by the query's shape and types here, and once more by the data when it runs:
 where the engine says ``NotCovered``, or has no kernel yet, the whole query goes to the executor as it was bound.
@@ -21,11 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from ..base.types import BIGINT, BOOLEAN, Kind, numeric
 from ..engine import schema
 from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
-from ..engine.expression.functions.coercion import as_numeric
-from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
+from ..engine.expression.node import Call, Column, Expression, Literal, Parameter
 from ..engine.expression.tree import transform
 from ..engine.pipeline.kernels import Kernels
 from ..engine.pipeline.run import Run
@@ -41,9 +38,6 @@ if TYPE_CHECKING:
     from ..engine.reader import Reader
 
 TIERS: Final = ("auto", "pipeline", "relational")
-
-_NEW_COLUMNS: Final = 1_000_000_000
-"""Identifiers of columns that are made here begin above those of any query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +68,7 @@ def with_pipelines(query: bound.BoundQuery) -> Rest | Reason:
         if not isinstance(node, bound.Select) or node.grouping is None:
             return None
         try:
-            pipeline, select, scan = _part(node, ids=_NEW_COLUMNS + 1_000 * len(parts))
+            pipeline, select, scan = _part(node)
         except NotCovered as why:
             reasons.append(Reason(text=str(why)))
             return None
@@ -98,7 +92,7 @@ def with_pipelines(query: bound.BoundQuery) -> Rest | Reason:
     )
 
 
-def _part(select: bound.Select, *, ids: int) -> tuple[Pipeline, bound.Select, bound.ArrowScan]:
+def _part(select: bound.Select) -> tuple[Pipeline, bound.Select, bound.ArrowScan]:
     """The pipeline of a grouped SELECT, and what is left of the SELECT. Raises NotCovered."""
     grouping, scan = select.grouping, select.source
     assert grouping is not None, "the SELECT groups"
@@ -116,7 +110,6 @@ def _part(select: bound.Select, *, ids: int) -> tuple[Pipeline, bound.Select, bo
     keys = [own(key.expression) for key in grouping.keys]
     aggregates: list[Aggregation] = []
     columns = [key.column for key in grouping.keys]
-    quotients: dict[int, bound.Bound] = {}
     for output in grouping.aggregates:
         call = output.expression
         if not isinstance(call, bound.Aggregate):
@@ -125,18 +118,6 @@ def _part(select: bound.Select, *, ids: int) -> tuple[Pipeline, bound.Select, bo
             raise NotCovered(f"{call.function} has DISTINCT, ORDER BY or more than one argument")
         condition = None if call.filter is None else own(call.filter)
         argument = own(call.arguments[0]) if call.arguments else None
-        if call.function == "avg" and argument is not None and call.type.kind is Kind.NUMERIC:
-            total = bound.OutputColumn(
-                id=ids + 2 * len(quotients), name="sum", type=numeric(38, as_numeric(argument.type).scale or 0)
-            )
-            count = bound.OutputColumn(id=total.id + 1, name="count", type=COUNT)
-            quotients[output.column.id] = _quotient(total, count, call.type)
-            columns += [total, count]
-            aggregates += [
-                Aggregation(function="sum", argument=argument, filter=condition, type=total.type),
-                Aggregation(function="count", argument=argument, filter=condition, type=COUNT),
-            ]
-            continue
         columns.append(output.column)
         aggregates.append(Aggregation(function=call.function, argument=argument, filter=condition, type=call.type))
     pipeline = describe(table, filter, keys, aggregates)
@@ -148,25 +129,8 @@ def _part(select: bound.Select, *, ids: int) -> tuple[Pipeline, bound.Select, bo
         sources=(*(f"k{n}" for n in range(len(keys))), *(f"a{n}" for n in range(len(aggregates)))),
     )
 
-    def averages(node: Any) -> Any:
-        return quotients.get(node.id) if isinstance(node, Column) else None
-
-    outer = dataclasses.replace(select, source=None, where=None, grouping=None, having=None)
-    outer = rewrite(outer, averages) if quotients else outer
-    having = rewrite(select.having, averages) if select.having is not None else None
-    return pipeline, dataclasses.replace(outer, source=groups, where=having), groups
-
-
-COUNT: Final = BIGINT
-
-
-def _quotient(total: bound.OutputColumn, count: bound.OutputColumn, type: Any) -> bound.Bound:
-    """The average: NULL of no rows."""
-    zero = Literal(value=0, type=count.type)
-    none = Call(function="equal", arguments=(count.reference(), zero), type=BOOLEAN)
-    divisor = Cast(argument=count.reference(), type=numeric(19, 0))
-    mean = Call(function="divide", arguments=(total.reference(), divisor), type=type)
-    return Case(branches=((none, Literal(value=None, type=type)),), default=mean, type=type)
+    rest = dataclasses.replace(select, source=groups, where=select.having, grouping=None, having=None)
+    return pipeline, rest, groups
 
 
 def _over_table(node: bound.Bound, sources: Mapping[int, int]) -> Expression:

@@ -48,7 +48,7 @@ QUERIES = (
     "SELECT date_trunc('week', m), count(*) FROM t GROUP BY 1",
     "SELECT k, a, sum(b) FROM t GROUP BY k, a ORDER BY k LIMIT 50",
     "SELECT a + 1, max(d), count(*) FROM t WHERE s < 'y' GROUP BY a + 1",
-    "SELECT sum(w), max(w) FROM t",
+    "SELECT sum(w), max(w), avg(w), avg(k) FROM t",
     "SELECT n, avg(total) FROM (SELECT n, s, sum(a) AS total FROM t GROUP BY n, s) q GROUP BY n",
     "WITH c AS (SELECT s, count(*) AS n FROM t GROUP BY s) SELECT t.s, c.n, count(*) FROM t JOIN c ON t.s = c.s"
     " GROUP BY 1, 2",
@@ -166,6 +166,8 @@ def test_parameters_are_arguments_of_one_kernel(engine: Engine) -> None:
         ("SELECT a / n FROM t GROUP BY 1", "divide"),
         ("SELECT count(DISTINCT a) FROM t", "DISTINCT"),
         ("SELECT max(s) FROM t", "max of text"),
+        ("SELECT count(CAST(k * 300 AS SMALLINT) + 1) FROM t WHERE k > 100", "too large"),
+        ("SELECT count(x * 2) FROM t", "counted"),
         ("SELECT sum(x * 1e308 * 1e308) FROM t", "out of range"),
     ],
 )
@@ -280,7 +282,7 @@ def test_blocks_are_read_as_the_reader_of_segments_reads_them(engine: Engine) ->
             read_valid(*place, count, np.uint64(0), 0, there)
             assert np.array_equal(there, valid), column.name
             assert np.array_equal(out[there == 1], words[there == 1]), column.name
-            chosen = np.flatnonzero(np.array([numbers.random() < 0.3 for _ in range(count)])).astype(np.int64)
+            chosen = np.flatnonzero(np.array([numbers.random() < 0.3 for _ in range(count)])).astype(np.uint64)
             some, there = np.zeros(count, np.int64), np.zeros(count, np.uint8)
             pick_words(*place, chosen, len(chosen), some)
             pick_valid(*place, chosen, len(chosen), np.uint64(0), 0, there)

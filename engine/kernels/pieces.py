@@ -5,7 +5,8 @@ so (storage/kernels/blocks.py: PLAIN values, WIDE pairs, CONSTANT). ``entry`` an
 is the row in the block that the piece begins with. Buffers hold ``count`` words: integers with their sign extended, the
 bits of floats, codes, the low word of 16-byte values.
 
-``chosen`` are places of a buffer, ascending: where few rows are wanted, only theirs are read, to the same places.
+``chosen`` (uint64) are places of a buffer, ascending: where few rows are wanted, only theirs are read, to the same
+places.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numba import njit
 
 from ...storage.kernels.blocks import fetch, fetch_valid
 from ...storage.kernels.decoding import decode, unpack_valid
-from ...storage.kernels.memory import get8, get16, get32, get64, load8, load32, load64, put64
+from ...storage.kernels.memory import get8, get16, get32, get64, load8, load32, load64, put64, put_places
 
 
 @njit(nogil=True, cache=True)
@@ -55,7 +56,7 @@ def read_words(entry: Any, section: Any, first: Any, count: Any, out: Any) -> No
 
 @njit(nogil=True, cache=True)
 def pick_words(entry: Any, section: Any, first: Any, chosen: Any, count: Any, out: Any) -> None:
-    """The first ``count`` of the chosen rows (int64 offsets from ``first``), each to its place in ``out`` (int64)."""
+    """The first ``count`` of the chosen rows (offsets from ``first``), each to its place in ``out`` (int64)."""
     if load8(entry + np.uint64(60)) == np.uint8(1) and load8(entry + np.uint64(61)) != np.uint8(64):
         block = section + load64(entry)
         base, scale = load64(entry + np.uint64(16)), load64(entry + np.uint64(24))
@@ -63,13 +64,13 @@ def pick_words(entry: Any, section: Any, first: Any, chosen: Any, count: Any, ou
         mask = (np.uint64(1) << bits) - np.uint64(1)
         for place in range(count):
             row = chosen[place]
-            at = (first + np.uint64(row)) * bits
+            at = (first + row) * bits
             word = load64(block + (at >> np.uint64(3))) >> (at & np.uint64(7))
             out[row] = np.int64(base + scale * (word & mask))
         return
     for place in range(count):
         row = chosen[place]
-        out[row] = np.int64(fetch(entry, section, first + np.uint64(row)))
+        out[row] = np.int64(fetch(entry, section, first + row))
 
 
 @njit(nogil=True, cache=True)
@@ -92,11 +93,27 @@ def pick_valid(entry: Any, section: Any, first: Any, chosen: Any, count: Any, kn
     if known != np.uint64(0):
         for place in range(count):
             row = chosen[place]
-            out[row] = load8(known + np.uint64(done + row))
+            out[row] = load8(known + np.uint64(done) + row)
         return
     for place in range(count):
         row = chosen[place]
-        out[row] = np.uint8(fetch_valid(entry, section, first + np.uint64(row)))
+        out[row] = np.uint8(fetch_valid(entry, section, first + row))
+
+
+@njit(nogil=True, cache=True)
+def places_of(flags: Any, count: Any, chosen: Any) -> Any:
+    """The places of the first ``count`` bytes (uint8) that are not 0, ascending; returns how many there are.
+
+    ``flags`` and ``chosen`` (uint64) have room for a multiple of eight.
+    """
+    source, target = np.uint64(flags.ctypes.data), np.uint64(chosen.ctypes.data)
+    for index in range(count, (count + 7) & ~7):
+        flags[index] = 0
+    left = np.uint64(0)
+    for index in range((count + 7) >> 3):
+        at = np.uint64(index) * np.uint64(8)
+        left += put_places(source + at, at, target + left * np.uint64(8))
+    return np.int64(left)
 
 
 @njit(nogil=True, cache=True)

@@ -100,7 +100,12 @@ class Run:
         except WeftError as error:
             raise NotCovered(f"a constant cannot be computed: {error.message}") from None
         columns = self._bounds()
-        for part in (*shape.filters, *shape.keys, *(part for of in shape.accumulators for part in of[1:])):
+        for part in (
+            *shape.filters,
+            *shape.keys,
+            *pipeline.checked,
+            *(part for of in shape.accumulators for part in of[1:]),
+        ):
             check_all(part, columns, arguments)
         sources = sources_of(self.plan, self.layout, pipeline, version=self.version, words=words_count(shape))
         texts = self._tables(sources)
@@ -452,6 +457,8 @@ def _answer(answer: Answer, whole: _Whole) -> pa.Array:
         values = np.where(there, values, 0.0)
         return fixed_array(np.ascontiguousarray(values.astype(DTYPES[answer.type.kind])), valid, answer.type)
     low = whole.low[answer.value]
+    if answer.function == "avg":
+        return _averages(low, whole.high[answer.value], counts, answer, valid)
     if answer.function != "sum":
         return _whole_array(np.where(there, low, 0), valid, answer.type)
     high = whole.high[answer.value]
@@ -462,6 +469,26 @@ def _answer(answer: Answer, whole: _Whole) -> pa.Array:
     if ((low.view(np.int64) >> 63) != high).any():
         raise NotCovered("a sum is too large")
     return _whole_array(low.view(np.int64), valid, answer.type)
+
+
+def _averages(
+    low: np.ndarray, high: np.ndarray, counts: np.ndarray, answer: Answer, valid: np.ndarray | None
+) -> pa.Array:
+    """Quotients of exact sums, rounded half away from zero."""
+    factor = 10 ** ((answer.type.scale or 0) - answer.scale)
+    pairs = np.empty((len(low), 2), np.uint64)
+    for place, (words, above, count) in enumerate(zip(low.tolist(), high.tolist(), counts.tolist(), strict=True)):
+        dividend = ((above << 64) + words) * factor
+        quotient = (2 * abs(dividend) + count) // (2 * count) if count else 0
+        if quotient >= DECIMAL_LIMIT:
+            raise NotCovered("an average has too many digits")
+        quotient = -quotient if dividend < 0 else quotient
+        pairs[place] = quotient & MASK, (quotient >> 64) & MASK
+    return fixed_array(pairs, valid, answer.type)
+
+
+DECIMAL_LIMIT: Final = 10**38
+MASK: Final = (1 << 64) - 1
 
 
 def _whole_array(values: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.Array:

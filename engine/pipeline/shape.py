@@ -79,7 +79,7 @@ class NotCovered(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregation:
-    """``argument`` None: count(*). ``function``: count, sum, avg of floats, min, max."""
+    """``argument`` None: count(*). ``function``: count, sum, avg, min, max."""
 
     function: str
     argument: Expression | None
@@ -156,12 +156,13 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """How an aggregate is made of accumulators: ``value``, NULL where ``count`` (None: of rows) is 0."""
+    """How an aggregate is made of accumulators: ``value``, NULL where ``count`` is 0. ``scale``: of exact values."""
 
     function: str
     value: int
     count: int
     type: Type
+    scale: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +176,8 @@ class Pipeline:
     reals: tuple[Constant, ...]
     keys: tuple[Key, ...]
     answers: tuple[Answer, ...]
+    checked: tuple[Node, ...]
+    """What is computed only to see that it can be: kernels do not."""
 
 
 def describe(
@@ -206,6 +209,7 @@ def describe(
         reals=tuple(builder.reals),
         keys=tuple(key for _, key in key_nodes),
         answers=tuple(answers),
+        checked=tuple(builder.checked),
     )
 
 
@@ -218,6 +222,7 @@ class _Builder:
         self.tables: list[DictionaryTable] = []
         self.integers: list[Constant] = []
         self.reals: list[Constant] = []
+        self.checked: list[Node] = []
         self.accumulators: list[tuple[str, Node | None, Node | None]] = [("count", None, None)]
 
     # Sinks.
@@ -265,16 +270,14 @@ class _Builder:
                 raise NotCovered(f"{function} of {argument.type}")
         else:
             raise NotCovered(f"{function} of {argument.type}")
-        if function == "avg" and not prefix:
-            raise AssertionError("the average of exact numbers is a quotient of sum and count")
         if function not in ("sum", "avg", "min", "max"):
             raise NotCovered(f"the aggregate {function}")
-        count = self._accumulator("count", self._presence(argument), condition)
+        count = self._accumulator("count", self._presence(argument, unseen=False), condition)
         value = self._accumulator(prefix + ("sum" if function == "avg" else function), node, condition)
-        return Answer(function=function, value=value, count=count, type=type)
+        return Answer(function=function, value=value, count=count, type=type, scale=argument.type.scale or 0)
 
-    def _presence(self, argument: Expression) -> Node | None:
-        """What is counted: None where it is never NULL."""
+    def _presence(self, argument: Expression, *, unseen: bool = True) -> Node | None:
+        """What is counted: None where it is never NULL. ``unseen``: nothing else is computed of it."""
         if isinstance(argument, Column):
             if not self._table.by_id[argument.id].nullable:
                 return None
@@ -283,8 +286,16 @@ class _Builder:
             node = self.truth(argument)
         else:
             node = self.real(argument) if argument.type.kind in FLOATS else self.integer(argument)
+        if unseen:
+            self._check_unseen(node)
         nullable = [self._table.by_id[id].nullable for id in self.slots]
         return node if can_be_null(node, nullable) else None
+
+    def _check_unseen(self, node: Node) -> None:
+        """Of a value that is asked only whether it is NULL: it may fail all the same."""
+        self.checked.append(node)
+        if any(part in repr(node) for part in ("'fadd'", "'fsub'", "'fmul'")):
+            raise NotCovered("a float is computed only to be counted")
 
     def _accumulator(self, kind: str, node: Node | None, condition: Node | None) -> int:
         found = (kind, node, condition)
@@ -452,8 +463,11 @@ class _Builder:
         if isinstance(argument, Column):
             return ("is_null", ("present", self._slot(argument, values=False)))
         if argument.type.kind is Kind.BOOLEAN:
-            return ("is_null", self.truth(argument))
-        return ("is_null", self.real(argument) if argument.type.kind in FLOATS else self.integer(argument))
+            node = self.truth(argument)
+        else:
+            node = self.real(argument) if argument.type.kind in FLOATS else self.integer(argument)
+        self._check_unseen(node)
+        return ("is_null", node)
 
     def _of_text(self, expression: Expression) -> Node:
         try:

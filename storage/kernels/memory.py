@@ -87,6 +87,35 @@ def put_pairs(
     return types.void(*[types.uint64] * 8), build
 
 
+@intrinsic
+def put_places(typing_context: Any, flags: Any, first: Any, out: Any) -> Any:
+    """The places, from ``first`` on, of those of eight bytes at ``flags`` that are not 0, as words at ``out``.
+
+    Returns how many there are; ``out`` has room for eight.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        flags, first, out = arguments
+        one, eight = ir.IntType(64), ir.VectorType(ir.IntType(64), 8)
+        bytes_ = ir.VectorType(ir.IntType(8), 8)
+        given = builder.load(builder.inttoptr(flags, bytes_.as_pointer()), align=1)
+        there = builder.icmp_unsigned("!=", given, ir.Constant(bytes_, [0] * 8))
+        vector = builder.insert_element(ir.Constant(eight, ir.Undefined), first, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
+        vector = builder.shuffle_vector(vector, ir.Constant(eight, ir.Undefined), zeros)
+        vector = builder.add(vector, ir.Constant(eight, list(range(8))))
+        name = "llvm.experimental.vector.compress.v8i64"
+        compress = builder.module.globals.get(name)
+        if compress is None:
+            compress = ir.Function(builder.module, ir.FunctionType(eight, [eight, there.type, eight]), name)
+        vector = builder.call(compress, [vector, there, ir.Constant(eight, ir.Undefined)])
+        builder.store(vector, builder.inttoptr(out, eight.as_pointer()), align=1)
+        bits = builder.zext(builder.bitcast(there, ir.IntType(8)), one)
+        return builder.ctpop(bits)
+
+    return types.uint64(types.uint64, types.uint64, types.uint64), build
+
+
 def _element_loader(result: Any, bits: int) -> Any:
     @intrinsic
     def load(typing_context: Any, address: Any, index: Any) -> Any:
