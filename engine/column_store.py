@@ -205,6 +205,8 @@ def _extended(valid: np.ndarray | None, capacity: int, at: int, piece: np.ndarra
 _EPOCH: Final = datetime.datetime(1970, 1, 1)
 _EPOCH_UTC: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _EPOCH_DAY: Final = datetime.date(1970, 1, 1)
+_DAY: Final = datetime.timedelta(days=1)
+_MICROSECOND: Final = datetime.timedelta(microseconds=1)
 _EXACT: Final = decimal.Context(prec=76)
 _MONTHS: Final = struct.Struct("<iiq")  # months, days, nanoseconds
 
@@ -235,13 +237,13 @@ def stored_value(type: Type) -> Callable[[Any], Any] | None:
         case Kind.BOOLEAN:
             return bool
         case Kind.DATE:
-            return lambda days: _EPOCH_DAY + datetime.timedelta(days=days)
+            return lambda days: _EPOCH_DAY + days * _DAY
         case Kind.TIME:
-            return lambda microseconds: (_EPOCH + datetime.timedelta(microseconds=microseconds)).time()
+            return lambda microseconds: (_EPOCH + microseconds * _MICROSECOND).time()
         case Kind.TIMESTAMP:
-            return lambda microseconds: _EPOCH + datetime.timedelta(microseconds=microseconds)
+            return lambda microseconds: _EPOCH + microseconds * _MICROSECOND
         case Kind.TIMESTAMPTZ:
-            return lambda microseconds: _EPOCH_UTC + datetime.timedelta(microseconds=microseconds)
+            return lambda microseconds: _EPOCH_UTC + microseconds * _MICROSECOND
         case Kind.NUMERIC:
             scale = -(type.scale or 0)
             return lambda raw: _EXACT.scaleb(decimal.Decimal(int.from_bytes(raw, "little", signed=True)), scale)

@@ -264,9 +264,13 @@ class Engine:
 
     def newest_row_of(self, name: str, key: object) -> tuple[dict[str, Any] | None, int] | None:
         """``newest_row`` of the table called ``name``, with a key as it was given; None also where it is not plain."""
-        table = self._state.catalog.relations.get(name)
-        plain = table.shape.key(key) if isinstance(table, Table) else None
-        return self.newest_row(table, plain) if isinstance(table, Table) and plain else None
+        version = self._state.version
+        catalog = self._state.catalog
+        table = catalog.relations.get(name)
+        if catalog.version > version or not isinstance(table, Table):
+            return None
+        plain = table.shape.key(key)
+        return self._row_at(version, table, plain) if plain else None
 
     def newest_row(self, table: Table, key: tuple[Any, ...]) -> tuple[dict[str, Any] | None, int] | None:
         """The row with this primary key (plain values, see row_shape.py) now, and the version that it was read at.
@@ -275,13 +279,15 @@ class Engine:
         can be read rose above that, and then, or where ``table`` is not the newest definition, the answer is None: a
         snapshot has to read it.
         """
-        self._check_open()
-        state = self._state
-        version = state.version
-        catalog = state.catalog
+        version = self._state.version
+        catalog = self._state.catalog
         if catalog.version > version or catalog.relations.get(table.name) is not table:
             return None
-        store = state.stores.get(table.id)
+        return self._row_at(version, table, key)
+
+    def _row_at(self, version: int, table: Table, key: tuple[Any, ...]) -> tuple[dict[str, Any] | None, int] | None:
+        self._check_open()
+        store = self._state.stores.get(table.id)
         if store is None or store.table is not table:
             return None
         row = store.get(key, version=version)

@@ -35,6 +35,7 @@ from ..base.types import Kind, Type
 from ..storage.column_values import EMPTY_BYTES, PAIRS, FixedValues, Values, VariableValues, frozen
 from .kernels import encoding as kernels
 from .schema import Column
+from .unrolled import unrolled
 
 WIDTHS: Final[dict[Kind, int]] = {
     Kind.BOOLEAN: 1,
@@ -116,7 +117,7 @@ class Keys:
 class KeyEncoder:
     """Encodes the values of some columns, in order. NOT NULL columns carry no NULL byte; other columns do."""
 
-    __slots__ = ("_scalars", "columns", "fixed", "length", "width")
+    __slots__ = ("_encoded", "_scalars", "columns", "fixed", "length", "width")
 
     def __init__(self, columns: Sequence[Column]) -> None:
         check_key_types(columns)
@@ -125,6 +126,7 @@ class KeyEncoder:
         self.length = sum(_width(column) for column in columns) if self.fixed else 0
         self.width = (self.length + 7) // 8
         self._scalars = tuple(_scalar_encoder(column) for column in columns)
+        self._encoded = unrolled(self._scalars)
 
     def encode(self, values: Sequence[Values], *, count: int) -> Keys:
         """Encode ``count`` rows; ``values`` stand in the order of the columns."""
@@ -141,11 +143,9 @@ class KeyEncoder:
 
     def encode_one(self, values: Sequence[object]) -> bytes:
         """Encode one key of Python values, padded. Raises Invalid for a value that the column cannot hold."""
-        if len(self._scalars) == 1:
-            encoded = self._scalars[0](*values)
-        else:
-            encoded = b"".join([encode(value) for encode, value in zip(self._scalars, values, strict=True)])
-        return encoded.ljust((len(encoded) + 7) & ~7, b"\0")
+        assert len(values) == len(self._scalars), f"{len(values)} values for {len(self._scalars)} columns"
+        encoded = b"".join(self._encoded(values))
+        return encoded.ljust((len(encoded) + 7) & ~7, b"\0") if len(encoded) & 7 else encoded
 
     def encode_column(self, index: int, value: object) -> bytes:
         """The bytes of one value of the column at ``index``, without padding. Raises Invalid as ``encode_one``."""
@@ -254,62 +254,78 @@ def microseconds_of(value: datetime.datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _scalar_encoder(column: Column) -> Callable[[Any], bytes]:
-    encode = _encoder_of(column.type)
-    null = b"\1" + bytes(WIDTHS.get(column.type.kind, 0))
+def microseconds_of_time(value: datetime.time) -> int:
+    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
 
-    nullable = column.nullable
+
+_WRONG: Final = (TypeError, ValueError, OverflowError, AttributeError, ArithmeticError, struct.error)
+
+_NUMBERS: Final[dict[Kind, Callable[[Any], int]]] = {
+    Kind.DATE: lambda value: value.toordinal() - _EPOCH_DAY,
+    Kind.TIME: microseconds_of_time,
+    Kind.TIMESTAMP: microseconds_of,
+    Kind.TIMESTAMPTZ: microseconds_of,
+}
+"""What makes the integer of a value that is encoded as one. It may be given as that integer, too."""
+
+
+def _scalar_encoder(column: Column) -> Callable[[Any], bytes]:
+    kind = column.type.kind
+    integral = column.type.is_integer or kind in _NUMBERS
+    encode = _number_encoder(column, _NUMBERS.get(kind)) if integral else _value_encoder(column)
+    null = b"\1" + bytes(WIDTHS.get(kind, 0))
+    return (lambda value: null if value is None else b"\0" + encode(value)) if column.nullable else encode
+
+
+def _number_encoder(column: Column, number: Callable[[Any], int] | None) -> Callable[[Any], bytes]:
+    """One call for a value of the commonest keys: integers and times."""
+    width = WIDTHS[column.type.kind]
+    bias = 1 << (8 * width - 1)
+
+    def encode(value: Any) -> bytes:
+        try:
+            if number is None or isinstance(value, int):
+                return (value + bias).to_bytes(width, "big")
+            return (number(value) + bias).to_bytes(width, "big")
+        except _WRONG as error:
+            raise _no_value(value, column) from error
+
+    return encode
+
+
+def _value_encoder(column: Column) -> Callable[[Any], bytes]:
+    encode = _encoder_of(column.type)
 
     def checked(value: Any) -> bytes:
-        if nullable and value is None:
-            return null
         try:
-            return b"\0" + encode(value) if nullable else encode(value)
-        except (TypeError, ValueError, OverflowError, AttributeError, ArithmeticError, struct.error) as error:
-            raise Invalid(
-                f'{value!r} is no value of column "{column.name}" of type {column.type}', sqlstate="22P02"
-            ) from error
+            return encode(value)
+        except _WRONG as error:
+            raise _no_value(value, column) from error
 
     return checked
+
+
+def _no_value(value: object, column: Column) -> Invalid:
+    return Invalid(f'{value!r} is no value of column "{column.name}" of type {column.type}', sqlstate="22P02")
 
 
 def _encoder_of(type: Type) -> Callable[[Any], bytes]:
     match type.kind:
         case Kind.BOOLEAN:
             return lambda value: b"\1" if value else b"\0"
-        case Kind.SMALLINT | Kind.INTEGER | Kind.BIGINT:
-            return _integer_encoder(WIDTHS[type.kind])
         case Kind.REAL:
             return lambda value: _flipped(struct.pack(">f", float("nan") if value != value else value + 0.0))
         case Kind.DOUBLE:
             return lambda value: _flipped(struct.pack(">d", float("nan") if value != value else value + 0.0))
         case Kind.NUMERIC:
-            unscale, encode_16 = unscaler(type.scale or 0), _integer_encoder(16)
-            return lambda value: encode_16(unscale(value))
-        case Kind.DATE:
-            encode_4 = _integer_encoder(4)
-            return lambda value: encode_4(value if isinstance(value, int) else value.toordinal() - _EPOCH_DAY)
-        case Kind.TIME:
-            encode_8 = _integer_encoder(8)
-            return lambda value: encode_8(value if isinstance(value, int) else microseconds_of_time(value))
-        case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
-            encode_8 = _integer_encoder(8)
-            return lambda value: encode_8(value if isinstance(value, int) else microseconds_of(value))
+            unscale = unscaler(type.scale or 0)
+            return lambda value: (unscale(value) + (1 << 127)).to_bytes(16, "big")
         case Kind.UUID:
             return lambda value: (value if isinstance(value, uuid.UUID) else uuid.UUID(value)).bytes
         case Kind.TEXT | Kind.VARCHAR:
             return lambda value: _escaped(value.encode())
         case _:
             return lambda value: _escaped(bytes(memoryview(value)))
-
-
-def _integer_encoder(width: int) -> Callable[[int], bytes]:
-    bias = 1 << (8 * width - 1)
-    return lambda value: (value + bias).to_bytes(width, "big")
-
-
-def microseconds_of_time(value: datetime.time) -> int:
-    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
 
 
 def unscaler(scale: int) -> Callable[[Any], int]:

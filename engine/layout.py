@@ -27,6 +27,7 @@ from .key_encoding import WIDTHS, KeyEncoder, Keys, hash_one, microseconds_of
 from .schema import ROW_ID, ROW_ID_NAME, SLICE_ORIGIN, Column, Table
 
 DAY: Final = 86_400_000_000
+_FIRST_SLICE: Final = (1 << 63) + SLICE_ORIGIN  # as an encoded time, see key_encoding.py
 _DAYS_MAX: Final = (2**63 - 1) // DAY
 _NO_HASHES: Final = frozen(np.empty(0, np.uint64))
 _NO_TIMES: Final = frozen(np.empty(0, np.int64))
@@ -76,6 +77,7 @@ class Layout:
             raise Internal(f'event time "{self.time.name}" of table "{table.name}" is {self.time.type}')
         self._key_encoder = KeyEncoder([table.by_id[id] for id in table.key])
         self._key_is_prefix = table.primary_key[: len(table.key)] == table.key
+        self._time_bytes = self._bytes_of_time()
         self._base, self._phase = divmod(SLICE_ORIGIN, table.every) if table.every else (0, 0)
         row_key = (*table.key, ROW_ID) if table.time is None else (*table.key, table.time, ROW_ID)
         sort_ids = table.primary_key or tuple(dict.fromkeys(row_key))
@@ -151,9 +153,9 @@ class Layout:
 
     def route_one(self, key: Sequence[Any], encoded: bytes) -> tuple[int, int]:
         """The cell of one primary key of Python values."""
-        table = self.table
         shard = slice_ = 0
         if self.sharded:
+            table = self.table
             if table.key == table.primary_key:
                 hashed = hash_one(encoded)
             else:
@@ -161,9 +163,26 @@ class Layout:
                 hashed = hash_one(self._key_encoder.encode_one([key[position] for position in positions]))
             shard = hashed % table.shards
         if self.sliced:
-            assert table.time is not None, "a sliced table has an event time"
-            slice_ = self.slice_of(key[table.primary_key.index(table.time)])
+            slice_ = self._slice_of_one(key, encoded)
         return slice_, shard
+
+    def _slice_of_one(self, key: Sequence[Any], encoded: bytes) -> int:
+        table, place = self.table, self._time_bytes
+        assert table.every, "slices have a length"
+        if place is not None:
+            return (int.from_bytes(encoded[place], "big") - _FIRST_SLICE) // table.every
+        assert table.time is not None, "a sliced table has an event time"
+        return self.slice_of(key[table.primary_key.index(table.time)])
+
+    def _bytes_of_time(self) -> slice | None:
+        """Where the event time stands in an encoded primary key, if it does, always there, in microseconds."""
+        columns = self.table.primary_key_columns
+        if self.encoder is None or not self.encoder.fixed or self.time not in columns:
+            return None
+        if self.time.nullable or self.time.type.kind is Kind.DATE:
+            return None
+        at = sum([WIDTHS[column.type.kind] + column.nullable for column in columns[: columns.index(self.time)]])
+        return slice(at, at + 8)
 
     def shard_of(self, key: Sequence[Any]) -> int:
         """The shard of one key of Python values (the key columns in order)."""

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from ..base.types import Kind, Type
+from .unrolled import unrolled
 
 if TYPE_CHECKING:
     from .schema import Column, Table
@@ -37,7 +38,7 @@ class RowShape:
         self._key_names = tuple(column.name for column in table.primary_key_columns)
         self._absent = frozenset(column.name for column in table.columns if column.nullable and column.default is None)
         self._key_set = frozenset(self._key_names)
-        self._key_takers = tuple(self._takers[name] for name in self._key_names)
+        self._taken_key = unrolled([self._takers[name] for name in self._key_names])
         self._inserts = not any(column.identity for column in table.columns)
         self._variable = tuple(column.name for column in table.columns if column.type.is_variable)
 
@@ -67,19 +68,10 @@ class RowShape:
     def key(self, key: object) -> tuple[Any, ...] | None:
         """One primary key, a value or a tuple; None where it is something else, or not plain."""
         values = key if isinstance(key, tuple) else (key,)
-        takers = self._key_takers
-        if len(values) != len(takers):
+        if len(values) != len(self._key_names):
             return None
-        if len(takers) == 1:
-            value = takers[0](values[0])
-            return None if value is NOT_PLAIN or value is None else (value,)
-        taken: list[Any] = []
-        for take, value in zip(takers, values, strict=True):
-            value = take(value)
-            if value is NOT_PLAIN or value is None:
-                return None
-            taken.append(value)
-        return tuple(taken)
+        taken = self._taken_key(values)
+        return None if NOT_PLAIN in taken or None in taken else taken
 
     def key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """The primary key of a whole row."""
