@@ -122,7 +122,7 @@ class Handover:
 
     def _batches(self, columns: Sequence[Column], schema: pa.Schema, pool: Executor | None) -> Iterator[pa.RecordBatch]:
         self._expected.begun = True
-        tells = not self._sieve.is_open or bool(self._expected.keys)
+        tells = not self._sieve.is_open or self._sieve.reads_texts or bool(self._expected.keys)
         one = _Pass(columns=columns, schema=schema, collected=Collected(self._offers if tells else {}))
         for batch, rows_read in made(self._pieces(one), pool):
             self._statistics.rows_read += rows_read
@@ -174,12 +174,14 @@ class Handover:
         passing = seen
         keys = self._expected.keys
         wanted = one.collected.columns
-        if not (self._sieve.is_open and not keys) and (one.looks() or wanted):
+        if not (self._sieve.is_open and not keys and not wanted) and (wanted or one.looks()):
             passing = self._sieve.mask(segment, read, count=count)
             if seen is not None:
                 passing &= seen
             for id, set in keys:
                 set.keep(read(id), passing)
+            if wanted:  # who expects the keys has more rows: it pays to know exactly
+                self._sieve.keep_texts(segment, start, stop, passing)
             passed = int(np.count_nonzero(passing))
             few = passed * FEW < count
             one.found(some=passed * SOME < count)

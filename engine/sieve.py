@@ -56,7 +56,9 @@ class Sieve:
         self._layout = layout
         self._coded = coded
         exact = {id for id in readable if layout.by_id[id].type.kind in _EXACT} | coded
-        self._texts = list(_of_texts(filter, coded))
+        texts = list(_of_texts(filter, layout))
+        self._texts = [(id, part) for id, part in texts if id in coded]
+        self._plain = [(id, part) for id, part in texts if id not in coded]
         self._test = _without(None if test is None else _known(test, exact), {id for id, _ in self._texts})
         self._passing: dict[tuple[int, int], KeySet] = {}
 
@@ -64,6 +66,18 @@ class Sieve:
     def is_open(self) -> bool:
         """Whether every row passes."""
         return self._test is None and not self._texts
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether ``keep_texts`` may hold rows back."""
+        return bool(self._plain)
+
+    def keep_texts(self, segment: Segment, start: int, stop: int, mask: np.ndarray) -> None:
+        """Clear ``mask`` (bool[n]) where texts without a dictionary cannot pass. It costs reading them."""
+        for id, part in self._plain:
+            if id in segment.description.columns and mask.any():
+                column = self._layout.by_id[id]
+                mask &= _true_of(part, array_of(segment.values(column, start, stop), column.type))
 
     def mask(self, segment: Segment, read: Read, *, count: int) -> np.ndarray:
         """Which of the ``count`` rows that ``read`` reads can pass: bool[count]."""
@@ -122,13 +136,13 @@ class Sieve:
         return _true_of(part, texts)
 
 
-def _of_texts(filter: Expression | None, coded: frozenset[int]) -> Iterator[tuple[int, Expression]]:
-    """The conditions on one column each that reads as codes, and is not NULL where they are true."""
+def _of_texts(filter: Expression | None, layout: Layout) -> Iterator[tuple[int, Expression]]:
+    """The conditions on one column of text each, which is not NULL where they are true."""
     for part in () if filter is None else conjuncts(filter):
         ids = column_ids(part)
-        if len(ids) == 1 and ids <= coded:
+        if len(ids) == 1:
             (id,) = ids
-            if not _true_of(part, pa.nulls(1, pa.string()))[0]:
+            if layout.by_id[id].type.is_text and not _true_of(part, pa.nulls(1, pa.string()))[0]:
                 yield id, part
 
 
