@@ -81,26 +81,29 @@ class Sieve:
 
     def mask(self, segment: Segment, read: Read, *, count: int) -> np.ndarray:
         """Which of the ``count`` rows that ``read`` reads can pass: bool[count]."""
-        mask = np.ones(count, np.bool_) if self._test is None else self._mask(self._test, segment, read)
+        mask = np.ones(count, np.bool_) if self._test is None else self._mask(self._test, segment, read, count)
         for id, part in self._texts:
             if not mask.any():
                 break
             self._among(segment, id, part, self._passing_texts).keep(read(id), mask)
         return mask
 
-    def _mask(self, test: ZoneTest, segment: Segment, read: Read) -> np.ndarray:
+    def _mask(self, test: ZoneTest, segment: Segment, read: Read, count: int) -> np.ndarray:
         match test:
             case ColumnTest():
                 return self._column(test, segment, read(test.id))
             case AllOf(parts=parts):
-                mask = self._mask(parts[0], segment, read)
+                mask = self._mask(parts[0], segment, read, count)
                 for part in parts[1:]:
                     if not mask.any():
                         break
-                    mask &= self._mask(part, segment, read)
+                    mask &= self._mask(part, segment, read, count)
                 return mask
             case AnyOf(parts=parts):
-                return np.logical_or.reduce([self._mask(part, segment, read) for part in parts])
+                mask = np.zeros(count, np.bool_)
+                for part in parts:
+                    mask |= self._mask(part, segment, read, count)
+                return mask
 
     def _column(self, test: ColumnTest, segment: Segment, values: FixedValues) -> np.ndarray:
         if test.id in self._coded:

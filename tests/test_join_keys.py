@@ -161,6 +161,15 @@ def test_rows_without_a_partner_stay_behind(db: weftdb.Database, monkeypatch: py
     assert _rows_read(db, sql)["i"] > 8_000
 
 
+@pytest.mark.parametrize("db", ["segments"], indirect=True)
+def test_a_branch_that_no_row_passes_leaves_the_others(db: weftdb.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty array passes nothing, whatever the number of rows."""
+    nulls = db.execute("SELECT count(*) FROM i WHERE o IS NULL").scalar()
+    monkeypatch.setattr(scan, "HANDED_ROWS_MIN", 1)
+    asked = "SELECT count(*) + 0 FROM i WHERE o IS NULL OR n = ANY (CAST('{}' AS INTEGER[]))"
+    assert db.execute(asked).scalar() == nulls > 0
+
+
 def _rows_read(db: weftdb.Database, sql: str) -> dict[str, int]:
     [(text,)] = db.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}").rows()
     found: dict[str, int] = {}
