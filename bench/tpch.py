@@ -5,8 +5,8 @@ has the tables with their primary keys, embedded, in segments; DuckDB has the sa
 without keys and checkpointed. Both use all cores and return Arrow tables. Answers are compared cell by cell: numbers to
 1e-9 where one of the two is a float (DuckDB's averages and quotients are), all else exactly.
 
-The goal is stated for the geometric mean of the ratios, so that no query counts more than another. WeftDB keeps the plan
-of a text that it has answered, DuckDB plans it each time: a note has the mean of the first times, too.
+The goal is stated for the geometric mean of the ratios, so that no query counts more than another. WeftDB keeps the
+plan of a text that it has answered, DuckDB plans it each time: a note has the mean of the first times, too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import shutil
 import subprocess
 import sysconfig
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -69,12 +70,9 @@ class Tpch:
     def run(self) -> Report:
         systems = (self._weft, self._duck)
         for number, sql in enumerate(QUERIES, start=1):
-            answers: list[pa.Table] = []
-            weft, duck = (
-                seconds_of(lambda system=system, sql=sql: answers.append(system.execute(sql))) for system in systems
-            )
+            (weft, one), (duck, other) = (_timed(system, sql) for system in systems)
             self._first_ratios.append(duck / weft)
-            self._answers[number] = (answers[0], answers[1])
+            self._answers[number] = (one, other)
             for _, system in in_turn(systems, rounds=self._size.rounds):
                 seconds = seconds_of(lambda system=system, sql=sql: system.execute(sql))
                 self._samples.setdefault((number, system.name), []).append(seconds * 1e3)
@@ -127,6 +125,12 @@ class Tpch:
         report.goals.append(Goal(text=text, wanted=SPEED_WANTED, value=mean))
         report.notes.append(f"{text}, each query for the first time: {_geometric_mean(self._first_ratios):.2f}")
         return report
+
+
+def _timed(system: WeftStore | DuckStore, sql: str) -> tuple[float, pa.Table]:
+    began = time.perf_counter()
+    answer = system.execute(sql)
+    return time.perf_counter() - began, answer
 
 
 def _geometric_mean(ratios: Sequence[float]) -> float:
