@@ -108,12 +108,17 @@ class Scan:
         """
         handover = self._handed_over()
         if handover is not None:
-            self._statistics.passes += 1
-            self._statistics.cells_read += len(self._parts)
-            return handover.batches(places, pool=pool)
+            schema, batches = handover.batches(places, pool=pool)
+            return schema, self._counted(batches)
         columns = self._projection.columns
         projection = self._projection if places is None else Projection([columns[place] for place in places])
         return projection.schema, self._small(projection)
+
+    def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """A pass begins with its first batch: the executor opens streams that it never reads."""
+        self._statistics.passes += 1
+        self._statistics.cells_read += len(self._parts)
+        yield from batches
 
     def offer(self, column: int) -> Offer:
         """What ``handed`` will tell of a column of integers, by its identifier (join_keys.py)."""
