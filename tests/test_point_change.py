@@ -45,6 +45,10 @@ STATEMENTS = [
 ]
 DELETE = "DELETE FROM t WHERE id = $1 AND part = $2"
 STATEMENTS += [
+    "UPDATE t SET id = $3 WHERE id = $1 AND part = $2",
+    "INSERT INTO t (id, part, n) VALUES ($1, $2, $3) ON CONFLICT (id, part) DO UPDATE SET id = excluded.id + 1",
+    "INSERT INTO t (id, part, n) VALUES ($1, $2, $3) ON CONFLICT (id, part)"
+    " DO UPDATE SET n = excluded.n WHERE t.n < excluded.n",
     "UPDATE t SET n = $3 WHERE id = $1::int AND part = $2",
     "UPDATE t SET n = $3 WHERE id = $1 AND part = $2::varchar(2)",
 ]
@@ -163,6 +167,25 @@ def test_the_short_way_is_taken_where_it_can_be(monkeypatch: pytest.MonkeyPatch)
             db.execute(DELETE, given[:2])
             db.execute(sql, given)
         assert not taken, sql
+
+
+def test_rows_that_two_transactions_add_to_have_both_amounts() -> None:
+    db = weftdb.open()
+    db.execute("CREATE TABLE c (id INT PRIMARY KEY, n INT NOT NULL)")
+    db.execute("INSERT INTO c VALUES (1, 0)")
+    for _ in range(3):
+        with db.transaction() as one, db.transaction() as other:
+            for transaction in (one, other):
+                assert transaction.execute("UPDATE c SET n = n + $2 WHERE id = $1", [1, 5]).rows_affected == 1
+    assert db.execute("SELECT n FROM c").scalar() == 30
+    one, other = db.transaction(), db.transaction()
+    for transaction in (one, other):
+        transaction.execute("SELECT n FROM c WHERE id = $1", [1])
+        transaction.execute("UPDATE c SET n = n + $2 WHERE id = $1", [1, 5])
+    one.commit()
+    with pytest.raises(weftdb.Conflict):
+        other.commit()
+    assert db.execute("SELECT n FROM c").scalar() == 35
 
 
 def test_returning_and_defaults_with_expressions_go_the_ordinary_way() -> None:

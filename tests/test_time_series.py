@@ -281,10 +281,86 @@ def test_what_is_made_of_filled_rows_is_an_expression_like_any_other(db: weftdb.
     )
 
 
+def test_gaps_are_filled_around_null_and_rows_outside_of_the_range() -> None:
+    with weftdb.open() as db:
+        db.execute("CREATE TABLE g (at TIMESTAMPTZ, d TEXT, v INT)")
+        db.execute(
+            "INSERT INTO g VALUES ('2026-11-01 00:30Z', 'a', 1), ('2026-11-01 02:30Z', 'a', NULL), "
+            "('2026-11-01 03:10Z', NULL, 4), ('2026-11-01 09:00Z', 'a', 9)"
+        )
+        hour = "time_bucket_gapfill('1 hour', at"
+        hours = "extract(hour FROM b)::int"
+
+        def filled(columns: str, where: str, arguments: str = "") -> list[tuple[Any, ...]]:
+            query = f"SELECT {hour}{arguments}) AS b, {columns} AS c FROM g {where} GROUP BY 1"
+            return db.execute(f"SELECT {hours}, c FROM ({query}) q ORDER BY b").rows()
+
+        within = "WHERE at >= '2026-11-01' AND at < '2026-11-01 05:00Z'"
+        # NULL is a key as any other, and its buckets are filled once.
+        query = f"SELECT {hour}) AS b, d, sum(v) AS c FROM g {within} GROUP BY 1, 2"
+        by_key = db.execute(f"SELECT {hours}, d, c FROM ({query}) q ORDER BY d NULLS FIRST, b").rows()
+        assert by_key == [
+            *((number, None, 4 if number == 3 else None) for number in range(5)),
+            *((number, "a", 1 if number == 0 else None) for number in range(5)),
+        ]
+        # A NULL that was read is a value, unless it counts as missing.
+        assert [c for _, c in filled("locf(sum(v))", within)] == [1, 1, None, 4, 4]
+        assert [c for _, c in filled("locf(sum(v), treat_null_as_missing => true)", within)] == [1, 1, 1, 4, 4]
+        late = "WHERE at >= '2026-11-01 02:00Z' AND at < '2026-11-01 05:00Z'"
+        assert [c for _, c in filled("locf(sum(v), -1)", late)] == [None, 4, 4]
+        assert [c for _, c in filled("locf(sum(v), -1, true)", late)] == [-1, 4, 4]
+        assert [c for _, c in filled("interpolate(sum(v))", within)] == [1, None, None, 4, None]  # next to NULL no line
+        # Of two conditions on one side the narrower one counts.
+        narrow = f"{within} AND at >= '2026-11-01 03:00Z' AND '2026-11-02' > at"
+        assert filled("count(*)", narrow) == [(3, 1), (4, None)]
+        # Rows outside of the range stay.
+        around = filled("count(*)", "", ", '2026-11-01 08:00Z', '2026-11-01 10:00Z'")
+        assert around == [(0, 1), (2, 1), (3, 1), (8, None), (9, 1)]
+
+
+@pytest.mark.parametrize(
+    ("width", "zone", "start", "finish", "expected"),
+    [
+        (
+            "1 month",
+            "Europe/Berlin",
+            "2026-09-15 00:00",
+            "2026-12-20 00:00",
+            ["09-01 00", "10-01 00", "11-01 00", "12-01 00"],
+        ),
+        ("1 day", "America/New_York", "2026-10-31 12:00", "2026-11-03 00:00", ["10-31 00", "11-01 00", "11-02 00"]),
+        (
+            "6 hours",
+            "Europe/Berlin",
+            "2026-10-24 22:00",
+            "2026-10-26 00:00",
+            ["25 00", "25 06", "25 12", "25 18", "26 00"],
+        ),
+        ("6 hours", "Europe/Berlin", "2026-03-28 23:00", "2026-03-29 22:00", ["29 00", "29 06", "29 12", "29 18"]),
+        ("30 minutes", "Europe/Berlin", "2026-10-25 00:00", "2026-10-25 02:00", ["25 02", "25 02", "25 02", "25 02"]),
+    ],
+)
+def test_no_bucket_is_missed_where_the_clock_is_changed(
+    width: str, zone: str, start: str, finish: str, expected: list[str]
+) -> None:
+    with weftdb.open() as db:
+        db.execute("CREATE TABLE g (at TIMESTAMPTZ)")
+        bucket = f"time_bucket_gapfill('{width}', at, '{zone}', '{start}+00', '{finish}+00')"
+        shown = f"to_char(b AT TIME ZONE '{zone}', '{'MM-DD HH24' if '-' in expected[0] else 'DD HH24'}')"
+        query = f"SELECT {shown} FROM (SELECT {bucket} AS b, count(*) FROM g GROUP BY 1) q ORDER BY b"
+        assert [text for (text,) in db.execute(query).rows()] == expected
+
+
 def test_gap_functions_outside_of_a_grouped_query_are_refused(db: weftdb.Database) -> None:
     for sql, message in (
         ("SELECT time_bucket_gapfill('1 hour', at) FROM r", "must be a column of GROUP BY"),
         ("SELECT locf(v) FROM r", "must be a column of GROUP BY"),
+        (
+            "SELECT time_bucket_gapfill('1 hour', at, '2024-01-01', '2024-01-02'), "
+            "time_bucket_gapfill('1 day', at, '2024-01-01', '2024-01-02') FROM r GROUP BY 1, 2",
+            "more than one time_bucket_gapfill",
+        ),
+        ("SELECT interpolate(v) OVER (ORDER BY at DESC) FROM r", "one ascending ORDER BY"),
         ("SELECT 1 FROM r WHERE time_bucket_gapfill('1 hour', at) > at", "not allowed in WHERE"),
         ("SELECT interpolate('x'::text) FROM r", "does not exist"),
         ("SELECT time_bucket('1 day', at, zone => 'UTC') FROM r", "not one of its arguments"),
