@@ -213,7 +213,10 @@ def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table],
             consume(table)
     seconds = monotonic() - began
     accesses: list[Access] = []
-    for use, stream in zip(bound.uses, streams, strict=True):
+    for use in bound.uses:
+        # The last scan of it: a pipeline that gave up had made one before.
+        stream = next(stream for stream in reversed(streams) if stream.asked == (use.table.id, use.columns))
+        streams.remove(stream)
         of = reader if use.past is None else past[use.past]
         version = None if use.past is None else of.version
         access = _access(use, stream.filter, stream, of.statistics(use.table), version=version)
@@ -273,9 +276,10 @@ class Observed:
     rows_estimate: int
     statistics: ScanStatistics
 
-    def __init__(self, stream: RowStream, filter: Expression | None) -> None:
+    def __init__(self, stream: RowStream, filter: Expression | None, asked: tuple[int, tuple[int, ...] | None]) -> None:
         self._stream = stream
         self.filter = filter
+        self.asked = asked
         self.seconds = 0.0
         self.bytes = 0
 
@@ -331,7 +335,8 @@ class ObservedReader:
         filter: Expression | None = None,
         row_ids: bool = False,
     ) -> Observed:
-        stream = Observed(self._reader.scan(table, columns=columns, filter=filter, row_ids=row_ids), filter)
+        asked = (table.id, None if columns is None else tuple(columns))
+        stream = Observed(self._reader.scan(table, columns=columns, filter=filter, row_ids=row_ids), filter, asked)
         self._streams.append(stream)
         return stream
 

@@ -35,7 +35,8 @@ from .shown import Reason
 from .walk import is_scalar, rewrite
 
 if TYPE_CHECKING:
-    from ..engine.reader import Reader
+    from ..engine.reader import Reader, RowStream
+    from ..engine.scan_plan import Plan
 
 TIERS: Final = ("auto", "pipeline", "relational")
 
@@ -197,6 +198,8 @@ def run_parts(
         if looked_at is None:
             raise NotCovered(f"{use.table.name} is read by an index, or was written in this transaction")
         plan, layout, version = looked_at()
+        if plan.rows_count < kernels.rows_min and not wait:
+            raise NotCovered("the rows are few")
         run = Run(
             pipeline=part.pipeline,
             plan=plan,
@@ -208,8 +211,21 @@ def run_parts(
             check=(lambda: None) if cancel is None else cancel.check,
         )
         groups = run.groups()
+        _note(stream, plan, run.rows_count)
         if groups is None:
             missing = True
         else:
             found[part.name] = groups
     return None if missing else found
+
+
+def _note(stream: RowStream, plan: Plan, rows_count: int) -> None:
+    """What was read, for EXPLAIN ANALYZE."""
+    statistics = stream.statistics
+    statistics.passes += 1
+    statistics.cells_read += statistics.cells_total - statistics.cells_pruned
+    statistics.rows_read += rows_count
+    statistics.rows_returned += rows_count
+    statistics.segments_read += len({id(run.segment) for run in plan.runs})
+    statistics.blocks_read += sum(run.blocks_count for run in plan.runs)
+    statistics.chunks_read += len(plan.chunks)

@@ -29,7 +29,7 @@ from ..base.types import Type
 from ..engine.database import Engine
 from ..engine.memory import Budget
 from ..engine.metrics import Meters
-from ..engine.pipeline.kernels import Kernels
+from ..engine.pipeline.kernels import Kernels, kernels_of
 from ..storage.temporary import TemporaryFolder
 from .cache import TextCache
 from .normalize import Shape, cut, liftable
@@ -128,7 +128,9 @@ def past_of(tree: exp.Expr, source: Source) -> tuple[exp.Version, ...]:
 class Resources:
     """One per engine, within its budget. Thread-safe."""
 
-    def __init__(self, *, budget: Budget, meters: Meters, temporary: TemporaryFolder, threads: int) -> None:
+    def __init__(
+        self, *, budget: Budget, meters: Meters, temporary: TemporaryFolder, threads: int, kernels: Kernels
+    ) -> None:
         self.plans: TextCache[Plan] = TextCache(
             count_max=PLANS_MAX, bytes_max=PLANS_BYTES_MAX, character_bytes=PLAN_CHARACTER_BYTES
         )
@@ -143,7 +145,7 @@ class Resources:
         )
         self._budget = budget
         self._temporary = temporary
-        self.kernels = Kernels(threads=threads)
+        self.kernels = kernels
         self._threads = budget.executor_threads(threads)
         self._executor: DuckDbExecutor | None = None
         self._lock = threading.Lock()
@@ -213,7 +215,6 @@ class Resources:
         return self._trees.get(text, lambda: _parsed(source), characters=len(text))
 
     def close(self) -> None:
-        self.kernels.close()
         if self._executor is not None:
             self._executor.close()
 
@@ -240,6 +241,7 @@ def resources_of(engine: Engine) -> Resources:
                 meters=engine.meters,
                 temporary=engine.temporary,
                 threads=engine.options.threads,
+                kernels=kernels_of(engine),
             )
             engine.on_close(found.close)
         return found

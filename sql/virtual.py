@@ -13,6 +13,7 @@
     weft_copies       COPY statements that run, of this moment
     weft_comments     what COMMENT ON says, of the catalog that the statement sees
     weft_horizon      what keeps old row versions, of this moment
+    weft_kernels      shapes of pipelines that were asked for, since the start
 
 They bind like tables, without being in the catalog, so joins, filters, views and INSERT … SELECT work on them. The
 ``weft_`` ones tell of now, also in a transaction and in a snapshot of the past; a statement that names one twice reads
@@ -31,6 +32,7 @@ import pyarrow as pa
 from ..base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, TEXT, TIMESTAMP, TIMESTAMPTZ, arrow_field
 from ..engine.catalog import Catalog
 from ..engine.clock import wall_clock
+from ..engine.pipeline.kernels import kernels_of
 from .copy.progress import copies_of
 from .describe import all_comments, index_text
 from .information_schema import INFORMATION_SCHEMA, information_schema
@@ -178,6 +180,17 @@ _COPIES: Final = pa.schema(
         arrow_field("rows", BIGINT),
         arrow_field("bytes", BIGINT),
         arrow_field("bytes_total", BIGINT),
+    ]
+)
+
+_KERNELS: Final = pa.schema(
+    [
+        arrow_field("name", TEXT),
+        arrow_field("state", TEXT),
+        arrow_field("hits", BIGINT),
+        arrow_field("compile_seconds", DOUBLE),
+        arrow_field("run_seconds", DOUBLE),
+        arrow_field("shape", TEXT),
     ]
 )
 
@@ -394,6 +407,22 @@ def _horizon(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=_HORIZON)
 
 
+def _kernels(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    del catalog
+    rows = [
+        {
+            "name": known.name,
+            "state": known.state,
+            "hits": known.hits,
+            "compile_seconds": known.compile_seconds,
+            "run_seconds": known.run_seconds,
+            "shape": str(known.shape),
+        }
+        for known in kernels_of(engine).all()
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_KERNELS)
+
+
 def _comments(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     del engine
     return pa.RecordBatch.from_pylist(all_comments(catalog), schema=_COMMENTS)
@@ -422,6 +451,7 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         "weft_copies": Virtual(schema=_COPIES, rows=_copies),
         "weft_comments": Virtual(schema=_COMMENTS, rows=_comments),
         "weft_horizon": Virtual(schema=_HORIZON, rows=_horizon),
+        "weft_kernels": Virtual(schema=_KERNELS, rows=_kernels),
     }
 )
 """By name, with the schema where one must be said."""

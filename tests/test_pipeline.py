@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soak
 import weftdb
+from fuzz_pipelines import PlainKernels, differences
 from weftdb.engine.database import Engine
 from weftdb.engine.kernels.pieces import pick_valid, pick_words, read_valid, read_words
 from weftdb.engine.options import Options
-from weftdb.engine.pipeline.kernels import Kernels, Known, plain
+from weftdb.engine.pipeline.kernels import Kernels
 from weftdb.engine.pipeline.shape import Shape
 from weftdb.engine.schema import Table
 from weftdb.engine.segment import Segment
@@ -56,15 +58,6 @@ QUERIES = (
     "SELECT s, sum(a) FROM t WHERE a > 1000 GROUP BY s",
     "SELECT upper(s), z.n FROM (SELECT s, count(*) AS n FROM t GROUP BY s) z ORDER BY 1 NULLS FIRST",
 )
-
-
-class PlainKernels(Kernels):
-    """Kernels that Python runs."""
-
-    def kernel(self, shape: Shape, *, wait: bool = False) -> Known:
-        del wait
-        kernel = np.errstate(all="ignore")(plain(shape))
-        return Known(name="plain", shape=shape, state="ready", kernel=kernel)
 
 
 def _row(random: random.Random, k: int) -> dict[str, Any]:
@@ -215,6 +208,48 @@ def test_a_compiled_kernel_is_kept_and_says_what_python_says(engine: Engine) -> 
         resources_of(engine).kernels = before
 
 
+def test_weft_kernels_lists_what_was_asked_for(engine: Engine) -> None:
+    session = Session(engine)
+    columns = "state, hits, compile_seconds, run_seconds, shape"
+    assert session.execute(f"SELECT {columns} FROM weft_kernels").rows() == []
+
+
+def test_explain_says_that_kernels_group_and_what_they_read(engine: Engine) -> None:
+    session = Session(engine)
+    session.execute("SET weft.tier = auto")
+    sql = "SELECT t.s, c.n FROM t JOIN (SELECT s, count(*) AS n FROM t GROUP BY s) c ON c.s = t.s WHERE t.k < 9"
+    lines = [row[0] for row in session.execute(f"EXPLAIN ANALYZE {sql}").rows()]
+    assert "Choice: Pipeline, since kernels group t" in lines
+    read = [line for line in lines if "rows looked at" in line]
+    assert len(read) == 2
+    assert not any(line.startswith("  Read t: 0 of 0 ") for line in read)
+    session.execute("SET weft.tier = relational")
+    assert not any("Pipeline" in row[0] for row in session.execute(f"EXPLAIN {sql}").rows())
+
+
+def test_few_rows_are_left_to_the_executor(engine: Engine) -> None:
+    session = Session(engine)
+    kernels = resources_of(engine).kernels
+    assert isinstance(kernels, PlainKernels)
+    session.execute("SET weft.tier = auto")
+    before, kernels.rows_min = kernels.used, 10**6
+    try:
+        session.execute("SELECT count(*) FROM t")
+        assert kernels.used == before
+    finally:
+        kernels.rows_min = 0
+    session.execute("SELECT count(*) FROM t")
+    assert kernels.used == before + 1
+
+
+def test_random_queries_are_answered_alike_at_both_tiers() -> None:
+    """The long run is ``fuzz_pipelines.py``."""
+    used: list[int] = []
+    for seed in (soak.SEED, soak.SEED + 1):
+        assert not list(differences(seed, range(12 * soak.FACTOR), used))
+    assert sum(used) > 2
+
+
 def test_without_a_kernel_the_executor_answers(engine: Engine, tmp_path: Any) -> None:
     class Never(Kernels):
         def kernel(self, shape: Shape, *, wait: bool = False) -> None:
@@ -222,7 +257,8 @@ def test_without_a_kernel_the_executor_answers(engine: Engine, tmp_path: Any) ->
 
     session = Session(engine)
     before = resources_of(engine).kernels
-    resources_of(engine).kernels = Never(tmp_path)
+    never = resources_of(engine).kernels = Never(tmp_path)
+    never.rows_min = 0
     try:
         session.execute("SET weft.tier = auto")
         assert session.execute("SELECT count(*) FROM t").scalar() == len(session.execute("SELECT k FROM t").rows())

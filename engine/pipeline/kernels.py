@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numba
 
@@ -31,8 +31,13 @@ from ..clock import monotonic
 from .generate import source
 from .shape import Shape
 
+if TYPE_CHECKING:
+    from ..database import Engine
+
 Kernel = Callable[..., Any]
 
+ROWS_MIN: Final = 100_000
+"""The executor is as fast with fewer rows, and no kernels are worth compiling for them."""
 KERNELS_MAX: Final = 256
 FILES_MAX: Final = 1_024
 COMPILE_SECONDS_MAX: Final = 120
@@ -65,6 +70,7 @@ class Kernels:
 
     def __init__(self, folder: Path | None = None, *, threads: int = 1) -> None:
         self.threads = threads
+        self.rows_min = ROWS_MIN
         self._folder = folder
         self._lock = threading.Lock()
         self._known: OrderedDict[Shape, Known] = OrderedDict()
@@ -179,6 +185,19 @@ class Kernels:
         finally:
             with self._lock:
                 self._process = None
+
+
+def kernels_of(engine: Engine) -> Kernels:
+    """The engine's kernels, made at first use; closed with it."""
+    with _LOCK:
+        found = engine.shared.get(Kernels)
+        if not isinstance(found, Kernels):
+            found = engine.shared[Kernels] = Kernels(threads=engine.options.threads)
+            engine.on_close(found.close)
+        return found
+
+
+_LOCK: Final = threading.Lock()
 
 
 def load(path: Path) -> Kernel:

@@ -120,7 +120,8 @@ class Run:
         lanes = _lanes(morsels, shape, packing, columns, arguments)
         given = (np.array([*arguments, *packing.arguments, 0], np.int64), np.array([*reals, 0.0], np.float64))
         states = self._states(known, lanes, shape, packing, given)
-        whole = _merged(states, shape, packing)
+        with np.errstate(over="ignore", invalid="ignore"):  # what became infinite is seen in the end
+            whole = _merged(states, shape, packing)
         return _table(whole, shape, pipeline, packing, arguments)
 
     def _real(self, expression: Expression) -> Any:

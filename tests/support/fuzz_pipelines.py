@@ -33,6 +33,10 @@ class PlainKernels(Kernels):
 
     used = 0
 
+    def __init__(self, *, threads: int) -> None:
+        super().__init__(threads=threads)
+        self.rows_min = 0
+
     def kernel(self, shape: Shape, *, wait: bool = False) -> Known:
         del wait
         self.used += 1
