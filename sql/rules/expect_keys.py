@@ -38,7 +38,7 @@ def effects(before: bound.BoundQuery, after: bound.BoundQuery) -> tuple[str, ...
     del before
     uses = {use.reference: use for use in after.uses}
     return tuple(
-        f"{use.alias}.{_name(use, partner.column)}: {other.alias}.{_name(other, partner.other)}"
+        f"{use.alias}.{_name(use, partner.column)} is among {other.alias}.{_name(other, partner.other)}"
         for use in after.uses
         for partner in use.partners
         for other in (uses[partner.reference],)
