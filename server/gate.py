@@ -7,7 +7,7 @@ It is a gRPC interceptor, so no method can be registered around it, and it is th
 from. Handlers get a ``Call`` instead of gRPC's context: the principal, the time left, and ``while_running``, which ties
 the cancellation of the call (by the client, by its deadline, by a broken connection) to something that can be stopped.
 
-What always holds: ``running`` counts the calls inside; after ``drain`` no call enters; an unexpected exception is
+What always holds: ``running`` counts the calls inside; after ``drain`` no call begins; an unexpected exception is
 logged here with its traceback and reaches the client as Internal, without one.
 """
 
@@ -32,6 +32,9 @@ LOG: Final = logging.getLogger("weftdb.server")
 
 SERVICES: Final = "/weftdb.v1."
 """The methods that need a principal and are counted; health and reflection are open to all."""
+
+_FETCH: Final = "/weftdb.v1.Results/Fetch"
+"""It ends a call that was let in, so it is let in while the server drains."""
 
 _FOREVER_SECONDS: Final = 1e9
 """gRPC says "no deadline" by one in some centuries."""
@@ -95,6 +98,7 @@ class Gate(grpc.ServerInterceptor):
         self._changed = threading.Condition()
         self._running = 0
         self._draining = False
+        self._guarded: dict[str, Any] = {}  # handlers by method: as many as there are
 
     def authenticate(self, metadata: object) -> str:
         """The principal of a call. Everybody is ``weft`` until there are users; the seam is here, and only here."""
@@ -108,15 +112,21 @@ class Gate(grpc.ServerInterceptor):
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
         handler = continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(SERVICES):
-            return handler
         method: str = handler_call_details.method
-        metadata = handler_call_details.invocation_metadata
+        if handler is None or not method.startswith(SERVICES):
+            return handler
+        known = self._guarded.get(method)
+        if known is None:
+            known = self._guarded[method] = self._guard(method, handler)
+        return known
+
+    def _guard(self, method: str, handler: Any) -> Any:
+        """The handler of a method, behind the gate."""
         if handler.response_streaming:
             behavior = handler.stream_stream or handler.unary_stream
 
             def run_stream(request: Any, context: Any) -> Iterator[Any]:
-                with self._inside(method, metadata, context) as call:
+                with self._inside(method, context) as call:
                     yield from behavior(_checked(request), call)
 
             make = (
@@ -128,7 +138,7 @@ class Gate(grpc.ServerInterceptor):
         behavior = handler.stream_unary or handler.unary_unary
 
         def run(request: Any, context: Any) -> Any:
-            with self._inside(method, metadata, context) as call:
+            with self._inside(method, context) as call:
                 return behavior(_checked(request), call)
 
         make = (
@@ -137,12 +147,13 @@ class Gate(grpc.ServerInterceptor):
         return make(run, handler.request_deserializer, handler.response_serializer)
 
     @contextmanager
-    def _inside(self, method: str, metadata: Sequence[tuple[str, Any]], context: Any) -> Generator[Call]:
+    def _inside(self, method: str, context: Any) -> Generator[Call]:
         """Everything around one call, errors included."""
         call: Call | None = None
         try:
+            metadata: Sequence[tuple[str, Any]] = context.invocation_metadata() or ()
             principal = self.authenticate(metadata)
-            self._enter()
+            self._enter(method)
             try:
                 call = Call(context, principal=principal, metadata=metadata)
                 yield call
@@ -157,9 +168,9 @@ class Gate(grpc.ServerInterceptor):
             bug = Internal(f"{name} failed by a bug of WeftDB", hint="The server's log says more; report it.")
             _fail(context, bug, call)
 
-    def _enter(self) -> None:
+    def _enter(self, method: str) -> None:
         with self._changed:
-            if self._draining:
+            if self._draining and method != _FETCH:
                 raise Unavailable("the server is shutting down", hint="Try again in a moment.", sqlstate=STOPPING)
             if self._running >= self._calls_max:
                 message = f"the server runs {self._running} calls already, as many as it may (CALLS_MAX)"

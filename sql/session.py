@@ -412,6 +412,10 @@ class Session(Access):
     def found(self, table: str, key: object, at_least: int | None = None) -> tuple[dict[str, Any] | None, int]:
         """The same, and the version that was read at."""
         self.reach(at_least)
+        if self.block is None and not self.pinned:
+            row = self.engine.newest_row_of(table, key)
+            if row is not None:
+                return row
 
         def work(reader: Reader) -> tuple[dict[str, Any] | None, int]:
             definition = reader.catalog.table(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -159,6 +160,25 @@ def test_a_result_that_waits_when_the_server_stops_is_closed(ended: list[Result]
         assert result not in ended
         server.stop()
     assert result in ended
+
+
+def test_a_result_is_fetched_while_the_server_drains() -> None:
+    with serve(Engine.open(None), port=0) as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        sql: Any = sql_pb2_grpc.SqlStub(channel)
+        results: Any = results_pb2_grpc.ResultsStub(channel)
+        rest = sql.Execute(sql_pb2.ExecuteRequest(sql=LARGE)).rest
+        waiting = sql.Execute.future(sql_pb2.ExecuteRequest(sql="SELECT 1", at_least=2**62))
+        while not server._gate._running:
+            time.sleep(0.01)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        while not server._gate._draining:
+            time.sleep(0.01)
+        with pytest.raises(grpc.RpcError, match="shutting down"):
+            sql.Execute(sql_pb2.ExecuteRequest(sql="SELECT 1"))
+        assert len(list(results.Fetch(FetchRequest(rest=rest)))) > 1
+        waiting.cancel()
+        stopping.join()
 
 
 def test_a_statement_that_fails_amid_its_rows_says_so(db: RemoteDatabase) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import os
@@ -26,7 +27,7 @@ import pyarrow.parquet
 import pytest
 import weftdb
 from weftdb.engine.options import Options
-from weftdb.server.commands.serve import _options
+from weftdb.server.commands.serve import _options, _start
 from weftdb.server.main import _parser, main
 from weftdb.server.shell.output import Format, Layout
 from weftdb.server.shell.shell import Shell
@@ -139,6 +140,16 @@ def test_serve_hands_its_options_to_the_engine(folder: Path, tmp_path: Path) -> 
         durable=False,
     )
     assert _options(_parser().parse_args(["serve", "--data", str(folder)])) == Options()
+
+
+def test_what_a_server_has_loaded_is_not_collected_again(folder: Path) -> None:
+    """A collection of all of it holds up every call."""
+    before = gc.get_freeze_count()
+    try:
+        with _start(_parser().parse_args(["serve", "--data", str(folder), "--port", "0"])):
+            assert gc.get_freeze_count() > before + 10_000
+    finally:
+        gc.unfreeze()
 
 
 def test_the_memory_of_a_server_is_seen_by_its_clients(folder: Path) -> None:

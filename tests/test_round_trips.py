@@ -55,9 +55,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     inside = Gate._inside
 
-    def note(self: Gate, method: str, metadata: Any, context: Any) -> Any:
+    def note(self: Gate, method: str, context: Any) -> Any:
         seen.append(method.rsplit("/", 1)[-1])
-        return inside(self, method, metadata, context)
+        return inside(self, method, context)
 
     monkeypatch.setattr(Gate, "_inside", note)
     return seen
