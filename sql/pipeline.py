@@ -208,6 +208,7 @@ def run_parts(
             moment=_Constants(moment),
             kernel=lambda shape: kernels.kernel(shape, wait=wait),
             threads=kernels.threads,
+            hash_groups=wait or kernels.hash_groups,
             check=(lambda: None) if cancel is None else cancel.check,
         )
         groups = run.groups()

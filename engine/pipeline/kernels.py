@@ -71,6 +71,7 @@ class Kernels:
     def __init__(self, folder: Path | None = None, *, threads: int = 1) -> None:
         self.threads = threads
         self.rows_min = ROWS_MIN
+        self.hash_groups = False  # at the tier auto: with many groups the executor is faster still
         self._folder = folder
         self._lock = threading.Lock()
         self._known: OrderedDict[Shape, Known] = OrderedDict()

@@ -36,6 +36,7 @@ class PlainKernels(Kernels):
     def __init__(self, *, threads: int) -> None:
         super().__init__(threads=threads)
         self.rows_min = 0
+        self.hash_groups = True
 
     def kernel(self, shape: Shape, *, wait: bool = False) -> Known:
         del wait
