@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from weftdb.base.errors import Conflict, Invalid, WeftError
+from weftdb.engine import index_scan
 from weftdb.engine.changes import Change
 from weftdb.engine.check import check_folder
 from weftdb.engine.database import Engine
@@ -599,6 +600,32 @@ def test_queries_by_way_of_an_index_find_what_all_rows_say(engine: Engine, key: 
         db.execute("COMMIT")
     assert by_index > 20
     check(engine)
+
+
+def test_an_index_without_rows_of_null_is_asked_only_where_these_do_not_count(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_scan, "PIECE_ROWS", 100)
+    db = Session(engine)
+    db.execute("CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT, g INT, UNIQUE (a, b)); CREATE INDEX t_g ON t (g, b)")
+    db.execute(
+        "INSERT INTO t SELECT i, i, CASE WHEN i % 2 = 0 THEN i END, i % 50 FROM generate_series(1, 20000) AS s(i)"
+    )
+    rows = db.execute("SELECT * FROM t").rows()
+    for condition, holds, indexed in (
+        ("a = 7", lambda a, b, g: a == 7, False),
+        ("a = 7 AND b IS NULL", lambda a, b, g: a == 7, False),
+        ("a = 8 AND b = 8", lambda a, b, g: a == 8, True),
+        ("a = 8 AND b = 9", lambda a, b, g: False, True),
+        ("a BETWEEN 5 AND 8 AND b > 0", lambda a, b, g: a in (6, 8), True),
+        ("g = 7", lambda a, b, g: g == 7, True),
+        ("g = 8 AND b < 5000", lambda a, b, g: g == 8 and b < 5000, True),
+        ("g = 8 AND b < 5000 AND a > 100", lambda a, b, g: g == 8 and 100 < b < 5000, True),
+    ):
+        plan = str(db.execute(f"EXPLAIN SELECT id FROM t WHERE {condition}").rows())
+        assert ("Index Read by" in plan) is indexed, condition
+        found = db.execute(f"SELECT id FROM t WHERE {condition} ORDER BY id").rows()
+        assert found == sorted((id,) for id, *row in rows if holds(*row)), condition
 
 
 def test_an_index_reads_the_past_as_it_was(engine: Engine) -> None:
