@@ -38,7 +38,7 @@ from .expression.evaluate import Context
 from .expression.node import Expression
 from .idle import LOOK_SECONDS_MIN, Gate
 from .index_build import MadeIndexes
-from .indexes import EntryChange, Found, entries_of_large, entry_keys
+from .indexes import EntryChange, Found, columns_needed, entries_of, entries_of_large, entry_keys
 from .read_set import Locks, Reads, ReadSet
 from .reader import RowStream
 from .request import Request, TableChanges
@@ -287,11 +287,22 @@ class Transaction:
         self._late_count = savepoint.late_count
         self._locks.forget_after(savepoint.locks)
         self._seen_catalog = None
+        ids = {table: writes.next_row_id for table, (writes, _) in savepoint.writes.items()}
         for writes, mark in savepoint.writes.values():
             writes.rewind(mark, make_room=self._spill_for)
+        for table, (writes, _) in savepoint.writes.items():
+            if writes.table.unique and not writes.table.primary_key:
+                self._renumber(writes, above=ids[table])
         if self.isolation is Isolation.READ_COMMITTED and self._first is not None:
             for writes in self._writes.values():  # amounts that were laid over older rows
                 writes.rebase(self._base(), since=self._first.version)
+
+    def _renumber(self, writes: TableWrites, *, above: int) -> None:
+        """Rows that came back have new row ids, from this one on: the entries of unique indexes get them, too."""
+        table = writes.table
+        for rows in writes.rows_from(above, columns=columns_needed(table)):
+            coming = [(index, entries_of(table, index, rows)) for index in table.unique]
+            self._keep(table, [(index, entries.slice(0, 0), entries) for index, entries in coming])
 
     def _note_undone(self, savepoint: Savepoint) -> None:
         """What is undone is not looked at as written any more, but that it could be written was an answer."""

@@ -41,7 +41,7 @@ from .reader import RowStream
 from .request import First, TableChanges
 from .savepoint import Mark, rewind
 from .scan import Scan, ScanStatistics
-from .schema import ROW_ID_NAME, Table
+from .schema import ROW_ID, ROW_ID_NAME, Table
 from .snapshot import Snapshot
 from .spill import OwnRows, Workspace, keys_table
 from .watch import Watch
@@ -206,6 +206,19 @@ class TableWrites:
         del self._firsts[mark.firsts :]
         self._bytes_put, self.replaces = mark.bytes_put, mark.replaces
         self._truncated, self._hides_base = mark.truncated, mark.hides_base
+
+    def rows_from(self, row_id: int, *, columns: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        """The transaction's own rows of a table without primary key with row ids from this one on, named by identifier.
+
+        ``columns`` have ``ROW_ID`` among them.
+        """
+        plain = [id for id in columns if id != ROW_ID]
+        places = [len(plain) if id == ROW_ID else plain.index(id) for id in columns]
+        for batch in self._rows.scan(version=self.step, columns=plain, row_ids=True).batches():
+            chosen = pa.RecordBatch.from_arrays([batch.column(place) for place in places], list(map(str, columns)))
+            younger = batch.column(len(plain)).to_numpy(zero_copy_only=False) >= row_id
+            if younger.any():
+                yield chosen.filter(pa.array(younger))
 
     def forget_marks(self) -> None:
         """Nobody goes back any more."""

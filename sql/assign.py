@@ -259,7 +259,8 @@ def assigned_plan(
     if any(_needs_sql(type, column.type) for type, column in zip(given, columns, strict=True)):
         casts = _with_casts(tree, bound, columns, keys=keys)
         typed = replace(execution, parameter_types={**execution.parameter_types, **bound.parameters})
-        bound = typed.bind(casts, relations=schemas)
+        same = [*keys, *(column.type for column in columns)] if isinstance(casts, exp.Values) else None
+        bound = typed.bind(casts, targets=same, relations=schemas)
     return planned(bound)
 
 
@@ -284,17 +285,30 @@ def _needs_sql(given: Type, target: Type) -> bool:
 
 
 def _with_casts(tree: exp.Expr, bound: BoundQuery, columns: Sequence[Column], *, keys: Sequence[Type]) -> exp.Expr:
-    """The query once more, its columns cast in SQL where ``_needs_sql`` says so."""
+    """The query once more, its columns cast in SQL where ``_needs_sql`` says so; those of VALUES row by row."""
+    if isinstance(tree, exp.Values) and tree.args.get("with_") is None:
+        return _with_row_casts(tree, bound, columns)
     names = [f"weft_{number}" for number in range(len(bound.columns))]
     given = [type for _, type in bound.columns]
     wanted = [*given[: len(keys)], *(column.type for column in columns)]
     items: list[exp.Expr] = []
     for name, has, target in zip(names, given, wanted, strict=True):
         item: exp.Expr = exp.column(name)
-        if _needs_sql(has, target):
-            unbounded = "text" if target.is_text else str(target)  # a length is checked, never cut off
-            item = exp.Cast(this=item, to=exp.DataType.build(unbounded, dialect=DIALECT))
-        items.append(exp.alias_(item, name))
+        items.append(exp.alias_(_cast(item, target) if _needs_sql(has, target) else item, name))
     alias = exp.TableAlias(this=exp.to_identifier("weft_q"), columns=[exp.to_identifier(name) for name in names])
     inner = exp.Subquery(this=tree.copy(), alias=alias)
     return exp.Select(expressions=items, from_=exp.From(this=inner))
+
+
+def _with_row_casts(tree: exp.Values, bound: BoundQuery, columns: Sequence[Column]) -> exp.Values:
+    copy = tree.copy()
+    for row in copy.expressions:
+        for node, (_, has), column in zip(value_list(row), bound.columns, columns, strict=True):
+            if _needs_sql(has, column.type):
+                node.replace(_cast(node.copy(), column.type))
+    return copy
+
+
+def _cast(item: exp.Expr, target: Type) -> exp.Cast:
+    unbounded = "text" if target.is_text else str(target)  # a length is checked, never cut off
+    return exp.Cast(this=item, to=exp.DataType.build(unbounded, dialect=DIALECT))

@@ -8,6 +8,7 @@ into the text that the client wrote:
     E'a\\tb'          escapes, decoded here exactly         →  'a	b'
     $tag$it's$tag$   a quoted string                       →  'it''s'
     /* a /* b */ */  comments nest                         →  blanks
+    $1 = ''          at the end: the parser looks beyond   →  $1 = '' and a blank
 
 Always true: the positions in ``Source.moved`` ascend; ``Source.position(i)`` of a place in the rewritten text is the
 1-based place in the whole script.
@@ -277,7 +278,10 @@ def _unescape(script: str, begin: int, end: int) -> str:
 
 
 def _source(script: str, start: int, end: int, pieces: list[str], moved: list[tuple[int, int]]) -> Source:
-    return Source(text=script[start:end], script=script, offset=start, rewritten="".join(pieces), moved=tuple(moved))
+    rewritten = "".join(pieces)
+    if rewritten.endswith("'") and "$" in rewritten:
+        rewritten += " "
+    return Source(text=script[start:end], script=script, offset=start, rewritten=rewritten, moved=tuple(moved))
 
 
 def _error(message: str, script: str, index: int, *, sqlstate: str = "42601") -> Invalid:

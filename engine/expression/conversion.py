@@ -166,11 +166,22 @@ def text_of(value: Any, type: Type) -> str:
         case Kind.UUID:
             return str(value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value))
         case Kind.ARRAY:
-            return (
-                "{" + ",".join("NULL" if item is None else text_of(item, type.element or TEXT) for item in value) + "}"
-            )
+            return "{" + ",".join(_item_text(item, type.element or TEXT) for item in value) + "}"
         case _:
             return str(value)
+
+
+def _item_text(item: Any, type: Type) -> str:
+    """An item within an array's text, quoted where it could be read otherwise."""
+    if item is None:
+        return "NULL"
+    text = text_of(item, type)[:1] if type.kind is Kind.BOOLEAN else text_of(item, type)
+    if text and text.lower() != "null" and not _SPECIAL.search(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_SPECIAL: Final = re.compile(r'[{}",\\ \t\n\r\v\f]')
 
 
 def _moment_text(moment: dt.datetime) -> str:

@@ -185,9 +185,16 @@ def _at_row(error: Invalid, number: int) -> Invalid:
 # -- what is computed only where needed ------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
 def can_fail(expression: Expression) -> bool:
     """Whether some row's value may raise."""
+    try:
+        return _may_raise(expression)
+    except TypeError:  # it holds an array, which is a list and has no hash
+        return _may_raise.__wrapped__(expression)
+
+
+@lru_cache(maxsize=4096)
+def _may_raise(expression: Expression) -> bool:
     for part in walk(expression):
         if isinstance(part, Cast) and not _is_safe(part.argument.type, part.type):
             return True

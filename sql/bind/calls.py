@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import pyarrow as pa
 from sqlglot import exp
 
 from ...base.errors import Invalid, nearest
@@ -16,19 +17,21 @@ from ...base.types import (
     DOUBLE,
     INTEGER,
     INTERVAL,
+    SMALLINT,
     TEXT,
     TIMESTAMP,
     TIMESTAMPTZ,
     Kind,
     Type,
     array_of,
+    numeric,
 )
 from ...engine.expression.functions import FUNCTIONS
 from ...engine.expression.functions.model import FunctionKind
-from ...engine.expression.node import Case, Literal
+from ...engine.expression.node import Call, Case, Cast, Literal, Parameter
 from .. import bound
 from ..parse import place
-from ..walk import columns_read
+from ..walk import columns_read, walk
 from . import documents, system, time_series
 from .binder import Clause, ExpressionBinder, Handler
 from .comparisons import row
@@ -37,9 +40,10 @@ from .names import fold, lower
 from .operators import array_query, now, several_dimensions
 from .rows import range_of, row_of
 from .set_returning import SET_RETURNING, set_returning
-from .zones import truncated
+from .zones import is_utc, truncated
 
 _INSIDE_AGGREGATE: Final = Clause(name="an aggregate's arguments")
+_PLAIN: Final = (Literal, Parameter, Call, Cast, Case)
 _INSIDE_WINDOW: Final = Clause(name="a window definition", aggregates=True)
 
 
@@ -193,13 +197,13 @@ def _scalar(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
     arguments = [binder.bind(argument) for argument in syntax.arguments]
     if syntax.name in documents.PATHS:
         arguments = documents.with_path(binder, syntax.name, arguments, syntax.tree)
-    if syntax.name in ("concat", "concat_ws"):
+    if syntax.name in ("concat", "concat_ws", "format"):
         arguments = [_letter(argument) for argument in arguments]
     return binder.call(syntax.name, *arguments, tree=syntax.tree)
 
 
 def _letter(node: bound.Bound) -> bound.Bound:
-    """A boolean as ``t`` or ``f``: concat takes what psql prints, where a cast to text gives ``true``."""
+    """A boolean as ``t`` or ``f``: concat and format take what psql prints, where a cast to text gives ``true``."""
     if node.type != BOOLEAN:
         return node
     true, false, null = (Literal(value=value, type=TEXT) for value in ("t", "f", None))
@@ -232,6 +236,8 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
         raise fail(message, syntax.tree, sqlstate="42P10")
     if function == "array_agg" and converted[0].type.kind is Kind.ARRAY:
         raise several_dimensions(syntax.tree)
+    if syntax.within is None:  # a constant orders nothing, and DuckDB refuses some
+        order = tuple(key for key in order if not all(isinstance(part, _PLAIN) for part in walk(key.expression)))
     node = bound.Aggregate(
         function=function,
         arguments=converted,
@@ -362,13 +368,23 @@ def _definition(
             return partition, order, base_frame
         if base_frame is not None:
             raise fail(f'cannot copy window "{name}" because it has a frame clause', tree, sqlstate="42P20")
-    return partition, order, _frame(binder, spec, order) if spec is not None else None
+    if spec is None:
+        return partition, order, None
+    frame = _frame(binder, spec, order)
+    return partition, _widened(order) if frame.unit == "RANGE" and _has_offsets(spec) else order, frame
+
+
+def _widened(order: Sequence[bound.SortKey]) -> tuple[bound.SortKey, ...]:
+    """The key of a RANGE with offsets, with room for what these add: bounds beyond its type are no error."""
+    (key,) = order
+    wider = {SMALLINT: BIGINT, INTEGER: BIGINT, BIGINT: numeric(20, 0)}.get(key.expression.type)
+    return (key if wider is None else replace(key, expression=bound.cast_to(key.expression, wider)),)
 
 
 def _frame(binder: ExpressionBinder, spec: exp.WindowSpec, order: Sequence[bound.SortKey]) -> bound.Frame:
     unit = str(spec.args["kind"]).upper()
     exclude = spec.args.get("exclude")
-    if unit == "RANGE" and len(order) != 1 and any(_has_offset(spec, side) for side in ("start", "end")):
+    if unit == "RANGE" and len(order) != 1 and _has_offsets(spec):
         message = "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column"
         raise fail(message, spec, sqlstate="42P20")
     if unit == "GROUPS" and not order:
@@ -384,8 +400,8 @@ def _frame(binder: ExpressionBinder, spec: exp.WindowSpec, order: Sequence[bound
 _CURRENT_ROW: Final = bound.FrameEnd(side="CURRENT ROW")
 
 
-def _has_offset(spec: exp.WindowSpec, name: str) -> bool:
-    return isinstance(spec.args.get(name), exp.Expr)
+def _has_offsets(spec: exp.WindowSpec) -> bool:
+    return any(isinstance(spec.args.get(name), exp.Expr) for name in ("start", "end"))
 
 
 def _frame_end(
@@ -403,7 +419,25 @@ def _frame_end(
         type = order[0].expression.type
         if type in (DATE, TIMESTAMP, TIMESTAMPTZ):
             type = INTERVAL
-    return bound.FrameEnd(side=side, offset=binder.typed(value, type, what=f"argument of {unit}"))
+        elif type in (SMALLINT, INTEGER):
+            type = BIGINT
+    offset = binder.typed(value, type, what=f"argument of {unit}")
+    if type is INTERVAL and order[0].expression.type == TIMESTAMPTZ and not is_utc(binder.context.settings.timezone):
+        _check_hours(offset, value)
+    return bound.FrameEnd(side=side, offset=offset)
+
+
+def _check_hours(offset: bound.Bound, tree: exp.Expr) -> None:
+    """A day is as long as the session's zone makes it, which frames do not know."""
+    value = offset.value if isinstance(offset, Literal) else None
+    if isinstance(value, pa.MonthDayNano) and not value.months and not value.days:
+        return
+    raise fail(
+        "a RANGE of days or months over TIMESTAMPTZ is not supported in a time zone",
+        tree,
+        sqlstate="0A000",
+        hint="Order by the local time (at AT TIME ZONE '...'), or give the offset in hours.",
+    )
 
 
 def sort_keys(binder: ExpressionBinder, order: exp.Order | None) -> tuple[bound.SortKey, ...]:

@@ -64,7 +64,10 @@ def bind_query(
         pasts=pasts,
     )
     try:
-        query = _bind(context, tree, Scope())
+        if isinstance(tree, exp.Values) and tree.args.get("with_") is None:
+            query = _values(context, tree, Scope(), targets=targets)
+        else:
+            query = _bind(context, tree, Scope())
         if targets is not None and len(targets) == len(query.columns):
             query = with_types(context, query, _targets(query, targets))
         query = resolved(context, query)
@@ -249,14 +252,23 @@ def _order(tree: exp.Expr, columns: Sequence[bound.OutputColumn], what: str) -> 
     return tuple(keys)
 
 
-def _values(context: Context, tree: exp.Values, scope: Scope) -> bound.Query:
-    """VALUES (...), (...): the columns are column1, column2, ... and unify over the rows."""
+def _values(context: Context, tree: exp.Values, scope: Scope, *, targets: Sequence[Type] | None = None) -> bound.Query:
+    """VALUES (...), (...): the columns are column1, column2, ... and unify over the rows.
+
+    With ``targets``, the types of the columns that they are inserted into, untyped items take these at once.
+    """
     only(tree, "expressions", "alias", "order", "limit", "offset", "with_")
     binder = expressions(context, scope, _VALUES)
     rows: list[list[bound.Bound]] = []
     for row in tree.expressions:
         parts = row.expressions if isinstance(row, exp.Tuple) else [row]
-        rows.append([binder.bind(part) for part in parts])
+        items = [binder.bind(part) for part in parts]
+        if targets is not None and len(items) == len(targets) and len(tree.expressions) > 1:
+            items = [
+                context.coerce(item, type, tree) if item.type == UNKNOWN else item
+                for item, type in zip(items, targets, strict=True)
+            ]
+        rows.append(items)
         if len(rows[-1]) != len(rows[0]):
             raise fail("VALUES lists must all be the same length", row, sqlstate="42601")
     types = [_common([row[index] for row in rows]) for index in range(len(rows[0]))]

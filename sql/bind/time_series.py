@@ -331,7 +331,5 @@ def session_number(
     )
     one, zero = Literal(value=1, type=INTEGER), Literal(value=0, type=INTEGER)
     flag: Any = Case(branches=((bound.expression(begins), one),), default=zero, type=INTEGER)
-    so_far = bound.Frame(
-        unit="ROWS", start=bound.FrameEnd(side="UNBOUNDED PRECEDING"), end=bound.FrameEnd(side="CURRENT ROW")
-    )
-    return bound.Window(function="sum", arguments=(flag,), type=BIGINT, partition=partition, order=order, frame=so_far)
+    # Without a frame: rows of one time are peers, of which any may be the one that begins a session.
+    return bound.Window(function="sum", arguments=(flag,), type=BIGINT, partition=partition, order=order)

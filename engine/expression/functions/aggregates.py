@@ -155,8 +155,10 @@ def _approximate(r: Rendering) -> str:
 
 
 def _mode(r: Rendering) -> str:
+    """Of values that are equally frequent the first in order. The second key is DuckDB's: with one alone a constant
+    is taken for a percentile."""
     filter = f" FILTER (WHERE {r.modifiers.filter})" if r.modifiers.filter else ""
-    return f"mode({r[0]} ORDER BY {r[0]}){filter}"
+    return f"mode({r[0]} ORDER BY {r[0]}{' DESC' if r.modifiers.descending else ''}, {r[0]}){filter}"
 
 
 def _median(rows: Rows) -> float | None:

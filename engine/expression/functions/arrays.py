@@ -69,11 +69,11 @@ def _slice(items: list[Any], low: int, high: int) -> list[Any]:
     return items[max(low, 1) - 1 : max(high, 0)]
 
 
-def _append(items: list[Any] | None, item: Any) -> list[Any]:
+def append(items: list[Any] | None, item: Any) -> list[Any]:
     return [*(items or ()), item]
 
 
-def _prepend(item: Any, items: list[Any] | None) -> list[Any]:
+def prepend(item: Any, items: list[Any] | None) -> list[Any]:
     return [item, *(items or ())]
 
 
@@ -108,8 +108,8 @@ def functions() -> tuple[Function, ...]:
         _python("array_contained", "same, same -> boolean", lambda a, b: _contains(b, a), operator="<@", check=_arrays),
         _python("array_overlaps", "same, same -> boolean", _overlaps, operator="&&", check=_arrays),
         _python("array_slice", "array, integer, integer -> array", _slice),
-        _python("array_append", "array, element -> array", _append, strict=False),
-        _python("array_prepend", "element, array -> array", _prepend, strict=False),
+        _python("array_append", "array, element -> array", append, strict=False),
+        _python("array_prepend", "element, array -> array", prepend, strict=False),
         _python("array_cat", "same, same -> same", cat, strict=False, check=_arrays),
         function(
             "array_position",

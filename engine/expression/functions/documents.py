@@ -6,8 +6,7 @@ import json
 import uuid
 from typing import Any, Final
 
-from ....base.types import TEXT, array_of
-from .duck import quote, render_cast
+from .duck import item_texts, quote
 from .json_values import JSONB_GET, JSONB_GET_TEXT, JSONB_PATH, JSONB_PATH_TEXT
 from .model import Function, Rendering, Volatility, function, overload
 
@@ -171,13 +170,13 @@ def functions() -> tuple[Function, ...]:
             "array_to_string",
             overload(
                 "array, text -> text",
-                lambda r: f"weft_join({render_cast(r[0], r.types[0], array_of(TEXT))}, {r[1]})",
+                lambda r: f"weft_join({item_texts(r[0], r.types[0])}, {r[1]})",
             ),
             overload(
                 "array, text, text -> text",
                 lambda r: (
-                    f"CASE WHEN {r[2]} IS NULL THEN weft_join({render_cast(r[0], r.types[0], array_of(TEXT))}, {r[1]}) "
-                    f"ELSE weft_join(list_transform({render_cast(r[0], r.types[0], array_of(TEXT))}, "
+                    f"CASE WHEN {r[2]} IS NULL THEN weft_join({item_texts(r[0], r.types[0])}, {r[1]}) "
+                    f"ELSE weft_join(list_transform({item_texts(r[0], r.types[0])}, "
                     f"lambda item: coalesce(item, {r[2]})), {r[1]}) END"
                 ),
                 strict=False,

@@ -154,6 +154,13 @@ def _array_cast(sql: str, source: Type, target: Type) -> str:
     return f"list_transform({sql}, lambda item: {render_cast('item', source.element, target.element)})"
 
 
+def item_texts(sql: str, source: Type) -> str:
+    """The items of an array as texts, which for truth values are shorter than by themselves."""
+    if source.element is not None and source.element.kind is Kind.BOOLEAN:
+        return f"list_transform({sql}, lambda item: CASE WHEN item THEN 't' WHEN NOT item THEN 'f' END)"
+    return render_cast(sql, source, Type(kind=Kind.ARRAY, element=_TEXT))
+
+
 _CastTemplate = str | Callable[[str, Type, Type], str]
 
 # What is not here is DuckDB's own cast, which agrees: numeric → integer half away from zero, float → integer half to
@@ -198,7 +205,7 @@ _CASTS: Final[dict[tuple[Kind, Kind], _CastTemplate]] = {
     (Kind.TIMESTAMPTZ, Kind.DATE): "CAST(timezone('UTC', {0}) AS DATE)",
     (Kind.TIMESTAMPTZ, Kind.TIME): "CAST(timezone('UTC', {0}) AS TIME)",
     (Kind.ARRAY, Kind.ARRAY): _array_cast,
-    (Kind.ARRAY, Kind.TEXT): "weft_array_text({0})",
+    (Kind.ARRAY, Kind.TEXT): lambda sql, source, target: f"weft_array_text({item_texts(sql, source)})",
 }
 
 
@@ -266,5 +273,8 @@ DUCKDB_PRELUDE: Final[tuple[str, ...]] = (
     "CREATE OR REPLACE MACRO weft_interval_text(x) AS "
     "regexp_replace(regexp_replace(replace(CAST(x AS VARCHAR), ' month', ' mon'), "
     "'-1 (year|mon|day)\\b', '-1 \\1s', 'g'), '(-[0-9]+ [a-z]+) ([0-9])', '\\1 +\\2', 'g')",
-    "CREATE OR REPLACE MACRO weft_array_text(x) AS '{' || array_to_string(x, ',') || '}'",
+    "CREATE OR REPLACE MACRO weft_array_text(x) AS '{' || array_to_string(list_transform(x, lambda item: CASE "
+    "WHEN item IS NULL THEN 'NULL' "
+    "WHEN item = '' OR lower(item) = 'null' OR regexp_matches(item, '[{}\",\\\\\\s\\v]') "
+    "THEN '\"' || replace(replace(item, '\\', '\\\\'), '\"', '\\\"') || '\"' ELSE item END), ',') || '}'",
 )

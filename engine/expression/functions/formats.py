@@ -34,7 +34,7 @@ _TRIMMED: Final[dict[str, str]] = {
 _CASED: Final = frozenset(("Mon", "Dy", "Month", "Day"))
 _TOKEN: Final = re.compile(
     r'"(?P<text>[^"]*)"|(?P<fm>FM|fm)?(?P<part>YYYY|yyyy|HH24|hh24|HH12|hh12|IYYY|iyyy|Month|DDD|ddd|Mon|Day|DD|dd|Dy|HH|hh'
-    r"|IW|iw|MI|mi|MM|mm|MS|ms|SS|ss|US|us|YY|yy|ID|id|AM|PM)(?P<suffix>TH|th)?|(?P<other>[^A-Za-z\"\\])",
+    r"|IW|iw|MI|mi|MM|mm|MS|ms|(?:SS|ss)(?![Ss])|US|us|YY|yy|(?:ID|id)(?![Dd])|AM|PM)(?P<suffix>TH|th)?|(?P<other>[^A-Za-z\"\\])",
 )
 
 
@@ -104,7 +104,7 @@ def _char_of_number(x: Decimal | int, pattern: str) -> str:
 
 def _plain_number(r: Rendering, places: int, zeros: int, scale: int, *, grouped: bool) -> str:
     pattern = str(r.constant(1)).removeprefix("FM")
-    x = f"CAST(abs({r[0]}) AS DECIMAL(38,{scale}))"
+    x = f"abs(CAST({r[0]} AS DECIMAL(38,{scale})))"
     whole = f"CAST(trunc({x}) AS HUGEINT)"
     shown = f"format('{{:,}}', {whole})" if grouped else f"CAST({whole} AS VARCHAR)"
     body = f"CASE WHEN {whole} = 0 THEN '' ELSE {shown} END"

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from ....base.errors import Invalid
 from ....base.types import Kind, Type
 from . import vector
+from .arrays import append, cat, prepend
 from .coercion import digits, limited
 from .json_values import JSONB_CONCAT, JSONB_MINUS
 from .model import Function, Overload, Rendering, function, overload
@@ -561,9 +562,9 @@ _CONCAT: Final = function(
     overload("text, textual -> text", "({0} || {1})", naive=operator.add, arrow=vector.concat),
     overload("textual, text -> text", "({0} || {1})", naive=operator.add, arrow=vector.concat),
     overload("bytea, bytea -> bytea", "({0} || {1})", naive=operator.add),
-    overload("array, array -> array", "list_concat({0}, {1})", naive=operator.add),
-    overload("array, element -> array", "list_append({0}, {1})", naive=lambda a, b: [*a, b]),
-    overload("element, array -> array", "list_prepend({0}, {1})", naive=lambda a, b: [a, *b]),
+    overload("array, array -> array", "coalesce({0} || {1}, {0}, {1})", naive=cat, strict=False),
+    overload("array, element -> array", "list_append({0}, {1})", naive=append, strict=False),
+    overload("element, array -> array", "list_prepend({0}, {1})", naive=prepend, strict=False),
     *JSONB_CONCAT,
     operator="||",
 )

@@ -115,11 +115,20 @@ def _overlay(x: str, new: str, start: int, count: int | None = None) -> str:
 
 
 def pattern_of(text: str, *, fold: bool = False) -> re.Pattern[str]:
+    text = _CLASS.sub(lambda each: _CLASSES.get(each[1], each[0]), text)
     try:
         return re.compile(text, re.DOTALL | (re.IGNORECASE if fold else 0))
     except re.error as error:
         raise Invalid(f"invalid regular expression: {error}", sqlstate="2201B") from None
 
+
+_CLASS: Final = re.compile(r"\[:([a-z]+):\]")
+_CLASSES: Final = {
+    "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "blank": r" \t", "cntrl": r"\x00-\x1f\x7f", "digit": "0-9",
+    "graph": r"\x21-\x7e", "lower": "a-z", "print": r"\x20-\x7e", "punct": r"\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e",
+    "space": r" \t\n\r\f\v", "upper": "A-Z", "word": "0-9A-Za-z_", "xdigit": "0-9A-Fa-f",
+}  # fmt: skip
+"""POSIX classes within brackets, which Python's re has not; of ASCII, as in the C locale and in DuckDB."""
 
 _FLAGS: Final = frozenset("gic")
 
