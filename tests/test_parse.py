@@ -52,6 +52,12 @@ def test_parameters_need_no_blank_after_the_comma(text: str) -> None:
     assert {int(node.name) for node in parse(text).find_all(exp.Parameter)} >= {1, 2}
 
 
+@pytest.mark.parametrize("text", ["select $1 = ''", "select $1, '', ''", "select $1, ''; "])
+def test_a_text_with_parameters_may_end_with_an_empty_literal(text: str) -> None:
+    """The parser looks for the end of a dollar quote, beyond the end of the text."""
+    assert parse(text).find(exp.Parameter)
+
+
 @pytest.mark.parametrize(
     ("literal", "value"),
     [

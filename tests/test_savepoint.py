@@ -198,6 +198,27 @@ def test_rows_without_primary_key_come_back(engine: Engine) -> None:
     assert sorted(Session(engine).execute("SELECT * FROM bag").rows()) == rows[:-1]
 
 
+def test_unique_values_of_rows_that_come_back_are_theirs(engine: Engine) -> None:
+    """World 10000080, query 72: entries of a unique index named the row ids that the rows had had."""
+    session = Session(engine)
+    session.execute("CREATE TABLE coins (n INT, u INT UNIQUE)")
+    session.execute("INSERT INTO coins VALUES (1, 1), (2, 2), (3, 3)")
+    session.execute("BEGIN; UPDATE coins SET n = 5 WHERE u < 3; SAVEPOINT a")
+    for change in (
+        "UPDATE coins SET n = 6",
+        "UPDATE coins SET u = u + 10 WHERE u = 1",
+        "DELETE FROM coins WHERE u = 2",
+    ):
+        session.execute(change)
+        session.execute("ROLLBACK TO a")
+    session.execute("UPDATE coins SET n = n + 1 WHERE u = 2; COMMIT")
+    assert sorted(session.execute("SELECT * FROM coins").rows()) == [(3, 3), (5, 1), (6, 2)]
+    assert session.execute("SELECT n FROM coins WHERE u = 2").rows() == [(6,)]
+    for taken in (1, 2, 3):
+        with pytest.raises(Invalid, match="already exists"):
+            session.execute(f"INSERT INTO coins VALUES (0, {taken})")
+
+
 def test_a_dropped_table_comes_back_with_what_was_written_to_it(engine: Engine) -> None:
     transaction = engine.begin()
     table = table_of(transaction)

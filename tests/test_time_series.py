@@ -427,6 +427,16 @@ def test_a_session_ends_where_nothing_comes_for_longer_than_the_gap(
     assert len(ask(db, sessions)) == sum(1 for _ in itertools.groupby(expected, key=lambda row: (row[0], row[2])))
 
 
+def test_rows_of_one_time_are_in_one_session() -> None:
+    """World 11000005, query 3: the row that began a session was not the first of its peers."""
+    with weftdb.open() as db:
+        db.execute("CREATE TABLE r (at TIMESTAMP, v INT)")
+        days = ", ".join(f"('2024-01-{day:02}', {v})" for day in range(1, 29, 3) for v in range(7))
+        db.execute(f"INSERT INTO r VALUES {days}")
+        sql = "SELECT DISTINCT at, session_number(at, '1 day') OVER (ORDER BY at) FROM r ORDER BY at"
+        assert [row[1] for row in db.execute(sql).rows()] == list(range(1, 11))
+
+
 def test_first_and_last_are_the_values_at_the_least_and_greatest_time(db: weftdb.Database, rows: list[Row]) -> None:
     got = ask(
         db,
