@@ -429,7 +429,7 @@ def _frame_end(
 
 def _check_hours(offset: bound.Bound, tree: exp.Expr) -> None:
     """A day is as long as the session's zone makes it, which frames do not know."""
-    value = offset.value if isinstance(offset, Literal) else None
+    value: Any = offset.value if isinstance(offset, Literal) else None
     if isinstance(value, pa.MonthDayNano) and not value.months and not value.days:
         return
     raise fail(
