@@ -277,8 +277,8 @@ class Reads(Closes, Protocol):
         ...
 
     def table(self, name: str, /) -> Table:
-        """The table called ``name``, exactly. Raises Invalid (42P01) with the nearest name; where a remote database knew
-        it before, and others dropped it since, its first use does.
+        """The table called ``name``, exactly. Raises Invalid (42P01) with the nearest name; where a remote database
+        knew it before, and others dropped it since, its first use does.
         """
         ...
 
