@@ -37,19 +37,19 @@ class Maker(Expressions):
         kind = self.rng.random()
         if kind < 0.15:
             return self._filtered()
-        if kind < 0.4:
+        if kind < 0.46:
             return self._plain()
-        if kind < 0.48:
-            return self._point()
         if kind < 0.55:
-            return self._changing()
-        if kind < 0.58:
-            return self._distinct_on()
+            return self._point()
         if kind < 0.61:
-            return self._recursive()
+            return self._changing()
+        if kind < 0.64:
+            return self._distinct_on()
         if kind < 0.67:
+            return self._recursive()
+        if kind < 0.72:
             body, types = self._set_operation()
-        elif kind < 0.73:
+        elif kind < 0.77:
             inner, types = self.select(1)
             name = self.alias()
             self.scope = [(f"{name}.x{number}", type) for number, type in enumerate(types)]
@@ -57,10 +57,10 @@ class Maker(Expressions):
             columns = ", ".join(f"x{number}" for number in range(len(types)))
             word = self.rng.choice(("", "MATERIALIZED ", "NOT MATERIALIZED "))
             body = f"WITH {name} ({columns}) AS {word}({inner}) SELECT {', '.join(outputs)} FROM {name}"
-        elif kind < 0.8:
-            return Query(self.select(2, others=True)[0], may_fail=self.failing)
+        elif kind < 0.85:
+            return Query(self.select(self.rng.choice((1, 2)), others=True)[0], may_fail=self.failing)
         else:
-            body, types = self.select(2)
+            body, types = self.select(self.rng.choice((1, 2)))
         ordered = self.chance(0.4)
         if ordered:
             body += f" ORDER BY {self._order(len(types))}{self._limit()}"
