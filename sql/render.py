@@ -307,7 +307,8 @@ def _aggregate(node: bound.Aggregate) -> str:
     modifiers = Modifiers(
         distinct=node.distinct,
         order_by=_order(node.order),
-        descending=node.within and node.order[0].descending,
+        descending=bool(node.order) and node.order[0].descending,
+        nulls_first=bool(node.order) and node.order[0].nulls_first,
         filter=expression(node.filter) if node.filter is not None else "",
     )
     arguments = [expression(argument) for argument in node.arguments]

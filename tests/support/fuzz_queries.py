@@ -221,7 +221,10 @@ class Maker(Expressions):
         return f"SELECT {', '.join(outputs)} FROM {source}{where}{by}{having}"
 
     def _windowed(self, source: str, where: str, wanted: list[str], columns: list[tuple[str, str]]) -> str:
-        """Rows that are equal in all columns are equal in what windows ordered by all of them say, as a whole."""
+        """Rows that are equal in all columns are equal in what a window ordered by all of them says, as a whole.
+
+        Of two such windows each has its own order of equal rows.
+        """
         sortable = [text for text, type in columns if type in TYPES]
         whole = len(sortable) == len(columns)
         outputs = []
@@ -229,6 +232,7 @@ class Maker(Expressions):
             partition = f"PARTITION BY {', '.join(self.rng.sample(sortable, 1))} " if self.chance(0.6) else ""
             words = ("", " DESC", " NULLS FIRST")
             if whole and type in TYPES and self.chance(0.6):
+                whole = False
                 names = self.rng.sample(sortable, len(sortable))
                 order = "ORDER BY " + ", ".join(f"{name}{self.rng.choice(words)}" for name in names)
                 outputs.append(f"{self._over_rows(type)} OVER ({partition}{order}{self._row_frame})")

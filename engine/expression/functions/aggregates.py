@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -161,6 +162,26 @@ def _mode(r: Rendering) -> str:
     return f"mode({r[0]} ORDER BY {r[0]}{' DESC' if r.modifiers.descending else ''}, {r[0]}){filter}"
 
 
+def _listed(r: Rendering) -> str:
+    """array_agg. Distinct values are sorted afterwards: an order within must be of the very argument, which DuckDB does
+    not know again where a macro computes it."""
+    modifiers = r.modifiers
+    if not (modifiers.distinct and modifiers.order_by):
+        return r.call("array_agg", r[0])
+    values = replace(modifiers, order_by="").call("array_agg", r[0])
+    nulls = "FIRST" if modifiers.nulls_first else "LAST"
+    return f"list_sort({values}, '{'DESC' if modifiers.descending else 'ASC'}', 'NULLS {nulls}')"
+
+
+def _joined(r: Rendering) -> str:
+    """string_agg."""
+    delimiter = quote(r.constant(1) or "")
+    if not (r.modifiers.distinct and r.modifiers.order_by):
+        return r.call("string_agg", r[0], delimiter)
+    known = f"{r[0]} IS NOT NULL" + (f" AND ({r.modifiers.filter})" if r.modifiers.filter else "")
+    return f"array_to_string({_listed(replace(r, modifiers=replace(r.modifiers, filter=known)))}, {delimiter})"
+
+
 def _median(rows: Rows) -> float | None:
     return statistics.median(row[0] for row in rows) if rows else None
 
@@ -240,16 +261,14 @@ _AGGREGATES: Final[tuple[Function, ...]] = (
         "string_agg",
         overload(
             "text, text -> text",
-            lambda r: r.call("string_agg", r[0], quote(r.constant(1) or "")),
+            _joined,
             naive=lambda rows: rows[0][1].join(row[0] for row in rows) if rows else None,
             constants=(1,),
         ),
     ),
     _aggregate(
         "array_agg",
-        _native(
-            "any -> array", "array_agg", naive=lambda rows: [row[0] for row in rows] if rows else None, strict=False
-        ),
+        overload("any -> array", _listed, naive=lambda rows: [row[0] for row in rows] if rows else None, strict=False),
     ),
     _spread("var_pop", "var_pop", statistics.pvariance, 1),
     _spread("var_samp", "var_samp", statistics.variance, 2),

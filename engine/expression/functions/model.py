@@ -65,11 +65,15 @@ ResultRule = Type | Poly | Callable[[Sequence[Type]], Type]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Modifiers:
-    """What stands around an aggregate's or window function's arguments, as DuckDB SQL without its keyword."""
+    """What stands around an aggregate's or window function's arguments, as DuckDB SQL without its keyword.
+
+    ``descending``, ``nulls_first``: of the first key of ``order_by``.
+    """
 
     distinct: bool = False
     order_by: str = ""
     descending: bool = False
+    nulls_first: bool = False
     filter: str = ""
     over: str | None = None
 
