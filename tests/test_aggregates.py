@@ -136,8 +136,9 @@ def test_every_aggregate_and_window_function_is_in_the_golden_file_or_tested_by_
     named = {line[0].split(" ")[0] for line in cases()}
     windows = {name for name, function in FUNCTIONS.items() if function.kind is FunctionKind.WINDOW}
     aggregates = {name for name, function in FUNCTIONS.items() if function.kind is FunctionKind.AGGREGATE}
-    of_series = {"first", "last", "median", "approx_percentile", "approx_count_distinct"}
-    of_json = {"json_text_agg", "json_object_text_agg"}  # golden/select_surface.sql  # tests/test_time_series.py
+    of_series = {"first", "last", "median", "approx_percentile", "approx_count_distinct"}  # tests/test_time_series.py
+    of_json = {"json_text_agg", "json_object_text_agg"}  # golden/select_surface.sql
+    of_json |= {"json_lines_agg"}  # golden/select_everyday.sql
     assert aggregates - named == {"any_value"} | of_series | of_json
     assert windows == set(WINDOW_ANSWERS) | {"locf", "nocb", "interpolate", "session_number"}
 
