@@ -11,7 +11,8 @@ time.
 
 Registering and planning cost more than many a query, so a lane is kept after use under the *shape* of its query (the
 key that ``run_relational`` makes) and used again with other scans; ``LANES_MAX`` bounds how many wait. A lane has its
-texts prepared: DuckDB plans each once, and anew when a source has grown or shrunk by about two.
+texts prepared, those with small results: DuckDB plans each at its first and second time, and anew when a source has
+grown or shrunk by about two.
 
 DuckDB takes the batches of a stream in turn, so threads of ours make some of them ahead, side by side.
 
@@ -58,6 +59,8 @@ PREPARED_MAX: Final = 4
 """Plans that a lane keeps."""
 PREPARED_CHARACTERS_MAX: Final = 65_536
 """A longer text is not kept."""
+KEPT_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Nor is that of a text with a larger result: DuckDB streams what it plans anew, and keeps a prepared one's whole."""
 _USAGE: Final = "SELECT sum(memory_usage_bytes), sum(temporary_storage_bytes) FROM duckdb_memory()"
 BATCH_ROWS: Final = 65_536
 INTERRUPT_SECONDS: Final = 0.02
@@ -142,6 +145,17 @@ class _Source(_ScanSource):
             raise
 
 
+class Reading:
+    """The rows of a text as they are read, and how many bytes they were; ``key``: of its plan."""
+
+    __slots__ = ("bytes", "key", "reader")
+
+    def __init__(self, reader: pa.RecordBatchReader, key: tuple[Any, ...] | None) -> None:
+        self.reader = reader
+        self.key = key
+        self.bytes = 0
+
+
 class _Lane:
     """One cursor and its sources."""
 
@@ -150,7 +164,7 @@ class _Lane:
     def __init__(self, database: _Database, sources: Mapping[str, Any], pool: Executor | None) -> None:
         self.database = database
         self.cursor = cursor = database.connection.cursor()
-        self._plans: OrderedDict[Hashable, str] = OrderedDict()
+        self._plans: OrderedDict[tuple[Any, ...], str | None] = OrderedDict()  # by text and sizes of the sources
         self._plans_made = 0
         self.sources = {name: _Source(scan, pool) for name, scan in sources.items()}
         for name, source in self.sources.items():
@@ -168,28 +182,39 @@ class _Lane:
             source.scan = None
             source.error = None
 
-    def read(self, sql: str) -> pa.RecordBatchReader:
-        """The rows of a text, lazily."""
+    def read(self, sql: str) -> Reading:
+        """The rows of a text, lazily; at once where the last time they were few."""
         if _submit is None:
-            return self.cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
-        if len(sql) <= PREPARED_CHARACTERS_MAX:
-            sql = f"EXECUTE {self._prepared(sql)}"
-        return _submit(self.cursor, sql, None, "stream", BATCH_ROWS).arrow_reader()
+            return Reading(self.cursor.sql(sql).to_arrow_reader(BATCH_ROWS), None)
+        key = (sql, *((source.rows() or 0).bit_length() for source in self.sources.values()))
+        if key in self._plans:
+            self._plans.move_to_end(key)
+            name = self._plans[key] or self._prepare(key)
+            sql = f"EXECUTE {name}"
+        return Reading(_submit(self.cursor, sql, None, "stream", BATCH_ROWS).arrow_reader(), key)
 
-    def _prepared(self, sql: str) -> str:
-        """The name of the plan for a text and sources of about these sizes."""
-        sizes = tuple((source.rows() or 0).bit_length() for source in self.sources.values())
-        name = self._plans.get((sql, sizes))
-        if name is None:
-            self._plans_made += 1
-            name = f"weft_plan_{self._plans_made}"
-            self.cursor.execute(f"PREPARE {name} AS {sql}")
-            self._plans[sql, sizes] = name
-            if len(self._plans) > PREPARED_MAX:
-                self.cursor.execute(f"DEALLOCATE {self._plans.popitem(last=False)[1]}")
-        else:
-            self._plans.move_to_end((sql, sizes))
+    def _prepare(self, key: tuple[Any, ...]) -> str:
+        self._plans_made += 1
+        name = self._plans[key] = f"weft_plan_{self._plans_made}"
+        self.cursor.execute(f"PREPARE {name} AS {key[0]}")
         return name
+
+    def note(self, reading: Reading) -> None:
+        """What was read to its end is prepared at the next time, if it is few: DuckDB keeps all of it meanwhile."""
+        key = reading.key
+        if key is None:
+            return
+        if reading.bytes > KEPT_BYTES_MAX or len(key[0]) > PREPARED_CHARACTERS_MAX:
+            self._forget(key)
+        else:
+            self._plans.setdefault(key, None)
+            if len(self._plans) > PREPARED_MAX:
+                self._forget(next(iter(self._plans)))
+
+    def _forget(self, key: tuple[Any, ...]) -> None:
+        name = self._plans.pop(key, None)
+        if name is not None:
+            self.cursor.execute(f"DEALLOCATE {name}")
 
     def error(self) -> BaseException | None:
         return next((source.error for source in self.sources.values() if source.error is not None), None)
@@ -276,19 +301,21 @@ class DuckDbExecutor:
             lane.database.make_macros(lane.cursor, sql)
             if cancel is not None:
                 remove = Interrupts(lane.cursor).on(cancel)
-            reader = lane.read(sql)
+            reading = lane.read(sql)
             try:
                 while True:
                     try:
-                        batch = reader.read_next_batch()
+                        batch = reading.reader.read_next_batch()
                     except StopIteration:
                         break
                     if cancel is not None:
                         cancel.check()
+                    reading.bytes += batch.nbytes
                     yield batch
-                done = True
             finally:
-                reader.close()
+                reading.reader.close()
+            lane.note(reading)
+            done = True
         except GeneratorExit:
             raise
         except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:

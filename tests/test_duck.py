@@ -69,7 +69,7 @@ def test_texts_and_shapes_are_bounded() -> None:
     try:
         for _ in range(2):
             for shape in range(LANES_MAX + 5):
-                for number in range(2 * PREPARED_MAX if shape < 2 else 1):
+                for number in [*range(2 * PREPARED_MAX)] * 2 if shape < 2 else [1]:
                     batches = executor.execute(
                         f"SELECT CAST(sum(n) + {number} AS BIGINT) AS n FROM s", {"s": numbers}, shape=shape
                     )
@@ -77,6 +77,41 @@ def test_texts_and_shapes_are_bounded() -> None:
         waiting = [lane for lanes in executor._waiting.values() for lane in lanes]
         assert len(waiting) == LANES_MAX
         assert max(len(lane._plans) for lane in waiting) <= PREPARED_MAX
+    finally:
+        executor.close()
+
+
+def test_a_large_result_streams_however_often_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prepared text's result is whole before its first row is read."""
+    executor = DuckDbExecutor(threads=1)
+    numbers = pa.array(range(100_000), pa.int64())
+
+    class Rows:
+        schema = pa.schema({"n": pa.int64()})
+        read = 0
+
+        def batches(self) -> Iterator[pa.RecordBatch]:
+            for _ in range(60):
+                self.read += 1
+                yield pa.record_batch({"n": numbers})
+
+    def plans() -> list[str | None]:
+        return [plan for lanes in executor._waiting.values() for lane in lanes for plan in lane._plans.values()]
+
+    try:
+        for _ in range(3):
+            rows = Rows()
+            batches = executor.execute("SELECT n + 1 AS n FROM s", {"s": rows}, shape="large")
+            next(batches)
+            assert rows.read < 40
+            assert sum(batch.num_rows for batch in batches) < 6_000_000
+            assert not plans()
+        for made in (0, 1, 1):
+            assert list(executor.execute("SELECT max(n) AS n FROM s", {"s": Rows()}, shape="large"))
+            assert len([plan for plan in plans() if plan is not None]) == made
+        monkeypatch.setattr("weftdb.sql.duck.KEPT_BYTES_MAX", 1)
+        assert list(executor.execute("SELECT max(n) AS n FROM s", {"s": Rows()}, shape="large"))
+        assert not plans()
     finally:
         executor.close()
 

@@ -14,8 +14,10 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from fuzz import INTEGERS, NUMBER, VALUES, Query, World, _Maker, literal
+from fuzz import Query, World
 from fuzz_oracles import Answer, Ours, Refused, _plain
+from fuzz_queries import Maker
+from fuzz_schema import INTEGERS, NUMBER, TYPES, VALUES, literal
 from weftdb.engine.pipeline.kernels import Kernels, Known, plain
 from weftdb.engine.pipeline.shape import Shape
 from weftdb.sql.resources import resources_of
@@ -47,12 +49,16 @@ class PlainKernels(Kernels):
 
 def grouped(world: World, number: int) -> Query:
     """A query of one grouped table."""
-    maker = _Maker(random.Random(f"grouped {world.seed} {number}"), world.tables)
+    maker = Maker(
+        random.Random(f"grouped {world.seed} {number}"),
+        random.Random(f"grouped values {world.seed} {number}"),
+        world.tables,
+    )
     maker.may_fail = False
     rng = maker.rng
     table = rng.choice(world.tables)
     past = f"@{rng.choice(table.pasts)}" if table.pasts and rng.random() < 0.2 else ""
-    maker.scope = [(f"a.{column.name}", column.type) for column in table.columns]
+    maker.scope = [(f"a.{column.name}", column.type) for column in table.columns if column.type in TYPES]
 
     def aggregate() -> str:
         text = rng.choice(_AGGREGATES)
@@ -74,7 +80,7 @@ def grouped(world: World, number: int) -> Query:
     return Query(f"SELECT {', '.join(outputs)} FROM {{{table.name}{past}}} AS a{where}{by}", may_fail=maker.failing)
 
 
-def _value(maker: _Maker, type: str) -> str:
+def _value(maker: Maker, type: str) -> str:
     rng = maker.rng
     column = maker.column(type)
     if rng.random() < 0.1 or column is None:
@@ -95,7 +101,7 @@ def _value(maker: _Maker, type: str) -> str:
     )
 
 
-def _condition(maker: _Maker) -> str:
+def _condition(maker: Maker) -> str:
     """Mostly what pipelines evaluate."""
     rng = maker.rng
     if rng.random() < 0.1:
