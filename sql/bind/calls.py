@@ -90,6 +90,11 @@ def call(binder: ExpressionBinder, tree: exp.Expr) -> bound.Bound:
         case "current_timestamp" | "localtimestamp" | "localtime" if len(syntax.arguments) == 1:
             nodes = {"current_timestamp": exp.CurrentTimestamp, "localtime": exp.Localtime}
             return now(binder, nodes.get(syntax.name, exp.Localtimestamp)(this=syntax.arguments[0]))
+        case "make_timestamptz" if len(syntax.arguments) in (6, 7):
+            *parts, zone = [binder.bind(argument) for argument in syntax.arguments]
+            if len(parts) == 5:
+                parts, zone = [*parts, zone], Literal(value=binder.context.settings.timezone, type=TEXT)
+            return binder.call("timezone", zone, binder.call("make_timestamp", *parts, tree=tree), tree=tree)
         case "make_interval":
             return _make_interval(binder, syntax)
         case "time_bucket":
@@ -231,6 +236,8 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
     resolution, converted = binder.resolve(function, arguments, syntax.tree)
     if syntax.within is not None:
         order = (replace(order[0], expression=converted[-1]),)
+    if syntax.distinct and order:
+        order = tuple(_as_argument(key, converted) for key in order)
     if syntax.distinct and order and any(key.expression not in converted for key in order):
         message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list"
         raise fail(message, syntax.tree, sqlstate="42P10")
@@ -259,6 +266,14 @@ def aggregate(binder: ExpressionBinder, syntax: CallSyntax) -> bound.Bound:
 def _documented(node: bound.Bound, syntax: CallSyntax) -> bound.Bound:
     """What the functions that make JSON give as text, as JSON."""
     return bound.cast_to(node, documents.result_type(syntax.name)) if syntax.name in documents.AGGREGATES else node
+
+
+def _as_argument(key: bound.SortKey, converted: Sequence[bound.Bound]) -> bound.SortKey:
+    """The key as the argument that it is: a VARCHAR that the aggregate takes as TEXT sorts as that."""
+    for argument in converted:
+        if isinstance(argument, Cast) and argument.argument == key.expression and argument.type.is_text:
+            return replace(key, expression=argument)
+    return key
 
 
 def _aggregated(binder: ExpressionBinder, syntax: CallSyntax) -> tuple[str, list[bound.Bound]]:

@@ -114,17 +114,27 @@ def column(binder: ExpressionBinder, tree: exp.Column) -> bound.Bound:
         try:
             value = binder.scope.column(name, position=position)
         except Invalid:
-            if binder.scope.whole(name) is not None:
-                raise refuse_row(tree) from None
-            if name in system.BARE and not tree.this.args.get("quoted"):
-                return system.call(binder, name, (), tree)
-            raise
+            value = _no_column(binder, name, tree)
+            if value is None:
+                raise
     else:
         value = binder.scope.qualified(fold(table), name, position=table.meta.get("start"))
     # A new object for every place, so that a later error (not grouped) can point to it.
     if isinstance(value, bound.Column):
         value = bound.Column(id=value.id, type=value.type, name=value.name)
     return binder.context.remember(value, tree)
+
+
+def _no_column(binder: ExpressionBinder, name: str, tree: exp.Column) -> bound.Bound | None:
+    """What a name means that no column has: the value of a function in FROM, or of the session."""
+    range = binder.scope.whole(name)
+    if range is not None and range.scalar is None:
+        raise refuse_row(tree) from None
+    if range is not None:
+        return range.scalar
+    if name in system.BARE and not tree.this.args.get("quoted"):
+        return system.call(binder, name, (), tree)
+    return None
 
 
 def paren(binder: ExpressionBinder, tree: exp.Paren) -> bound.Bound:

@@ -59,7 +59,8 @@ def range_of(binder: ExpressionBinder, tree: exp.Expr) -> Range | None:
     table = tree.args.get("table")
     if isinstance(tree.this, exp.Star):
         return binder.scope.range(fold(table), position=table.meta.get("start")) if table is not None else None
-    return binder.scope.whole(fold(tree.this)) if table is None else None
+    range = binder.scope.whole(fold(tree.this)) if table is None else None
+    return None if range is None or range.scalar is not None else range
 
 
 def row_parts(tree: exp.Expr) -> list[exp.Expr] | None:

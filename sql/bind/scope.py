@@ -32,13 +32,15 @@ class ScopeColumn:
 class Range:
     """A table, view, function or subquery in FROM, by the name that the query gives it.
 
-    ``nullable``: an outer join may put NULLs in the place of its row. ``witness``: a column that is NULL only there.
+    ``scalar``: of a function that gives single values, what its name alone means. ``nullable``: an outer join may put
+    NULLs in the place of its row. ``witness``: a column that is NULL only there.
     """
 
     name: str
     columns: tuple[ScopeColumn, ...]
     row_id: bound.Column | None = None
     witness: bound.Bound | None = None
+    scalar: bound.Bound | None = None
     nullable: bool = False
 
 

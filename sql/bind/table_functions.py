@@ -30,8 +30,8 @@ def function_scan(context: Context, call: exp.Expr, tree: exp.Expr, scope: Scope
     if tree.args.get("ordinality") or call.args.get("offset"):
         offset = call.args.get("offset")
         ordinality_name = fold(offset) if isinstance(offset, exp.Identifier) else "ordinality"
-    columns = [context.new_column(column, type) for column, type in named]
-    if len(columns) == 1 and alias is not None and alias.this is not None:
+    columns = [context.new_column(column, type) for column, type in named]  # json_array_elements keeps its "value"
+    if len(columns) == 1 and columns[0].name == name and alias is not None and alias.this is not None:
         columns[0] = replace(columns[0], name=fold(alias.this))
     if ordinality_name is not None:
         columns.append(context.new_column(ordinality_name, BIGINT))

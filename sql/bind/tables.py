@@ -476,9 +476,12 @@ def _function(context: Context, call: exp.Expr, tree: exp.Expr, scope: Scope) ->
     scan = function_scan(context, call, tree, scope)
     alias = tree.args.get("alias")
     name = "unnest" if isinstance(call, exp.Unnest) else fold(call.this)
-    return _ranged(
-        scan, scan.columns, fold(alias.this) if alias is not None and alias.this is not None else name, alias
-    )
+    label = fold(alias.this) if alias is not None and alias.this is not None else name
+    item = _ranged(scan, scan.columns, label, alias)
+    if len(scan.columns) != 1:
+        return item
+    (range,) = item.ranges
+    return replace(item, ranges=(replace(range, scalar=range.columns[0].value),))
 
 
 def relation_columns(relation: bound.Relation) -> tuple[bound.OutputColumn, ...]:

@@ -270,3 +270,47 @@ SELECT CAST('2024-01-01 10:00:00.55+00' AS timestamptz(1)), current_timestamp(0)
 SELECT '{1,2}'::int[][];
 -- int4 integer[]
 -- {1,2}
+# functions in FROM by their names, and what VARCHAR sorts as
+SELECT * FROM json_array_elements('[{"x":1}]'::json) e;
+-- value json
+-- {"x":1}
+SELECT e.value ->> 'x' AS a, e ->> 'x' AS b, value ->> 'x' AS c FROM json_array_elements('[{"x":1}]'::json) e;
+-- a text | b text | c text
+-- 1 | 1 | 1
+SELECT elem ->> 'a' AS a FROM kinds k CROSS JOIN LATERAL jsonb_array_elements(jsonb_build_array(k.j)) AS elem WHERE k.id = 1;
+-- a text
+-- 1
+SELECT to_jsonb(e) AS j, pg_typeof(e)::text AS t, count(e) OVER () AS n FROM jsonb_array_elements_text('["a","b"]') e ORDER BY 1;
+-- j jsonb | t text | n bigint
+-- "a" | text | 2
+-- "b" | text | 2
+SELECT count(e), max(e) FROM jsonb_array_elements_text('["a","b"]') e;
+-- count bigint | max text
+-- 2 | b
+SELECT x FROM jsonb_array_elements('[1,2]') AS e(x) ORDER BY x;
+-- x jsonb
+-- 1
+-- 2
+SELECT value, ordinality FROM jsonb_array_elements('[1,2]') WITH ORDINALITY AS e ORDER BY 2;
+-- value jsonb | ordinality bigint
+-- 1 | 1
+-- 2 | 2
+SELECT g, g.g FROM generate_series(1, 2) g ORDER BY 1;
+-- g integer | g integer
+-- 1 | 1
+-- 2 | 2
+SELECT k FROM jsonb_object_keys('{"a":1}') k;
+-- k text
+-- a
+SELECT m, m[1] AS f FROM regexp_matches('abc', 'b') m;
+-- m text[] | f text
+-- {b} | b
+SELECT string_agg(DISTINCT name, '>' ORDER BY name DESC) AS a FROM people;
+-- a text
+-- Émile>barbara>Zoë>Grace>Edsger>Ada
+SELECT '{"a":1,"b":2,"c":3}'::jsonb - ARRAY['a', 'c'] AS a, '["a","b"]'::jsonb - ARRAY['a'] AS b;
+-- a jsonb | b jsonb
+-- {"b": 2} | ["b"]
+SELECT make_timestamptz(2024, 1, 2, 3, 4, 5) AS a, make_timestamptz(2024, 7, 2, 3, 4, 5.5, 'Europe/Berlin') AS b;
+-- a timestamp with time zone | b timestamp with time zone
+-- 2024-01-02 03:04:05+00 | 2024-07-02 01:04:05.5+00

@@ -429,6 +429,7 @@ JSONB_CONCAT: Final = (_python("jsonb, jsonb -> jsonb", _joined),)
 JSONB_MINUS: Final = (
     _python("jsonb, text -> jsonb", _without),
     _python("jsonb, integer -> jsonb", _without),
+    _python("jsonb, array -> jsonb", _without),
 )
 
 
