@@ -503,6 +503,8 @@ def test_what_the_engine_cannot_evaluate_is_refused(text: str, sqlstate: str) ->
         ("SELECT count(DISTINCT id) OVER () FROM people", "DISTINCT"),
         ("SELECT 'x'::char(3)", "char"),
         ("SELECT ARRAY[[1, 2], [3, 4]]", "several dimensions"),
+        ("WITH RECURSIVE t(n) AS (SELECT 1 UNION SELECT n FROM t) CYCLE n SET c USING p SELECT n FROM t", "CYCLE"),
+        ("WITH RECURSIVE t(n) AS (SELECT 1 UNION SELECT n FROM t) SEARCH DEPTH FIRST BY n SET o SELECT 1", "SEARCH"),
         ("WITH x AS (DELETE FROM people RETURNING id) SELECT * FROM x", "DELETE"),
         ("SELECT * FROM ROWS FROM (generate_series(1, 2)) AS t", "ROWS FROM"),
     ],

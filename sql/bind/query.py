@@ -137,6 +137,11 @@ def _body(context: Context, tree: exp.Expr, scope: Scope) -> bound.Query:
 
 def _with(context: Context, clause: exp.With, tree: exp.Expr, scope: Scope) -> bound.Query:
     """WITH: each query sees the ones before it, a recursive one itself."""
+    search = clause.args.get("search")
+    if search is not None:
+        what = "CYCLE" if str(search.args["kind"]).upper() == "CYCLE" else "SEARCH"
+        hint = "Carry an array of what was visited: WHERE NOT x = ANY (path); sort by it."
+        raise unsupported(f"{what} of a recursive query", search, hint=hint)
     inner = Scope(parent=scope, ctes={})
     entries: dict[str, CteEntry] = {}
     inner.ctes = entries
