@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -124,7 +125,9 @@ class Handover:
         self._expected.begun = True
         tells = not self._sieve.is_open or self._sieve.reads_texts or bool(self._expected.keys)
         one = _Pass(columns=columns, schema=schema, collected=Collected(self._offers if tells else {}))
-        for batch, rows_read in made(self._pieces(one), pool):
+        # A chunk's columns are slices of what it has: to hand them to a thread costs more than to make them.
+        chunks = (self._chunk(chunk, rows, one) for chunk, rows in self._plan.chunks)
+        for batch, rows_read in chain(made(self._pieces(one), pool), chunks):
             self._statistics.rows_read += rows_read
             if batch is not None:
                 self._statistics.rows_returned += batch.num_rows
@@ -132,6 +135,7 @@ class Handover:
         one.collected.publish()
 
     def _pieces(self, one: _Pass) -> Iterator[Piece]:
+        """What is read from segments."""
         plan, statistics = self._plan, self._statistics
         if plan.picked.count:
             yield partial(self._picked, one)
@@ -141,8 +145,6 @@ class Handover:
             statistics.blocks_read += run.blocks_count
             last = run.segment
             yield partial(self._run, run, one)
-        for chunk, rows in plan.chunks:
-            yield partial(self._chunk, chunk, rows, one)
 
     def _picked(self, one: _Pass) -> Made:
         picked = self._plan.picked
