@@ -176,7 +176,7 @@ class Handover:
         passing = seen
         keys = self._expected.keys
         wanted = one.collected.columns
-        if not (self._sieve.is_open and not keys and not wanted) and (wanted or one.looks()):
+        if wanted or ((keys or not self._sieve.is_open) and one.looks()):
             passing = self._sieve.mask(segment, read, count=count)
             if seen is not None:
                 passing &= seen

@@ -6,7 +6,7 @@ The relational executor reads one side of a hash join to its end before it asks 
 to its end *offers* the values of a column in the rows that could pass its filter, and the scan of the other side, which
 *expects* them, leaves out rows whose value is none of these. That one may pass on to a third what it learned from both.
 
-    sql/join_keys.py says who may expect what of whom; relational.py connects the scans of a statement
+    sql/rules/expect_keys.py says who may expect what of whom; relational.py connects the scans of a statement
     handover.py leaves rows out, and collects what is offered
 
 Always true: nothing is offered before a pass was read to its end; an offer has the values of all rows of the scan that

@@ -64,8 +64,8 @@ KEPT_BYTES_MAX: Final = 16 * 1024 * 1024
 _USAGE: Final = "SELECT sum(memory_usage_bytes), sum(temporary_storage_bytes) FROM duckdb_memory()"
 BATCH_ROWS: Final = 65_536
 INTERRUPT_SECONDS: Final = 0.02
-_ENDING: Final = (duckdb.InternalException, duckdb.FatalException)
-"""What DuckDB raises when it has met a bug of its own, and from then on."""
+_RAISED: Final = (duckdb.Error, pa.ArrowException, RuntimeError, OSError)
+"""What DuckDB raises: before the first row its own errors, then Arrow's with its text."""
 
 
 class RelationalExecutor(Protocol):
@@ -145,7 +145,7 @@ class _Source(_ScanSource):
             raise
 
 
-class Reading:
+class _Reading:
     """The rows of a text as they are read, and how many bytes they were; ``key``: of its plan."""
 
     __slots__ = ("bytes", "key", "reader")
@@ -170,8 +170,8 @@ class _Lane:
         for name, source in self.sources.items():
             try:
                 cursor.register(name, source)
-            except duckdb.Error:
-                raise source.error or Internal(f"DuckDB does not take {name}") from None
+            except duckdb.Error as error:
+                raise source.error or error from None
 
     def load(self, sources: Mapping[str, Any]) -> None:
         for name, scan in sources.items():
@@ -182,16 +182,16 @@ class _Lane:
             source.scan = None
             source.error = None
 
-    def read(self, sql: str) -> Reading:
+    def read(self, sql: str) -> _Reading:
         """The rows of a text, lazily; at once where the last time they were few."""
         if _submit is None:
-            return Reading(self.cursor.sql(sql).to_arrow_reader(BATCH_ROWS), None)
+            return _Reading(self.cursor.sql(sql).to_arrow_reader(BATCH_ROWS), None)
         key = (sql, *((source.rows() or 0).bit_length() for source in self.sources.values()))
         if key in self._plans:
             self._plans.move_to_end(key)
             name = self._plans[key] or self._prepare(key)
             sql = f"EXECUTE {name}"
-        return Reading(_submit(self.cursor, sql, None, "stream", BATCH_ROWS).arrow_reader(), key)
+        return _Reading(_submit(self.cursor, sql, None, "stream", BATCH_ROWS).arrow_reader(), key)
 
     def _prepare(self, key: tuple[Any, ...]) -> str:
         self._plans_made += 1
@@ -199,7 +199,7 @@ class _Lane:
         self.cursor.execute(f"PREPARE {name} AS {key[0]}")
         return name
 
-    def note(self, reading: Reading) -> None:
+    def note(self, reading: _Reading) -> None:
         """What was read to its end is prepared at the next time, if it is few: DuckDB keeps all of it meanwhile."""
         key = reading.key
         if key is None:
@@ -318,9 +318,8 @@ class DuckDbExecutor:
             done = True
         except GeneratorExit:
             raise
-        except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:
-            self._replace_if_ended(error, lane)
-            raise _translated(error, lane, cancel, sql) from None
+        except _RAISED as error:
+            raise self._failed(error, lane, cancel, sql) from None
         finally:
             if remove is not None:
                 remove()
@@ -339,9 +338,8 @@ class DuckDbExecutor:
                 remove = Interrupts(lane.cursor).on(cancel)
             rows = lane.cursor.execute(f"EXPLAIN ({'ANALYZE, ' if analyze else ''}FORMAT JSON) {sql}").fetchall()
             return operators_of(rows[-1][-1])
-        except (duckdb.Error, pa.ArrowException, RuntimeError, OSError) as error:
-            self._replace_if_ended(error, lane)
-            raise _translated(error, lane, cancel, sql) from None
+        except _RAISED as error:
+            raise self._failed(error, lane, cancel, sql) from None
         finally:
             if remove is not None:
                 remove()
@@ -380,12 +378,19 @@ class DuckDbExecutor:
         self._waiting_count = 0
         return lanes
 
-    def _replace_if_ended(self, error: BaseException, lane: _Lane | None) -> None:
-        """After a bug of DuckDB go on with a new database."""
-        if lane is None or not isinstance(error, _ENDING):
+    def _failed(self, error: BaseException, lane: _Lane | None, cancel: Cancel | None, sql: str) -> WeftError:
+        """Our error for what was raised while ``sql`` ran; after a bug of DuckDB the next one has a new database."""
+        if self._closed:
+            return Closed("the database was closed while the statement ran")
+        if lane is not None and lane.error() is None:
+            self._replace_if_ended(lane.database, error)
+        return _translated(error, lane, cancel, sql)
+
+    def _replace_if_ended(self, database: _Database, error: BaseException) -> None:
+        if not _is_ending(error):
             return
         with self._lock:
-            if lane.database is not self._database or self._closed:
+            if database is not self._database or self._closed:
                 return
             self._database = _Database(self._config)
             lanes = self._take_waiting()
@@ -406,11 +411,13 @@ class DuckDbExecutor:
                     del self._waiting[shape]
                 lane.load(sources)
                 return lane
+        database = self._database
         try:
-            return _Lane(self._database, sources, self._pool)
-        except BaseException:
+            return _Lane(database, sources, self._pool)
+        except BaseException as error:
             with self._lock:
                 self._running -= 1
+            self._replace_if_ended(database, error)
             raise
 
     def _release(self, shape: Hashable, lane: _Lane, *, reusable: bool) -> None:
@@ -489,7 +496,7 @@ def _translated(error: BaseException, lane: _Lane | None, cancel: Cancel | None,
             hint="Select fewer rows or columns, raise memory_limit, or make room in temp_directory.",
             sqlstate="53200",
         )
-    if isinstance(error, duckdb.FatalException):
+    if _plain(message).startswith("FATAL Error: "):
         return Unavailable(
             "the relational executor was started anew after a failure in another statement",
             hint="Run the statement again.",
@@ -508,6 +515,11 @@ def _translated(error: BaseException, lane: _Lane | None, cancel: Cancel | None,
         f"the relational executor failed: {message.splitlines()[0] if message else error!r}",
         hint=f"This is a bug; please report it with the statement. SQL: {sql[:2000]}",
     )
+
+
+def _is_ending(error: BaseException) -> bool:
+    """Whether DuckDB has met a bug of its own, after which it fails whatever it is asked."""
+    return isinstance(error, _RAISED) and _plain(str(error)).startswith(("INTERNAL Error: ", "FATAL Error: "))
 
 
 def _plain(message: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from decimal import Decimal
 from typing import Any
 
@@ -168,3 +169,75 @@ def test_a_bug_of_the_executor_does_not_outlive_its_statement(monkeypatch: pytes
 
 def _fail(error: Exception) -> Any:
     raise error
+
+
+@pytest.mark.parametrize("shape", ["a lane that waits", "one to be made"])
+def test_a_database_that_ended_is_replaced(shape: str) -> None:
+    """Whether a kept lane meets it or one that is only made now."""
+    executor = DuckDbExecutor(threads=1)
+    numbers = pa.table({"n": [1, 2, 3]})
+
+    def ask(shape: str) -> int:
+        batches = executor.execute("SELECT CAST(sum(n) AS BIGINT) AS n FROM s", {"s": numbers}, shape=shape)
+        return int(pa.Table.from_batches(batches)["n"][0].as_py())
+
+    try:
+        assert ask("a lane that waits") == 6
+        end(executor)
+        with pytest.raises(weftdb.Unavailable, match="Run the statement again") as caught:
+            ask(shape)
+        assert caught.value.sqlstate == "57P02"
+        assert ask(shape) == ask("another") == 6
+    finally:
+        executor.close()
+
+
+def end(executor: DuckDbExecutor) -> None:
+    """Have DuckDB meet a bug: it cannot run a prepared ASOF join twice."""
+    cursor = executor._database.connection.cursor()
+    cursor.register("a", pa.table({"k": [1, 2] * 50, "at": list(range(100))}))
+    cursor.execute(
+        "PREPARE p AS SELECT count(*) FROM a ASOF LEFT JOIN (SELECT * FROM a) b ON a.k = b.k AND a.at >= b.at"
+    )
+    cursor.execute("EXECUTE p")
+    with pytest.raises(duckdb.InternalException):
+        cursor.execute("EXECUTE p")
+
+
+def test_a_bug_met_while_rows_are_read_ends_the_database() -> None:
+    """Then DuckDB's errors are Arrow's, with its text; text that came from a table is none."""
+    executor = DuckDbExecutor(threads=1)
+    old = executor._database
+    try:
+        failed = executor._failed(
+            pa.ArrowInvalid("INTERNAL Error: unique_ptr that is NULL!"), _Lane(old, {}, None), None, ""
+        )
+        assert isinstance(failed, weftdb.Internal)
+        new = executor._database
+        assert new is not old
+        text = "Conversion Error: Could not convert string 'INTERNAL Error: x' to INT32"
+        assert isinstance(executor._failed(pa.ArrowInvalid(text), _Lane(new, {}, None), None, ""), weftdb.Invalid)
+        assert executor._database is new
+    finally:
+        executor.close()
+
+
+def test_closing_ends_what_is_being_read() -> None:
+    executor = DuckDbExecutor(threads=2)
+    numbers = pa.record_batch({"n": pa.array(range(100_000), pa.int64())})
+
+    class Rows:
+        schema = numbers.schema
+
+        def batches(self) -> Iterator[pa.RecordBatch]:
+            raise AssertionError("what is handed over is asked for")
+
+        def handed(self, places: Any, *, pool: Executor) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+            return self.schema, (pool.submit(lambda: numbers).result() for _ in range(1_000))
+
+    batches = executor.execute("SELECT n + 1 AS n FROM s", {"s": Rows()}, shape="rows")
+    next(batches)
+    executor.close()
+    with pytest.raises(weftdb.Closed, match="while the statement ran"):
+        for _ in batches:
+            pass
