@@ -25,7 +25,9 @@ from weftdb.sql.run import run_plan
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_717_243_200_000_000  # 2024-06-01 12:00 UTC
-SCRIPTS = tuple(f"select_{name}.sql" for name in ("values", "queries", "names", "surface", "types", "everyday"))
+SCRIPTS = tuple(
+    f"select_{name}.sql" for name in ("values", "queries", "names", "surface", "types", "everyday", "manual")
+)
 CASES = [(script, case) for script in SCRIPTS for case in golden.read(GOLDEN / script)]
 
 
@@ -55,6 +57,20 @@ def test_the_answer_is_the_one_that_postgresql_gave(script: str, case: golden.Ca
     if "order by" not in case.sql.lower():
         got, expected = got[:1] + sorted(got[1:]), expected[:1] + sorted(expected[1:])
     assert got == expected, f"{script}:{case.line}\n{case.sql}"
+
+
+def test_patterns_may_be_parameters_and_columns() -> None:
+    db = weftdb.open()
+    db.execute("CREATE TABLE t (v TEXT, p TEXT)")
+    db.execute(r"INSERT INTO t VALUES ('the cat', '\mcat'), ('concat', '\ycat'), ('aXbX', 'x$')")
+    for pattern, found in ((r"\mcat", ["the cat"]), ("cat$", ["concat", "the cat"]), ("(?=.*X)a", ["aXbX"])):
+        assert db.execute("SELECT v FROM t WHERE upper(v) > '' AND v ~ $1 ORDER BY v", [pattern]).rows() == [
+            (v,) for v in found
+        ]
+    assert db.execute("SELECT v, v ~* p FROM t ORDER BY 1").rows() == [
+        ("aXbX", True), ("concat", False), ("the cat", True)
+    ]  # fmt: skip
+    assert db.execute("SELECT regexp_replace('xbx', $1, '_', $2)", ["b*", "g"]).scalar() == "_x__x_"
 
 
 def test_queries_of_many_threads_do_not_meet(executor: DuckDbExecutor) -> None:

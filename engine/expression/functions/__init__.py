@@ -22,7 +22,19 @@ from typing import Final
 
 from ....base.types import TIMESTAMPTZ, Type
 from ..node import Literal
-from . import aggregates, arrays, documents, formats, json_values, mathematics, operators, strings, temporal, text
+from . import (
+    aggregates,
+    arrays,
+    documents,
+    formats,
+    json_values,
+    mathematics,
+    operators,
+    patterns,
+    strings,
+    temporal,
+    text,
+)
 from .coercion import assignment_cast, common_type, explicit_cast, implicit_cast
 from .duck import DUCKDB_PRELUDE as _CASTS_PRELUDE
 from .duck import PYTHON_CALLS, PythonCall, duckdb_type, render_cast, render_literal
@@ -57,6 +69,7 @@ _FAMILIES: Final = (
     operators,
     mathematics,
     text,
+    patterns,
     strings,
     temporal,
     formats,

@@ -194,7 +194,17 @@ def _extreme(name: str, pick: Callable[..., Any]) -> Function:
         given = [value for value in values if value is not None]
         return pick(given, key=compare_key) if given else None
 
-    return function(name, overload("same... -> same", f"{name}({{args}})", naive=naive, strict=False))
+    def template(r: Rendering) -> str:
+        return in_pairs(list(r.arguments))
+
+    def in_pairs(arguments: list[str]) -> str:
+        # DuckDB cannot copy a plan in which one call has a column twice among the third and later arguments.
+        if len(arguments) <= 2:
+            return f"{name}({', '.join(arguments)})"
+        half = len(arguments) // 2
+        return f"{name}({in_pairs(arguments[:half])}, {in_pairs(arguments[half:])})"
+
+    return function(name, overload("same... -> same", template, naive=naive, strict=False))
 
 
 def _nullif(a: Any, b: Any) -> Any:

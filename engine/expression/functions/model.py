@@ -26,6 +26,7 @@ integer ranges, NUMERIC scale and float overflow of results are checked by the e
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,6 +115,10 @@ class Rendering:
                 sqlstate="0A000",
             )
         return self.literals[index]
+
+    def is_parameter(self, index: int) -> bool:
+        """Whether an argument is a parameter, whose value is not known yet: ``constant`` then asks for it."""
+        return re.fullmatch("\x00[0-9]+\x00", self.arguments[index]) is not None
 
     def call(self, function: str, *arguments: str) -> str:
         """A native aggregate or window call with DISTINCT, ORDER BY, FILTER and OVER as the query has them."""

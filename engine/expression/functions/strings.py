@@ -15,7 +15,6 @@ from typing import Any, Final
 from ....base.errors import Invalid
 from ....base.types import TEXT, Type, array_of
 from .model import Function, Rendering, function, in_python, overload
-from .text import flags_of, pattern_of
 
 PRELUDE: Final[tuple[str, ...]] = ()
 
@@ -200,36 +199,6 @@ def _to_array(text: str | None, delimiter: str | None, null: str | None = None) 
     return [None if item == null else item for item in items]
 
 
-def split_by_pattern(text: str, pattern: str, flags: str = "") -> list[str]:
-    """PostgreSQL ignores matches of nothing at the ends and right after a match."""
-    parts: list[str] = []
-    place = 0
-    for match in pattern_of(pattern, fold="i" in flags_of(flags)).finditer(text):
-        if match.end() == match.start() and match.start() in (0, len(text)):
-            continue
-        if match.end() == match.start() == place:
-            continue
-        parts.append(text[place : match.start()])
-        place = match.end()
-    return [*parts, text[place:]]
-
-
-def _match(text: str, pattern: str, flags: str = "") -> list[str | None] | None:
-    if "g" in flags_of(flags):
-        hint = "Use the regexp_matches function instead."
-        raise Invalid('regexp_match() does not support the "global" option', hint=hint, sqlstate="22023")
-    found = pattern_of(pattern, fold="i" in flags).search(text)
-    if found is None:
-        return None
-    return list(found.groups()) if found.re.groups else [found[0]]
-
-
-def _count(text: str, pattern: str, start: int = 1, flags: str = "") -> int:
-    if start <= 0:
-        raise Invalid(f'invalid value for parameter "start": {start}', sqlstate="22023")
-    return sum(1 for _ in pattern_of(pattern, fold="i" in flags_of(flags)).finditer(text, start - 1))
-
-
 def _hash(name: str) -> Function:
     return _plain(name, "bytea -> bytea", lambda data: hashlib.new(name, data).digest())
 
@@ -298,22 +267,6 @@ def functions() -> tuple[Function, ...]:
             "string_to_array",
             overload("text, text -> text", in_python, result=_text_array, naive=_to_array, strict=False),
             overload("text, text, text -> text", in_python, result=_text_array, naive=_to_array, strict=False),
-        ),
-        function(
-            "regexp_split_to_array",
-            overload("text, text -> text", in_python, result=_text_array, naive=split_by_pattern, can_fail=True),
-            overload("text, text, text -> text", in_python, result=_text_array, naive=split_by_pattern, can_fail=True),
-        ),
-        function(
-            "regexp_match",
-            overload("text, text -> text", in_python, result=_text_array, naive=_match, can_fail=True),
-            overload("text, text, text -> text", in_python, result=_text_array, naive=_match, can_fail=True),
-        ),
-        function(
-            "regexp_count",
-            overload("text, text -> integer", in_python, naive=_count, can_fail=True),
-            overload("text, text, integer -> integer", in_python, naive=_count, can_fail=True),
-            overload("text, text, integer, text -> integer", in_python, naive=_count, can_fail=True),
         ),
         function("num_nulls", overload("any... -> integer", _count_nulls("IS NULL"), naive=_nulls, strict=False)),
         function(

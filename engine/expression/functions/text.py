@@ -1,22 +1,21 @@
 """Functions of text: PostgreSQL's names and edge cases (negative lengths, empty delimiters, trailing escapes).
 
-Positions and lengths count characters (code points). Case follows Unicode without a locale. Regular expressions are
-RE2's: linear time, no back-references and no look-around, which are refused by DuckDB's message; Python's ``re``
-stands for them in the engine.
+Positions and lengths count characters (code points). Case follows Unicode without a locale. Regular expressions are in
+patterns.py.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import pyarrow.compute as pc
 
 from ....base.errors import Invalid
-from ....base.types import TEXT, Type, array_of
-from .model import Function, Overload, Rendering, function, in_python, overload
+from .model import Function, function, in_python, overload
+from .patterns import BY_PATTERN
 
 PRELUDE: Final[tuple[str, ...]] = (
     "CREATE OR REPLACE MACRO weft_substring(x, start, count) AS CASE WHEN count < 0 "
@@ -111,94 +110,6 @@ def _overlay(x: str, new: str, start: int, count: int | None = None) -> str:
     return x[: start - 1] + new + x[max(start - 1 + count, 0) :]
 
 
-# -- regular expressions ---------------------------------------------------------------------------------------------
-
-
-def pattern_of(text: str, *, fold: bool = False) -> re.Pattern[str]:
-    text = _CLASS.sub(lambda each: _CLASSES.get(each[1], each[0]), text)
-    try:
-        return re.compile(text, re.DOTALL | (re.IGNORECASE if fold else 0))
-    except re.error as error:
-        raise Invalid(f"invalid regular expression: {error}", sqlstate="2201B") from None
-
-
-_CLASS: Final = re.compile(r"\[:([a-z]+):\]")
-_CLASSES: Final = {
-    "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "blank": r" \t", "cntrl": r"\x00-\x1f\x7f", "digit": "0-9",
-    "graph": r"\x21-\x7e", "lower": "a-z", "print": r"\x20-\x7e", "punct": r"\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e",
-    "space": r" \t\n\r\f\v", "upper": "A-Z", "word": "0-9A-Za-z_", "xdigit": "0-9A-Fa-f",
-}  # fmt: skip
-"""POSIX classes within brackets, which Python's re has not; of ASCII, as in the C locale and in DuckDB."""
-
-_FLAGS: Final = frozenset("gic")
-
-
-def flags_of(text: str) -> str:
-    if not set(text) <= _FLAGS:
-        unknown = next(letter for letter in text if letter not in _FLAGS)
-        message = f'regular expression option "{unknown}" is not supported'
-        raise Invalid(message, hint="g (all), i (ignore case) and c are.", sqlstate="22023")
-    return text
-
-
-def _backslash_groups(replacement: str) -> str:
-    """PostgreSQL's ``\\1`` and ``\\&`` for Python's re."""
-    return re.sub(
-        r"\\(.)",
-        lambda m: r"\g<0>" if m[1] == "&" else f"\\g<{m[1]}>" if m[1].isdigit() else "\\\\" + m[1],
-        replacement,
-    )
-
-
-def _regexp_replace(x: str, pattern: str, replacement: str, flags: str = "") -> str:
-    count = 0 if "g" in flags_of(flags) else 1
-    return pattern_of(pattern, fold="i" in flags).sub(_backslash_groups(replacement), x, count=count)
-
-
-def _replace_template(r: Rendering) -> str:
-    flags = flags_of(r.constant(3)) if len(r.arguments) == 4 else ""
-    replacement = f"replace({r[2]}, '\\&', '\\0')"
-    return f"regexp_replace({r[0]}, {r[1]}, {replacement}, 's{flags}')"
-
-
-def _substring_pattern(x: str, pattern: str) -> str | None:
-    match = pattern_of(pattern).search(x)
-    if match is None:
-        return None
-    return match[1] if match.re.groups else match[0]
-
-
-def _substring_template(r: Rendering) -> str:
-    groups = 1 if pattern_of(r.constant(1)).groups else 0
-    return f"CASE WHEN regexp_matches({r[0]}, {r[1]}, 's') THEN regexp_extract({r[0]}, {r[1]}, {groups}, 's') END"
-
-
-def _lists(types: Sequence[Type]) -> Type:
-    del types
-    return array_of(array_of(TEXT))
-
-
-def _matches(fold: bool) -> Overload:
-    options = "si" if fold else "s"
-    return overload(
-        "text, text -> boolean",
-        f"regexp_matches({{0}}, {{1}}, '{options}')",
-        naive=lambda x, pattern: pattern_of(pattern, fold=fold).search(x) is not None,
-        can_fail=True,
-    )
-
-
-def _regexp_like(x: str, pattern: str, flags: str) -> bool:
-    return pattern_of(pattern, fold="i" in flags_of(flags)).search(x) is not None
-
-
-def _all_matches(x: str, pattern: str, flags: str = "") -> list[list[str | None]]:
-    """The groups (or the whole) of the first match, or with g of each."""
-    found = pattern_of(pattern, fold="i" in flags_of(flags)).finditer(x)
-    lists = [list(match.groups()) or [match[0]] for match in found]
-    return lists if "g" in flags else lists[:1]
-
-
 def _size_pretty(size: int) -> str:
     """As PostgreSQL: halves away from zero, the next unit from 10,240 (20,480 halves) of one on."""
     unit = "bytes"
@@ -213,13 +124,6 @@ def _size_pretty(size: int) -> str:
 
 
 _SIZES: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
-
-
-def _similar_regex(pattern: str) -> str:
-    """SIMILAR TO's pattern as a regular expression for the whole text."""
-    letters: dict[str, str] = {"%": ".*", "_": ".", ".": r"\.", "^": r"\^", "$": r"\$"}
-    parts: list[str] = re.findall(r"\\.|.", pattern, re.DOTALL)
-    return "^(?:" + "".join(letters.get(part, part) for part in parts) + ")$"
 
 
 def _trim(name: str, side: str, strip: Callable[[str, str], str]) -> Function:
@@ -271,11 +175,8 @@ def _pieces() -> tuple[Function, ...]:
         overload("text, integer -> text", "substring({0}, greatest({1}, 1))", naive=_substring),
         overload("text, integer, integer -> text", "weft_substring({0}, {1}, {2})", naive=_substring, can_fail=True),
     )
-    by_pattern = overload(
-        "text, text -> text", _substring_template, naive=_substring_pattern, constants=(1,), can_fail=True
-    )
     return (
-        function("substring", *substring, by_pattern),
+        function("substring", *substring, BY_PATTERN),
         function("substr", *substring),
         _plain(
             "left", "text, integer -> text", "left({0}, {1})", lambda x, n: x[:n] if n >= 0 else x[: max(len(x) + n, 0)]
@@ -348,46 +249,5 @@ def functions() -> tuple[Function, ...]:
         *_lengths(),
         *_searches(),
         *_pieces(),
-        function("regex_match", _matches(False), operator="~"),
-        function("regex_imatch", _matches(True), operator="~*"),
-        function(
-            "regexp_like",
-            _matches(False),
-            overload("text, text, text -> boolean", in_python, naive=_regexp_like, can_fail=True),
-        ),
-        function(
-            "regexp_match_list",
-            overload("text, text -> text", in_python, result=_lists, naive=_all_matches, can_fail=True),
-            overload("text, text, text -> text", in_python, result=_lists, naive=_all_matches, can_fail=True),
-        ),
         function("pg_size_pretty", overload("bigint -> text", in_python, naive=_size_pretty)),
-        function(
-            "regexp_replace",
-            overload("text, text, text -> text", _replace_template, naive=_regexp_replace, can_fail=True),
-            overload(
-                "text, text, text, text -> text",
-                _replace_template,
-                naive=_regexp_replace,
-                constants=(3,),
-                can_fail=True,
-            ),
-        ),
-        _plain(
-            "regexp_substr",
-            "text, text -> text",
-            "nullif(regexp_extract({0}, {1}, 0, 's'), '')",
-            lambda x, p: m[0] if (m := pattern_of(p).search(x)) else None,
-            can_fail=True,
-        ),
-        function(
-            "similar_to",
-            overload(
-                "text, text -> boolean",
-                lambda r: f"regexp_matches({r[0]}, '" + _similar_regex(r.constant(1)).replace("'", "''") + "', 's')",
-                naive=lambda x, pattern: pattern_of(_similar_regex(pattern)).search(x) is not None,
-                constants=(1,),
-                can_fail=True,
-            ),
-            operator="SIMILAR TO",
-        ),
     )
