@@ -269,7 +269,8 @@ def _set_missing(source: Source, at: int, number: int, column: Column, *, coded:
         base = base - (1 << 64) if base > _CLIPPED else base
     _set_entry(source, at, CONSTANT, base=base)
     if value is None:
-        none = np.zeros(PIECE_ROWS, np.uint8)
+        spans = source.spans
+        none = np.zeros(int((spans[:, 1] - spans[:, 0]).max(initial=0)), np.uint8)
         source.kept.append(none)
         source.words[:, at + 3] = none.ctypes.data
 

@@ -347,11 +347,9 @@ def _lanes(
 def _merged(states: Sequence[_State], shape: Shape, packing: _Packing) -> _Whole:
     """All lanes' groups, in order."""
     if not states:
-        states = [_new_state(shape, packing.places if packing.sink != "hash" else 1, hashed=False, budget=_Budget())]
-        packing_hashed = False
-    else:
-        packing_hashed = packing.sink == "hash"
-    if packing_hashed:
+        hashed = packing.sink == "hash"
+        states = [_new_state(shape, 1 if hashed else packing.places, hashed=hashed, budget=_Budget())]
+    if packing.sink == "hash":
         total = sum(int(state.used[0]) for state in states)
         places = 1 << max((2 * total).bit_length(), 4)
         whole = _Whole(shape, places)

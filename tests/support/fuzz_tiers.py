@@ -1,0 +1,224 @@
+"""Random queries of the shapes that pipelines are for, by pipelines and by the relational executor at one snapshot.
+
+Tables of one definition (fuzz_tiers_world.py) hold other rows in every world, so that worlds share shapes, which are
+compiled once; fuzz_tiers_queries.py asks. Blocks, pieces, morsels and tables of groups are made so small that a few
+hundred rows fill and cross all of them (``SMALL``).
+
+    interpreted   kernels are run as plain Python: any query, for breadth
+    compiled      as numba makes them, in this process; queries have one of a few structures, with other constants
+
+Both tiers are forced. What no pipeline covers is counted with its reason, and asked at the tier auto now and then.
+
+    python tests/support/fuzz_tiers.py --seed 1 --worlds 100 --queries 200
+    python tests/support/fuzz_tiers.py --compiled /tmp/kernels --structures 100 --worlds 50 --queries 200
+    python tests/support/fuzz_tiers.py --seed 17 --query 23
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Context, Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from fuzz_tiers_queries import Maker
+from fuzz_tiers_world import World
+from weftdb.base.errors import WeftError
+from weftdb.engine.pipeline.generate import source
+from weftdb.engine.pipeline.kernels import Kernels, Known, load, plain
+from weftdb.engine.pipeline.shape import Shape
+from weftdb.sql.resources import resources_of
+from weftdb.sql.session import Session
+
+_EXACT: Final = Context(prec=80)
+
+SMALL: Final[dict[str, tuple[int, ...]]] = {
+    "storage.segment_writer.BLOCK_ROWS engine.merge.BLOCK_ROWS": (64, 128),
+    "engine.memtable.CHUNK_ROWS_MIN": (32,),
+    "engine.memtable.CHUNK_ROWS_MAX": (128,),
+    "engine.pipeline.generate.CHUNK": (16, 64, 1024),
+    "engine.pipeline.pieces.PIECE_ROWS": (48, 200),
+    "engine.pipeline.pieces.MORSEL_PIECES": (1, 3),
+    "engine.pipeline.run.DENSE_MAX": (4, 100, 1 << 16),
+    "engine.pipeline.run.TABLE_PLACES": (4, 1 << 10),
+}
+"""Limits of the engine, and what they are in these worlds, by lot. In the compiled form CHUNK is as it is."""
+
+
+class Interpreted(Kernels):
+    """Kernels that Python runs. ``used``: how often one was given."""
+
+    def __init__(self, *, threads: int) -> None:
+        super().__init__(threads=threads)
+        self.rows_min = 0
+        self.hash_groups = True
+        self.used = 0
+
+    def kernel(self, shape: Shape, *, wait: bool = False) -> Known:
+        del wait
+        self.used += 1
+        return Known(name="plain", shape=shape, state="ready", kernel=self.compiled(shape))
+
+    def compiled(self, shape: Shape) -> Any:
+        return np.errstate(all="ignore")(plain(shape))
+
+
+class Compiled(Interpreted):
+    """Kernels that numba compiles in this process, each once. ``KERNELS``: by their text."""
+
+    KERNELS: Final[dict[str, Any]] = {}
+
+    def __init__(self, *, threads: int, folder: Path) -> None:
+        super().__init__(threads=threads)
+        self._own = folder
+
+    def compiled(self, shape: Shape) -> Any:
+        text = source(shape)
+        if text not in self.KERNELS:
+            path = self._own / f"fuzz{len(self.KERNELS)}.py"
+            path.write_text(text.replace("cache=True", "cache=False"))
+            self.KERNELS[text] = load(path)
+        return self.KERNELS[text]
+
+
+@contextmanager
+def small(seed: int, *, compiled: bool = False) -> Iterator[None]:
+    """The engine with small limits."""
+    rng = random.Random(f"small {seed}")
+    before: list[tuple[Any, str, int]] = []
+    for paths, values in SMALL.items():
+        value = rng.choice(values)
+        for path in paths.split():
+            module, _, name = path.rpartition(".")
+            holder = importlib.import_module(f"weftdb.{module}")
+            if not (compiled and name == "CHUNK"):
+                before.append((holder, name, getattr(holder, name)))
+                setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        for holder, name, value in before:
+            setattr(holder, name, value)
+
+
+def query_of(seed: int, number: int, versions: Sequence[int], *, structures: int = 0) -> tuple[str, str]:
+    """Kind and text of a query. ``structures``: with as many different ones, 0: each has its own."""
+    structure = f"structure {number % structures}" if structures else f"structure {seed} {number}"
+    return Maker(random.Random(structure), random.Random(f"values {seed} {number}"), versions).query()
+
+
+def differences(
+    seed: int, numbers: Sequence[int], *, counts: Counter[str] | None = None, folder: Path | None = None,
+    structures: int = 0,
+) -> Iterator[str]:  # fmt: skip
+    """What one tier answers otherwise than the other, in words. ``folder``: kernels are compiled, and lie there.
+
+    ``counts``: queries "asked" and "reached" (a kernel made the answer), by kind as well, and why others did not.
+    """
+    counts = Counter() if counts is None else counts
+    with small(seed, compiled=folder is not None):
+        world = World(seed)
+        kernels = (
+            Interpreted(threads=world.threads) if folder is None else Compiled(threads=world.threads, folder=folder)
+        )
+        resources_of(world.engine).kernels = kernels
+        try:
+            with Session(world.engine) as session:
+                for number in numbers:
+                    kind, sql = query_of(seed, number, world.versions, structures=structures)
+                    found = _compared(session, sql, kind, kernels, counts, always=number % 10 == 0)
+                    if found is not None:
+                        yield f"seed {seed} query {number} {sql}\n  {found[0]}\n  {found[1]}"
+        finally:
+            world.close()
+
+
+def _compared(
+    session: Session, sql: str, kind: str, kernels: Interpreted, counts: Counter[str], *, always: bool
+) -> tuple[str, str] | None:
+    """Two answers that differ. ``always``: also where no pipeline covers the query."""
+    counts["asked"] += 1
+    counts[f"asked {kind}"] += 1
+    before = kernels.used
+    found = _answer(session, "pipeline", sql)
+    if isinstance(found, WeftError) and found.sqlstate == "0A000":
+        counts[f"why: {found.message.partition(': ')[2].partition(':')[0]}"] += 1
+        if not always:
+            return None
+        found = _answer(session, "auto", sql)
+    elif kernels.used > before:
+        counts["reached"] += 1
+        counts[f"reached {kind}"] += 1
+    elif not always:
+        return None
+    expected = _answer(session, "relational", sql)
+    one, other = _shown(expected, sql), _shown(found, sql)
+    return None if one == other else (one[-2_000:], other[-2_000:])
+
+
+def _answer(session: Session, tier: str, sql: str) -> Any:
+    session.execute(f"SET weft.tier = {tier}")
+    try:
+        result = session.execute(sql, timeout=3_600)
+        return result.types, result.rows()
+    except Exception as error:
+        return error
+
+
+def _shown(answer: Any, sql: str) -> str:
+    """Comparable: NaN equals NaN, 0.0 equals -0.0, 1.50 equals 1.5, but 1 is not 1.0."""
+    if isinstance(answer, WeftError):
+        return f"{answer.sqlstate} {answer.message}"
+    if isinstance(answer, Exception):
+        return "".join(traceback.format_exception(answer))
+    types, rows = answer
+    shown = [repr(tuple(map(_plain, row))) for row in rows]
+    if "ORDER BY" not in sql:
+        shown.sort()
+    return f"{[str(type) for type in types]} {len(rows)} rows: " + "\n".join(shown)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value + 0.0
+    return _EXACT.plus(_EXACT.normalize(value)) if isinstance(value, Decimal) else value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare as many queries as asked for; returns 1 where some differ."""
+    parser = argparse.ArgumentParser(description="Pipelines against the relational executor.")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--query", type=int)
+    parser.add_argument("--worlds", type=int, default=1)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--compiled", metavar="FOLDER", type=Path, help="compile kernels, into this folder")
+    parser.add_argument("--structures", type=int, default=0, help="of queries, that share kernels")
+    given = parser.parse_args(argv)
+    found, counts, began = 0, Counter[str](), time.monotonic()
+    numbers = range(given.queries) if given.query is None else [given.query]
+    if given.compiled:
+        given.compiled.mkdir(parents=True, exist_ok=True)
+    for seed in range(given.seed, given.seed + given.worlds):
+        for text in differences(seed, numbers, counts=counts, folder=given.compiled, structures=given.structures):
+            found += 1
+            print(text, flush=True)
+        print(
+            f"seed {seed}: {counts['asked']} queries, {counts['reached']} by kernels, {len(Compiled.KERNELS)} compiled,"
+            f" {found} differences, {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+    print(*(f"{count:8} {what}" for what, count in sorted(counts.items())), sep="\n")
+    return found > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

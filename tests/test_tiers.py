@@ -1,0 +1,95 @@
+"""Pipelines and the relational executor give one answer (fuzz_tiers.py), whatever lies where and whoever writes.
+
+The long runs: ``make soak``, or ``fuzz_tiers.py`` with more worlds.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from itertools import chain, islice
+from pathlib import Path
+
+import fuzz_tiers
+import pytest
+import soak
+from fuzz_tiers import SMALL, Interpreted, differences, query_of, small
+from weftdb.engine.database import Engine
+from weftdb.engine.options import Options
+from weftdb.engine.pipeline import pieces
+from weftdb.sql.resources import resources_of
+from weftdb.sql.session import Session
+
+WORLDS = 4 * soak.FACTOR
+QUERIES = 60
+"""Of a world, a third of them by kernels. FACTOR=50 is 12,000 queries."""
+
+
+def _some(worlds: int, counts: Counter[str], *, structures: int = 0, folder: Path | None = None) -> str:
+    """The first differences, in words."""
+    seeds = range(soak.SEED * 10_000, soak.SEED * 10_000 + worlds)
+    found = (differences(seed, range(QUERIES), counts=counts, structures=structures, folder=folder) for seed in seeds)
+    return "\n".join(islice(chain.from_iterable(found), 5))
+
+
+@pytest.mark.timeout(120 * soak.FACTOR)
+def test_random_queries_are_answered_alike_by_interpreted_kernels() -> None:
+    counts = Counter[str]()
+    assert not _some(WORLDS, counts)
+    assert counts["reached"] * 6 > counts["asked"]
+
+
+@pytest.mark.timeout(120 * soak.FACTOR)
+def test_random_queries_are_answered_alike_by_compiled_kernels(tmp_path: Path) -> None:
+    counts = Counter[str]()
+    assert not _some(1 + soak.FACTOR // 2, counts, structures=8 * soak.FACTOR, folder=tmp_path)
+    assert counts["reached"] > QUERIES // 10
+
+
+@pytest.mark.skipif(soak.FACTOR == 1, reason="all kernels are compiled anew, with checks of all indices: make soak")
+def test_compiled_kernels_stay_inside_of_their_arrays(tmp_path: Path) -> None:
+    command = [sys.executable, fuzz_tiers.__file__, "--compiled", str(tmp_path), "--seed", "77"]
+    done = subprocess.run(
+        [*command, "--structures", str(soak.FACTOR), "--worlds", "4", "--queries", str(4 * soak.FACTOR)],
+        env={**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " by kernels" in done.stdout
+
+
+def test_a_seed_gives_the_same_queries_and_structures_have_other_constants() -> None:
+    texts = [query_of(3, number, [1, 2], structures=10)[1] for number in range(400)]
+    assert texts == [query_of(3, number, [1, 2], structures=10)[1] for number in range(400)]
+    assert len(set(texts)) > 100
+    assert len({query_of(3, number, [1, 2])[1] for number in range(100)}) == 100
+
+
+def test_limits_are_small_and_are_restored() -> None:
+    before = pieces.PIECE_ROWS
+    with small(1):
+        assert pieces.PIECE_ROWS in SMALL["engine.pipeline.pieces.PIECE_ROWS"]
+    assert before == pieces.PIECE_ROWS
+
+
+def test_no_rows_make_no_groups_whatever_groups_are_kept_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weftdb.engine.pipeline.run.DENSE_MAX", 0)
+    with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
+        resources_of(engine).kernels = Interpreted(threads=1)
+        session.execute("CREATE TABLE t (k BIGINT PRIMARY KEY, a INTEGER)")
+        session.execute("SET weft.tier = pipeline")
+        assert session.execute("SELECT a, count(*) FROM t GROUP BY a").rows() == []
+
+
+def test_a_column_that_a_segment_does_not_have_is_null_in_all_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weftdb.engine.pipeline.pieces.PIECE_ROWS", 8)
+    with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
+        resources_of(engine).kernels = Interpreted(threads=1)
+        session.execute("CREATE TABLE t (k BIGINT PRIMARY KEY)")
+        session.put("t", [{"k": number} for number in range(500)])
+        engine.flush()
+        session.execute("ALTER TABLE t ADD COLUMN late DATE")
+        session.execute("SET weft.tier = pipeline")
+        assert session.execute("SELECT count(late), count(*) FROM t").rows() == [(0, 500)]
