@@ -26,8 +26,9 @@ What holds everywhere:
   ``Changes`` by one thread at a time. Different ones are independent of each other.
 - Closing twice is allowed; any other use after ``close`` raises Closed.
 
-Not here: sessions and their settings. ``Database.execute`` runs each call in a session of its own that ends with it, so
-a text that is only SET, or that leaves a BEGIN open, is refused; ``transaction`` is how several calls belong together.
+Not here: sessions that last. ``Database.execute`` runs each call in a session of its own that ends with it, so a text
+that leaves a BEGIN open is refused; ``transaction`` is how several calls belong together. Settings go with the call, or
+with the transaction: ``db.execute(text, settings={"timezone": "Europe/Berlin"})``.
 """
 
 from __future__ import annotations
@@ -363,18 +364,49 @@ class Snapshot(Reads, Protocol):
 
 
 class Database(Reads, Protocol):
-    """A database. ``close`` ends everything that was opened from it."""
+    """A database. ``close`` ends everything that was opened from it.
 
-    def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> Transaction:
+    ``settings``, where they are given, are set before anything is run; ``SHOW ALL`` lists what there is. Raises
+    Invalid: 42704 for a name that there is not, 22023 for a value that it does not take.
+    """
+
+    def execute(
+        self,
+        sql: str,
+        parameters: Sequence[object] = (),
+        /,
+        *,
+        timeout: float | None = None,
+        at_least: int | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> Result:
+        """See ``Reads.execute``. ``settings`` hold for this text.
+
+        What the text itself sets ends with it, so a text that is only SET is refused (0A000) where no ``settings`` are
+        given. Where they are, be they empty, ``result.settings`` has what is set after the text, if that changed them:
+        whoever gives them to the next call, as ``weft sql`` does, has a session.
+        """
+        ...
+
+    def transaction(
+        self,
+        *,
+        isolation: str = "snapshot",
+        read_only: bool = False,
+        settings: Mapping[str, object] | None = None,
+    ) -> Transaction:
         """Begin a transaction. Its snapshot is taken by its first call. ``isolation`` is one of ``Isolation``.
+        SET in it holds until its end.
 
         Raises Invalid (22023) for what is no level.
         """
         ...
 
-    def snapshot(self, as_of: int | datetime | str | None = None) -> Snapshot:
+    def snapshot(
+        self, as_of: int | datetime | str | None = None, *, settings: Mapping[str, object] | None = None
+    ) -> Snapshot:
         """Read at one version: the newest, a version number, the last at or before a datetime (naive means UTC), or
-        that of a named snapshot.
+        that of a named snapshot. SET in it holds until its end.
 
         Raises Invalid for a version that does not exist yet (22023), or that history has forgotten (72000); NotFound
         (42704) for a name that there is not, or that was given up.

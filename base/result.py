@@ -7,13 +7,15 @@ result was streamed, what is gone is gone: asking again is an error, not an empt
 A short answer may come as tuples instead (``of_rows``); Arrow is then made of it when somebody asks for Arrow.
 
 ``rows_affected`` is the count of INSERT, UPDATE, DELETE; None for a query. ``tag`` is the command in capitals.
+``notices`` are what the text had to say beside its result (``relation "t" already exists, skipping``). ``settings``, of
+a text that changed some, are what its session had set at its end: see ``Database.execute``.
 
 The version goes with the Arrow data, too, wherever they are carried: as ``weft.version`` in the schema's metadata.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -45,6 +47,8 @@ class Result:
         self.version = version
         self.tag = tag
         self.rows_affected = rows_affected
+        self.notices: tuple[str, ...] = ()
+        self.settings: Mapping[str, str] | None = None
         self._batches: Iterator[pa.RecordBatch] | None = iter(batches)
         self._table: pa.Table | None = None
         self._rows: list[tuple[Any, ...]] | None = None

@@ -6,7 +6,7 @@ written one by one. Dates and times come from Arrow's own formatter and not from
 the year 9999.
 
     boolean          t, f                          timestamp        2017-01-01 11:53:26.5
-    real, double     0.1, 1e+20, NaN, Infinity     timestamptz      2017-01-01 11:53:26+00 (always in UTC)
+    real, double     0.1, 1e+20, NaN, Infinity     timestamptz      2017-01-01 11:53:26+00 (in UTC unless told)
     numeric          all digits of its scale       date, time       2017-01-01, 11:53:26
     bytea            \\x00ff                        interval         1 year 2 mons 3 days 04:05:06
     array            {1,2,NULL,"a b"}              uuid, json       as they are
@@ -34,15 +34,15 @@ _DOUBLE_PLAIN: Final = 1e10
 _REAL_DIGITS: Final = 6
 
 
-def format_column(column: pa.Array | pa.ChunkedArray, type: Type) -> list[str | None]:
-    """The text of every value of ``column``; None stands for NULL."""
+def format_column(column: pa.Array | pa.ChunkedArray, type: Type, *, zone: str = "UTC") -> list[str | None]:
+    """The text of every value of ``column``; None stands for NULL. ``zone``: see ``text_column``."""
     if isinstance(column, pa.ChunkedArray):
-        return [text for chunk in column.chunks for text in format_column(chunk, type)]
-    return text_column(column, type).to_pylist()
+        return [text for chunk in column.chunks for text in format_column(chunk, type, zone=zone)]
+    return text_column(column, type, zone=zone).to_pylist()
 
 
-def text_column(column: pa.Array, type: Type) -> pa.Array:
-    """The text of every value of ``column``, as utf8."""
+def text_column(column: pa.Array, type: Type, *, zone: str = "UTC") -> pa.Array:
+    """The text of every value of ``column``, as utf8; moments by the clock of a time zone."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     match type.kind:
@@ -73,15 +73,19 @@ def text_column(column: pa.Array, type: Type) -> pa.Array:
         case Kind.TIMESTAMP:
             return _in_our_era(_short_fractions(column.cast(pa.timestamp("us")).cast(pa.utf8())))
         case Kind.TIMESTAMPTZ:
-            local = _short_fractions(column.cast(pa.timestamp("us")).cast(pa.utf8()))
-            return _in_our_era(pc.binary_join_element_wise(local, "+00", ""))
+            local = column.cast(pa.timestamp("us"))
+            if zone != "UTC":
+                local = pc.local_timestamp(column.cast(pa.timestamp("us", zone)))
+            offset = "+00" if zone == "UTC" else _offsets(local, column)
+            return _in_our_era(pc.binary_join_element_wise(_short_fractions(local.cast(pa.utf8())), offset, ""))
         case Kind.INTERVAL:
             return _each(column, lambda value: interval_text(value.months, value.days, value.nanoseconds // 1000))
         case Kind.ARRAY:
             assert type.element is not None, "an array type has an element type"
             element = type.element
             return _each(
-                column, lambda value: _format_array(format_column(pa.array(value, element.arrow), element), element)
+                column,
+                lambda value: _format_array(format_column(pa.array(value, element.arrow), element, zone=zone), element),
             )
         case _:
             assert_never(type.kind)
@@ -145,6 +149,20 @@ def _format_float(value: float, shortest: str, digits_max: int) -> str:
 def _short_fractions(texts: pa.Array) -> pa.Array:
     """Without the zeros at the end of the fraction of a second, and without its point where nothing is left."""
     return pc.utf8_rtrim(pc.utf8_rtrim(texts, "0"), ".") if pc.any(pc.match_substring(texts, ".")).as_py() else texts
+
+
+def _offsets(local: pa.Array, utc: pa.Array) -> pa.Array:
+    """How far a clock is ahead of UTC: ``+00``, ``-03:30``."""
+    microseconds = pc.subtract(local.cast(pa.int64()), utc.cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
+    ahead = pc.divide(microseconds, 1_000_000).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(ahead.indices, _each(ahead.dictionary, _offset)).cast(pa.utf8())
+
+
+def _offset(seconds: int) -> str:
+    minutes, second = divmod(abs(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    text = f"{'-' if seconds < 0 else '+'}{hour:02}"
+    return text + f":{minute:02}" * bool(minute or second) + f":{second:02}" * bool(second)
 
 
 def _in_our_era(texts: pa.Array) -> pa.Array:

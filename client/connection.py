@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 import weakref
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from ..base.errors import Invalid, Unavailable
+from ..base.result import Result
+from ..base.values import settings_of
 from ..proto.weftdb.v1.transactions_pb2 import (
     BeginRequest,
     OpenSnapshotRequest,
@@ -20,6 +23,7 @@ from ..proto.weftdb.v1.transactions_pb2 import (
     SessionResponse,
     VersionResponse,
 )
+from ..proto.weftdb.v1.types_pb2 import Settings
 from .admin import RemoteAdmin
 from .definitions import Definitions
 from .failures import no_answer
@@ -74,18 +78,40 @@ class RemoteDatabase(RemoteReads):
         self._children: weakref.WeakSet[RemoteWriter | RemoteChanges] = weakref.WeakSet()
         self._closed = False
 
-    def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> RemoteTransaction:
-        """Begun at the server by its first call; at once, where the server has to say whether there is such a level."""
-        request = BeginRequest(isolation=isolation, read_only=read_only)
+    def execute(
+        self,
+        sql: str,
+        parameters: Sequence[object] = (),
+        /,
+        *,
+        timeout: float | None = None,
+        at_least: int | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> Result:
+        return self.run(sql, parameters, timeout=timeout, at_least=at_least, settings=_settings(settings))
+
+    def transaction(
+        self,
+        *,
+        isolation: str = "snapshot",
+        read_only: bool = False,
+        settings: Mapping[str, object] | None = None,
+    ) -> RemoteTransaction:
+        """Begun at the server by its first call; at once, where the server has to say whether there is such a level, or
+        setting.
+        """
+        request = BeginRequest(isolation=isolation, read_only=read_only, settings=_settings(settings or None))
         transaction = RemoteTransaction(self.wire, self._leases, self._shared, request)
-        if isolation in _LEVELS:
+        if isolation in _LEVELS and not settings:
             self.wire.check_open()
         else:
             transaction.begun(self.wire.ask("Transactions/Begin", request, SessionResponse, again=Again.ALWAYS))
         return transaction
 
-    def snapshot(self, as_of: int | datetime | str | None = None) -> RemoteSnapshot:
-        request = OpenSnapshotRequest()
+    def snapshot(
+        self, as_of: int | datetime | str | None = None, *, settings: Mapping[str, object] | None = None
+    ) -> RemoteSnapshot:
+        request = OpenSnapshotRequest(settings=_settings(settings))
         if isinstance(as_of, datetime):
             moment = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of
             request.wall_clock = (moment - _EPOCH) // timedelta(microseconds=1)
@@ -124,6 +150,10 @@ class RemoteDatabase(RemoteReads):
         for child in list(self._children):
             child.abandon()
         self.wire.close()
+
+
+def _settings(given: Mapping[str, object] | None) -> Settings | None:
+    return None if given is None else Settings(values=settings_of(given))
 
 
 def _version(as_of: object) -> int:

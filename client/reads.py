@@ -29,6 +29,7 @@ from ..proto.weftdb.v1.transactions_pb2 import (
     SessionResponse,
     VersionResponse,
 )
+from ..proto.weftdb.v1.types_pb2 import Settings
 from .definitions import Definition, Definitions, definition_of
 from .table import RemoteTable, checked
 from .wire import Again, Wire
@@ -64,6 +65,18 @@ class RemoteReads:
         timeout: float | None = None,
         at_least: int | None = None,
     ) -> Result:
+        return self.run(sql, parameters, timeout=timeout, at_least=at_least)
+
+    def run(
+        self,
+        sql: str,
+        parameters: Sequence[object],
+        *,
+        timeout: float | None,
+        at_least: int | None,
+        settings: Settings | None = None,
+    ) -> Result:
+        """``execute``, with the settings of a text that is a session of its own."""
         if len(sql) > STATEMENT_BYTES_MAX:
             message = f"the SQL text has {len(sql):,} characters, the limit is {STATEMENT_BYTES_MAX:,}"
             raise Invalid(message, hint="Send data as parameters, or through a writer.", sqlstate="54000")
@@ -73,6 +86,7 @@ class RemoteReads:
             parameters=to_values(parameters),
             timeout_seconds=timeout,
             at_least=checked(at_least),
+            settings=settings,
         )
         return self.wire.result("Sql/Execute", request, timeout=timeout, told=self._altered)
 

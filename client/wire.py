@@ -201,6 +201,8 @@ class Wire:
             raise
         result.tag = answer.tag
         result.rows_affected = answer.rows_affected if answer.HasField("rows_affected") else None
+        result.notices = tuple(answer.notices)
+        result.settings = dict(answer.settings.values) if answer.HasField("settings") else None
         return result
 
     def beginning(self, request: BeginRequest, begun: Callable[[SessionResponse], None]) -> Wire:

@@ -35,6 +35,7 @@ from ..engine.clock import monotonic, new_uuid
 from ..proto.frames import cut, pack, write_schema
 from ..proto.values import to_value
 from ..proto.weftdb.v1.results_pb2 import FetchRequest, ResultAnswer, ResultPart
+from ..proto.weftdb.v1.types_pb2 import Settings
 from .ahead import made_ahead
 from .gate import Call
 
@@ -66,6 +67,8 @@ class Results:
             tag=result.tag,
             rows_affected=result.rows_affected,
             definitions=definitions,
+            notices=result.notices,
+            settings=None if result.settings is None else Settings(values=result.settings),
         )
         try:
             rows = result.values

@@ -18,7 +18,7 @@ What it does not do: it keeps no state of a transaction itself. That is the ``Se
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -86,7 +86,7 @@ class Sessions:
 
     def begin(self, request: BeginRequest, call: Call) -> SessionResponse:
         """Begin a transaction and hold it."""
-        session = Session(self._engine, principal=call.principal)
+        session = Session(self._engine, principal=call.principal, settings=dict(request.settings.values))
         name = self.new_name()
         try:
             session.begin(isolation=request.isolation or "snapshot", read_only=request.read_only, id=name)
@@ -114,18 +114,21 @@ class Sessions:
         return lease
 
     @contextmanager
-    def use(self, name: str, call: Call) -> Generator[Use]:
+    def use(self, name: str, call: Call, *, settings: Mapping[str, str] | None = None) -> Generator[Use]:
         """The session called ``name``, or a new one for an empty name, until the block ends. A call that begins a
-        transaction gets that, and its client its name.
+        transaction gets that, and its client its name. ``settings`` are for a new one.
 
         If the call is cancelled meanwhile, so is the session's running statement. Raises Closed for an unknown name.
         """
+        if settings is not None and not call.outside(name):
+            message = "settings were given with a call in a transaction or snapshot"
+            raise Invalid(message, hint="SET them in it, or give them at its begin.", sqlstate="25001")
         if not name and call.begin is not None:
             begun = self.begin(call.begin, call)
             call.tell(begun)
             name = begun.session
         if not name:
-            session = Session(self._engine, principal=call.principal, single_call=True)
+            session = Session(self._engine, principal=call.principal, single_call=True, settings=settings)
             try:
                 with call.while_running(session.cancel):
                     yield Use(session=session, unlock=lambda: None)

@@ -21,7 +21,8 @@ class SqlService:
         """Run the text, and answer with the last result. The statement has happened when the answer goes out."""
         _check(request)
         parameters = from_values(request.parameters)
-        with self._sessions.use(request.session, call) as use:
+        settings = dict(request.settings.values) if request.HasField("settings") else None
+        with self._sessions.use(request.session, call, settings=settings) as use:
             result = use.session.execute(
                 request.sql, parameters, timeout=_timeout(request, call), at_least=at_least(request)
             )

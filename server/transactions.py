@@ -45,7 +45,10 @@ class TransactionsService:
     def open_snapshot(self, request: OpenSnapshotRequest, call: Call) -> SessionResponse:
         moment = as_of(request)
         session = Session(
-            self._engine, principal=call.principal, as_of=self._engine.version if moment is None else moment
+            self._engine,
+            principal=call.principal,
+            as_of=self._engine.version if moment is None else moment,
+            settings=dict(request.settings.values),
         )
         version = session.version
         name = self._sessions.new_name()

@@ -48,7 +48,8 @@ from .with_changes import writes_in_with
 if TYPE_CHECKING:
     from .session import Session
 
-_SETTING: Final = ("SET", "RESET", "DISCARD", "PREPARE", "DEALLOCATE")
+_KEPT: Final = ("SET", "RESET", "DISCARD")
+_SETTING: Final = (*_KEPT, "PREPARE", "DEALLOCATE")
 _TAGS: Final[dict[type[exp.Expr], str]] = {exp.Insert: "INSERT 0", exp.Update: "UPDATE", exp.Delete: "DELETE"}
 _CONTROL: Final = (
     *_SETTING, "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "EXECUTE"
@@ -67,15 +68,24 @@ class Prepared:
         return self.script.sources[0]
 
 
-def check_single_call(sources: Sequence[Source]) -> None:
-    """Raise Invalid (0A000) for a text of nothing but settings, in a session that ends with it."""
-    words = [first_words(source, 1) for source in sources]
-    if words and all(word and word[0] in _SETTING for word in words):
-        raise Invalid(
-            f"{words[-1][0]} alone has no effect: each execute is a session of its own, and it ends with the text",
-            hint="Put the statement that needs it into the same text, separated by a semicolon.",
-            sqlstate="0A000",
-        )
+def check_single_call(sources: Sequence[Source], *, keeps_settings: bool) -> None:
+    """Raise Invalid (0A000) for a text of nothing but what ends with its session, in one that ends with the text.
+
+    ``keeps_settings``: whoever has the session takes its settings to the next one.
+    """
+    words = [(first_words(source, 1) or ("",))[0] for source in sources]
+    if not words or not all(word in _SETTING for word in words):
+        return
+    settings = all(word in _KEPT for word in words)
+    if settings and keeps_settings:
+        return
+    raise Invalid(
+        f"{words[-1]} alone has no effect: each execute is a session of its own, and it ends with the text",
+        hint='Give settings with the call, execute(…, settings={"timezone": "UTC"}), or SET them in db.transaction().'
+        if settings
+        else "Put the statement that needs it into the same text, separated by a semicolon.",
+        sqlstate="0A000",
+    )
 
 
 def may_repeat(sources: Sequence[Source]) -> bool:
@@ -152,6 +162,9 @@ def _run(
             return _set_transaction(session, statement)
         case st.SetVariable():
             session.settings.set(statement.name, statement.value, local=statement.local)
+            if statement.local and session.block is None:
+                session.settings.commit()  # the statement is a transaction of its own, and was all of it
+                session.notice("SET LOCAL can only be used in transaction blocks")
             return _done(session, "SET")
         case st.Reset():
             session.settings.reset(statement.name)

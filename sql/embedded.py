@@ -24,7 +24,7 @@ from ..base.batches import check_exported, exact
 from ..base.errors import Closed, Invalid, nearest
 from ..base.interface import Key, Keys, Rows, Written
 from ..base.result import Result
-from ..base.values import version_of
+from ..base.values import settings_of, version_of
 from ..engine.backup import EngineSource, back_up
 from ..engine.check import check_engine
 from ..engine.clock import AsOf
@@ -133,13 +133,15 @@ class EmbeddedDatabase(interface.Database):
         *,
         timeout: float | None = None,
         at_least: int | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> Result:
-        with self.session() as session:
+        with self.session(settings) as session:
             return session.execute(sql, parameters, timeout=timeout, at_least=at_least)
 
-    def session(self) -> Session:
+    def session(self, settings: Mapping[str, object] | None = None) -> Session:
         """A session for one call."""
-        return Session(self.engine, single_call=True, files=ANYWHERE)
+        given = None if settings is None else settings_of(settings)
+        return Session(self.engine, single_call=True, files=ANYWHERE, settings=given)
 
     def newest_row(self, table: str, key: object) -> tuple[dict[str, Any] | None, int] | None:
         return self.engine.newest_row_of(table, key)
@@ -147,13 +149,22 @@ class EmbeddedDatabase(interface.Database):
     def table(self, name: str, /) -> EmbeddedTable:
         return EmbeddedTable(self, name)
 
-    def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> EmbeddedTransaction:
-        return self._child(EmbeddedTransaction(self.engine, isolation=isolation, read_only=read_only))
+    def transaction(
+        self,
+        *,
+        isolation: str = "snapshot",
+        read_only: bool = False,
+        settings: Mapping[str, object] | None = None,
+    ) -> EmbeddedTransaction:
+        return self._child(
+            EmbeddedTransaction(self.engine, isolation=isolation, read_only=read_only, settings=settings)
+        )
 
-    def snapshot(self, as_of: AsOf | None = None) -> EmbeddedSnapshot:
+    def snapshot(self, as_of: AsOf | None = None, *, settings: Mapping[str, object] | None = None) -> EmbeddedSnapshot:
         engine = self.engine
         point = engine.version if as_of is None else as_of
-        return self._child(EmbeddedSnapshot(Session(engine, as_of=point, files=ANYWHERE)))
+        session = Session(engine, as_of=point, files=ANYWHERE, settings=settings_of(settings or {}))
+        return self._child(EmbeddedSnapshot(session))
 
     def changes(
         self, table: str, from_version: int | None = None, *, before: bool = False, name: str | None = None
@@ -274,10 +285,12 @@ class EmbeddedTransaction(_OneSession, interface.Transaction):
     """See ``base.interface.Transaction``.
 
     Single rows are read and written in the engine's transaction itself; a session is made over it for the first call
-    that needs one. An application's small transaction never does, and costs half as much.
+    that needs one, and for settings. An application's small transaction never does, and costs half as much.
     """
 
-    def __init__(self, engine: Engine, *, isolation: str, read_only: bool) -> None:
+    def __init__(
+        self, engine: Engine, *, isolation: str, read_only: bool, settings: Mapping[str, object] | None = None
+    ) -> None:
         """Raises Invalid (22023) for what is no level."""
         self._engine = engine
         self._isolation = isolation_name(isolation)
@@ -285,16 +298,22 @@ class EmbeddedTransaction(_OneSession, interface.Transaction):
         self._begun: Transaction | None = None
         self._made: Session | None = None
         self._closed = False
+        if settings:
+            self._make(settings_of(settings))
 
     @property
     def _session(self) -> Session:
         """The session over the transaction. Raises Closed."""
         if self._made is None:
             self._check_open()
-            session = Session(self._engine, files=ANYWHERE)
-            session.begin(self._isolation, self._read_only, begun=self._begun)
-            self._made = session
+            return self._make({})
         return self._made
+
+    def _make(self, settings: Mapping[str, str]) -> Session:
+        session = Session(self._engine, files=ANYWHERE, settings=settings)
+        session.begin(self._isolation, self._read_only, begun=self._begun)
+        self._made = session
+        return session
 
     def opened(self) -> Transaction:
         """The engine's transaction, for calls inside of its gate. Raises Closed."""

@@ -73,7 +73,8 @@ class Session(Access):
     """One client's session. ``as_of`` makes it a snapshot: every read is at that version, every write refused.
 
     ``single_call`` is for a door that makes a session for one call only: a text that leaves a transaction open, or that
-    only sets what ends with the session, is then an error and not a surprise.
+    only sets what ends with the session, is then an error and not a surprise. With ``settings``, which may be empty,
+    SET is none: the result's ``settings`` tell the door what to give to the next session.
 
     ``files``: those that COPY may name; unless told, what the engine's options give to clients.
     """
@@ -94,6 +95,7 @@ class Session(Access):
         self.resources = resources_of(engine)
         self.files = files or files_in(engine.options.copy_folder)
         self._single_call = single_call
+        self._keeps_settings = settings is not None
         self._running: Running | None = None
         self._text: Script | None = None
 
@@ -143,7 +145,8 @@ class Session(Access):
         if len(sources) > 1 and parameters:
             raise Invalid(f"parameters go with one statement, the text has {len(sources)}", hint="Run them one by one.")
         if self._single_call:
-            dispatch.check_single_call(sources)
+            dispatch.check_single_call(sources, keeps_settings=self._keeps_settings)
+        before = self.settings.values
         limits = [seconds for seconds in (timeout, self.settings.statement_timeout_seconds) if seconds is not None]
         running = self._running = Running(seconds=min(limits, default=None))
         self._text = script
@@ -163,8 +166,14 @@ class Session(Access):
             if self._single_call:
                 self.rollback()
             raise
+        finally:
+            notices, self.notices = self.notices, []
         if not running.streaming:
             running.finish()
+        if notices:
+            result.notices = tuple(notices)
+        if self.settings.values is not before:
+            result.settings = self.settings.values
         return result
 
     def _point(self, script: Script, parameters: Sequence[object]) -> Result | None:

@@ -8,6 +8,9 @@ SET is transactional: what a transaction set is undone when it rolls back, also 
 its end. ``mark``, ``commit`` and ``rollback`` are called by the session at the borders of a transaction, ``saved`` and
 ``restore`` at those of what is undone alone.
 
+``values`` is what was SET and not RESET since. It is all that a later session needs to go on with these settings: a
+client that wants SET to last gives it with its next call. It is never changed in place, so ``is`` shows a change.
+
 Not here: limits of the engine (base/limits.py), options of the database (engine/options.py).
 """
 
@@ -49,40 +52,47 @@ class Saved:
 class Settings:
     """The values of one session. Names are folded to lower case, values are text."""
 
-    def __init__(self, initial: Mapping[str, str] | None = None, *, idle_seconds: float = 0) -> None:
-        """``idle_seconds``: the default of idle_in_transaction_session_timeout."""
-        self._initial: dict[str, str] = {IDLE: str(round(idle_seconds * 1000))}
-        self._values: dict[str, str] = {}
-        self._local: dict[str, str] = {}
-        self._before: dict[str, str] | None = None
-        for name, value in (initial or {}).items():
-            self._initial[name.lower()] = _checked(name, value)
+    def __init__(self, given: Mapping[str, str] | None = None, *, idle_seconds: float = 0) -> None:
+        """``given`` are set. ``idle_seconds``: the default of idle_in_transaction_session_timeout."""
+        self._idle_default = str(round(idle_seconds * 1000))
+        self._values: Mapping[str, str] = {}
+        self._local: Mapping[str, str] = {}
+        self._before: Mapping[str, str] | None = None
+        for name, value in (given or {}).items():
+            self.set(name, value)
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """What was set for the session, without what is LOCAL to the transaction."""
+        return self._values
 
     def get(self, name: str) -> str:
         """The value in force. Raises Invalid (42704) for a name that does not exist."""
         setting = _setting(name)
-        for values in (self._local, self._values, self._initial):
+        for values in (self._local, self._values):
             if setting.name in values:
                 return values[setting.name]
-        return setting.default
+        return self._default(setting)
 
     def set(self, name: str, value: str | None, *, local: bool = False) -> None:
         """Give a setting a value; None is DEFAULT. Raises Invalid for unknown names and values that cannot be."""
         setting = _setting(name)
-        checked = self._initial.get(setting.name, setting.default) if value is None else _checked(name, value)
+        checked = self._default(setting) if value is None else _checked(name, value)
         if local:
-            self._local[setting.name] = checked
+            self._local = {**self._local, setting.name: checked}
         else:
-            self._local.pop(setting.name, None)
-            self._values[setting.name] = checked
+            self.reset(name)
+            if value is not None:
+                self._values = {**self._values, setting.name: checked}
 
     def reset(self, name: str | None = None) -> None:
-        """Back to what the session started with: one setting, or all of them."""
+        """Back to the default: one setting, or all of them. Raises Invalid (42704) for a name that does not exist."""
         if name is None:
-            self._values.clear()
-            self._local.clear()
+            self._values = self._local = {}
         else:
-            self.set(name, None)
+            folded = _setting(name).name
+            self._values = {known: value for known, value in self._values.items() if known != folded}
+            self._local = {known: value for known, value in self._local.items() if known != folded}
 
     def all(self) -> list[tuple[str, str, str]]:
         """(name, value, description) of every setting, by name: SHOW ALL."""
@@ -90,20 +100,20 @@ class Settings:
 
     def mark(self) -> None:
         """A transaction begins."""
-        self._before = dict(self._values)
+        self._before = self._values
 
     def saved(self) -> Saved:
         """What ``restore`` brings back."""
-        return Saved(values=dict(self._values), local=dict(self._local))
+        return Saved(values=self._values, local=self._local)
 
     def restore(self, saved: Saved) -> None:
         """Everything as it was, inside of one transaction."""
-        self._values, self._local = dict(saved.values), dict(saved.local)
+        self._values, self._local = saved.values, saved.local
 
     def commit(self) -> None:
         """It ended well: what it set stays, what it set LOCAL goes."""
         self._before = None
-        self._local.clear()
+        self._local = {}
 
     def rollback(self) -> None:
         """It ended badly: everything it set goes."""
@@ -124,6 +134,9 @@ class Settings:
     def idle_seconds(self) -> float | None:
         """For how long an open transaction may idle; None where there is no limit."""
         return int(self.get(IDLE)) / 1000 or None
+
+    def _default(self, setting: Setting) -> str:
+        return self._idle_default if setting.name == IDLE else setting.default
 
 
 def _setting(name: str) -> Setting:

@@ -133,6 +133,90 @@ def test_set_alone_says_that_it_has_no_effect(database: Database) -> None:
     assert database.execute("SET timezone = 'Europe/Berlin'; SHOW timezone").scalar() == "Europe/Berlin"
 
 
+HOUR = "SELECT extract(hour FROM (TIMESTAMPTZ '2026-01-01 12:00+00')::timestamp)::int"
+"""13 in Berlin, 21 in Tokyo, 12 in UTC."""
+
+
+def test_settings_hold_for_the_call_that_they_are_given_with(database: Database) -> None:
+    assert database.execute(HOUR, settings={"TimeZone": "europe/berlin"}).scalar() == 13
+    assert database.execute(HOUR).scalar() == 12
+    timeouts = [
+        database.execute("SHOW statement_timeout", settings={"statement_timeout": value}).scalar()
+        for value in ("2 min", 1500, 0)
+    ]
+    assert timeouts == ["120000", "1500", "0"]
+    read_only = {"default_transaction_read_only": True}
+    with pytest.raises(weftdb.Invalid, match="read-only"):
+        database.execute("CREATE TABLE t (a INT)", settings=read_only)
+
+
+def test_what_a_text_set_goes_to_the_next_call(database: Database) -> None:
+    assert database.execute("SELECT 1", settings={}).settings is None
+    first = database.execute("SET timezone = 'asia/tokyo'", settings={})
+    assert first.settings == {"timezone": "Asia/Tokyo"}
+    second = database.execute("SET statement_timeout = '5s'", settings=first.settings)
+    assert second.settings == {"timezone": "Asia/Tokyo", "statement_timeout": "5000"}
+    assert database.execute(HOUR, settings=second.settings).scalar() == 21
+    third = database.execute("RESET timezone", settings=second.settings)
+    assert third.settings == {"statement_timeout": "5000"}
+    assert database.execute("DISCARD ALL", settings=second.settings).settings == {}
+    mixed = database.execute("SET timezone = 'Asia/Tokyo'; " + HOUR)
+    assert (mixed.scalar(), mixed.settings) == (21, {"timezone": "Asia/Tokyo"})
+    undone = database.execute("BEGIN; SET timezone = 'UTC'; ROLLBACK", settings=first.settings)
+    assert undone.settings is None
+    local = database.execute("BEGIN; SET LOCAL timezone = 'UTC'; COMMIT", settings=first.settings)
+    assert local.settings is None
+
+
+def test_transactions_and_snapshots_have_settings(database: Database) -> None:
+    tokyo = {"timezone": "Asia/Tokyo"}
+    with database.transaction(settings=tokyo) as txn:
+        assert txn.execute(HOUR).scalar() == 21
+        assert txn.execute("SET timezone = 'Europe/Berlin'").settings == {"timezone": "Europe/Berlin"}
+        txn.execute("SAVEPOINT s")
+        assert txn.execute("SET LOCAL statement_timeout = '5s'").settings is None
+        assert txn.execute("RESET timezone").settings == {}
+        assert txn.execute("ROLLBACK TO s").settings == {"timezone": "Europe/Berlin"}
+        assert txn.execute(HOUR).scalar() == 13
+    with database.snapshot(settings=tokyo) as snapshot:
+        assert snapshot.execute(HOUR).scalar() == 21
+        snapshot.execute("SET timezone = 'UTC'")
+        assert snapshot.execute(HOUR).scalar() == 12
+
+
+@pytest.mark.parametrize(
+    ("settings", "sqlstate", "words"),
+    [
+        ({"timezon": "UTC"}, "42704", "timezone"),
+        ({"timezone": "Europe/Berlim"}, "22023", "europe/berlin"),
+        ({"server_version": "1"}, "55P02", "server_version"),
+        ({"timezone": None}, "22023", "None"),
+        ({1: "UTC"}, "22023", "1"),
+        ("timezone=UTC", "22023", "dict"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(database: Database, settings: Any, sqlstate: str, words: str) -> None:
+    for call in (
+        lambda: database.execute("CREATE TABLE t (a INT)", settings=settings),
+        lambda: database.transaction(settings=settings),
+        lambda: database.snapshot(settings=settings),
+    ):
+        with pytest.raises(weftdb.Invalid) as caught:
+            call()
+        assert caught.value.sqlstate == sqlstate
+        assert words in str(caught.value)
+    assert database.execute("SHOW TABLES").rows() == []
+
+
+def test_notices_come_with_the_result(database: Database) -> None:
+    text = "CREATE TABLE IF NOT EXISTS t (a INT)"
+    assert database.execute(text).notices == ()
+    assert database.execute(text).notices == ('relation "t" already exists, skipping',)
+    with database.transaction() as txn:
+        assert txn.execute(text).notices == ('relation "t" already exists, skipping',)
+        assert txn.execute("SELECT 1").notices == ()
+
+
 def test_a_statement_that_takes_too_long_is_cancelled(database: Database) -> None:
     began = time.monotonic()
     with pytest.raises(weftdb.Unavailable) as caught:

@@ -250,3 +250,60 @@ def test_a_backslash_command_ends_a_statement(text: str, statements: list[tuple[
     found = split(text)
     assert [(statement.text, statement.command) for statement in found.statements] == statements
     assert found.rest.text == rest
+
+
+def test_what_set_sets_holds_for_the_session_and_goes_back_with_its_transaction(screen: Screen) -> None:
+    def shown(name: str) -> str:
+        return screen.run(f"SHOW {name};").splitlines()[2].strip()
+
+    assert screen.run("SET timezone = 'europe/berlin';") == "SET\n"
+    assert shown("timezone") == "Europe/Berlin"
+    assert "2026-01-01 13:00:00+01" in screen.run("SELECT TIMESTAMPTZ '2026-01-01 12:00+00';")
+    screen.run("BEGIN; SET timezone = 'UTC'; SET LOCAL statement_timeout = '5s';")
+    assert (shown("timezone"), shown("statement_timeout")) == ("UTC", "5000")
+    screen.run("ROLLBACK;")
+    assert (shown("timezone"), shown("statement_timeout")) == ("Europe/Berlin", "0")
+    screen.run("BEGIN; SAVEPOINT s; SET timezone = 'UTC'; ROLLBACK TO s; SET statement_timeout = '5s'; COMMIT;")
+    assert (shown("timezone"), shown("statement_timeout")) == ("Europe/Berlin", "5000")
+    screen.run("BEGIN; SET LOCAL timezone = 'Asia/Kolkata';")
+    assert "17:30:00+05:30" in screen.run("SELECT TIMESTAMPTZ '2026-01-01 12:00+00';")
+    screen.run("SET statement_timeout = 1; SELECT 1 / 0;")
+    assert screen.run("COMMIT;") == "ROLLBACK\n"
+    assert shown("statement_timeout") == "5000"
+    screen.run("RESET ALL;")
+    assert (shown("timezone"), shown("statement_timeout")) == ("UTC", "0")
+    assert "unrecognized" in screen.run("SET nothing = 1;")
+
+
+def test_a_session_says_how_its_transactions_begin(screen: Screen) -> None:
+    level = "SHOW transaction_isolation;"
+    screen.run("SET default_transaction_isolation = 'serializable'; SET default_transaction_read_only = on;")
+    screen.run("BEGIN;")
+    assert "serializable" in screen.run(level)
+    assert "read-only" in screen.run("CREATE TABLE t (a INT);")
+    screen.run("ROLLBACK; BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;")
+    assert "read committed" in screen.run(level)
+    assert screen.run("CREATE TABLE t (a INT); COMMIT AND CHAIN;") == "CREATE TABLE\nCOMMIT\n"
+    assert "read committed" in screen.run(level)
+    assert screen.run("INSERT INTO t VALUES (1); COMMIT;") == "INSERT 0 1\nCOMMIT\n"
+
+
+def test_notices_are_shown_unless_the_session_wants_none(screen: Screen) -> None:
+    text = "CREATE TABLE IF NOT EXISTS t (a INT);"
+    screen.run(text)
+    assert screen.run(text) == 'CREATE TABLE\nNOTICE:  relation "t" already exists, skipping\n'
+    assert screen.run(f"SET client_min_messages = warning; {text}") == "SET\nCREATE TABLE\n"
+
+
+def test_settings_survive_a_server_that_is_started_again() -> None:
+    server = serve(Engine.open(None), port=0)
+    port = int(server.address.rpartition(":")[2])
+    try:
+        with weftdb.connect(server.address) as database:
+            screen = Screen(database)
+            screen.run("SET timezone = 'Asia/Tokyo';")
+            server.stop(grace=5)
+            server = serve(Engine.open(None), port=port)
+            assert "Asia/Tokyo" in screen.run("SHOW timezone;")
+    finally:
+        server.stop(grace=5)

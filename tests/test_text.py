@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import UTC, date, datetime, time
+import re
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
@@ -106,3 +108,19 @@ def test_json_is_json_with_exact_numbers() -> None:
 
 def test_json_of_nothing_is_an_empty_array() -> None:
     assert printed({"a": (types.TEXT, [])}, format=Format.JSON) == "[]\n"
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "UTC"])
+def test_moments_are_shown_by_the_clock_of_a_zone(zone: str) -> None:
+    days = [datetime(year, month, 1, 12, 30, 5, 250_000, tzinfo=UTC) for year in (1950, 2026) for month in (1, 7)]
+    days.append(datetime(1880, 1, 1, tzinfo=UTC))  # by the sun: seconds in the offset
+    texts = format_column(pa.array(days, types.TIMESTAMPTZ.arrow), types.TIMESTAMPTZ, zone=zone)
+    for moment, text in zip(days, texts, strict=True):
+        assert text is not None
+        local = moment.astimezone(ZoneInfo(zone))
+        assert text.startswith(f"{local:%Y-%m-%d %H:%M:%S}")
+        sign, digits = re.fullmatch(r".*([+-])([\d:]+)", text).groups()  # type: ignore[union-attr]
+        parts = [int(part) for part in digits.split(":")] + [0, 0]
+        offset = timedelta(hours=parts[0], minutes=parts[1], seconds=parts[2]) * (-1 if sign == "-" else 1)
+        assert offset == local.utcoffset()
+    assert format_column(pa.array([None], types.TIMESTAMPTZ.arrow), types.TIMESTAMPTZ, zone=zone) == [None]

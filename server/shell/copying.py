@@ -15,7 +15,8 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, Final, TextIO
 
 from ...base.errors import Invalid, WeftError
-from ...base.interface import Database, Reads, Transaction
+from ...base.interface import Database, Transaction
+from ...base.result import Result
 from ...sql.copy.decode import chosen_schema, located, read_pieces
 from ...sql.copy.encode import write_result
 from ...sql.copy.files import ANYWHERE, created, opened
@@ -30,8 +31,8 @@ _COPY: Final = re.compile(r"\s*COPY\b", re.IGNORECASE)
 
 def copy_stream(
     statement: Copy,
-    database: Database,
-    transaction: Transaction | None,
+    execute: Callable[[str], Result],
+    transaction: Callable[[], contextlib.AbstractContextManager[Transaction]],
     *,
     out: TextIO,
     errors: TextIO,
@@ -39,16 +40,16 @@ def copy_stream(
 ) -> str:
     """Run COPY with the client's input, output or file, and return its tag. ``data``: the lines of STDIN.
 
+    ``execute`` runs the query that is copied from, ``transaction`` gives that in which rows are inserted.
+
     Raises Invalid, NotFound, Unavailable, Conflict.
     """
     progress = Progress(statement.table or "query", total=None, out=errors, brief=True)
     with progress if errors.isatty() else contextlib.nullcontext():
         if statement.writes:
-            return f"COPY {_copy_out(statement, transaction or database, out=out, progress=progress.update)}"
-        if transaction is not None:
-            return f"COPY {_copy_in(statement, transaction, data=data, progress=progress.update)}"
-        with database.transaction() as own:
-            return f"COPY {_copy_in(statement, own, data=data, progress=progress.update)}"
+            return f"COPY {_copy_out(statement, execute, out=out, progress=progress.update)}"
+        with transaction() as writes:
+            return f"COPY {_copy_in(statement, writes, data=data, progress=progress.update)}"
 
 
 def read_client_copy(text: str) -> Copy:
@@ -99,8 +100,10 @@ def watched(text: str, database: Database, *, errors: TextIO) -> Generator[None]
             watcher.join()
 
 
-def _copy_out(statement: Copy, reads: Reads, *, out: TextIO, progress: Callable[[int], None]) -> int:
-    with reads.execute(copied_query(statement).rewritten.strip()) as result:
+def _copy_out(
+    statement: Copy, execute: Callable[[str], Result], *, out: TextIO, progress: Callable[[int], None]
+) -> int:
+    with execute(copied_query(statement).rewritten.strip()) as result:
         check_query(result)
         if statement.path is not None:
             with created(ANYWHERE.resolve(statement.path), statement.options.format) as file:

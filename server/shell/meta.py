@@ -167,7 +167,7 @@ def _views(shell: Shell, call: Call) -> bool:
 
 
 def _connection(shell: Shell, call: Call) -> bool:
-    shell.out.write(f"{shell.address} at version {shell.reads.version}\n")
+    shell.out.write(f"{shell.address} at version {shell.version}\n")
     return True
 
 

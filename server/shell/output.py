@@ -48,13 +48,14 @@ class Output(Protocol):
 @dataclass(slots=True, kw_only=True)
 class Layout:
     """How results are printed. ``null`` stands for NULL in tables. ``expanded`` None: where a table is wider than
-    ``width``. The shell's commands change it.
+    ``width``. ``zone``: the time zone of moments in tables. The shell's commands change it.
     """
 
     format: Format = Format.TABLE
     expanded: bool | None = False
     width: int = 0
     null: str = "NULL"
+    zone: str = "UTC"
 
 
 def print_result(result: Result, layout: Layout, out: Output) -> int:
@@ -72,9 +73,9 @@ def print_result(result: Result, layout: Layout, out: Output) -> int:
             if expanded is None:
                 first = next(windows, None)
                 windows = itertools.chain([] if first is None else [first], windows)
-                expanded = first is not None and 0 < layout.width < _table_width(names, types, first, layout.null)
+                expanded = first is not None and 0 < layout.width < _table_width(names, types, first, layout)
             printed = _print_expanded if expanded else _print_table
-            return printed(names, types, windows, layout.null, out)
+            return printed(names, types, windows, layout, out)
         case _:
             assert_never(layout.format)
 
@@ -85,13 +86,15 @@ def _windows(result: Result) -> Iterator[pa.RecordBatch]:
             yield batch.slice(begin, WINDOW_ROWS)
 
 
-def _print_table(names: list[str], types: list[Type], windows: Iterator[pa.RecordBatch], null: str, out: Output) -> int:
+def _print_table(
+    names: list[str], types: list[Type], windows: Iterator[pa.RecordBatch], layout: Layout, out: Output
+) -> int:
     right = [is_right_aligned(type) for type in types]
     widths = [text_width(name) for name in names]
     count = 0
     headed = False
     for window in windows:
-        columns = [_cells(column, type, null) for column, type in zip(window.columns, types, strict=True)]
+        columns = [_cells(column, type, layout) for column, type in zip(window.columns, types, strict=True)]
         for i, column in enumerate(columns):
             widths[i] = max([widths[i], *(text_width(line) for cell in column for line in cell)])
         if not headed:
@@ -106,9 +109,9 @@ def _print_table(names: list[str], types: list[Type], windows: Iterator[pa.Recor
     return count
 
 
-def _table_width(names: list[str], types: list[Type], window: pa.RecordBatch, null: str) -> int:
+def _table_width(names: list[str], types: list[Type], window: pa.RecordBatch, layout: Layout) -> int:
     widths = [
-        max([text_width(name), *(text_width(line) for cell in _cells(column, type, null) for line in cell)])
+        max([text_width(name), *(text_width(line) for cell in _cells(column, type, layout) for line in cell)])
         for name, column, type in zip(names, window.columns, types, strict=True)
     ]
     return sum(widths) + 3 * len(widths) - 1
@@ -131,12 +134,12 @@ def _print_row(row: Sequence[list[str]], widths: list[int], right: list[bool], o
 
 
 def _print_expanded(
-    names: list[str], types: list[Type], windows: Iterator[pa.RecordBatch], null: str, out: Output
+    names: list[str], types: list[Type], windows: Iterator[pa.RecordBatch], layout: Layout, out: Output
 ) -> int:
     width = max((text_width(name) for name in names), default=0)
     count = 0
     for window in windows:
-        columns = [_cells(column, type, null) for column, type in zip(window.columns, types, strict=True)]
+        columns = [_cells(column, type, layout) for column, type in zip(window.columns, types, strict=True)]
         for row in zip(*columns, strict=True):
             count += 1
             out.write(f"-[ record {count} ]".ljust(width + 3, "-") + "\n")
@@ -174,11 +177,11 @@ def _print_json(names: list[str], types: list[Type], windows: Iterator[pa.Record
     return count
 
 
-def _cells(column: pa.Array, type: Type, null: str) -> list[list[str]]:
+def _cells(column: pa.Array, type: Type, layout: Layout) -> list[list[str]]:
     """The lines of every value, fit for a terminal."""
     return [
-        [null] if text is None else [printable(line) for line in text.replace("\r\n", "\n").split("\n")]
-        for text in format_column(column, type)
+        [layout.null] if text is None else [printable(line) for line in text.replace("\r\n", "\n").split("\n")]
+        for text in format_column(column, type, zone=layout.zone)
     ]
 
 

@@ -4,6 +4,10 @@ A shell is a user of the public interface and nothing else, so it works the same
 statement goes to ``Database.execute`` unread, but for the few that begin and end a transaction: those the shell turns
 into ``Database.transaction``, and runs the statements in between inside it.
 
+What SET sets holds for the shell's session, as in psql, though the database has none: the shell keeps the settings that
+a result tells of, and gives them to each statement and transaction. So a server that was started again has them, too.
+Those that a transaction set are kept when it has committed.
+
 COPY with STDIN and STDOUT is the shell's as well (copying.py). A statement may end in a backslash command, which then
 says what becomes of it (meta.py).
 
@@ -15,13 +19,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from ...base.errors import Invalid, WeftError
-from ...base.interface import Database, Reads, Transaction
+from ...base.interface import Database, Transaction
 from ...base.result import Result
+from ...base.types import Kind
 from ...sql.source import split as split_sql
 from ...sql.statements import Begin, Commit, Copy, Rollback, RollbackTo, read
 from .copying import copy_stream, watched
@@ -60,7 +66,10 @@ class Shell:
         self.file: TextIO | None = None  # where results go instead, after \\o
         self._data: Iterator[str] = iter(())
         self._transaction: Transaction | None = None
+        self._modes = _BEGIN  # what the open transaction's BEGIN said
         self._failed = False
+        self._settings: Mapping[str, str] = {}
+        self._settings_within: Mapping[str, str] = {}  # those of the open transaction, for after its commit
 
     @property
     def mark(self) -> str:
@@ -69,10 +78,22 @@ class Shell:
             return ""
         return "!" if self._failed else "*"
 
+    def execute(self, text: str) -> Result:
+        """Run a text in the transaction if there is one, else by itself; with the session's settings."""
+        if self._transaction is not None:
+            result = self._transaction.execute(text)
+            if result.settings is not None:
+                self._settings_within = result.settings
+        else:
+            result = self.database.execute(text, settings=self._settings)
+            if result.settings is not None:
+                self._settings = result.settings
+        return result
+
     @property
-    def reads(self) -> Reads:
-        """What statements run on: the transaction if there is one, else the database."""
-        return self._transaction or self.database
+    def version(self) -> int:
+        """The version that statements see."""
+        return (self._transaction or self.database).version
 
     def run_script(self, text: str, *, name: str | None = None, data: Iterator[str] | None = None) -> bool:
         """Run statements and backslash commands until the first error. ``name`` is the file's, for messages.
@@ -142,7 +163,7 @@ class Shell:
         """COPY with the client's input, output or files: the tag. A transaction has failed if that did."""
         try:
             return copy_stream(
-                statement, self.database, self._transaction, out=self.out, errors=self.errors, data=self._data
+                statement, self.execute, self._open_or_own, out=self.out, errors=self.errors, data=self._data
             )
         except (WeftError, KeyboardInterrupt):
             self._failed = self._transaction is not None
@@ -150,7 +171,7 @@ class Shell:
 
     def query(self, text: str) -> list[tuple[object, ...]]:
         """The rows of a query of the shell's own; for the backslash commands."""
-        return self.reads.execute(text).rows()
+        return self.execute(text).rows()
 
     def print_error(self, error: WeftError, *, where: str = "") -> None:
         """Print message and hint; the message of an SQL error says where it is, with a caret."""
@@ -183,11 +204,19 @@ class Shell:
         """Run a statement for the database, and show what it gives. A transaction has failed if that did."""
         try:
             with watched(statement.text, self.database, errors=self.errors):
-                result = self.reads.execute(statement.text)
+                result = self.execute(statement.text)
+            self._print_notices(result)
             show(result)
         except (WeftError, KeyboardInterrupt):
             self._failed = self._transaction is not None
             raise
+
+    def _print_notices(self, result: Result) -> None:
+        if self._settings.get("client_min_messages") in ("warning", "error"):
+            return
+        for notice in result.notices:
+            self.out.flush()
+            self.errors.write(f"NOTICE:  {notice}\n")
 
     def _print(self, result: Result) -> None:
         self.print_to(result, self.file, self.layout)
@@ -197,6 +226,7 @@ class Shell:
         if not result.schema.names and result.tag != "SELECT":
             self._say(result.tag)
             return
+        layout = replace(layout, zone=self._zone_of(result))
         if file is not None:
             print_result(result, layout, file)
         else:
@@ -204,6 +234,14 @@ class Shell:
                 print_result(result, layout, out)
         if not result.tag.startswith(("SELECT", "SHOW", "EXPLAIN", "VALUES")):
             self._say(result.tag)
+
+    def _zone_of(self, result: Result) -> str:
+        """The time zone in which the result's moments are shown."""
+        if all((type.element or type).kind is not Kind.TIMESTAMPTZ for type in result.types):
+            return "UTC"
+        if self._transaction is not None:  # it may be LOCAL, which nobody tells
+            return str(self._transaction.execute("SHOW timezone").scalar())
+        return self._settings.get("timezone", "UTC")
 
     def _say(self, tag: str) -> None:
         """A command's tag; not in CSV and JSON, which are for programs."""
@@ -226,7 +264,7 @@ class Shell:
                 tag = "ROLLBACK"
             case RollbackTo():
                 self._failed = self._transaction is not None  # until it has gone back
-                tag = self.reads.execute(statement.text).tag
+                tag = self.execute(statement.text).tag
                 self._failed = False
                 return tag
             case _ if self._failed:
@@ -241,16 +279,27 @@ class Shell:
             case _:
                 return None
         if chain:
-            self._begin(Begin(isolation=None, read_only=None))
+            self._begin(self._modes)
         return tag
 
     def _begin(self, begin: Begin) -> None:
         if self._transaction is not None:
             raise Invalid("there is a transaction already", hint="COMMIT or ROLLBACK it first.", sqlstate="25001")
-        self._transaction = self.database.transaction(
-            isolation=begin.isolation or "snapshot", read_only=begin.read_only or False
-        )
-        self._failed = False
+        self._transaction = self._begun(begin)
+        self._modes, self._failed, self._settings_within = begin, False, self._settings
+
+    def _begun(self, begin: Begin) -> Transaction:
+        """A transaction with the session's settings, and what these say of it where BEGIN does not."""
+        isolation, read_only = begin.isolation, begin.read_only
+        if read_only is None:
+            read_only = self._settings.get("default_transaction_read_only") == "on"
+        if isolation is None:
+            isolation = self._settings.get("default_transaction_isolation", "snapshot")
+        return self.database.transaction(isolation=isolation, read_only=read_only, settings=self._settings)
+
+    def _open_or_own(self) -> contextlib.AbstractContextManager[Transaction]:
+        """The open transaction, which stays open; else one that ends with the block."""
+        return self._begun(_BEGIN) if self._transaction is None else contextlib.nullcontext(self._transaction)
 
     def _commit(self) -> str:
         failed = self._failed
@@ -262,6 +311,7 @@ class Shell:
             transaction.commit()
         finally:
             transaction.close()
+        self._settings = self._settings_within
         return "COMMIT"
 
     def _end(self) -> Transaction:
@@ -269,6 +319,9 @@ class Shell:
         if transaction is None:
             raise Invalid("there is no transaction", hint="BEGIN starts one.", sqlstate="25P01")
         return transaction
+
+
+_BEGIN: Final = Begin(isolation=None, read_only=None)
 
 
 class _Counting(Iterator[str]):

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from . import types_pb2 as weftdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17weftdb/v1/results.proto\x12\tweftdb.v1\x1a\x15weftdb/v1/types.proto\"\xcf\x01\n\x0cResultAnswer\x12\x0e\n\x06schema\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0b\n\x03tag\x18\x03 \x01(\t\x12\x1a\n\rrows_affected\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04rest\x18\x05 \x01(\t\x12 \n\x06values\x18\x06 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x13\n\x0b\x64\x65\x66initions\x18\t \x01(\x03\x12\x0f\n\x07padding\x18\x07 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x08 \x01(\x0c\x42\x10\n\x0e_rows_affected\"\x1c\n\x0c\x46\x65tchRequest\x12\x0c\n\x04rest\x18\x01 \x01(\t\",\n\nResultPart\x12\x0f\n\x07padding\x18\x01 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\x0c\x32\x44\n\x07Results\x12\x39\n\x05\x46\x65tch\x12\x17.weftdb.v1.FetchRequest\x1a\x15.weftdb.v1.ResultPart0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17weftdb/v1/results.proto\x12\tweftdb.v1\x1a\x15weftdb/v1/types.proto\"\x87\x02\n\x0cResultAnswer\x12\x0e\n\x06schema\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0b\n\x03tag\x18\x03 \x01(\t\x12\x1a\n\rrows_affected\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04rest\x18\x05 \x01(\t\x12 \n\x06values\x18\x06 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x13\n\x0b\x64\x65\x66initions\x18\t \x01(\x03\x12%\n\x08settings\x18\n \x01(\x0b\x32\x13.weftdb.v1.Settings\x12\x0f\n\x07notices\x18\x0b \x03(\t\x12\x0f\n\x07padding\x18\x07 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x08 \x01(\x0c\x42\x10\n\x0e_rows_affected\"\x1c\n\x0c\x46\x65tchRequest\x12\x0c\n\x04rest\x18\x01 \x01(\t\",\n\nResultPart\x12\x0f\n\x07padding\x18\x01 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\x0c\x32\x44\n\x07Results\x12\x39\n\x05\x46\x65tch\x12\x17.weftdb.v1.FetchRequest\x1a\x15.weftdb.v1.ResultPart0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -23,11 +23,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weftdb.v1.results_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RESULTANSWER']._serialized_start=62
-  _globals['_RESULTANSWER']._serialized_end=269
-  _globals['_FETCHREQUEST']._serialized_start=271
-  _globals['_FETCHREQUEST']._serialized_end=299
-  _globals['_RESULTPART']._serialized_start=301
-  _globals['_RESULTPART']._serialized_end=345
-  _globals['_RESULTS']._serialized_start=347
-  _globals['_RESULTS']._serialized_end=415
+  _globals['_RESULTANSWER']._serialized_end=325
+  _globals['_FETCHREQUEST']._serialized_start=327
+  _globals['_FETCHREQUEST']._serialized_end=355
+  _globals['_RESULTPART']._serialized_start=357
+  _globals['_RESULTPART']._serialized_end=401
+  _globals['_RESULTS']._serialized_start=403
+  _globals['_RESULTS']._serialized_end=471
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ResultAnswer(_message.Message):
-    __slots__ = ("schema", "version", "tag", "rows_affected", "rest", "values", "definitions", "padding", "batch")
+    __slots__ = ("schema", "version", "tag", "rows_affected", "rest", "values", "definitions", "settings", "notices", "padding", "batch")
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TAG_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,8 @@ class ResultAnswer(_message.Message):
     REST_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     DEFINITIONS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     schema: bytes
@@ -25,9 +27,11 @@ class ResultAnswer(_message.Message):
     rest: str
     values: _containers.RepeatedCompositeFieldContainer[_types_pb2.Value]
     definitions: int
+    settings: _types_pb2.Settings
+    notices: _containers.RepeatedScalarFieldContainer[str]
     padding: bytes
     batch: bytes
-    def __init__(self, schema: _Optional[bytes] = ..., version: _Optional[int] = ..., tag: _Optional[str] = ..., rows_affected: _Optional[int] = ..., rest: _Optional[str] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., definitions: _Optional[int] = ..., padding: _Optional[bytes] = ..., batch: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, schema: _Optional[bytes] = ..., version: _Optional[int] = ..., tag: _Optional[str] = ..., rows_affected: _Optional[int] = ..., rest: _Optional[str] = ..., values: _Optional[_Iterable[_Union[_types_pb2.Value, _Mapping]]] = ..., definitions: _Optional[int] = ..., settings: _Optional[_Union[_types_pb2.Settings, _Mapping]] = ..., notices: _Optional[_Iterable[str]] = ..., padding: _Optional[bytes] = ..., batch: _Optional[bytes] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
     __slots__ = ("rest",)

@@ -16,7 +16,7 @@ from . import results_pb2 as weftdb_dot_v1_dot_results__pb2
 from . import types_pb2 as weftdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13weftdb/v1/sql.proto\x12\tweftdb.v1\x1a\x17weftdb/v1/results.proto\x1a\x15weftdb/v1/types.proto\"\xaa\x01\n\x0e\x45xecuteRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0b\n\x03sql\x18\x02 \x01(\t\x12$\n\nparameters\x18\x03 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x1c\n\x0ftimeout_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x61t_least\x18\x05 \x01(\x03H\x01\x88\x01\x01\x42\x12\n\x10_timeout_secondsB\x0b\n\t_at_least2D\n\x03Sql\x12=\n\x07\x45xecute\x12\x19.weftdb.v1.ExecuteRequest\x1a\x17.weftdb.v1.ResultAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13weftdb/v1/sql.proto\x12\tweftdb.v1\x1a\x17weftdb/v1/results.proto\x1a\x15weftdb/v1/types.proto\"\xd1\x01\n\x0e\x45xecuteRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0b\n\x03sql\x18\x02 \x01(\t\x12$\n\nparameters\x18\x03 \x03(\x0b\x32\x10.weftdb.v1.Value\x12\x1c\n\x0ftimeout_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x61t_least\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12%\n\x08settings\x18\x06 \x01(\x0b\x32\x13.weftdb.v1.SettingsB\x12\n\x10_timeout_secondsB\x0b\n\t_at_least2D\n\x03Sql\x12=\n\x07\x45xecute\x12\x19.weftdb.v1.ExecuteRequest\x1a\x17.weftdb.v1.ResultAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,7 +24,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weftdb.v1.sql_pb2', _global
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXECUTEREQUEST']._serialized_start=83
-  _globals['_EXECUTEREQUEST']._serialized_end=253
-  _globals['_SQL']._serialized_start=255
-  _globals['_SQL']._serialized_end=323
+  _globals['_EXECUTEREQUEST']._serialized_end=292
+  _globals['_SQL']._serialized_start=294
+  _globals['_SQL']._serialized_end=362
 # @@protoc_insertion_point(module_scope)

@@ -12,33 +12,34 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from . import types_pb2 as weftdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cweftdb/v1/transactions.proto\x12\tweftdb.v1\"K\n\x0c\x42\x65ginRequest\x12\x11\n\tisolation\x18\x01 \x01(\t\x12\x11\n\tread_only\x18\x02 \x01(\x08\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\"n\n\x13OpenSnapshotRequest\x12\x11\n\x07version\x18\x01 \x01(\x03H\x00\x12\x14\n\nwall_clock\x18\x02 \x01(\x12H\x00\x12\x0e\n\x04name\x18\x04 \x01(\tH\x00\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x42\x07\n\x05\x61s_of\"!\n\x0eSessionRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"J\n\x0fSessionResponse\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\"!\n\x0e\x43ommitResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\" \n\x0cRenewRequest\x12\x10\n\x08sessions\x18\x01 \x03(\t\"\x1d\n\rRenewResponse\x12\x0c\n\x04lost\x18\x01 \x03(\t\"2\n\x0fVersionResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0e\n\x06server\x18\x02 \x01(\t\"\x0f\n\rEmptyResponse2\xd5\x03\n\x0cTransactions\x12<\n\x05\x42\x65gin\x12\x17.weftdb.v1.BeginRequest\x1a\x1a.weftdb.v1.SessionResponse\x12>\n\x06\x43ommit\x12\x19.weftdb.v1.SessionRequest\x1a\x19.weftdb.v1.CommitResponse\x12?\n\x08Rollback\x12\x19.weftdb.v1.SessionRequest\x1a\x18.weftdb.v1.EmptyResponse\x12J\n\x0cOpenSnapshot\x12\x1e.weftdb.v1.OpenSnapshotRequest\x1a\x1a.weftdb.v1.SessionResponse\x12<\n\x05\x43lose\x12\x19.weftdb.v1.SessionRequest\x1a\x18.weftdb.v1.EmptyResponse\x12:\n\x05Renew\x12\x17.weftdb.v1.RenewRequest\x1a\x18.weftdb.v1.RenewResponse\x12@\n\x07Version\x12\x19.weftdb.v1.SessionRequest\x1a\x1a.weftdb.v1.VersionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cweftdb/v1/transactions.proto\x12\tweftdb.v1\x1a\x15weftdb/v1/types.proto\"r\n\x0c\x42\x65ginRequest\x12\x11\n\tisolation\x18\x01 \x01(\t\x12\x11\n\tread_only\x18\x02 \x01(\x08\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x12%\n\x08settings\x18\x04 \x01(\x0b\x32\x13.weftdb.v1.Settings\"\x95\x01\n\x13OpenSnapshotRequest\x12\x11\n\x07version\x18\x01 \x01(\x03H\x00\x12\x14\n\nwall_clock\x18\x02 \x01(\x12H\x00\x12\x0e\n\x04name\x18\x04 \x01(\tH\x00\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x12%\n\x08settings\x18\x05 \x01(\x0b\x32\x13.weftdb.v1.SettingsB\x07\n\x05\x61s_of\"!\n\x0eSessionRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"J\n\x0fSessionResponse\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\"!\n\x0e\x43ommitResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\" \n\x0cRenewRequest\x12\x10\n\x08sessions\x18\x01 \x03(\t\"\x1d\n\rRenewResponse\x12\x0c\n\x04lost\x18\x01 \x03(\t\"2\n\x0fVersionResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0e\n\x06server\x18\x02 \x01(\t\"\x0f\n\rEmptyResponse2\xd5\x03\n\x0cTransactions\x12<\n\x05\x42\x65gin\x12\x17.weftdb.v1.BeginRequest\x1a\x1a.weftdb.v1.SessionResponse\x12>\n\x06\x43ommit\x12\x19.weftdb.v1.SessionRequest\x1a\x19.weftdb.v1.CommitResponse\x12?\n\x08Rollback\x12\x19.weftdb.v1.SessionRequest\x1a\x18.weftdb.v1.EmptyResponse\x12J\n\x0cOpenSnapshot\x12\x1e.weftdb.v1.OpenSnapshotRequest\x1a\x1a.weftdb.v1.SessionResponse\x12<\n\x05\x43lose\x12\x19.weftdb.v1.SessionRequest\x1a\x18.weftdb.v1.EmptyResponse\x12:\n\x05Renew\x12\x17.weftdb.v1.RenewRequest\x1a\x18.weftdb.v1.RenewResponse\x12@\n\x07Version\x12\x19.weftdb.v1.SessionRequest\x1a\x1a.weftdb.v1.VersionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weftdb.v1.transactions_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BEGINREQUEST']._serialized_start=43
-  _globals['_BEGINREQUEST']._serialized_end=118
-  _globals['_OPENSNAPSHOTREQUEST']._serialized_start=120
-  _globals['_OPENSNAPSHOTREQUEST']._serialized_end=230
-  _globals['_SESSIONREQUEST']._serialized_start=232
-  _globals['_SESSIONREQUEST']._serialized_end=265
-  _globals['_SESSIONRESPONSE']._serialized_start=267
-  _globals['_SESSIONRESPONSE']._serialized_end=341
-  _globals['_COMMITRESPONSE']._serialized_start=343
-  _globals['_COMMITRESPONSE']._serialized_end=376
-  _globals['_RENEWREQUEST']._serialized_start=378
-  _globals['_RENEWREQUEST']._serialized_end=410
-  _globals['_RENEWRESPONSE']._serialized_start=412
-  _globals['_RENEWRESPONSE']._serialized_end=441
-  _globals['_VERSIONRESPONSE']._serialized_start=443
-  _globals['_VERSIONRESPONSE']._serialized_end=493
-  _globals['_EMPTYRESPONSE']._serialized_start=495
-  _globals['_EMPTYRESPONSE']._serialized_end=510
-  _globals['_TRANSACTIONS']._serialized_start=513
-  _globals['_TRANSACTIONS']._serialized_end=982
+  _globals['_BEGINREQUEST']._serialized_start=66
+  _globals['_BEGINREQUEST']._serialized_end=180
+  _globals['_OPENSNAPSHOTREQUEST']._serialized_start=183
+  _globals['_OPENSNAPSHOTREQUEST']._serialized_end=332
+  _globals['_SESSIONREQUEST']._serialized_start=334
+  _globals['_SESSIONREQUEST']._serialized_end=367
+  _globals['_SESSIONRESPONSE']._serialized_start=369
+  _globals['_SESSIONRESPONSE']._serialized_end=443
+  _globals['_COMMITRESPONSE']._serialized_start=445
+  _globals['_COMMITRESPONSE']._serialized_end=478
+  _globals['_RENEWREQUEST']._serialized_start=480
+  _globals['_RENEWREQUEST']._serialized_end=512
+  _globals['_RENEWRESPONSE']._serialized_start=514
+  _globals['_RENEWRESPONSE']._serialized_end=543
+  _globals['_VERSIONRESPONSE']._serialized_start=545
+  _globals['_VERSIONRESPONSE']._serialized_end=595
+  _globals['_EMPTYRESPONSE']._serialized_start=597
+  _globals['_EMPTYRESPONSE']._serialized_end=612
+  _globals['_TRANSACTIONS']._serialized_start=615
+  _globals['_TRANSACTIONS']._serialized_end=1084
 # @@protoc_insertion_point(module_scope)

@@ -1,32 +1,37 @@
+from . import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class BeginRequest(_message.Message):
-    __slots__ = ("isolation", "read_only", "lease_seconds")
+    __slots__ = ("isolation", "read_only", "lease_seconds", "settings")
     ISOLATION_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
     isolation: str
     read_only: bool
     lease_seconds: float
-    def __init__(self, isolation: _Optional[str] = ..., read_only: _Optional[bool] = ..., lease_seconds: _Optional[float] = ...) -> None: ...
+    settings: _types_pb2.Settings
+    def __init__(self, isolation: _Optional[str] = ..., read_only: _Optional[bool] = ..., lease_seconds: _Optional[float] = ..., settings: _Optional[_Union[_types_pb2.Settings, _Mapping]] = ...) -> None: ...
 
 class OpenSnapshotRequest(_message.Message):
-    __slots__ = ("version", "wall_clock", "name", "lease_seconds")
+    __slots__ = ("version", "wall_clock", "name", "lease_seconds", "settings")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     WALL_CLOCK_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
     version: int
     wall_clock: int
     name: str
     lease_seconds: float
-    def __init__(self, version: _Optional[int] = ..., wall_clock: _Optional[int] = ..., name: _Optional[str] = ..., lease_seconds: _Optional[float] = ...) -> None: ...
+    settings: _types_pb2.Settings
+    def __init__(self, version: _Optional[int] = ..., wall_clock: _Optional[int] = ..., name: _Optional[str] = ..., lease_seconds: _Optional[float] = ..., settings: _Optional[_Union[_types_pb2.Settings, _Mapping]] = ...) -> None: ...
 
 class SessionRequest(_message.Message):
     __slots__ = ("session",)
