@@ -17,7 +17,8 @@ from sqlglot import exp
 from ..base.result import Result
 from ..base.types import Type
 from .assign import one_batch
-from .bind import fold
+from .bind import fold, output_name
+from .bind.scope import BESIDE
 from .definition import refuse
 from .execution import Execution
 from .target import Target
@@ -56,7 +57,7 @@ class Returning:
         source.types(items)  # names that are nowhere, or in several tables
         items = tuple(part for item in items for part in _spread(item, target, source))
         found: list[exp.Expr] = []
-        items = tuple(item.transform(lambda node: _taken(node, target, source, found)) for item in items)
+        items = tuple(_rewritten(item, target, source, found) for item in items)
         types = source.types(found) if found else []
         return cls(target=target, items=items, others=tuple(zip(found, types, strict=True)))
 
@@ -99,6 +100,7 @@ class _Source:
     def __init__(self, statement: exp.Expr, others: Sequence[exp.Expr], execution: Execution) -> None:
         self._statement, self._others, self._execution = statement, others, execution
         self.names = [name for other in others for name in _names(other)]
+        self.merged = any(_is_merged(other) for other in others)
 
     def types(self, items: Sequence[exp.Expr]) -> list[Type]:
         return [type for _, type in self._columns(items)]
@@ -109,6 +111,10 @@ class _Source:
         star = exp.Column(this=exp.Star(), table=table.copy())
         found = self._columns([star])
         return [exp.column(exp.to_identifier(column, quoted=True), table=table.copy()) for column, _ in found]
+
+    def has(self, name: str) -> bool:
+        """Whether one of them has a column of this name, as a function in FROM does."""
+        return any(column.name == name for other in self.names for column in self.columns(other))
 
     def _columns(self, items: Sequence[exp.Expr]) -> tuple[tuple[str, Type], ...]:
         written = self._statement.this.copy()
@@ -125,7 +131,7 @@ class _Source:
 
 
 def _name(number: int) -> str:
-    return f"weft_other_{number}"
+    return f"{BESIDE}{number}"
 
 
 def _names(other: exp.Expr) -> Iterator[str]:
@@ -138,15 +144,24 @@ def _names(other: exp.Expr) -> Iterator[str]:
     elif isinstance(other, exp.Subquery) and isinstance(other.this, exp.Expr):
         yield from _names(other.this)
     for join in other.args.get("joins") or ():
-        if join.args.get("using") or join.method == "NATURAL":
-            raise refuse("RETURNING of tables that USING or NATURAL joins", "Join them with ON.")
         yield from _names(join.this)
+
+
+def _is_merged(other: exp.Expr) -> bool:
+    """Whether joins make one column of two, so that ``*`` is not the tables' columns."""
+    joins: list[exp.Expr] = [*(other.args.get("joins") or ())]
+    inner = [other.this] if isinstance(other, exp.Subquery) and isinstance(other.this, exp.Table) else []
+    return any(join.args.get("using") or join.args.get("method") for join in joins) or any(
+        map(_is_merged, [*inner, *(join.this for join in joins)])
+    )
 
 
 def _spread(item: exp.Expr, target: Target, source: _Source) -> list[exp.Expr]:
     """``*`` and ``t.*`` as the columns that they stand for."""
     own: list[exp.Expr] = [target.column(column.name) for column in target.table.columns]
     if isinstance(item, exp.Star):
+        if source.merged:
+            raise refuse("RETURNING * of tables that USING or NATURAL joins", "Name the columns, or join them with ON.")
         return own + [column for name in source.names for column in source.columns(name)]
     if isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
         name = fold(item.args["table"])
@@ -154,20 +169,60 @@ def _spread(item: exp.Expr, target: Target, source: _Source) -> list[exp.Expr]:
     return [item]
 
 
+def _rewritten(item: exp.Expr, target: Target, source: _Source, found: list[exp.Expr]) -> exp.Expr:
+    """An item with columns of its own for what it reads of other tables, called what it was called."""
+    name = output_name(item)
+    new = item.transform(lambda node: _taken(node, target, source, found))
+    return new if output_name(new) == name else exp.alias_(new, name, quoted=True)
+
+
 def _taken(node: exp.Expr, target: Target, source: _Source, found: list[exp.Expr]) -> exp.Expr:
-    """A column of another table as the column that RETURNING gets; every other node as it is."""
-    if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star):
+    """A column of another table as the column that RETURNING gets; every other node as it is.
+
+    A whole row of one is no column: what is made of it alone is taken, such as ``to_jsonb(c)``; else JSON of it.
+    """
+    if isinstance(node, exp.Func | exp.Is | exp.Anonymous) and _only_rows(node, target, source):
+        return _column(node, found)
+    if not isinstance(node, exp.Column):
         return node
+    if _is_row(node, target, source):
+        return _column(exp.Anonymous(this="to_json", expressions=[node.copy()]), found)
     table = node.args.get("table")
+    if isinstance(node.this, exp.Star):
+        return node
     if table is None:
         name = fold(node.this)
         inner = node.find_ancestor(exp.Query) is not None
-        if inner or name in target.table.by_name or name in (target.alias, *source.names):
+        if inner or name in target.table.by_name or name == target.alias:
             return node
     elif fold(table) not in source.names or fold(table) == target.alias:
         return node
+    return _column(node, found)
+
+
+def _column(node: exp.Expr, found: list[exp.Expr]) -> exp.Expr:
     plain = node.copy()
     if plain not in found:
         found.append(plain)
-    column = exp.column(exp.to_identifier(_name(found.index(plain)), quoted=True))
-    return exp.alias_(column, fold(node.this), quoted=True) if node.parent is None else column
+    return exp.column(exp.to_identifier(_name(found.index(plain)), quoted=True))
+
+
+def _is_row(node: exp.Column, target: Target, source: _Source) -> bool:
+    """Whether it is the whole row of another table, as an argument of something."""
+    if node.parent is None or node.find_ancestor(exp.Query) is not None:
+        return False
+    table = node.args.get("table")
+    if isinstance(node.this, exp.Star):
+        return table is not None and fold(table) in source.names and fold(table) != target.alias
+    name = fold(node.this)
+    return table is None and name in source.names and not source.has(name) and name not in target.table.by_name
+
+
+def _only_rows(node: exp.Expr, target: Target, source: _Source) -> bool:
+    """Whether it reads whole rows of other tables, and nothing else."""
+    columns = list(node.find_all(exp.Column))
+    return (
+        bool(columns)
+        and node.find(exp.Query, exp.AggFunc, exp.Window) is None
+        and all(_is_row(column, target, source) for column in columns)
+    )

@@ -276,6 +276,45 @@ def test_returning_reads_what_from_and_using_join(t: Database) -> None:
     assert t.execute("DELETE FROM t USING u WHERE false RETURNING *").names == ("id", "a", "b", "n", "k", "w")
 
 
+def test_returning_makes_json_of_whole_rows_of_any_table(t: Database) -> None:
+    """PostgreSQL 15 gives these answers."""
+    t.execute("CREATE TABLE u (k BIGINT PRIMARY KEY, w TEXT); INSERT INTO u VALUES (1, 'one'), (3, 'three')")
+
+    def answer(sql: str) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        result = t.execute(sql)
+        return result.names, sorted(result.rows())
+
+    assert answer(
+        "UPDATE t SET a = 0 FROM u WHERE k = id AND k = 1 "
+        "RETURNING to_jsonb(u), row_to_json(u.*), json_build_object('u', u, 'a', t.a), to_jsonb(t) - 'n', u IS NULL"
+    ) == (
+        ("to_jsonb", "row_to_json", "json_build_object", "?column?", "?column?"),
+        [
+            (
+                '{"k": 1, "w": "one"}',
+                '{"k":1,"w":"one"}',
+                '{"u" : {"k":1,"w":"one"}, "a" : 0}',
+                '{"a": 0, "b": "x", "id": 1}',
+                False,
+            )
+        ],
+    )
+    sql = "UPDATE t SET a = 1 FROM u LEFT JOIN u AS o ON o.k = u.k AND o.k > 1 WHERE u.k = id "
+    assert answer(sql + "RETURNING id, to_jsonb(o) ->> 'w' AS w, u.k::text") == (
+        ("id", "w", "k"),
+        [(1, None, "1"), (3, "three", "3")],
+    )
+    sql = "DELETE FROM t USING u JOIN u AS o USING (k) WHERE k = id RETURNING "
+    assert refused(t, sql + "*").sqlstate == "0A000"
+    assert sorted(answer(sql + "o.*, to_jsonb(u)")[1]) == [
+        (1, "one", '{"k": 1, "w": "one"}'),
+        (3, "three", '{"k": 3, "w": "three"}'),
+    ]
+    t.execute("INSERT INTO t (id, a) VALUES (1, 5)")
+    sql = "UPDATE t SET a = 7 FROM generate_series(0, 1) AS g WHERE g = id RETURNING id, g, to_json(t) ->> 'a' AS a"
+    assert answer(sql) == (("id", "g", "a"), [(1, 1, "7")])
+
+
 def test_parameters_may_stand_anywhere_and_are_counted(t: Database) -> None:
     result = t.execute("INSERT INTO t (id) SELECT $1::int UNION ALL SELECT $1 + 1 RETURNING id + $2", [7, 100])
     assert sorted(result.rows()) == [(107,), (108,)]

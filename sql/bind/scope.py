@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from typing import Final
 
 from ...base.errors import Invalid, nearest
 from ...engine import schema
@@ -42,6 +43,10 @@ class Range:
     witness: bound.Bound | None = None
     scalar: bound.Bound | None = None
     nullable: bool = False
+
+
+BESIDE: Final = "weft_other_"
+"""How the columns of a given relation begin that belong to no row of it: they are seen by their names alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

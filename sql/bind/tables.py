@@ -29,7 +29,7 @@ from .errors import fail, only, unsupported
 from .expressions import expressions
 from .names import fold
 from .retype import resolved, with_types
-from .scope import CteEntry, Range, Scope, ScopeColumn
+from .scope import BESIDE, CteEntry, Range, Scope, ScopeColumn
 from .table_functions import RECORDS, function_scan, records
 
 
@@ -392,7 +392,9 @@ def _arrow(context: Context, key: str, name: str, alias: exp.TableAlias | None) 
         columns=columns,
         sources=tuple(field.name for field in fields),
     )
-    return _ranged(scan, columns, label, alias)
+    item = _ranged(scan, columns, label, alias)
+    own = tuple(column for column in item.columns if not column.name.startswith(BESIDE))
+    return item if len(own) == len(columns) else replace(item, ranges=(replace(item.ranges[0], columns=own),))
 
 
 def _cte(context: Context, entry: CteEntry, alias: exp.TableAlias | None) -> Item:
