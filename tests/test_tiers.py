@@ -6,19 +6,25 @@ The long runs: ``make soak``, or ``fuzz_tiers.py`` with more worlds.
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import fuzz_tiers
 import pytest
 import soak
-from fuzz_tiers import SMALL, Interpreted, differences, query_of, small
+from fuzz_tiers import SMALL, Compiled, Interpreted, differences, query_of, small
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 from weftdb.engine.pipeline import pieces
+from weftdb.engine.pipeline.shape import Shape
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
 
@@ -93,3 +99,107 @@ def test_a_column_that_a_segment_does_not_have_is_null_in_all_its_rows(monkeypat
         session.execute("ALTER TABLE t ADD COLUMN late DATE")
         session.execute("SET weft.tier = pipeline")
         assert session.execute("SELECT count(late), count(*) FROM t").rows() == [(0, 500)]
+
+
+SECONDS = 3 * soak.FACTOR
+ASKED = (
+    "SELECT g, count(*), sum(a), min(a), max(a), sum(x) FROM {} GROUP BY g",
+    "SELECT count(*), sum(a), count(late), max(x) FROM {} WHERE s LIKE 'a%' OR a > 0",
+    "SELECT s, a, count(*), sum(x) FROM {} WHERE g <> 3 GROUP BY s, a",
+)
+
+
+class Slow(Compiled):
+    """Compiled kernels that let others run before each morsel."""
+
+    def compiled(self, shape: Shape) -> Any:
+        kernel = super().compiled(shape)
+
+        def slowly(*arguments: Any) -> Any:
+            time.sleep(0.002)
+            return kernel(*arguments)
+
+        return slowly
+
+
+@pytest.mark.timeout(60 + 3 * SECONDS)
+def test_answers_are_those_of_their_version_while_others_write_seal_and_merge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weftdb.engine.pipeline.pieces.MORSEL_PIECES", 1)
+    monkeypatch.setattr("weftdb.engine.pipeline.pieces.PIECE_ROWS", 64)
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def loop(work: Callable[[Session, random.Random], None], seed: int) -> None:
+        numbers = random.Random(f"{soak.SEED} {seed}")
+        try:
+            with Session(engine) as session:
+                while not done.is_set():
+                    work(session, numbers)
+        except BaseException as error:
+            failures.append(error)
+            done.set()
+
+    def write(session: Session, numbers: random.Random) -> None:
+        first, choice = numbers.randrange(400), numbers.random()
+        if choice < 0.6:
+            session.put("t", [_row(numbers, k) for k in range(first, first + numbers.randint(1, 90))])
+        elif choice < 0.8:
+            session.execute(f"DELETE FROM t WHERE k BETWEEN {first} AND {first + 30}")
+        else:
+            session.execute(f"UPDATE t SET a = -a, x = x + 0.5 WHERE k BETWEEN {first} AND {first + 60}")
+
+    def settle(session: Session, numbers: random.Random) -> None:
+        engine.flush()
+        if numbers.random() < 0.5:
+            engine.compact()
+        time.sleep(0.02)
+
+    asked = 0
+    with Engine.open(tmp_path / "data", options=Options(maintenance=False, durable=False)) as engine:
+        resources_of(engine).kernels = kernels = Slow(threads=2, folder=tmp_path)
+        with Session(engine) as session:
+            session.execute(
+                "CREATE TABLE t (k BIGINT PRIMARY KEY, g SMALLINT NOT NULL, a INTEGER, s TEXT, x DOUBLE PRECISION)"
+            )
+            session.put("t", [_row(random.Random(1), k) for k in range(400)])
+            engine.flush()
+            session.execute("ALTER TABLE t ADD COLUMN late INTEGER")
+            for sql in ASKED:
+                _at(session, "pipeline", sql.format("t"))  # compiled before the others begin
+            threads = [threading.Thread(target=loop, args=(work, seed)) for seed, work in enumerate((write, settle))]
+            for thread in threads:
+                thread.start()
+            numbers = random.Random(soak.SEED)
+            until = time.monotonic() + SECONDS
+            try:
+                while time.monotonic() < until and not done.is_set():
+                    sql = numbers.choice(ASKED)
+                    found, version = _at(session, "pipeline", sql.format("t"))
+                    past = f"t AS OF VERSION {version}"
+                    assert found == _at(session, "relational", sql.format(past))[0], sql
+                    assert found == _at(session, "pipeline", sql.format(past))[0], sql
+                    asked += 1
+            finally:
+                done.set()
+                for thread in threads:
+                    thread.join()
+    assert not failures, failures
+    assert kernels.used > 2 * asked > 10
+
+
+def _row(numbers: random.Random, k: int) -> dict[str, Any]:
+    return {
+        "k": k,
+        "g": numbers.randint(0, 5),
+        "a": numbers.choice((None, numbers.randint(-20, 20))),
+        "s": numbers.choice((None, "a", "ab", "b", "zebra")),
+        "x": numbers.choice((None, numbers.randint(-40, 40) / 4)),
+    }
+
+
+def _at(session: Session, tier: str, sql: str) -> tuple[list[str], int]:
+    session.execute(f"SET weft.tier = {tier}")
+    result = session.execute(sql)
+    return sorted(map(repr, result.rows())), result.version
