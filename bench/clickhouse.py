@@ -13,7 +13,11 @@ reader must know it to judge the figures:
 
 chdb allows one database per process, so each store has a process of its own, and its merges run in the background
 there. A batch is prepared as an Arrow file in shared memory, which that process maps: handing it over costs less than
-0.2 ms, in which it is no worse off than a system that is called directly.
+0.2 ms, in which it is no worse off than a system that is called directly. Answers come back the same way; how long a
+query took, ``seconds``, is measured in that process, so that the way back is not counted.
+
+``ClickHouseTables`` are what ``bench query`` asks: plain MergeTrees of rows that never change, in parts of a month,
+ordered by key and event time, with LowCardinality where values are few, merged before they are asked.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -49,8 +54,18 @@ class ClickHouseStore:
         self._process: subprocess.Popen[str] | None = None
         self._exchange: tempfile.TemporaryDirectory[str] | None = None
         self._files = 0
+        self._seconds = 0.0
 
     def open(self, folder: Path) -> None:
+        self.open_database(folder)
+        self._ask(
+            statement="CREATE TABLE IF NOT EXISTS bench.events"
+            " (device Int64, event_time DateTime64(6, 'UTC'), kind Int16, amount Float64)"
+            f" ENGINE = ReplacingMergeTree ORDER BY (device, event_time){_SYNC if self._sync else ''}"
+        )
+
+    def open_database(self, folder: Path) -> None:
+        """Only the database, without the table."""
         memory = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else folder
         self._exchange = tempfile.TemporaryDirectory(prefix="weft-bench-", dir=memory)
         command = [sys.executable, "-m", "weftdb.bench.clickhouse", str(folder / "clickhouse")]
@@ -63,16 +78,11 @@ class ClickHouseStore:
         except RuntimeError as error:
             self.close()
             raise Missing(f"package chdb does not work here: {error}") from error
-        self._ask(
-            statement="CREATE TABLE IF NOT EXISTS bench.events"
-            " (device Int64, event_time DateTime64(6, 'UTC'), kind Int16, amount Float64)"
-            f" ENGINE = ReplacingMergeTree ORDER BY (device, event_time){_SYNC if self._sync else ''}"
-        )
 
-    def prepare(self, batch: pa.RecordBatch) -> Path:
+    def prepare(self, batch: pa.RecordBatch | pa.Table) -> Path:
         path = self._new_file()
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
-            writer.write_batch(batch)
+            writer.write(batch)
         return path
 
     def write(self, prepared: Path) -> None:
@@ -118,6 +128,11 @@ class ClickHouseStore:
         path.unlink()
         return pa.ipc.open_stream(content).read_all() if content else pa.table({})
 
+    @property
+    def seconds(self) -> float:
+        """How long the last statement took, in its own process."""
+        return self._seconds
+
     def _new_file(self) -> Path:
         assert self._exchange is not None, "open() comes first"
         self._files += 1
@@ -134,9 +149,10 @@ class ClickHouseStore:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
-        error = json.loads(line)["error"] if line else "its process has ended; see clickhouse.stderr"
-        if error:
-            raise RuntimeError(f"ClickHouse: {error}")
+        answer = json.loads(line) if line else {"error": "its process has ended; see clickhouse.stderr"}
+        if answer["error"]:
+            raise RuntimeError(f"ClickHouse: {answer['error']}")
+        self._seconds = answer["seconds"]
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -148,32 +164,84 @@ class ClickHouseStore:
             self._exchange = None
 
 
+class ClickHouseTables(ClickHouseStore):
+    """The tables of ``bench query``."""
+
+    def __init__(self, *, threads: int, memory: int) -> None:
+        super().__init__(sync=False)
+        self.name = "ClickHouse"
+        self._settings = {
+            "max_threads": threads,
+            "max_memory_usage": memory,
+            "session_timezone": "'UTC'",
+            "output_format_arrow_string_as_string": 1,
+        }
+
+    def open_database(self, folder: Path) -> None:
+        super().open_database(folder)
+        self._ask(statement="SET " + ", ".join(f"{name} = {value}" for name, value in self._settings.items()))
+        self._ask(statement="USE bench")
+
+    def create(self, name: str, columns: str, ending: str) -> None:
+        """``ending``: what follows ENGINE = MergeTree."""
+        self._ask(statement=f"CREATE TABLE bench.{name} ({columns}) ENGINE = MergeTree {ending}")
+
+    def append(self, name: str, table: pa.Table) -> None:
+        """One insert."""
+        path = self.prepare(table)
+        self._ask(insert=str(path), into=f"bench.{name}")
+        path.unlink()
+
+    def merge(self, name: str) -> None:
+        """One part per partition, if it is not so yet."""
+        self._ask(statement=f"OPTIMIZE TABLE bench.{name} FINAL")
+
+    def ask(self, sql: str) -> pa.Table:
+        """The rows of a query that names tables without their database; moments without their zone, which is UTC."""
+        rows = self.execute(sql)
+        for at, field in enumerate(rows.schema):
+            if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type):
+                rows = rows.set_column(at, field.name, rows[field.name].cast(pa.timestamp("us")))
+        return rows
+
+
 def _serve(folder: str) -> None:
-    """The process: one request per line of the input, one line with its error (or none) per answer."""
+    """The process: one request per line of the input, per answer one line with its error (or none) and its seconds."""
     from chdb import session as sessions
 
     session = sessions.Session(folder)
     for line in sys.stdin:
-        error = None
+        error, seconds = None, 0.0
         try:
-            _do(session, **json.loads(line))
+            seconds = _do(session, **json.loads(line))
         except Exception as failure:
             error = f"{type(failure).__name__}: {failure}"
-        print(json.dumps({"error": error}), flush=True)
+        print(json.dumps({"error": error, "seconds": seconds}), flush=True)
     session.close()
 
 
-def _do(session: Any, *, insert: str | None = None, statement: str | None = None, answer: str | None = None) -> None:
+def _do(
+    session: Any,
+    *,
+    insert: str | None = None,
+    into: str = "bench.events",
+    statement: str | None = None,
+    answer: str | None = None,
+) -> float:
+    began = time.perf_counter()
     if insert is not None:
         with pa.memory_map(insert) as file:
             batch = pa.ipc.open_file(file).read_all()
             # Python(batch) finds the local variable of this name.
-            session.query("INSERT INTO bench.events SELECT * FROM Python(batch)")
+            session.query(f"INSERT INTO {into} SELECT * FROM Python(batch)")
             del batch
-    if statement is not None:
-        result = session.query(statement, "ArrowStream").bytes()
-        if answer is not None:
-            Path(answer).write_bytes(result)
+    if statement is None:
+        return time.perf_counter() - began
+    result = session.query(statement, "ArrowStream").bytes()
+    seconds = time.perf_counter() - began
+    if answer is not None:
+        Path(answer).write_bytes(result)
+    return seconds
 
 
 if __name__ == "__main__":

@@ -47,9 +47,9 @@ class DuckStore:
         key = ", PRIMARY KEY (device, event_time)" if self._primary_key else ""
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS events ({_COLUMNS}{key})")
 
-    def open_database(self, folder: Path) -> None:
+    def open_database(self, folder: Path, **settings: str | int) -> None:
         """Only the database, without the table; for the query workload."""
-        self._connection = duckdb.connect(str(folder / "duck.db"))
+        self._connection = duckdb.connect(str(folder / "duck.db"), config=settings)
 
     def prepare(self, batch: pa.RecordBatch) -> pa.Table:
         return pa.Table.from_batches([batch])
@@ -114,9 +114,13 @@ class DuckStore:
         return self._connection.sql(sql).to_arrow_table()
 
     def load(self, name: str, columns: str, table: pa.Table) -> None:
-        """A further table, outside every clock: ``CREATE TABLE name (columns``, then one bulk insert."""
-        self._connection.register("batch", table)
+        """A further table, outside every clock: ``CREATE TABLE name (columns``, then ``append``."""
         self._connection.execute(f"CREATE TABLE {name} ({columns}")
+        self.append(name, table)
+
+    def append(self, name: str, table: pa.Table) -> None:
+        """One bulk insert, checkpointed."""
+        self._connection.register("batch", table)
         self._connection.execute(f"INSERT INTO {name} SELECT * FROM batch")
         self._connection.unregister("batch")
         self._connection.execute("CHECKPOINT")

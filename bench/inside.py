@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from weftdb.sql.resources import resources_of
+from weftdb.sql.session import Session
 
 _HIDDEN: Final = {0: "row id", -1: "begin version", -2: "delta flags", None: "segment"}
 
@@ -28,6 +29,11 @@ def settle(database: Any) -> None:
 def rest(database: Any) -> None:
     """What the database does by itself after a minute without commits: merges that could wait, the log's room back."""
     database.engine.maintenance.rest()
+
+
+def session(database: Any, **settings: str) -> Session:
+    """One that keeps its settings from statement to statement, as a client's connection does; ``weft__tier`` by name."""
+    return Session(database.engine, settings={name.replace("__", "."): value for name, value in settings.items()})
 
 
 def metrics(database: Any) -> dict[str, float]:

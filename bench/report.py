@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-_PACKAGES: Final = ("weftdb", "duckdb", "chdb", "lmdb", "pyarrow", "numpy", "numba", "grpcio", "psycopg")
+_PACKAGES: Final = ("weftdb", "duckdb", "chdb", "lmdb", "polars", "pyarrow", "numpy", "numba", "grpcio", "psycopg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,10 @@ class Goal:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """One workload's outcome. ``reference`` names what ratios are against; ``skipped`` maps a peer to the reason."""
+    """One workload's outcome. ``reference`` names what ratios are against; ``skipped`` maps a peer to the reason.
+
+    ``table``: printed in place of the lines where these are many, its header first.
+    """
 
     name: str
     title: str
@@ -61,6 +64,7 @@ class Report:
     rounds: int
     reference: str
     lines: list[Line] = field(default_factory=list)
+    table: list[tuple[str, ...]] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -69,10 +73,11 @@ class Report:
     def text(self) -> str:
         """The table, the goals, the notes, as printed."""
         header = f"{self.title}: {self.rows:,} rows, median of {self.rounds}"
-        table = aligned(
+        header_row, *rows = self.table or [
             ("", "measured", f"x {self.reference}" if self.reference else "", ""),
-            [(x.label, f"{figure(x.value)} {x.unit}", _ratio(x.ratio), x.note) for x in self.lines],
-        )
+            *((x.label, f"{figure(x.value)} {x.unit}", ratio_figure(x.ratio), x.note) for x in self.lines),
+        ]
+        table = aligned(header_row, rows)
         goals = [
             f"goal {'reached' if x.reached else 'MISSED'}: {x.text}: {figure(x.value)} "
             f"(wanted: {'at most' if x.at_most else 'at least'} {figure(x.wanted)})"
@@ -97,6 +102,11 @@ def figure(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def ratio_figure(ratio: float | None) -> str:
+    """Two significant digits below 10, whole numbers above; nothing for no ratio."""
+    return "" if ratio is None else f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -138,7 +148,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _ratio(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"

@@ -42,13 +42,13 @@ class WeftStore:
     """WeftDB in this process, on a folder."""
 
     def __init__(
-        self, *, write: Literal["insert", "put"] = "insert", cells: str = WEEKS, memory_limit: int | None = None
+        self, *, write: Literal["insert", "put"] = "insert", cells: str = WEEKS, **options: int | None
     ) -> None:
         self.name = f"WeftDB {write}"
         self.note = "embedded, log synced per commit"
         self._write_name: Literal["insert", "put"] = write
         self._cells = cells
-        self._options = {} if memory_limit is None else {"memory_limit": memory_limit}
+        self._options = {name: value for name, value in options.items() if value is not None}
         self._database: Any = None
         self._table: Any = None
 
@@ -150,8 +150,12 @@ class WeftStore:
         return self._database.execute(sql).arrow()
 
     def load(self, name: str, columns: str, table: pa.Table) -> None:
-        """A further table, outside every clock: ``CREATE TABLE name (columns``, then a commit per 50,000 rows."""
+        """A further table, outside every clock: ``CREATE TABLE name (columns``, then ``append``."""
         self._database.execute(f"CREATE TABLE {name} ({columns}")
+        self.append(name, table)
+
+    def append(self, name: str, table: pa.Table) -> None:
+        """Put rows, a commit per 50,000."""
         target = self._database.table(name)
         for batch in table.combine_chunks().to_batches(max_chunksize=50_000):
             target.put(batch)
