@@ -117,6 +117,17 @@ RETRY_SECONDS_MAX: Final = 30.0  # a statement without a time-out of its own is 
 GROUPING_SETS_MAX: Final = 4_096
 VIEW_DEPTH_MAX: Final = 32
 
+# Pipelines: who is given kernels, and what is kept of these (engine/pipeline/kernels.py, files.py).
+PIPELINE_ROWS_MIN: Final = 100_000  # the executor is as fast with fewer rows, and no kernel is worth compiling for them
+PIPELINE_ROWS_MANY: Final = 1_000_000  # below these a kernel is compiled when its shape is asked for the second time
+KERNELS_MAX: Final = 256  # that one database knows
+KERNELS_WAITING_MAX: Final = 64  # for the compiler; more are not even remembered
+KERNEL_FILES_MAX: Final = 1_024  # of a user
+KERNEL_FILES_BYTES_MAX: Final = 256 * MIB
+COMPILE_SECONDS_MAX: Final = 120  # one to three are usual
+HELPER_IDLE_SECONDS: Final = 20.0  # then the process that compiles ends; it has some 150 MiB
+HELPER_STARTS_MAX: Final = 3  # in vain, before a database does without
+
 # Tables.
 SHARDS_MAX: Final = 1_024
 SLICES_OPEN_MAX: Final = 10_000  # with rows that are not in segments yet

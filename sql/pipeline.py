@@ -14,19 +14,20 @@ where the engine says ``NotCovered``, or has no kernel yet, the whole query goes
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from ..base.limits import PIPELINE_ROWS_MANY
 from ..engine import schema
 from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
 from ..engine.expression.node import Call, Column, Expression, Literal, Parameter
 from ..engine.expression.tree import transform
-from ..engine.pipeline.kernels import Kernels
+from ..engine.pipeline.kernels import Kernels, Known
 from ..engine.pipeline.run import Run
-from ..engine.pipeline.shape import Aggregation, NotCovered, Pipeline, describe
+from ..engine.pipeline.shape import Aggregation, NotCovered, Pipeline, Shape, describe
 from . import bound, pushdown
 from .cancel import Cancel
 from .pushdown import finish
@@ -189,6 +190,21 @@ def run_parts(
     """
     found: dict[str, pa.Table] = {}
     missing = False
+
+    def kernel_for(rows_count: int) -> Callable[[Shape], Known | None]:
+        def kernel(shape: Shape) -> Known | None:
+            known = kernels.kernel(
+                shape,
+                wait=wait,
+                many=rows_count >= PIPELINE_ROWS_MANY,
+                check=None if cancel is None else cancel.check,
+            )
+            if known is None and wait:
+                raise NotCovered(kernels.reason(shape))
+            return known
+
+        return kernel
+
     for part in rest.parts:
         use = part.use
         stream = reader_of(use, reader, past).scan(
@@ -206,7 +222,7 @@ def run_parts(
             layout=layout,
             version=version,
             moment=_Constants(moment),
-            kernel=lambda shape: kernels.kernel(shape, wait=wait),
+            kernel=kernel_for(plan.rows_count),
             threads=kernels.threads,
             hash_groups=wait or kernels.hash_groups,
             check=(lambda: None) if cancel is None else cancel.check,

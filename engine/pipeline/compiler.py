@@ -1,25 +1,71 @@
-"""The helper process: ``python -m weftdb.engine.pipeline.compiler FILE`` compiles one generated kernel.
+"""The helper process: compiles generated kernels, a file a line of its standard input (helper.py has the other end).
 
-Importing the file compiles it, since its signature is written in it, and numba's cache keeps that beside it; FILE with
-the suffix ``.ready`` says that it is there. Whoever waits for it goes on without: so it has a low priority.
+    ◄── {}                      it is there
+    ──► /home/…/k1234.py
+    ◄── {"error": null}         or what the compiler said; numba's cache has the code, and k1234.ready says so
+
+Importing a file compiles it, since its signature is written in it, and numba's cache keeps that beside it. Whoever
+waits for a kernel goes on without: so this process has a low priority. It ends with its standard input, or when the
+process that started it is not there any more, also in the middle of a compile.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import queue
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Final
 
-from .kernels import load
+from . import files
+
+NICE: Final = 10
 
 
 def main() -> int:
-    """Compile the file that the command line names."""
-    path = Path(sys.argv[1])
-    os.nice(5)
-    load(path)
-    path.with_suffix(".ready").touch()
-    return 0
+    """Compile what is asked for until nobody asks any more."""
+    os.nice(NICE)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a compiler prints is no answer
+    asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(asked,), daemon=True).start()
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    print(json.dumps({}), file=answers, flush=True)
+    while True:
+        error = _compile(Path(asked.get()))
+        print(json.dumps({"error": error}), file=answers, flush=True)
+
+
+def _read(asked: queue.SimpleQueue[str]) -> None:
+    for line in sys.stdin:
+        asked.put(line.rstrip("\n"))
+    os._exit(0)
+
+
+def _watch(parent: int) -> None:
+    """The other end of the standard input may be open in a process that its parent forked."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+def _compile(path: Path) -> str | None:
+    if files.is_ready(path):  # another process was faster
+        return None
+    try:
+        files.load(path)
+    except OSError as error:  # no room, no rights: it may be otherwise the next time
+        return repr(error)
+    except Exception as error:
+        text = repr(error)
+        files.set_failed(path, text)
+        return text
+    files.set_ready(path)
+    files.trim(path.parent, but=path)
+    return None
 
 
 if __name__ == "__main__":

@@ -1,68 +1,65 @@
-"""Compiled kernels: made by a helper process, kept on disk across restarts, loaded when they are ready.
+"""Kernels of one database: asked for by shape, compiled by another process, loaded when they are ready.
 
-    shape ─ generate ─► NAME.py ─ helper process imports it ─► numba's cache beside it, NAME.ready ─► import, here
+    shape ─ generate ─► text ─ files.py ─► NAME.py ─ helper.py ─► numba's cache, NAME.ready ─► import, here
 
-Compiling takes one to three seconds and holds the interpreter's lock for much of it, so it is done by a process of low
-priority, one shape at a time, in the order of asking; until then ``kernel`` gives None, and the relational executor
-answers. NAME is a hash of the text, of the kernels that it calls, of Python and numba: another version of the engine
-never loads what this one compiled. The folder is the user's (``WEFT_CACHE``, else ``XDG_CACHE_HOME`` or ``~/.cache``),
-and is shared by databases and processes: files appear whole, by renaming. The newest ``FILES_MAX`` stay.
+Compiling takes one to three seconds, so it is done by one process of low priority, a shape at a time, in the order of
+asking; until then ``kernel`` gives None, and the relational executor answers. So nobody ever waits for a compiler, but
+who says so (``wait``: SET weft.tier = pipeline), not even at the end: closing ends the process at once.
+
+    seen       asked for once, with rows so few that it may not be worth a kernel (``many=False``)
+    waiting    for the helper; beyond ``KERNELS_WAITING_MAX`` shapes are not even remembered
+    compiling  now; where the helper dies of it, once more with another one
+    ready      on disk, perhaps of an earlier process, and loaded
+    failed     never tried again: ``reason`` says why; what the compiler refused is no process's to try again
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
-import subprocess
-import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numba
-
+from ...base.limits import (
+    COMPILE_SECONDS_MAX,
+    HELPER_IDLE_SECONDS,
+    HELPER_STARTS_MAX,
+    KERNELS_MAX,
+    KERNELS_WAITING_MAX,
+    PIPELINE_ROWS_MIN,
+)
 from ..clock import monotonic
+from . import files
+from .files import Folder, Kernel
 from .generate import source
+from .helper import CannotStart, Died, Helper
 from .shape import Shape
 
 if TYPE_CHECKING:
     from ..database import Engine
 
-Kernel = Callable[..., Any]
-
-ROWS_MIN: Final = 100_000
-"""The executor is as fast with fewer rows, and no kernels are worth compiling for them."""
-KERNELS_MAX: Final = 256
-FILES_MAX: Final = 1_024
-COMPILE_SECONDS_MAX: Final = 120
-
-_PACKAGE: Final = Path(__file__).resolve().parents[2]
-_CALLED: Final = (
-    "engine/kernels/pieces",
-    "storage/kernels/blocks",
-    "storage/kernels/decoding",
-    "storage/kernels/memory",
-)
+WAIT_STEP_SECONDS: Final = 0.05
 
 
 @dataclass(slots=True)
 class Known:
-    """A shape that was asked for. ``state``: waiting, compiling, ready, failed."""
+    """A shape that was asked for. ``state``: see the module."""
 
     name: str
     shape: Shape
     state: str
     kernel: Kernel | None = None
+    reason: str | None = None
     hits: int = 0
     compile_seconds: float = 0.0
     run_seconds: float = 0.0
     done: threading.Event = field(default_factory=threading.Event)
+
+    def fail(self, reason: str) -> None:
+        self.state, self.reason = "failed", reason
+        self.done.set()
 
 
 class Kernels:
@@ -70,122 +67,161 @@ class Kernels:
 
     def __init__(self, folder: Path | None = None, *, threads: int = 1) -> None:
         self.threads = threads
-        self.rows_min = ROWS_MIN
+        self.rows_min = PIPELINE_ROWS_MIN
         self.hash_groups = False  # at the tier auto: with many groups the executor is faster still
-        self._folder = folder
+        self._folder = Folder(folder)
+        self._helper = Helper()
         self._lock = threading.Lock()
+        self._work_there = threading.Condition(self._lock)
         self._known: OrderedDict[Shape, Known] = OrderedDict()
         self._waiting: deque[Known] = deque()
         self._running = False
-        self._process: subprocess.Popen[bytes] | None = None
+        self._starts_failed = 0
         self._closed = False
 
-    def kernel(self, shape: Shape, *, wait: bool = False) -> Known | None:
-        """The kernel of a shape; None: not yet, or it cannot be compiled here. ``wait`` for it."""
-        known = self._known.get(shape)
-        if known is None:
-            known = self._ask(shape)
-        if wait and known.state not in ("ready", "failed"):
-            known.done.wait(COMPILE_SECONDS_MAX)
-        if known.state != "ready":
-            return None
-        if known.kernel is None:
-            with self._lock:
-                if known.kernel is None:
-                    known.kernel = load(self._path(known.name))
-        known.hits += 1
-        return known
+    def kernel(
+        self, shape: Shape, *, wait: bool = False, many: bool = True, check: Callable[[], None] | None = None
+    ) -> Known | None:
+        """The kernel of a shape; None: not yet, or it cannot be compiled here.
 
-    def all(self) -> list[Known]:
-        """Every shape that was asked for, the newest last."""
-        with self._lock:
-            return list(self._known.values())
-
-    def close(self) -> None:
-        """Stop compiling."""
-        with self._lock:
-            self._closed = True
-            for known in self._waiting:
-                known.state = "failed"
-                known.done.set()
-            self._waiting.clear()
-            process = self._process
-        if process is not None:
-            with suppress(OSError):
-                process.kill()
-
-    def _path(self, name: str) -> Path:
-        return (self._folder or user_folder()) / f"{name}.py"
-
-    def _ask(self, shape: Shape) -> Known:
-        text = source(shape)
-        name = "k" + hashlib.sha256(f"{stamp()}\n{text}".encode()).hexdigest()[:24]
+        ``wait`` for it, and call ``check`` meanwhile, which may raise. ``many``: worth it at the first time.
+        """
         with self._lock:
             known = self._known.get(shape)
             if known is not None:
+                self._known.move_to_end(shape)
+        if known is None or known.state == "seen":
+            known = self._ask(shape, at_once=wait or many or known is not None)
+        if known is None:
+            return None
+        until = monotonic() + 2 * COMPILE_SECONDS_MAX
+        while wait and not known.done.wait(WAIT_STEP_SECONDS) and monotonic() < until:
+            if check is not None:
+                check()
+        if known.kernel is None:
+            return None
+        known.hits += 1
+        return known
+
+    def reason(self, shape: Shape) -> str:
+        """Why there is no kernel, for EXPLAIN and errors."""
+        known = self._known.get(shape)
+        if known is None:
+            return "too many kernels wait for the compiler"
+        if known.state == "failed":
+            return f"its kernel cannot be compiled: {known.reason}"
+        return f"its kernel is not ready ({known.state})"
+
+    def all(self) -> list[Known]:
+        """Every shape that is known, that asked for last at the end."""
+        with self._lock:
+            return list(self._known.values())
+
+    @property
+    def helper_pid(self) -> int | None:
+        """The process that compiles, while there is one."""
+        return self._helper.pid
+
+    def close(self) -> None:
+        """Stop compiling. It does not wait."""
+        with self._lock:
+            self._closed = True
+            for known in self._waiting:
+                known.fail("the database was closed")
+            self._waiting.clear()
+            self._work_there.notify_all()
+        self._helper.close()
+        self._folder.close()
+
+    def _ask(self, shape: Shape, *, at_once: bool) -> Known | None:
+        text = source(shape)
+        name = files.name_of(text)
+        with self._lock:
+            known = self._known.get(shape)
+            if known is not None and (known.state != "seen" or not at_once):
                 return known
+            if len(self._waiting) >= KERNELS_WAITING_MAX:
+                return None
             known = self._known[shape] = Known(name=name, shape=shape, state="waiting")
             while len(self._known) > KERNELS_MAX:
                 self._known.popitem(last=False)
-            path = self._path(name)
-            if path.with_suffix(".ready").exists():
-                known.state = "ready"
-                known.done.set()
-                return known
-            if self._closed:
-                known.state = "failed"
-                return known
-            try:
-                _write(path, text)
-            except OSError:
-                known.state = "failed"
-                known.done.set()
-                return known
+        try:
+            path = self._folder.path(name)
+            if files.is_ready(path):
+                self._load(known, path)
+            elif (why := files.failed(path)) is not None:
+                known.fail(why)
+            elif not at_once:
+                known.state = "seen"
+            else:
+                files.write(path, text)
+                self._queue(known)
+        except OSError as error:
+            known.fail(f"there is no folder for kernels: {error}")
+        return known
+
+    def _queue(self, known: Known) -> None:
+        with self._lock:
+            if self._closed or self._starts_failed >= HELPER_STARTS_MAX:
+                known.fail("the database was closed" if self._closed else "the process that compiles does not start")
+                return
             self._waiting.append(known)
+            self._work_there.notify()
             if not self._running:
                 self._running = True
                 threading.Thread(target=self._work, name="weftdb-kernels", daemon=True).start()
-        return known
+
+    def _load(self, known: Known, path: Path) -> None:
+        try:
+            known.kernel = files.load(path)
+        except Exception as error:  # damaged files: the next process compiles it again
+            files.remove(path)
+            known.fail(f"it cannot be loaded: {error!r}")
+            return
+        files.used(path)
+        known.state = "ready"
+        known.done.set()
 
     def _work(self) -> None:
+        idle = False
         while True:
             with self._lock:
-                if not self._waiting:
+                if not self._waiting and not self._closed and not idle:
+                    idle = not self._work_there.wait(HELPER_IDLE_SECONDS)
+                elif not self._waiting:
                     self._running = False
                     return
-                known = self._waiting.popleft()
-                known.state = "compiling"
-            began = monotonic()
-            ready = self._compile(self._path(known.name))
-            known.compile_seconds = monotonic() - began
-            known.state = "ready" if ready else "failed"
-            known.done.set()
+                known = self._waiting.popleft() if self._waiting else None
+            if known is not None:
+                idle = False
+                self._make(known)
+            elif idle:
+                self._helper.rest()
 
-    def _compile(self, path: Path) -> bool:
-        paths = os.pathsep.join(entry for entry in (str(_PACKAGE.parent), os.environ.get("PYTHONPATH", "")) if entry)
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "weftdb.engine.pipeline.compiler", str(path)],
-                env={**os.environ, "PYTHONPATH": paths},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        except OSError:
-            return False
-        with self._lock:
-            self._process = process
-            if self._closed:
-                process.kill()
-        try:
-            return process.wait(COMPILE_SECONDS_MAX) == 0
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return False
-        finally:
-            with self._lock:
-                self._process = None
+    def _make(self, known: Known) -> None:
+        known.state = "compiling"
+        began = monotonic()
+        path = self._folder.path(known.name)
+        error = self._compile(path)
+        known.compile_seconds = monotonic() - began
+        if error is None:
+            self._load(known, path)
+        else:
+            known.fail(error)
+
+    def _compile(self, path: Path) -> str | None:
+        """What is against it. A helper that died, of whatever it was, is followed by another one, once."""
+        for _ in range(2):
+            try:
+                error = self._helper.compile(path)
+            except CannotStart:
+                self._starts_failed += 1
+                return "the process that compiles does not start"
+            except Died:
+                continue
+            self._starts_failed = 0
+            return error
+        return "the process that compiles died of it, or took too long"
 
 
 def kernels_of(engine: Engine) -> Kernels:
@@ -201,17 +237,6 @@ def kernels_of(engine: Engine) -> Kernels:
 _LOCK: Final = threading.Lock()
 
 
-def load(path: Path) -> Kernel:
-    """The function of a generated module; compiled, if numba's cache has it not."""
-    spec = importlib.util.spec_from_file_location(f"weftdb_kernel_{path.stem}", path)
-    assert spec is not None, f"{path} is a module"
-    assert spec.loader is not None, f"{path} is a module"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # numba's cache finds a function's module by its name
-    spec.loader.exec_module(module)
-    return module.kernel
-
-
 def plain(shape: Shape) -> Kernel:
     """The same kernel as Python runs it: for tests."""
     text = source(shape)
@@ -219,39 +244,3 @@ def plain(shape: Shape) -> Kernel:
     names: dict[str, Any] = {}
     exec(head + rest[rest.index("def kernel") :], names)
     return names["kernel"]
-
-
-def user_folder() -> Path:
-    """Where kernels are kept; made if it is not there, for its owner alone."""
-    given = os.environ.get("WEFT_CACHE")
-    base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "weftdb"
-    folder = base / "kernels"
-    if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
-@cache
-def stamp() -> str:
-    """What compiled code depends on besides its own text."""
-    digest = hashlib.sha256()
-    for name in _CALLED:
-        digest.update((_PACKAGE / f"{name}.py").read_bytes())
-    return f"{digest.hexdigest()} {numba.__version__} {sys.version}"
-
-
-def _write(path: Path, text: str) -> None:
-    if path.exists():
-        return
-    _trim(path.parent)
-    fresh = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-    fresh.write_text(text)
-    fresh.replace(path)
-
-
-def _trim(folder: Path) -> None:
-    """Remove the oldest kernels."""
-    found = sorted(folder.glob("k*.py"), key=lambda path: path.stat().st_mtime)
-    for path in found[: max(len(found) - FILES_MAX, 0)]:
-        for old in (path, path.with_suffix(".ready"), *(folder / "__pycache__").glob(f"{path.stem}.*")):
-            old.unlink(missing_ok=True)

@@ -34,8 +34,9 @@ from ..expression.node import Expression, Literal
 from ..kernels.pieces import place_all
 from ..layout import Layout
 from ..scan_plan import Plan
+from .files import Kernel
 from .generate import words_count
-from .kernels import Kernel, Known
+from .kernels import Known
 from .pieces import Morsel, Source, bounds_of, sources_of
 from .shape import (
     INT64_MAX,

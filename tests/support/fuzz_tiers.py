@@ -33,8 +33,9 @@ import numpy as np
 from fuzz_tiers_queries import Maker
 from fuzz_tiers_world import World
 from weftdb.base.errors import WeftError
+from weftdb.engine.pipeline.files import load
 from weftdb.engine.pipeline.generate import source
-from weftdb.engine.pipeline.kernels import Kernels, Known, load, plain
+from weftdb.engine.pipeline.kernels import Kernels, Known, plain
 from weftdb.engine.pipeline.shape import Shape
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
@@ -63,8 +64,7 @@ class Interpreted(Kernels):
         self.hash_groups = True
         self.used = 0
 
-    def kernel(self, shape: Shape, *, wait: bool = False) -> Known:
-        del wait
+    def kernel(self, shape: Shape, **_: Any) -> Known:
         self.used += 1
         return Known(name="plain", shape=shape, state="ready", kernel=self.compiled(shape))
 
