@@ -4,7 +4,8 @@
                session BIGINT        some eight events each, many sessions at a time
                action TEXT           8 different values, channel TEXT 6 (2 % NULL), country TEXT 50
                page TEXT             up to 100,000 different ones (1 % NULL), 20 to 45 bytes
-               product INTEGER       up to 20,000 (30 % NULL, as is price NUMERIC(12,2)), quantity SMALLINT (two thirds NULL)
+               product INTEGER       up to 20,000 (30 % NULL, as is price NUMERIC(12,2))
+               quantity SMALLINT     1 to 5 (two thirds NULL)
                duration INTEGER      milliseconds (15 % NULL), score DOUBLE PRECISION, random in all its bits (5 % NULL)
     customers  customer BIGINT, segment TEXT, birth_year INTEGER
 

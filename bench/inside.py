@@ -5,6 +5,7 @@ Everything else goes through ``weftdb`` as a user's program does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,9 +32,9 @@ def rest(database: Any) -> None:
     database.engine.maintenance.rest()
 
 
-def session(database: Any, **settings: str) -> Session:
-    """One that keeps its settings from statement to statement, as a client's connection does; ``weft__tier`` by name."""
-    return Session(database.engine, settings={name.replace("__", "."): value for name, value in settings.items()})
+def session(database: Any, settings: Mapping[str, str]) -> Session:
+    """One that keeps its settings from statement to statement, as a client's connection does."""
+    return Session(database.engine, settings=settings)
 
 
 def metrics(database: Any) -> dict[str, float]:

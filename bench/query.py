@@ -11,7 +11,8 @@ has two threads and, but for Polars, 2 GB.
     relational   WeftDB with SET weft.tier = relational: DuckDB over our scans
     first        auto, asked for the first time: plans and kernels are not there yet, segments have been read before
     touched      bytes of the columns that the question is about, encoded, in the part of the table that its window of
-                 time is (``Question``); divided by the time of auto, the share of what memory can deliver (``bandwidth``)
+                 time is (``Question``); divided by the time of auto: the share of what memory can deliver
+                 (``bandwidth``)
 
 Systems take turns, question by question. Answers are compared cell by cell: floats to 1e-9, all else exactly; those of
 ``auto`` once its kernels are there. Ratios are the other's time ÷ that of auto; the means are geometric, so that no
@@ -204,7 +205,7 @@ class Query:
             self._clickhouse.merge("clicks")
 
     def _weft_by(self, tier: str) -> Ask:
-        session = inside.session(self._weft.database, weft__tier=tier)
+        session = inside.session(self._weft.database, {"weft.tier": tier})
         self._sessions.append(session)
         return lambda question: _timed(lambda: session.execute(question.sql).arrow())
 

@@ -1,8 +1,9 @@
 """The questions of ``bench query`` about the clicks of a shop: one SQL text each for WeftDB, DuckDB and ClickHouse.
 
 Twenty ask one table what analysts ask: totals, filters by numbers, text and time, groups of few and of many values,
-time buckets, the largest and the newest, distinct counts, LIKE, CASE, the rows of one customer. Three more join or rank,
-and are no part of the mean. Each ends in an ORDER BY that leaves no ties, so that answers can be compared row by row.
+time buckets, the largest and the newest, distinct counts, LIKE, CASE, the rows of one customer. Three more join or
+rank, and are no part of the mean. Each ends in an ORDER BY that leaves no ties, so that answers can be compared row
+by row.
 
 Polars is asked by its own expressions, see ``frames``.
 """
@@ -19,8 +20,8 @@ from weftdb.bench.clicks import ACTIONS, Bounds
 class Question:
     """One query of ``clicks``; ``name`` says in few words what it does.
 
-    ``columns`` are those that no system can do without, ``share`` is the part of the rows that its conditions on customer
-    and event time leave: together the bytes that it has to touch.
+    ``columns`` are those that no system can do without, ``share`` is the part of the rows that its conditions on
+    customer and event time leave: together the bytes that it has to touch.
     """
 
     name: str
@@ -136,14 +137,15 @@ def questions(bounds: Bounds) -> tuple[Question, ...]:
         ),
         Question(
             name="one customer's month",
-            sql=f"SELECT event_time, action, page, price FROM clicks WHERE customer = 1 AND {month} ORDER BY event_time",
+            sql="SELECT event_time, action, page, price FROM clicks"
+            f" WHERE customer = 1 AND {month} ORDER BY event_time",
             columns=("customer", "event_time", "action", "page", "price"),
             share=0.0,
         ),
         Question(
             name="20 largest purchases",
-            sql="SELECT customer, event_time, product, price FROM clicks WHERE action = 'purchase' AND price IS NOT NULL"
-            " ORDER BY price DESC, event_time LIMIT 20",
+            sql="SELECT customer, event_time, product, price FROM clicks"
+            " WHERE action = 'purchase' AND price IS NOT NULL ORDER BY price DESC, event_time LIMIT 20",
             columns=("action", "price"),
         ),
         Question(
