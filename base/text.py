@@ -20,6 +20,7 @@ import math
 import re
 from collections.abc import Callable
 from typing import Any, Final, assert_never
+from unicodedata import category, east_asian_width
 
 import numpy as np
 import pyarrow as pa
@@ -102,6 +103,16 @@ def format_double(value: float) -> str:
 def format_real(value: float) -> str:
     """The shortest text that reads back as the same single-precision number; exponents from 1e+06 on."""
     return _format_float(value, str(np.float32(value)), _REAL_DIGITS)
+
+
+def text_width(text: str) -> int:
+    """How many columns of a terminal ``text`` takes: wide characters two, combining and invisible ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if category(c) in _NO_WIDTH else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+_NO_WIDTH: Final = ("Mn", "Me", "Cf")
 
 
 def is_right_aligned(type: Type) -> bool:

@@ -11,14 +11,14 @@ turns into a place in the script.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlglot import exp
 from sqlglot.errors import ParseError, TokenError
 
-from ..base.errors import Invalid
+from ..base.errors import Invalid, nearest
 from .dialect import DIALECT
-from .source import Source, first_words, point, pointing, split
+from .source import Source, first_word, first_words, point, pointing, split
 
 __all__ = ["Source", "first_words", "parse", "parse_expression", "place", "pointing", "split"]
 
@@ -56,7 +56,7 @@ def _parse(source: Source, into: Any) -> Any:
         else:
             trees = DIALECT.parse_into(into, source.rewritten)
     except ParseError as error:
-        raise _syntax_error(source, error) from None
+        raise (_no_statement(source) if into is None else None) or _syntax_error(source, error) from None
     except TokenError:
         error = Invalid("syntax error: this text cannot be cut into words", sqlstate="42601")
         point(error, source, 0)
@@ -71,18 +71,37 @@ def _parse(source: Source, into: Any) -> Any:
         point(error, source, 0)
         raise error
     tree = found[0]
-    if into is None and isinstance(tree, exp.Condition) and not isinstance(tree, exp.Query | exp.Values):
+    if into is None and isinstance(tree, exp.Condition | exp.Alias) and not isinstance(tree, exp.Query | exp.Values):
         # The parser takes any expression for a statement.
         start = place(tree) or 0
         word = source.rewritten[start:].split(maxsplit=1)[0]
         error = Invalid(f'syntax error at or near "{word}"', sqlstate="42601")
         point(error, source, start)
-        raise error
+        raise _no_statement(source) or error
     if isinstance(tree, exp.Command):
         error = Invalid(f"{tree.name.upper()} is not supported in this form", sqlstate="0A000")
         point(error, source, 0)
         raise error
     return tree
+
+
+_FIRST_WORDS: Final = (
+    "ALTER", "ANALYZE", "BEGIN", "CHECKPOINT", "COMMENT", "COMMIT", "COPY", "CREATE", "DEALLOCATE", "DELETE", "DISCARD",
+    "DROP", "EXECUTE", "EXPLAIN", "INSERT", "MERGE", "PREPARE", "REFRESH", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT",
+    "SELECT", "SET", "SHOW", "START", "TABLE", "TRUNCATE", "UPDATE", "VACUUM", "VALUES", "WITH",
+)  # fmt: skip
+
+
+def _no_statement(source: Source) -> Invalid | None:
+    """What is wrong where no statement begins with the first word: the parser stumbles later, if at all."""
+    first = first_word(source)
+    if first is None or first[0].upper() in _FIRST_WORDS:
+        return None
+    word, start = first
+    hint = nearest(word.upper(), _FIRST_WORDS)
+    error = Invalid(f'syntax error at or near "{word}"', hint=hint, sqlstate="42601")
+    point(error, source, start)
+    return error
 
 
 def _syntax_error(source: Source, error: ParseError) -> Invalid:

@@ -27,6 +27,7 @@ from typing import Final
 
 from ..base.errors import Invalid, LimitExceeded, WeftError
 from ..base.limits import STATEMENT_BYTES_MAX
+from ..base.text import text_width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,12 @@ def first_words(source: Source | str, n: int = 2) -> tuple[str, ...]:
     return tuple(words)
 
 
+def first_word(source: Source) -> tuple[str, int] | None:
+    """The first word as it is written, and its place in the rewritten text; None where something else is first."""
+    match = _WORD.match(source.rewritten)
+    return None if match is None else (match[1], match.start(1))
+
+
 @contextmanager
 def pointing(source: Source) -> Generator[None]:
     """Give errors raised inside their line, column and caret, once: those that carry a ``position``, and those about a
@@ -146,7 +153,7 @@ def caret(script: str, position: int) -> str:
     shift = max(0, column - _LINE_WIDTH // 2) if len(line) > _LINE_WIDTH else 0
     shown = ("..." if shift else "") + line[shift : shift + _LINE_WIDTH].rstrip()
     head = f"LINE {script.count(chr(10), 0, index) + 1}, column {column + 1}: "
-    return f"{head}{shown}\n{' ' * (len(head) + column - shift + (3 if shift else 0))}^"
+    return f"{head}{shown}\n{' ' * text_width(head + ('...' if shift else '') + line[shift:column])}^"
 
 
 _LINE_WIDTH: Final = 100

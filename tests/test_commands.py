@@ -383,10 +383,20 @@ def test_the_prompt_takes_several_lines_survives_errors_and_keeps_history(folder
     terminal.wait_for("(1 row)")
     terminal.type("SELECT * FROM nothing;\r")
     terminal.wait_for('relation "nothing" does not exist')
+    terminal.type(
+        "\x1b[200~CREATE TABLE p (a INT, b TEXT);\nCOPY p FROM STDIN;\n1\tit's\n\\.\nSELECT b || '!' FROM p;\x1b[201~\r"
+    )
+    terminal.wait_for("it's!")
+    terminal.type("COPY p FROM STDIN;\r")
+    terminal.wait_for(">>")
+    terminal.type("2\ttyped\r")
+    terminal.wait_for(">>")
+    terminal.type("\\.\r")
+    terminal.wait_for("COPY 1")
     terminal.type("half a statement\x03")
     terminal.type("BEGIN;\r")
     terminal.wait_for("weft=*>")
-    terminal.type("\\q\r")
+    terminal.type("exit\r")
     terminal.wait_for("rolled back")
     assert terminal.wait_for_end() == 0
     history = (tmp_path / "weftdb" / "history").read_text()

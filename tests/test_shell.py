@@ -13,6 +13,7 @@ import weftdb
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from weftdb.base.interface import Database
+from weftdb.base.text import text_width
 from weftdb.engine.database import Engine
 from weftdb.server.service import serve
 from weftdb.server.shell.chart import print_chart
@@ -20,7 +21,7 @@ from weftdb.server.shell.colours import SqlLexer, coloured
 from weftdb.server.shell.completion import SqlCompleter
 from weftdb.server.shell.meta import COMMANDS
 from weftdb.server.shell.shell import Shell
-from weftdb.server.shell.statements import split
+from weftdb.server.shell.statements import split, waits_for
 from weftdb.server.shell.words import STATEMENTS
 
 
@@ -307,3 +308,92 @@ def test_settings_survive_a_server_that_is_started_again() -> None:
             assert "Asia/Tokyo" in screen.run("SHOW timezone;")
     finally:
         server.stop(grace=5)
+
+
+def test_a_command_that_runs_the_last_statement_again_does_not_write_to_its_file(local: Screen, tmp_path: Path) -> None:
+    local.run(f"SELECT 8 AS eight \\g {tmp_path / 'eight'}")
+    assert (tmp_path / "eight").read_text().split() == ["eight", "-------", "8", "(1", "row)"]
+    for command in ("\\g", "\\gx"):
+        assert "8" in local.run(command)
+    shown: list[str] = []
+
+    def stop(seconds: float) -> None:
+        shown.append(local.out.getvalue())
+        raise KeyboardInterrupt
+
+    local.run(f"SELECT 9 AS nine \\g {tmp_path / 'nine'}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("weftdb.server.shell.meta.time.sleep", stop)
+        assert "ERROR" not in local.run("\\watch 1")
+    assert "nine" in shown[0]
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "x", "inf", "nan"])
+def test_watch_takes_a_number_of_seconds(local: Screen, seconds: str) -> None:
+    assert f"'{seconds}' is not a number of seconds" in local.run(f"SELECT 1 \\watch {seconds}")
+
+
+def test_indexes_are_listed_and_described(screen: Screen) -> None:
+    assert "There are none yet" in screen.run("\\di")
+    screen.run("CREATE TABLE t (a INT, b INT); CREATE INDEX ON t (b); CREATE UNIQUE INDEX ON t (a, b);")
+    listed = screen.run("\\di")
+    assert "t_b_idx" in listed
+    assert "CREATE UNIQUE INDEX t_a_b_idx ON t (a, b)" in listed
+    assert "t_b_idx" not in screen.run("\\di *a*")
+    assert screen.run("\\d t_b_idx").splitlines()[2:] == ["t_b_idx  t      CREATE INDEX t_b_idx ON t (b)"]
+    missing = screen.run("\\d tt")
+    assert missing == 'ERROR:  there is no table, view or index tt\nHINT:  Did you mean "t"?\n'
+
+
+def test_commands_of_psql_that_are_not_here_say_what_is(local: Screen) -> None:
+    assert "one database" in local.run("\\l")
+    assert "weft sql URL" in local.run("\\c other")
+    assert "docs/functions.md" in local.run("\\df")
+    assert "Usage: \\copy" in local.run("\\copy t")
+    assert "CREATE TABLE" in local.run("\\help create table")
+
+
+def test_the_caret_stands_below_the_place_also_after_wide_characters(local: Screen) -> None:
+    for text, before in (
+        ("SELECT '日本語', nope", 17),
+        ("SELECT 'e\u0301',\tnope", 12),
+        ("SELECT '" + "日" * 80 + "', nope", 0),
+    ):
+        error = local.run(text + ";").splitlines()
+        column = text_width(error[1][: error[1].index("nope")])
+        assert error[2] == " " * column + "^"
+        if before:
+            assert column == len(f"LINE 1, column {text.index('nope') + 1}: ") + before
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "hint"),
+    [
+        ("SELEC 1", "LINE 1, column 1:", 'Did you mean "SELECT"?'),
+        ("-- slect\n/* x */ slect", "LINE 1, column 1:", 'Did you mean "SELECT"?'),
+        ("\nUPDAT t SET a = 1", "LINE 1, column 1:", 'Did you mean "UPDATE"?'),
+        ("hello world", "LINE 1, column 1:", ""),
+    ],
+)
+def test_a_word_that_begins_no_statement_is_the_error(local: Screen, text: str, place: str, hint: str) -> None:
+    word = text.removeprefix("-- slect\n/* x */").split()[0]
+    shown = local.run(text + ";")
+    assert f'syntax error at or near "{word}"' in shown
+    assert place in shown
+    assert hint in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "waits"),
+    [
+        ("SELECT 'x", "'"),
+        ("COPY t FROM STDIN;", ""),
+        ("COPY t FROM STDIN;\n1\tit's", ""),
+        ("COPY t FROM STDIN;\n1\tit's\n\\.", ""),
+        ("COPY t (a) FROM stdin (FORMAT csv);\n1,\"it's\n\\.\nSELECT 'x", "'"),
+        ("COPY t FROM STDIN;\n(\n\\.\nCOPY t FROM STDIN;\n(\n\\.\nSELECT 1", "-"),
+        ("COPY t TO STDOUT; SELECT 'x", "'"),
+    ],
+)
+def test_enter_runs_a_text_with_the_data_of_a_copy(text: str, waits: str) -> None:
+    assert waits_for(text) == waits

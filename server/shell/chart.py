@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from ...base.errors import Invalid
 from ...base.result import Result
-from ...base.text import format_column
-from .output import Output, fitted, printable, text_width
+from ...base.text import format_column, text_width
+from .output import Output, fitted, printable
 
 ROWS_MAX: Final = 500
 _LABEL_WIDTH_MAX: Final = 30

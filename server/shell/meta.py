@@ -72,8 +72,9 @@ def run_meta(shell: Shell, typed: Statement, *, folder: Path | None = None) -> b
     command = COMMANDS.get(name) or COMMANDS.get(name.removesuffix("+"))
     try:
         if command is None:
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            raise Invalid(f"unknown command {name}", hint=f"{f'Try {near[0]}, or ' if near else ''}\\? for all.")
+            near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.7)
+            hint = _ELSEWHERE.get(name) or f"{f'Try {near[0]}, or ' if near else ''}\\? for all."
+            raise Invalid(f"unknown command {name}", hint=hint)
         if typed.text and not command.ends:
             raise Invalid(f"{name} stands on a line of its own", hint="End the statement with a semicolon first.")
         text = text if command.arguments_max is None else text.rstrip(";")
@@ -115,8 +116,8 @@ def _syntax(shell: Shell, call: Call) -> bool:
     if not wanted:
         shell.out.write("\\h STATEMENT shows its syntax:\n\n")
         names = list(STATEMENTS)
-        for begin in range(0, len(names), 4):
-            shell.out.write("  " + "".join(f"{name:<26}" for name in names[begin : begin + 4]).rstrip() + "\n")
+        for begin in range(0, len(names), 3):
+            shell.out.write("  " + "".join(f"{name:<26}" for name in names[begin : begin + 3]).rstrip() + "\n")
         return True
     if not found:
         near = difflib.get_close_matches(wanted, STATEMENTS, n=1)
@@ -135,7 +136,15 @@ def _describe(shell: Shell, call: Call) -> bool:
     if not call.arguments:
         return _relations(shell, call)
     name = _quote_name(call.arguments[0])
-    columns = shell.query(f"SHOW COLUMNS FROM {name}")
+    try:
+        columns = shell.query(f"SHOW COLUMNS FROM {name}")
+    except WeftError as error:
+        if error.sqlstate != "42P01":
+            raise
+        if _print_indexes(shell, call.arguments[0]):
+            return True
+        message = f"there is no table, view or index {call.arguments[0]}"
+        raise Invalid(message, hint=error.hint, sqlstate=error.sqlstate) from None
     rows = [
         (str(column), str(type), "" if nullable else "not null", "" if default is None else str(default))
         for column, type, nullable, default, *_ in columns
@@ -149,8 +158,7 @@ def _describe(shell: Shell, call: Call) -> bool:
 def _relations(shell: Shell, call: Call, *, kinds: Sequence[str] = ()) -> bool:
     rows = [(str(name), str(kind)) for name, kind, *_ in shell.query("SHOW TABLES") if not kinds or kind in kinds]
     if call.arguments:
-        pattern = re.compile(re.escape(call.arguments[0]).replace("\\*", ".*").replace("\\?", "."))
-        rows = [row for row in rows if pattern.fullmatch(row[0])]
+        rows = [row for row in rows if _fits(row[0], call.arguments[0])]
     if rows:
         _print_grid(shell, ("Name", "Kind"), rows)
     else:
@@ -164,6 +172,27 @@ def _tables(shell: Shell, call: Call) -> bool:
 
 def _views(shell: Shell, call: Call) -> bool:
     return _relations(shell, call, kinds=("view", "materialized view"))
+
+
+def _indexes(shell: Shell, call: Call) -> bool:
+    if not _print_indexes(shell, call.arguments[0] if call.arguments else "*"):
+        shell.out.write("There is none of that name.\n" if call.arguments else "There are none yet. CREATE INDEX\n")
+    return True
+
+
+def _print_indexes(shell: Shell, pattern: str) -> bool:
+    """The indexes whose names fit; False where there is none."""
+    found = shell.query("SELECT index_name, table_name, definition FROM weft_indexes ORDER BY index_name")
+    rows = [tuple(map(str, row)) for row in found if _fits(str(row[0]), pattern)]
+    if rows:
+        _print_grid(shell, ("Name", "Table", "Definition"), rows)
+    return bool(rows)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a name is what was typed, where ``*`` stands for any letters."""
+    folded = pattern.strip('"') if pattern.startswith('"') else pattern.lower()
+    return re.fullmatch(re.escape(folded).replace("\\*", ".*").replace("\\?", "."), name) is not None
 
 
 def _connection(shell: Shell, call: Call) -> bool:
@@ -233,6 +262,7 @@ def _run_into(shell: Shell, call: Call, *, expanded: bool | None) -> bool:
         return shell.run(statement, show=lambda result: shell.print_to(result, file, layout))
     finally:
         file.close()
+        shell.last_show = None  # it wrote to the file
 
 
 def _chart(shell: Shell, call: Call) -> bool:
@@ -253,6 +283,8 @@ def _watch(shell: Shell, call: Call) -> bool:
     try:
         seconds = float(call.arguments[0]) if call.arguments else 2.0
     except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _WATCH_SECONDS_MAX:
         raise Invalid(f"{call.arguments[0]!r} is not a number of seconds", hint="\\watch 0.5") from None
     pager, shell.pager = shell.pager, None
     try:
@@ -262,12 +294,15 @@ def _watch(shell: Shell, call: Call) -> bool:
                 return False
             shell.out.write("\n")
             shell.out.flush()
-            time.sleep(max(seconds, 0.05))
+            time.sleep(seconds)
     except KeyboardInterrupt:
         shell.out.write("\n")
     finally:
         shell.pager = pager
     return True
+
+
+_WATCH_SECONDS_MAX: Final = 86_400.0
 
 
 def _now() -> datetime:
@@ -295,11 +330,18 @@ def _include(shell: Shell, call: Call) -> bool:
     return shell.run_script(text, name=str(path))
 
 
+_COPY_USAGE: Final = "\\copy events FROM events.csv (FORMAT csv, HEADER)"
+
+
 def _copy(shell: Shell, call: Call) -> bool:
     if not call.text:
-        raise Invalid("\\copy needs what COPY needs", hint="\\copy events FROM events.csv (FORMAT csv, HEADER)")
+        raise Invalid("\\copy needs what COPY needs", hint=f"Usage: {_COPY_USAGE}")
     try:
-        shell.out.write(shell.copy(read_client_copy(call.text.rstrip(";"))) + "\n")
+        copy = read_client_copy(call.text.rstrip(";"))
+    except Invalid as error:
+        raise Invalid(f"\\copy: {error.message}", hint=error.hint or f"Usage: {_COPY_USAGE}") from None
+    try:
+        shell.out.write(shell.copy(copy) + "\n")
     except KeyboardInterrupt:
         shell.errors.write("\nCancelled.\n")
         return False
@@ -398,6 +440,7 @@ _COMMANDS: Final = (
     Command(usage="\\q", help="quit", run=_quit),
     Command(usage="\\d [NAME]", help="list tables and views, or describe one", arguments_max=1, run=_describe),
     Command(usage="\\dt [PATTERN]", help="list tables; * stands for any letters", arguments_max=1, run=_tables),
+    Command(usage="\\di [PATTERN]", help="list indexes", arguments_max=1, run=_indexes),
     Command(usage="\\dv [PATTERN]", help="list views", arguments_max=1, run=_views),
     Command(
         usage="\\g [FILE | |COMMAND]",
@@ -426,4 +469,19 @@ _COMMANDS: Final = (
     Command(usage="\\! COMMAND", help="run a command of the system", arguments_max=None, run=_system),
     Command(usage="\\conninfo", help="show the database and its version", run=_connection),
 )
+_ELSEWHERE: Final = {
+    "\\a": "\\format csv, or \\x.",
+    "\\c": "One database a session: leave, and start weft sql URL.",
+    "\\connect": "One database a session: leave, and start weft sql URL.",
+    "\\df": "docs/functions.md lists the functions.",
+    "\\dn": "There is one schema, public.",
+    "\\du": "There are no users yet.",
+    "\\l": "A server has one database; \\conninfo shows it.",
+    "\\pset": "\\x and \\format; weft sql --null TEXT says what stands for NULL.",
+    "\\set": "The shell has no variables; SET changes settings, SHOW ALL lists them.",
+    "\\t": "\\format csv, or json.",
+}
+"""Commands of psql that are not here, and what is."""
+
 COMMANDS: Final[dict[str, Command]] = {command.usage.split()[0]: command for command in _COMMANDS}
+COMMANDS.update({"\\quit": COMMANDS["\\q"], "\\help": COMMANDS["\\h"]})

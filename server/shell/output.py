@@ -13,7 +13,6 @@ from __future__ import annotations
 import enum
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
@@ -21,7 +20,7 @@ from typing import Final, Protocol, assert_never
 import pyarrow as pa
 
 from ...base.result import Result
-from ...base.text import format_column, is_right_aligned
+from ...base.text import format_column, is_right_aligned, text_width
 from ...base.types import Type, type_of_field
 from ...sql.copy.encode import csv_header, lines_of
 from ...sql.copy.options import CopyOptions, copy_options
@@ -199,13 +198,6 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text.replace("\t", "        "))
-
-
-def text_width(text: str) -> int:
-    """How many columns of a terminal ``text`` takes: wide characters two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _pad(text: str, width: int, side: str) -> str:

@@ -1,12 +1,14 @@
 """The interactive shell: a prompt with history, several lines, completion, colours, and a pager for long results.
 
-Enter runs the text once its last statement is complete, and otherwise starts a new line. The history is in
-``$XDG_STATE_HOME/weftdb/history`` (``~/.local/state`` if unset); without a place to write it is kept in memory.
+Enter runs the text once its last statement is complete, and otherwise starts a new line. Lines of data may be pasted
+with their COPY FROM STDIN; those that are not there are asked for. The history is in ``$XDG_STATE_HOME/weftdb/history``
+(``~/.local/state`` if unset); without a place to write it is kept in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -14,8 +16,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Generator, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.filters import completion_is_selected
@@ -28,7 +31,7 @@ from .completion import SqlCompleter
 from .meta import Quit
 from .output import Output
 from .shell import Shell
-from .statements import split
+from .statements import waits_for
 
 
 def interact(shell: Shell, *, banner: str) -> None:
@@ -63,7 +66,7 @@ def _turn(shell: Shell, session: PromptSession[str], edited: list[str]) -> bool:
     """Read and run one text; False at the end. What was ``edited`` is run if it is complete, else it is typed on."""
     text = edited.pop() if edited else ""
     try:
-        if text and not split(text).waiting:
+        if text and not waits_for(text):
             print(text)
             session.history.append_string(text)
         else:
@@ -75,7 +78,8 @@ def _turn(shell: Shell, session: PromptSession[str], edited: list[str]) -> bool:
         return False
     try:
         shell.layout.width = shutil.get_terminal_size().columns
-        shell.run_script(text, data=_typed_data())
+        lines = iter(_SPELT.get(_word(text), text).splitlines(keepends=True))
+        shell.run_lines(lines, data=itertools.chain(lines, _typed_data()))
     except Quit:
         return False
     except Exception:
@@ -84,10 +88,20 @@ def _turn(shell: Shell, session: PromptSession[str], edited: list[str]) -> bool:
     return True
 
 
+_SPELT: Final = {"exit": "\\q", "quit": "\\q", "help": "\\?"}
+"""Words that newcomers type instead of commands."""
+
+
+def _word(text: str) -> str:
+    return text.strip().removesuffix(";").lower()
+
+
 def _typed_data() -> Iterator[str]:
     """The lines of COPY FROM STDIN, asked for one by one."""
     print("Type the data, a row a line; a line of \\. ends it, and so does Ctrl-D.")
-    session: PromptSession[str] = PromptSession()
+    keys = KeyBindings()
+    keys.add("tab")(lambda event: event.current_buffer.insert_text("\t"))  # it separates columns
+    session: PromptSession[str] = PromptSession(key_bindings=keys)
     with contextlib.suppress(EOFError):
         while True:
             yield session.prompt(">> ") + "\n"
@@ -151,7 +165,7 @@ def _keys() -> KeyBindings:
     @keys.add("enter", filter=~completion_is_selected)
     def _(event: KeyPressEvent) -> None:  # pyright: ignore[reportUnusedFunction]
         text = event.current_buffer.text
-        if not text.strip() or not split(text).waiting:
+        if not text.strip() or _word(text) in _SPELT or not waits_for(text):
             event.current_buffer.validate_and_handle()
         else:
             event.current_buffer.insert_text("\n")
@@ -164,7 +178,11 @@ def _keys() -> KeyBindings:
 
 
 def _waiting(session: PromptSession[str]) -> str:
-    return split(session.default_buffer.text).waiting or "-"
+    return _waits_for(session.default_buffer.text) or "-"
+
+
+_waits_for = lru_cache(maxsize=1)(waits_for)
+"""For the prompt of every line of one text."""
 
 
 def _history() -> History:

@@ -81,6 +81,21 @@ def split(text: str) -> Split:
     )
 
 
+def waits_for(text: str) -> str:
+    """What the reader of a typed text waits for, as ``Split.waiting``; data after COPY FROM STDIN are no statements."""
+    found = split(text)
+    for statement in found.statements:
+        if not statement.command and _FROM_STDIN.match(statement.text):
+            begin = text.find("\n", statement.offset + len(statement.text))
+            end = _END_OF_DATA.search(text, begin) if begin >= 0 else None
+            return "" if end is None else waits_for(text[end.end() :])
+    return found.waiting
+
+
+_FROM_STDIN: Final = re.compile(r"COPY\b.*\bFROM\s+STDIN\b", re.IGNORECASE | re.DOTALL)
+_END_OF_DATA: Final = re.compile(r"^\\\.$", re.MULTILINE)
+
+
 def _skip(text: str, token: str, at: int) -> int | None:
     """The place after the comment or quotation that ``token`` opened just before ``at``; None if it does not end."""
     if token == "--":
