@@ -109,6 +109,10 @@ class DuckStore:
         [(rows, devices, kinds, amounts)] = self._connection.execute(query).fetchall()
         return Totals(rows=rows, devices=devices or 0, kinds=kinds or 0, amounts=amounts or 0.0)
 
+    def cursor(self) -> Any:
+        """A connection to the same database, for another thread."""
+        return self._connection.cursor()
+
     def execute(self, sql: str) -> pa.Table:
         """Any statement, for the query workload; rows as Arrow."""
         return self._connection.sql(sql).to_arrow_table()

@@ -5,6 +5,7 @@ Everything else goes through ``weftdb`` as a user's program does.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,14 @@ def rest(database: Any) -> None:
 def session(database: Any, settings: Mapping[str, str]) -> Session:
     """One that keeps its settings from statement to statement, as a client's connection does."""
     return Session(database.engine, settings=settings)
+
+
+def await_kernels(database: Any, *, seconds: float = 600) -> None:
+    """Until no kernel of a pipeline is being compiled."""
+    pending = "SELECT count(*) FROM weft_kernels WHERE state IN ('waiting', 'compiling')"
+    deadline = time.monotonic() + seconds
+    while database.execute(pending).scalar() and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
 def metrics(database: Any) -> dict[str, float]:

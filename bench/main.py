@@ -1,7 +1,7 @@
 """The door: ``python -m weftdb.bench NAME`` (and ``weft bench NAME``).
 
-    NAME       growth, ingest, large, series, get, point, oltp, hot, minute, query, tpch, export, memory, restart, or
-               all
+    NAME       growth, ingest, large, series, get, point, oltp, hot, minute, query, mixed, tpch, export, memory,
+               restart, or all
     --rows N   another size than the one that the goals are stated for; --rounds N, likewise
     --scale F  the same for tpch, whose goal is stated for 1
     --json F   where the figures go, besides the screen; else bench-results/NAME.json under the current folder
@@ -36,6 +36,7 @@ from weftdb.bench.ingest import Ingest
 from weftdb.bench.large import Large
 from weftdb.bench.memory import MemoryUse
 from weftdb.bench.minute import Minute
+from weftdb.bench.mixed import Mixed
 from weftdb.bench.oltp import Oltp
 from weftdb.bench.point import Point
 from weftdb.bench.query import Query
@@ -47,7 +48,8 @@ from weftdb.bench.tpch import Tpch
 from weftdb.bench.workload import Size, Workload
 
 WORKLOADS: Final = (
-    Growth, Ingest, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Tpch, Export, MemoryUse, Restart
+    Growth, Ingest, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Mixed, Tpch, Export, MemoryUse,
+    Restart,
 )  # fmt: skip
 RESULTS: Final = Path("bench-results")
 

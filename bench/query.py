@@ -50,7 +50,6 @@ DDL: Final = (
     " WITH (key = 'customer', time = 'event_time', every = '7 days')"
 )
 _HISTORY_SECONDS: Final = 86_400
-_KERNELS_SECONDS_MAX: Final = 600
 _CLICKHOUSE = (
     "customer Int64, event_time DateTime64(6, 'UTC'), session Int64, action LowCardinality(String),"
     " channel LowCardinality(Nullable(String)), country LowCardinality(String), page Nullable(String),"
@@ -143,7 +142,7 @@ class Query:
                 self._answers[question.name, subject.name] = subject.ask(question)[1]
         for question in everything:
             self._first[question.name] = auto.ask(question)[0] * 1e3
-        self._await_kernels()
+        inside.await_kernels(self._weft.database)
         for question in everything:
             self._answers[question.name, auto.name] = auto.ask(question)[1]
         for question in everything:
@@ -223,13 +222,6 @@ class Query:
         """Who answers it: Polars only what is written for it."""
         polars = self._polars
         return [x for x in subjects if x.name != "Polars" or (polars is not None and polars.answers(question.name))]
-
-    def _await_kernels(self) -> None:
-        """Until nothing is being compiled."""
-        pending = "SELECT count(*) FROM weft_kernels WHERE state IN ('waiting', 'compiling')"
-        deadline = time.monotonic() + _KERNELS_SECONDS_MAX
-        while self._weft.database.execute(pending).scalar() and time.monotonic() < deadline:
-            time.sleep(0.2)
 
     # The report.
 

@@ -36,6 +36,7 @@ from weftdb.bench.ingest import MAKERS, Ingest
 from weftdb.bench.loader import Loading, load
 from weftdb.bench.memory import MemoryUse
 from weftdb.bench.minute import Minute
+from weftdb.bench.mixed import Asked, Mixed, WeftMixed, _batches, freshness
 from weftdb.bench.oltp import MAKERS as OLTP_MAKERS
 from weftdb.bench.oltp import Oltp, SqliteAccounts, System, WeftAccounts, WeftAdds, WeftWriters, race
 from weftdb.bench.postgres import PostgresStore
@@ -646,6 +647,51 @@ def test_hot_row_counts_every_update_and_compares_with_postgresql_where_it_is_in
         workload.close()
     assert len(report.lines) == len(workload.systems)
     assert len(report.goals) == (0 if workload.skipped else 2)
+
+
+# --- questions beside ingest -----------------------------------------------------------------------------------------
+
+
+def test_mixed_runs_and_finds_a_transaction_that_nobody_acknowledged(folder: Path) -> None:
+    workload = Mixed(size=Size(rows=20_000, rounds=1), folder=folder, seconds=0.2)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        assert [line.label for line in report.lines[:2]] == ["WeftDB, ingest alone", "WeftDB, ingest beside questions"]
+        assert len(report.lines) == 10
+        assert all(line.value > 0 for line in report.lines if line.unit != "ms")
+        assert report.goals[0].text == "freshness of all answers, ms"
+        assert report.goals[0].value == 0, "WeftDB: no answer is older than an acknowledged write"
+    finally:
+        workload.close()
+    system = WeftMixed()
+    late = Mixed(size=Size(rows=20_000, rounds=1), folder=folder, makers=[lambda: system], seconds=0.2)
+    settle, settled = system.settle, []
+
+    def also_write() -> None:
+        settled.append(settle())
+        if len(settled) == 3:  # after the last rows have come
+            system.writer(0)(next(_batches(0, rows=40_000_000)), 99)
+
+    system.settle = also_write
+    try:
+        with pytest.raises(WrongAnswer, match="counters are"):
+            late.run()
+    finally:
+        late.close()
+
+
+def test_freshness_is_the_age_of_the_first_commit_that_an_answer_did_not_see() -> None:
+    acknowledged = [[1.0, 2.0, 5.0], [3.0]]
+    asked = [
+        Asked(began=4.0, seen=[2, 1]),  # all that was there
+        Asked(began=4.0, seen=[1, 1]),  # not the first writer's second
+        Asked(began=4.0, seen=[0, 0]),
+        Asked(began=0.5, seen=[3, 1]),  # more than had been acknowledged when it began
+        Asked(began=9.0, seen=[3, 1]),
+    ]
+    assert freshness(asked, acknowledged) == [0, 2, 3, 0, 0]
 
 
 # --- a minute beside ingest -------------------------------------------------------------------------------------------
