@@ -1,7 +1,8 @@
 """The pipeline choice: grouped tables of a query are computed by fused kernels, the rest of it by the executor.
 
-    Select(Scan t, WHERE, GROUP BY, HAVING, outputs, ORDER BY)
-      ─► pipeline: t under WHERE, grouped ─► groups as Arrow      engine/pipeline/
+    Select(t and what it is joined with, WHERE, GROUP BY, HAVING, outputs, ORDER BY)
+      ─► sides: what t is joined with, as queries that are answered first       star.py
+      ─► pipeline: t under WHERE, with its partners, grouped ─► groups as Arrow      engine/pipeline/
       ─► Select(ArrowScan groups, WHERE having, outputs, ORDER BY) to the relational executor
 
 Any SELECT of the query may be the one, a subquery or a WITH query as well, and several of them: what reaches the
@@ -15,25 +16,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 from ..base.limits import PIPELINE_ROWS_MANY
+from ..base.types import Type
 from ..engine import schema
 from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
 from ..engine.expression.node import Call, Column, Expression, Literal, Parameter
 from ..engine.expression.tree import transform
 from ..engine.pipeline.kernels import Kernels, Known
 from ..engine.pipeline.run import Run
-from ..engine.pipeline.shape import Aggregation, NotCovered, Pipeline, Shape, describe
+from ..engine.pipeline.shape import Aggregation, NotCovered, Pipeline, Shape, Side, describe
+from ..engine.selectivity import rows_expected
 from . import bound, pushdown
 from .cancel import Cancel
 from .pushdown import finish
 from .relational import reader_of
 from .shown import Reason
-from .walk import is_scalar, rewrite
+from .star import Star, star_of
+from .walk import arrow_scans, is_scalar, rewrite, walk
 
 if TYPE_CHECKING:
     from ..engine.reader import Reader, RowStream
@@ -44,11 +48,14 @@ TIERS: Final = ("auto", "pipeline", "relational")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One grouped table, and the relation that stands for its groups."""
+    """One grouped table, its sides, and the relation that stands for its groups."""
 
     use: bound.TableUse
     pipeline: Pipeline
     name: str
+    sides: tuple[bound.BoundQuery, ...]
+    memo: dict[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
+    """``why``: it was seen not to be covered when its sides' rows were there, which took long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,43 +70,58 @@ def with_pipelines(query: bound.BoundQuery) -> Rest | Reason:
     """The query over the groups of its grouped tables, or why none is a pipeline."""
     uses = {use.reference: use for use in query.uses}
     parts: list[Part] = []
-    scans: list[bound.ArrowScan] = []
     reasons: list[Reason] = []
 
     def replace(node: Any) -> Any:
         if not isinstance(node, bound.Select) or node.grouping is None:
             return None
         try:
-            pipeline, select, scan = _part(node)
+            star = star_of(node, first_id=first_id + 1_000 * len(parts))
+            pipeline, select, scan = _part(node, star)
+            sides = tuple(_query_of(side.query, query) for side in star.sides)
         except NotCovered as why:
             reasons.append(Reason(text=str(why)))
             return None
-        assert isinstance(node.source, bound.Scan), "a pipeline reads one table"
-        parts.append(Part(use=uses[node.source.reference], pipeline=pipeline, name=scan.name))
-        scans.append(scan)
+        parts.append(Part(use=uses[star.fact.reference], pipeline=pipeline, name=scan.name, sides=sides))
         return select
 
+    first_id = 1 + max((part.id for part in walk(query.query) if isinstance(part, Column)), default=0)
     rest = rewrite(query.query, replace)
     if not parts:
         return reasons[0] if reasons else Reason(text="nothing is grouped")
-    done = {part.use.reference for part in parts}
-    return Rest(
-        bound=dataclasses.replace(
-            query,
-            query=rest,
-            uses=tuple(use for use in query.uses if use.reference not in done),
-            arrow_scans=(*query.arrow_scans, *scans),
+    return Rest(bound=_query_of(rest, query, query.columns), parts=tuple(parts))
+
+
+def _query_of(
+    part: bound.Query, query: bound.BoundQuery, columns: tuple[tuple[str, Type], ...] | None = None
+) -> bound.BoundQuery:
+    """A part of a query, or what is left of it, as a query of its own. Raises NotCovered."""
+    nodes = list(walk(part))
+    defined = {node.id for node in nodes if isinstance(node, bound.Cte)}
+    if any(isinstance(node, bound.CteReference) and node.cte not in defined for node in nodes):
+        raise NotCovered("it is joined with a WITH query")
+    references = {node.reference for node in nodes if isinstance(node, bound.Scan)}
+    if columns is None:
+        columns = tuple((column.name, column.type) for column in part.columns)
+    return dataclasses.replace(
+        query,
+        query=part,
+        columns=columns,
+        uses=tuple(
+            dataclasses.replace(
+                use, partners=tuple(partner for partner in use.partners if partner.reference in references)
+            )
+            for use in query.uses
+            if use.reference in references
         ),
-        parts=tuple(parts),
+        arrow_scans=arrow_scans(part),
     )
 
 
-def _part(select: bound.Select) -> tuple[Pipeline, bound.Select, bound.ArrowScan]:
+def _part(select: bound.Select, star: Star) -> tuple[Pipeline, bound.Select, bound.ArrowScan]:
     """The pipeline of a grouped SELECT, and what is left of the SELECT. Raises NotCovered."""
-    grouping, scan = select.grouping, select.source
+    grouping, scan = select.grouping, star.fact
     assert grouping is not None, "the SELECT groups"
-    if not isinstance(scan, bound.Scan):
-        raise NotCovered("what is grouped is not one table")
     if grouping.sets is not None:
         raise NotCovered("it has grouping sets")
     table = scan.table
@@ -108,12 +130,20 @@ def _part(select: bound.Select) -> tuple[Pipeline, bound.Select, bound.ArrowScan
     def own(node: bound.Bound) -> Expression:
         return _over_table(node, sources)
 
-    filter = [own(part) for part in pushdown.conjuncts(select.where)]
-    keys = [own(key.expression) for key in grouping.keys]
+    filter = [own(part) for part in star.filter]
+    keys = [own(key) for key in star.keys]
+    sides = [
+        Side(
+            kind=side.kind,
+            keys=tuple(own(key) for key in side.keys),
+            columns=tuple((column.id, column.type) for column in side.columns),
+            null_matters=side.null_matters,
+        )
+        for side in star.sides
+    ]
     aggregates: list[Aggregation] = []
     columns = [key.column for key in grouping.keys]
-    for output in grouping.aggregates:
-        call = output.expression
+    for output, call in zip(grouping.aggregates, star.aggregates, strict=True):
         if not isinstance(call, bound.Aggregate):
             raise NotCovered("it has more than aggregates")
         if call.distinct or call.order or call.within or len(call.arguments) > 1:
@@ -122,7 +152,7 @@ def _part(select: bound.Select) -> tuple[Pipeline, bound.Select, bound.ArrowScan
         argument = own(call.arguments[0]) if call.arguments else None
         columns.append(output.column)
         aggregates.append(Aggregation(function=call.function, argument=argument, filter=condition, type=call.type))
-    pipeline = describe(table, filter, keys, aggregates)
+    pipeline = describe(table, filter, keys, aggregates, sides)
     groups = bound.ArrowScan(
         reference=scan.reference,
         name=f"weft_groups_{scan.reference}",
@@ -141,7 +171,7 @@ def _over_table(node: bound.Bound, sources: Mapping[int, int]) -> Expression:
         raise NotCovered("there is a subquery or an array")
 
     def renamed(part: Expression) -> Expression:
-        if not isinstance(part, Column):
+        if not isinstance(part, Column) or part.id < 0:
             return part
         source = sources.get(part.id)
         if source is None:
@@ -182,11 +212,12 @@ def run_parts(
     past: Sequence[Reader],
     kernels: Kernels,
     wait: bool,
+    rows_of: Callable[[bound.BoundQuery], pa.Table],
     cancel: Cancel | None,
 ) -> dict[str, pa.Table] | None:
     """The groups of each part, by the name that the rest of the query has for them; None: a kernel is not ready.
 
-    ``wait`` for kernels. Raises NotCovered, Corrupt, and what ``cancel`` does.
+    ``wait`` for kernels; ``rows_of`` answers the queries of sides. Raises NotCovered, Corrupt, what ``cancel`` does.
     """
     found: dict[str, pa.Table] = {}
     missing = False
@@ -207,6 +238,8 @@ def run_parts(
 
     for part in rest.parts:
         use = part.use
+        if not wait and part.memo:
+            raise NotCovered(part.memo["why"])
         stream = reader_of(use, reader, past).scan(
             use.table, columns=use.columns, filter=finish(use.filter, moment), row_ids=use.row_ids
         )
@@ -216,6 +249,10 @@ def run_parts(
         plan, layout, version = looked_at()
         if plan.rows_count < kernels.rows_min and not wait:
             raise NotCovered("the rows are few")
+        expected = 0 if wait else max((_rows_expected(side, reader, moment, past) for side in part.sides), default=0)
+        if expected * kernels.side_cost > plan.rows_count:
+            raise NotCovered("it is joined with many rows")
+        sides = [rows_of(side) for side in part.sides]
         run = Run(
             pipeline=part.pipeline,
             plan=plan,
@@ -224,16 +261,32 @@ def run_parts(
             moment=_Constants(moment),
             kernel=kernel_for(plan.rows_count),
             threads=kernels.threads,
+            sides=sides,
             hash_groups=wait or kernels.hash_groups,
             check=(lambda: None) if cancel is None else cancel.check,
         )
-        groups = run.groups()
+        try:
+            groups = run.groups()
+        except NotCovered as why:
+            if sides:
+                part.memo["why"] = str(why)
+            raise
         _note(stream, plan, run.rows_count)
         if groups is None:
             missing = True
         else:
             found[part.name] = groups
     return None if missing else found
+
+
+def _rows_expected(query: bound.BoundQuery, reader: Reader, moment: pushdown.Moment, past: Sequence[Reader]) -> int:
+    """About how many rows the largest table of a side gives."""
+    counts = [0]
+    for use in query.uses:
+        of, filter = reader_of(use, reader, past), finish(use.filter, moment)
+        known = of.statistics(use.table)
+        counts.append(rows_expected(filter, known, rows_max=known.rows))
+    return max(counts)
 
 
 def _note(stream: RowStream, plan: Plan, rows_count: int) -> None:

@@ -5,7 +5,7 @@
     PrimaryKeyGet    the condition gives one whole primary key, and nothing else: at most one row
     KeyTimeRead      it gives one key, perhaps a window of event time, and nothing else: one run of rows
     DirectScan       columns of one table under a condition that the engine evaluates completely
-    Pipelined        grouped tables are computed by fused kernels, the rest by the executor (see weft.tier)
+    Pipelined        grouped tables and stars are computed by fused kernels, the rest by the executor (see weft.tier)
     Relational       all else: the relational executor, over one scan per table reference
 
 ``CANDIDATES`` is the one place where that is decided: each looks at the query and takes it, or says why not; the
@@ -27,7 +27,7 @@ from ..engine.schema import Table
 from . import rules
 from .bound import BoundQuery
 from .direct import DirectRead, direct_read
-from .pipeline import Rest, with_pipelines
+from .pipeline import Part, Rest, with_pipelines
 from .rules import Fired
 from .shown import Reason
 
@@ -188,8 +188,13 @@ def _pipelined(query: BoundQuery, *, wait: bool) -> Pipelined | Reason:
     rest = with_pipelines(query)
     if isinstance(rest, Reason):
         return rest
-    names = " and ".join(part.use.alias for part in rest.parts)
+    names = " and ".join(_shown(part) for part in rest.parts)
     return Pipelined(rest=rest, wait=wait, reason=Reason(text=f"kernels group {names}"))
+
+
+def _shown(part: Part) -> str:
+    sides = [" and ".join(use.alias for use in side.uses) or "a relation" for side in part.sides]
+    return part.use.alias + (f", joined with {', with '.join(sides)}," if sides else "")
 
 
 def _relational(read: DirectRead | Reason) -> Relational:

@@ -24,12 +24,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..base.errors import Invalid
-from ..base.limits import MIB
+from ..base.limits import MIB, PIPELINE_SIDE_BYTES_MAX
 from ..base.result import Result
 from ..engine.expression.node import Expression
 from ..engine.pipeline.kernels import Kernels
 from ..engine.pipeline.shape import NotCovered
 from ..engine.series import series_of
+from . import plan as planning
 from .bound import BoundQuery
 from .cancel import Cancel
 from .direct import DirectRead
@@ -73,7 +74,9 @@ def run_plan(
         moment = Moment(parameters=parameter_literals(bound, parameters), now=now)
         batches = _direct(plan, reader, moment, past, cancel)
         if batches is None:
-            query, relations = _with_groups(plan, reader, moment, past, cancel, relations, kernels=kernels)
+            query, relations = _with_groups(
+                plan, reader, moment, past, cancel, relations, kernels=kernels, executor=executor, parameters=parameters
+            )
             batches = run_relational(
                 query, reader, moment, executor=executor, cancel=cancel, relations=relations, past=past
             )
@@ -114,11 +117,33 @@ def _with_groups(
     relations: Mapping[str, Any],
     *,
     kernels: Kernels | None,
+    executor: RelationalExecutor,
+    parameters: Sequence[object],
 ) -> tuple[BoundQuery, Mapping[str, Any]]:
     """What the executor is asked, and its relations: the query, or what pipelines leave of it."""
     choice = plan.choice
     if not isinstance(choice, Pipelined) or kernels is None:
         return plan.bound, relations
+
+    def rows_of(side: BoundQuery) -> pa.Table:
+        if "plan" not in side.memo:
+            found, declined = planning.choose(side)
+            side.memo["plan"] = Plan(bound=side, fired=(), choice=found, declined=declined)
+        try:
+            with run_plan(
+                side.memo["plan"],
+                reader,
+                parameters,
+                executor=executor,
+                now=moment.now,
+                cancel=cancel,
+                relations=relations,
+                past=past,
+            ) as result:
+                return _limited(result)
+        except Invalid as error:  # of a row that perhaps has no part in the answer
+            raise NotCovered(f"a joined side fails: {error.message}") from None
+
     try:
         groups = run_parts(
             choice.rest,
@@ -127,6 +152,7 @@ def _with_groups(
             past=past,
             kernels=kernels,
             wait=choice.wait,
+            rows_of=rows_of,
             cancel=cancel,
         )
     except NotCovered as why:
@@ -134,6 +160,18 @@ def _with_groups(
             raise not_covered(str(why)) from None
         groups = None
     return (plan.bound, relations) if groups is None else (choice.rest.bound, {**relations, **groups})
+
+
+def _limited(result: Result) -> pa.Table:
+    """The rows of a joined side. Raises NotCovered where they are many."""
+    batches: list[pa.RecordBatch] = []
+    size = 0
+    for batch in result.reader():
+        batches.append(batch)
+        size += batch.nbytes
+        if size > PIPELINE_SIDE_BYTES_MAX:
+            raise NotCovered("a joined side has many rows")
+    return pa.Table.from_batches(batches, result.schema)
 
 
 def _direct(

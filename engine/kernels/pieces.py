@@ -18,7 +18,7 @@ from numba import njit
 
 from ...storage.kernels.blocks import fetch, fetch_valid
 from ...storage.kernels.decoding import decode, unpack_valid
-from ...storage.kernels.memory import get8, get16, get32, get64, load8, load32, load64, put64, put_places
+from ...storage.kernels.memory import get8, get16, get32, get64, load8, load32, load64, ones64, put64, put_places
 
 
 @njit(nogil=True, cache=True)
@@ -119,13 +119,19 @@ def places_of(flags: Any, count: Any, chosen: Any) -> Any:
 @njit(nogil=True, cache=True)
 def byte_at(address: Any, index: Any) -> Any:
     """Byte ``index`` (int64) of a table, as int64."""
-    return np.int64(load8(address + np.uint64(index)))
+    return np.int64(load8(np.uint64(address) + np.uint64(index)))
 
 
 @njit(nogil=True, cache=True)
 def word_at(address: Any, index: Any) -> Any:
     """Element ``index`` (int64) of a table of 32-bit integers that are not negative, as int64."""
     return np.int64(load32(address + np.uint64(index) * np.uint64(4)))
+
+
+@njit(nogil=True, cache=True)
+def word64_at(address: Any, index: Any) -> Any:
+    """Element ``index`` (int64) of an array of int64 at an address."""
+    return np.int64(load64(np.uint64(address) + np.uint64(index) * np.uint64(8)))
 
 
 @njit(nogil=True, cache=True)
@@ -150,3 +156,54 @@ def place_all(keys: Any, more: Any, used: Any, places: Any) -> None:
     """``place_of`` of each of ``more`` (int64, keys plus one, 0: none, -1 then) into ``places`` (int64)."""
     for index in range(more.size):
         places[index] = np.int64(-1) if more[index] == 0 else place_of(keys, more[index] - 1, used)
+
+
+@njit(nogil=True, cache=True)
+def ranked(words: Any, places: Any, key: Any, none: Any) -> Any:
+    """The number of ``key`` (uint64) among those that have a bit, ascending; ``none`` where it has no bit.
+
+    ``words``: the address of pairs of 64 bits and how many are set before them; ``places``: how many bits there are,
+    and one more that is not set. All but the result (int64) are uint64.
+    """
+    key = min(key, places)
+    at = words + (key >> np.uint64(6)) * np.uint64(16)
+    word, bit = load64(at), key & np.uint64(63)
+    number = load64(at + np.uint64(8)) + ones64(word & ((np.uint64(1) << bit) - np.uint64(1)))
+    return np.int64(number if (word >> bit) & np.uint64(1) else none)
+
+
+@njit(nogil=True, cache=True)
+def looked_up(keys: Any, mask: Any, key: Any, none: Any) -> Any:
+    """The place of ``key`` in a table that ``place_of`` filled, at an address; ``none`` where it is not there."""
+    mixed = key * np.uint64(0x9E3779B97F4A7C15)
+    place = (mixed ^ (mixed >> np.uint64(32))) & mask
+    while True:
+        found = load64(keys + place * np.uint64(8))
+        if found == key + np.uint64(1):
+            return np.int64(place)
+        if found == np.uint64(0):
+            return np.int64(none)
+        place = (place + np.uint64(1)) & mask
+
+
+@njit(nogil=True, cache=True)
+def put_ranks(keys: Any, words: Any) -> Any:
+    """Make the table of ``ranked`` (uint64[n, 2], zeros) of keys (int64); returns how many different ones there are."""
+    for index in range(keys.size):
+        key = np.uint64(keys[index])
+        words[np.int64(key >> np.uint64(6)), 0] |= np.uint64(1) << (key & np.uint64(63))
+    before = np.uint64(0)
+    for at in range(len(words)):
+        words[at, 1] = before
+        before += ones64(words[at, 0])
+    return np.int64(before)
+
+
+@njit(nogil=True, cache=True)
+def ranks_of(keys: Any, words: Any, out: Any) -> None:
+    """``ranked`` of keys (int64) that all have a bit, into ``out`` (int64)."""
+    for index in range(keys.size):
+        key = np.uint64(keys[index])
+        at, bit = np.int64(key >> np.uint64(6)), key & np.uint64(63)
+        below = words[at, 0] & ((np.uint64(1) << bit) - np.uint64(1))
+        out[index] = np.int64(words[at, 1] + ones64(below))

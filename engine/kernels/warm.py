@@ -24,6 +24,8 @@ from ..expression.node import Call, Expression, Literal
 from ..expression.node import Column as ColumnNode
 from ..join_keys import KeySet
 from ..options import Options
+from ..pipeline.shape import Side
+from ..pipeline.sides import built
 from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
 from ..snapshot import Snapshot
@@ -80,6 +82,9 @@ def warm_up() -> None:
     keys = KeySet.of([np.zeros(1, np.int64)])
     assert keys is not None, "one key lies close to itself"
     keys.keep(FixedValues(np.zeros(1, np.int64), None), np.ones(1, np.bool_))
+    side = Side(kind="inner", keys=(ColumnNode(id=1, type=types.BIGINT),))
+    for last in (1, 1 << 60):
+        built(pa.table({"k": np.array([0, last])}), side)
     PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
     _seal_and_merge((*tables, tail))
 

@@ -29,6 +29,7 @@ from ...base.limits import (
     KERNELS_MAX,
     KERNELS_WAITING_MAX,
     PIPELINE_ROWS_MIN,
+    PIPELINE_SIDE_COST,
 )
 from ..clock import monotonic
 from . import files
@@ -68,6 +69,7 @@ class Kernels:
     def __init__(self, folder: Path | None = None, *, threads: int = 1) -> None:
         self.threads = threads
         self.rows_min = PIPELINE_ROWS_MIN
+        self.side_cost = PIPELINE_SIDE_COST
         self.hash_groups = False  # at the tier auto: with many groups the executor is faster still
         self._folder = Folder(folder)
         self._helper = Helper()

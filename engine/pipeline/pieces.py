@@ -100,7 +100,7 @@ class Morsel:
 
 def sources_of(plan: Plan, layout: Layout, pipeline: Pipeline, *, version: int, words: int) -> list[Source]:
     """Everything that a scan looks at. Raises NotCovered where a column cannot be read so; Corrupt."""
-    columns = [layout.by_id[slot.id] for slot in pipeline.slots]
+    columns = [layout.by_id[slot.id] for slot in pipeline.own_slots]
     found: list[Source] = []
     if plan.picked.count:
         found += _of_batch(gathered(plan.picked, Projection(columns)), pipeline, columns, words)
@@ -143,7 +143,7 @@ def _of_segment(
         return segment.visible(version, start, stop)
 
     source = Source(table, places, visible)
-    for number, (slot, column) in enumerate(zip(pipeline.slots, columns, strict=True)):
+    for number, (slot, column) in enumerate(zip(pipeline.own_slots, columns, strict=True), pipeline.joined_count):
         at = 2 + 4 * number
         if column.id not in segment.description.columns:
             _set_missing(source, at, number, column, coded=slot.coded)
@@ -170,7 +170,7 @@ def _of_chunk(
         mask = np.zeros(count, np.uint8)
         mask[rows] = 1
     source = _in_memory(count, mask, words)
-    for number, (slot, column) in enumerate(zip(pipeline.slots, columns, strict=True)):
+    for number, (slot, column) in enumerate(zip(pipeline.own_slots, columns, strict=True), pipeline.joined_count):
         at = 2 + 4 * number
         store = chunk.columns.get(column.id)
         if store is None:
@@ -191,9 +191,9 @@ def _of_chunk(
 
 def _of_batch(batch: pa.RecordBatch, pipeline: Pipeline, columns: Sequence[Column], words: int) -> list[Source]:
     source = _in_memory(batch.num_rows, None, words)
-    for number, (slot, column) in enumerate(zip(pipeline.slots, columns, strict=True)):
+    for number, (slot, column) in enumerate(zip(pipeline.own_slots, columns, strict=True), pipeline.joined_count):
         at = 2 + 4 * number
-        array = batch.column(number)
+        array = batch.column(number - pipeline.joined_count)
         if slot.coded:
             codes: Any = array.dictionary_encode()
             valid = np.asarray(array.is_valid()).view(np.uint8) if array.null_count else None

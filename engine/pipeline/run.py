@@ -47,12 +47,14 @@ from .shape import (
     Key,
     NotCovered,
     Pipeline,
+    Probe,
     Shape,
     bounds,
     can_be_null,
     check_all,
     number_of,
 )
+from .sides import Built, built
 
 DENSE_MAX: Final = 1 << 16
 """So many places are made at once; more possible keys are looked up."""
@@ -64,6 +66,9 @@ STATE_BYTES: Final = 4 * MIB
 """There are fewer lanes where all their states would be larger."""
 STATE_BYTES_MAX: Final = 256 * MIB
 TABLE_PLACES: Final = 1 << 16
+
+JOINED_TEXTS: Final = 1 << 20
+"""The texts of a joined side's column stand beside those of tables under so much more than its slot."""
 
 _KIND_START: Final = {"min": INT64_MAX, "max": INT64_MIN, "fmin": np.nan, "fmax": -np.inf}
 
@@ -88,12 +93,15 @@ class Run:
     kernel: Callable[[Shape], Known | None]
     threads: int
     check: Callable[[], None]
+    sides: Sequence[pa.Table] = ()
     hash_groups: bool = True
     rows_count: int = 0
 
     def groups(self) -> pa.Table | None:
         """The groups' keys and aggregates, columns "k0", "k1", ..., "a0", ... Raises NotCovered, Corrupt."""
         pipeline, shape = self.pipeline, self.pipeline.shape
+        sides = [built(rows, side) for rows, side in zip(self.sides, pipeline.sides, strict=True)]
+        shape = _with_sides(shape, sides, pipeline)
         try:
             arguments = [
                 number_of(self.moment.constant(one.expression).value, one.scale or 0) for one in pipeline.integers
@@ -101,8 +109,10 @@ class Run:
             reals = [float(self._real(one.expression)) for one in pipeline.reals]
         except WeftError as error:
             raise NotCovered(f"a constant cannot be computed: {error.message}") from None
-        columns = self._bounds()
+        arguments += [number for side in sides for number in side.arguments]
+        columns = self._bounds(sides)
         for part in (
+            *(key for probe in shape.probes for key in probe.keys),
             *shape.filters,
             *shape.keys,
             *pipeline.checked,
@@ -111,6 +121,9 @@ class Run:
             check_all(part, columns, arguments)
         sources = sources_of(self.plan, self.layout, pipeline, version=self.version, words=words_count(shape))
         texts = self._tables(sources)
+        for number, column in enumerate(column for side in sides for column in side.columns):
+            if column.texts is not None:
+                texts[JOINED_TEXTS + number] = column.texts
         packing = _pack(shape, pipeline.keys, columns, arguments, texts)
         if packing.sink == "hash" and not self.hash_groups:
             raise NotCovered("there may be many groups")
@@ -134,10 +147,10 @@ class Run:
             raise NotCovered("a constant is NULL")
         return value
 
-    def _bounds(self) -> list[Bounds]:
-        found: list[Bounds] = []
-        for slot in self.pipeline.slots:
-            integers = slot.values and not slot.coded and self.layout.by_id[slot.id].type.kind in INTEGERS
+    def _bounds(self, sides: Sequence[Built]) -> list[Bounds]:
+        found: list[Bounds] = [column.bounds for side in sides for column in side.columns]
+        for slot in self.pipeline.own_slots:
+            integers = slot.values and not slot.coded and slot.type.kind in INTEGERS
             found.append(bounds_of(self.plan, self.layout, slot.id, version=self.version) if integers else (0, 1))
         return found
 
@@ -287,6 +300,24 @@ def _truths(test: Expression, dictionary: pa.Array, id: int) -> np.ndarray:
     return np.ascontiguousarray(pc.fill_null(found.cast(pa.uint8()), 2).to_numpy(zero_copy_only=False))
 
 
+def _with_sides(shape: Shape, sides: Sequence[Built], pipeline: Pipeline) -> Shape:
+    """The shape as the rows of its sides make it; probes that keep few rows come first. Raises NotCovered."""
+    nullable = list(shape.slots)
+    probes: list[tuple[float, Probe]] = []
+    for probe, side, described in zip(shape.probes, sides, pipeline.sides, strict=True):
+        if described.null_matters and (side.has_null or side.rows_count):
+            if side.has_null or (len(probe.keys) > 1 and any(can_be_null(key, shape.slots) for key in probe.keys)):
+                raise NotCovered("NOT IN meets a NULL")
+            probe = replace(probe, keeps="absent")
+        for slot, column in zip(probe.slots, side.columns, strict=True):
+            nullable[slot] = column.valid is not None
+        dense = probe.keeps == "inner" and not side.hashed
+        keeps = side.rows_count / max(side.places, 1) if dense else 2.0 if side.hashed else 1.0
+        probes.append((keeps, replace(probe, hashed=side.hashed)))
+    ordered = sorted(probes, key=lambda pair: pair[0])
+    return replace(shape, slots=tuple(nullable), probes=tuple(probe for _, probe in ordered))
+
+
 def _pack(
     shape: Shape, keys: Sequence[Key], columns: Sequence[Bounds], arguments: Sequence[int], texts: dict[int, pa.Array]
 ) -> _Packing:
@@ -431,9 +462,10 @@ def _table(whole: _Whole, shape: Shape, pipeline: Pipeline, packing: _Packing, a
         digits = (whole.packed // stride) % max(size, 1)
         missing = digits == null
         names.append(f"k{number}")
-        if key.table is not None:
+        table = JOINED_TEXTS + key.joined if key.joined is not None else key.table
+        if table is not None:
             index = pa.array(digits, mask=missing) if null >= 0 else pa.array(digits)
-            arrays.append(packing.texts[key.table].take(index))
+            arrays.append(packing.texts[table].take(index))
             continue
         values = digits + low
         if key.bucket is not None:

@@ -8,6 +8,8 @@
        ▼
     kernel          generated once per Shape (generate.py)
 
+Columns of joined sides (sides.py) have the first slots: kernels fill them where they find a row's partner.
+
 A shape is a tree of tuples. Every value in a kernel is an int64 or a float64; NULL stands beside it:
 
     integers      ("column", slot) ("int", k) ("add" | "sub" | "mul", a, b, bits) ("neg", a, bits) ("times", a, factor)
@@ -88,6 +90,39 @@ class Aggregation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A relation that the table is joined with, which is given as rows when the pipeline runs: keys first.
+
+    ``keys``: expressions over the table, which the side's first columns equal. ``columns``: what expressions call its
+    other columns, by identifiers below 0, and their types. ``kind``: "inner", "left", "semi" or "anti"; the last two
+    give no columns, and may have a key more than once. ``null_matters``: that a NULL among the keys of an "anti" side
+    keeps every row out, as with NOT IN.
+    """
+
+    kind: str
+    keys: tuple[Expression, ...]
+    columns: tuple[tuple[int, Type], ...] = ()
+    null_matters: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A side in a shape. ``keeps``: rows with a partner ("inner"), those without one ("anti"; "absent": and with a key
+    that is not NULL), or all of them ("left").
+
+    ``slots``: those of its columns. ``argument``: the number of its first integer argument: addresses of its table and
+    what bounds it, the place of no partner; least value, size and stride of each key; addresses of values and validity
+    of each column.
+    """
+
+    keeps: str
+    hashed: bool
+    keys: tuple[Node, ...]
+    slots: tuple[int, ...]
+    argument: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """``slots``: (nullable) of each column; ``tables``: how many tables of dictionaries.
 
@@ -104,6 +139,7 @@ class Shape:
     sink: str
     accumulators: tuple[tuple[str, Node | None, Node | None], ...]
     key_arguments: int
+    probes: tuple[Probe, ...] = ()
 
     @property
     def integer_places(self) -> tuple[int, ...]:
@@ -118,9 +154,10 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A column as kernels read it; ``coded``: text by its codes."""
+    """A column as kernels read it; ``coded``: text by its codes. ``id`` below 0: a joined side's, its ``type``."""
 
     id: int
+    type: Type
     coded: bool
     values: bool
     """Whether its values are wanted, and not only whether there are some."""
@@ -146,12 +183,13 @@ class Constant:
 class Key:
     """How a group's integer becomes a value of ``type``: ``origin + width * integer``, as constants' numbers.
 
-    ``table``: of a text the number of its table.
+    ``table``: of a text the number of its table. ``joined``: of a joined side's text its slot.
     """
 
     type: Type
     bucket: tuple[int, int] | None
     table: int | None
+    joined: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,27 +216,53 @@ class Pipeline:
     answers: tuple[Answer, ...]
     checked: tuple[Node, ...]
     """What is computed only to see that it can be: kernels do not."""
+    sides: tuple[Side, ...] = ()
+
+    @property
+    def joined_count(self) -> int:
+        """How many slots are columns of sides: the first ones."""
+        return sum(len(side.columns) for side in self.sides)
+
+    @property
+    def own_slots(self) -> tuple[Slot, ...]:
+        """The table's own columns."""
+        return self.slots[self.joined_count :]
 
 
 def describe(
-    table: Table, filter: Sequence[Expression], keys: Sequence[Expression], aggregates: Sequence[Aggregation]
+    table: Table,
+    filter: Sequence[Expression],
+    keys: Sequence[Expression],
+    aggregates: Sequence[Aggregation],
+    sides: Sequence[Side] = (),
 ) -> Pipeline:
-    """The pipeline of a filtered and grouped table. Raises NotCovered."""
-    builder = _Builder(table)
+    """The pipeline of a filtered and grouped table, perhaps joined with small sides. Raises NotCovered."""
+    builder = _Builder(table, sides)
+    probe_keys = [tuple(builder.side_key(key) for key in side.keys) for side in sides]
     filters = [builder.truth(part) for part in filter]
     key_nodes = [builder.key(key) for key in keys]
     answers = [builder.answer(aggregate) for aggregate in aggregates]
     slots = tuple(
-        Slot(id=id, coded=id in builder.coded, values=id in builder.wanted) for id in builder.slots
-    )  # fmt: skip
+        Slot(id=id, type=builder.type_of(id), coded=id in builder.coded, values=id in builder.wanted)
+        for id in builder.slots
+    )
+    probes: list[Probe] = []
+    argument, slot = len(builder.integers), 0
+    for side, nodes in zip(sides, probe_keys, strict=True):
+        places = tuple(range(slot, slot + len(side.columns)))
+        keeps = "inner" if side.kind == "semi" else side.kind
+        probes.append(Probe(keeps=keeps, hashed=False, keys=nodes, slots=places, argument=argument))
+        argument += 3 + 3 * len(nodes) + 2 * len(places)
+        slot += len(places)
     shape = Shape(
-        slots=tuple(table.by_id[id].nullable for id in builder.slots),
+        slots=tuple(builder.nullable),
         tables=len(builder.tables),
         filters=tuple(filters),
         keys=tuple(node for node, _ in key_nodes),
         sink="dense" if keys else "one",
         accumulators=tuple(builder.accumulators),
-        key_arguments=len(builder.integers),
+        key_arguments=argument,
+        probes=tuple(probes),
     )
     return Pipeline(
         table=table,
@@ -210,13 +274,15 @@ def describe(
         keys=tuple(key for _, key in key_nodes),
         answers=tuple(answers),
         checked=tuple(builder.checked),
+        sides=tuple(sides),
     )
 
 
 class _Builder:
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, sides: Sequence[Side]) -> None:
         self._table = table
-        self.slots: list[int] = []
+        self._joined = {id: type for side in sides for id, type in side.columns}
+        self.slots: list[int] = list(self._joined)
         self.coded: set[int] = set()
         self.wanted: set[int] = set()
         self.tables: list[DictionaryTable] = []
@@ -229,6 +295,9 @@ class _Builder:
 
     def key(self, expression: Expression) -> tuple[Node, Key]:
         type = expression.type
+        if isinstance(expression, Column) and expression.id in self._joined and type.is_text:
+            slot = self._slot(expression)
+            return ("column", slot), Key(type=type, bucket=None, table=None, joined=slot)
         if isinstance(expression, Column) and type.kind is Kind.TEXT:
             slot = self._slot(expression, coded=True)
             table = self._dictionary_table(DictionaryTable(slot=slot, test=None))
@@ -248,6 +317,12 @@ class _Builder:
         if _is_constant(expression):
             raise NotCovered("it groups by a constant")
         return self.integer(expression), Key(type=type, bucket=None, table=None)
+
+    def side_key(self, expression: Expression) -> Node:
+        """What the key of a joined side equals."""
+        if _is_constant(expression):
+            raise NotCovered("a joined key is a constant")
+        return self.integer(expression)
 
     def answer(self, aggregate: Aggregation) -> Answer:
         function, argument, type = aggregate.function, aggregate.argument, aggregate.type
@@ -279,7 +354,7 @@ class _Builder:
     def _presence(self, argument: Expression, *, unseen: bool = True) -> Node | None:
         """What is counted: None where it is never NULL. ``unseen``: nothing else is computed of it."""
         if isinstance(argument, Column):
-            if not self._table.by_id[argument.id].nullable:
+            if not self._is_nullable(argument.id):
                 return None
             return ("present", self._slot(argument, values=False))
         if argument.type.kind is Kind.BOOLEAN:
@@ -288,8 +363,7 @@ class _Builder:
             node = self.real(argument) if argument.type.kind in FLOATS else self.integer(argument)
         if unseen:
             self._check_unseen(node)
-        nullable = [self._table.by_id[id].nullable for id in self.slots]
-        return node if can_be_null(node, nullable) else None
+        return node if can_be_null(node, self.nullable) else None
 
     def _check_unseen(self, node: Node) -> None:
         """Of a value that is asked only whether it is NULL: it may fail all the same."""
@@ -480,14 +554,27 @@ class _Builder:
 
     # Numbers of things.
 
+    @property
+    def nullable(self) -> list[bool]:
+        """Of each slot."""
+        return [self._is_nullable(id) for id in self.slots]
+
+    def type_of(self, id: int) -> Type:
+        """Of a column of the table or of a side."""
+        return self._joined[id] if id in self._joined else self._table.by_id[id].type
+
+    def _is_nullable(self, id: int) -> bool:
+        """Of sides only their rows tell (run.py)."""
+        return id in self._joined or self._table.by_id[id].nullable
+
     def _is_text(self, id: int) -> bool:
         column = self._table.by_id.get(id)
         return column is not None and column.type.kind is Kind.TEXT
 
     def _slot(self, column: Column, *, coded: bool = False, values: bool = True) -> int:
-        if column.id not in self._table.by_id:
+        if column.id not in self._joined and column.id not in self._table.by_id:
             raise NotCovered("it reads the number of a row")
-        if self._table.by_id[column.id].type != column.type:
+        if self.type_of(column.id) != column.type:
             raise NotCovered("a column has another type")
         if column.id not in self.slots:
             self.slots.append(column.id)

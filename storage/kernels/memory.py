@@ -56,6 +56,16 @@ def store32(typing_context: Any, address: Any, value: Any) -> Any:
 
 
 @intrinsic
+def ones64(typing_context: Any, word: Any) -> Any:
+    """How many bits of a uint64 are set."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), build
+
+
+@intrinsic
 def put_pairs(
     typing_context: Any, first: Any, second: Any, third: Any, fourth: Any, bits: Any, base: Any, scale: Any, out: Any
 ) -> Any:

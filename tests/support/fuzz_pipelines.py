@@ -39,6 +39,7 @@ class PlainKernels(Kernels):
     def __init__(self, *, threads: int) -> None:
         super().__init__(threads=threads)
         self.rows_min = 0
+        self.side_cost = 0
         self.hash_groups = True
 
     def kernel(self, shape: Shape, **_: Any) -> Known:

@@ -61,6 +61,7 @@ class Interpreted(Kernels):
     def __init__(self, *, threads: int) -> None:
         super().__init__(threads=threads)
         self.rows_min = 0
+        self.side_cost = 0
         self.hash_groups = True
         self.used = 0
 
