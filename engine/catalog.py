@@ -19,7 +19,7 @@ from ..base.types import parse_type
 from .expression.serialize import from_json, to_json
 from .schema import Check, Column, Identity, Index, Relation, Table, View
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Definitions without partial indexes are written as format 2, those without indexes as 1: see ``_format_of``."""
 
 
@@ -162,8 +162,10 @@ def _decode_comments(item: dict[str, Any]) -> tuple[tuple[int, str], ...]:
 
 def _format_of(table: Table) -> int:
     """The oldest format that has all of the definition, for programs before this one."""
-    if any(index.where is not None for index in table.indexes):
+    if any(index.expressions for index in table.indexes):
         return FORMAT
+    if any(index.where is not None for index in table.indexes):
+        return 3
     return 2 if table.indexes else 1
 
 
@@ -178,6 +180,11 @@ def _encode_index(index: Index) -> dict[str, Any]:
     }
     if index.where is not None:
         document |= {"where": to_json(index.where), "where_text": index.where_text}
+    if index.expressions:
+        document["expressions"] = [
+            {"expression": to_json(expression), "text": text}
+            for expression, text in zip(index.expressions, index.expression_texts, strict=True)
+        ]
     return document
 
 
@@ -238,6 +245,8 @@ def _decode_table(item: dict[str, Any]) -> Table:
                 constraint=index["constraint"],
                 where=from_json(index["where"]) if "where" in index else None,
                 where_text=index.get("where_text"),
+                expressions=tuple(from_json(each["expression"]) for each in index.get("expressions", ())),
+                expression_texts=tuple(each["text"] for each in index.get("expressions", ())),
             )
             for index in item.get("indexes", ())
         ),

@@ -6,6 +6,7 @@ Which index, if any, is decided by what a scan would have to look at: entries co
 rows of a plain scan, which reads columns side by side and skips what the zones rule out. Both numbers are upper bounds
 that scans give of themselves, so nothing is guessed. A filter that gives whole primary keys needs no index.
 
+Where the filter says something of an expression that an index has the values of, it says it of that column.
 A unique index without rows with NULL is used only where the filter is not true of these.
 """
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from .cells import TableStore
 from .expression.node import Call, Column, Expression
-from .expression.tree import conjuncts, transform
+from .expression.tree import conjuncts, nameless, transform
 from .gather import batch_of
 from .prune import column_ids
 from .scan import Scan, ScanStatistics
@@ -103,12 +104,12 @@ def index_scan(
 ) -> IndexScan | None:
     """The same rows as ``scan`` by way of an index of ``store``'s table, where that is cheaper; else None."""
     table = store.table
-    parts = conjuncts(filter)
-    known = column_ids(filter)
     best: tuple[int, Index, Scan] | None = None
     for index in table.indexes:
         entries = stores.get(index.id)
-        if index.columns[0] not in known or entries is None or not _has_all(table, index, parts):
+        parts = _in_columns(index, filter)
+        known = frozenset[int]().union(*map(column_ids, parts))
+        if index.columns[0] not in known or entries is None or not _has_all(table, index, parts, filter):
             continue
         if best is None and scan.gives_keys:
             return None
@@ -124,6 +125,17 @@ def index_scan(
     return IndexScan(
         store, best[1], best[2], version=version, columns=[*wanted, *([ROW_ID] if row_ids else [])], filter=filter
     )
+
+
+def _in_columns(index: Index, filter: Expression) -> list[Expression]:
+    """The parts of the filter, with the index's columns in the place of its expressions."""
+    parts = list(conjuncts(filter))
+    if not index.expressions:
+        return parts
+    columns = {
+        nameless(index.expression(id)): Column(id=id, type=index.expression(id).type) for id in index.columns if id < 0
+    }
+    return [transform(part, lambda node: columns.get(nameless(node), node)) for part in parts]
 
 
 def _row_key(table: Table, index: Index) -> list[int]:
@@ -143,7 +155,7 @@ def _of_entries(table: Table, index: Index, parts: Sequence[Expression]) -> Expr
     return said[0] if len(said) == 1 else Call(function="and", arguments=tuple(said), type=said[0].type)
 
 
-def _has_all(table: Table, index: Index, parts: Sequence[Expression]) -> bool:
+def _has_all(table: Table, index: Index, parts: Sequence[Expression], filter: Expression) -> bool:
     """Whether something is said of the first column, and all rows of which the filter is true have an entry.
 
     That a partial index has them is certain where the filter has each part of its condition.
@@ -153,13 +165,8 @@ def _has_all(table: Table, index: Index, parts: Sequence[Expression]) -> bool:
     alternatives = [part for part in parts if isinstance(part, Call) and part.function == "or"]
     said = first in compared or any(column_ids(part) == {first} for part in alternatives)
     if index.where is not None:
-        known = {_nameless(part) for part in parts}
-        said = said and all(_nameless(part) in known for part in conjuncts(index.where))
+        known = {nameless(part) for part in conjuncts(filter)}
+        said = said and all(nameless(part) in known for part in conjuncts(index.where))
     if not said or not index.leaves_nulls_out:
         return said
-    return all(id in compared or not table.by_id[id].nullable for id in (first, *others))
-
-
-def _nameless(part: Expression) -> Expression:
-    """The part, told by identifiers alone."""
-    return transform(part, lambda node: replace(node, name="") if isinstance(node, Column) else node)
+    return all(id in compared or (id > 0 and not table.by_id[id].nullable) for id in (first, *others))

@@ -13,7 +13,8 @@ TRUNCATE, retention, large transactions and at recovery, and its entries are MVC
 writes into the entries while it makes an index is logged (index_build.py).
 
 Unique indexes refuse rows before the append (unique.py). A partial index (WHERE) has entries of those rows alone for
-which its condition is true; the condition can neither fail nor change with time, since ``apply`` evaluates it.
+which its condition is true. An index of an expression has its values. Neither can fail or change with time, since
+``apply`` evaluates them.
 
 Always true: an entry is there exactly where its row is; of a unique index no two rows that live have one key. Inside of
 one record two rows may change places: an entry ends only if it is still that of the row that goes.
@@ -73,7 +74,7 @@ class Change:
         if len(pairs):
             places = self.replaced[pairs]
             names = [str(id) for id in entry_ids(self.table, index)]
-            before, after = old.take(pa.array(pairs)), new.take(pa.array(places))
+            before, after = (computed(index, rows) for rows in (old.take(pa.array(pairs)), new.take(pa.array(places))))
             same = same_rows(before.select(names), after.select(names))
             if index.where is not None:
                 same &= held(index, before) == held(index, after)
@@ -90,10 +91,23 @@ def columns_needed(table: Table) -> tuple[int, ...]:
 def entries_of(table: Table, index: Index, rows: pa.RecordBatch) -> pa.RecordBatch:
     """The entries of rows whose columns are named by identifier."""
     ids = entry_ids(table, index)
+    rows = computed(index, rows)
     columns = [rows.column(rows.schema.get_field_index(str(id))) for id in ids]
     entries = pa.RecordBatch.from_arrays(columns, names=[str(number) for number in range(1, len(ids) + 1)])
     kept = held(index, rows)
     return entries if kept.all() else entries.filter(pa.array(kept))
+
+
+def computed(index: Index, rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows, whose columns are named by identifier, with those of the index's expressions beside."""
+    from .expression.evaluate import evaluate
+
+    ids = [int(name) for name in rows.schema.names]
+    missing = [id for id in index.columns if id < 0 and id not in ids]
+    for id in missing:
+        rows = rows.append_column(str(id), evaluate(index.expression(id), rows, column_ids=ids))
+        ids.append(id)
+    return rows
 
 
 def held(index: Index, rows: pa.RecordBatch) -> np.ndarray:
@@ -101,6 +115,7 @@ def held(index: Index, rows: pa.RecordBatch) -> np.ndarray:
     from .expression.evaluate import evaluate_filter
 
     kept = np.ones(rows.num_rows, np.bool_)
+    rows = computed(index, rows) if index.leaves_nulls_out else rows
     for id in index.columns if index.leaves_nulls_out else ():
         column = rows.column(str(id))
         if column.null_count:

@@ -78,6 +78,8 @@ class Check:
 class Index:
     """An index of a table: ``columns`` hold column identifiers, ``id`` is that of the internal table of its entries.
 
+    Below 0 they are those of expressions: -1 is the first of ``expressions``, which can neither fail nor vary.
+
     ``nulls_distinct``: rows with a NULL in ``columns`` never meet one another in a unique index, and are not in it.
     ``constraint``: it was made by UNIQUE in the table's definition.
     ``where``: a partial index has entries of those rows alone for which it is true; it cannot fail (indexes.py).
@@ -91,12 +93,23 @@ class Index:
     constraint: bool = False
     where: Expression | None = None
     where_text: str | None = None
+    expressions: tuple[Expression, ...] = ()
+    expression_texts: tuple[str, ...] = ()
 
     @cached_property
     def reads(self) -> tuple[int, ...]:
         """The columns that decide whether a row has an entry, and which."""
-        others = () if self.where is None else sorted(columns_of(self.where))
-        return tuple(dict.fromkeys((*self.columns, *others)))
+        computed = [*self.expressions, *(() if self.where is None else (self.where,))]
+        others = [id for expression in computed for id in sorted(columns_of(expression))]
+        return tuple(dict.fromkeys((*(id for id in self.columns if id > 0), *others)))
+
+    def expression(self, id: int) -> Expression:
+        """What a column of the index below 0 is."""
+        return self.expressions[-1 - id]
+
+    def text(self, table: Table, id: int) -> str:
+        """What a column of the index is called."""
+        return self.expression_texts[-1 - id] if id < 0 else table.by_id[id].name
 
     @property
     def leaves_nulls_out(self) -> bool:
@@ -211,7 +224,7 @@ def entry_table(table: Table, index: Index) -> Table:
         Column(
             id=number,
             name=str(number),
-            type=BIGINT if id == ROW_ID else table.by_id[id].type,
+            type=BIGINT if id == ROW_ID else index.expression(id).type if id < 0 else table.by_id[id].type,
             nullable=id != ROW_ID and id not in table.primary_key,
         )
         for number, id in enumerate(ids, 1)

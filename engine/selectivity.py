@@ -51,8 +51,9 @@ def selectivity(filter: Expression, statistics: TableStatistics) -> float:
             for part in filter.arguments:
                 none *= 1.0 - selectivity(part, statistics)
             return 1.0 - none
-        case Call(function="is_null") if isinstance(filter.arguments[0], Column):
-            known = statistics.columns.get(filter.arguments[0].id)
+        case Call(function="is_null"):
+            column = filter.arguments[0]
+            known = statistics.columns.get(column.id) if isinstance(column, Column) else None
             return EQUAL if known is None else known.null_fraction
         case _:
             return _all_of((filter,), statistics)

@@ -128,7 +128,7 @@ def _not_unique(table: Table, index: Index, key: tuple[object, ...]) -> Invalid:
 
 
 def _key_text(table: Table, index: Index, key: tuple[object, ...]) -> str:
-    names = ", ".join(table.by_id[id].name for id in index.columns)
+    names = ", ".join(index.text(table, id) for id in index.columns)
     values = ", ".join("NaN" if value is NAN else "NULL" if value is None else str(value) for value in key)
     return f"({names})=({values})"
 

@@ -218,7 +218,11 @@ def _rename_column(table: Table, action: exp.RenameColumn, execution: Execution)
     check_column_unused(table, old, execution, what=f'rename column "{old}" of "{table.name}"')
     checks = tuple(replace(check, text=_renamed(check.text, old, new)) for check in table.checks)
     indexes = tuple(
-        index if index.where_text is None else replace(index, where_text=_renamed(index.where_text, old, new))
+        replace(
+            index,
+            where_text=None if index.where_text is None else _renamed(index.where_text, old, new),
+            expression_texts=tuple(_renamed(text, old, new) for text in index.expression_texts),
+        )
         for index in table.indexes
     )
     return replace(_with_column(table, replace(column, name=new)), checks=checks, indexes=indexes)

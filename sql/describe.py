@@ -140,7 +140,7 @@ def index_text(table: Table, index: Index) -> str:
 
 
 def _columns(table: Table, index: Index) -> str:
-    return ", ".join(quoted(table.by_id[id].name) for id in index.columns)
+    return ", ".join(index.text(table, id) if id < 0 else quoted(index.text(table, id)) for id in index.columns)
 
 
 def _nulls(index: Index) -> str:

@@ -5,9 +5,9 @@
     DROP COLUMN                                            drops the indexes of the column
 
 Names are PostgreSQL's where none is given: table_column_key and table_column_idx, then with a number. They share the
-namespace of tables and views. Columns alone can be indexed: expressions and INCLUDE are refused by name. Order (ASC,
-DESC, NULLS FIRST) is read, and makes no difference: an index is read in both directions. WHERE makes a partial index;
-its condition is evaluated by ``apply``, so it can neither fail nor change with time or session.
+namespace of tables and views. INCLUDE is refused by name. Order (ASC, DESC, NULLS FIRST) is read, and makes no
+difference: an index is read in both directions. WHERE makes a partial index; its condition and indexed expressions are
+evaluated by ``apply``, so they can neither fail nor change with time or session.
 
 The entries of rows that exist are written as of the statement's snapshot, and commit with it; from then on ``apply``
 keeps them (engine/indexes.py). Writes of others meanwhile are caught up with before the commit (engine/index_build.py).
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlglot import exp
@@ -29,10 +29,11 @@ from ..base.types import BOOLEAN
 from ..engine.expression.evaluate import can_fail, check_supported
 from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.expression.node import Call, Expression
-from ..engine.expression.tree import walk
+from ..engine.expression.tree import columns_of, walk
 from ..engine.key_encoding import check_key_types
 from ..engine.schema import Column, Index, Table
-from .bind import bind_expression
+from .bind import bind_expression, output_name
+from .bind.names import NAMELESS
 from .definition import Unique, name_of, only_parts, refuse, relation_name, shown
 from .execution import Execution
 from .source import Source
@@ -84,6 +85,7 @@ def index_of(
     unique: bool,
     nulls_distinct: bool = True,
     constraint: bool = False,
+    expressions: Sequence[Term] = (),
 ) -> Index:
     """An index of ``table``, checked. Raises Invalid."""
     check_key_types(columns)
@@ -109,6 +111,8 @@ def index_of(
         unique=unique,
         nulls_distinct=nulls_distinct,
         constraint=constraint,
+        expressions=tuple(term.expression for term in expressions),
+        expression_texts=tuple(term.text for term in expressions),
     )
 
 
@@ -124,10 +128,20 @@ def create_index(statement: exp.Create, execution: Execution, *, nulls_distinct:
     if name is not None and statement.args.get("exists") and name in execution.catalog.names:
         execution.notice(f'relation "{name}" already exists, skipping')
         return execution.done("CREATE INDEX")
-    columns = [table.column(_column_name(item)) for item in params.args["columns"]]
+    terms = [_term(item, table) for item in params.args["columns"]]
+    if not terms:
+        raise Invalid("an index needs columns", hint=f"Write ON {table.name} (column, ...).", sqlstate="42601")
+    computed = [term for term in terms if not isinstance(term, Column)]
+    columns = [
+        term
+        if isinstance(term, Column)
+        else Column(id=-1 - computed.index(term), name=term.name, type=term.expression.type)
+        for term in terms
+    ]
     index = index_of(
         table,
         columns,
+        expressions=computed,
         name=name,
         id=execution.new_id(),
         taken=execution.catalog.names,
@@ -160,21 +174,60 @@ def _check_params(params: exp.IndexParameters) -> None:
 def condition_of(tree: exp.Expr, table: Table) -> Expression:
     """The condition of a partial index. Raises Invalid."""
     condition = bind_expression(tree, table, type=BOOLEAN)
-    check_supported(condition)
-    calls = [part for part in walk(condition) if isinstance(part, Call)]
-    if any(FUNCTIONS[call.function].volatility is not Volatility.IMMUTABLE for call in calls):
-        raise Invalid("functions in index predicate must be marked IMMUTABLE", sqlstate="42P17",
-                      hint="Use columns, constants, and functions that depend on these alone.")  # fmt: skip
+    _check_computable(condition, "predicate")
     if can_fail(condition):
         raise refuse("a condition of an index that may fail", "Compare columns as they are, without arithmetic.")
     return condition
 
 
-def _column_name(item: Any) -> str:
-    node = item.this if isinstance(item, exp.Ordered) else item
-    if not isinstance(node, exp.Column):
-        raise refuse("an index of an expression", "Index a column; store what the expression gives in one.")
-    return name_of(node)
+def _check_computable(expression: Expression, what: str) -> None:
+    check_supported(expression)
+    calls = [part for part in walk(expression) if isinstance(part, Call)]
+    if any(FUNCTIONS[call.function].volatility is not Volatility.IMMUTABLE for call in calls):
+        raise Invalid(f"functions in index {what} must be marked IMMUTABLE", sqlstate="42P17",
+                      hint="Use columns, constants, and functions that depend on these alone.")  # fmt: skip
+
+
+def expression_of(tree: exp.Expr, table: Table) -> Expression:
+    """An expression that an index can have. Raises Invalid."""
+    expression = bind_expression(tree, table)
+    _check_computable(expression, "expression")
+    if can_fail(expression):
+        raise refuse(
+            "an index of an expression that may fail",
+            "Store what it gives in a column, and index that: arithmetic may overflow, casts of text may not fit.",
+        )
+    if not columns_of(expression):
+        raise refuse("an index of a constant", "Index columns, or expressions of columns.")
+    return expression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """An indexed expression: its text for display, and what it is called in the index's name."""
+
+    expression: Expression
+    text: str
+    name: str
+
+
+def _term(item: Any, table: Table) -> Column | Term:
+    node = unwrapped(item)
+    if isinstance(node, exp.Opclass):
+        raise refuse("an operator class", "Leave it out: text is indexed by its bytes.")
+    if isinstance(node, exp.Column):
+        return table.column(name_of(node))
+    name = output_name(node)
+    called = isinstance(node, exp.Func) and not isinstance(node, exp.Binary | exp.Cast | exp.Case)
+    text = shown(node) if called else f"({shown(node)})"
+    return Term(expression=expression_of(node, table), text=text, name="expr" if name == NAMELESS else name)
+
+
+def unwrapped(item: Any) -> Any:
+    """What is indexed, without its order and parentheses."""
+    while isinstance(item, exp.Ordered | exp.Paren):
+        item = item.this
+    return item
 
 
 def drop_indexes(names: Sequence[str], execution: Execution, *, exists: bool) -> Result:

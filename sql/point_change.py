@@ -369,7 +369,7 @@ def _conflict_plan(conflict: exp.OnConflict, target: Target, execution: Executio
     table = target.table
     keys = [column.type for column in table.primary_key_columns]
     relations = {MET: table.arrow_schema, PROPOSED: table.arrow_schema}
-    query = updated_query(conflict, target, [column.name for column in table.primary_key_columns])
+    query = updated_query(conflict, target, [target.column(column.name) for column in table.primary_key_columns])
     return assigned_plan(query, table.columns, execution, keys=keys, schemas=relations)
 
 

@@ -9,16 +9,16 @@ DuckDB still evaluates the whole WHERE, so a filter may always say less than the
                                     columns taken off where the constant fits the column's type exactly
 
 Shapes: column = < <= > >= constant, column IN (constants), column = ANY (constant array), column LIKE constant, column
-IS NULL, and AND and OR of these. A constant is anything without columns that is the same for the whole statement, such
-as ``now() - interval '7 days'``.
+IS NULL, and AND and OR of these; in place of a column also an expression that an index has the values of. A constant is
+anything without columns that is the same for the whole statement, such as ``now() - interval '7 days'``.
 ``<>`` and IS NOT NULL keep almost every row; they are not worth a copy.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -31,9 +31,9 @@ from ..engine import schema
 from ..engine.expression.evaluate import Context, check_supported, evaluate
 from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
 from ..engine.expression.node import Call, Cast, Column, Expression, Literal, Parameter
-from ..engine.expression.tree import transform
+from ..engine.expression.tree import columns_of, nameless, transform
 from . import bound
-from .walk import walk
+from .walk import is_scalar, walk
 
 _MIRRORED: Final = {
     "equal": "equal",
@@ -61,9 +61,20 @@ def rejects_null(node: bound.Bound) -> bool:
     return all(not (isinstance(part, Call) and part.function == "is_null") for part in walk(node))
 
 
-def simple(node: bound.Bound, sources: Sources) -> Expression | None:
-    """``node`` over the table's columns, or None if the engine shall not see it."""
-    found = _simple(node, sources)
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What conditions may speak of: its columns, and expressions over these, without names."""
+
+    sources: Sources
+    indexed: Collection[Expression]
+
+
+def simple(node: bound.Bound, sources: Sources, indexed: Collection[Expression] = ()) -> Expression | None:
+    """``node`` over the table's columns, or None if the engine shall not see it.
+
+    ``indexed``: the expressions of its indexes, without names (``tree.nameless``).
+    """
+    found = _simple(node, _Table(sources, indexed))
     if found is None:
         return None
     try:
@@ -81,7 +92,7 @@ def _any_element(node: Expression) -> Expression:
     return _call("in_list", node.arguments[0], element)
 
 
-def _simple(node: bound.Bound, sources: Sources) -> Expression | None:
+def _simple(node: bound.Bound, sources: _Table) -> Expression | None:
     if isinstance(node, bound.QuantifiedArray):
         column = _column(node.operand, sources)
         if column is None or node.operator != "equal" or node.all or not _constant(node.array):
@@ -128,8 +139,11 @@ def _call(function: str, *arguments: Expression) -> Call:
     return Call(function=function, arguments=arguments, type=BOOLEAN)
 
 
-def _column(node: bound.Bound, sources: Sources) -> Expression | None:
-    """A column of the table, or a widening cast of one."""
+def _column(node: bound.Bound, sources: _Table) -> Expression | None:
+    """A column of the table, or a widening cast of one, or an expression that an index has."""
+    found = _indexed(node, sources) if sources.indexed else None
+    if found is not None:
+        return found
     if isinstance(node, Cast):
         inner = _column(node.argument, sources)
         return (
@@ -137,9 +151,26 @@ def _column(node: bound.Bound, sources: Sources) -> Expression | None:
             if isinstance(inner, Column) and _widens(inner.type, node.type)
             else None
         )
-    if isinstance(node, Column) and sources.get(node.id, schema.ROW_ID) != schema.ROW_ID:
-        return Column(id=sources[node.id], type=node.type, name=node.name)
+    if isinstance(node, Column) and sources.sources.get(node.id, schema.ROW_ID) != schema.ROW_ID:
+        return Column(id=sources.sources[node.id], type=node.type, name=node.name)
     return None
+
+
+def _indexed(node: bound.Bound, table: _Table) -> Expression | None:
+    if isinstance(node, Column) or not is_scalar(node):
+        return None
+    own = bound.expression(node)
+    if not columns_of(own) <= table.sources.keys():
+        return None
+
+    def of_table(part: Expression) -> Expression:
+        return replace(part, id=table.sources[part.id]) if isinstance(part, Column) else part
+
+    own = transform(own, of_table)
+    try:
+        return own if nameless(own) in table.indexed else None
+    except TypeError:  # it holds an array, which is a list and has no hash
+        return None
 
 
 def _widens(source: Type, target: Type) -> bool:
@@ -229,7 +260,7 @@ def _unwrap(node: Expression) -> Expression:
         constants = _elements(constants[0], constants[0].type.element)
     if not constants:
         return Literal(value=False, type=BOOLEAN)
-    if isinstance(column, Cast) and isinstance(column.argument, Column):
+    if isinstance(column, Cast) and isinstance(column.argument, Column) and _widens(column.argument.type, column.type):
         if column.argument.type.kind is Kind.DATE:
             return _of_days(node.function, column.argument, constants) or node
         exact = [_exact(constant, column.argument.type) for constant in constants]

@@ -24,13 +24,15 @@ from sqlglot import exp
 from ..base.errors import Invalid
 from ..engine.conflict import first_of_each, key_tuples
 from ..engine.expression.node import Expression
-from ..engine.indexes import by_id, held
+from ..engine.expression.tree import nameless
+from ..engine.indexes import by_id, computed, held
 from ..engine.schema import ROW_ID_NAME, Index, Table, entry_ids
 from ..engine.transaction import Transaction
 from .assign import assigned_query, exactly, is_default, one_batch
 from .definition import name_of, refuse
 from .execution import Execution
-from .indexes import condition_of
+from .indexes import condition_of, expression_of, unwrapped
+from .parse import parse_expression
 from .target import Target, assignments
 
 MET: Final = "weft_met"
@@ -88,7 +90,7 @@ def upsert(
     inserts = proposed.filter(pa.array(absent))
     if not met.num_rows:
         return replace(nothing, inserts=inserts)
-    old, updates = _updated(conflict, met, proposed.take(pa.array(places)), target, arbiter.columns, execution)
+    old, updates = _updated(conflict, met, proposed.take(pa.array(places)), target, arbiter.trees, execution)
     return Upserted(table=table, inserts=inserts, old=old, updates=updates)
 
 
@@ -114,8 +116,26 @@ class Arbiter:
 
     @property
     def columns(self) -> list[str]:
+        """Names, or texts of indexed expressions."""
+        if self.index is None:
+            return [self.of.by_id[id].name for id in self.of.primary_key]
+        return [self.index.text(self.of, id) for id in self.index.columns]
+
+    @property
+    def terms(self) -> set[str | Expression]:
+        """What ON CONFLICT names it by: columns, and expressions without names."""
+        if self.index is None:
+            return set(self.columns)
+        return {nameless(self.index.expression(id)) if id < 0 else self.of.by_id[id].name for id in self.index.columns}
+
+    @property
+    def trees(self) -> list[exp.Expr]:
+        """The columns and expressions in the syntax of a query."""
         ids = self.of.primary_key if self.index is None else self.index.columns
-        return [self.of.by_id[id].name for id in ids]
+        return [
+            parse_expression(text) if id < 0 else exp.column(exp.to_identifier(text, quoted=True))
+            for id, text in zip(ids, self.columns, strict=True)
+        ]
 
     def serves(self, condition: Expression | None) -> bool:
         """Whether ON CONFLICT (columns) WHERE condition may mean it: a partial index only by its own condition."""
@@ -123,8 +143,12 @@ class Arbiter:
 
     def keys(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
         """The keys that rows have in it, and the places of these rows: some may have none (``held``)."""
-        keys = rows.select(self.columns).rename_columns([column.name for column in self.table.primary_key_columns])
-        valid = np.ones(rows.num_rows, np.bool_) if self.index is None else held(self.index, by_id(self.of, rows))
+        names = [column.name for column in self.table.primary_key_columns]
+        if self.index is None:
+            return rows.select(self.columns).rename_columns(names), np.arange(rows.num_rows)
+        rows = computed(self.index, by_id(self.of, rows))
+        keys = rows.select(list(map(str, self.index.columns))).rename_columns(names)
+        valid = held(self.index, rows)
         return keys.filter(pa.array(valid)), np.flatnonzero(valid)
 
     def met(self, keys: pa.RecordBatch, target: Target, execution: Execution) -> tuple[pa.RecordBatch, np.ndarray]:
@@ -202,12 +226,14 @@ def _arbiters(conflict: exp.OnConflict, table: Table) -> list[Arbiter]:
         if not matching:
             raise Invalid(f'constraint "{name}" for table "{table.name}" does not exist', hint=hint, sqlstate="42704")
     elif named:
-        nodes = [item.this if isinstance(item, exp.Ordered) else item for item in named]
-        names = {name_of(node) if isinstance(node, exp.Column) else "" for node in nodes}
+        nodes = list(map(unwrapped, named))
+        terms = {
+            name_of(node) if isinstance(node, exp.Column) else nameless(expression_of(node, table)) for node in nodes
+        }
         where = conflict.args.get("index_predicate")
         where = where.this if isinstance(where, exp.Where) else where
         condition = None if where is None else condition_of(where, table)
-        matching = [arbiter for arbiter in every if set(arbiter.columns) == names and arbiter.serves(condition)]
+        matching = [arbiter for arbiter in every if arbiter.terms == terms and arbiter.serves(condition)]
     elif _action(conflict) == "DO UPDATE":
         raise Invalid(
             "ON CONFLICT DO UPDATE requires inference specification or constraint name",
@@ -230,7 +256,7 @@ def _updated(
     met: pa.RecordBatch,
     proposed: pa.RecordBatch,
     target: Target,
-    columns: Sequence[str],
+    columns: Sequence[exp.Expr],
     execution: Execution,
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """(keys of the rows that DO UPDATE changes, the full rows that they become); ``columns`` are where they meet."""
@@ -249,7 +275,15 @@ def _updated(
     return one_batch(old), execution.transaction.complete(table, rows, overriding=True)
 
 
-def updated_query(conflict: exp.OnConflict, target: Target, columns: Sequence[str]) -> exp.Select:
+def _of(tree: exp.Expr, table: str) -> exp.Expr:
+    """The expression with its columns taken from one table."""
+    tree = exp.paren(tree, copy=True)
+    for column in tree.find_all(exp.Column):
+        column.set("table", exp.to_identifier(table, quoted=True))
+    return tree
+
+
+def updated_query(conflict: exp.OnConflict, target: Target, columns: Sequence[exp.Expr]) -> exp.Select:
     """The keys and every column's new value of the rows in ``MET`` that those of ``PROPOSED`` change.
 
     ``columns`` are where they meet.
@@ -263,12 +297,7 @@ def updated_query(conflict: exp.OnConflict, target: Target, columns: Sequence[st
     items = [*map(target.column, keys)]
     items += [sets.get(column.name) or target.column(column.name) for column in table.columns]
     excluded = exp.to_identifier(EXCLUDED)
-    same = [
-        exp.NullSafeEQ(
-            this=target.column(name), expression=exp.column(exp.to_identifier(name, quoted=True), table=excluded)
-        )
-        for name in columns
-    ]
+    same = [exp.NullSafeEQ(this=_of(column, target.alias), expression=_of(column, EXCLUDED)) for column in columns]
     where = conflict.args.get("where")
     condition = exp.and_(*same, *([where.this.copy()] if where else []), copy=False)
     alias = exp.TableAlias(this=exp.to_identifier(target.alias, quoted=True))

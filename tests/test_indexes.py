@@ -74,6 +74,9 @@ CREATE = {
     "partial": """CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE, a TEXT, n INT, UNIQUE (a, n));
                   CREATE UNIQUE INDEX t_part ON t (n) WHERE u > 3 AND a IS NOT NULL;
                   CREATE INDEX t_some ON t (a) WHERE n IS NULL OR u < 4""",
+    "computed": """CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE, a TEXT, n INT, UNIQUE (a, n));
+                   CREATE UNIQUE INDEX t_length ON t (length(a), n);
+                   CREATE INDEX t_upper ON t (upper(a), (u IS NULL), id) WHERE n > 0""",
 }
 
 PARTS = {
@@ -86,9 +89,9 @@ PARTS = {
 class Naive:
     """The rows (id, u, a, n), and what a look at all of them refuses."""
 
-    def __init__(self, *, unique_id: bool, nulls_distinct: bool, partial: bool) -> None:
+    def __init__(self, *, unique_id: bool, nulls_distinct: bool, partial: bool, computed: bool) -> None:
         self.rows: list[tuple[Any, ...]] = []
-        self.partial = partial
+        self.partial, self.computed = partial, computed
         self.unique_id, self.nulls_distinct = unique_id, nulls_distinct
 
     def takes(self, rows: list[tuple[Any, ...]]) -> bool:
@@ -97,7 +100,8 @@ class Naive:
         us = [row[1] for row in rows if row[1] is not None]
         pairs = [row[2:] for row in rows if not (self.nulls_distinct and None in row[2:])]
         part = [row[3] for row in rows if PARTS["t_part"](row)] if self.partial else []
-        met = [pairs, us, part, *([ids] if self.unique_id else [])]
+        lengths = [(len(a), n) for _, _, a, n in rows if a is not None and n is not None] if self.computed else []
+        met = [pairs, us, part, lengths, *([ids] if self.unique_id else [])]
         if any(len(set(keys)) < len(keys) for keys in met):
             return False
         self.rows = rows
@@ -160,7 +164,7 @@ def step(draw: random.Random, naive: Naive) -> tuple[str, list[tuple[Any, ...]]]
 def test_a_unique_index_refuses_what_a_look_at_all_rows_would(shape: str, tmp_path: Path) -> None:
     draw = random.Random(shape)
     keyed = shape != "no primary key"
-    naive = Naive(unique_id=keyed, nulls_distinct=keyed, partial=shape == "partial")
+    naive = Naive(unique_id=keyed, nulls_distinct=keyed, partial=shape == "partial", computed=shape == "computed")
     with contextlib.ExitStack() as stack:
         engine = stack.enter_context(Engine.open(tmp_path / "data", options=OPTIONS))
         session = Session(engine)
@@ -410,7 +414,15 @@ def test_what_an_index_cannot_be_is_refused_by_name(engine: Engine) -> None:
     session = Session(engine)
     session.execute("CREATE TABLE t (id INT PRIMARY KEY, a TEXT, j JSON, CONSTRAINT one UNIQUE (a))")
     for text, message, sqlstate in [
-        ("CREATE INDEX ON t (lower(a))", "an index of an expression", "0A000"),
+        ("CREATE INDEX ON t ((id + 1))", "an index of an expression that may fail", "0A000"),
+        ("CREATE INDEX ON t (lower(a), (a::int))", "an index of an expression that may fail", "0A000"),
+        ("CREATE INDEX ON t ((now() > '2024-01-01'))", "must be marked IMMUTABLE", "42P17"),
+        ("CREATE INDEX ON t (random())", "must be marked IMMUTABLE", "42P17"),
+        ("CREATE INDEX ON t (lower('A'))", "an index of a constant", "0A000"),
+        ("CREATE INDEX ON t (max(id))", "aggregate", "42803"),
+        ("CREATE INDEX ON t ((SELECT 1))", "subquery", "0A000"),
+        ("CREATE INDEX ON t (a text_pattern_ops)", "an operator class", "0A000"),
+        ("CREATE INDEX ON t ()", "needs columns", "42601"),
         ("CREATE INDEX ON t (a) WHERE id + 1 > 1", "a condition of an index that may fail", "0A000"),
         ("CREATE INDEX ON t (a) WHERE now() > '2024-01-01'", "must be marked IMMUTABLE", "42P17"),
         ("CREATE INDEX ON t (a) WHERE (SELECT true)", "subquery", "0A000"),
@@ -435,6 +447,60 @@ def test_what_an_index_cannot_be_is_refused_by_name(engine: Engine) -> None:
         assert refused.value.sqlstate == sqlstate, text
     session.execute("CREATE INDEX IF NOT EXISTS one ON t (a)")
     session.execute("DROP INDEX IF EXISTS nope")
+
+
+def test_an_expression_is_indexed_as_a_column_is(tmp_path: Path) -> None:
+    with Engine.open(tmp_path / "data", options=OPTIONS) as engine:
+        db = Session(engine)
+        db.execute("CREATE TABLE t (id INT PRIMARY KEY, mail VARCHAR(40), j JSONB, at TIMESTAMP, n INT DEFAULT 0)")
+        db.execute(
+            "INSERT INTO t SELECT g, 'User' || g || '@x.org', jsonb_build_object('k', 'v' || g % 500), "
+            "'2024-01-01'::timestamp + g * interval '1 hour' FROM generate_series(1, 3000) AS g"
+        )
+        db.execute("CREATE UNIQUE INDEX ON t (lower(mail) DESC)")
+        db.execute("CREATE INDEX ON t ((j ->> 'k'), n); CREATE INDEX by_day ON t ((at::date))")
+        for condition, ids in [
+            ("lower(mail) = lower('USER77@X.ORG')", [77]),
+            ("lower(mail) IN ('user5@x.org', 'user9@x.org', NULL)", [5, 9]),
+            ("j ->> 'k' = 'v3' AND n = 0", [3, 503, 1003, 1503, 2003, 2503]),
+            ("at::date = '2024-01-01'", list(range(1, 24))),
+            ("CAST(at AS DATE) = '2024-02-01 00:00'::timestamp AND id = 750", [750]),
+        ]:
+            assert db.execute(f"SELECT id FROM t WHERE {condition} ORDER BY id").arrow()[0].to_pylist() == ids
+            if "750" not in condition:
+                plan = "\n".join(db.execute(f"EXPLAIN SELECT id FROM t WHERE {condition}").arrow()[0].to_pylist())
+                assert "Index Read by" in plan, plan
+        assert db.execute("SELECT id FROM t WHERE lower(mail) = $1", ["user8@x.org"]).rows() == [(8,)]
+        for text in ("INSERT INTO t VALUES (0, 'USER8@x.ORG')", "UPDATE t SET mail = 'uSER8@x.org' WHERE id = 9"):
+            with pytest.raises(
+                Invalid, match=r'"t_lower_idx" of "t": \(lower\(mail\)\)=\(user8@x.org\) already exists'
+            ):
+                db.execute(text)
+        db.execute("UPDATE t SET mail = upper(mail) WHERE id < 10")
+        insert = "INSERT INTO t (id, mail) VALUES (0, 'uSER8@x.ORG'), (-1, 'new') ON CONFLICT "
+        db.execute(insert + "(lower(mail)) DO UPDATE SET mail = excluded.mail, n = t.n + 1")
+        db.execute(insert.replace("-1", "-2") + "DO NOTHING")
+        assert db.execute("SELECT id, mail, n FROM t WHERE id < 1 OR n > 0 ORDER BY id").rows() == [
+            (-1, "new", 0), (8, "uSER8@x.ORG", 1)
+        ]  # fmt: skip
+        with pytest.raises(Invalid, match="no unique or exclusion constraint"):
+            db.execute(insert + "(upper(mail)) DO NOTHING")
+        db.execute("ALTER TABLE t RENAME mail TO post")
+    with Engine.open(tmp_path / "data", options=OPTIONS) as engine:
+        db = Session(engine)
+        definitions = db.execute("SELECT definition FROM weft_indexes ORDER BY 1").arrow()[0].to_pylist()
+        assert definitions == [
+            "CREATE INDEX by_day ON t ((CAST(at AS DATE)))",
+            "CREATE INDEX t_expr_n_idx ON t ((j ->> 'k'), n)",
+            "CREATE UNIQUE INDEX t_lower_idx ON t (lower(post))",
+        ]
+        for text in definitions:
+            db.execute(text.replace("by_day", "other").replace("_idx", "_more"))
+        check(engine)
+        db.execute("ALTER TABLE t DROP post")
+        assert db.execute("SELECT count(*) FROM weft_indexes WHERE definition LIKE '%lower%'").scalar() == 0
+        check(engine)
+    assert not list(check_folder(tmp_path / "data").problems)
 
 
 def test_deltas_and_read_committed_keep_indexes_too(engine: Engine) -> None:
@@ -549,6 +615,11 @@ CONDITIONS = [
     "u = {a} AND n = 3 AND s IS NULL",
     "s IS NULL AND u IN ({a}, {b}) AND 3 = n",
     "(n IN (1, 2) OR n IS NULL) AND s = '{s}'",
+    "upper(s) = 'AB' AND n = {c}",
+    "upper(s) IN ('É', upper('{s}')) AND n > 38",
+    "n = {c} AND 'AB' = upper(s) AND id < {a}",
+    "upper(s) IS NULL AND n = {c}",
+    "u IS NOT NULL AND coalesce(u, n) = {a}",
 ]
 
 
@@ -562,6 +633,8 @@ def test_queries_by_way_of_an_index_find_what_all_rows_say(engine: Engine, key: 
     db.execute("CREATE INDEX t_n_s ON t (n, s)")
     db.execute("CREATE INDEX t_s ON t (s) WHERE n IN (1, 2) OR n IS NULL")
     db.execute("CREATE INDEX t_part ON t (u) WHERE n = 3 AND s IS NULL")
+    db.execute("CREATE INDEX t_upper ON t (upper(s), n)")
+    db.execute("CREATE INDEX t_some ON t (coalesce(u, n)) WHERE u IS NOT NULL")
     by_index = 0
     for round in range(4):
         rows = [

@@ -196,7 +196,9 @@ def can_fail(expression: Expression) -> bool:
 @lru_cache(maxsize=4096)
 def _may_raise(expression: Expression) -> bool:
     for part in walk(expression):
-        if isinstance(part, Cast) and not _is_safe(part.argument.type, part.type):
+        if isinstance(part, Cast) and not (
+            _is_safe(part.argument.type, part.type) or (part.argument.type.kind, part.type.kind) in _TOTAL_CASTS
+        ):
             return True
         if isinstance(part, Call) and resolution_of(part).overload.can_fail:
             return True
@@ -309,6 +311,15 @@ _SAFE_CASTS: Final = frozenset(
         (Kind.UNKNOWN, Kind.TEXT),
     )
 )
+
+_TOTAL_CASTS: Final = frozenset(
+    (
+        (Kind.TIMESTAMP, Kind.DATE),
+        (Kind.TIMESTAMP, Kind.TIME),
+        *((kind, Kind.TEXT) for kind in (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.NUMERIC, Kind.DATE, Kind.UUID)),
+    )
+)
+"""Others that cannot fail."""
 
 
 # -- arrays and scalars ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import assert_never
 
 from .node import Call, Case, Cast, Column, Expression, Literal, Parameter
@@ -46,6 +47,11 @@ def transform(expression: Expression, change: Callable[[Expression], Expression]
             return change(Case(branches=branches, default=default, type=expression.type))
         case _:
             assert_never(expression)
+
+
+def nameless(expression: Expression) -> Expression:
+    """The expression, its columns told by identifiers alone."""
+    return transform(expression, lambda part: replace(part, name="") if isinstance(part, Column) else part)
 
 
 def columns_of(expression: Expression) -> frozenset[int]:

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ...engine.expression.node import Call, Expression
+from ...engine.expression.tree import nameless
 from .. import bound
 from ..conditions import conditions_of
 from ..pushdown import simple
@@ -22,7 +23,8 @@ def rewrite(query: bound.BoundQuery) -> bound.BoundQuery:
     for scan in walk(query.query):
         if isinstance(scan, bound.Scan):
             sources = {column.id: source for column, source in zip(scan.columns, scan.sources, strict=True)}
-            found = [simple(node, sources) for node in conditions.get(scan.reference, ())]
+            indexed = {nameless(each) for index in scan.table.indexes for each in index.expressions}
+            found = [simple(node, sources, indexed) for node in conditions.get(scan.reference, ())]
             filters[scan.reference] = [part for part in found if part is not None]
     if not any(filters.values()):
         return query

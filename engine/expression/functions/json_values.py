@@ -405,17 +405,17 @@ def _texts(types: Sequence[Type]) -> Type:
     return array_of(TEXT)
 
 
-def _python(signature: str, naive: Callable[..., Any], **options: Any) -> Overload:
-    return overload(signature, in_python, naive=naive, can_fail=True, **options)
+def _python(signature: str, naive: Callable[..., Any], *, can_fail: bool = True, **options: Any) -> Overload:
+    return overload(signature, in_python, naive=naive, can_fail=can_fail, **options)
 
 
-JSONB_GET: Final = (
-    _python("jsonb, text -> jsonb", lambda d, k: _part("jsonb", _get(d, k))),
-    _python("jsonb, integer -> jsonb", lambda d, k: _part("jsonb", _get(d, k))),
+JSONB_GET: Final = tuple(
+    _python(f"jsonb, {step} -> jsonb", lambda d, k: _part("jsonb", _get(d, k)), can_fail=False)
+    for step in ("text", "integer")
 )
-JSONB_GET_TEXT: Final = (
-    _python("jsonb, text -> text", lambda d, k: _as_text("jsonb", _get(d, k))),
-    _python("jsonb, integer -> text", lambda d, k: _as_text("jsonb", _get(d, k))),
+JSONB_GET_TEXT: Final = tuple(
+    _python(f"jsonb, {step} -> text", lambda d, k: _as_text("jsonb", _get(d, k)), can_fail=False)
+    for step in ("text", "integer")
 )
 JSONB_PATH: Final = (
     _python("jsonb, array -> jsonb", lambda d, p: _part("jsonb", _at(d, p))),
