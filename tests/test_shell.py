@@ -397,3 +397,21 @@ def test_a_word_that_begins_no_statement_is_the_error(local: Screen, text: str, 
 )
 def test_enter_runs_a_text_with_the_data_of_a_copy(text: str, waits: str) -> None:
     assert waits_for(text) == waits
+
+
+def test_what_is_prepared_stays_until_the_session_ends(screen: Screen) -> None:
+    screen.run("CREATE TABLE t (a INT PRIMARY KEY, b TEXT); PREPARE put (int, text) AS INSERT INTO t VALUES ($1, $2);")
+    assert screen.run("EXECUTE put (1, 'x');") == "INSERT 0 1\n"
+    assert "already exists" in screen.run("PREPARE put AS SELECT 1;")
+    screen.run("BEGIN; PREPARE get AS SELECT b || '!' AS b FROM t WHERE a = $1; EXECUTE put (2, 'y'); ROLLBACK;")
+    assert "x!" in screen.run("EXECUTE get (1);")
+    assert "(0 rows)" in screen.run("EXECUTE get (2);")
+    assert "x!" in screen.run("BEGIN; EXECUTE get (1); EXECUTE get (1); COMMIT;")
+    assert "x!" in screen.run("SET timezone = 'Asia/Tokyo'; EXECUTE get (1) \\gx")
+    assert "syntax error" in screen.run("PREPARE wrong AS SELECT FROM WHERE;")
+    assert "does not exist" in screen.run("EXECUTE wrong;")
+    assert screen.run("DEALLOCATE get;") == "DEALLOCATE\n"
+    assert "does not exist" in screen.run("EXECUTE get (1);")
+    screen.run("DISCARD ALL;")
+    assert "does not exist" in screen.run("EXECUTE put (3, 'z');")
+    assert "x" in screen.run("TABLE t;")

@@ -6,7 +6,8 @@ into ``Database.transaction``, and runs the statements in between inside it.
 
 What SET sets holds for the shell's session, as in psql, though the database has none: the shell keeps the settings that
 a result tells of, and gives them to each statement and transaction. So a server that was started again has them, too.
-Those that a transaction set are kept when it has committed.
+Those that a transaction set are kept when it has committed. What PREPARE named is kept by its text, and prepared with
+each EXECUTE.
 
 COPY with STDIN and STDOUT is the shell's as well (copying.py). A statement may end in a backslash command, which then
 says what becomes of it (meta.py).
@@ -19,17 +20,29 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TextIO
 
-from ...base.errors import Invalid, WeftError
+from ...base.errors import Invalid, LimitExceeded, WeftError
 from ...base.interface import Database, Transaction
+from ...base.limits import PREPARED_MAX
 from ...base.result import Result
 from ...base.types import Kind
 from ...sql.source import split as split_sql
-from ...sql.statements import Begin, Commit, Copy, Rollback, RollbackTo, read
+from ...sql.statements import (
+    Begin,
+    Commit,
+    Copy,
+    Deallocate,
+    Execute,
+    Prepare,
+    Reset,
+    Rollback,
+    RollbackTo,
+    read,
+)
 from .copying import copy_stream, watched
 from .output import Format, Layout, Output, print_result
 from .statements import Statement, split
@@ -68,6 +81,7 @@ class Shell:
         self._transaction: Transaction | None = None
         self._modes = _BEGIN  # what the open transaction's BEGIN said
         self._failed = False
+        self._prepared: dict[str, str] = {}
         self._settings: Mapping[str, str] = {}
         self._settings_within: Mapping[str, str] = {}  # those of the open transaction, for after its commit
 
@@ -143,7 +157,7 @@ class Shell:
         self.statements_run += 1
         begin = time.perf_counter()
         try:
-            if (said := self._run_own_statement(statement)) is not None:
+            if (said := self._run_own_statement(statement, show or self._print)) is not None:
                 self._say(said)
             else:
                 self._execute(statement, show or self._print)
@@ -161,13 +175,10 @@ class Shell:
 
     def copy(self, statement: Copy) -> str:
         """COPY with the client's input, output or files: the tag. A transaction has failed if that did."""
-        try:
+        with self._failing():
             return copy_stream(
                 statement, self.execute, self._open_or_own, out=self.out, errors=self.errors, data=self._data
             )
-        except (WeftError, KeyboardInterrupt):
-            self._failed = self._transaction is not None
-            raise
 
     def query(self, text: str) -> list[tuple[object, ...]]:
         """The rows of a query of the shell's own; for the backslash commands."""
@@ -201,12 +212,18 @@ class Shell:
             self._transaction = None
 
     def _execute(self, statement: Statement, show: Callable[[Result], None]) -> None:
-        """Run a statement for the database, and show what it gives. A transaction has failed if that did."""
-        try:
+        """Run a statement for the database, and show what it gives."""
+        with self._failing():
             with watched(statement.text, self.database, errors=self.errors):
                 result = self.execute(statement.text)
             self._print_notices(result)
             show(result)
+
+    @contextlib.contextmanager
+    def _failing(self) -> Generator[None]:
+        """A transaction has failed if what is run inside did."""
+        try:
+            yield
         except (WeftError, KeyboardInterrupt):
             self._failed = self._transaction is not None
             raise
@@ -248,8 +265,9 @@ class Shell:
         if tag and self.layout.format is Format.TABLE:
             self.out.write(tag + "\n")
 
-    def _run_own_statement(self, statement: Statement) -> str | None:
-        """Do what BEGIN, COMMIT, ROLLBACK and COPY with STDIN say, and return the tag; None for every other statement.
+    def _run_own_statement(self, statement: Statement, show: Callable[[Result], None]) -> str | None:
+        """Do what BEGIN, COMMIT, ROLLBACK, PREPARE and COPY with STDIN say, and return the tag; None for every other
+        statement.
 
         Raises Invalid (25P02) for those in a transaction that failed.
         """
@@ -273,6 +291,22 @@ class Shell:
                     hint="ROLLBACK, and begin again; or ROLLBACK TO a savepoint.",
                     sqlstate="25P02",
                 )
+            case Prepare(name=name):
+                self._prepare(name, statement.text)
+                return "PREPARE"
+            case Execute(name=name) if name in self._prepared:
+                text = f"DEALLOCATE ALL;\n{self._prepared[name]};\n{statement.text}"
+                self._execute(replace(statement, text=text), show)
+                return ""
+            case Deallocate(name=str(name)) if name in self._prepared:
+                del self._prepared[name]
+                return "DEALLOCATE"
+            case Deallocate(name=None):
+                self._prepared.clear()
+                return "DEALLOCATE ALL"
+            case Reset(discard=True):
+                self._prepared.clear()
+                return None
             case Copy(path=None) as copy:
                 tag = self.copy(copy)
                 return "" if copy.writes else tag  # the rows are the answer
@@ -281,6 +315,16 @@ class Shell:
         if chain:
             self._begin(self._modes)
         return tag
+
+    def _prepare(self, name: str, text: str) -> None:
+        if name in self._prepared:
+            message = f'prepared statement "{name}" already exists'
+            raise Invalid(message, hint="DEALLOCATE it first.", sqlstate="42P05")
+        if len(self._prepared) >= PREPARED_MAX:
+            raise LimitExceeded(f"a session has at most {PREPARED_MAX} prepared statements", hint="DEALLOCATE some.")
+        with self._failing():
+            self.execute(f"DEALLOCATE ALL;\n{text};\nSHOW server_version")  # it raises for what cannot be prepared
+        self._prepared[name] = text
 
     def _begin(self, begin: Begin) -> None:
         if self._transaction is not None:
