@@ -14,6 +14,7 @@ What is looked at:
                             versions are in the segment's ranges; each row is in its cell (hash of the key, slice)
     keys                    of the versions of a row, in and over segments, at most one lives, and none overlap
     counts                  rows of a table that live, as the checkpoint counts them
+    indexes                 the entries are those that the rows of the table make, none missing and none too many
 
 Problems are found, not repaired, and one does not hide the next: what cannot be read is left out of what follows, and
 each problem says what it affects. Memory is bounded: rows are looked at some blocks at a time.
@@ -52,6 +53,8 @@ from ..storage.manifest import DATABASE, MemoryManifest, examine
 from ..storage.memory_log import MemoryLog
 from ..storage.segment import SegmentReader
 from ..storage.storage import Storage, segment_name, segment_number
+from .cells import TableStore
+from .check_entries import entry_problems
 from .checkpoint import Restored, restore
 from .database import Engine
 from .internal import INTERNAL
@@ -206,6 +209,7 @@ class _Checker:
         self._prepared_keys: list[Description] = []
         self._named_in_log: set[int] = set()
         self._known = True  # all that names files could be read
+        self._whole: set[int] = set()  # tables all of whose rows can be read
 
     # What there is.
 
@@ -359,7 +363,37 @@ class _Checker:
             self._check_sections(description, what)
         for description in self._prepared_keys:
             self._check_sections(description, "a large transaction that the log holds: the database cannot be opened")
+        self._indexes()
         self._report.tables.sort(key=lambda table: table.name)
+
+    def _indexes(self) -> None:
+        """Entries against rows, where all of both can be read."""
+        if self._restored is None:
+            return
+        state = self._restored.state
+        tables = [relation for relation in state.catalog.relations.values() if isinstance(relation, Table)]
+        for table in tables:
+            indexes = [index for index in table.indexes if {table.id, index.id} <= self._whole]
+            if not indexes:
+                continue
+            rows = self._store(table)
+            for index in indexes:
+                entries = self._store(state.stores[index.id].table)
+                affects = (
+                    f'what is found by way of index "{index.name}": drop it and make it again; all rows can be read'
+                )
+                problems = entry_problems(rows, entries, index, version=state.version)
+                self._tell(problems, f'index "{index.name}" of table "{table.name}"', affects)
+
+    def _store(self, table: Table) -> TableStore:
+        """The rows of a table, of the segments alone."""
+        store = TableStore(table)
+        layout = Layout(table)
+        own = [description for description in self._descriptions if description.table == table.id]
+        for description in sorted(own, key=lambda item: item.age):
+            overlay = self._files.read_overlay(description.overlay, description.rows_count)
+            store.add_segment(Segment(description, number=0, layout=layout, open=self._files.open, overlay=overlay))
+        return store
 
     def _all(self) -> list[Description]:
         return [*self._descriptions, *self._prepared, *self._prepared_keys]
@@ -426,6 +460,8 @@ class _Checker:
         if whole and report.rows_count != rows_count and not gone:
             what = f'{report.rows_count:,} rows of table "{table.name}" live, and the checkpoint counts {rows_count:,}'
             self._report.add("the state in the manifest", what, f'count(*) of table "{table.name}"')
+        if whole and not gone:
+            self._whole.add(id)
         if descriptions or table.name not in _INTERNAL_NAMES:
             self._report.tables.append(report)
         return done

@@ -25,10 +25,11 @@ import soak
 import weftdb
 from weftdb.base.errors import Corrupt, Unavailable, WeftError
 from weftdb.base.types import BIGINT, BOOLEAN, DOUBLE, TEXT, TIMESTAMP
+from weftdb.engine import indexes
 from weftdb.engine.check import Report, check_engine, check_folder
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
-from weftdb.engine.schema import Table
+from weftdb.engine.schema import Index, Table
 from weftdb.engine.segment import BEGIN, DELTA, Description, Section
 from weftdb.server.main import main
 from weftdb.storage.lmdb_pages import _Database, _Pages, _Walk
@@ -358,6 +359,51 @@ def test_segments_of_no_table_are_told(folder: Path) -> None:
 def test_a_manifest_that_lacks_a_segment_is_told(folder: Path) -> None:
     change(folder, delete=(events(folder)[0].id,))
     assert "and the checkpoint counts" in texts(check_folder(folder))
+
+
+KEYS = ("id INT PRIMARY KEY,", "id INT,", "id INT, at DATE DEFAULT '2026-01-05', PRIMARY KEY (id, at),")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_entries_that_are_not_those_of_the_rows_are_told(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries_of = indexes.entries_of
+
+    def no_entries(table: Table, index: Index, rows: pa.RecordBatch) -> pa.RecordBatch:
+        return entries_of(table, index, rows).slice(0, 0)
+
+    def told(name: str, *broken: str) -> list[str]:
+        """What a check says where statements made no entries, and left those that were there."""
+        path = tmp_path / name
+        with weftdb.open(path, maintenance=False, durable=False) as database:
+            options = "WITH (time = 'at', every = '1 day', shards = 2)" if "at DATE" in key else ""
+            database.execute(f"CREATE TABLE t ({key} a TEXT, n INT) {options}")
+            database.execute("CREATE UNIQUE INDEX t_low ON t (lower(a)); CREATE INDEX t_n ON t (n) WHERE n > 0")
+            database.execute("INSERT INTO t (id, a, n) SELECT g, 'A' || g, g % 7 FROM generate_series(1, 900) AS g")
+            database.engine.flush()
+            database.execute("DELETE FROM t WHERE id % 10 = 3; UPDATE t SET n = n + 1, a = a || 'x' WHERE id % 10 = 4")
+            with monkeypatch.context() as patch:
+                patch.setattr(indexes, "entries_of", no_entries)
+                for statement in broken:
+                    database.execute(statement)
+            database.engine.flush()
+            beside = texts(check_engine(database.engine))
+        assert texts(check_folder(path)) == beside
+        return beside.split("\n")
+
+    assert told("sound") == [""]
+    low, n = told("missing", "INSERT INTO t (id, a, n) VALUES (1000, 'Q', 5)", "INSERT INTO t (id) VALUES (1001)")
+    assert 'index "t_low" of table "t": 1 rows have no entry, or another one, one with (lower(a), ' in low
+    assert ") = (q, " in low
+    assert 'index "t_n" of table "t": 1 rows have no entry, or another one, one with (n, ' in n
+    low, n = told("stray", "DELETE FROM t WHERE id IN (6, 7, 8)")  # that of 7 is in no partial index
+    assert 'index "t_low" of table "t": 3 entries are of no row, one with (lower(a), ' in low
+    assert 'index "t_n" of table "t": 2 entries are of no row, one with (n, ' in n
+    assert "drop it and make it again; all rows can be read" in n
+    lines = told("other", "UPDATE t SET a = 'zz' WHERE id = 5")
+    assert ["rows have no entry" in line for line in lines if '"t_low"' in line] == [True, False]
+    assert any('"t_n"' in line for line in lines) == (key == KEYS[1]), "a row that stays has the same entry"
 
 
 def test_files_that_are_missing_or_cut_are_told(folder: Path) -> None:
