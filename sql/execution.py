@@ -29,6 +29,7 @@ from .bind import bind_query
 from .bound import BoundQuery
 from .cancel import Cancel
 from .interrupt import interruptible
+from .pipeline import Grouped
 from .plan import Plan
 from .plan import plan as planned
 from .resources import Resources
@@ -143,10 +144,11 @@ class Execution:
         relations: Mapping[str, Any] | None = None,
         on_close: Callable[[], None] | None = None,
         past: Sequence[Reader] | None = None,
+        note: Callable[[Grouped], None] | None = None,
     ) -> Result:
         """Run a plan: completely, or as a stream that calls ``on_close`` (once) when it ends or fails.
 
-        ``past`` stands in for the snapshots of the AS OF clauses, as EXPLAIN observes them.
+        ``past`` stands in for the snapshots of the AS OF clauses, as EXPLAIN observes them; ``note``: see run_plan.
         """
 
         def work() -> Result:
@@ -164,6 +166,7 @@ class Execution:
                 past=self.past.snapshots if past is None else past,
                 on_close=on_close,
                 read_all=on_close is None,
+                note=note,
             )
 
         return work() if skips_executor(plan) else interruptible(work, cancel=self.cancel.cancel)

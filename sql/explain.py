@@ -58,7 +58,8 @@ from .interrupt import interruptible
 from .locking import locking_of, locks
 from .mutate import CHANGES, plan_of_change, run_change
 from .operators import Operator, with_names
-from .plan import Plan, Relational, choose
+from .pipeline import Grouped, run_parts
+from .plan import Pipelined, Plan, Relational, choose
 from .point_change import point_change
 from .pushdown import Moment, finish
 from .relational import parameter_literals, reader_of, sources_of, sql_text
@@ -89,7 +90,8 @@ def explain(
     else:
         found = _explain_query(tree, execution, watch, analyze=statement.analyze)
         if statement.verify and found.plan is not None:
-            found = replace(found, verified=verify(found.plan, execution.bind(_unlocked(tree)), execution))
+            verified = verify(found.plan, execution.bind(_unlocked(tree)), execution)
+            found = replace(found, verified=verified, grouped=verified.grouped)
     if statement.format == "json":
         field, values = arrow_field(COLUMN, JSON), [json.dumps(found.document(), indent=2, ensure_ascii=False)]
     else:
@@ -186,7 +188,25 @@ def _seen(plan: Plan, execution: Execution) -> Explained:
         sources |= {scan_name(scan.reference): rows[scan.name].select(scan.sources) for scan in bound.arrow_scans}
         found = execution.resources.executor.explain(sql_text(bound, moment), sources, cancel=execution.cancel)
         operators = with_names(found, _names(bound))
-    return Explained(plan=plan, accesses=tuple(accesses), operators=operators)
+    grouped: list[Grouped] = []
+    if isinstance(plan.choice, Pipelined) and moment is not None:
+        run_parts(
+            plan.choice.rest,
+            execution.reader,
+            moment,
+            past=execution.past.snapshots,
+            kernels=execution.resources.kernels,
+            wait=plan.choice.wait,
+            rows_of=_not_computed,
+            cancel=execution.cancel,
+            note=grouped.append,
+            dry=True,
+        )
+    return Explained(plan=plan, accesses=tuple(accesses), operators=operators, grouped=tuple(grouped))
+
+
+def _not_computed(query: BoundQuery) -> pa.Table:
+    raise AssertionError("EXPLAIN alone computes nothing")
 
 
 def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table], object] | None = None) -> Explained:
@@ -196,6 +216,7 @@ def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table],
     reader = ObservedReader(execution.reader, streams)
     past = [ObservedReader(snapshot, streams) for snapshot in execution.past.snapshots]
     operators: Operator | None = None
+    grouped: list[Grouped] = []
     began = monotonic()
     if isinstance(plan.choice, Relational) and consume is None:
         moment = _moment(bound, execution)
@@ -207,7 +228,7 @@ def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table],
         )
         operators, rows = with_names(operators, _names(bound)), operators.rows or 0
     else:
-        table = execution.on(reader).run(plan, past=past).arrow()
+        table = execution.on(reader).run(plan, past=past, note=grouped.append).arrow()
         rows = table.num_rows
         if consume is not None:
             consume(table)
@@ -221,7 +242,14 @@ def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table],
         version = None if use.past is None else of.version
         access = _access(use, stream.filter, stream, of.statistics(use.table), version=version)
         accesses.append(replace(access, measured=Measured(seconds=stream.seconds, bytes=stream.bytes)))
-    return Explained(plan=plan, accesses=tuple(accesses), operators=operators, rows=rows, seconds=seconds)
+    return Explained(
+        plan=plan,
+        accesses=tuple(accesses),
+        operators=operators,
+        grouped=tuple(grouped),
+        rows=rows,
+        seconds=seconds,
+    )
 
 
 def _access(

@@ -21,6 +21,7 @@ from typing import Any
 
 from ..engine.scan_statistics import ScanStatistics
 from .operators import Operator
+from .pipeline import Grouped
 from .plan import NAMES, Plan, Relational
 from .verify import Verified
 
@@ -109,6 +110,7 @@ class Explained:
     plan: Plan | None
     accesses: tuple[Access, ...] = ()
     operators: Operator | None = None
+    grouped: tuple[Grouped, ...] = ()
     change: Change | None = None
     locked: tuple[str, ...] | None = None
     steps: tuple[tuple[str, float], ...] = ()
@@ -118,6 +120,7 @@ class Explained:
 
     def lines(self) -> list[str]:
         lines = [] if self.plan is None else self.plan.explain()
+        lines += [_grouped_line(grouped) for grouped in self.grouped]
         for access in self.accesses:
             lines += access.lines()
         if self.operators is not None:
@@ -143,6 +146,8 @@ class Explained:
             found["Declined"] = [{"Choice": item.name, "Reason": str(item.reason)} for item in self.plan.declined]
         if self.operators is not None:
             found["Tables"] = [access.document() for access in self.accesses]
+        if self.grouped:
+            found["Pipelines"] = [_grouped_document(grouped) for grouped in self.grouped]
         found["Planning Steps"] = {name: _milliseconds(seconds) for name, seconds in self.steps}
         found["Planning Time"] = _milliseconds(sum(seconds for _, seconds in self.steps))
         if self.seconds is not None:
@@ -172,6 +177,25 @@ class Explained:
         if self.rows is not None:
             root["Actual Rows"] = self.rows
         return root
+
+
+def _grouped_line(grouped: Grouped) -> str:
+    if grouped.why_not is not None:
+        return f"  Pipeline of {grouped.alias}: not used, since {grouped.why_not}; the executor groups"
+    if grouped.groups is None or grouped.rows is None or grouped.seconds is None:
+        state = f"its kernel is ready ({grouped.sink})" if grouped.sink else "if the rows that it is joined with fit"
+        return f"  Pipeline of {grouped.alias}: {state}"
+    rows = f"{grouped.groups:,} groups of {grouped.rows:,} rows"
+    return f"  Pipeline of {grouped.alias}: {rows}, in {_shown(grouped.seconds)} by {grouped.kernel} ({grouped.sink})"
+
+
+def _grouped_document(grouped: Grouped) -> dict[str, Any]:
+    found: dict[str, Any] = {"Alias": grouped.alias, "Kernel": grouped.kernel, "Sink": grouped.sink}
+    if grouped.why_not is not None:
+        return {**found, "Not Used": grouped.why_not}
+    if grouped.seconds is None:
+        return found
+    return {**found, "Groups": grouped.groups, "Rows": grouped.rows, "Time": _milliseconds(grouped.seconds)}
 
 
 def _read(name: str, of: ScanStatistics, measured: Measured) -> list[str]:

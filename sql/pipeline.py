@@ -24,6 +24,7 @@ import pyarrow as pa
 from ..base.limits import PIPELINE_ROWS_MANY
 from ..base.types import Type
 from ..engine import schema
+from ..engine.clock import monotonic
 from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
 from ..engine.expression.node import Call, Column, Expression, Literal, Parameter
 from ..engine.expression.tree import transform
@@ -56,6 +57,22 @@ class Part:
     sides: tuple[bound.BoundQuery, ...]
     memo: dict[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
     """``why``: it was seen not to be covered when its sides' rows were there, which took long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouped:
+    """What came of a part, for EXPLAIN. ``why_not``: why the executor groups it; None: a kernel does.
+
+    What a kernel did is None where it was not run.
+    """
+
+    alias: str
+    kernel: str | None = None
+    sink: str | None = None
+    why_not: str | None = None
+    groups: int | None = None
+    rows: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,64 +231,29 @@ def run_parts(
     wait: bool,
     rows_of: Callable[[bound.BoundQuery], pa.Table],
     cancel: Cancel | None,
+    note: Callable[[Grouped], None] | None = None,
+    dry: bool = False,
 ) -> dict[str, pa.Table] | None:
     """The groups of each part, by the name that the rest of the query has for them; None: a kernel is not ready.
 
-    ``wait`` for kernels; ``rows_of`` answers the queries of sides. Raises NotCovered, Corrupt, what ``cancel`` does.
+    ``wait`` for kernels; ``rows_of`` answers the queries of sides. ``note`` is told what came of each part; ``dry``: as
+    far as it shows without running one. Raises NotCovered, Corrupt, and what ``cancel`` does.
     """
     found: dict[str, pa.Table] = {}
     missing = False
-
-    def kernel_for(rows_count: int) -> Callable[[Shape], Known | None]:
-        def kernel(shape: Shape) -> Known | None:
-            known = kernels.kernel(
-                shape,
-                wait=wait,
-                many=rows_count >= PIPELINE_ROWS_MANY,
-                check=None if cancel is None else cancel.check,
-            )
-            if known is None and wait:
-                raise NotCovered(kernels.reason(shape))
-            return known
-
-        return kernel
-
     for part in rest.parts:
-        use = part.use
-        if not wait and part.memo:
-            raise NotCovered(part.memo["why"])
-        stream = reader_of(use, reader, past).scan(
-            use.table, columns=use.columns, filter=finish(use.filter, moment), row_ids=use.row_ids
-        )
-        looked_at = getattr(stream, "looked_at", None)
-        if looked_at is None:
-            raise NotCovered(f"{use.table.name} is read by an index, or was written in this transaction")
-        plan, layout, version = looked_at()
-        if plan.rows_count < kernels.rows_min and not wait:
-            raise NotCovered("the rows are few")
-        expected = 0 if wait else max((_rows_expected(side, reader, moment, past) for side in part.sides), default=0)
-        if expected * kernels.side_cost > plan.rows_count:
-            raise NotCovered("it is joined with many rows")
-        sides = [rows_of(side) for side in part.sides]
-        run = Run(
-            pipeline=part.pipeline,
-            plan=plan,
-            layout=layout,
-            version=version,
-            moment=_Constants(moment),
-            kernel=kernel_for(plan.rows_count),
-            threads=kernels.threads,
-            sides=sides,
-            hash_groups=wait or kernels.hash_groups,
-            check=(lambda: None) if cancel is None else cancel.check,
-        )
         try:
-            groups = run.groups()
+            done, groups = _run_part(
+                part, reader, moment, past=past, kernels=kernels, wait=wait, rows_of=rows_of, cancel=cancel, dry=dry
+            )
         except NotCovered as why:
-            if sides:
-                part.memo["why"] = str(why)
-            raise
-        _note(stream, plan, run.rows_count)
+            if note is not None:
+                note(Grouped(alias=part.use.alias, why_not=str(why)))
+            if not dry:
+                raise
+            continue
+        if note is not None:
+            note(done)
         if groups is None:
             missing = True
         else:
@@ -287,6 +269,81 @@ def _rows_expected(query: bound.BoundQuery, reader: Reader, moment: pushdown.Mom
         known = of.statistics(use.table)
         counts.append(rows_expected(filter, known, rows_max=known.rows))
     return max(counts)
+
+
+def _run_part(
+    part: Part,
+    reader: Reader,
+    moment: pushdown.Moment,
+    *,
+    past: Sequence[Reader],
+    kernels: Kernels,
+    wait: bool,
+    rows_of: Callable[[bound.BoundQuery], pa.Table],
+    cancel: Cancel | None,
+    dry: bool,
+) -> tuple[Grouped, pa.Table | None]:
+    use = part.use
+    if not wait and part.memo:
+        raise NotCovered(part.memo["why"])
+    stream = reader_of(use, reader, past).scan(
+        use.table, columns=use.columns, filter=finish(use.filter, moment), row_ids=use.row_ids
+    )
+    looked_at = getattr(stream, "looked_at", None)
+    if looked_at is None:
+        raise NotCovered(f"{use.table.name} is read by an index, or was written in this transaction")
+    plan, layout, version = looked_at()
+    if plan.rows_count < kernels.rows_min and not wait:
+        raise NotCovered("the rows are few")
+    expected = 0 if wait else max((_rows_expected(side, reader, moment, past) for side in part.sides), default=0)
+    if expected * kernels.side_cost > plan.rows_count:
+        raise NotCovered("it is joined with many rows")
+    if dry and part.sides:
+        return Grouped(alias=use.alias), None
+    sides = [rows_of(side) for side in part.sides]
+    check = (lambda: None) if cancel is None else cancel.check
+    shapes: list[Shape] = []
+    names: list[str] = []
+
+    def kernel(shape: Shape) -> Known | None:
+        shapes.append(shape)
+        if dry:
+            return None
+        known = kernels.kernel(shape, wait=wait, many=plan.rows_count >= PIPELINE_ROWS_MANY, check=check)
+        if known is not None:
+            names.append(known.name)
+        elif wait:
+            raise NotCovered(kernels.reason(shape))
+        return known
+
+    run = Run(
+        pipeline=part.pipeline,
+        plan=plan,
+        layout=layout,
+        version=version,
+        moment=_Constants(moment),
+        kernel=kernel,
+        threads=kernels.threads,
+        sides=sides,
+        hash_groups=wait or kernels.hash_groups,
+        check=check,
+    )
+    began = monotonic()
+    try:
+        groups = run.groups()
+    except NotCovered as why:
+        if sides:
+            part.memo["why"] = str(why)
+        raise
+    seconds = monotonic() - began
+    if not dry:
+        _note(stream, plan, run.rows_count)
+    done = Grouped(alias=use.alias, sink=shapes[-1].sink, kernel=names[-1] if names else None)
+    if groups is not None:
+        done = dataclasses.replace(done, groups=groups.num_rows, rows=run.rows_count, seconds=seconds)
+    elif not (dry and (wait or kernels.is_ready(shapes[-1]))):
+        done = dataclasses.replace(done, why_not=kernels.reason(shapes[-1]))
+    return done, groups
 
 
 def _note(stream: RowStream, plan: Plan, rows_count: int) -> None:

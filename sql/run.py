@@ -34,7 +34,7 @@ from . import plan as planning
 from .bound import BoundQuery
 from .cancel import Cancel
 from .direct import DirectRead
-from .pipeline import run_parts
+from .pipeline import Grouped, run_parts
 from .plan import Pipelined, Plan, Relational, not_covered
 from .pushdown import Moment, finish
 from .relational import RelationalExecutor, parameter_literals, reader_of, run_relational
@@ -60,13 +60,14 @@ def run_plan(
     past: Sequence[Reader] = (),
     on_close: Callable[[], None] | None = None,
     read_all: bool = False,
+    note: Callable[[Grouped], None] | None = None,
 ) -> Result:
     """Run ``plan`` at ``reader``'s version.
 
     ``parameters``: Python values for ``$1``, ``$2``, ...; ``now``: the statement's time, microseconds UTC;
     ``relations``: the Arrow data of relations that the query was bound with; ``past``: the readers of its AS OF
     clauses, by their places; ``read_all``: read everything before returning (for a reader that will change, a
-    transaction). ``on_close`` is called once, also when this raises.
+    transaction). ``on_close`` is called once, also when this raises; ``note`` with what came of each pipeline.
     """
     released = _once(on_close)
     bound = plan.bound
@@ -75,8 +76,9 @@ def run_plan(
         batches = _direct(plan, reader, moment, past, cancel)
         if batches is None:
             query, relations = _with_groups(
-                plan, reader, moment, past, cancel, relations, kernels=kernels, executor=executor, parameters=parameters
-            )
+                plan, reader, moment, past, cancel, relations, kernels=kernels, executor=executor,
+                parameters=parameters, note=note,
+            )  # fmt: skip
             batches = run_relational(
                 query, reader, moment, executor=executor, cancel=cancel, relations=relations, past=past
             )
@@ -119,6 +121,7 @@ def _with_groups(
     kernels: Kernels | None,
     executor: RelationalExecutor,
     parameters: Sequence[object],
+    note: Callable[[Grouped], None] | None,
 ) -> tuple[BoundQuery, Mapping[str, Any]]:
     """What the executor is asked, and its relations: the query, or what pipelines leave of it."""
     choice = plan.choice
@@ -154,6 +157,7 @@ def _with_groups(
             wait=choice.wait,
             rows_of=rows_of,
             cancel=cancel,
+            note=note,
         )
     except NotCovered as why:
         if choice.wait:

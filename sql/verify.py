@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.expression.node import Call
 from .bound import Aggregate, BoundQuery, Select, SetOperation, Values, Window
 from .execution import Execution
+from .pipeline import Grouped
 from .plan import Plan, Relational
 from .shown import Reason
 from .walk import walk
@@ -47,7 +48,10 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """Rows of both answers, and some that only one has; ``varies`` is why they may differ, or None."""
+    """Rows of both answers, and some that only one has; ``varies`` is why they may differ, or None.
+
+    ``grouped``: what pipelines did in the first run.
+    """
 
     rows: int
     rows_plain: int
@@ -56,6 +60,7 @@ class Verified:
     varies: str | None
     seconds: float
     seconds_plain: float
+    grouped: tuple[Grouped, ...]
 
     @property
     def agree(self) -> bool:
@@ -94,7 +99,8 @@ def verify(plan: Plan, bound: BoundQuery, execution: Execution) -> Verified:
                 sqlstate="0A000",
             )
     began = monotonic()
-    one = _answer(plan, execution)
+    grouped: list[Grouped] = []
+    one = _answer(plan, execution, note=grouped.append)
     between = monotonic()
     other = _answer(Plan(bound=bound, fired=(), choice=PLAIN, declined=()), execution)
     ended = monotonic()
@@ -107,6 +113,7 @@ def verify(plan: Plan, bound: BoundQuery, execution: Execution) -> Verified:
         varies=varies(bound),
         seconds=between - began,
         seconds_plain=ended - between,
+        grouped=tuple(grouped),
     )
 
 
@@ -155,8 +162,8 @@ def varies(bound: BoundQuery) -> str | None:
     return None
 
 
-def _answer(plan: Plan, execution: Execution) -> pa.Table:
-    table = execution.run(plan).arrow()
+def _answer(plan: Plan, execution: Execution, *, note: Callable[[Grouped], None] | None = None) -> pa.Table:
+    table = execution.run(plan, note=note).arrow()
     if table.num_rows > VERIFY_ROWS_MAX:
         raise LimitExceeded(
             f"EXPLAIN VERIFY compares at most {VERIFY_ROWS_MAX:,} rows, the query gives {table.num_rows:,}",

@@ -7,8 +7,11 @@ kernels call to read blocks is compared with the reader of segments.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 import random
+import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -21,7 +24,7 @@ from fuzz_pipelines import PlainKernels, differences
 from weftdb.engine.database import Engine
 from weftdb.engine.kernels.pieces import pick_valid, pick_words, read_valid, read_words
 from weftdb.engine.options import Options
-from weftdb.engine.pipeline.kernels import Kernels
+from weftdb.engine.pipeline.kernels import Kernels, Known
 from weftdb.engine.pipeline.shape import Shape
 from weftdb.engine.schema import Table
 from weftdb.engine.segment import Segment
@@ -225,6 +228,86 @@ def test_explain_says_that_kernels_group_and_what_they_read(engine: Engine) -> N
     assert not any(line.startswith("  Read t: 0 of 0 ") for line in read)
     session.execute("SET weft.tier = relational")
     assert not any("Pipeline" in row[0] for row in session.execute(f"EXPLAIN {sql}").rows())
+
+
+def _explained(session: Session, words: str, sql: str) -> list[str]:
+    lines = [row[0] for row in session.execute(f"EXPLAIN {words} {sql}").rows()]
+    return [line for line in lines if line.startswith(("  Pipeline", "Verify"))]
+
+
+def test_explain_says_whether_a_kernel_groups_and_why_not(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(engine)
+    session.execute("SET weft.tier = auto")
+    kernels = resources_of(engine).kernels
+    assert isinstance(kernels, PlainKernels)
+    sql, before = "SELECT s, count(*) FROM t WHERE n > 0 GROUP BY s", kernels.used
+    assert _explained(session, "", sql) == [
+        "  Pipeline of t: not used, since its kernel was not asked for yet; the executor groups"
+    ]
+    assert kernels.used == before, "EXPLAIN alone asks for nothing"
+    monkeypatch.setattr(kernels, "is_ready", lambda shape: True)
+    assert _explained(session, "", sql) == ["  Pipeline of t: its kernel is ready (dense)"]
+    (line,) = _explained(session, "ANALYZE", sql)
+    assert line.startswith("  Pipeline of t: 6 groups of ")
+    assert line.endswith(" by plain (dense)")
+    line, verified = _explained(session, "VERIFY", sql)
+    assert line.endswith(" by plain (dense)")
+    assert verified.startswith("Verify: both plans give the same 6 rows")
+    (found,) = json.loads(session.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}").scalar())
+    (part,) = found["Pipelines"]
+    assert (part["Alias"], part["Kernel"], part["Sink"], part["Groups"]) == ("t", "plain", "dense", 6)
+    assert part["Time"] > 0
+    for words in ("", "ANALYZE", "VERIFY"):
+        line = _explained(session, words, "SELECT sum(k * k * k * k * k * k * k) FROM t WHERE k < 3")[0]
+        assert line == "  Pipeline of t: not used, since a number may become too large; the executor groups"
+    monkeypatch.setattr(kernels, "rows_min", 10**6)
+    assert "since the rows are few" in _explained(session, "", sql)[0]
+    monkeypatch.undo()
+    session.execute("SET weft.tier = relational")
+    assert _explained(session, "ANALYZE", sql) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_timeout_and_a_cancel_stop_a_pipeline_between_morsels(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    class Slow(PlainKernels):
+        def kernel(self, shape: Shape, **_: Any) -> Known:
+            known = super().kernel(shape)
+            kernel = known.kernel
+            assert kernel is not None
+
+            def slowly(*arguments: Any) -> Any:
+                calls.append(1)
+                time.sleep(0.1)
+                return kernel(*arguments)
+
+            known.kernel = slowly
+            return known
+
+    calls: list[int] = []
+    monkeypatch.setattr("weftdb.engine.pipeline.pieces.PIECE_ROWS", 16)
+    monkeypatch.setattr("weftdb.engine.pipeline.pieces.MORSEL_PIECES", 1)
+    monkeypatch.setattr(resources_of(engine), "kernels", Slow(threads=threads))
+    with Session(engine) as session:
+        session.put("t", [_row(random.Random(1), 10_000 + k) for k in range(600)])
+        session.execute("SET weft.tier = auto")
+        session.execute("SET statement_timeout = 300")
+        began = time.monotonic()
+        with pytest.raises(weftdb.Unavailable, match="statement timeout"):
+            session.execute("SELECT s, count(*) FROM t GROUP BY s").rows()
+        assert time.monotonic() - began < 2
+        assert 0 < len(calls) < 4 * threads + 4
+        session.execute("SET statement_timeout = 0")
+        timer = threading.Timer(0.3, session.cancel)
+        timer.start()
+        with pytest.raises(weftdb.Unavailable, match="user request"):
+            session.execute("SELECT s, count(*) FROM t GROUP BY s").rows()
+        timer.join()
+        session.execute("DELETE FROM t WHERE k >= 10000")
+        done = len(calls)
+        time.sleep(0.3)
+        assert len(calls) == done, "no thread went on"
 
 
 def test_few_rows_are_left_to_the_executor(engine: Engine) -> None:

@@ -109,10 +109,21 @@ class Kernels:
         """Why there is no kernel, for EXPLAIN and errors."""
         known = self._known.get(shape)
         if known is None:
-            return "too many kernels wait for the compiler"
+            full = len(self._waiting) >= KERNELS_WAITING_MAX
+            return "too many kernels wait for the compiler" if full else "its kernel was not asked for yet"
         if known.state == "failed":
             return f"its kernel cannot be compiled: {known.reason}"
         return f"its kernel is not ready ({known.state})"
+
+    def is_ready(self, shape: Shape) -> bool:
+        """Whether there is a kernel, without asking for it; it may be on disk."""
+        known = self._known.get(shape)
+        if known is not None:
+            return known.kernel is not None
+        try:
+            return files.is_ready(self._folder.path(files.name_of(source(shape))))
+        except OSError:
+            return False
 
     def all(self) -> list[Known]:
         """Every shape that is known, that asked for last at the end."""
