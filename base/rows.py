@@ -390,10 +390,29 @@ def _arrow_column(array: pa.Array, field: pa.Field) -> pa.Array:
             return _finished(_checked_cast(array, storage), field, type)
         except (pa.ArrowException, UnicodeDecodeError):
             pass
+    if type.is_json and len(array) >= _MANY and any(test(array.type) for test in _TEXTS):
+        return _finished(_documents(array.cast(storage), field, type), field, type)
     if not any(source(array.type) for source in (*_CASTS.get(type.kind, ()), *_VALUES)):
         message = f'column "{field.name}": Arrow type {array.type} cannot become {type}'
         raise Invalid(message, hint=f"Cast it to {type.arrow}.", sqlstate="42804")
     return _one_by_one(_pylist(array, field), field, type)
+
+
+def _documents(texts: pa.Array, field: pa.Field, type: Type) -> pa.Array:
+    """JSON texts as the type has them."""
+    from .document_texts import canonical_texts  # and with it numba
+
+    def one(row: int) -> Any:
+        try:
+            return convert(texts[row].as_py(), type)
+        except Refused as refused:
+            raise _located(refused, field, row) from None
+
+    return canonical_texts(texts, one, keep=type.kind is Kind.JSON)
+
+
+_MANY: Final = 1_000
+"""Fewer JSON texts are looked at one by one: that takes milliseconds, and a kernel may have to be compiled."""
 
 
 def _checked_cast(array: pa.Array, storage: pa.DataType) -> pa.Array:

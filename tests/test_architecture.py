@@ -37,7 +37,7 @@ DOORS = {
     "sqlglot": ("sql/",),
     "duckdb": ("sql/",),
     "lmdb": ("storage/",),
-    "numba": ("engine/", "storage/kernels/"),
+    "numba": ("engine/", "storage/kernels/", "base/document_texts.py"),
     "llvmlite": ("engine/", "storage/kernels/"),
     "prompt_toolkit": ("server/shell/",),
     "pandas": (),

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import weftdb
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from weftdb.base import documents
 from weftdb.base.errors import Invalid
@@ -28,6 +28,7 @@ def documents_of(depth: int = 3) -> st.SearchStrategy[Any]:
 
 
 @given(documents_of())
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_the_text_of_a_document_means_the_document_and_is_its_own_text(document: Any) -> None:
     text = documents.canonical(json.dumps(document))
     assert json.loads(text) == document

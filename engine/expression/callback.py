@@ -16,12 +16,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ...base.errors import Invalid
+from ...base.types import Kind, Type
 from .context import Context
 from .evaluate import evaluate
 from .functions import PYTHON_CALLS, duckdb_type
-from .node import Call, Column
+from .node import Call, Column, Literal
 
 _NAME: Final = re.compile(r"\bweft_py_\w+")
 
@@ -42,13 +44,18 @@ def compute(name: str) -> Callable[..., pa.Array]:
     """The function over Arrow arrays, one row each. It is kept for good: DuckDB does not hold on to it."""
     given = PYTHON_CALLS[name]
     columns = tuple(Column(id=number, type=type) for number, type in enumerate(given.arguments))
-    expression = Call(function=given.function, arguments=columns, type=given.result)
     ids = list(range(len(columns)))
     context = Context()
+
+    @functools.lru_cache(maxsize=64)
+    def call(*constants: Literal | None) -> Call:
+        arguments = tuple(literal or column for literal, column in zip(constants, columns, strict=True))
+        return Call(function=given.function, arguments=arguments, type=given.result)
 
     def run(*arrays: Any) -> pa.Array:
         plain = [_plain(array, column) for array, column in zip(arrays, columns, strict=True)]
         batch = pa.RecordBatch.from_arrays(plain, names=[str(id) for id in ids])
+        expression = call(*map(_constant, plain, given.arguments))
         try:
             return evaluate(expression, batch, column_ids=ids, context=context)
         except Invalid as error:
@@ -59,6 +66,18 @@ def compute(name: str) -> Callable[..., pa.Array]:
     signature = inspect.Signature([inspect.Parameter(f"a{id}", one) for id in ids])  # DuckDB counts its parameters
     run.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     return run
+
+
+def _constant(array: pa.Array, type: Type) -> Literal | None:
+    """What all rows have: DuckDB gives constants as columns, and the vectorized forms want them as such."""
+    array = array.storage if isinstance(array, pa.ExtensionArray) else array
+    count = len(array)
+    if type.kind not in _CONSTANTS or count < 2 or array.null_count or array[0] != array[count - 1]:
+        return None
+    return Literal(value=array[0].as_py(), type=type) if pc.all(pc.equal(array, array[0])).as_py() else None
+
+
+_CONSTANTS: Final = frozenset((Kind.TEXT, Kind.JSONB, Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.BOOLEAN))
 
 
 class _Told(Exception):

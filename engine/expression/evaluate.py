@@ -96,6 +96,11 @@ class _Rows:
         numbers = chosen if self.numbers is None else self.numbers[chosen]
         return _Rows(batch=self.batch.filter(mask), places=self.places, context=self.context, numbers=numbers)
 
+    def at(self, places: np.ndarray[Any, Any]) -> _Rows:
+        """The rows at these places."""
+        numbers = places if self.numbers is None else self.numbers[places]
+        return _Rows(batch=self.batch.take(pa.array(places)), places=self.places, context=self.context, numbers=numbers)
+
     def number(self, row: int) -> int:
         """The row's number for a message, from 1."""
         return (row if self.numbers is None else int(self.numbers[row])) + 1
@@ -165,10 +170,33 @@ def _mapped(call: Call, resolution: Resolution, arguments: Sequence[Datum], rows
             return _scalar(None, call.type)
         columns = [_python_values(argument, 1, type) for argument, type in zip(arguments, types, strict=True)]
         return _scalar(_applied(call, resolution, [column[0] for column in columns], 0, rows), call.type)
+    arrays = [argument for argument in arguments if isinstance(argument, pa.Array)]
+    if not volatile and len(arrays) == 1 and _repeats(arrays[0]):
+        return _mapped_once(call, resolution, arguments, rows)
     columns = [_python_values(argument, rows.count, type) for argument, type in zip(arguments, types, strict=True)]
     tuples = zip(*columns, strict=True) if columns else (() for _ in range(rows.count))
     values = [_applied(call, resolution, values, row, rows) for row, values in enumerate(tuples)]
     return _array(values, call.type)
+
+
+_REPEATING: Final = (pa.types.is_string, pa.types.is_integer, pa.types.is_date)
+_SAMPLE: Final = 64
+
+
+def _repeats(array: pa.Array) -> bool:
+    """Whether computing each different value once would save much, by the looks of the first ones."""
+    if len(array) < _SAMPLE or not any(test(array.type) for test in _REPEATING):
+        return False
+    return 2 * pc.count_distinct(array.slice(0, _SAMPLE), mode="all").as_py() < _SAMPLE
+
+
+def _mapped_once(call: Call, resolution: Resolution, arguments: Sequence[Datum], rows: _Rows) -> Datum:
+    """``_mapped`` with one argument that differs from row to row, in few ways."""
+    place = next(place for place, argument in enumerate(arguments) if isinstance(argument, pa.Array))
+    encoded = arguments[place].dictionary_encode(null_encoding="encode")
+    firsts = np.unique(encoded.indices.to_numpy(), return_index=True)[1]
+    distinct = [encoded.dictionary if i == place else argument for i, argument in enumerate(arguments)]
+    return _mapped(call, resolution, distinct, rows.at(firsts)).take(encoded.indices)
 
 
 def _applied(call: Call, resolution: Resolution, values: Sequence[Any], row: int, rows: _Rows) -> Any:

@@ -16,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from ...base import types
+from ...base.document_texts import canonical_texts
 from ...storage.column_values import FixedValues
 from ...storage.kernels.narrowing import divide
 from ..cells import TableStore
 from ..changes import Change
+from ..expression.functions import json_vector
 from ..expression.node import Call, Expression, Literal
 from ..expression.node import Column as ColumnNode
 from ..join_keys import KeySet
@@ -86,7 +88,17 @@ def warm_up() -> None:
     for last in (1, 1 << 60):
         built(pa.table({"k": np.array([0, last])}), side)
     PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
+    _ask_documents()
     _seal_and_merge((*tables, tail))
+
+
+def _ask_documents() -> None:
+    """JSONB is made of text and asked for parts."""
+    texts = canonical_texts(pa.array(['{"a": [1]}']), lambda row: "{}")
+    json_vector.get(plain=True)(texts, pa.scalar("a"))
+    json_vector.typeof(texts)
+    json_vector.contains(texts, pa.scalar('{"a": [1]}'))
+    json_vector.array_length(pa.array(["[1]"]))
 
 
 def _seal_and_merge(tables: Sequence[Table]) -> None:

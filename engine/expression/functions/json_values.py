@@ -19,7 +19,9 @@ import pyarrow as pa
 from ....base.documents import canonical, read, write
 from ....base.errors import Invalid
 from ....base.intervals import interval_text
-from ....base.types import DOUBLE, JSONB, TEXT, Type, array_of
+from ....base.types import DOUBLE, JSONB, TEXT, Kind, Type, array_of
+from . import json_vector
+from .duck import render_cast
 from .model import Function, Overload, Rendering, function, in_python, overload
 
 _MISSING: Final = object()
@@ -332,6 +334,18 @@ def to_json(value: Any) -> str:
             return write(str(value))
 
 
+def _as_json(r: Rendering) -> str:
+    """``to_json`` where the value's text is its JSON; elsewhere in Python."""
+    type = r.types[0]
+    text = render_cast(r[0], type, TEXT)
+    if type.kind in (Kind.REAL, Kind.DOUBLE):
+        return f"CASE WHEN isfinite({r[0]}) THEN {text} ELSE '\"' || {text} || '\"' END"
+    return text if type.kind in _OWN_JSON else in_python(r)
+
+
+_OWN_JSON: Final = frozenset((Kind.BOOLEAN, Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.NUMERIC))
+
+
 def _fraction(microsecond: int) -> str:
     return f".{microsecond:06}".rstrip("0") if microsecond else ""
 
@@ -409,23 +423,34 @@ def _python(signature: str, naive: Callable[..., Any], *, can_fail: bool = True,
     return overload(signature, in_python, naive=naive, can_fail=can_fail, **options)
 
 
-JSONB_GET: Final = tuple(
-    _python(f"jsonb, {step} -> jsonb", lambda d, k: _part("jsonb", _get(d, k)), can_fail=False)
-    for step in ("text", "integer")
-)
-JSONB_GET_TEXT: Final = tuple(
-    _python(f"jsonb, {step} -> text", lambda d, k: _as_text("jsonb", _get(d, k)), can_fail=False)
-    for step in ("text", "integer")
-)
-JSONB_PATH: Final = (
-    _python("jsonb, array -> jsonb", lambda d, p: _part("jsonb", _at(d, p))),
-    _python("jsonb, text -> jsonb", lambda d, p: _part("jsonb", _at(d, steps(p)))),
-)
-JSONB_PATH_TEXT: Final = (
-    _python("jsonb, array -> text", lambda d, p: _as_text("jsonb", _at(d, p))),
-    _python("jsonb, text -> text", lambda d, p: _as_text("jsonb", _at(d, steps(p)))),
-)
-JSONB_CONCAT: Final = (_python("jsonb, jsonb -> jsonb", _joined),)
+def _get_part(result: str, as_result: Callable[[str, Any], str | None], *, plain: bool) -> tuple[Overload, ...]:
+    return tuple(
+        _python(
+            f"jsonb, {step} -> {result}",
+            lambda d, k: as_result("jsonb", _get(d, k)),
+            arrow=json_vector.get(plain=plain),
+            can_fail=False,
+        )
+        for step in ("text", "integer")
+    )
+
+
+def _path_part(result: str, as_result: Callable[[str, Any], str | None], *, plain: bool) -> tuple[Overload, ...]:
+    return tuple(
+        _python(
+            f"jsonb, {given} -> {result}",
+            lambda d, p, steps_of=steps_of: as_result("jsonb", _at(d, steps_of(p))),
+            arrow=json_vector.path(_index, plain=plain, steps_of=steps_of),
+        )
+        for given, steps_of in (("array", list), ("text", steps))
+    )
+
+
+JSONB_GET: Final = _get_part("jsonb", _part, plain=False)
+JSONB_GET_TEXT: Final = _get_part("text", _as_text, plain=True)
+JSONB_PATH: Final = _path_part("jsonb", _part, plain=False)
+JSONB_PATH_TEXT: Final = _path_part("text", _as_text, plain=True)
+JSONB_CONCAT: Final = (_python("jsonb, jsonb -> jsonb", _joined, arrow=json_vector.joined),)
 JSONB_MINUS: Final = (
     _python("jsonb, text -> jsonb", _without),
     _python("jsonb, integer -> jsonb", _without),
@@ -436,13 +461,26 @@ JSONB_MINUS: Final = (
 def _of_both(kind: str) -> tuple[Function, ...]:
     result = kind
     return (
-        function(f"{kind}_extract_path", _python(f"{kind}, text... -> {result}", lambda d, *p: _part(kind, _at(d, p)))),
-        function(
-            f"{kind}_extract_path_text", _python(f"{kind}, text... -> text", lambda d, *p: _as_text(kind, _at(d, p)))
+        *(
+            function(
+                name,
+                _python(
+                    f"{kind}, text... -> {to}",
+                    lambda d, *p, as_result=as_result: as_result(kind, _at(d, p)),
+                    arrow=json_vector.path(_index, plain=plain) if kind == "jsonb" else None,
+                ),
+            )
+            for name, to, as_result, plain in (
+                (f"{kind}_extract_path", result, _part, False),
+                (f"{kind}_extract_path_text", "text", _as_text, True),
+            )
         ),
         function(f"{kind}_strip_nulls", _python(f"{kind} -> {result}", _strip_nulls(kind))),
         function(f"{kind}_build_array", _python(f"text... -> {result}", _built_array(kind), strict=False)),
-        function(f"{kind}_build_object", _python(f"text... -> {result}", _built_object(kind), strict=False)),
+        function(
+            f"{kind}_build_object",
+            _python(f"text... -> {result}", _built_object(kind), strict=False, arrow=json_vector.build_object(kind)),
+        ),
         *(
             function(f"{kind}_{name}", _python(f"{kind} -> text", naive, result=_texts))
             for name, naive in (
@@ -498,15 +536,22 @@ def functions() -> tuple[Function, ...]:
     return (
         *_of_both("json"),
         *_of_both("jsonb"),
-        function("jsonb_of", overload("text -> jsonb", in_python, naive=_checked, can_fail=True)),
-        function("to_json_text", _python("any -> text", to_json)),
+        function("jsonb_of", _python("text -> jsonb", checked, arrow=json_vector.of_texts)),
+        function("to_json_text", overload("any -> text", _as_json, naive=to_json, arrow=json_vector.to_text)),
         function("json_row", _python("text... -> json", _row, strict=False)),
-        function("jsonb_typeof", _python("jsonb -> text", _typeof)),
-        function("jsonb_array_length", _python("jsonb -> integer", _array_length)),
+        function("jsonb_typeof", _python("jsonb -> text", _typeof, arrow=json_vector.typeof)),
+        function("jsonb_array_length", _python("jsonb -> integer", _array_length, arrow=json_vector.array_length)),
         function("jsonb_pretty", _python("jsonb -> text", _pretty)),
-        function("jsonb_contains", _python("jsonb, jsonb -> boolean", _contains_top)),
-        function("jsonb_contained", _python("jsonb, jsonb -> boolean", lambda a, b: _contains_top(b, a))),
-        function("jsonb_exists", _python("jsonb, text -> boolean", _has)),
+        function("jsonb_contains", _python("jsonb, jsonb -> boolean", _contains_top, arrow=json_vector.contains)),
+        function(
+            "jsonb_contained",
+            _python(
+                "jsonb, jsonb -> boolean",
+                lambda a, b: _contains_top(b, a),
+                arrow=lambda a, b: json_vector.contains(b, a),
+            ),
+        ),
+        function("jsonb_exists", _python("jsonb, text -> boolean", _has, arrow=json_vector.has_key)),
         function("jsonb_exists_any", _python("jsonb, array -> boolean", _has_any)),
         function("jsonb_exists_all", _python("jsonb, array -> boolean", _has_all)),
         function("jsonb_delete_path", _python("jsonb, array -> jsonb", _without_path)),
@@ -531,7 +576,7 @@ def functions() -> tuple[Function, ...]:
     )
 
 
-def _checked(text: str) -> str:
+def checked(text: str) -> str:
     from ....base.values import literal_value
 
     value = literal_value(text, JSONB)
