@@ -8,7 +8,8 @@
 Inner joins and subqueries that only compute are opened up: what remains are relations and conditions. The fact is the
 table from which all others are reached along their unique keys; what is reached through one of its keys is one side,
 with the joins among its relations, and a query of its own, which is answered first, like any other. Expressions over
-one side alone are computed by that query, so texts, patterns and functions that kernels do not know may stand there.
+one side alone are computed by that query, so texts, patterns and functions that kernels do not know may stand there
+(but not of a LEFT JOIN's side, since they need not be NULL where there is no partner).
 ``IN`` and ``EXISTS`` under AND are sides that give no columns.
 
 A side's key must be there once; that it is so is seen when its rows are there (engine/pipeline/sides.py), so unique
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from ..base.types import BOOLEAN
 from ..engine.expression.functions import FUNCTIONS, Volatility
@@ -63,21 +64,31 @@ def star_of(select: bound.Select, *, first_id: int) -> Star:
     opened.conditions += conjuncts(select.where)
     keys = tuple(opened.resolved(key.expression) for key in select.grouping.keys)
     aggregates = tuple(opened.resolved(output.expression) for output in select.grouping.aggregates)
-    opened.conditions = [part for node in opened.conditions for part in conjuncts(opened.resolved(node))]
-    if any(_is_volatile(node) for node in (*opened.conditions, *keys, *aggregates)):
+    opened.conditions = [part for node in opened.conditions for part in _factored(opened.resolved(node))]
+    opened.optional = [
+        (relation, [part for node in on for part in conjuncts(opened.resolved(node))])
+        for relation, on in opened.optional
+    ]
+    if any(_is_volatile(node) for node in (opened.optional, *opened.conditions, *keys, *aggregates)):
         raise NotCovered("a function gives another value for each row")
-    if len(opened.relations) > RELATIONS_MAX:
+    if len(opened.relations) + len(opened.optional) > RELATIONS_MAX:
         raise NotCovered("many relations are joined")
     return _Builder(opened, first_id).star(keys, aggregates)
 
 
 @dataclass(slots=True)
 class _Opened:
-    """Relations under inner joins, and what must be true of their rows. ``values``: of opened subqueries' columns."""
+    """Relations under inner joins, and what must be true of their rows. ``values``: of opened subqueries' columns.
+
+    ``optional``: right sides of LEFT JOINs, with what makes a row a partner.
+    """
 
     relations: list[bound.Relation] = field(default_factory=list[bound.Relation])
     conditions: list[bound.Bound] = field(default_factory=list[bound.Bound])
     values: dict[int, bound.Bound] = field(default_factory=dict[int, bound.Bound])
+    optional: list[tuple[bound.Relation, list[bound.Bound]]] = field(
+        default_factory=list[tuple[bound.Relation, list[bound.Bound]]]
+    )
 
     def open(self, relation: bound.Relation) -> None:
         match relation:
@@ -85,6 +96,9 @@ class _Opened:
                 self.open(relation.left)
                 self.open(relation.right)
                 self.conditions += conjuncts(relation.condition)
+            case bound.Join(kind=bound.JoinKind.LEFT, lateral=False):
+                self.open(relation.left)
+                self.optional.append((relation.right, conjuncts(relation.condition)))
             case bound.Derived(query=bound.Select(source=source, grouping=None) as query, lateral=False) if (
                 source is not None and _only_computes(query)
             ):
@@ -108,7 +122,40 @@ def _only_computes(select: bound.Select) -> bool:
     return all(is_scalar(output.expression) for output in select.outputs)
 
 
-def _is_volatile(node: bound.Bound) -> bool:
+def _factored(node: bound.Bound) -> list[bound.Bound]:
+    """The parts of an AND; of an OR what all its branches say, and what is left of it."""
+    found: list[bound.Bound] = []
+    for part in conjuncts(node):
+        branches = _branches(part)
+        common = [one for one in branches[0] if all(one in branch for branch in branches[1:])]
+        if len(branches) == 1 or not common:
+            found.append(part)
+            continue
+        found += common
+        rests = [[one for one in branch if one not in common] for branch in branches]
+        if all(rests):
+            found.append(bound.call("or", *map(_all_of, rests), type=BOOLEAN))
+    return found
+
+
+def _branches(node: bound.Bound) -> list[list[bound.Bound]]:
+    """What each branch of an OR says; of anything else itself."""
+    if isinstance(node, Call) and node.function == "or":
+        return [conjuncts(branch) for argument in node.arguments for branch in _flat_or(argument)]
+    return [[node]]
+
+
+def _flat_or(node: bound.Bound) -> list[bound.Bound]:
+    if isinstance(node, Call) and node.function == "or":
+        return [part for argument in node.arguments for part in _flat_or(argument)]
+    return [node]
+
+
+def _all_of(nodes: Sequence[bound.Bound]) -> bound.Bound:
+    return nodes[0] if len(nodes) == 1 else bound.call("and", *nodes, type=BOOLEAN)
+
+
+def _is_volatile(node: Any) -> bool:
     calls = (part for part in walk(node) if isinstance(part, Call))
     return any(FUNCTIONS[call.function].volatility is Volatility.VOLATILE for call in calls)
 
@@ -119,15 +166,17 @@ class _Side:
 
     members: set[int]
     keys: list[tuple[bound.Bound, bound.Bound]]
+    kind: str = "inner"
     conditions: list[bound.Bound] = field(default_factory=list[bound.Bound])
     outputs: list[tuple[bound.Bound, Column]] = field(default_factory=list[tuple[bound.Bound, Column]])
 
 
 class _Builder:
     def __init__(self, opened: _Opened, first_id: int) -> None:
-        self._relations = opened.relations
+        self._relations = [*opened.relations, *(relation for relation, _ in opened.optional)]
+        self._optional = dict(enumerate((on for _, on in opened.optional), len(opened.relations)))
         self._conditions = opened.conditions
-        self._home = {id: place for place, relation in enumerate(opened.relations) for id in _brought(relation)}
+        self._home = {id: place for place, relation in enumerate(self._relations) for id in _brought(relation)}
         self._next_id = first_id
         self._columns_count = 0
         self._sides: list[_Side] = []
@@ -144,14 +193,16 @@ class _Builder:
                 continue
             homes = self._homes(condition)
             side = self._side_of(homes)
-            if side is not None:
+            if side is not None and side.kind == "inner":
                 side.conditions.append(condition)
             elif is_scalar(condition):
                 filter.append(condition)
+                self._imply(condition, fact, filter)
             elif homes <= {fact}:
                 presences.append(self._presence(condition, fact))
             else:
                 raise NotCovered("a subquery reads several relations")
+        self._restrict()
         placed = [self._placed(node) for node in (*filter, *keys, *aggregates)]
         cut, last = len(filter), len(filter) + len(keys)
         return Star(
@@ -173,7 +224,9 @@ class _Builder:
 
     def _reaches(self, fact: int) -> bool:
         self._sides, self._used = [], set()
-        left = set(range(len(self._relations))) - {fact}
+        left = set(range(len(self._relations))) - {fact} - self._optional.keys()
+        if not all(self._reach_optional(place, on, fact) for place, on in self._optional.items()):
+            return False
         while left:
             for place in sorted(left):
                 if self._reach(place, fact):
@@ -186,7 +239,7 @@ class _Builder:
     def _reach(self, place: int, fact: int) -> bool:
         """Make a relation part of a side, or a side of its own."""
         for key in _unique_keys(self._relations[place]):
-            for anchor in (None, *self._sides):
+            for anchor in (None, *(side for side in self._sides if side.kind == "inner")):
                 members = {fact} if anchor is None else anchor.members
                 found = dict(self._equalities(members, place))
                 columns = {_column(mine): number for number, (_, mine) in found.items()}
@@ -203,17 +256,42 @@ class _Builder:
                 return True
         return False
 
+    def _reach_optional(self, place: int, on: Sequence[bound.Bound], fact: int) -> bool:
+        """Make the right side of a LEFT JOIN a side, where the fact's columns alone have to equal its own."""
+        side = _Side(members={place}, keys=[], kind="left")
+        for node in on:
+            pair = self._pair(node, {fact}, place)
+            if pair is not None:
+                side.keys.append(pair)
+            elif self._homes(node) == {place}:
+                side.conditions.append(node)
+            else:
+                return False
+        known = {_column(mine) for _, mine in side.keys}
+        if not side.keys or not any(
+            key is None or known.issuperset(key) for key in _unique_keys(self._relations[place])
+        ):
+            return False
+        self._sides.append(side)
+        return True
+
     def _equalities(self, members: set[int], place: int) -> list[tuple[int, tuple[bound.Bound, bound.Bound]]]:
         """By number the conditions that say what of ``members`` equals what of the relation at ``place``."""
         found: list[tuple[int, tuple[bound.Bound, bound.Bound]]] = []
         for number, node in enumerate(self._conditions):
-            if number in self._used or not isinstance(node, Call) or node.function != "equal" or not is_scalar(node):
-                continue
+            pair = None if number in self._used else self._pair(node, members, place)
+            if pair is not None:
+                found.append((number, pair))
+        return found
+
+    def _pair(self, node: bound.Bound, members: set[int], place: int) -> tuple[bound.Bound, bound.Bound] | None:
+        """What of ``members`` equals what of the relation at ``place``, if a condition says that."""
+        if isinstance(node, Call) and node.function == "equal" and is_scalar(node):
             for other, mine in (node.arguments, node.arguments[::-1]):
                 homes = self._homes(other)
                 if self._homes(mine) == {place} and homes and homes <= members:
-                    found.append((number, (other, mine)))
-        return found
+                    return other, mine
+        return None
 
     def _homes(self, node: bound.Bound) -> set[int]:
         """The relations that an expression reads. Raises NotCovered where it reads others, of an outer query."""
@@ -225,18 +303,66 @@ class _Builder:
     def _side_of(self, homes: set[int]) -> _Side | None:
         return next((side for side in self._sides if homes and homes <= side.members), None)
 
+    def _imply(self, condition: bound.Bound, fact: int, filter: list[bound.Bound]) -> None:
+        """What an OR over several relations says of each alone: there it leaves rows out early."""
+        branches = _branches(condition)
+        if len(branches) == 1 or self._homes(condition) <= {fact}:
+            return
+        sides = [side for side in self._sides if side.kind == "inner"]
+        for members, conditions in [({fact}, filter), *((side.members, side.conditions) for side in sides)]:
+            own = [
+                [part for part in branch if (homes := self._homes(part)) and homes <= members] for branch in branches
+            ]
+            if all(own):
+                conditions.append(bound.call("or", *map(_all_of, own), type=BOOLEAN))
+
     # What is computed where.
 
     def _placed(self, node: bound.Bound) -> bound.Bound:
         """An expression over the fact's columns and those of sides."""
 
-        def replace(part: object) -> Column | None:
+        def replace(part: object) -> bound.Bound | None:
             if not isinstance(part, Call | Cast | Column | Case):
                 return None
             side = self._side_of(self._homes(part))
-            return None if side is None or not is_scalar(part) else self._output(side, part)
+            if side is not None and (side.kind == "inner" or isinstance(part, Column)):
+                return self._output(side, part) if is_scalar(part) else None
+            if isinstance(part, Call) and part.function == "and":
+                return _all_of(list(map(self._placed, self._by_side(part))))
+            return None
 
         return rewrite(node, replace)
+
+    def _by_side(self, node: Call) -> list[bound.Bound]:
+        """The parts of an AND; all that is said of one side is one of them: a column less to look up."""
+        of_sides: dict[int, list[bound.Bound]] = {}
+        others: list[bound.Bound] = []
+        for part in conjuncts(node):
+            side = self._side_of(self._homes(part)) if is_scalar(part) else None
+            side = None if side is None or side.kind != "inner" else side
+            (others if side is None else of_sides.setdefault(id(side), [])).append(part)
+        return [*others, *map(_all_of, of_sides.values())]
+
+    def _restrict(self) -> None:
+        """Where a side's keys begin with those of a smaller one, it needs only what has a partner there, too."""
+        for side in self._sides:
+            for other in self._sides:
+                shared = [mine for fact, mine in side.keys if any(fact == known for known, _ in other.keys)]
+                if other.kind == "inner" and other.conditions and len(other.keys) == len(shared) < len(side.keys):
+                    ordered = [next(mine for fact, mine in side.keys if fact == known) for known, _ in other.keys]
+                    query = self._select(self._source(other), other.conditions, [mine for _, mine in other.keys])
+                    side.conditions.append(
+                        bound.Quantified(
+                            operands=tuple(ordered), operator="equal", query=query, all=False, type=BOOLEAN
+                        )
+                    )
+
+    def _source(self, side: _Side) -> bound.Relation | None:
+        source: bound.Relation | None = None
+        for place in sorted(side.members):
+            relation = self._relations[place]
+            source = relation if source is None else bound.Join(kind=bound.JoinKind.CROSS, left=source, right=relation)
+        return source
 
     def _output(self, side: _Side, node: bound.Bound) -> Column:
         for known, column in side.outputs:
@@ -248,15 +374,11 @@ class _Builder:
         return column
 
     def _query_of(self, side: _Side) -> SideQuery:
-        source: bound.Relation | None = None
-        for place in sorted(side.members):
-            relation = self._relations[place]
-            source = relation if source is None else bound.Join(kind=bound.JoinKind.CROSS, left=source, right=relation)
         given = [mine for _, mine in side.keys] + [node for node, _ in side.outputs]
         return SideQuery(
-            kind="inner",
+            kind=side.kind,
             keys=tuple(other for other, _ in side.keys),
-            query=self._select(source, side.conditions, given),
+            query=self._select(self._source(side), side.conditions, given),
             columns=tuple(column for _, column in side.outputs),
         )
 
@@ -268,9 +390,7 @@ class _Builder:
             column = bound.OutputColumn(id=self._next_id, name=f"s{number}", type=node.type)
             outputs.append(bound.Output(column=column, expression=node))
             self._next_id += 1
-        where = None if not conditions else conditions[0]
-        if len(conditions) > 1:
-            where = bound.call("and", *conditions, type=BOOLEAN)
+        where = _all_of(conditions) if conditions else None
         return bound.Select(source=source, where=where, grouping=None, having=None, outputs=tuple(outputs))
 
     def _presence(self, node: bound.Bound, fact: int) -> SideQuery:

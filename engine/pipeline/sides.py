@@ -99,9 +99,12 @@ def built(rows: pa.Table, side: Side) -> Built:
         different, places = int(used[0]), len(table)
     else:
         table = np.zeros((span // 64 + 1, 2), np.uint64)
-        different = int(put_ranks(packed, table))
-        at, places = np.empty(count, np.int64), different
-        ranks_of(packed, table, at)
+        different = places = int(put_ranks(packed, table))
+        if (packed[1:] > packed[:-1]).all():
+            at = slice(count)
+        else:
+            at = np.empty(count, np.int64)
+            ranks_of(packed, table, at)
     if side.kind in ("inner", "left") and different != count:
         raise NotCovered("a joined side has a key twice")
     columns = tuple(
@@ -128,21 +131,22 @@ def _packed(keys: list[np.ndarray]) -> tuple[tuple[tuple[int, int, int], ...], i
         return tuple((0, 0, 1) for _ in keys), 0, np.empty(0, np.int64)
     stride = 1
     found: list[tuple[int, int, int]] = []
-    packed = np.zeros(len(keys[0]), np.int64)
+    packed: np.ndarray | None = None
     for values in keys:
         low, high = int(values.min()), int(values.max())
         if low <= -_FAR or high >= _FAR:
             raise NotCovered("a joined key is too large")
         found.append((low, high - low + 1, stride))
-        packed += (values - low) * stride
+        packed = values - low if packed is None else packed + (values - low) * stride
         stride *= high - low + 1
         if stride >= _FAR:
             raise NotCovered("joined keys have too many values")
+    assert packed is not None, "a side has keys"
     return tuple(found), stride, packed
 
 
 def _column(
-    array: pa.Array, type: Type, at: np.ndarray, places: int, *, chosen: np.ndarray | None, kind: str
+    array: pa.Array, type: Type, at: np.ndarray | slice, places: int, *, chosen: np.ndarray | None, kind: str
 ) -> Column:
     texts = None
     if type.is_text:
