@@ -17,9 +17,9 @@ import math
 import re
 import struct
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -81,23 +81,6 @@ def version_of(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise Invalid(f"{what} is a version, not {value!r}", sqlstate="22023")
     return value
-
-
-def settings_of(given: object) -> dict[str, str]:
-    """Settings that a caller gave, as text: numbers as they are, True and False as on and off.
-
-    Raises Invalid (22023) for anything else; whether there are such settings and values is the session's to say.
-    """
-    if not isinstance(given, Mapping):
-        hint = "Give a dict, for example {'timezone': 'Europe/Berlin'}."
-        raise Invalid(f"settings are names and values, not {given!r}", hint=hint, sqlstate="22023")
-    texts: dict[str, str] = {}
-    for name, value in cast(Mapping[object, object], given).items():
-        if not isinstance(name, str) or not isinstance(value, str | int | float):
-            what = f"the setting {name!r} is {value!r}"
-            raise Invalid(what, hint="Names are text; values are text, numbers or booleans.", sqlstate="22023")
-        texts[name] = str(value) if not isinstance(value, bool) else "on" if value else "off"
-    return texts
 
 
 def convert(value: object, type: Type) -> Any:

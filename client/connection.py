@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from ..base.arguments import check_text, settings_of
 from ..base.errors import Invalid, Unavailable
 from ..base.result import Result
-from ..base.values import settings_of
 from ..proto.weftdb.v1.transactions_pb2 import (
     BeginRequest,
     OpenSnapshotRequest,
@@ -100,6 +100,7 @@ class RemoteDatabase(RemoteReads):
         """Begun at the server by its first call; at once, where the server has to say whether there is such a level, or
         setting.
         """
+        check_text(isolation, "the isolation level")
         request = BeginRequest(isolation=isolation, read_only=read_only, settings=_settings(settings or None))
         transaction = RemoteTransaction(self.wire, self._leases, self._shared, request)
         if isolation in _LEVELS and not settings:
@@ -132,6 +133,7 @@ class RemoteDatabase(RemoteReads):
     def changes(
         self, table: str, from_version: int | None = None, *, before: bool = False, name: str | None = None
     ) -> RemoteChanges:
+        check_text(table, "the name of a table")
         feed = RemoteChanges(self.wire, table, from_version=from_version, before=before, name=name)
         self._children.add(feed)
         return feed

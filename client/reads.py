@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
+from ..base.arguments import check_statement, check_text
 from ..base.errors import Closed, Invalid, Unavailable, WeftError
 from ..base.limits import COMMIT_RETRY_SECONDS, STATEMENT_BYTES_MAX
 from ..base.result import Result
@@ -77,6 +78,7 @@ class RemoteReads:
         settings: Settings | None = None,
     ) -> Result:
         """``execute``, with the settings of a text that is a session of its own."""
+        check_statement(sql, parameters, timeout)
         if len(sql) > STATEMENT_BYTES_MAX:
             message = f"the SQL text has {len(sql):,} characters, the limit is {STATEMENT_BYTES_MAX:,}"
             raise Invalid(message, hint="Send data as parameters, or through a writer.", sqlstate="54000")
@@ -91,6 +93,7 @@ class RemoteReads:
         return self.wire.result("Sql/Execute", request, timeout=timeout, told=self._altered)
 
     def table(self, name: str, /) -> RemoteTable:
+        check_text(name, "the name of a table")
         return RemoteTable(self, name)
 
     def known(self, table: str) -> Definition | None:

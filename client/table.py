@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import pyarrow as pa
 
+from ..base.arguments import check_scan
 from ..base.batches import check_exported, exact
 from ..base.errors import Invalid
 from ..base.interface import Key, Keys, Rows, Written
@@ -148,6 +149,7 @@ class RemoteTable:
         time: tuple[object, object] | None = None,
         at_least: int | None = None,
     ) -> pa.RecordBatchReader:
+        check_scan(columns, where, time)
         request = ScanRequest(
             session=self._source.session,
             table=self._name,

@@ -20,11 +20,12 @@ from typing import Any, Final, Protocol, Self, TypeVar
 import pyarrow as pa
 
 from ..base import interface
+from ..base.arguments import check_text, settings_of
 from ..base.batches import check_exported, exact
 from ..base.errors import Closed, Invalid, nearest
 from ..base.interface import Key, Keys, Rows, Written
 from ..base.result import Result
-from ..base.values import settings_of, version_of
+from ..base.values import version_of
 from ..engine.backup import EngineSource, back_up
 from ..engine.check import check_engine
 from ..engine.clock import AsOf
@@ -147,6 +148,7 @@ class EmbeddedDatabase(interface.Database):
         return self.engine.newest_row_of(table, key)
 
     def table(self, name: str, /) -> EmbeddedTable:
+        check_text(name, "the name of a table")
         return EmbeddedTable(self, name)
 
     def transaction(
@@ -169,6 +171,7 @@ class EmbeddedDatabase(interface.Database):
     def changes(
         self, table: str, from_version: int | None = None, *, before: bool = False, name: str | None = None
     ) -> EmbeddedChanges:
+        check_text(table, "the name of a table")
         after = None if from_version is None else version_of(from_version, "from_version")
         feed = self.engine.changes(table, after=after, before=before, name=name)
         return self._child(EmbeddedChanges(feed))
@@ -293,6 +296,7 @@ class EmbeddedTransaction(_OneSession, interface.Transaction):
     ) -> None:
         """Raises Invalid (22023) for what is no level."""
         self._engine = engine
+        check_text(isolation, "the isolation level")
         self._isolation = isolation_name(isolation)
         self._read_only = read_only
         self._begun: Transaction | None = None
@@ -334,6 +338,7 @@ class EmbeddedTransaction(_OneSession, interface.Transaction):
             raise closed_session()
 
     def table(self, name: str, /) -> EmbeddedTable:
+        check_text(name, "the name of a table")
         return _TransactionTable(self, name)
 
     def commit(self) -> int:
@@ -393,6 +398,7 @@ class EmbeddedSnapshot(_OneSession, interface.Snapshot):
         return self._made
 
     def table(self, name: str, /) -> EmbeddedTable:
+        check_text(name, "the name of a table")
         return EmbeddedTable(self, name)
 
     def close(self) -> None:

@@ -128,7 +128,7 @@ def create_index(statement: exp.Create, execution: Execution, *, nulls_distinct:
     if name is not None and statement.args.get("exists") and name in execution.catalog.names:
         execution.notice(f'relation "{name}" already exists, skipping')
         return execution.done("CREATE INDEX")
-    terms = [_term(item, table) for item in params.args["columns"]]
+    terms = [_term(item, table) for item in params.args.get("columns") or ()]
     if not terms:
         raise Invalid("an index needs columns", hint=f"Write ON {table.name} (column, ...).", sqlstate="42601")
     computed = [term for term in terms if not isinstance(term, Column)]
@@ -168,7 +168,16 @@ def _check_params(params: exp.IndexParameters) -> None:
         raise refuse(f"USING {using.name}", "Leave it out: there is one kind of index, for equality and ranges.")
     if params.args.get("include"):
         raise refuse("INCLUDE", "Leave it out: rows are found by their primary key.")
+    for option in params.args.get("with_storage") or ():
+        name = option.this.name.lower()
+        if name not in _IGNORED:
+            hint = "An index has no options; those of PostgreSQL's btree are read, and make no difference."
+            raise Invalid(f'unrecognized parameter "{name}"', hint=hint, sqlstate="22023")
     only_parts(params, "using", "columns", "with_storage", "where", "include")
+
+
+_IGNORED: Final = ("fillfactor", "deduplicate_items")
+"""They stand in dumps."""
 
 
 def condition_of(tree: exp.Expr, table: Table) -> Expression:

@@ -151,7 +151,7 @@ def series(
     values = tuple([literal_value(value, table.by_id[id].type) for value, id in zip(given, table.key, strict=True)])
     low = high = None
     if time is not None:
-        if table.time is None or len(time) != 2:
+        if table.time is None:
             return None
         type = table.by_id[table.time].type
         low, high = [None if x is None else stored_time(literal_value(x, type), type.kind) for x in time]
@@ -208,8 +208,6 @@ def _same(columns: list[Column], key: object) -> Expression:
 def _time_conditions(table: Table, time: tuple[object, object]) -> list[Expression]:
     if table.time is None:
         raise Invalid(f'table "{table.name}" has no event time', hint="Use where=.", sqlstate="22023")
-    if len(time) != 2:
-        raise Invalid(f"time is a pair (lower, upper), not {time!r}", hint="None stands for no bound.")
     column = table.by_id[table.time]
     return [
         _call(function, column.node, _literal(bound, column.type))

@@ -79,7 +79,9 @@ def _parse(source: Source, into: Any) -> Any:
         point(error, source, start)
         raise _no_statement(source) or error
     if isinstance(tree, exp.Command):
-        error = Invalid(f"{tree.name.upper()} is not supported in this form", sqlstate="0A000")
+        words = first_words(source)
+        hint = nearest(words[1], _KINDS) if len(words) > 1 and words[1] not in _KINDS else None
+        error = Invalid(f"{tree.name.upper()} is not supported in this form", hint=hint, sqlstate="0A000")
         point(error, source, 0)
         raise error
     return tree
@@ -90,6 +92,9 @@ _FIRST_WORDS: Final = (
     "DROP", "EXECUTE", "EXPLAIN", "INSERT", "MERGE", "PREPARE", "REFRESH", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT",
     "SELECT", "SET", "SHOW", "START", "TABLE", "TRUNCATE", "UPDATE", "VACUUM", "VALUES", "WITH",
 )  # fmt: skip
+
+
+_KINDS: Final = ("TABLE", "VIEW", "INDEX", "SNAPSHOT", "MATERIALIZED", "UNIQUE")
 
 
 def _no_statement(source: Source) -> Invalid | None:

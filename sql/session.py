@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ..base.arguments import check_scan, check_statement
 from ..base.errors import Conflict, Invalid, Unavailable
 from ..base.interface import Written
 from ..base.limits import AT_LEAST_SECONDS
@@ -115,6 +116,7 @@ class Session(Access):
         text; the setting statement_timeout holds where it is shorter. Raises what ``base.interface`` says.
         """
         self.check_open()
+        check_statement(sql, parameters, timeout)
         if not parameters and (lifted := self.resources.lifted(sql)) is not None:
             result = self._run_lifted(lifted, timeout, at_least)
             if result is None:
@@ -454,6 +456,7 @@ class Session(Access):
         at_least: int | None = None,
     ) -> Result:
         """Rows of a table, at one snapshot, as a stream."""
+        check_scan(columns, where, time)
         self.reach(at_least)
         if key is not None and where is None:
             found = self.read_now(lambda reader: self._series(reader, table, columns, key, time))

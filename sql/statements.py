@@ -485,6 +485,8 @@ def _explain_option(option: str, explain: Explain) -> Explain:
     name, _, value = option.strip().lower().partition(" ")
     value = value.strip().strip("'")
     on = value not in ("off", "false", "0")
+    if name in _EXPLAIN_SWITCHES and value not in ("", "on", "true", "1", "off", "false", "0"):
+        raise Invalid(f"{name} requires a Boolean value, not {value}", hint="Write on or off.", sqlstate="42601")
     match name:
         case "analyze" | "analyse":
             return replace(explain, analyze=on)
@@ -495,7 +497,7 @@ def _explain_option(option: str, explain: Explain) -> Explain:
         case "format":
             hint = "Use FORMAT TEXT or FORMAT JSON."
             raise Invalid(f"EXPLAIN (FORMAT {value}) is not supported", hint=hint, sqlstate="0A000")
-        case "verbose" | "costs" | "buffers" | "timing" | "summary" | "settings" | "wal":
+        case _ if name in _EXPLAIN_SWITCHES:
             return explain
         case _:
             hint = nearest(name, _EXPLAIN_OPTIONS) or f"The options are {', '.join(_EXPLAIN_OPTIONS).upper()}."
@@ -505,6 +507,7 @@ def _explain_option(option: str, explain: Explain) -> Explain:
 _EXPLAIN_OPTIONS: Final = (
     *("analyze", "verify", "format", "verbose", "costs", "buffers", "timing", "summary", "settings"),
 )
+_EXPLAIN_SWITCHES: Final = (*(name for name in _EXPLAIN_OPTIONS if name != "format"), "analyse", "wal")
 
 
 def _refresh(tokens: Tokens) -> Statement:

@@ -208,6 +208,42 @@ def test_settings_that_cannot_be_are_refused(database: Database, settings: Any, 
     assert database.execute("SHOW TABLES").rows() == []
 
 
+WRONG_ARGUMENTS: dict[str, tuple[Any, str]] = {
+    "statement": (lambda db, t: db.execute(5), "the statement is a text, not 5 (int)"),
+    "parameters as a text": (lambda db, t: db.execute("SELECT $1", "x"), "parameters are a list of values, not 'x'"),
+    "parameters by name": (lambda db, t: db.execute("SELECT $1", {"a": 1}), "parameters are a list of values"),
+    "one parameter": (lambda db, t: db.execute("SELECT $1", 5), "parameters are a list of values, not 5 (int)"),
+    "timeout": (lambda db, t: db.execute("SELECT 1", timeout="5s"), "timeout is a number of seconds, not '5s'"),
+    "level": (lambda db, t: db.transaction(isolation=5), "the isolation level is a text, not 5 (int)"),
+    "table": (lambda db, t: db.table(5), "the name of a table is a text, not 5 (int)"),
+    "feed": (lambda db, t: db.changes(5), "the name of a table is a text, not 5 (int)"),
+    "columns": (lambda db, t: t.scan(columns="id"), "columns is a list of names, not 'id' (str)"),
+    "where": (lambda db, t: t.scan(where=5), "where is a text, not 5 (int)"),
+    "time": (lambda db, t: t.scan(time=DAY), "time is a pair (lower, upper), not datetime"),
+    "time of three": (lambda db, t: t.scan(time=(DAY, DAY, DAY)), "time is a pair (lower, upper)"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_ARGUMENTS)
+def test_arguments_of_a_wrong_kind_are_refused_with_the_same_words(
+    database: Database, accounts: Any, what: str
+) -> None:
+    call, words = WRONG_ARGUMENTS[what]
+    with pytest.raises(weftdb.Invalid) as caught:
+        call(database, accounts)
+    assert caught.value.sqlstate == "22023"
+    assert words in caught.value.message
+    with database.transaction() as txn:
+        if not what.startswith(("level", "feed")):
+            with pytest.raises(weftdb.Invalid):
+                call(txn, txn.table("accounts"))
+
+
+def test_parameters_may_be_any_sequence(database: Database) -> None:
+    for parameters in ([1, 2], (1, 2), range(1, 3)):
+        assert database.execute("SELECT $1::int + $2::int", parameters).scalar() == 3
+
+
 def test_notices_come_with_the_result(database: Database) -> None:
     text = "CREATE TABLE IF NOT EXISTS t (a INT)"
     assert database.execute(text).notices == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import random
@@ -386,7 +387,7 @@ def test_a_copy_ends_when_its_time_is_over(db: Database, tmp_path: Path, monkeyp
         ("COPY t FROM 'x.csv'", "22023", "WITH (FORMAT csv)"),
         ("COPY t FROM '/nowhere'", "58P01", "no file"),
         ("COPY t TO '/nowhere/x'", "58P01", "no folder"),
-        ("COPY t FROM STDIN", "0A000", "table.insert"),
+        ("COPY t FROM STDIN", "0A000", ".insert(rows)"),
         ("COPY t TO PROGRAM 'cat'", "0A000", "PROGRAM"),
         ("COPY nope TO '/tmp/x'", "42P01", "nope"),
         ("COPY t (a, a) FROM '{file}'", "42701", "more than once"),
@@ -467,3 +468,34 @@ def test_how_far_a_copy_is_can_be_seen(db: Database, tmp_path: Path, monkeypatch
     assert 0 < seen[1][3] < 1_000
     assert 0 < seen[1][4] < seen[1][5] == file.stat().st_size
     assert db.execute("SELECT count(*) FROM weft_copies").scalar() == 0
+
+
+def test_a_program_is_told_what_to_use_instead_of_the_shell_s_input_and_output(db: Database) -> None:
+    db.execute("CREATE TABLE t (a INT)")
+    with pytest.raises(weftdb.Invalid, match="input of a shell") as caught:
+        db.execute("COPY t FROM STDIN")
+    assert "table('t').insert(rows)" in str(caught.value.hint)
+    with pytest.raises(weftdb.Invalid, match="output of a shell") as caught:
+        db.execute("COPY (SELECT 1) TO STDOUT")
+    assert ".arrow()" in str(caught.value.hint)
+
+
+def test_a_file_that_is_not_what_its_name_says_is_the_caller_s_to_mend(db: Database, tmp_path: Path) -> None:
+    db.execute("CREATE TABLE t (a INT, b TEXT)")
+    for suffix in (".gz", ".bz2", ".zst"):
+        path = tmp_path / f"rows.csv{suffix}"
+        path.write_bytes(b"1,x\n" * 100)
+        with pytest.raises(weftdb.Invalid, match=f"no complete {suffix} file") as caught:
+            db.execute(f"COPY t FROM '{path}' (FORMAT csv)")
+        assert caught.value.sqlstate == "22P04"
+    whole = tmp_path / "whole.csv.gz"
+    whole.write_bytes(gzip.compress(b"1,x\n" * 100_000)[:-100])
+    with pytest.raises(weftdb.Invalid, match=r"no complete \.gz file"):
+        db.execute(f"COPY t FROM '{whole}' (FORMAT csv)")
+    wide = tmp_path / "wide.csv"
+    for encoding, named in (("utf-16", "UTF-16"), ("latin-1", "LATIN1")):
+        wide.write_bytes("1,é\n".encode(encoding))
+        with pytest.raises(weftdb.Invalid, match="invalid byte sequence") as caught:
+            db.execute(f"COPY t FROM '{wide}' (FORMAT csv)")
+        assert f"iconv -f {named}" in str(caught.value.hint)
+    assert db.execute("SELECT count(*) FROM t").scalar() == 0

@@ -808,3 +808,23 @@ def test_an_add_beyond_its_bound_is_refused_at_once_and_not_tried_again(session:
         session.add("stock", 1, {"price": Decimal("1.25")}, upper=2.5)
     session.add("stock", 1, {"n": -3, "price": Decimal("1.00")}, lower=0, upper=2.5)
     assert session.get("stock", 1) == {"id": 1, "n": 0, "price": Decimal("2.50")}
+
+
+@pytest.mark.parametrize(
+    ("text", "sqlstate", "words"),
+    [
+        ("CREATE INDEX ON t", "42601", "an index needs columns"),
+        ("CREATE INDEX ON t (v) WITH (fillfactr = 70)", "22023", 'unrecognized parameter "fillfactr"'),
+        ("CREATE TABEL x (a INT)", "0A000", 'Did you mean "TABLE"?'),
+        ("EXPLAIN (ANALYZE maybe) SELECT 1", "42601", "analyze requires a Boolean value, not maybe"),
+        ("EXPLAIN (COSTS 7) SELECT 1", "42601", "costs requires a Boolean value, not 7"),
+    ],
+)
+def test_a_slip_is_named_and_changes_nothing(session: Session, text: str, sqlstate: str, words: str) -> None:
+    before = session.execute("SHOW TABLES").rows(), session.version
+    error = refused(session, text)
+    assert error.sqlstate == sqlstate
+    assert words in f"{error.message} {error.hint}"
+    assert (session.execute("SHOW TABLES").rows(), session.version) == before
+    assert session.execute("CREATE INDEX ON t (v) WITH (fillfactor = 70)").tag == "CREATE INDEX"
+    assert session.execute("EXPLAIN (ANALYZE off, COSTS) SELECT 1").rows()

@@ -74,6 +74,10 @@ def opened(path: Path, format: CopyFormat) -> Generator[Any]:
             with pa.memory_map(str(path)) as file:
                 yield file
     except OSError as error:
+        if error.errno is None and path.suffix.lower() in COMPRESSIONS:  # the reader's, not the system's
+            hint = "Its name says so; compress it again, or rename it."
+            message = f"{path} is no complete {path.suffix} file: {error}"
+            raise Invalid(message, hint=hint, sqlstate="22P04") from None
         raise Unavailable(f"{path} cannot be read: {error.strerror or error}", sqlstate="58030") from None
 
 

@@ -93,6 +93,11 @@ def bad_file(message: str, *, row: int, hint: str | None = None) -> Invalid:
     return Invalid(f"row {row:,}: {message}", hint=hint, sqlstate="22P04")
 
 
+def _encoding(value: bytes) -> str:
+    """What a text may be that is not UTF-8, for a hint."""
+    return "UTF-16" if value.startswith((b"\xff\xfe", b"\xfe\xff")) else "LATIN1"
+
+
 def decoded(value: bytes, *, row: int) -> str:
     """A value's text. Raises Invalid (22021) for what is not UTF-8."""
     try:
@@ -100,7 +105,7 @@ def decoded(value: bytes, *, row: int) -> str:
     except UnicodeDecodeError as error:
         raise Invalid(
             f'row {row:,}: invalid byte sequence for encoding "UTF8": 0x{value[error.start]:02x}',
-            hint="Convert the file: iconv -f LATIN1 -t UTF-8.",
+            hint=f"Convert the file: iconv -f {_encoding(value)} -t UTF-8.",
             sqlstate="22021",
         ) from None
 

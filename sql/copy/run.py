@@ -47,11 +47,14 @@ if TYPE_CHECKING:
 def run_copy(session: Session, statement: Copy, running: Running, query: Callable[[Source], Result]) -> Result:
     """Run COPY with a file. ``query`` runs a statement that gives rows. Raises Invalid, Denied, NotFound."""
     if statement.path is None:
-        raise Invalid(
-            f"COPY {'TO STDOUT' if statement.writes else 'FROM STDIN'} is for a shell, whose output and input it means",
-            hint="Use `weft sql`; a program reads the result of a SELECT, and writes with table.insert(rows).",
-            sqlstate="0A000",
-        )
+        where = "`weft sql` has it at its prompt and in scripts; COPY with a file runs here."
+        if statement.writes:
+            message = "COPY TO STDOUT means the output of a shell"
+            hint = f"A program reads a query: execute('SELECT …').rows(), .arrow() or .reader(). {where}"
+        else:
+            message = "COPY FROM STDIN means the input of a shell"
+            hint = f"A program writes rows: table('{statement.table}').insert(rows), or a .writer() for many. {where}"
+        raise Invalid(message, hint=hint, sqlstate="0A000")
     path = session.files.resolve(statement.path)
     facts = CopyFacts(
         principal=session.principal,
