@@ -141,8 +141,16 @@ def _factored(node: bound.Bound) -> list[bound.Bound]:
 def _branches(node: bound.Bound) -> list[list[bound.Bound]]:
     """What each branch of an OR says; of anything else itself."""
     if isinstance(node, Call) and node.function == "or":
-        return [conjuncts(branch) for argument in node.arguments for branch in _flat_or(argument)]
+        branches = [branch for argument in node.arguments for branch in _flat_or(argument)]
+        return [[_one_way(part) for part in conjuncts(branch)] for branch in branches]
     return [[node]]
+
+
+def _one_way(node: bound.Bound) -> bound.Bound:
+    """``a = b`` and ``b = a`` as one."""
+    if isinstance(node, Call) and node.function == "equal":
+        return bound.call("equal", *sorted(node.arguments, key=repr), type=node.type)
+    return node
 
 
 def _flat_or(node: bound.Bound) -> list[bound.Bound]:

@@ -1,4 +1,4 @@
-"""Stars: a table and the small relations that it is joined with, in one kernel. The executor is the oracle."""
+"""Stars: a table and the small relations that it is joined with, in one kernel; the executor is the oracle."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def engine() -> Iterator[Engine]:
         session.execute("CREATE TABLE d (k BIGINT PRIMARY KEY, up INTEGER, name TEXT, y INTEGER)")
         session.execute("CREATE TABLE e (k INTEGER PRIMARY KEY, city TEXT)")
         session.execute("CREATE TABLE p (k BIGINT, l INTEGER, PRIMARY KEY (k, l))")
-        session.put("p", [{"k": k, "l": l} for k in range(35) for l in range(0, 7, 2)])
+        session.put("p", [{"k": k, "l": two} for k in range(35) for two in range(0, 7, 2)])
         session.execute("CREATE TABLE twice (k BIGINT, name TEXT)")
         session.put(
             "f",
@@ -66,8 +66,8 @@ def _answers(session: Session, sql: str, *tiers: str) -> list[Any]:
         "SELECT sum(x) FROM f JOIN (SELECT k, count(*) AS n FROM twice GROUP BY k) t ON t.k = f.k WHERE n > 1",
         "SELECT sum(CASE WHEN name LIKE 'n1%' THEN x ELSE 0 END) / sum(x) FROM f JOIN d ON d.k = f.k WHERE f.id < 300",
         "SELECT count(*) FROM f JOIN d ON f.k = d.k WHERE d.k > 1000",
-        "SELECT name, count(*), count(y), sum(coalesce(y, -1)) FROM f LEFT JOIN d ON f.k = d.k AND name <> 'n2' GROUP BY 1",
-        "SELECT city, count(*) FROM f JOIN d ON d.k = f.k LEFT JOIN e ON e.k = f.l WHERE d.y IS NULL OR y > 5 GROUP BY city",
+        "SELECT name, count(y), sum(coalesce(y, 7)) FROM f LEFT JOIN d ON f.k = d.k AND up <> 2 GROUP BY 1",
+        "SELECT city, count(*) FROM f JOIN d ON d.k = f.k LEFT JOIN e ON e.k = f.l WHERE y IS NULL OR y > 5 GROUP BY 1",
         "SELECT sum(x) FROM f, d WHERE (f.k = d.k AND name = 'n1' AND x > 3) OR (d.k = f.k AND name = 'n2' AND y < 9)"
         " OR (f.k = d.k AND name > 'n2' AND up = 1 AND x < 5)",
         "SELECT s, count(*) FROM f, d, p WHERE f.k = d.k AND p.k = f.k AND p.l = f.l AND name = 'n1' GROUP BY s",
