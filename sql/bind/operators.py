@@ -50,6 +50,7 @@ BINARY: Final[dict[type[exp.Expr], str]] = {
     exp.JSONBContainsAnyTopKeys: "jsonb_exists_any",
     exp.JSONBContainsAllTopKeys: "jsonb_exists_all",
     exp.JSONBDeleteAtPath: "jsonb_delete_path",
+    exp.JSONBPathExists: "jsonb_path_exists_opr",
 }
 
 _OF_JSONB: Final = {
@@ -153,6 +154,14 @@ def binary(binder: ExpressionBinder, tree: exp.Binary) -> bound.Bound:
         return binder.call(function, left, right, tree=tree)
     node = binder.call(function, binder.bind(tree.this), binder.bind(tree.expression), tree=tree)
     return negated(node) if tree.args.get("negate") else node
+
+
+def path_match(binder: ExpressionBinder, tree: exp.MatchAgainst) -> bound.Bound:
+    """``document @@ path``; the parser has it the other way round."""
+    document = binder.bind(tree.expressions[0])
+    if document.type not in (JSONB, UNKNOWN):
+        raise unsupported(f"{document.type} @@", tree, hint="@@ is for JSON paths: there is no text search; use ~*.")
+    return binder.call("jsonb_path_match_opr", document, binder.bind(tree.this), tree=tree)
 
 
 def escape(binder: ExpressionBinder, tree: exp.Escape) -> bound.Bound:
@@ -451,6 +460,7 @@ HANDLERS: Final[dict[type[exp.Expr], Handler]] = {
     exp.Column: column,
     exp.Paren: paren,
     exp.Escape: escape,
+    exp.MatchAgainst: path_match,
     exp.And: connector,
     exp.Or: connector,
     exp.Not: negation,

@@ -19,6 +19,7 @@ _LISTS: Final = {
     "regexp_split_to_table": (("regexp_split_to_table", "regexp_split_to_array"),),
     "regexp_matches": (("regexp_matches", "regexp_match_list"),),
     "string_to_table": (("string_to_table", "string_to_array"),),
+    "jsonb_path_query": (("", "jsonb_path_list"),),
     **{
         name.format(kind): tuple((column, function.format(kind)) for column, function in columns)
         for kind in ("json", "jsonb")

@@ -43,3 +43,82 @@ SELECT name ~ '\mA', regexp_substr(name, '[a-c].'), substring(name, '\Aa.*\Z') F
 -- f | ba | NULL
 -- f | NULL | NULL
 -- f | NULL | NULL
+
+# 9.16.2 The SQL/JSON path language
+
+SELECT jsonb_path_query_array(j, '$'), jsonb_path_query_array(j, '$.a[0]'), jsonb_path_query_array(j, '$.a[last]'), jsonb_path_query_array(j, '$.a[last - 1].k') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- [{"a": [1, 2.5, "x", null, true, {"k": "v"}, [7, 8]], "b": {"c": "Abc", "d": 10}, "e": -3.7}] | [1] | [[7, 8]] | ["v"]
+SELECT jsonb_path_query_array(j, '$.a[1 to 3]'), jsonb_path_query_array(j, '$.a[0,2]'), jsonb_path_query_array(j, '$.*'), jsonb_path_query_array(j, '$.b.*') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- [2.5, "x", null] | [1, "x"] | [[1, 2.5, "x", null, true, {"k": "v"}, [7, 8]], {"c": "Abc", "d": 10}, -3.7] | ["Abc", 10]
+SELECT jsonb_path_query_array(j, '$."b"."c"'), jsonb_path_query_array(j, '$.a[*].type()'), jsonb_path_query_array(j, '$.a.size()'), jsonb_path_query_array(j, '$.b.size()') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- ["Abc"] | ["number", "number", "string", "null", "boolean", "object", "array"] | [7] | [1]
+SELECT jsonb_path_query_array(j, '$.e.abs()'), jsonb_path_query_array(j, '$.e.floor()'), jsonb_path_query_array(j, '$.e.ceiling()'), jsonb_path_query_array(j, '$.b.d / 3') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- [3.7] | [-4] | [-3] | [3.3333333333333333]
+SELECT jsonb_path_query_array(j, '$.b.d * 2.5'), jsonb_path_query_array(j, '$.b.d % 3'), jsonb_path_query_array(j, '$.b.d - 1 + 2 * 3'), jsonb_path_query_array(j, '-$.b.d') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- [25.0] | [1] | [15] | [-10]
+SELECT jsonb_path_query_array(j, '$.a[*] ? (@ == null)'), jsonb_path_query_array(j, '$.a[*] ? (@ != null)'), jsonb_path_query_array(j, '$.a[*] ? (@ == "x" || @ == true)'), jsonb_path_query_array(j, '$.b.c ? (@ like_regex "^a" flag "i")') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- [null] | [1, 2.5, "x", true, {"k": "v"}, 7, 8] | ["x", true] | ["Abc"]
+SELECT jsonb_path_query_array(j, '$.b.c ? (@ starts with "Ab")'), jsonb_path_query_array(j, '$.a[*] ? (!(@ == 1))'), jsonb_path_query_array(j, '$.a[*] ? ((@ > 1) is unknown)'), jsonb_path_query_array(j, '$.** ? (@ == 8)') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- ["Abc"] | [2.5, null, 7, 8] | ["x", true, {"k": "v"}] | [[7, 8], 8, 8]
+SELECT jsonb_path_query_array(j, '$.b ? (exists (@.d)).c'), jsonb_path_query_array(j, '$.b ? (@.d > 5 && @.c == "Abc")'), jsonb_path_query_array(j, 'lax $.b[*].d'), jsonb_path_query_array(j, '$.e == -3.7') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- ["Abc"] | [{"c": "Abc", "d": 10}] | [10] | [true]
+SELECT jsonb_path_query_array(j, '$.b.d > 3'), jsonb_path_query_array(j, '$.nope > 3'), jsonb_path_query_array(j, '$.a ? (@ > 1)') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- [true] | [false] | [2.5, [7, 8]]
+SELECT jsonb_path_query_array(j, '"10".double()'), jsonb_path_query_array(j, '1 + 2'), jsonb_path_query_array(j, '$.a[*] ? (@ > 1 && @ < 3)') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- [10] | [3] | [2.5]
+SELECT jsonb_path_query_array(j, '$.b.d / 7'), jsonb_path_query_array(j, '7 / $.b.d'), jsonb_path_query_array(j, '$.b.d <> 10'), jsonb_path_query_array(j, '$.a[5 to 9]') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- [1.4285714285714286] | [0.70000000000000000000] | [false] | [{"k": "v"}, [7, 8]]
+SELECT jsonb_path_query_array(j, '$.a[6][0]'), jsonb_path_query_array(j, '$.e * -1') FROM (SELECT '{"a":[1,2.5,"x",null,true,{"k":"v"},[7,8]],"b":{"c":"Abc","d":10},"e":-3.7}'::jsonb) AS t (j);
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- [7] | [3.7]
+SELECT * FROM jsonb_path_query('{"a":[1,2,3,4,5]}', '$.a[*] ? (@ >= 2 && @ <= 4)');
+-- jsonb_path_query jsonb
+-- 2
+-- 3
+-- 4
+SELECT * FROM jsonb_path_query('{"a":[1,2,3,4,5]}', '$.a[*] ? (@ >= $min && @ <= $max)', '{"min":2,"max":4}') AS t(x);
+-- x jsonb
+-- 2
+-- 3
+-- 4
+SELECT jsonb_path_query('{"a":[{"b":1},{"b":"x"},{"c":2}]}', '$.a.b'), 1;
+-- jsonb_path_query jsonb | ?column? integer
+-- 1 | 1
+-- "x" | 1
+SELECT jsonb_path_exists('{"a":[1,2,3]}', '$.a[*] ? (@ > 2)'), jsonb_path_match('{"a":[1,2]}', 'exists($.a[*] ? (@ >= 2))'), jsonb_path_query_array('{"a":[1,2]}', '$.a[*]'), jsonb_path_query_first('{"a":[1,2]}', '$.a[*]'), jsonb_path_query_first('{}', '$.a');
+-- jsonb_path_exists boolean | jsonb_path_match boolean | jsonb_path_query_array jsonb | jsonb_path_query_first jsonb | jsonb_path_query_first jsonb
+-- t | t | [1, 2] | 1 | NULL
+SELECT '{"a":[1,2]}'::jsonb @? '$.a[*] ? (@ > 1)', '{"a":[1,2]}'::jsonb @@ '$.a[*] > 1', '{"a":[1,2]}'::jsonb @@ '$.a', '{"a":1}'::jsonb @? 'strict $.b', '{"a":"x"}'::jsonb @@ '$.a > 1';
+-- ?column? boolean | ?column? boolean | ?column? boolean | ?column? boolean | ?column? boolean
+-- t | t | NULL | NULL | NULL
+SELECT jsonb_path_query('{"a":1}', 'strict $.b');
+-- ERROR 2203A
+SELECT jsonb_path_query('{"a":1}', 'strict $.b', '{}', true);
+-- jsonb_path_query jsonb
+SELECT jsonb_path_query('{"a":"x"}', '$.a + 1');
+-- ERROR 22038
+SELECT jsonb_path_query('{"a":1}', '$.a / 0');
+-- ERROR 22012
+SELECT jsonb_path_query('{"a":1}', '$.a +');
+-- ERROR 42601
+SELECT jsonb_path_query('{"a":1}', '$.a ? (@ > $x)');
+-- ERROR 42704
+SELECT jsonb_path_match('{"a":1}', '$.a');
+-- ERROR 22038
+SELECT jsonb_path_match('{"a":1}', '$.a', '{}', true), jsonb_path_match('{"a":1}', '$.a == "x"');
+-- jsonb_path_match boolean | jsonb_path_match boolean
+-- NULL | NULL
+SELECT jsonb_path_query_array('{"n":[{"p":1.50,"q":"z"},{"p":20}]}', '$.n[*] ? (@.p > 10).p'), jsonb_path_query_array('{"t":"a\"b"}', '$.t ? (@ == "a\"b")');
+-- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
+-- [20] | ["a\"b"]

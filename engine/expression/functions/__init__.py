@@ -27,6 +27,7 @@ from . import (
     arrays,
     documents,
     formats,
+    json_paths,
     json_values,
     mathematics,
     operators,
@@ -75,6 +76,7 @@ _FAMILIES: Final = (
     formats,
     documents,
     json_values,
+    json_paths,
     arrays,
     aggregates,
 )
