@@ -31,6 +31,8 @@ CONFLICT_INDEX_BYTES_MAX: Final = 16 * MIB  # with keys of 100 bytes; of longer 
 MEMTABLES_SHARE: Final = 2  # writers wait when memtables hold more than 1/2
 EXECUTOR_SHARE: Final = 4
 WRITE_SET_SHARE: Final = 16  # a transaction spills beyond 1/16
+PIPELINES_SHARE: Final = 8  # groups of all pipelines that run; beyond it the executor groups, which spills
+JOIN_KEYS_SHARE: Final = 32  # of joins that run; beyond it scans tell each other nothing
 FLUSH_SHARE: Final = 8  # so that three more fit while one is written
 FLUSH_BYTES_MIN: Final = 8 * MIB  # less makes segments so small that compaction does nothing else
 FLUSH_BYTES_MAX: Final = 512 * MIB  # more makes restarts slow and gains nothing
@@ -145,7 +147,9 @@ assert RECORD_ROWS_MAX < FEED_ROWS_MAX, "a record of small rows is one batch of 
 assert FEED_CALLS_MAX < CALLS_MAX, "feeds that wait leave room for others"
 assert VALUE_BYTES_MAX * 2 <= MESSAGE_BYTES_MAX, "a row with one value of the largest size must fit a message"
 assert COPY_ROW_BYTES_MAX > VALUE_BYTES_MAX, "a value of the largest size fits a row of a file"
-assert 1 / MEMTABLES_SHARE + 1 / EXECUTOR_SHARE + 1 / WRITE_SET_SHARE < 1, "the shares leave room for the rest"
+assert (
+    sum(1 / share for share in (MEMTABLES_SHARE, EXECUTOR_SHARE, WRITE_SET_SHARE, PIPELINES_SHARE, JOIN_KEYS_SHARE)) < 1
+), "the shares leave room for the rest"
 assert FLUSH_SHARE > MEMTABLES_SHARE, "memtables are flushed long before writers wait"
 assert WRITER_BATCH_ROWS <= RECORD_ROWS_MAX, "one writer batch never needs two records"
 

@@ -17,11 +17,13 @@ rows saves work and changes nothing.
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Final
 
 import numpy as np
 
 from ..storage.column_values import FixedValues
+from .held import Held
 from .kernels.keys import keep_keys, put_keys
 
 KEYS_MAX: Final = 1 << 22
@@ -40,15 +42,20 @@ class KeySet:
         self._words = words
 
     @classmethod
-    def of(cls, values: list[np.ndarray]) -> KeySet | None:
-        """The set of values in int64 arrays; None where they lie too far apart."""
+    def of(cls, values: list[np.ndarray], *, held: Held | None = None) -> KeySet | None:
+        """The set of values in int64 arrays; None where they lie too far apart, or ``held`` has no room."""
         values = [some for some in values if len(some)]
         if not values:
             return cls(0, np.zeros(1, np.uint64))
         first, last = min(int(some.min()) for some in values), max(int(some.max()) for some in values)
         if last - first >= SPAN_MAX:
             return None
-        words = np.zeros((last - first) // 64 + 1, np.uint64)
+        count = (last - first) // 64 + 1
+        if held is not None and not held.room(8 * count):
+            return None
+        words = np.zeros(count, np.uint64)
+        if held is not None:
+            held.keep(words)
         for some in values:
             put_keys(some.ctypes.data, len(some), first, words.ctypes.data)
         return cls(first, words)
@@ -70,27 +77,32 @@ class KeySet:
 
 
 class Offer:
-    """The values of one integer column in what a scan hands over; ``keys`` once it was read to its end."""
+    """The values of one integer column in what a scan hands over; ``keys`` once it was read to its end.
 
-    __slots__ = ("_waiting", "keys")
+    ``held``: where their memory is counted.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_waiting", "held", "keys")
+
+    def __init__(self, held: Held | None = None) -> None:
+        self.held = held or Held()
         self.keys: KeySet | None = None
-        self._waiting: list[Expected] = []
+        self._waiting: list[weakref.ref[Expected]] = []  # else the keys would live until cycles are collected
 
     @property
     def is_awaited(self) -> bool:
         """Whether someone who expects it has not begun to be read."""
-        return any(not expected.begun for expected in self._waiting)
+        waiting = (reference() for reference in self._waiting)
+        return any(expected is not None and not expected.begun for expected in waiting)
 
     def to(self, expected: Expected) -> None:
-        self._waiting.append(expected)
+        self._waiting.append(weakref.ref(expected))
 
 
 class Expected:
     """What a scan expects, and of which of its columns; ``begun`` when it is first read."""
 
-    __slots__ = ("_offers", "begun")
+    __slots__ = ("__weakref__", "_offers", "begun")
 
     def __init__(self) -> None:
         self._offers: list[tuple[int, Offer]] = []
@@ -125,15 +137,18 @@ class Collected:
         """Values of a column, of the rows of ``mask`` (bool[n]; None: of all)."""
         chosen = values.valid if mask is None else mask if values.valid is None else mask & values.valid.view(np.bool_)
         some = (values.values if chosen is None else values.values[chosen.view(np.bool_)]).astype(np.int64)
+        held = self._offers[column].held
         with self._lock:
-            self._count += len(some)
+            self._count += len(some) if held.room(some.nbytes) else KEYS_MAX + 1
             if self._count <= KEYS_MAX:
-                self._values[column].append(some)
+                self._values[column].append(held.keep(some))
             else:
-                self._values[column].clear()
+                for kept in self._values.values():
+                    kept.clear()
 
     def publish(self) -> None:
         """The pass was read to its end."""
         if self._count <= KEYS_MAX:
             for column, values in self._values.items():
-                self._offers[column].keys = KeySet.of(values)
+                offer = self._offers[column]
+                offer.keys = KeySet.of(values, held=offer.held)

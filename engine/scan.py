@@ -26,6 +26,7 @@ from .cell import Cell, Cells
 from .expression.node import Expression
 from .gather import batch_of, gathered
 from .handover import FEW, HANDED_ROWS_MIN, Handover
+from .held import Held
 from .join_keys import Collected, Expected, Offer
 from .layout import Layout
 from .projection import Projection, rows_of
@@ -120,9 +121,9 @@ class Scan:
         self._statistics.cells_read += len(self._parts)
         yield from batches
 
-    def offer(self, column: int) -> Offer:
+    def offer(self, column: int, held: Held | None = None) -> Offer:
         """What ``handed`` will tell of a column of integers, by its identifier (join_keys.py)."""
-        return self._offers.setdefault(column, Offer())
+        return self._offers.setdefault(column, Offer(held))
 
     def expect(self, column: int, offer: Offer) -> None:
         """Rows whose value in a column of integers is none of the offer's need not be handed over."""

@@ -36,6 +36,7 @@ import pyarrow as pa
 from ..base.errors import Closed, Internal, Invalid, LimitExceeded, Unavailable, WeftError
 from ..engine.expression import callback
 from ..engine.expression.functions import DUCKDB_PRELUDE, translate_error
+from ..engine.held import Held
 from .cancel import Cancel
 from .operators import Operator, operators_of
 
@@ -75,8 +76,10 @@ class RelationalExecutor(Protocol):
     iterator's ``close`` gives up the rest. What was made for a ``shape`` may be used again for it; None: for nothing.
     Errors are ours: Invalid for what the data caused (division by zero, out of range), LimitExceeded for memory,
     Unavailable when cancelled (57014) or when another statement's bug ended the executor's database, Internal for
-    anything else.
+    anything else. ``held`` counts the keys that scans of its statements tell each other.
     """
+
+    held: Held
 
     def execute(
         self, sql: str, sources: Mapping[str, Any], *, shape: Hashable, cancel: Cancel | None = None
@@ -264,8 +267,14 @@ class DuckDbExecutor:
     """
 
     def __init__(
-        self, *, threads: int | None = None, memory_limit: str | None = None, temp_directory: str | None = None
+        self,
+        *,
+        threads: int | None = None,
+        memory_limit: str | None = None,
+        temp_directory: str | None = None,
+        held: Held | None = None,
     ) -> None:
+        self.held = held or Held()
         config: dict[str, Any] = {
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",

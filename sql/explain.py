@@ -220,7 +220,9 @@ def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table],
     began = monotonic()
     if isinstance(plan.choice, Relational) and consume is None:
         moment = _moment(bound, execution)
-        sources = sources_of(bound, reader, moment, relations=execution.virtual(bound), past=past)
+        sources = sources_of(
+            bound, reader, moment, relations=execution.virtual(bound), past=past, held=execution.resources.executor.held
+        )
         run = execution.resources.executor.explain
         operators = interruptible(
             lambda: run(sql_text(bound, moment), sources, analyze=True, cancel=execution.cancel),

@@ -286,7 +286,10 @@ def _run_part(
     use = part.use
     if not wait and part.memo:
         raise NotCovered(part.memo["why"])
-    stream = reader_of(use, reader, past).scan(
+    of = reader_of(use, reader, past)
+    if not wait and of.statistics(use.table).rows < kernels.rows_min:
+        raise NotCovered("the rows are few")
+    stream = of.scan(
         use.table, columns=use.columns, filter=finish(use.filter, moment), row_ids=use.row_ids
     )
     looked_at = getattr(stream, "looked_at", None)

@@ -17,6 +17,7 @@ from ..base.errors import Invalid
 from ..base.types import UNKNOWN, Kind
 from ..base.values import literal_value
 from ..engine.expression.node import Literal
+from ..engine.held import Held
 from ..engine.transaction import Transaction
 from .bind.context import zoned
 from .bound import BoundQuery, Join, JoinKind, TableUse
@@ -52,7 +53,7 @@ def run_relational(
     past: Sequence[Reader],
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a query by the executor, lazily; see ``run_plan`` for the arguments."""
-    sources = sources_of(bound, reader, moment, relations=relations, past=past)
+    sources = sources_of(bound, reader, moment, relations=relations, past=past, held=executor.held)
     shape = _shape(bound)
     if shape is not None:
         shape = (shape, *(tuple(_handed_schema(source).types) for source in sources.values()))
@@ -69,9 +70,15 @@ def reader_of(use: TableUse, reader: Reader, past: Sequence[Reader]) -> Reader:
 
 
 def sources_of(
-    bound: BoundQuery, reader: Reader, moment: Moment, *, relations: Mapping[str, Any], past: Sequence[Reader]
+    bound: BoundQuery,
+    reader: Reader,
+    moment: Moment,
+    *,
+    relations: Mapping[str, Any],
+    past: Sequence[Reader],
+    held: Held,
 ) -> dict[str, Any]:
-    """One scan per table reference, by the name that the text has for it."""
+    """One scan per table reference, by the name that the text has for it. ``held``: memory of keys of joins."""
     sources: dict[str, Any] = {}
     for use in bound.uses:
         filter = finish(use.filter, moment)
@@ -82,7 +89,7 @@ def sources_of(
         for partner in use.partners:
             scan, other = sources[scan_name(use.reference)], sources[scan_name(partner.reference)]
             if hasattr(scan, "expect") and hasattr(other, "offer"):
-                scan.expect(partner.column, other.offer(partner.other))
+                scan.expect(partner.column, other.offer(partner.other, held))
     for scan in bound.arrow_scans:
         sources[scan_name(scan.reference)] = _columns_of(relations[scan.name], scan.sources)
     return sources

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sqlglot import exp
 
 from ..base.limits import (
+    JOIN_KEYS_SHARE,
     LIFTED_TEXT_MAX,
     MIB,
     PLANS_BYTES_MAX,
@@ -27,6 +28,7 @@ from ..base.limits import (
 )
 from ..base.types import Type
 from ..engine.database import Engine
+from ..engine.held import Held
 from ..engine.memory import Budget
 from ..engine.metrics import Meters
 from ..engine.pipeline.kernels import Kernels, kernels_of
@@ -148,12 +150,14 @@ class Resources:
         self.kernels = kernels
         self._threads = budget.executor_threads(threads)
         self._executor: DuckDbExecutor | None = None
+        self._join_keys = Held(budget.limit // JOIN_KEYS_SHARE)
         self._lock = threading.Lock()
         budget.register(
             "statements",
             lambda: sum(cache.bytes_used for cache in (self._scripts, self._shapes, self._trees, self.plans)),
             "Statements that are kept cut, parsed and planned; an estimate.",
         )
+        budget.register("join_keys", lambda: self._join_keys.bytes, "What scans tell each other about joins.")
         budget.register("executor", lambda: self._usage()[0], "The relational executor: joins, sorts, aggregates.")
         for name, unit, description, read in (
             ("executor_limit_bytes", "bytes", "What the relational executor spills beyond.", self._executor_bytes),
@@ -176,6 +180,7 @@ class Resources:
                     threads=self._threads,
                     memory_limit=f"{self._executor_bytes() // MIB}MiB",
                     temp_directory=str(self._temporary.path),
+                    held=self._join_keys,
                 )
             return self._executor
 

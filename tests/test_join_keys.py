@@ -14,7 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.bench import inside
 from weftdb.engine import handover, join_keys, scan
+from weftdb.engine.database import Engine
+from weftdb.engine.held import Held
 from weftdb.engine.join_keys import Collected, Expected, KeySet, Offer
+from weftdb.sql.resources import resources_of
+from weftdb.sql.session import Session
 from weftdb.storage.column_values import FixedValues
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -51,8 +55,8 @@ def test_keys_too_far_apart_or_too_many_are_not_told(monkeypatch: pytest.MonkeyP
     assert KeySet.of([np.array([-(2**63), 2**63 - 1], np.int64)]) is None
     monkeypatch.setattr(join_keys, "KEYS_MAX", 5)
     for count, told in ((5, True), (6, False)):
-        offer = Offer()
-        Expected().add(1, offer)
+        offer, expected = Offer(), Expected()
+        expected.add(1, offer)
         collected = Collected({7: offer})
         for value in range(count):
             if 7 in collected.columns:
@@ -183,3 +187,36 @@ def _rows_read(db: weftdb.Database, sql: str) -> dict[str, int]:
         elif isinstance(node, list):
             stack.extend(node)
     return found
+
+
+def test_keys_count_while_they_live_and_are_not_told_where_there_is_no_room() -> None:
+    held = Held(limit=1_000)
+    offer, expected = Offer(held), Expected()
+    expected.add(1, offer)
+    collected = Collected({7: offer})
+    collected.add(7, FixedValues(np.arange(40), None), None)
+    assert held.bytes == 320
+    collected.publish()
+    assert offer.keys is not None
+    assert held.bytes == 328
+    del collected
+    assert held.bytes == 8
+    more = Offer(held)
+    expected.add(1, more)
+    collected = Collected({7: more})
+    collected.add(7, FixedValues(np.arange(80), None), None)
+    collected.add(7, FixedValues(np.arange(80), None), None)
+    assert collected.columns == ()
+    collected.publish()
+    assert more.keys is None
+    del collected, more, offer, expected
+    assert held.bytes == 0
+    assert KeySet.of([np.array([0, 64 * 200], np.int64)], held=held) is None, "bits of 1,608 bytes"
+
+
+def test_keys_of_joins_are_in_the_gauge_of_memory() -> None:
+    with Engine.open() as engine, Session(engine) as session:
+        sql = "SELECT value FROM weft_metrics WHERE name = 'weft_memory_join_keys_bytes'"
+        assert session.execute(sql).scalar() == 0
+        kept = resources_of(engine).executor.held.keep(np.zeros(100))
+        assert session.execute(sql).scalar() == kept.nbytes

@@ -407,3 +407,77 @@ def test_blocks_are_read_as_the_reader_of_segments_reads_them(engine: Engine) ->
             pick_valid(*place, chosen, len(chosen), np.uint64(0), 0, there)
             assert np.array_equal(some[chosen], out[chosen]), column.name
             assert np.array_equal(there[chosen], valid[chosen]), column.name
+
+
+def _both(session: Session, sql: str) -> list[Any]:
+    """What both tiers say: rows or an error, and at the tier pipeline why not."""
+    found: list[Any] = []
+    for tier in ("relational", "auto", "pipeline"):
+        session.execute(f"SET weft.tier = {tier}")
+        try:
+            found.append(session.execute(sql).rows())
+        except weftdb.WeftError as error:
+            found.append(error.message)
+    return found
+
+
+@pytest.mark.parametrize(("value", "rows"), [(2**62, 3), (-(2**60), 40), (2**57 + 1, 2_000)])
+def test_sums_of_large_integers_are_exact_however_many_rows_a_lane_has(
+    monkeypatch: pytest.MonkeyPatch, value: int, rows: int
+) -> None:
+    """A lane adds up in 64 bits as many rows as certainly fit."""
+    monkeypatch.setattr("weftdb.engine.pipeline.pieces.MORSEL_PIECES", 1)
+    with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
+        kernels = resources_of(engine).kernels = PlainKernels(threads=2)
+        session.execute("CREATE TABLE big (k BIGINT PRIMARY KEY, v BIGINT, g INTEGER)")
+        session.put("big", [{"k": k, "v": value, "g": k % 2} for k in range(rows)])
+        covered = 0
+        for piece in (1, 4, 64, 4_096):
+            monkeypatch.setattr("weftdb.engine.pipeline.pieces.PIECE_ROWS", piece)
+            for sql in ("SELECT sum(v), avg(v) FROM big", "SELECT g, sum(v) FROM big GROUP BY g ORDER BY g"):
+                executor, auto, pipeline = _both(session, sql)
+                assert auto == executor
+                if isinstance(pipeline, str):
+                    assert "a sum may become too large" in pipeline
+                else:
+                    covered += 1
+                    assert pipeline == executor
+        assert covered
+        assert kernels.used
+
+
+def test_a_sum_that_became_infinite_in_no_lane_is_the_executor_s_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weftdb.engine.pipeline.pieces.MORSEL_PIECES", 1)
+    monkeypatch.setattr("weftdb.engine.pipeline.pieces.PIECE_ROWS", 1)
+    with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
+        resources_of(engine).kernels = PlainKernels(threads=1)
+        session.execute("CREATE TABLE far (k BIGINT PRIMARY KEY, x DOUBLE PRECISION)")
+        session.put("far", [{"k": k, "x": 1e308} for k in range(4)])
+        for sql in (
+            "SELECT sum(x) FROM far",
+            "SELECT avg(x), count(*) FROM far",
+            "SELECT k / 9, sum(x) FROM far GROUP BY 1",
+        ):
+            executor, auto, _ = _both(session, sql)
+            assert auto == executor
+        executor, _, pipeline = _both(session, "SELECT sum(x) FROM far")
+        assert "a sum is infinite" in pipeline or pipeline == executor
+
+
+@pytest.mark.parametrize("other", ["'NaN'", "'Infinity'", "'-Infinity'", "x", "y", "-y"])
+@pytest.mark.parametrize("operator", ["=", "<>", "<", "<=", ">", ">="])
+def test_comparisons_of_nan_and_infinities_are_those_of_postgresql(operator: str, other: str) -> None:
+    values = (None, math.nan, math.inf, -math.inf, 0.0, -0.0, 1.5)
+    with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
+        resources_of(engine).kernels = PlainKernels(threads=1)
+        session.execute("CREATE TABLE f (k BIGINT PRIMARY KEY, x DOUBLE PRECISION, y DOUBLE PRECISION NOT NULL)")
+        rows = [{"x": x, "y": y} for x in values for y in values[1:]]
+        session.put("f", [{"k": k, **row} for k, row in enumerate(rows)])
+        right = other if "y" in other or other == "x" else f"CAST({other} AS DOUBLE PRECISION)"
+        for sql in (
+            f"SELECT count(*), sum(k) FROM f WHERE x {operator} {right}",
+            f"SELECT count(*), sum(k) FROM f WHERE NOT (x {operator} {right})",
+            f"SELECT x {operator} {right}, count(*) FROM f GROUP BY 1 ORDER BY 1",
+        ):
+            executor, _, pipeline = _both(session, sql)
+            assert pipeline == executor

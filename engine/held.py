@@ -1,0 +1,41 @@
+"""Memory of arrays that live as long as somebody refers to them: counted in a gauge of the budget (memory.py).
+
+What a statement makes for itself, keys of joins and groups of pipelines, is counted when it is made and until the array
+is freed, whoever frees it and when. ``room`` is asked before: whoever gets no goes another way, without what it wanted
+to make (join_keys.py) or by the executor, which spills (pipeline/). Nobody waits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Final
+
+import numpy as np
+
+_TOKENS: Final = itertools.count()
+
+
+class Held:
+    """Thread-safe, and without a lock, since arrays are freed at any moment. ``limit``: of bytes together."""
+
+    __slots__ = ("_sizes", "limit")
+
+    def __init__(self, limit: int = 1 << 62) -> None:
+        self.limit = limit
+        self._sizes: dict[int, int] = {}
+
+    @property
+    def bytes(self) -> int:
+        return sum(list(self._sizes.values()))
+
+    def room(self, count: int) -> bool:
+        """Whether so many bytes may be made now. Several that ask at one moment may together go beyond the limit."""
+        return self.bytes + count <= self.limit
+
+    def keep(self, array: np.ndarray) -> np.ndarray:
+        """Count an array until it is freed; gives it."""
+        token = next(_TOKENS)
+        self._sizes[token] = array.nbytes
+        weakref.finalize(array, self._sizes.pop, token).atexit = False
+        return array
