@@ -22,6 +22,7 @@ import math
 import shutil
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -125,16 +126,30 @@ def _about() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="weft bench", description="WeftDB beside other systems, measured in one run; answers are compared."
+        prog="weft bench",
+        description="WeftDB beside other systems, measured in one run; answers are compared.",
+        epilog=_epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", choices=[*(kind.name for kind in WORKLOADS), "all"], help="the workload")
-    parser.add_argument("--rows", type=_positive, metavar="N", help="rows of the events table")
+    names = [*(kind.name for kind in WORKLOADS), "all"]
+    parser.add_argument("name", choices=names, metavar="NAME", help="what to measure, see below")
+    parser.add_argument("--rows", type=_positive, metavar="N", help="another size than the one of the goals")
     parser.add_argument("--scale", type=_above_zero, metavar="F", help="scale of TPC-H's data, for tpch")
     parser.add_argument("--rounds", type=_positive, metavar="N", help="rounds to take the median of")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where to make the databases")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="make them here, keep them, and go on next time")
     return parser
+
+
+def _epilog() -> str:
+    """What each workload measures, as its module says it first."""
+    lines = ["measured are:"]
+    for kind in WORKLOADS:
+        about = str(sys.modules[kind.__module__].__doc__).split("\n\n")[0].partition(": ")[2].replace("``", "")
+        lines += textwrap.wrap(f"{kind.name:<8}  {about}", 98, initial_indent="  ", subsequent_indent=" " * 12)
+    lines.append("  all       every one of these, at a small size")
+    return "\n".join([*lines, "", "examples:", "  weft bench ingest", "  weft bench query --rows 2000000"])
 
 
 def _positive(text: str) -> int:

@@ -26,6 +26,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 import weftdb
+from weftdb.bench.main import WORKLOADS
 from weftdb.engine.options import Options
 from weftdb.server.commands.serve import _options, _start
 from weftdb.server.main import _parser, main
@@ -77,11 +78,27 @@ def server(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str],
         process.communicate()
 
 
-@pytest.mark.parametrize("arguments", [[], ["serve"], ["sql"], ["load"], ["export"], ["bench"]])
+SUBCOMMANDS = ["serve", "sql", "load", "export", "check", "backup", "restore", "bench", "warm"]
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in SUBCOMMANDS)], ids=str)
 def test_help_shows_examples(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = weft(capsys, *arguments, "--help")
     assert code == 0
+    assert out.startswith(f"usage: {' '.join(['weft', *arguments])} ")
     assert "examples:" in out
+
+
+def test_help_names_every_command_and_every_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = weft(capsys, "--help")
+    assert re.findall(r"^    ([a-z]+) ", out, re.MULTILINE) == SUBCOMMANDS
+    for arguments in (["bench", "--help"], ["bench", "ingest", "--help"]):
+        _, out, _ = weft(capsys, *arguments)
+        for kind in WORKLOADS:
+            assert re.search(rf"^  {kind.name} +\w.{{20}}", out, re.MULTILINE), kind.name
+    code, _, err = weft(capsys, "bench", "--rows", "5", "nothing")
+    assert code == 2
+    assert "invalid choice: 'nothing'" in err
 
 
 def test_a_wrong_command_line_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -292,21 +292,23 @@ def _add_restore(commands: Subparsers) -> None:
 
 
 def _add_bench(commands: Subparsers) -> None:
-    parser = _add(
-        commands,
-        "bench",
-        help="measure this machine, beside the peers that are installed",
-        description="Run a benchmark: growth, ingest, large, series, get, query, export, memory, restart, or all. "
-        "weft bench NAME --help shows more.",
-        epilog="examples:\n  weft bench ingest\n  weft bench all",
+    """Its arguments and its help are those of ``weftdb.bench``; no prefix is an option here, so all of them go there."""
+    parser = commands.add_parser(
+        "bench", help="measure this machine, beside the peers that are installed", add_help=False, prefix_chars="\0"
     )
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="NAME ...")
+    parser.add_argument("arguments", nargs="*")
+    parser.set_defaults(run=_run_module("bench"))
 
 
 def _add_warm(commands: Subparsers) -> None:
-    """Not in the help: the last step of the installation."""
-    parser = commands.add_parser("warm", description="Compile the kernels ahead of their first use.")
-    parser.set_defaults(run=_run_module("warm"))
+    _add(
+        commands,
+        "warm",
+        help="compile what is compiled once a machine, ahead of its first use",
+        description="Compile the kernels ahead of their first use, some minutes for the first time. It is the last "
+        "step of the installation; where they are compiled it does nothing.",
+        epilog="examples:\n  weft warm",
+    )
 
 
 COMMANDS: Final[tuple[Callable[[Subparsers], None], ...]] = (
