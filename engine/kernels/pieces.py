@@ -173,6 +173,15 @@ def ranked(words: Any, places: Any, key: Any, none: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
+def has_bit(words: Any, places: Any, key: Any) -> Any:
+    """Whether ``ranked`` finds a key."""
+    key = min(key, places)
+    return (load64(words + (key >> np.uint64(6)) * np.uint64(16)) >> (key & np.uint64(63))) & np.uint64(1) != np.uint64(
+        0
+    )
+
+
+@njit(nogil=True, cache=True)
 def looked_up(keys: Any, mask: Any, key: Any, none: Any) -> Any:
     """The place of ``key`` in a table that ``place_of`` filled, at an address; ``none`` where it is not there."""
     mixed = key * np.uint64(0x9E3779B97F4A7C15)
