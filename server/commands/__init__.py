@@ -292,7 +292,7 @@ def _add_restore(commands: Subparsers) -> None:
 
 
 def _add_bench(commands: Subparsers) -> None:
-    """Its arguments and its help are those of ``weftdb.bench``; no prefix is an option here, so all of them go there."""
+    """Arguments and help are those of ``weftdb.bench``: nothing is an option here, so all of it goes there."""
     parser = commands.add_parser(
         "bench", help="measure this machine, beside the peers that are installed", add_help=False, prefix_chars="\0"
     )
