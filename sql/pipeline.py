@@ -28,9 +28,10 @@ from ..engine.clock import monotonic
 from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
 from ..engine.expression.node import Call, Column, Expression, Literal, Parameter
 from ..engine.expression.tree import transform
+from ..engine.pipeline.describe import describe
 from ..engine.pipeline.kernels import Kernels, Known
 from ..engine.pipeline.run import Run
-from ..engine.pipeline.shape import Aggregation, NotCovered, Pipeline, Shape, Side, describe
+from ..engine.pipeline.shape import Aggregation, NotCovered, Pipeline, Shape, Side
 from ..engine.selectivity import rows_expected
 from . import bound, pushdown
 from .cancel import Cancel
@@ -289,9 +290,7 @@ def _run_part(
     of = reader_of(use, reader, past)
     if not wait and of.statistics(use.table).rows < kernels.rows_min:
         raise NotCovered("the rows are few")
-    stream = of.scan(
-        use.table, columns=use.columns, filter=finish(use.filter, moment), row_ids=use.row_ids
-    )
+    stream = of.scan(use.table, columns=use.columns, filter=finish(use.filter, moment), row_ids=use.row_ids)
     looked_at = getattr(stream, "looked_at", None)
     if looked_at is None:
         raise NotCovered(f"{use.table.name} is read by an index, or was written in this transaction")

@@ -14,11 +14,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
 
 from ...storage.kernels.blocks import fetch, fetch_valid
 from ...storage.kernels.decoding import decode, unpack_valid
-from ...storage.kernels.memory import get8, get16, get32, get64, load8, load32, load64, ones64, put64, put_places
+from ...storage.kernels.memory import (
+    get8,
+    get16,
+    get32,
+    get64,
+    intrinsic,
+    load8,
+    load32,
+    load64,
+    ones64,
+    put64,
+    put_places,
+)
 
 
 @njit(nogil=True, cache=True)
@@ -216,3 +229,21 @@ def ranks_of(keys: Any, words: Any, out: Any) -> None:
         at, bit = np.int64(key >> np.uint64(6)), key & np.uint64(63)
         below = words[at, 0] & ((np.uint64(1) << bit) - np.uint64(1))
         out[index] = np.int64(words[at, 1] + ones64(below))
+
+
+@intrinsic
+def _bits_of(typing_context: Any, value: Any) -> Any:
+    """A float64 as the int64 of its bits."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.int64(types.float64), build
+
+
+@njit(nogil=True, cache=True)
+def key_of_real(value: Any) -> Any:
+    """The bits of a float64, those of 0.0 also for -0.0, and the same for any NaN."""
+    if value == 0.0:
+        return np.int64(0)
+    return np.int64(0x7FF8000000000000) if value != value else _bits_of(value)

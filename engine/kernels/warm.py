@@ -31,6 +31,7 @@ from ..pipeline.sides import built
 from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
 from ..snapshot import Snapshot
+from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
 
 _FIXED = (
     types.TIMESTAMP,
@@ -87,6 +88,7 @@ def warm_up() -> None:
     side = Side(kind="inner", keys=(ColumnNode(id=1, type=types.BIGINT),))
     for last in (1, 1 << 60):
         built(pa.table({"k": np.array([0, last])}), side)
+    _group()
     PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
     _ask_documents()
     _seal_and_merge((*tables, tail))
@@ -99,6 +101,17 @@ def _ask_documents() -> None:
     json_vector.typeof(texts)
     json_vector.contains(texts, pa.scalar('{"a": [1]}'))
     json_vector.array_length(pa.array(["[1]"]))
+
+
+def _group() -> None:
+    """A lane of one record of two words, into one group."""
+    table, ends, chain = np.ones(2, np.int64), np.append(np.arange(PARTS) * PAGE, PARTS), np.empty(PARTS, np.int64)
+    pool, counts = np.empty(2 * PARTS * PAGE, np.int64), np.zeros(PARTS, np.int64)
+    give_way_all(table, 2, 1, pool, ends, chain)
+    counts_of(ends, chain, counts)
+    slots, groups, layout = np.zeros(4, np.uint32), np.empty((2, 2), np.int64), np.array([[0, 1, 1]])
+    used = merge(0, 1, 2, layout, np.zeros(2, np.int64), pool, ends, chain, slots, groups, 0)
+    place_again(slots, groups, used, 1)
 
 
 def _seal_and_merge(tables: Sequence[Table]) -> None:

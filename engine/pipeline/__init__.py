@@ -1,7 +1,9 @@
 """Fused columnar pipelines: scan, visibility, filters and an aggregate in one compiled loop over encoded blocks.
 
-``shape`` (what a kernel depends on) · ``generate`` (its text) · ``kernels`` (known by shape) · ``files`` (kept on
-disk) · ``helper``, ``compiler`` (the process that compiles, from outside and from inside) · ``pieces`` (blocks of
-segments and stretches of memtables, as kernels are given them) · ``run`` (threads, order of merging, the answer as
-Arrow). A pipeline gives the answer that the relational executor gives, or none.
+``describe`` (from expressions) · ``shape`` (what a kernel depends on) · ``bounds`` (what integers can become) ·
+``generate`` (a kernel's text) · ``kernels`` (known by shape) · ``files`` (kept on disk) · ``helper``, ``compiler`` (the
+process that compiles, from outside and from inside) · ``pieces`` (blocks of segments and stretches of memtables, as
+kernels are given them) · ``sides`` (what is joined) · ``run`` (from pieces to lanes) · ``work`` (threads) · ``packing``
+(keys as words) · ``states`` and ``parts`` (groups with places, groups that are looked up) · ``answers`` (as Arrow). A
+pipeline gives the answer that the relational executor gives, or none.
 """

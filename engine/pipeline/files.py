@@ -38,6 +38,7 @@ Kernel = Callable[..., Any]
 
 _PACKAGE: Final = Path(__file__).resolve().parents[2]
 _CALLED: Final = (
+    "engine/kernels/groups",
     "engine/kernels/pieces",
     "storage/kernels/blocks",
     "storage/kernels/decoding",

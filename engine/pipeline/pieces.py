@@ -30,7 +30,8 @@ from ..projection import Projection, missing_value
 from ..scan_plan import Plan
 from ..schema import Column
 from ..segment import Segment
-from .shape import Bounds, NotCovered, Pipeline, number_of
+from .bounds import Bounds, number_of
+from .shape import NotCovered, Pipeline
 
 PIECE_ROWS: Final = 16_384
 MORSEL_PIECES: Final = 8

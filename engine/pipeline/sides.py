@@ -21,7 +21,9 @@ import pyarrow as pa
 from ...base.types import Type
 from ...storage.column_values import fixed_of
 from ..kernels.pieces import place_all, put_ranks, ranks_of
-from .shape import FLOATS, Bounds, NotCovered, Side
+from .bounds import Bounds
+from .describe import FLOATS
+from .shape import NotCovered, Side
 
 SPAN_MAX: Final = 1 << 26
 """Possible keys that have a bit: 16 MiB with what is set before each word of them."""

@@ -49,8 +49,9 @@ SMALL: Final[dict[str, tuple[int, ...]]] = {
     "engine.pipeline.generate.CHUNK": (16, 64, 1024),
     "engine.pipeline.pieces.PIECE_ROWS": (48, 200),
     "engine.pipeline.pieces.MORSEL_PIECES": (1, 3),
-    "engine.pipeline.run.DENSE_MAX": (4, 100, 1 << 16),
-    "engine.pipeline.run.TABLE_PLACES": (4, 1 << 10),
+    "engine.pipeline.packing.DENSE_MAX": (4, 100, 1 << 16),
+    "engine.pipeline.generate.TABLE_BYTES": (1, 1 << 18),
+    "engine.pipeline.run.LANE_ROWS": (40, 1 << 20),
 }
 """Limits of the engine, and what they are in these worlds, by lot. In the compiled form CHUNK is as it is."""
 

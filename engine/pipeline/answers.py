@@ -1,0 +1,131 @@
+"""Groups as Arrow: their keys out of words, their aggregates out of accumulators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from ...base.types import Kind, Type
+from ...storage.column_values import DTYPES, fixed_array
+from .describe import FLOATS
+from .packing import JOINED_TEXTS, Packing
+from .shape import Answer, NotCovered, Pipeline
+
+DECIMAL_LIMIT: Final = 10**38
+MASK: Final = (1 << 64) - 1
+
+
+class Groups:
+    """All groups. ``words`` of the keys; by number of accumulator ``low`` (int64), with ``high`` (int64) for sums in
+    two words, or ``reals``."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.words: list[np.ndarray] = []
+        self.low: dict[int, np.ndarray] = {}
+        self.high: dict[int, np.ndarray] = {}
+        self.reals: dict[int, np.ndarray] = {}
+
+
+def table_of(groups: Groups, pipeline: Pipeline, packing: Packing, arguments: Sequence[int]) -> pa.Table:
+    """Columns "k0", "k1", ..., "a0", ... Raises NotCovered."""
+    arrays: list[pa.Array] = []
+    names: list[str] = []
+    for number in range(len(pipeline.keys)):
+        names.append(f"k{number}")
+        arrays.append(_key(number, groups, pipeline, packing, arguments))
+    for number, answer in enumerate(pipeline.answers):
+        names.append(f"a{number}")
+        arrays.append(_answer(answer, groups))
+    return pa.Table.from_arrays(arrays, names=names)
+
+
+def _key(number: int, groups: Groups, pipeline: Pipeline, packing: Packing, arguments: Sequence[int]) -> pa.Array:
+    key, packed = pipeline.keys[number], packing.keys[number]
+    there = None
+    values = np.zeros(groups.count, np.int64)
+    if packed.digit >= 0:
+        digits = groups.words[packed.digit]
+        if packed.stride > 1:
+            digits = digits // packed.stride
+        if packed.size * packed.stride < packing.places or len(groups.words) > 1:
+            digits = digits % max(packed.size, 1)
+        if packed.null >= 0:
+            there = digits != packed.null
+            there = None if there.all() else there
+        values = digits + packed.low
+    if packed.whole >= 0:
+        values = groups.words[packed.whole]
+    table = JOINED_TEXTS + key.joined if key.joined is not None else key.table
+    if table is not None:
+        index = pa.array(values, mask=None if there is None else ~there)
+        return packing.texts[table].take(index)
+    if key.bucket is not None:
+        values = values * arguments[key.bucket[0]] + arguments[key.bucket[1]]
+    if there is not None:
+        values = np.where(there, values, 0)
+    if key.type.kind in FLOATS:
+        reals = np.ascontiguousarray(values).view(np.float64)
+        return fixed_array(reals.astype(DTYPES[key.type.kind]), there, key.type)
+    return _whole_array(values, there, key.type)
+
+
+def _answer(answer: Answer, groups: Groups) -> pa.Array:
+    counts = groups.low[answer.count]
+    if answer.function == "count":
+        return pa.array(counts)
+    there = counts > 0
+    valid = None if there.all() else there
+    if answer.value in groups.reals:
+        values = groups.reals[answer.value]
+        if answer.function == "avg":
+            values = values / np.maximum(counts, 1)
+        if answer.function in ("sum", "avg") and np.isinf(values[there]).any():
+            raise NotCovered("a sum is infinite")
+        values = np.where(there, values, 0.0)
+        return fixed_array(np.ascontiguousarray(values.astype(DTYPES[answer.type.kind])), valid, answer.type)
+    low = groups.low[answer.value]
+    if answer.function not in ("sum", "avg"):
+        return _whole_array(np.where(there, low, 0), valid, answer.type)
+    high = groups.high[answer.value]
+    if answer.function == "avg":
+        return _averages(low, high, counts, answer, valid)
+    if answer.type.kind is Kind.NUMERIC:
+        return _wide_array(low, high, valid, answer.type)
+    if ((low >> 63) != high).any():
+        raise NotCovered("a sum is too large")
+    return _whole_array(low, valid, answer.type)
+
+
+def _averages(
+    low: np.ndarray, high: np.ndarray, counts: np.ndarray, answer: Answer, valid: np.ndarray | None
+) -> pa.Array:
+    """Quotients of exact sums, rounded half away from zero."""
+    factor = 10 ** ((answer.type.scale or 0) - answer.scale)
+    pairs = np.empty((len(low), 2), np.uint64)
+    words = low.view(np.uint64)
+    for place, (word, above, count) in enumerate(zip(words.tolist(), high.tolist(), counts.tolist(), strict=True)):
+        dividend = ((above << 64) + word) * factor
+        quotient = (2 * abs(dividend) + count) // (2 * count) if count else 0
+        if quotient >= DECIMAL_LIMIT:
+            raise NotCovered("an average has too many digits")
+        quotient = -quotient if dividend < 0 else quotient
+        pairs[place] = quotient & MASK, (quotient >> 64) & MASK
+    return fixed_array(pairs, valid, answer.type)
+
+
+def _whole_array(values: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.Array:
+    """Integers as an Arrow array of an integer kind."""
+    values = values.astype(np.int64, copy=False)
+    if type.kind is Kind.NUMERIC:
+        return _wide_array(values, values >> 63, valid, type)
+    return fixed_array(np.ascontiguousarray(values.astype(DTYPES[type.kind])), valid, type)
+
+
+def _wide_array(low: np.ndarray, high: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.Array:
+    pairs = np.empty((len(low), 2), np.uint64)
+    pairs[:, 0], pairs[:, 1] = low.view(np.uint64), high.view(np.uint64)
+    return fixed_array(pairs, valid, type)

@@ -1,0 +1,162 @@
+"""Groups that are looked up: rounds of lanes, and what gave way in them merged part by part (engine/kernels/groups.py).
+
+    a round: as many lanes as threads, each with a table and pages ─► parts, each with all lanes of the round in order
+    └─ until there are no more lanes; then the groups of all parts
+
+So what is kept of rows is that of one round, and what of groups is kept grows with their number alone. Which lanes are
+in one round does not matter: in each part records are merged in the order of lanes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from ...base.limits import MIB
+from ..kernels.groups import (
+    ADD,
+    ADD_REAL,
+    ADD_WIDE,
+    GREATEST,
+    GREATEST_REAL,
+    LEAST,
+    LEAST_REAL,
+    PAGE,
+    PARTS,
+    counts_of,
+    give_way_all,
+    merge,
+    place_again,
+)
+from .answers import Groups
+from .generate import record_words, table_bits
+from .pieces import Morsel
+from .shape import NotCovered, Shape
+from .states import STARTS
+from .work import Work
+
+GROUP_BYTES_MAX: Final = 1024 * MIB
+TASK_PARTS: Final = 8
+"""Parts that a thread merges before it looks whether to go on."""
+
+_WHAT: Final = {
+    "count": ADD,
+    "sum": ADD_WIDE,
+    "min": LEAST,
+    "max": GREATEST,
+    "fsum": ADD_REAL,
+    "fmin": LEAST_REAL,
+    "fmax": GREATEST_REAL,
+}
+
+
+class Parts:
+    """The groups of a shape with the sink "parts"."""
+
+    def __init__(self, shape: Shape, work: Work) -> None:
+        self._shape = shape
+        self._work = work
+        self._words = shape.key_words
+        self._width = record_words(shape)
+        self._layout, self._first = _layout(shape)
+        self._used = np.zeros(PARTS, np.int64)
+        self._slots = [np.zeros(1, np.uint32)] * PARTS
+        self._groups = [np.empty((0, len(self._first)), np.int64)] * PARTS
+        self._free: list[_Pages] = []
+        self._lock = threading.Lock()
+
+    def groups(self, lanes: Sequence[Sequence[Morsel]]) -> Groups:
+        """The groups of all lanes. Raises NotCovered, Corrupt."""
+        for start in range(0, len(lanes), self._work.threads):
+            filled = self._work.all(self._fill, lanes[start : start + self._work.threads])
+            counts = np.zeros(PARTS, np.int64)
+            for pages in filled:
+                counts_of(pages.ends, pages.chain, counts)
+            self._make_room(self._used + counts)
+            tasks = [range(part, part + TASK_PARTS) for part in range(0, PARTS, TASK_PARTS)]
+            self._work.all(lambda parts, filled=filled: self._merge(parts, filled), tasks)
+            self._free = filled
+        return self._all()
+
+    def _fill(self, lane: Sequence[Morsel]) -> _Pages:
+        rows_count = sum(morsel.rows_count for morsel in lane)
+        with self._lock:
+            pages = self._free.pop() if self._free else _Pages(self._width << table_bits(self._shape))
+        pages.begin(rows_count, self._width)
+        self._work.lane(lane, pages.table, pages.pool, pages.ends, pages.chain)
+        give_way_all(pages.table, self._width, self._words, pages.pool, pages.ends, pages.chain)
+        return pages
+
+    def _merge(self, parts: range, filled: Sequence[_Pages]) -> None:
+        for part in parts:
+            for pages in filled:
+                self._used[part] = merge(
+                    part, self._words, self._width, self._layout, self._first, pages.pool, pages.ends, pages.chain,
+                    self._slots[part], self._groups[part], self._used[part],
+                )  # fmt: skip
+
+    def _make_room(self, counts: np.ndarray) -> None:
+        """Room for so many groups in each part: pages of memory that nobody touches cost nothing. Raises NotCovered."""
+        if 8 * len(self._first) * int(self._used.sum()) > GROUP_BYTES_MAX:
+            raise NotCovered("there are too many groups")
+        for part, (count, used) in enumerate(zip(counts.tolist(), self._used.tolist(), strict=True)):
+            before = self._groups[part]
+            if count <= len(before):
+                continue
+            room = 1 << max((count - 1).bit_length(), 4)
+            self._groups[part] = np.empty((room, len(self._first)), np.int64)
+            self._groups[part][:used] = before[:used]
+            self._slots[part] = np.zeros(2 * room, np.uint32)
+            place_again(self._slots[part], self._groups[part], used, self._words)
+
+    def _all(self) -> Groups:
+        rows = np.concatenate([of[:used] for of, used in zip(self._groups, self._used.tolist(), strict=True)])
+        groups = Groups(len(rows))
+        groups.words = [np.ascontiguousarray(rows[:, word]) for word in range(self._words)]
+        reals = rows.view(np.float64)
+        for number, ((kind, _, _), target) in enumerate(
+            zip(self._shape.accumulators, self._layout[:, 2].tolist(), strict=True)
+        ):
+            if kind[0] == "f":
+                groups.reals[number] = np.ascontiguousarray(reals[:, target])
+                continue
+            groups.low[number] = np.ascontiguousarray(rows[:, target])
+            if kind == "sum":
+                groups.high[number] = np.ascontiguousarray(rows[:, target + 1])
+        return groups
+
+
+class _Pages:
+    """A lane's table, and what gave way in it."""
+
+    __slots__ = ("chain", "ends", "pool", "table")
+
+    def __init__(self, words: int) -> None:
+        self.table = np.zeros(words, np.int64)
+        self.ends = np.empty(PARTS + 1, np.int64)
+        self.pool = self.chain = np.empty(0, np.int64)
+
+    def begin(self, rows_count: int, width: int) -> None:
+        """Empty pages, enough for as many records as rows."""
+        count = PARTS + rows_count // PAGE + 1
+        if count * PAGE * width > len(self.pool):
+            self.pool, self.chain = np.empty(count * PAGE * width, np.int64), np.empty(count, np.int64)
+        self.ends[:-1] = np.arange(PARTS) * PAGE
+        self.ends[-1] = PARTS
+
+
+def _layout(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """What ``merge`` does with each accumulator, and the row of a group before its first record."""
+    lines: list[tuple[int, int, int]] = []
+    words = shape.key_words
+    target = words
+    for number, (kind, _, _) in enumerate(shape.accumulators):
+        lines.append((_WHAT[kind], words + number, target))
+        target += 1 + (kind == "sum")
+    first = np.zeros(target, np.int64)
+    for (kind, _, _), (_, _, place) in zip(shape.accumulators, lines, strict=True):
+        (first.view(np.float64) if kind[0] == "f" else first)[place] = STARTS.get(kind, 0)
+    return np.array(lines, np.int64), first

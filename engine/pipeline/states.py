@@ -1,0 +1,67 @@
+"""States of lanes whose groups have places: an array of accumulators for each place, added up in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from .answers import Groups
+from .bounds import INT64_MAX, INT64_MIN
+from .packing import Packing
+from .shape import Shape
+
+STARTS: Final = {"min": INT64_MAX, "max": INT64_MIN, "fmin": np.nan, "fmax": -np.inf}
+"""What accumulators begin with, other than 0."""
+
+
+def new_state(shape: Shape, places: int) -> np.ndarray:
+    """The accumulators of so many places, behind one another."""
+    row = np.zeros(len(shape.accumulators), np.int64)
+    for place, (kind, _, _) in enumerate(shape.accumulators):
+        (row.view(np.float64) if kind[0] == "f" else row)[place] = STARTS.get(kind, 0)
+    return np.tile(row, places) if row.any() else np.zeros(places * len(row), np.int64)
+
+
+def merged(states: Sequence[np.ndarray], shape: Shape, packing: Packing) -> Groups:
+    """The groups of all lanes, by their places."""
+    whole = np.zeros(packing.places, np.int64)
+    width = len(shape.accumulators)
+    for state in states:
+        whole += state[::width]
+    there = np.flatnonzero(whole) if packing.sink == "dense" else np.zeros(1, np.int64)
+    groups = Groups(len(there))
+    groups.words = [there]
+    rows = [state.reshape(-1, width)[there] for state in states or [new_state(shape, packing.places)]]
+    for number, (kind, _, _) in enumerate(shape.accumulators):
+        values: list[Any] = [of.view(np.float64)[:, number] if kind[0] == "f" else of[:, number] for of in rows]
+        total = values[0].copy()
+        match kind:
+            case "count":
+                for more in values[1:]:
+                    total += more
+            case "sum":
+                groups.high[number] = high = total >> 63
+                for more in values[1:]:
+                    high += more >> 63
+                    words = total.view(np.uint64)
+                    words += more.astype(np.uint64)
+                    high += words < more.astype(np.uint64)
+            case "min":
+                for more in values[1:]:
+                    np.minimum(total, more, out=total)
+            case "max":
+                for more in values[1:]:
+                    np.maximum(total, more, out=total)
+            case "fsum":
+                for more in values[1:]:
+                    total += more
+            case "fmin":
+                for more in values[1:]:
+                    np.fmin(total, more, out=total)
+            case _:
+                for more in values[1:]:
+                    np.maximum(total, more, out=total)
+        (groups.reals if kind[0] == "f" else groups.low)[number] = total
+    return groups

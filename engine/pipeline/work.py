@@ -1,0 +1,75 @@
+"""Threads of a pipeline: one thing done for each of many, in any order, and stopped as a whole."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from .files import Kernel
+from .pieces import Morsel
+from .shape import NotCovered
+
+One = TypeVar("One")
+Made = TypeVar("Made")
+
+NOWHERE: Final = np.zeros(1, np.int64)
+"""Pages of records where none give way."""
+
+
+class Work:
+    """``given``: the kernel's arguments; ``check`` raises what stops the statement."""
+
+    def __init__(
+        self, *, kernel: Kernel, given: tuple[np.ndarray, np.ndarray], threads: int, check: Callable[[], None]
+    ) -> None:
+        self.threads = threads
+        self._kernel = kernel
+        self._given = given
+        self._check = check
+        self._stop = threading.Event()
+
+    def all(self, what: Callable[[One], Made], of: Sequence[One]) -> list[Made]:
+        """What is made of each, in their order. Raises the first failure; what was not begun is left then."""
+        if self.threads < 2 or len(of) < 2:
+            return [what(one) for one in of]
+        failures: list[BaseException] = []
+
+        def run(one: One) -> Made:
+            try:
+                self._go_on()
+                return what(one)
+            except BaseException as error:
+                self._stop.set()
+                failures.append(error)
+                raise
+
+        try:
+            return list(_pool(self.threads).map(run, of))
+        except BaseException:
+            self._stop.set()
+            raise failures[0] from None
+
+    def lane(self, lane: Sequence[Morsel], state: np.ndarray, *pages: Any) -> None:
+        """Run the kernel over a lane's morsels. Raises NotCovered, Corrupt, and what ``check`` does."""
+        pages = pages or (NOWHERE, NOWHERE, NOWHERE)
+        for morsel in lane:
+            self._go_on()
+            words, kept = morsel.ready()
+            if self._kernel(words, 0, len(words), *self._given, state, *pages) < 0:
+                raise NotCovered("a float is out of range")
+            del kept
+
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise NotCovered("another lane was not covered")
+        self._check()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="weftdb-pipeline")
