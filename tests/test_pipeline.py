@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from weftdb.engine.schema import Table
 from weftdb.engine.segment import Segment
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
+from weftdb.storage.storage import segment_name
 
 DDL = (
     "CREATE TABLE t (k BIGINT PRIMARY KEY, a INTEGER, b NUMERIC(15,2), d DATE, s TEXT, x DOUBLE PRECISION,"
@@ -481,3 +483,42 @@ def test_comparisons_of_nan_and_infinities_are_those_of_postgresql(operator: str
         ):
             executor, _, pipeline = _both(session, sql)
             assert pipeline == executor
+
+
+def test_a_damaged_block_is_an_error_and_no_answer(tmp_path: Path) -> None:
+    with Engine.open(tmp_path, options=Options(maintenance=False)) as engine, Session(engine) as session:
+        resources_of(engine).kernels = PlainKernels(threads=1)
+        session.execute("CREATE TABLE t (k BIGINT PRIMARY KEY, a INTEGER, b INTEGER)")
+        session.put("t", [{"k": k, "a": k * 7919 % 1009, "b": k} for k in range(2_000)])
+        engine.flush()
+        ((table, segment),) = _segments(engine)
+        column = next(column.id for column in table.columns if column.name == "a")
+        data = np.array(segment.reader._data)  # pyright: ignore[reportPrivateUsage]
+        data[int(segment.reader.directory(column)["offset"][0])] ^= 1
+        path = engine.folder.segments_path / segment_name(segment.description.place.file)  # pyright: ignore[reportOptionalMemberAccess]
+        whole = bytearray(path.read_bytes())
+        place = segment.description.place
+        whole[place.offset : place.offset + place.length] = data.tobytes()[: place.length]
+        path.write_bytes(whole)
+    with Engine.open(tmp_path, options=Options(maintenance=False)) as engine, Session(engine) as session:
+        resources_of(engine).kernels = PlainKernels(threads=1)
+        for tier in ("pipeline", "auto"):
+            session.execute(f"SET weft.tier = {tier}")
+            assert session.execute("SELECT sum(b) FROM t").scalar() == 1_999 * 1_000, "other columns are whole"
+            with pytest.raises(weftdb.Corrupt, match=r"\.seg"):
+                session.execute("SELECT sum(a) FROM t").rows()
+
+
+def test_numbers_beyond_64_bits_are_seen_in_segments_and_memtables() -> None:
+    for value in (Decimal("1e33"), Decimal("-1e33"), Decimal(2**63), -Decimal(2**63) / 10_000):
+        with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
+            resources_of(engine).kernels = PlainKernels(threads=1)
+            session.execute("CREATE TABLE wide (k BIGINT PRIMARY KEY, w NUMERIC(38,4))")
+            session.put("wide", [{"k": k, "w": value if k == 5 else Decimal(k)} for k in range(20)])
+            for _ in range(2):  # in memory, then in a segment
+                for what in ("max(w), min(w)", "sum(w)", "w, count(*)", "count(*) FILTER (WHERE w > 3)"):
+                    sql = f"SELECT {what} FROM wide{' GROUP BY w' if what[0] == 'w' else ''}"
+                    executor, auto, pipeline = _both(session, sql)
+                    assert sorted(auto) == sorted(executor)
+                    assert isinstance(pipeline, str) or sorted(pipeline) == sorted(executor)
+                engine.flush()

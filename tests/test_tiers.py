@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,10 @@ def test_a_column_that_a_segment_does_not_have_is_null_in_all_its_rows(monkeypat
         session.put("t", [{"k": number} for number in range(500)])
         engine.flush()
         session.execute("ALTER TABLE t ADD COLUMN late DATE")
+        session.execute("ALTER TABLE t ADD COLUMN below NUMERIC(38,4) DEFAULT -2.5")
         session.execute("SET weft.tier = pipeline")
-        assert session.execute("SELECT count(late), count(*) FROM t").rows() == [(0, 500)]
+        sql = "SELECT count(late), count(*), sum(below), min(below) FROM t"
+        assert session.execute(sql).rows() == [(0, 500, Decimal(-1250), Decimal("-2.5"))]
 
 
 SECONDS = 3 * soak.FACTOR

@@ -39,7 +39,21 @@ class Maker:
 
     def _where(self) -> str:
         parts = [self.condition(self.rng.choice((0, 0, 1))) for _ in range(self.rng.choice((0, 1, 1, 2, 3)))]
+        if self.rng.random() < 0.15:
+            parts.append(self._keys())
         return f" WHERE {' AND '.join(parts)}" if parts else ""
+
+    def _keys(self) -> str:
+        """A condition on the key, by which runs of rows are found."""
+        numbers = sorted(self.values.randint(0, 60) for _ in range(3))
+        return self.rng.choice(
+            (
+                f"k BETWEEN {numbers[0]} AND {numbers[2]}",
+                f"k IN ({numbers[0]}, {numbers[1]}, {numbers[2]})",
+                f"k = {numbers[0]}",
+                f"(k < {numbers[0]} OR k > {numbers[2] * 4})",
+            )
+        )
 
     def _grouped(self, source: str, aggregates: Sequence[str]) -> tuple[str, int]:
         keys = list(dict.fromkeys(self.key() for _ in range(self.rng.choice((0, 0, 1, 1, 1, 2, 3)))))

@@ -30,8 +30,9 @@ COLUMNS: Final = (
     ("f", "BOOLEAN", True), ("h", "BOOLEAN", False), ("d", "DATE", True), ("i", "TIME", True), ("m", "TIMESTAMP", True),
     ("o", "TIMESTAMPTZ", False),
 )  # fmt: skip
-LATE: Final = (("la", "INTEGER"), ("ls", "TEXT"), ("ld", "DATE"))
+LATE: Final = (("la", "INTEGER"), ("ls", "TEXT"), ("ld", "DATE"), ("lw", "NUMERIC(38,4)"))
 """Columns that were added when there were segments."""
+LATE_DEFAULTS: Final = (" DEFAULT 5", " DEFAULT 'a'", "", " DEFAULT -2.5")
 TABLES: Final = {
     "plain": ("k BIGINT PRIMARY KEY", ""),
     "series": (
@@ -75,7 +76,7 @@ class World:
         for round in range(rounds + 1):
             if round == late_from:
                 for name in TABLES:
-                    for (column, type), default in zip(LATE, (" DEFAULT 5", " DEFAULT 'a'", ""), strict=True):
+                    for (column, type), default in zip(LATE, LATE_DEFAULTS, strict=True):
                         session.execute(f"ALTER TABLE {name} ADD COLUMN {column} {type}{default}")
             for name in TABLES:
                 rows = self._rows(name, rng.choice((0, 5, 60, 300)), late=round >= late_from)
