@@ -24,6 +24,7 @@ from weftdb.base.types import (
     DOUBLE,
     INTEGER,
     INTERVAL,
+    REAL,
     SMALLINT,
     TEXT,
     TIMESTAMP,
@@ -37,6 +38,7 @@ from weftdb.base.types import (
     varchar,
 )
 from weftdb.engine.expression import serialize, tree
+from weftdb.engine.expression.conversion import text_of
 from weftdb.engine.expression.evaluate import Context, check_supported, evaluate, evaluate_filter
 from weftdb.engine.expression.functions import render_cast, render_literal, resolve
 from weftdb.engine.expression.naive import evaluate_row
@@ -386,3 +388,9 @@ def test_numeric_quotients_are_exact_in_every_digit(duck: Duck, data: st.DataObj
     expected = [evaluate_row(quotient, {1: a, 2: b}, context=Context()) for a, b in rows]
     values = ", ".join(f"({render_literal(a, types[0])}, {render_literal(b, types[1])})" for a, b in rows)
     assert duck.run(f'SELECT {sql_of(quotient)} AS x FROM (VALUES {values}) AS t("a", "b")', quotient.type) == expected
+
+
+def test_a_float_at_a_power_of_two_has_its_shortest_digits() -> None:
+    """The doubles below are closer to one another than those above, so rounding the exact value gives the wrong one."""
+    assert text_of(2.0**-24, DOUBLE) == "5.960464477539063e-08"
+    assert text_of(0.998046875, REAL) == "0.9980469"

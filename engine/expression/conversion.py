@@ -16,6 +16,7 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from ...base.documents import canonical
@@ -148,9 +149,9 @@ def text_of(value: Any, type: Type) -> str:
         case Kind.NUMERIC:
             return format(value, "f")
         case Kind.REAL:
-            return _float_text(value, digits=9, plain_below=6)
+            return _float_text(value, single=True, plain_below=6)
         case Kind.DOUBLE:
-            return _float_text(value, digits=17, plain_below=15)
+            return _float_text(value, single=False, plain_below=15)
         case Kind.BYTEA:
             return "\\x" + bytes(value).hex()
         case Kind.TIMESTAMP:
@@ -192,7 +193,7 @@ def _fraction(microsecond: int) -> str:
     return f".{microsecond:06}".rstrip("0") if microsecond else ""
 
 
-def _float_text(value: float, *, digits: int, plain_below: int) -> str:
+def _float_text(value: float, *, single: bool, plain_below: int) -> str:
     """The shortest digits that give the float back, plain between 1e-4 and 10^plain_below."""
     if math.isnan(value):
         return "NaN"
@@ -200,13 +201,9 @@ def _float_text(value: float, *, digits: int, plain_below: int) -> str:
         return "Infinity" if value > 0 else "-Infinity"
     if value == 0:
         return "-0" if math.copysign(1, value) < 0 else "0"
-    shortest = next(t for n in range(1, digits + 1) if _same(t := f"{value:.{n - 1}e}", value, single=digits == 9))
+    shortest = np.format_float_scientific(np.float32(value) if single else value, trim="-")
     mantissa, exponent = shortest.split("e")
     power = int(exponent)
     if -5 < power < plain_below:
         return format(Decimal(shortest), "f")
-    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{power:+03}"
-
-
-def _same(text: str, value: float, *, single: bool) -> bool:
-    return (_single(float(text)) if single else float(text)) == value
+    return f"{mantissa}e{power:+03}"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ....base.errors import Invalid
-from ....base.types import INTEGER, array_of
-from .model import Function, function, in_python, overload
+from ....base.types import INTEGER, Kind, array_of
+from .model import Function, Rendering, Template, function, in_python, overload
 from .plain import compare_key
 
 PRELUDE: Final[tuple[str, ...]] = ()
@@ -95,32 +95,71 @@ def _trim(items: list[Any], count: int) -> list[Any]:
     return items[: len(items) - count]
 
 
-def _python(name: str, signature: str, naive: Callable[..., Any], **options: Any) -> Function:
+def _python(
+    name: str, signature: str, naive: Callable[..., Any], duckdb: Template = in_python, **options: Any
+) -> Function:
     symbol = options.pop("operator", None)
-    return function(name, overload(signature, in_python, naive=naive, **options), operator=symbol)
+    return function(name, overload(signature, duckdb, naive=naive, **options), operator=symbol)
+
+
+def _native(template: str) -> Template:
+    """DuckDB's own functions of lists; its lists compare intervals by their parts."""
+
+    def render(r: Rendering) -> str:
+        if any(type.element is not None and type.element.kind is Kind.INTERVAL for type in r.types):
+            return in_python(r)
+        return template.format(*r.arguments)
+
+    return render
+
+
+_NO_NULL: Final = "len(list_filter({0}, lambda weft_item: weft_item IS NULL)) = 0"
+_CONTAINS: Final = f"CASE WHEN {{0}} IS NOT NULL THEN list_has_all({{0}}, {{1}}) AND {_NO_NULL.format('{1}')} END"
+_CONTAINED: Final = f"CASE WHEN {{1}} IS NOT NULL THEN list_has_all({{1}}, {{0}}) AND {_NO_NULL.format('{0}')} END"
+_OVERLAPS: Final = "list_has_any(list_filter({0}, lambda weft_item: weft_item IS NOT NULL), {1})"
 
 
 def functions() -> tuple[Function, ...]:
     """All functions of arrays but those that ``documents`` has."""
     integers = array_of(INTEGER)
     return (
-        _python("array_contains", "same, same -> boolean", _contains, operator="@>", check=_arrays),
-        _python("array_contained", "same, same -> boolean", lambda a, b: _contains(b, a), operator="<@", check=_arrays),
-        _python("array_overlaps", "same, same -> boolean", _overlaps, operator="&&", check=_arrays),
+        _python("array_contains", "same, same -> boolean", _contains, _native(_CONTAINS), operator="@>", check=_arrays),
+        _python(
+            "array_contained",
+            "same, same -> boolean",
+            lambda a, b: _contains(b, a),
+            _native(_CONTAINED),
+            operator="<@",
+            check=_arrays,
+        ),
+        _python("array_overlaps", "same, same -> boolean", _overlaps, _native(_OVERLAPS), operator="&&", check=_arrays),
         _python("array_slice", "array, integer, integer -> array", _slice),
-        _python("array_append", "array, element -> array", append, strict=False),
-        _python("array_prepend", "element, array -> array", prepend, strict=False),
-        _python("array_cat", "same, same -> same", cat, strict=False, check=_arrays),
+        _python("array_append", "array, element -> array", append, "list_append({0}, {1})", strict=False),
+        _python("array_prepend", "element, array -> array", prepend, "list_prepend({0}, {1})", strict=False),
+        _python(
+            "array_cat",
+            "same, same -> same",
+            cat,
+            "CASE WHEN {0} IS NOT NULL OR {1} IS NOT NULL THEN list_concat({0}, {1}) END",
+            strict=False,
+            check=_arrays,
+        ),
         function(
             "array_position",
-            overload("array, element -> integer", in_python, naive=_position, strict=False),
+            overload("array, element -> integer", _native("list_position({0}, {1})"), naive=_position, strict=False),
             overload("array, element, integer -> integer", in_python, naive=_position, strict=False, can_fail=True),
         ),
         function(
             "array_positions",
             overload("array, element -> integer", in_python, result=lambda t: integers, naive=_positions, strict=False),
         ),
-        _python("array_remove", "array, element -> array", _remove, strict=False),
+        _python(
+            "array_remove",
+            "array, element -> array",
+            _remove,
+            _native("list_filter({0}, lambda weft_item: weft_item IS DISTINCT FROM {1})"),
+            strict=False,
+        ),
         _python("array_replace", "array, element, element -> array", _replace, strict=False),
         _python("trim_array", "array, integer -> array", _trim, can_fail=True),
         function(

@@ -19,7 +19,7 @@ import pyarrow as pa
 from ....base.documents import canonical, read, write
 from ....base.errors import Invalid
 from ....base.intervals import interval_text
-from ....base.types import DOUBLE, JSONB, TEXT, Kind, Type, array_of
+from ....base.types import DOUBLE, JSONB, REAL, TEXT, Kind, Type, array_of
 from . import json_vector
 from .duck import render_cast
 from .model import Function, Overload, Rendering, function, in_python, overload
@@ -298,8 +298,8 @@ def _keys(kind: str) -> Callable[[str], list[str]]:
 # -- building --------------------------------------------------------------------------------------------------------
 
 
-def to_json(value: Any) -> str:
-    """The JSON of a value that is none itself, as PostgreSQL's ``to_json`` writes it."""
+def to_json(value: Any, type: Type = DOUBLE) -> str:
+    """The JSON of a value that is none itself, as PostgreSQL's ``to_json`` writes it; ``type``: of a float."""
     match value:
         case None:
             return "null"
@@ -314,7 +314,7 @@ def to_json(value: Any) -> str:
                 return '"NaN"' if math.isnan(value) else '"Infinity"' if value > 0 else '"-Infinity"'
             from ..conversion import text_of
 
-            return text_of(value, DOUBLE)
+            return text_of(value, type)
         case dt.datetime():
             zone = "+00:00" if value.tzinfo is not None else ""
             return f'"{value.replace(tzinfo=None).isoformat()[:19]}{_fraction(value.microsecond)}{zone}"'
@@ -537,7 +537,11 @@ def functions() -> tuple[Function, ...]:
         *_of_both("json"),
         *_of_both("jsonb"),
         function("jsonb_of", _python("text -> jsonb", checked, arrow=json_vector.of_texts)),
-        function("to_json_text", overload("any -> text", _as_json, naive=to_json, arrow=json_vector.to_text)),
+        function(
+            "to_json_text",
+            overload("real -> text", _as_json, naive=lambda x: to_json(x, REAL)),
+            overload("any -> text", _as_json, naive=to_json, arrow=json_vector.to_text),
+        ),
         function("json_row", _python("text... -> json", _row, strict=False)),
         function("jsonb_typeof", _python("jsonb -> text", _typeof, arrow=json_vector.typeof)),
         function("jsonb_array_length", _python("jsonb -> integer", _array_length, arrow=json_vector.array_length)),

@@ -118,6 +118,9 @@ def quote_literal(text: str) -> str:
     return f"E{quoted}" if "\\" in text else quoted
 
 
+_QUOTED: Final = r"""(CASE WHEN contains({0}, '\') THEN 'E' ELSE '' END
+    || '''' || replace(replace({0}, '''', ''''''), '\', '\\') || '''')"""
+
 _RESERVED: Final = frozenset(
     """
     all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create
@@ -199,8 +202,15 @@ def _to_array(text: str | None, delimiter: str | None, null: str | None = None) 
     return [None if item == null else item for item in items]
 
 
+_TO_ARRAY: Final = (
+    "CASE WHEN {0} IS NULL THEN NULL WHEN {0} = '' THEN CAST([] AS VARCHAR[]) WHEN {1} = '' THEN [{0}] "
+    "WHEN {1} IS NOT NULL THEN string_split({0}, {1}) ELSE regexp_extract_all({0}, '(?s).') END"
+)
+
+
 def _hash(name: str) -> Function:
-    return _plain(name, "bytea -> bytea", lambda data: hashlib.new(name, data).digest())
+    native = "unhex(sha256({0}))" if name == "sha256" else in_python
+    return function(name, overload("bytea -> bytea", native, naive=lambda data: hashlib.new(name, data).digest()))
 
 
 def _text_array(types: Any) -> Type:
@@ -252,11 +262,18 @@ def functions() -> tuple[Function, ...]:
         *map(_hash, ("sha224", "sha256", "sha384", "sha512")),
         function(
             "to_hex",
-            overload("integer -> text", in_python, naive=_to_hex(32)),
-            overload("bigint -> text", in_python, naive=_to_hex(64)),
+            overload(
+                "integer -> text",
+                "lower(to_hex(CAST({0} AS BIGINT) + CASE WHEN {0} < 0 THEN 4294967296 ELSE 0 END))",
+                naive=_to_hex(32),
+            ),
+            overload("bigint -> text", "lower(to_hex({0}))", naive=_to_hex(64)),
         ),
-        function("quote_literal", overload("textual -> text", in_python, naive=quote_literal)),
-        function("quote_nullable", overload("textual -> text", in_python, naive=_quoted_or_null, strict=False)),
+        function("quote_literal", overload("textual -> text", _QUOTED, naive=quote_literal)),
+        function(
+            "quote_nullable",
+            overload("textual -> text", f"coalesce({_QUOTED}, 'NULL')", naive=_quoted_or_null, strict=False),
+        ),
         _plain("quote_ident", "text -> text", quote_ident),
         function(
             "format",
@@ -265,8 +282,15 @@ def functions() -> tuple[Function, ...]:
         ),
         function(
             "string_to_array",
-            overload("text, text -> text", in_python, result=_text_array, naive=_to_array, strict=False),
-            overload("text, text, text -> text", in_python, result=_text_array, naive=_to_array, strict=False),
+            overload("text, text -> text", _TO_ARRAY, result=_text_array, naive=_to_array, strict=False),
+            overload(
+                "text, text, text -> text",
+                f"list_transform({_TO_ARRAY}, lambda weft_item: CASE WHEN weft_item IS DISTINCT FROM {{2}} "
+                "THEN weft_item END)",
+                result=_text_array,
+                naive=_to_array,
+                strict=False,
+            ),
         ),
         function("num_nulls", overload("any... -> integer", _count_nulls("IS NULL"), naive=_nulls, strict=False)),
         function(

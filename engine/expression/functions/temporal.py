@@ -30,6 +30,16 @@ PRELUDE: Final[tuple[str, ...]] = (
     "+ date_part('minute', x) * 60000000 + date_part('microsecond', x))",
     "CREATE OR REPLACE MACRO weft_time_micros(x) AS (date_part('hour', x) * 3600000000 "
     "+ date_part('minute', x) * 60000000 + date_part('microsecond', x))",
+    # Periods by their lower end, half-open; one that is known by one end has that as its lower, and no other.
+    "CREATE OR REPLACE MACRO weft_end(x, y) AS CASE WHEN x IS NOT NULL AND y IS NOT NULL THEN greatest(x, y) END",
+    "CREATE OR REPLACE MACRO weft_meet(low, high, low2, high2) AS CASE "
+    "WHEN low = low2 THEN CASE WHEN high IS NOT NULL AND high2 IS NOT NULL THEN true END "
+    "WHEN low > low2 THEN CASE WHEN low < high2 THEN true "
+    "WHEN high2 IS NOT NULL AND high IS NOT NULL THEN false END "
+    "WHEN low < low2 THEN CASE WHEN low2 < high THEN true "
+    "WHEN high IS NOT NULL AND high2 IS NOT NULL THEN false END END",
+    "CREATE OR REPLACE MACRO weft_overlaps(start, stop, start2, stop2) AS "
+    "weft_meet(least(start, stop), weft_end(start, stop), least(start2, stop2), weft_end(start2, stop2))",
     "CREATE OR REPLACE MACRO weft_trunc_years(x, years) AS CASE WHEN x IS NULL THEN NULL ELSE "
     "make_timestamp((date_part('year', x) - 1) // years * years + 1, 1, 1, 0, 0, 0.0) END",
     "CREATE OR REPLACE MACRO weft_bucket_width(x) AS CASE WHEN x <= INTERVAL '0' SECOND "
@@ -828,7 +838,12 @@ def functions() -> tuple[Function, ...]:
         function(
             "overlaps",
             *(
-                overload(f"{kind}, {kind}, {kind}, {kind} -> boolean", in_python, naive=_overlaps, strict=False)
+                overload(
+                    f"{kind}, {kind}, {kind}, {kind} -> boolean",
+                    "weft_overlaps({args})",
+                    naive=_overlaps,
+                    strict=False,
+                )
                 for kind in ("timestamp", "timestamptz", "time")
             ),
         ),
