@@ -5,7 +5,7 @@ nothing is NULL, bytes under a NULL, padding, offsets into shared buffers. ``exa
 ``EXPORT_ROWS`` rows, or before the row with which its text and bytes would exceed ``EXPORT_BYTES``; and writes each
 column in the one form that has nothing else in it. So two exports of the same rows are the same file.
 
-Only for types of columns of tables: no lists, no dictionaries.
+Only for types of columns of tables: no dictionaries.
 """
 
 from __future__ import annotations
@@ -69,11 +69,25 @@ def _sizes(batch: pa.RecordBatch) -> np.ndarray | None:
     sizes: np.ndarray | None = None
     for column in batch.columns:
         storage = column.storage if isinstance(column, pa.ExtensionArray) else column
+        lengths: Any = None
         if _is_variable(storage.type):
-            lengths: Any = pc.fill_null(pc.binary_length(storage), 0)
-            lengths = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+            lengths = pc.fill_null(pc.binary_length(storage), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        elif pa.types.is_list(storage.type):
+            lengths = bytes_of_lists(storage)
+        if lengths is not None:
             sizes = lengths if sizes is None else sizes + lengths
     return None if sizes is None else np.concatenate(([0], np.cumsum(sizes)))
+
+
+def bytes_of_lists(array: pa.Array) -> np.ndarray:
+    """About how many bytes the items of each list take (int64[n])."""
+    offsets, items = array.offsets.to_numpy(), array.values
+    items = items.storage if isinstance(items, pa.ExtensionArray) else items
+    if not _is_variable(items.type):
+        return np.diff(offsets).astype(np.int64) * max(items.type.bit_width // 8, 1)
+    lengths: Any = pc.fill_null(pc.binary_length(items), 0)
+    ends = np.concatenate(([0], np.cumsum(lengths.to_numpy(zero_copy_only=False), dtype=np.int64)))
+    return ends[offsets[1:]] - ends[offsets[:-1]] + np.diff(offsets)
 
 
 def plain(array: pa.Array) -> pa.Array:
@@ -98,6 +112,12 @@ def plain(array: pa.Array) -> pa.Array:
         first, last = int(offsets[0]), int(offsets[-1])
         buffers.append(pa.py_buffer(offsets - first))
         buffers.append(pa.py_buffer(b"") if data is None else data.slice(first, last - first))
+    elif pa.types.is_list(type):
+        lengths: Any = pc.fill_null(pc.list_value_length(array), 0)
+        offsets = np.concatenate(([0], np.cumsum(lengths.to_numpy(zero_copy_only=False)))).astype(np.int32)
+        buffers.append(pa.py_buffer(offsets))
+        items = plain(array.flatten())  # without what lies under NULLs
+        return pa.Array.from_buffers(type, count, buffers, array.null_count, children=[items])
     else:
         width = type.bit_width // 8
         data = np.zeros(0, np.uint8)

@@ -27,10 +27,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .batches import bytes_of_lists
 from .errors import Invalid, LimitExceeded, WeftError, nearest
 from .limits import VALUE_BYTES_MAX
-from .types import Kind, Type, type_of_field
-from .values import Refused, convert, literal_value, shown, type_of_value
+from .types import Kind, Type, arrow_field, no_rows, stored, type_of_arrow, type_of_field, wrapped
+from .values import Refused, array_items, convert, literal_value, shown, type_of_value
 
 __all__ = [
     "amounts_row",
@@ -54,7 +55,7 @@ def to_batch(rows: object, schema: pa.Schema, *, positional: Sequence[str] | Non
         return _arrow_batch(_to_table(rows), schema)
     listed = _row_list(rows)
     if not listed:
-        return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+        return no_rows(schema)
     if isinstance(listed[0], dict):
         columns = _dict_columns(listed, schema)
     else:
@@ -115,11 +116,25 @@ def python_values(column: pa.Array | pa.ChunkedArray, type: Type) -> list[Any]:
     int, float, bool, str, bytes, Decimal, date, time, datetime (naive for TIMESTAMP, UTC for TIMESTAMPTZ), MonthDayNano
     for INTERVAL, uuid.UUID, the text of JSON, lists of arrays, None for NULL.
     """
+    if type.element is not None:
+        if isinstance(column, pa.ChunkedArray):
+            return [value for chunk in column.chunks for value in _lists(chunk, type.element)]
+        return _lists(column, type.element)
     if type.kind is Kind.UUID and not isinstance(column.type, pa.UuidType):
         return [None if value is None else _uuid(value) for value in column.to_pylist()]
     if type.kind is Kind.TIMESTAMPTZ:
         return [None if value is None else value.replace(tzinfo=UTC) for value in _naive(column).to_pylist()]
     return column.to_pylist()
+
+
+def _lists(column: pa.Array, element: Type) -> list[Any]:
+    items = python_values(column.flatten(), element)  # without what lies under NULLs
+    lists: list[Any] = []
+    at = 0
+    for length in pc.list_value_length(column).to_pylist():
+        lists.append(None if length is None else items[at : at + length])
+        at += length or 0
+    return lists
 
 
 def _uuid(value: str | bytes) -> uuid.UUID:
@@ -128,12 +143,9 @@ def _uuid(value: str | bytes) -> uuid.UUID:
 
 def array_of_values(values: Sequence[Any], type: Type) -> pa.Array:
     """What ``python_values`` gave, as a column of the type's Arrow type again."""
-    if type.kind is Kind.UUID:
-        values = [None if value is None else value.bytes for value in values]
-    arrow = type.arrow
-    if isinstance(arrow, pa.BaseExtensionType):
-        return arrow.wrap_array(pa.array(values, arrow.storage_type))
-    return pa.array(values, arrow)
+    if Kind.UUID in (type.kind, type.element and type.element.kind):
+        values = [stored(value, type) for value in values]
+    return wrapped(pa.array(values, type.storage), type)
 
 
 def python_rows(table: pa.Table | pa.RecordBatch, types: Sequence[Type]) -> list[tuple[Any, ...]]:
@@ -218,9 +230,11 @@ _ROWS_HINT: Final = "Give a dict, a tuple, a list of one of these, or anything A
 
 def _column(values: list[Any], field: pa.Field) -> pa.Array:
     type = type_of_field(field)
+    if type.element is not None:
+        return _array_column(values, field, type, type.element)
     allowed = _EXACT.get(type.kind)
     if allowed is not None and allowed.issuperset(kinds := set(map(_type, values))):
-        storage = _storage(type)
+        storage = type.storage
         try:
             if type.kind is Kind.UUID:
                 values = [None if value is None else value.bytes for value in values]
@@ -262,12 +276,6 @@ def _has_zone(values: list[Any], kinds: set[Any]) -> bool:
     return not {None}.issuperset(map(attrgetter("tzinfo"), given))
 
 
-def _storage(type: Type) -> pa.DataType:
-    """The plain Arrow type below an extension type."""
-    arrow = type.arrow
-    return arrow.storage_type if isinstance(arrow, pa.BaseExtensionType) else arrow
-
-
 def _plain_array(values: list[Any], storage: pa.DataType, field: pa.Field) -> pa.Array:
     if pa.types.is_float32(storage):
         return _checked_cast(pa.array(values, pa.float64()), storage)
@@ -278,6 +286,20 @@ def _plain_array(values: list[Any], storage: pa.DataType, field: pa.Field) -> pa
     return array
 
 
+def _array_column(values: list[Any], field: pa.Field, type: Type, element: Type) -> pa.Array:
+    """Lists: their items as one column. Where one is refused, the values one by one, for the message."""
+    try:
+        lists = [None if value is None else array_items(value, type) for value in values]
+        items = _column([item for one in lists if one is not None for item in one], arrow_field(field.name, element))
+    except (Refused, WeftError):
+        return _one_by_one(values, field, type)
+    offsets = np.zeros(len(lists) + 1, np.int32)
+    np.cumsum([0 if one is None else len(one) for one in lists], out=offsets[1:])
+    missing = pa.array([one is None for one in lists]) if None in lists else None
+    array = pa.ListArray.from_arrays(offsets, items, type=type.arrow, mask=missing)
+    return _finished(array, field, type)
+
+
 def _one_by_one(values: list[Any], field: pa.Field, type: Type) -> pa.Array:
     """Convert each value; the first that is refused is named."""
     converted: list[Any] = []
@@ -285,9 +307,8 @@ def _one_by_one(values: list[Any], field: pa.Field, type: Type) -> pa.Array:
         converted.extend(convert(value, type) for value in values)
     except Refused as refused:
         raise _located(refused, field, len(converted)) from None
-    if type.kind is Kind.UUID:
-        converted = [None if value is None else value.bytes for value in converted]
-    return _finished(_plain_array(converted, _storage(type), field), field, type)
+    converted = [stored(value, type) for value in converted]
+    return _finished(_plain_array(converted, type.storage, field), field, type)
 
 
 def _located(refused: Refused, field: pa.Field, row: int) -> WeftError:
@@ -297,10 +318,21 @@ def _located(refused: Refused, field: pa.Field, row: int) -> WeftError:
 
 def _finished(array: pa.Array, field: pa.Field, type: Type) -> pa.Array:
     """Checks that Arrow does not make, on an array of the storage type; then the public type."""
-    if type.is_variable:
+    if type.element is not None:
+        _check_arrays(array, field)
+    elif type.is_variable:
         _check_variable(array, field, type)
-    arrow = type.arrow
-    return arrow.wrap_array(array) if isinstance(arrow, pa.BaseExtensionType) else array
+    return wrapped(array, type)
+
+
+def _check_arrays(array: pa.Array, field: pa.Field) -> None:
+    """No array above the limit."""
+    if array.nbytes > VALUE_BYTES_MAX:
+        sizes = bytes_of_lists(array)
+        if int(sizes.max(initial=0)) > VALUE_BYTES_MAX:
+            row = int(sizes.argmax())
+            message = f"the array has {int(sizes[row]):,} bytes, the limit is {VALUE_BYTES_MAX:,} per value"
+            raise _located(Refused(message, sqlstate="54000"), field, row)
 
 
 def _check_variable(array: pa.Array, field: pa.Field, type: Type) -> None:
@@ -381,7 +413,9 @@ def _flat(column: pa.ChunkedArray) -> pa.Array:
 
 def _arrow_column(array: pa.Array, field: pa.Field) -> pa.Array:
     type = type_of_field(field)
-    storage = _storage(type)
+    if type.element is not None:
+        return _arrow_lists(array, field, type, type.element)
+    storage = type.storage
     if array.type.equals(storage) or pa.types.is_null(array.type):
         if not type.is_json:
             return _finished(array.cast(storage), field, type)
@@ -413,6 +447,33 @@ def _documents(texts: pa.Array, field: pa.Field, type: Type) -> pa.Array:
 
 _MANY: Final = 1_000
 """Fewer JSON texts are looked at one by one: that takes milliseconds, and a kernel may have to be compiled."""
+
+
+def _arrow_lists(array: pa.Array, field: pa.Field, type: Type, element: Type) -> pa.Array:
+    """Arrow's lists, with items as a column of their own would be; text is read as PostgreSQL reads arrays."""
+    arrow = array.type
+    if pa.types.is_null(arrow):
+        return pa.nulls(len(array), type.arrow)
+    if any(test(arrow) for test in _TEXTS):
+        return _array_column(array.to_pylist(), field, type, element)
+    if pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow) or pa.types.is_list_view(arrow):
+        array = array.cast(pa.list_(arrow.value_type))
+    elif not pa.types.is_list(arrow):
+        message = f'column "{field.name}": Arrow type {arrow} cannot become {type}'
+        raise Invalid(message, hint=f"Cast it to {type.storage}.", sqlstate="42804")
+    if array.offset or array.null_count:  # nothing under a NULL is an item
+        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+        offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int32)))
+        given, missing = array.flatten(), array.is_null() if array.null_count else None
+    else:
+        offsets, given, missing = array.offsets, array.values, None
+    try:
+        items = _arrow_column(_flat(pa.chunked_array([given])), arrow_field(field.name, element))
+    except WeftError as error:
+        if error.sqlstate == "42804":
+            raise
+        return _one_by_one(python_values(array, type_of_arrow(array.type)), field, type)  # for the row in the message
+    return _finished(pa.ListArray.from_arrays(offsets, items, type=type.arrow, mask=missing), field, type)
 
 
 def _checked_cast(array: pa.Array, storage: pa.DataType) -> pa.Array:

@@ -83,11 +83,11 @@ def text_column(column: pa.Array, type: Type, *, zone: str = "UTC") -> pa.Array:
             return _each(column, lambda value: interval_text(value.months, value.days, value.nanoseconds // 1000))
         case Kind.ARRAY:
             assert type.element is not None, "an array type has an element type"
-            element = type.element
-            return _each(
-                column,
-                lambda value: _format_array(format_column(pa.array(value, element.arrow), element, zone=zone), element),
-            )
+            quoted = [
+                None if text is None else _quote_element(text)
+                for text in format_column(column.flatten(), type.element, zone=zone)
+            ]
+            return per_list(["NULL" if text is None else text for text in quoted], column, "{", "}")
         case _:
             assert_never(type.kind)
 
@@ -191,9 +191,14 @@ def _era(text: str) -> str:
     return f"{1 - year:04}{text[match.end() :]} BC"
 
 
-def _format_array(elements: list[str | None], type: Type) -> str:
-    quote = str if type.kind is Kind.ARRAY else _quote_element
-    return "{" + ",".join("NULL" if element is None else quote(element) for element in elements) + "}"
+def per_list(texts: list[str], column: pa.Array, opening: str, closing: str) -> pa.Array:
+    """The texts of the items of a column of lists, one after another, as a text per list; NULL for NULL."""
+    lists: list[str | None] = []
+    at = 0
+    for length in pc.list_value_length(column).to_pylist():
+        lists.append(None if length is None else opening + ",".join(texts[at : at + length]) + closing)
+        at += length or 0
+    return pa.array(lists, pa.utf8())
 
 
 def _quote_element(text: str) -> str:

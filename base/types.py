@@ -14,6 +14,7 @@ type.
     DOUBLE PRECISION     double                      INTERVAL        month_day_nano_interval
     NUMERIC(p,s)         decimal128(p,s)             UUID            arrow.uuid (fixed_size_binary[16])
     TEXT, VARCHAR(n)     utf8                        JSON, JSONB     arrow.json (utf8)
+    any of these[]       list<item: that>
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ class Kind(enum.Enum):
     JSON = "json"
     JSONB = "jsonb"
     UNKNOWN = "unknown"  # an untyped literal or parameter, or NULL; never a column's type
-    ARRAY = "array"  # results only (array_agg); never a column's type
+    ARRAY = "array"  # of one dimension; the element is any other type
 
     __hash__ = object.__hash__  # members are singletons; Enum's own hash is a Python function
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Type:
-    """One SQL type. ``precision`` and ``scale`` for NUMERIC, ``length`` (characters) for VARCHAR."""
+    """One SQL type. ``precision``, ``scale`` of NUMERIC, ``length`` (characters) of VARCHAR, ``element`` of ARRAY."""
 
     kind: Kind
     precision: int | None = None
@@ -90,6 +91,14 @@ class Type:
                 return _ARROW[self.kind]
 
     @property
+    def storage(self) -> pa.DataType:
+        """The Arrow type without extension types: what Arrow's own functions take. ``wrapped`` leads back."""
+        if self.element is not None:
+            return pa.list_(self.element.storage)
+        arrow = self.arrow
+        return arrow.storage_type if isinstance(arrow, pa.BaseExtensionType) else arrow
+
+    @property
     def is_numeric(self) -> bool:
         return self.kind in _NUMERIC_KINDS
 
@@ -108,7 +117,7 @@ class Type:
     @property
     def is_variable(self) -> bool:
         """Whether values have no fixed width in bytes."""
-        return self.kind in (Kind.TEXT, Kind.VARCHAR, Kind.BYTEA, Kind.JSON, Kind.JSONB)
+        return self.kind in _VARIABLE_KINDS
 
 
 BOOLEAN: Final = Type(kind=Kind.BOOLEAN)
@@ -151,6 +160,38 @@ def array_of(element: Type) -> Type:
     return Type(kind=Kind.ARRAY, element=element)
 
 
+def wrapped(array: pa.Array, type: Type) -> pa.Array:
+    """An array of ``type.storage`` as one of ``type.arrow``, over the same values."""
+    arrow = type.arrow
+    if array.type.equals(arrow):
+        return array
+    return arrow.wrap_array(array) if isinstance(arrow, pa.BaseExtensionType) else array.cast(arrow)
+
+
+def no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """A batch without rows, also of types of which Arrow makes no arrays of Python values."""
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+
+
+def bare(array: pa.Array) -> pa.Array:
+    """An array without extension types: the inverse of ``wrapped``."""
+    if isinstance(array, pa.ExtensionArray):
+        return array.storage
+    if pa.types.is_list(array.type) and isinstance(array.type.value_type, pa.BaseExtensionType):
+        return array.cast(pa.list_(array.type.value_type.storage_type))
+    return array
+
+
+def stored(value: Any, type: Type) -> Any:
+    """A Python value as Arrow takes it for ``type.storage``."""
+    if value is None:
+        return None
+    if type.element is not None and type.element.kind is Kind.UUID:
+        return [stored(item, type.element) for item in value]
+    return value.bytes if type.kind is Kind.UUID and not isinstance(value, bytes) else value
+
+
+_VARIABLE_KINDS: Final = frozenset((Kind.TEXT, Kind.VARCHAR, Kind.BYTEA, Kind.JSON, Kind.JSONB, Kind.ARRAY))
 _NUMERIC_KINDS: Final = frozenset((Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.REAL, Kind.DOUBLE, Kind.NUMERIC))
 
 _ARROW: Final[dict[Kind, pa.DataType]] = {

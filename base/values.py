@@ -17,7 +17,7 @@ import math
 import re
 import struct
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -87,14 +87,77 @@ def convert(value: object, type: Type) -> Any:
     """``value`` as ``type`` holds it, NULL included. Raises Refused."""
     if value is None:
         return None
-    if type.kind is Kind.ARRAY:
-        assert type.element is not None, "an array type has an element type"
-        if not isinstance(value, list | tuple):
-            raise syntax(value, type)
-        return [convert(item, type.element) for item in value]
+    if type.element is not None:
+        return [convert(item, type.element) for item in array_items(value, type)]
     if hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = _from_numpy(value, type)
     return _CONVERTERS[type.kind](value, type)
+
+
+def array_items(value: object, type: Type) -> Sequence[Any]:
+    """The items of an array that was given as list, tuple, numpy array or text (``{1,2,NULL}``), not converted yet.
+
+    Raises Refused, also for what has several dimensions.
+    """
+    assert type.element is not None, "an array type has an element type"
+    if isinstance(value, str):
+        return _items_in_text(value)
+    if isinstance(value, list | tuple) and not isinstance(value, pa.MonthDayNano):
+        if not type.element.is_json and any(isinstance(item, list) for item in value):
+            raise _several_dimensions(value)
+        return value
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        dimensions = getattr(value, "ndim", None)
+        if dimensions == 1:
+            plain = value.dtype.kind in "biuf"  # pyright: ignore[reportAttributeAccessIssue]
+            return value.tolist() if plain else list(value)  # pyright: ignore
+        if dimensions:
+            raise _several_dimensions(value)
+    raise syntax(value, type)
+
+
+_SPACE: Final = r"[ \t\n\r\v\f]*"
+_BARE: Final = r'(?:[^",{}\\ \t\n\r\v\f]|\\.)'
+_ITEM: Final = re.compile(rf'{_SPACE}(?:"((?:[^"\\]|\\.)*)"|({_BARE}(?:{_SPACE}{_BARE})*)){_SPACE}([,}}])', re.DOTALL)
+_OPENING: Final = re.compile(rf"{_SPACE}\{{{_SPACE}(\}})?")
+_BOUNDS: Final = re.compile(rf"{_SPACE}(?:\[[0-9+: -]*\]{_SPACE})+={_SPACE}\{{")
+
+
+def _items_in_text(text: str) -> list[str | None]:
+    """``{a,"b c",NULL}`` as texts, as PostgreSQL reads it."""
+    found = _OPENING.match(text)
+    if found is None:
+        if _BOUNDS.match(text):
+            message = "bounds of an array's subscripts are not supported"
+            raise Refused(message, sqlstate="0A000")
+        raise _malformed(text)
+    items: list[str | None] = []
+    ended = found[1] is not None
+    while not ended:
+        item = _ITEM.match(text, found.end())
+        if item is None:
+            if text[found.end() :].startswith("{") and not items:
+                raise _several_dimensions(text)
+            raise _malformed(text)
+        found = item
+        quoted: str = item[1] or ""
+        bare: str | None = item[2]
+        if bare is not None and bare.upper() == "NULL":
+            items.append(None)
+        else:
+            items.append(re.sub(r"(?s)\\(.)", r"\1", quoted if bare is None else bare))
+        ended = item[3] == "}"
+    if text[found.end() :].strip(" \t\n\r\v\f"):
+        raise _malformed(text)
+    return items
+
+
+def _malformed(text: str) -> Refused:
+    return Refused(f"malformed array literal: {shown(text)}", sqlstate="22P02")
+
+
+def _several_dimensions(value: object) -> Refused:
+    return Refused(f"{shown(value)}: an array of several dimensions is not supported", sqlstate="0A000")
 
 
 def type_of_value(value: object) -> Type:

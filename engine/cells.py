@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from ..base.errors import Internal, Invalid
 from ..base.limits import PROJECTIONS_MAX
+from ..base.types import no_rows
 from ..storage.column_values import FixedValues, Values, constant_array, values_of
 from .cell import Cell, Cells
 from .changed_rows import CellChanges, cell_changes
@@ -404,7 +405,7 @@ class TableStore:
                     batches.append(batch)
                     indices.append(at[which])
         if not batches:
-            return pa.RecordBatch.from_pylist([], schema=projection.schema), _NO_INDICES
+            return no_rows(projection.schema), _NO_INDICES
         found = np.concatenate(indices)
         rows_found = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
         if bool(np.all(found[:-1] <= found[1:])):

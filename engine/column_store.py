@@ -140,8 +140,7 @@ class VariableColumn:
         """One value as Python value."""
         if self.valid is not None and not self.valid[row]:
             return None
-        raw = self.heap[self.offsets[row] : self.offsets[row + 1]].tobytes()
-        return raw if self.type.kind is Kind.BYTEA else raw.decode()
+        return bytes_value(self.type)(self.heap[self.offsets[row] : self.offsets[row + 1]].tobytes())
 
     def codes(self, count: int) -> pa.DictionaryArray | None:
         """The first ``count`` values as codes (type ``CODES``); None where there are more than ``DISTINCT_MAX`` values.
@@ -217,8 +216,7 @@ def value_at(values: Values, row: int, type: Type) -> Any:
         return None
     if isinstance(values, FixedValues):
         return _reader_of(type)(values.values, row)
-    raw = values.data[values.offsets[row] : values.offsets[row + 1]].tobytes()
-    return raw if type.kind is Kind.BYTEA else raw.decode()
+    return bytes_value(type)(values.data[values.offsets[row] : values.offsets[row + 1]].tobytes())
 
 
 @cache
@@ -253,3 +251,50 @@ def stored_value(type: Type) -> Callable[[Any], Any] | None:
             return lambda raw: pa.MonthDayNano(_MONTHS.unpack(raw))
         case _:
             return None
+
+
+@cache
+def bytes_value(type: Type) -> Callable[[bytes], Any]:
+    """What makes the Python value of the bytes of one that varies."""
+    if type.kind is Kind.BYTEA:
+        return bytes
+    if type.element is None:
+        return bytes.decode
+    return _items_of(type.element)
+
+
+def _items_of(element: Type) -> Callable[[bytes], list[Any]]:
+    """What takes an array's items out of its bytes (storage/kernels/arrays.py), as ``python_values`` gives them."""
+    if element.is_variable:
+        read = bytes_value(element)
+
+        def varying(raw: bytes) -> list[Any]:
+            items: list[Any] = []
+            at, stop = 0, len(raw)
+            while at < stop:
+                length = shift = 0
+                while True:
+                    byte = raw[at]
+                    at += 1
+                    length |= (byte & 127) << shift
+                    shift += 7
+                    if byte < 128:
+                        break
+                items.append(read(raw[at : at + length - 1]) if length else None)
+                at += max(length - 1, 0)
+            return items
+
+        return varying
+    dtype, convert, pairs = DTYPES[element.kind], stored_value(element), element.kind in PAIRS
+    width = 2 * dtype.itemsize if pairs else dtype.itemsize
+
+    def alike(raw: bytes) -> list[Any]:
+        if len(raw) <= 1:
+            return []
+        count = (len(raw) - 1) // (width + 1) if raw[0] else 0
+        items: list[Any] = np.frombuffer(raw, np.dtype(f"V{width}") if pairs else dtype, -1, 1 + count).tolist()
+        if convert is not None:
+            items = list(map(convert, items))
+        return [item if there else None for item, there in zip(items, raw[1:], strict=False)] if count else items
+
+    return alike

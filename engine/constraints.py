@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..base.batches import bytes_of_lists
 from ..base.errors import Invalid, LimitExceeded, nearest
 from ..base.limits import VALUE_BYTES_MAX
+from ..base.types import Type
 from .expression.evaluate import Context, evaluate
 from .schema import Column, Identity, Table
 
@@ -123,6 +125,9 @@ def _check_column(table: Table, column: Column, array: pa.Array) -> None:
         )
     if not column.type.is_variable:
         return
+    if column.type.element is not None:
+        _check_items(column, array, column.type.element)
+        return
     text = array.storage if column.type.is_json else array
     if column.type.length is not None:
         row = _first(pc.greater(pc.utf8_length(text), column.type.length))
@@ -138,6 +143,26 @@ def _check_column(table: Table, column: Column, array: pa.Array) -> None:
             raise LimitExceeded(
                 f'column "{column.name}", row {row + 1}: the value is larger than {VALUE_BYTES_MAX:,} bytes'
             )
+
+
+def _check_items(column: Column, array: pa.Array, element: Type) -> None:
+    """Items are as long as they may be, and arrays as large."""
+    row: int | None = None
+    if element.length is not None:
+        item = _first(pc.greater(pc.utf8_length(array.values), element.length))
+        if item is not None:
+            row = int(np.searchsorted(array.offsets.to_numpy(), item, side="right")) - 1
+    if row is not None and 0 <= row < len(array):
+        raise Invalid(
+            f'column "{column.name}", row {row + 1}: value too long for type {element}',
+            hint="Shorten it, or use TEXT[].",
+            sqlstate="22001",
+        )
+    if array.nbytes > VALUE_BYTES_MAX and int(bytes_of_lists(array).max()) > VALUE_BYTES_MAX:
+        row = int(bytes_of_lists(array).argmax())
+        raise LimitExceeded(
+            f'column "{column.name}", row {row + 1}: the array is larger than {VALUE_BYTES_MAX:,} bytes'
+        )
 
 
 def _first(mask: pa.Array) -> int | None:

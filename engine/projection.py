@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ..base.types import Kind
+from ..base.types import Kind, no_rows
 from ..storage.column_values import DTYPES, PAIRS, constant_array
 from .schema import Column
 
@@ -39,7 +39,7 @@ class Projection:
     def nothing(self) -> pa.RecordBatch:
         """A batch without rows."""
         if self._nothing is None:
-            self._nothing = pa.RecordBatch.from_pylist([], schema=self.schema)
+            self._nothing = no_rows(self.schema)
         return self._nothing
 
 

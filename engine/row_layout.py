@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..base.types import Kind
 from ..storage.column_values import DTYPES, PAIRS
-from .column_store import stored_value
+from .column_store import bytes_value, stored_value
 
 if TYPE_CHECKING:
     from .schema import Column
@@ -69,7 +69,11 @@ def _maker(
         formats += "16s" if column.type.kind in PAIRS else _FORMATS.get(column.type.kind, "q")
         if column.type.is_variable:
             value, start = f"out[{start}:{value}]", value
-            value = f"bytes({value})" if column.type.kind is Kind.BYTEA else f"{value}.decode()"
+            if column.type.kind is Kind.ARRAY:
+                known[f"items{place}"] = bytes_value(column.type)
+                value = f"items{place}(bytes({value}))"
+            else:
+                value = f"bytes({value})" if column.type.kind is Kind.BYTEA else f"{value}.decode()"
         else:
             convert = stored_value(column.type)
             if convert is not None:

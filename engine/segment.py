@@ -23,11 +23,11 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.errors import Corrupt, WeftError
-from ..base.types import BIGINT, BOOLEAN, Kind
+from ..base.types import BIGINT, BOOLEAN
 from ..storage.column_values import FixedValues, Values, array_of, constant_array, values_of
 from ..storage.segment import BLOCK_ROWS, SegmentReader
 from ..storage.storage import segment_name
-from .column_store import value_at
+from .column_store import bytes_value, value_at
 from .kernels.index import HIDDEN, MISSING
 from .key_encoding import Keys
 from .layout import Layout, Probe
@@ -363,7 +363,7 @@ class Segment:
         if found is None:
             return None
         if isinstance(found, bytes):
-            return found if column.type.kind is Kind.BYTEA else found.decode()
+            return bytes_value(column.type)(found)
         return value_at(found, 0, column.type)
 
     def batches(self, projection: Projection, version: int) -> Iterator[pa.RecordBatch]:

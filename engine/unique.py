@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.errors import Conflict, Invalid, WeftError
+from ..base.types import no_rows
 from .cells import TableStore
 from .conflict import NAN, REMEMBERED_ROWS_MAX, first_of_each, hashes_of, key_tuples, row_ids_of
 from .indexes import (
@@ -177,7 +178,7 @@ def check_committed(
     def look(entries: Table, keys: pa.RecordBatch) -> Found:
         index = stores.get(entries.id)
         if index is None or changes.truncate:  # of a new table, or of rows that all end
-            return pa.RecordBatch.from_pylist([], schema=entries.arrow_schema), np.empty(0, np.int64)
+            return no_rows(entries.arrow_schema), np.empty(0, np.int64)
         return index.get_many(keys, version=NEWEST)
 
     change = change_of(

@@ -129,7 +129,8 @@ def zone_test(filter: Expression | None, types: Callable[[int], Type | None]) ->
 def comparison(call: Expression) -> tuple[Column, str, list[Literal]] | None:
     """``column <op> literal`` in either order, or ``column IN (literals)``; None for anything else.
 
-    The types are the same but for text, and no literal is NULL (which no comparison is ever true of; IN drops them).
+    The types are the same but for text, and no arrays; no literal is NULL (which no comparison is ever true of; IN
+    drops them).
     """
     if not isinstance(call, Call):
         return None
@@ -143,7 +144,7 @@ def comparison(call: Expression) -> tuple[Column, str, list[Literal]] | None:
         constants = (constant,)
     else:
         return None
-    if not isinstance(column, Column):
+    if not isinstance(column, Column) or column.type.element is not None:
         return None
     kind = column.type.kind
     present: list[Literal] = []

@@ -27,6 +27,7 @@ from ..engine.expression.evaluate import Context, evaluate
 from ..engine.expression.node import Literal
 from ..engine.expression.tree import columns_of
 from ..engine.schema import Check, Column, Table, View
+from ..storage.column_values import constant_array
 from .definition import (
     check_of,
     column_of,
@@ -342,7 +343,7 @@ def _check_existing(table: Table, check: Check, execution: Execution, *, before:
         batch = rows
         for column in added:
             value = None if column.missing is None else column.missing.value
-            batch = batch.append_column(column.field, pa.array([value] * rows.num_rows, column.type.arrow))
+            batch = batch.append_column(column.field, constant_array(value, rows.num_rows, column.type))
         outcome = evaluate(check.expression, batch, column_ids=ids, context=context)
         if pc.any(pc.equal(outcome, False)).as_py():
             raise Invalid(

@@ -23,7 +23,7 @@ from sqlglot import exp
 from ..base.errors import Invalid, WeftError
 from ..base.limits import MIB
 from ..base.rows import literal_value, to_batch
-from ..base.types import BIGINT, BOOLEAN, INTEGER, Kind, Type, numeric
+from ..base.types import BIGINT, BOOLEAN, INTEGER, Kind, Type, no_rows, numeric
 from ..engine.expression.functions import assignment_cast
 from ..engine.schema import Column, project_fields
 from .bind import type_of
@@ -130,7 +130,7 @@ def simple_value(node: exp.Expr, column: Column, *, parameters: Sequence[object]
         case exp.Literal():
             if not node.is_string:
                 return _number(node.this, column)
-            return COMPLEX if type.kind is Kind.TIMESTAMPTZ and zone != "UTC" else node.this
+            return COMPLEX if _has_zone(type) and zone != "UTC" else node.this
         case exp.Neg(this=exp.Literal(is_string=False) as literal):
             return _number(f"-{literal.this}", column)
         case exp.Null():
@@ -141,11 +141,15 @@ def simple_value(node: exp.Expr, column: Column, *, parameters: Sequence[object]
             check_assignable(BOOLEAN, column)
             return bool(node.this) if type.kind is Kind.BOOLEAN else str(bool(node.this)).lower()
         case exp.Cast(this=exp.Literal(is_string=True) as literal):
-            if type.kind is Kind.TIMESTAMPTZ and zone != "UTC":
+            if _has_zone(type) and zone != "UTC":
                 return COMPLEX
             return literal_value(literal.this, type) if type_of(node.to) == type else COMPLEX
         case _:
             return DEFAULT if is_default(node) else COMPLEX
+
+
+def _has_zone(type: Type) -> bool:
+    return (type.element or type).kind is Kind.TIMESTAMPTZ
 
 
 def _parameter(node: exp.Parameter, parameters: Sequence[object]) -> object:
@@ -272,13 +276,15 @@ def exactly(table: pa.Table, columns: Sequence[Column]) -> pa.RecordBatch:
 def one_batch(table: pa.Table) -> pa.RecordBatch:
     """All rows of a table as one batch."""
     batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+    return batches[0] if batches else no_rows(table.schema)
 
 
 def _needs_sql(given: Type, target: Type) -> bool:
     """Whether a conversion depends on SQL's rules for text and time, not only on the number."""
     if given == target or given.kind is Kind.UNKNOWN:
         return False
+    if given.element is not None and target.element is not None:
+        return _needs_sql(given.element, target.element)
     if target.is_text:
         return not given.is_text
     return given.kind in TEMPORAL and target.kind in TEMPORAL and given.kind is not target.kind
@@ -310,5 +316,7 @@ def _with_row_casts(tree: exp.Values, bound: BoundQuery, columns: Sequence[Colum
 
 
 def _cast(item: exp.Expr, target: Type) -> exp.Cast:
-    unbounded = "text" if target.is_text else str(target)  # a length is checked, never cut off
+    items = target.element or target
+    unbounded = "text" if items.is_text else str(items)  # a length is checked, never cut off
+    unbounded += "[]" if target.element else ""
     return exp.Cast(this=item, to=exp.DataType.build(unbounded, dialect=DIALECT))

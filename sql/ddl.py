@@ -147,8 +147,6 @@ def _create_table_as(statement: exp.Create, name: str, options: Mapping[str, str
     result = execution.query(statement.expression)
     columns: list[Column] = []
     for id, (column, type) in enumerate(zip(result.names, result.types, strict=True), 1):
-        if type.kind is Kind.ARRAY:
-            raise refuse(f'column "{column}" of type {type}', "Unnest the array, or keep it as JSON.")
         if any(column == other.name for other in columns):
             raise Invalid(f'column "{column}" specified more than once', sqlstate="42701")
         columns.append(Column(id=id, name=column, type=TEXT if type.kind is Kind.UNKNOWN else type))

@@ -295,8 +295,6 @@ def _read_column(draft: _Draft, definition: exp.ColumnDef, *, id: int) -> None:
         raise Invalid(f'column "{name}" has no type', hint=f"Write {name} BIGINT, or another type.", sqlstate="42601")
     serial = _SERIAL.get(kind.this)
     type = serial or type_of(kind)
-    if type.kind is Kind.ARRAY:
-        raise refuse(f'column "{name}" of type {type}', "Use one row per element, or JSON.")
     column = Column(
         id=id,
         name=name,
@@ -369,7 +367,12 @@ def _with_default(draft: _Draft, column: Column) -> Column:
     return replace(column, default=expression, default_text=shown(tree))
 
 
-_NOT_IN_PRIMARY_KEY: Final = (Kind.INTERVAL, Kind.JSON, Kind.JSONB)
+_NOT_IN_PRIMARY_KEY: Final = {
+    Kind.INTERVAL: "INTERVAL and JSON have several spellings of one value.",
+    Kind.JSON: "INTERVAL and JSON have several spellings of one value.",
+    Kind.JSONB: "INTERVAL and JSON have several spellings of one value.",
+    Kind.ARRAY: "Keys are of plain columns: a number of the row's own, or a TEXT column with array_to_string(…) in it.",
+}
 
 
 def _check_columns(draft: _Draft) -> None:
@@ -388,7 +391,7 @@ def _check_columns(draft: _Draft) -> None:
         if found.type.kind in _NOT_IN_PRIMARY_KEY:
             raise Invalid(
                 f'column "{name}" of type {found.type} cannot be part of a primary key',
-                hint="INTERVAL and JSON have several spellings of one value.",
+                hint=_NOT_IN_PRIMARY_KEY[found.type.kind],
                 sqlstate="42P16",
             )
     if len(set(draft.primary_key or ())) < len(draft.primary_key or ()):

@@ -147,6 +147,21 @@ class WeftParser(PostgresParser):
             self._retreat(index)
         return super()._parse_type(parse_interval=parse_interval, fallback_to_identifier=fallback_to_identifier)
 
+    def _parse_types(
+        self,
+        check_func: bool = False,
+        schema: bool = False,
+        allow_identifiers: bool = True,
+        with_collation: bool = False,
+    ) -> Any:
+        """``CAST(a AS int[3])`` names a type, as in a definition; its size means nothing."""
+        schema = schema or with_collation
+        return super()._parse_types(check_func, schema, allow_identifiers, with_collation)
+
+    def _parse_dcolon(self) -> Any:
+        """``a::int[3]``, likewise; an item is ``(a::int[])[3]``."""
+        return self._parse_types(schema=True)
+
     def _parse_interval(self, require_interval: bool = True, parse_function_unit: bool = True) -> Any:
         """``INTERVAL '1 day'`` and ``INTERVAL '1' DAY`` as a cast of the text; the text is read by the type.
 
@@ -185,6 +200,8 @@ class WeftParser(PostgresParser):
 
     def _parse_csv(self, parse_method: Any, sep: Any = TokenType.COMMA) -> list[Any]:
         """A list with something between the commas: sqlglot lets ``SELECT a,, b`` and ``SELECT a, FROM t`` pass."""
+        if self._prev.token_type == TokenType.ARRAY:
+            return []  # INTEGER ARRAY is a type without a list behind it
         first = parse_method()
         items = [] if first is None else [first]
         while self._match(sep):

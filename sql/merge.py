@@ -183,7 +183,7 @@ def _clause(when: exp.When, target: Target) -> Clause:
 
 def _update(then: exp.Update, condition: exp.Expr | None, target: Target) -> Clause:
     only_parts(then, "expressions")
-    sets = assignments(then.expressions, target.table)
+    sets = assignments(then.expressions, target)
     defaulted = frozenset(name for name, value in sets.items() if is_default(value))
     for name in defaulted:
         if target.table.column(name).identity is not None:

@@ -158,7 +158,7 @@ def plan_of_change(tree: exp.Expr, execution: Execution) -> tuple[Target, exp.Ex
             return target, query, Deltas()
         case exp.Update():
             values, _ = _new_values(tree, target)
-            deltas = deltas_of(tree, target, assignments(tree.expressions, target.table), execution=execution)
+            deltas = deltas_of(tree, target, assignments(tree.expressions, target), execution=execution)
             items = [*added(deltas, target), *values]
             return target, _select(target, items, others=_update_sources(tree), statement=tree), deltas
         case _:
@@ -177,7 +177,7 @@ def update(statement: exp.Update, execution: Execution) -> Result:
     table = target.table
     values, defaulted = _new_values(statement, target)
     others = _update_sources(statement)
-    names = assignments(statement.expressions, table)
+    names = assignments(statement.expressions, target)
     deltas = deltas_of(statement, target, names, execution=execution)
     returning = Returning.of(statement, target, others=others, execution=execution)
     beside = returning.others
@@ -238,7 +238,7 @@ def _update_sources(statement: exp.Update) -> list[exp.Expr]:
 
 def _new_values(statement: exp.Update, target: Target) -> tuple[list[exp.Expr], list[str]]:
     """Every column's new value, and the columns that are set to DEFAULT (NULL among the values)."""
-    sets = assignments(statement.expressions, target.table)
+    sets = assignments(statement.expressions, target)
     defaulted = [name for name, value in sets.items() if is_default(value)]
     for name in defaulted:
         if target.table.column(name).identity is not None:

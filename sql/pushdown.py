@@ -114,7 +114,7 @@ def _simple(node: bound.Bound, sources: _Table) -> Expression | None:
             return _call("is_null", column) if column is not None else None
         case "in_list":
             column = _column(arguments[0], sources)
-            if column is None or not all(_constant(item) for item in arguments[1:]):
+            if column is None or column.type.element or not all(_constant(item) for item in arguments[1:]):
                 return None
             return _call("in_list", column, *arguments[1:])
         case "like":
@@ -122,7 +122,7 @@ def _simple(node: bound.Bound, sources: _Table) -> Expression | None:
             if column is None or not _constant(arguments[1]):
                 return None
             return _call("like", column, bound.expression(arguments[1]))
-        case function if function in _MIRRORED:
+        case function if function in _MIRRORED and arguments[0].type.element is None:  # DuckDB compares arrays faster
             left, right = arguments
             column = _column(left, sources)
             if column is not None and _constant(right):

@@ -35,7 +35,7 @@ from ..engine.expression.functions import (
 )
 from ..engine.expression.node import Call, Case, Cast, Column, Literal, Parameter
 from . import bound
-from .walk import Node, rewrite
+from .walk import Node, columns_read, is_scalar, rewrite, walk
 
 _HOLE: Final = re.compile("\x00([0-9]+|[a-z_]+)\x00")
 
@@ -370,6 +370,8 @@ def _quantified_array(node: bound.QuantifiedArray) -> str:
     if node.operator not in bound.SYMBOLS:
         return _matched_array(node, operand, array)
     symbol = bound.SYMBOLS[node.operator]
+    if symbol == "=" and not node.all and _is_of_rows(node):
+        return _contained(operand, array)
     items = f"SELECT unnest({array})"
     if symbol == "=" and not node.all:
         text = f"{operand} IN ({items})"
@@ -378,6 +380,21 @@ def _quantified_array(node: bound.QuantifiedArray) -> str:
     else:
         text = f"{operand} {symbol} {'ALL' if node.all else 'ANY'} ({items})"
     return f"(CASE WHEN {array} IS NULL THEN NULL ELSE {text} END)"
+
+
+def _is_of_rows(node: bound.QuantifiedArray) -> bool:
+    """Whether each row has an array of its own, made of columns alone."""
+    sides = (node.operand, node.array)
+    volatile = any(isinstance(part, Call) and FUNCTIONS[part.function].volatile for part in walk(sides))
+    return bool(columns_read(node.array)) and all(map(is_scalar, sides)) and not volatile
+
+
+def _contained(operand: str, array: str) -> str:
+    """``operand = ANY (array)`` by one look at the row, where a subquery would be a join."""
+    return (
+        f"(CASE WHEN {operand} IS NOT NULL AND list_contains({array}, {operand}) THEN true WHEN {array} IS NULL "
+        f"OR (len({array}) > 0 AND ({operand} IS NULL OR list_count({array}) < len({array}))) THEN NULL ELSE false END)"
+    )
 
 
 def _matched_array(node: bound.QuantifiedArray, operand: str, array: str) -> str:

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from ..base.errors import Invalid
 from ..base.limits import MIB, PIPELINE_SIDE_BYTES_MAX
 from ..base.result import Result
+from ..base.types import bare, type_of_field, wrapped
 from ..engine.expression.node import Expression
 from ..engine.pipeline.kernels import Kernels
 from ..engine.pipeline.shape import NotCovered
@@ -241,6 +242,9 @@ def _column(column: pa.Array, field: pa.Field) -> pa.Array:
     wanted = field.type
     if column.type == wanted:
         return column
+    if pa.types.is_list(wanted):  # DuckDB's are lists of "l"
+        type = type_of_field(field)
+        return wrapped(bare(column).cast(type.storage), type)
     if isinstance(wanted, pa.BaseExtensionType):
         storage = column.storage if isinstance(column.type, pa.BaseExtensionType) else column
         return wanted.wrap_array(storage if storage.type == wanted.storage_type else storage.cast(wanted.storage_type))

@@ -61,18 +61,32 @@ def target_of(node: exp.Expr, execution: Execution) -> Target:
     return Target(table=table, alias=fold(alias.this) if alias else table.name)
 
 
-def assignments(nodes: Sequence[exp.Expr], table: Table) -> dict[str, exp.Expr]:
-    """SET a = x, (b, c) = (y, z) as column name → expression. Raises Invalid for what is no column, or set twice."""
+def assignments(nodes: Sequence[exp.Expr], target: Target) -> dict[str, exp.Expr]:
+    """SET a = x, (b, c) = (y, z), d[1] = w as column name → expression. Raises Invalid for no column, or one set twice.
+
+    Items of an array are set one after the other, each in what the ones before made of it.
+    """
     sets: dict[str, exp.Expr] = {}
-    for name, value in _pairs(nodes):
-        column = table.column(name)
-        if column.name in sets:
+    whole: set[str] = set()
+    for place, value in _pairs(nodes):
+        name, index = place if isinstance(place, tuple) else (place, None)
+        name = target.table.column(name).name
+        if name in whole or (index is None and name in sets):
             raise Invalid(f'multiple assignments to same column "{name}"', sqlstate="42601")
-        sets[column.name] = value
+        if index is None:
+            whole.add(name)
+        else:
+            before = sets.get(name) or target.column(name)
+            value = exp.Anonymous(this="array_set", expressions=[before, index, value])
+        sets[name] = value
     return sets
 
 
-def _pairs(nodes: Sequence[exp.Expr]) -> Iterator[tuple[str, exp.Expr]]:
+_Place = str | tuple[str, exp.Expr]
+"""A column's name, or that and a subscript."""
+
+
+def _pairs(nodes: Sequence[exp.Expr]) -> Iterator[tuple[_Place, exp.Expr]]:
     for node in nodes:
         if not isinstance(node, exp.EQ):
             raise Invalid("syntax error in SET", hint="Write SET column = value, …", sqlstate="42601")
@@ -90,7 +104,7 @@ def _pairs(nodes: Sequence[exp.Expr]) -> Iterator[tuple[str, exp.Expr]]:
         yield from zip(map(_set_name, names), values, strict=True)
 
 
-def _from_row(names: Sequence[str], query: exp.Query) -> Iterator[tuple[str, exp.Expr]]:
+def _from_row(names: Sequence[_Place], query: exp.Query) -> Iterator[tuple[_Place, exp.Expr]]:
     """``SET (a, b) = (SELECT x, y …)`` as a subquery for each column: the same rows, as far as they are certain."""
     inner: exp.Expr = query
     while isinstance(inner, exp.Subquery):
@@ -113,7 +127,15 @@ def _from_row(names: Sequence[str], query: exp.Query) -> Iterator[tuple[str, exp
 _VOLATILE: Final = frozenset(name for name, function in FUNCTIONS.items() if function.volatile)
 
 
-def _set_name(node: exp.Expr) -> str:
+def _set_name(node: exp.Expr) -> _Place:
+    if isinstance(node, exp.Bracket):
+        if len(node.expressions) != 1 or isinstance(node.expressions[0], exp.Slice):
+            raise refuse(f"SET {shown(node)}, a part of an array,", "Set the whole array: a = a[1:2] || ARRAY[…].")
+        return _column_name(node.this), node.expressions[0]
+    return _column_name(node)
+
+
+def _column_name(node: exp.Expr) -> str:
     if not isinstance(node, exp.Column) or node.args.get("table"):
         raise Invalid(
             f'"{shown(node)}" cannot be set',

@@ -289,7 +289,7 @@ def updated_query(conflict: exp.OnConflict, target: Target, columns: Sequence[ex
     ``columns`` are where they meet.
     """
     table = target.table
-    sets = assignments(conflict.expressions, table)
+    sets = assignments(conflict.expressions, target)
     for name, value in sets.items():
         if is_default(value):
             raise refuse(f'SET "{name}" = DEFAULT in ON CONFLICT', "Give the value.")

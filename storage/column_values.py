@@ -1,11 +1,11 @@
 """Arrow arrays as the plain numpy arrays that kernels and chunks work on, and back.
 
     fixed width      one array of the width of the type; 16-byte types (NUMERIC, UUID, INTERVAL) as uint64[n, 2]
-    variable width   int32 offsets (n + 1) into bytes
+    variable width   int32 offsets (n + 1) into bytes; those of an ARRAY are its items, packed (kernels/arrays.py)
     validity         one byte a row, 1 where there is a value; None where no value is NULL
 
-BOOLEAN is a bit in Arrow and a byte here. Nothing else is copied: arrays that come from Arrow are read-only views of
-its buffers, and Arrow arrays that are made here are views of ours.
+BOOLEAN is a bit in Arrow and a byte here, an ARRAY a list there. Nothing else is copied: arrays that come from Arrow
+are read-only views of its buffers, and Arrow arrays that are made here are views of ours.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from ..base.errors import Internal
-from ..base.types import Kind, Type
+from ..base.errors import Internal, LimitExceeded
+from ..base.types import Kind, Type, stored, wrapped
+from .kernels.arrays import pack_fixed, pack_variable, unpack_fixed, unpack_variable
 from .kernels.gather import gather_variable
 
 DTYPES: Final[dict[Kind, np.dtype]] = {
@@ -98,6 +99,8 @@ def values_of(array: pa.Array, type: Type) -> Values:
     if array.null_count and buffers[0] is not None:
         valid = _unpacked(buffers[0], offset, count)
     kind = type.kind
+    if kind is Kind.ARRAY:
+        return _packed(array, valid, type)
     if type.is_variable:
         if buffers[1] is None or not count:
             return VariableValues(frozen(np.zeros(count + 1, np.int32)), EMPTY_BYTES, valid)
@@ -139,20 +142,17 @@ def fixed_array(values: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.
 
 
 def variable_array(offsets: np.ndarray, data: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.Array:
-    """An Arrow array over ``offsets`` (n + 1) and ``data`` without a copy."""
+    """An Arrow array over ``offsets`` (n + 1) and ``data`` without a copy, but for an ARRAY's items."""
+    if type.kind is Kind.ARRAY:
+        return _unpacked_items(offsets, data, valid, type)
     return _array(type, len(offsets) - 1, [_bits(valid), pa.py_buffer(offsets), pa.py_buffer(data)])
 
 
 def constant_array(value: Any, count: int, type: Type) -> pa.Array:
     """``count`` times one Python value, as ``Type.arrow`` gives it, or NULL."""
-    arrow = type.arrow
     if value is None:
-        return pa.nulls(count, arrow)
-    storage = arrow.storage_type if isinstance(arrow, pa.BaseExtensionType) else arrow
-    if type.kind is Kind.UUID and hasattr(value, "bytes"):
-        value = value.bytes
-    array = pa.repeat(pa.scalar(value, storage), count)
-    return pa.ExtensionArray.from_storage(arrow, array) if storage is not arrow else array
+        return pa.nulls(count, type.arrow)
+    return wrapped(pa.repeat(pa.scalar(stored(value, type), type.storage), count), type)
 
 
 def _array(type: Type, count: int, buffers: list[Any]) -> pa.Array:
@@ -160,6 +160,67 @@ def _array(type: Type, count: int, buffers: list[Any]) -> pa.Array:
     if isinstance(arrow, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(arrow, pa.Array.from_buffers(arrow.storage_type, count, buffers))
     return pa.Array.from_buffers(arrow, count, buffers)
+
+
+def _packed(array: pa.Array, valid: np.ndarray | None, type: Type) -> VariableValues:
+    """The items of each list, packed. Raises LimitExceeded where they have more than 2 GiB in all."""
+    assert type.element is not None, "an array type has an element type"
+    count = len(array)
+    ends = np.zeros(count + 1, np.int32)
+    if not count:
+        return VariableValues(frozen(ends), EMPTY_BYTES, valid)
+    offsets = np.frombuffer(array.buffers()[1], np.int32, count + 1, 4 * array.offset)
+    first = int(offsets[0])
+    items = values_of(array.values.slice(first, int(offsets[-1]) - first), type.element)
+    lists = offsets.ctypes.data
+    there, known = address_of(items.valid), address_of(valid)
+    if isinstance(items, FixedValues):
+        width = items.values.nbytes // max(len(items.values), 1)
+        given = (lists, known, count, address_of(items.values), there, width, address_of(ends))
+        data = _filled(pack_fixed(*given, 0))
+        pack_fixed(*given, address_of(data))
+    else:
+        given = (lists, known, count, address_of(items.offsets), address_of(items.data), there, address_of(ends))
+        data = _filled(pack_variable(*given, 0))
+        pack_variable(*given, address_of(data))
+    return VariableValues(frozen(ends), frozen(data), valid)
+
+
+def _filled(size: int) -> np.ndarray:
+    if size >= 2**31:
+        message = f"arrays of {size:,} bytes in one batch: 2 GiB is the limit"
+        raise LimitExceeded(message, hint="Send fewer rows at once.", sqlstate="54000")
+    return np.empty(size, np.uint8)
+
+
+def _unpacked_items(offsets: np.ndarray, data: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.Array:
+    """A list array of the items that ``_packed`` packed."""
+    element = type.element
+    assert element is not None, "an array type has an element type"
+    count = len(offsets) - 1
+    offsets, valid = np.ascontiguousarray(offsets), None if valid is None else np.ascontiguousarray(valid)
+    lists = np.empty(count + 1, np.int32)
+    given = (address_of(offsets), address_of(data), address_of(valid), count)
+    there: np.ndarray | None = None
+    if element.is_variable:
+        sizes = np.empty(2, np.int64)
+        nulls = unpack_variable(*given, address_of(lists), 0, 0, 0, sizes)
+        items = np.empty(sizes[1], np.uint8)
+        ends = np.empty(sizes[0] + 1, np.int32)
+        there = np.empty(sizes[0], np.uint8) if nulls else None
+        unpack_variable(*given, address_of(lists), address_of(ends), address_of(items), address_of(there), sizes)
+        child = variable_array(ends, items, there, element)
+    else:
+        dtype = DTYPES[element.kind]
+        shape = (2,) if element.kind in PAIRS else ()
+        width = dtype.itemsize * (2 if shape else 1)
+        found = unpack_fixed(*given, width, address_of(lists), 0, 0)
+        length = found if found >= 0 else -found - 1
+        values = np.empty((length, *shape), dtype)
+        there = np.empty(length, np.uint8) if found < 0 else None
+        unpack_fixed(*given, width, address_of(lists), address_of(values), address_of(there))
+        child = fixed_array(values, there, element)
+    return pa.Array.from_buffers(type.arrow, count, [_bits(valid), pa.py_buffer(lists)], children=[child])
 
 
 def _bits(valid: np.ndarray | None) -> pa.Buffer | None:

@@ -120,9 +120,9 @@ def physical_of(type: Type) -> Physical:
             return Physical.FLOAT64
         case Kind.NUMERIC | Kind.UUID | Kind.INTERVAL:
             return Physical.WIDE
-        case Kind.TEXT | Kind.VARCHAR | Kind.BYTEA | Kind.JSON | Kind.JSONB:
+        case Kind.TEXT | Kind.VARCHAR | Kind.BYTEA | Kind.JSON | Kind.JSONB | Kind.ARRAY:
             return Physical.BYTES
-        case Kind.UNKNOWN | Kind.ARRAY:
+        case Kind.UNKNOWN:
             raise AssertionError(f"{type} is never a column's type")
         case _:
             assert_never(type.kind)
@@ -139,7 +139,7 @@ def order_of(type: Type) -> Order:
             return Order.DECIMAL
         case Kind.UUID:
             return Order.UUID
-        case Kind.INTERVAL:
+        case Kind.INTERVAL | Kind.ARRAY:
             return Order.NONE
         case _:
             return Order.BYTES if type.is_variable else Order.INTEGER

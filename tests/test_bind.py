@@ -477,7 +477,7 @@ def test_an_expression_speaks_of_columns_by_identifier() -> None:
         ("row_number() OVER () = 1", "42P20"),
         ("age", "42804"),
         ("age >", "42601"),
-        ("ARRAY[1] = ARRAY[1]", "0A000"),
+        ("ARRAY(SELECT 1) = ARRAY[1]", "0A000"),
     ],
 )
 def test_what_the_engine_cannot_evaluate_is_refused(text: str, sqlstate: str) -> None:

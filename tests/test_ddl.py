@@ -52,7 +52,7 @@ def test_types_go_by_all_of_postgresqls_names(db: Database) -> None:
         ("money", "money"),
         ("timetz", "time with time zone"),
         ("char(4)", "char"),
-        ("int[]", "integer[]"),
+        ("money[]", "money"),
         ("geometry", "geometry"),
         ("inet", "inet"),
         ("xml", "xml"),

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from naive_cells import NaiveCells
 from weftdb.base import batches as batches_module
 from weftdb.base import types
-from weftdb.base.batches import exact, plain
+from weftdb.base.batches import bytes_of_lists, exact, plain
 from weftdb.base.interface import Database, Table
 from weftdb.engine.cells import TableStore
 from weftdb.engine.schema import Column
@@ -261,7 +261,7 @@ def text_bytes(batch: pa.RecordBatch) -> int:
         for column in batch.columns
         for value in (column.storage if isinstance(column, pa.ExtensionArray) else column).to_pylist()
         if isinstance(value, str | bytes) and not isinstance(column, pa.UuidArray)
-    )
+    ) + sum(int(bytes_of_lists(column).sum()) for column in batch.columns if isinstance(column, pa.ListArray))
 
 
 def test_what_stands_under_a_null_does_not_show() -> None:

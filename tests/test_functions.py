@@ -95,6 +95,7 @@ NOT_POSTGRESQL_S = {
     "clock_timestamp": "volatile",
     **dict.fromkeys(
         (
+            *("all_items", "any_item", "array_item", "array_list", "array_set"),
             *("array_append", "array_cat", "array_contained", "array_contains", "array_fill", "array_lower"),
             *(
                 "array_dims",

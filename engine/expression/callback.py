@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...base.errors import Invalid
-from ...base.types import Kind, Type
+from ...base.types import Kind, Type, bare, wrapped
 from .context import Context
 from .evaluate import evaluate
 from .functions import PYTHON_CALLS, duckdb_type
@@ -90,7 +90,4 @@ def _plain(array: Any, column: Column) -> pa.Array:
     wanted = column.type.arrow
     if whole.type == wanted:
         return whole
-    if isinstance(wanted, pa.BaseExtensionType):
-        storage = whole.storage if isinstance(whole, pa.ExtensionArray) else whole
-        return wanted.wrap_array(storage.cast(wanted.storage_type))
-    return (whole.storage if isinstance(whole, pa.ExtensionArray) else whole).cast(wanted)
+    return wrapped(bare(whole).cast(column.type.storage), column.type)

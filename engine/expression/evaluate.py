@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from ...base.errors import Invalid
 from ...base.rows import python_values
-from ...base.types import Kind, Type
+from ...base.types import Kind, Type, bare, stored, wrapped
 from .context import Context, literal_arguments, resolution_of
 from .conversion import cast_value
 from .functions import FUNCTIONS, FunctionKind, Resolution, Volatility, session_literal
@@ -46,8 +46,7 @@ def evaluate(
     places = {id: place for place, id in enumerate(column_ids)}
     rows = _Rows(batch=batch, places=places, context=context or Context(), numbers=None)
     array = _as_array(_value(expression, rows), batch.num_rows, expression.type)
-    arrow = expression.type.arrow
-    return arrow.wrap_array(array) if isinstance(arrow, pa.BaseExtensionType) else array
+    return wrapped(array, expression.type)
 
 
 def evaluate_filter(
@@ -111,7 +110,7 @@ def _value(expression: Expression, rows: _Rows) -> Datum:
         case Literal():
             return _scalar(expression.value, expression.type)
         case Column():
-            return _storage_of(rows.batch.column(rows.places[expression.id]))
+            return bare(rows.batch.column(rows.places[expression.id]))
         case Parameter():
             return _scalar(rows.context.literal(expression).value, expression.type)
         case Cast():
@@ -252,7 +251,7 @@ def _lazily(call: Call, rows: _Rows) -> Datum:
             break
         chosen = rows.where(open)
         values = _as_array(_value(argument, chosen), chosen.count, call.type)
-        spread = pc.replace_with_mask(pa.nulls(rows.count, result.type), open, values)
+        spread = _replaced(pa.nulls(rows.count, result.type), open, values)
         result = _JOIN[call.function](result, spread, open)
     return result
 
@@ -286,7 +285,7 @@ def _case(case: Case, rows: _Rows) -> Datum:
         flags = mask.to_numpy(zero_copy_only=False)
         spots = np.zeros(rows.count, dtype=bool)
         spots[place[flags]] = True
-        result = pc.replace_with_mask(result, pa.array(spots), values)
+        result = _replaced(result, pa.array(spots), values)
         left, place = left.where(pc.invert(mask)), place[~flags]
     return result
 
@@ -355,25 +354,24 @@ _TOTAL_CASTS: Final = frozenset(
 
 @lru_cache(maxsize=1024)
 def _storage(type: Type) -> pa.DataType:
-    arrow = type.arrow
-    return arrow.storage_type if isinstance(arrow, pa.BaseExtensionType) else arrow
-
-
-def _storage_of(array: pa.Array) -> pa.Array:
-    return array.storage if isinstance(array, pa.ExtensionArray) else array
-
-
-def _stored(value: Any, type: Type) -> Any:
-    """A Python value as Arrow's storage takes it."""
-    return value.bytes if type.kind is Kind.UUID and value is not None and not isinstance(value, bytes) else value
+    return type.storage
 
 
 def _scalar(value: Any, type: Type) -> pa.Scalar:
-    return pa.scalar(_stored(value, type), _storage(type))
+    return pa.scalar(stored(value, type), _storage(type))
 
 
 def _array(values: list[Any], type: Type) -> pa.Array:
-    return pa.array([_stored(value, type) for value in values], _storage(type))
+    return pa.array([stored(value, type) for value in values], _storage(type))
+
+
+def _replaced(array: pa.Array, mask: pa.Array, values: pa.Array) -> pa.Array:
+    """``array`` with ``values``, in their order, where ``mask`` is true."""
+    if not pa.types.is_list(array.type):
+        return pc.replace_with_mask(array, mask, values)
+    places = np.arange(len(array))
+    places[mask.to_numpy(zero_copy_only=False)] = len(array) + np.arange(len(values))
+    return pa.concat_arrays([array, values]).take(pa.array(places))
 
 
 def _as_array(value: Datum, count: int, type: Type) -> pa.Array:

@@ -23,7 +23,7 @@ from sqlglot import exp
 
 from ...base.errors import Invalid, WeftError
 from ...base.limits import PARAMETERS_MAX
-from ...base.types import DOUBLE, INTEGER, TEXT, TIMESTAMPTZ, UNKNOWN, Kind, Type, numeric
+from ...base.types import DOUBLE, INTEGER, TEXT, TIMESTAMPTZ, UNKNOWN, Kind, Type, array_of, numeric
 from ...base.values import literal_value
 from ...engine.catalog import Catalog
 from ...engine.expression.functions import explicit_cast, implicit_cast
@@ -189,10 +189,11 @@ class Context:
         What is assigned to it is checked there.
         """
         try:
-            if type.kind is Kind.ARRAY:
-                return _array_text(text, type)
             if type.kind is Kind.TIMESTAMPTZ:
                 return zoned(text, self.settings.timezone)
+            if type.element == TIMESTAMPTZ:
+                items = literal_value(text, array_of(TEXT))
+                return [None if item is None else zoned(item, self.settings.timezone) for item in items]  # pyright: ignore
             return literal_value(text, _unbounded(type))
         except WeftError as error:
             if error.position is None:
@@ -219,6 +220,8 @@ def integer_numeric(type: Type) -> Type:
 
 def _unbounded(type: Type) -> Type:
     """The type without a length."""
+    if type.element is not None:
+        return array_of(_unbounded(type.element))
     return Type(kind=Kind.VARCHAR) if type.kind is Kind.VARCHAR else type
 
 
@@ -247,36 +250,6 @@ def _fold(node: Literal, type: Type) -> Literal | None:
     except WeftError:
         return None
     return Literal(value=converted, type=type)
-
-
-def _array_text(text: str, type: Type) -> object:
-    """``'{1,2,NULL}'`` as a list; one dimension."""
-    assert type.element is not None, "an array type has an element type"
-    body = text.strip()
-    if body.startswith("{{") and body.endswith("}}"):
-        raise Invalid("an array of several dimensions is not supported", sqlstate="0A000",
-                      hint="Use jsonb, or a row per element.")  # fmt: skip
-    if not (body.startswith("{") and body.endswith("}")) or "{" in body[1:]:
-        raise Invalid(f'malformed array literal: "{text}"', sqlstate="22P02")
-    items: list[str | None] = []
-    current, quoted, was_quoted, escape = "", False, False, False
-    for character in body[1:-1] + ",":
-        if escape:
-            current, escape = current + character, False
-        elif character == "\\":
-            escape = True
-        elif character == '"':
-            quoted, was_quoted = not quoted, True
-        elif character == "," and not quoted:
-            plain = current if was_quoted else current.strip()
-            items.append(None if not was_quoted and plain.upper() == "NULL" else plain)
-            current, was_quoted = "", False
-        else:
-            current += character
-    if not body[1:-1].strip():
-        return []
-    element = type.element
-    return [None if item is None else literal_value(item, element) for item in items]
 
 
 def number_literal(text: str) -> Literal:

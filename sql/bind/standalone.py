@@ -9,15 +9,16 @@ from typing import Final
 from sqlglot import exp
 
 from ...base.errors import Invalid, LimitExceeded
-from ...base.types import UNKNOWN, Type
+from ...base.types import BOOLEAN, TEXT, UNKNOWN, Type
 from ...base.values import literal_value
 from ...engine import schema
 from ...engine.catalog import EMPTY
 from ...engine.expression.functions import assignment_cast
+from ...engine.expression.functions.arrays import QUANTIFIED
 from ...engine.expression.node import Column, Expression, Literal
 from .. import bound
 from ..parse import parse_expression
-from ..walk import is_scalar
+from ..walk import is_scalar, rewrite
 from .binder import Clause
 from .context import Context, Settings
 from .errors import fail
@@ -69,9 +70,32 @@ def bind_expression(
         if isinstance(node, Literal) and node.type == UNKNOWN:
             literal_value(node.value, type)  # a length, too
         node = context.coerce(node, type, tree)
+    node = _as_calls(node)
     if not is_scalar(node):
-        raise Invalid("arrays, subqueries and aggregates are not supported in this expression", sqlstate="0A000")
+        raise Invalid("subqueries and aggregates are not supported in this expression", sqlstate="0A000")
     return bound.expression(node)
+
+
+def _as_calls(node: bound.Bound) -> bound.Bound:
+    """What queries say of arrays by nodes of their own as calls, which the engine evaluates."""
+
+    def replaced(part: bound.Bound) -> bound.Bound | None:
+        match part:
+            case bound.ArrayList(query=None):
+                items = [_as_calls(element) for element in part.elements]
+                if all(isinstance(item, Literal) for item in items):
+                    return Literal(value=[item.value for item in items if isinstance(item, Literal)], type=part.type)
+                return bound.call("array_list", *items, type=part.type)
+            case bound.Subscript():
+                return bound.call("array_item", _as_calls(part.array), _as_calls(part.index), type=part.type)
+            case bound.QuantifiedArray() if part.operator in QUANTIFIED:
+                name = Literal(value=part.operator, type=TEXT)
+                function = "all_items" if part.all else "any_item"
+                return bound.call(function, name, _as_calls(part.operand), _as_calls(part.array), type=BOOLEAN)
+            case _:
+                return None
+
+    return rewrite(node, replaced)
 
 
 def _no_query(context: Context, tree: exp.Expr, scope: Scope) -> bound.Query:

@@ -32,7 +32,7 @@ import pyarrow.parquet
 from ...base.errors import Invalid, LimitExceeded, WeftError, nearest
 from ...base.limits import COPY_ROW_BYTES_MAX, MIB
 from ...base.rows import to_batch
-from ...base.types import Kind, type_of_field
+from ...base.types import Kind, no_rows, type_of_field
 from .lines import END_OF_DATA, bad_file, decoded, first_row, record_end, rows_of, unescaped
 from .options import CopyFormat, CopyOptions, Header
 
@@ -284,7 +284,7 @@ _FALSE: Final = ("f", "false", "0", "False", "FALSE", "no", "off")
 
 
 def _piece(rows: Callable[[], object], schema: pa.Schema, *, first: int, numbers: list[int] | None = None) -> Piece:
-    nothing = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+    nothing = no_rows(schema)
     try:
         return Piece(batch=to_batch(rows(), schema), first=first, numbers=numbers)
     except WeftError as error:
@@ -301,7 +301,8 @@ _BETWEEN: Final = re.compile(r"\s*[{,:]?\s*")
 
 def _objects(source: Input, schema: pa.Schema, *, chosen: bool) -> Iterator[Piece]:
     first = 0
-    documents = frozenset(field.name for field in schema if type_of_field(field).is_json)
+    types = {field.name: type_of_field(field) for field in schema}
+    documents = frozenset(name for name, type in types.items() if (type.element or type).is_json)
     names = frozenset(schema.names)
     for lines in _line_batches(source):
         groups: dict[frozenset[str], list[int]] = {}
@@ -315,7 +316,11 @@ def _objects(source: Input, schema: pa.Schema, *, chosen: bool) -> Iterator[Piec
                 found = {name: value for name, value in found.items() if name in names}
             if not documents.isdisjoint(found):
                 texts = _texts_in(line.decode())
-                found |= {name: texts[name] for name in documents.intersection(found) if found[name] is not None}
+                for name in documents.intersection(found):
+                    if isinstance(found[name], list) and types[name].element is not None:
+                        found[name] = _items_in(texts[name], found[name])
+                    elif found[name] is not None:
+                        found[name] = texts[name]
             if not found:
                 raise bad_file("the object has no key of the table's", row=row, hint="null stands for NULL.")
             groups.setdefault(frozenset(found), []).append(row)
@@ -348,6 +353,17 @@ def _texts_in(text: str) -> dict[str, str]:
         begin = _after(text, at)
         _, at = _JSON.raw_decode(text, begin)
         texts[name] = text[begin:at]
+    return texts
+
+
+def _items_in(text: str, items: list[Any]) -> list[str | None]:
+    """The items of a list as they are written there."""
+    texts: list[str | None] = []
+    at = text.index("[") + 1
+    for item in items:
+        begin = _after(text, at)
+        _, at = _JSON.raw_decode(text, begin)
+        texts.append(None if item is None else text[begin:at])
     return texts
 
 

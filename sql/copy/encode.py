@@ -22,7 +22,7 @@ import pyarrow.parquet
 
 from ...base.errors import Invalid
 from ...base.result import Result
-from ...base.text import text_column
+from ...base.text import per_list, text_column
 from ...base.types import Kind, Type
 from .options import CopyFormat, CopyOptions, Header
 
@@ -171,12 +171,8 @@ def json_column(column: pa.Array, type: Type) -> pa.Array:
     """Every value as JSON text. Times are ISO 8601 with a ``T``, as PostgreSQL's ``to_json`` writes them."""
     if type.kind is Kind.ARRAY:
         assert type.element is not None, "an array type has an element type"
-        element = type.element
-        items = [
-            None if value is None else ",".join(json_column(pa.array(value, element.arrow), element).to_pylist())
-            for value in column.to_pylist()
-        ]
-        return pc.binary_join_element_wise("[", pa.array(items, pa.utf8()), "]", "").fill_null("null")
+        items = json_column(column.flatten(), type.element).to_pylist()
+        return per_list(items, column, "[", "]").fill_null("null")
     texts = text_column(column, type)
     if type.kind in _BARE_JSON:
         return texts.fill_null("null")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -32,10 +33,17 @@ EVERY_TYPE: tuple[Type, ...] = (
     types.UUID,
     types.JSON,
     types.JSONB,
+    types.array_of(types.TEXT),
+    types.array_of(types.SMALLINT),
+    types.array_of(types.numeric(5, 2)),
+    types.array_of(types.BOOLEAN),
+    types.array_of(types.UUID),
+    types.array_of(types.JSONB),
+    types.array_of(types.TIMESTAMPTZ),
 )
 
 KEY_TYPES: tuple[Type, ...] = tuple(
-    type for type in EVERY_TYPE if type.kind not in (Kind.INTERVAL, Kind.JSON, Kind.JSONB)
+    type for type in EVERY_TYPE if type.kind not in (Kind.INTERVAL, Kind.JSON, Kind.JSONB, Kind.ARRAY)
 )
 
 _FLOATS = (0.0, -0.0, 1.5, -2.5, float("inf"), float("-inf"), float("nan"), 2.0**-149, -(2.0**127))
@@ -47,6 +55,9 @@ _TIMES = tuple(
 
 def samples_of(type: Type) -> tuple[Any, ...]:
     """Some values of one type, its corners among them."""
+    if type.element is not None:
+        some = [value for value in samples_of(type.element) if value not in ("a\0", "a\0b")]
+        return ([], [None], list(some), [some[0], None, some[0]], [some[-1]] * 200)
     match type.kind:
         case Kind.BOOLEAN:
             return (True, False)
@@ -100,6 +111,12 @@ def values_of(type: Type, *, nullable: bool = False) -> st.SearchStrategy[Any]:
 
 def array_of(values: list[Any], type: Type) -> pa.Array:
     """Python values as an Arrow array of the public type."""
+    if type.element is not None:
+        items = array_of([item for value in values for item in value or ()], type.element)
+        lengths = [0 if value is None else len(value) for value in values]
+        missing = pa.array([value is None for value in values], pa.bool_())
+        offsets = pa.array([0, *itertools.accumulate(lengths)], pa.int32())
+        return pa.ListArray.from_arrays(offsets, items, mask=missing)
     if type.kind is Kind.UUID:
         storage = pa.array([None if value is None else value.bytes for value in values], pa.binary(16))
         return pa.ExtensionArray.from_storage(type.arrow, storage)

@@ -6,10 +6,12 @@ in PostgreSQL.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, Final
 
 from ....base.errors import Invalid
+from ....base.limits import VALUE_BYTES_MAX
 from ....base.types import INTEGER, Kind, array_of
 from .model import Function, Rendering, Template, function, in_python, overload
 from .plain import compare_key
@@ -95,6 +97,68 @@ def _trim(items: list[Any], count: int) -> list[Any]:
     return items[: len(items) - count]
 
 
+def _set(items: list[Any] | None, index: int | None, item: Any) -> list[Any]:
+    """``array[index] = item``: an array grows by NULLs as far as it must."""
+    if index is None:
+        raise Invalid("array subscript in assignment must not be null", sqlstate="22004")
+    if index < 1 or (not items and index != 1):
+        message = f"array subscript {index} would make an array that does not begin at 1"
+        raise Invalid(message, hint="Arrays begin at 1 here; set the whole array.", sqlstate="0A000")
+    if index * 8 > VALUE_BYTES_MAX:
+        raise Invalid(f"array subscript {index} is out of range", sqlstate="54000")
+    found = list(items or ())
+    found += [None] * (index - len(found))
+    found[index - 1] = item
+    return found
+
+
+_TESTS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+}
+
+QUANTIFIED: Final = frozenset(_TESTS)
+"""The comparisons that ``any_item`` and ``all_items`` know by name."""
+
+
+def _any(name: str, value: Any, items: list[Any] | None) -> bool | None:
+    """``value op ANY (items)``."""
+    if items is None:
+        return None
+    outcomes = [_tested(name, value, item) for item in items]
+    return True if True in outcomes else None if None in outcomes else False
+
+
+def _all(name: str, value: Any, items: list[Any] | None) -> bool | None:
+    """``value op ALL (items)``."""
+    if items is None:
+        return None
+    outcomes = [_tested(name, value, item) for item in items]
+    return False if False in outcomes else None if None in outcomes else True
+
+
+def _tested(name: str, value: Any, item: Any) -> bool | None:
+    return None if value is None or item is None else _TESTS[name](compare_key(value), compare_key(item))
+
+
+def _item(items: list[Any], index: int) -> Any:
+    return items[index - 1] if 1 <= index <= len(items) else None
+
+
+def _symbol(r: Rendering) -> str:
+    return {"equal": "=", "not_equal": "<>", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">="}[
+        r.constant(0)
+    ]
+
+
+def _quantified(r: Rendering, word: str) -> str:
+    return f"({r[1]} {_symbol(r)} {word} (SELECT unnest({r[2]})))"
+
+
 def _python(
     name: str, signature: str, naive: Callable[..., Any], duckdb: Template = in_python, **options: Any
 ) -> Function:
@@ -123,6 +187,35 @@ def functions() -> tuple[Function, ...]:
     """All functions of arrays but those that ``documents`` has."""
     integers = array_of(INTEGER)
     return (
+        function(  # ARRAY[…], subscripts and ANY and ALL where the engine evaluates them: CHECK, DEFAULT, filters
+            "array_list",
+            overload("same... -> array", "[{args}]", naive=lambda *items: list(items), strict=False),
+        ),
+        function(
+            "array_item",
+            overload("array, integer -> element", "(CASE WHEN {1} >= 1 THEN list_extract({0}, {1}) END)", naive=_item),
+        ),
+        function(
+            "any_item",
+            overload(
+                "text, element, array -> boolean",
+                lambda r: _quantified(r, "ANY"),
+                naive=_any,
+                strict=False,
+                constants=(0,),
+            ),
+        ),
+        function(
+            "all_items",
+            overload(
+                "text, element, array -> boolean",
+                lambda r: _quantified(r, "ALL"),
+                naive=_all,
+                strict=False,
+                constants=(0,),
+            ),
+        ),
+        _python("array_set", "array, integer, element -> array", _set, strict=False, can_fail=True),
         _python("array_contains", "same, same -> boolean", _contains, _native(_CONTAINS), operator="@>", check=_arrays),
         _python(
             "array_contained",

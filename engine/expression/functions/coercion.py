@@ -65,7 +65,9 @@ def implicit_cast(source: Type, target: Type) -> bool:
 
 
 def assignment_cast(source: Type, target: Type) -> bool:
-    """Whether a value of ``source`` may be stored into a column of ``target``."""
+    """Whether a value of ``source`` may be stored into a column of ``target``; an array, if its items may."""
+    if source.element is not None and target.element is not None:
+        return assignment_cast(source.element, target.element)
     if implicit_cast(source, target) or target.kind in _ASSIGNMENT.get(source.kind, ()):
         return True
     return target.is_text and source.kind is not Kind.UNKNOWN
