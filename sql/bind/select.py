@@ -28,6 +28,7 @@ from .gapfill import fill_gaps
 from .grouping import Grouper, grouping_sets
 from .layers import Stage, layered, needs_layers
 from .names import fold, output_name
+from .rows import range_of
 from .scope import Scope, ScopeColumn
 from .tables import bind_from
 from .ties import with_ties
@@ -156,6 +157,12 @@ def _select_list(binder: ExpressionBinder, trees: Sequence[exp.Expr]) -> list[It
             only(tree.this, "this", what="*")
             table = tree.args["table"]
             items.extend(_star(binder.scope.range(fold(table), position=table.meta.get("start")).columns))
+        elif (
+            isinstance(tree, exp.Dot)
+            and isinstance(tree.expression, exp.Star)
+            and (range := range_of(binder, tree.this.unnest())) is not None
+        ):  # (t).*
+            items.extend(_star(range.columns))
         else:
             inner = tree.this if isinstance(tree, exp.Alias) else tree
             items.append(Item(output_name(tree), binder.bind(inner), inner))

@@ -122,3 +122,41 @@ SELECT jsonb_path_match('{"a":1}', '$.a', '{}', true), jsonb_path_match('{"a":1}
 SELECT jsonb_path_query_array('{"n":[{"p":1.50,"q":"z"},{"p":20}]}', '$.n[*] ? (@.p > 10).p'), jsonb_path_query_array('{"t":"a\"b"}', '$.t ? (@ == "a\"b")');
 -- jsonb_path_query_array jsonb | jsonb_path_query_array jsonb
 -- [20] | ["a\"b"]
+
+# Other functions of chapter 9, and rows
+
+SELECT (p).name, (p).*, (p).age + 1 AS next FROM people p WHERE id = 1;
+-- name character varying | id integer | name character varying | city text | age smallint | score double precision | next integer
+-- Ada | 1 | Ada | London | 36 | 9.5 | 37
+SELECT array_agg(DISTINCT city), string_agg(DISTINCT city, ','), array_agg(DISTINCT age) FROM people;
+-- array_agg text[] | string_agg text | array_agg smallint[]
+-- {London,"New York",Paris,Rotterdam,NULL} | London,New York,Paris,Rotterdam | {33,36,72,85,NULL}
+SELECT city, array_agg(DISTINCT age) FROM people GROUP BY city ORDER BY city;
+-- city text | array_agg smallint[]
+-- London | {36}
+-- New York | {85}
+-- Paris | {36,NULL}
+-- Rotterdam | {72}
+-- NULL | {33}
+SELECT to_number('12,454.8-', '99G999D9S'), to_number('1234', '9999'), to_number('$1,234.50', 'L9,999.99'), to_number('-34,338,492', '99G999G999'), to_number('5.01-', '9.99S'), to_number('<12.5>', '99.9PR'), to_number('0012', '9999'), to_number('.5', '9.9'), to_number('1 234', '9999');
+-- to_number numeric | to_number numeric | to_number numeric | to_number numeric | to_number numeric | to_number numeric | to_number numeric | to_number numeric | to_number numeric
+-- -12454.8 | 1234 | 1234.5 | -34338492 | -5.01 | -12.5 | 12 | 0.5 | 1234
+SELECT to_number('abc', '999');
+-- ERROR 22P02
+SELECT acosh(1), atanh(0.5), acosh(2.5), scale(8.4100), min_scale(8.4100);
+-- acosh double precision | atanh double precision | acosh double precision | scale integer | min_scale integer
+-- 0 | 0.5493061443340548 | 1.566799236972411 | 4 | 2
+SELECT acosh(0.5);
+-- ERROR 22003
+SELECT atanh(1.5);
+-- ERROR 22003
+SELECT width_bucket(7, ARRAY[1, 5, 10]), width_bucket(0.5::float8, ARRAY[1, 5]::float8[]), width_bucket(date '2024-02-02', ARRAY['2024-01-01', '2024-02-02', '2024-03-01']::date[]);
+-- width_bucket integer | width_bucket integer | width_bucket integer
+-- 2 | 0 | 2
+SELECT get_byte('\x1234567890'::bytea, 4), set_byte('\x1234'::bytea, 1, 64), bit_count('\x1234567890'::bytea), length('\x1234'::bytea), substring('\x1234567890'::bytea from 3 for 2), substring('\x1234567890'::bytea, 4), position('\x56'::bytea in '\x123456'::bytea);
+-- get_byte integer | set_byte bytea | bit_count bigint | length integer | substring bytea | substring bytea | position integer
+-- 144 | \x1240 | 15 | 2 | \x5678 | \x7890 | 3
+SELECT get_byte('\x12'::bytea, 4);
+-- ERROR 2202E
+SELECT unistr('\00g');
+-- ERROR 42601

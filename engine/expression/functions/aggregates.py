@@ -163,10 +163,10 @@ def _mode(r: Rendering) -> str:
 
 
 def _listed(r: Rendering) -> str:
-    """array_agg. Distinct values are sorted afterwards: an order within must be of the very argument, which DuckDB does
-    not know again where a macro computes it."""
+    """array_agg. Distinct values are sorted afterwards: PostgreSQL sorts them where no order is given, and an order
+    within must be of the very argument, which DuckDB does not know again where a macro computes it."""
     modifiers = r.modifiers
-    if not (modifiers.distinct and modifiers.order_by):
+    if not modifiers.distinct:
         return r.call("array_agg", r[0])
     values = replace(modifiers, order_by="").call("array_agg", r[0])
     nulls = "FIRST" if modifiers.nulls_first else "LAST"
@@ -176,7 +176,7 @@ def _listed(r: Rendering) -> str:
 def _joined(r: Rendering) -> str:
     """string_agg."""
     delimiter = quote(r.constant(1) or "")
-    if not (r.modifiers.distinct and r.modifiers.order_by):
+    if not r.modifiers.distinct:
         return r.call("string_agg", r[0], delimiter)
     known = f"{r[0]} IS NOT NULL" + (f" AND ({r.modifiers.filter})" if r.modifiers.filter else "")
     return f"array_to_string({_listed(replace(r, modifiers=replace(r.modifiers, filter=known)))}, {delimiter})"

@@ -16,9 +16,10 @@ from decimal import Decimal
 from typing import Final
 
 from ....base.errors import Invalid
+from ....base.types import numeric
 from .duck import quote
 from .model import Function, Rendering, function, in_python, overload
-from .number_format import char_of_float, char_of_number
+from .number_format import char_of_float, char_of_number, digits_read, number_of_char
 from .time_format import char_of_interval, char_of_moment
 
 # The parts that DuckDB's strftime writes in the same way; longest match first. With FM in front: without zeros.
@@ -190,6 +191,18 @@ def functions() -> tuple[Function, ...]:
             ),
             overload("double, text -> text", in_python, naive=char_of_float, can_fail=True),
             overload("interval, text -> text", in_python, naive=char_of_interval, can_fail=True),
+        ),
+        function(
+            "to_number",
+            overload(
+                "text, text -> numeric",
+                in_python,
+                result=lambda _: numeric(38, 10),
+                literal_result=lambda _, literals: numeric(38, digits_read(str(literals.get(1)))),
+                naive=number_of_char,
+                constants=(1,),
+                can_fail=True,
+            ),
         ),
         function(
             "to_date",

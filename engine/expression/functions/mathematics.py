@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any, Final
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from ....base.errors import Invalid
 from ....base.types import Type, numeric
 from .coercion import digits, limited
-from .model import Function, Overload, Rendering, Volatility, function, in_python, overload
+from .model import Function, Overload, Rendering, Template, Volatility, function, in_python, overload
 from .operators import POWER, modulo_decimal, modulo_type, modulo_whole, numeric_modulo, power
 from .plain import compare_key, division_by_zero, out_of_range
 from .vector import coalesce
@@ -38,7 +39,7 @@ PRELUDE: Final[tuple[str, ...]] = (
 _WHOLE: Final = ("smallint", "integer", "bigint")
 
 
-def _one(name: str, template: str, naive: Callable[[float], float], *, can_fail: bool = False) -> Function:
+def _one(name: str, template: Template, naive: Callable[[float], float], *, can_fail: bool = False) -> Function:
     return function(name, overload("double -> double", template, naive=_guarded(naive), can_fail=can_fail))
 
 
@@ -166,6 +167,31 @@ def _width_bucket(value: Any, low: Any, high: Any, count: int) -> int:
     if (value >= high) if low < high else (value <= high):
         return count + 1
     return int((value - low) * count / (high - low)) + 1
+
+
+def _place_among(value: Any, bounds: Sequence[Any]) -> int:
+    """How many of the lower bounds, which ascend, are not above the value."""
+    return bisect_right([compare_key(bound) for bound in bounds], compare_key(value))
+
+
+def _acosh(x: float) -> float:
+    if x < 1:
+        raise Invalid("input is out of range", sqlstate="22003")
+    return math.acosh(x)
+
+
+def _atanh(x: float) -> float:
+    if abs(x) > 1:
+        raise Invalid("input is out of range", sqlstate="22003")
+    return math.copysign(math.inf, x) if abs(x) == 1 else math.atanh(x)
+
+
+def _digits_after(x: Decimal) -> int:
+    return max(0, -int(x.as_tuple().exponent))
+
+
+def _fewest_digits_after(x: Decimal) -> int:
+    return _digits_after(x.normalize())
 
 
 def _gcd(name: str, naive: Callable[[int, int], int]) -> Function:
@@ -344,7 +370,15 @@ def functions() -> tuple[Function, ...]:
                 overload(f"{kind}, {kind}, {kind}, integer -> integer", in_python, naive=_width_bucket, can_fail=True)
                 for kind in ("double", "numeric")
             ),
+            *(
+                overload(f"{kind}, array -> integer", in_python, naive=_place_among)
+                for kind in ("integer", "bigint", "double", "date", "timestamp", "timestamptz", "text")
+            ),
         ),
+        _one("acosh", in_python, _acosh, can_fail=True),
+        _one("atanh", in_python, _atanh, can_fail=True),
+        function("scale", overload("numeric -> integer", in_python, naive=_digits_after)),
+        function("min_scale", overload("numeric -> integer", in_python, naive=_fewest_digits_after)),
         _gcd("gcd", math.gcd),
         _gcd("lcm", math.lcm),
         function("random", overload("-> double", "random()", naive=random.random), volatility=Volatility.VOLATILE),

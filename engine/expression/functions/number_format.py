@@ -127,6 +127,56 @@ def char_of_number(x: Decimal, pattern: str) -> str:
     return _written(shape, sign, f"{abs(rounded):f}", shape.post)
 
 
+_PIECE: Final = re.compile(r'FM|MI|PL|SG|PR|TH|RN|EEEE|"[^"]*"|.', re.IGNORECASE | re.DOTALL)
+_UNREAD: Final = ("RN", "EEEE", "V")
+
+
+def digits_read(pattern: str) -> int:
+    """How many digits after the point ``to_number`` reads by a pattern."""
+    pieces = [piece.upper() for piece in _PIECE.findall(pattern)]
+    point = next((place for place, piece in enumerate(pieces) if piece in (".", "D")), len(pieces))
+    return sum(piece in ("9", "0") for piece in pieces[point:])
+
+
+def number_of_char(text: str, pattern: str) -> Decimal:
+    """``to_number``: the digits of a text at the places that a pattern says. Raises Invalid."""
+    rest = list(text.lstrip()[::-1])
+    digits, negative = "", False
+
+    def take(letters: str) -> str:
+        return rest.pop() if rest and rest[-1] in letters else ""
+
+    for piece in map(str.upper, _PIECE.findall(pattern)):
+        if piece in _UNREAD:
+            raise Invalid(f'"{piece}" in to_number is not supported', hint="9, 0, D, G, S, L are.", sqlstate="0A000")
+        match piece:
+            case "9" | "0":
+                if not digits:
+                    negative |= take("+-<") in ("-", "<")
+                while take(" "):
+                    pass
+                digits += take("0123456789")
+            case "." | "D":
+                digits += take(".")
+            case "," | "G":
+                take(",")
+            case "S" | "MI" | "PL" | "SG":
+                negative |= take("+-") == "-"
+            case "PR":
+                take(">")
+            case "L":
+                if rest and not rest[-1].isdigit() and rest[-1] not in "+-.":
+                    rest.pop()
+            case "FM":
+                pass
+            case _:
+                for _ in piece.strip('"') if piece.startswith('"') else piece:
+                    rest[-1:] = []
+    if not digits.strip("."):
+        raise Invalid(f'invalid input syntax for type numeric: "{text}"', sqlstate="22P02")
+    return Decimal(digits) * (-1 if negative else 1)
+
+
 def char_of_float(x: float, pattern: str) -> str:
     """``to_char(double precision, text)``: of 15 digits."""
     shape = _shape(pattern)

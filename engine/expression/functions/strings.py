@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -208,6 +209,44 @@ _TO_ARRAY: Final = (
 )
 
 
+def _byte_at(data: bytes, place: int) -> int:
+    _check_place(data, place)
+    return data[place]
+
+
+def _with_byte(data: bytes, place: int, value: int) -> bytes:
+    _check_place(data, place)
+    return data[:place] + bytes([value & 255]) + data[place + 1 :]
+
+
+def _check_place(data: bytes, place: int) -> None:
+    if not 0 <= place < len(data):
+        raise Invalid(f"index {place} out of valid range, 0..{len(data) - 1}", sqlstate="2202E")
+
+
+def _unescaped(text: str) -> str:
+    """``unistr``: \\0041 and \\+000041, \\u0041 and \\U00000041."""
+
+    def letter(match: re.Match[str]) -> str:
+        code = match["four"] or match["six"] or match["long"]
+        if code is None:
+            return "\\"
+        point = int(code, 16)
+        if point > 0x10FFFF or 0xD800 <= point < 0xE000 or point == 0:
+            raise Invalid(f"invalid Unicode code point: {point:04X}", sqlstate="22023")
+        return chr(point)
+
+    return re.sub(
+        r"\\(?:\\|u?(?P<four>[0-9A-Fa-f]{4})|\+(?P<six>[0-9A-Fa-f]{6})|U(?P<long>[0-9A-Fa-f]{8})|(?P<wrong>.|$))",
+        lambda match: _no_escape() if match["wrong"] is not None else letter(match),
+        text,
+    )
+
+
+def _no_escape() -> str:
+    raise Invalid("invalid Unicode escape", sqlstate="42601")
+
+
 def _hash(name: str) -> Function:
     native = "unhex(sha256({0}))" if name == "sha256" else in_python
     return function(name, overload("bytea -> bytea", native, naive=lambda data: hashlib.new(name, data).digest()))
@@ -260,6 +299,11 @@ def functions() -> tuple[Function, ...]:
         _plain("convert_from", "bytea, text -> text", _convert_from, can_fail=True),
         _plain("convert_to", "text, text -> bytea", _convert_to, can_fail=True),
         *map(_hash, ("sha224", "sha256", "sha384", "sha512")),
+        _plain("get_byte", "bytea, integer -> integer", _byte_at, can_fail=True),
+        _plain("set_byte", "bytea, integer, integer -> bytea", _with_byte, can_fail=True),
+        _plain("bit_count", "bytea -> bigint", lambda data: int.from_bytes(data).bit_count()),
+        _plain("unistr", "text -> text", _unescaped, can_fail=True),
+        _plain("normalize", "text -> text", lambda text: unicodedata.normalize("NFC", text)),
         function(
             "to_hex",
             overload(

@@ -48,7 +48,8 @@ def _plain(name: str, signature: str, template: str, naive: Callable[..., Any], 
 # -- plain Python ----------------------------------------------------------------------------------------------------
 
 
-def _substring(x: str, start: int, count: int | None = None) -> str:
+def _substring(x: Any, start: int, count: int | None = None) -> Any:
+    """Of text or bytes."""
     if count is not None and count < 0:
         raise Invalid("negative substring length not allowed", sqlstate="22011")
     end = len(x) if count is None else max(start - 1 + count, 0)
@@ -155,7 +156,11 @@ def _searches() -> tuple[Function, ...]:
     )
     return (
         function("strpos", position),
-        function("position", position),
+        function(
+            "position",
+            position,
+            overload("bytea, bytea -> integer", in_python, naive=lambda data, part: data.find(part) + 1),
+        ),
         _plain("starts_with", "text, text -> boolean", "starts_with({0}, {1})", str.startswith),
         _plain(
             "replace",
@@ -175,8 +180,12 @@ def _pieces() -> tuple[Function, ...]:
         overload("text, integer -> text", "substring({0}, greatest({1}, 1))", naive=_substring),
         overload("text, integer, integer -> text", "weft_substring({0}, {1}, {2})", naive=_substring, can_fail=True),
     )
+    of_bytes = (
+        overload("bytea, integer -> bytea", in_python, naive=_substring),
+        overload("bytea, integer, integer -> bytea", in_python, naive=_substring, can_fail=True),
+    )
     return (
-        function("substring", *substring, BY_PATTERN),
+        function("substring", *substring, BY_PATTERN, *of_bytes),
         function("substr", *substring),
         _plain(
             "left", "text, integer -> text", "left({0}, {1})", lambda x, n: x[:n] if n >= 0 else x[: max(len(x) + n, 0)]
