@@ -3,7 +3,8 @@
 Python lets a caller give anything; embedded and remote database refuse the same with the same words, and the mistakes
 that would do something else go by no name: parameters as one text, which is a list of characters, or columns as one.
 
-Everything raises Invalid (22023). Values of rows and keys are not looked at here: see base/rows.py and base/values.py.
+Everything raises Invalid (22023 unless told). Values of rows and keys are not looked at here: see base/rows.py and
+base/values.py.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from .errors import Invalid
 def check_statement(sql: object, parameters: object, timeout: object) -> None:
     """The arguments of ``execute``."""
     check_text(sql, "the statement")
+    _check_utf8(cast(str, sql))
     if not isinstance(parameters, list | tuple) and not _is_sequence(parameters):
         raise Invalid(
             f"parameters are a list of values, not {_shown(parameters)}",
@@ -45,6 +47,16 @@ def check_text(given: object, what: str) -> None:
     """A text."""
     if not isinstance(given, str):
         raise Invalid(f"{what} is a text, not {_shown(given)}", sqlstate="22023")
+
+
+def _check_utf8(sql: str) -> None:
+    """Raise Invalid (22021) for what no text on the wire or in a file can be."""
+    if not sql.isascii():
+        try:
+            sql.encode()
+        except UnicodeEncodeError as error:
+            message = f"the statement is not valid UTF-8: a lone surrogate at character {error.start + 1}"
+            raise Invalid(message, hint="Is the text in another encoding?", sqlstate="22021") from None
 
 
 def settings_of(given: object) -> dict[str, str]:

@@ -19,7 +19,6 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
 
 from ..base.errors import Invalid, LimitExceeded, nearest
 from ..base.limits import SAVEPOINTS_MAX
@@ -27,10 +26,9 @@ from ..engine.clock import monotonic
 from ..engine.database import Engine
 from ..engine.savepoint import Savepoint
 from ..engine.transaction import Transaction
+from .cancel import TIMED_OUT
 from .relational import Cancel
 from .settings import ISOLATION, Saved, Settings
-
-TIMED_OUT: Final = "canceling statement due to statement timeout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

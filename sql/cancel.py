@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from ..base.errors import Unavailable
+
+TIMED_OUT: Final = "canceling statement due to statement timeout"
 
 
 class Cancel:
@@ -52,4 +55,5 @@ class Cancel:
             raise self.error()
 
     def error(self) -> Unavailable:
-        return Unavailable(self._reason or "canceling statement due to user request", sqlstate="57014")
+        hint = "Raise statement_timeout (0: no limit), or the call's timeout." if self._reason == TIMED_OUT else None
+        return Unavailable(self._reason or "canceling statement due to user request", hint=hint, sqlstate="57014")

@@ -312,6 +312,36 @@ def test_a_script_comes_through_standard_input(folder: Path) -> None:
     assert run.stdout == " a\n---\n 1\n(1 row)\n b\n----\n x;+\n y\n(1 row)\n"
 
 
+def test_scripts_and_results_are_utf8_whatever_the_locale_is(folder: Path, tmp_path: Path) -> None:
+    def run(*arguments: str, given: bytes = b"") -> tuple[int, bytes, bytes]:
+        done = subprocess.run(
+            [*WEFT, "sql", str(folder), *arguments],
+            input=given,
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    code, out, _ = run(given="\ufeffCREATE TABLE t (a TEXT);\nSELECT '日本' AS a;".encode())
+    assert code == 0
+    assert "日本".encode() in out
+    code, out, _ = run("--format", "csv", "-c", "SELECT '日本' AS a")
+    assert (code, out) == (0, "a\n日本\n".encode())
+    (tmp_path / "bom.sql").write_bytes("\ufeffSELECT 7 AS seven;".encode())
+    assert b"seven" in run("-f", str(tmp_path / "bom.sql"))[1]
+    code, _, err = run(given=b"SELECT 1;\nSELECT '\xff';")
+    assert code == 1
+    assert b"stdin:2: " in err
+    assert b"not valid UTF-8" in err
+    code, _, err = run("-c", "COPY t FROM STDIN", given=b"a\ncaf\xe9\n")
+    assert code == 1
+    assert b"row 2: invalid byte sequence" in err
+    for output in (out, err):
+        assert b"Traceback" not in output
+
+
 def test_backslash_commands_describe_tables_and_refuse_nonsense(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -239,6 +239,13 @@ def test_arguments_of_a_wrong_kind_are_refused_with_the_same_words(
                 call(txn, txn.table("accounts"))
 
 
+def test_a_text_that_is_no_utf8_is_refused(database: Database) -> None:
+    with pytest.raises(weftdb.Invalid, match="lone surrogate at character 9") as caught:
+        database.execute("SELECT '\ud800'")
+    assert caught.value.sqlstate == "22021"
+    assert database.execute("SELECT 'é日'").scalar() == "é日"
+
+
 def test_parameters_may_be_any_sequence(database: Database) -> None:
     for parameters in ([1, 2], (1, 2), range(1, 3)):
         assert database.execute("SELECT $1::int + $2::int", parameters).scalar() == 3
@@ -261,6 +268,7 @@ def test_a_statement_that_takes_too_long_is_cancelled(database: Database) -> Non
             timeout=0.3,
         )
     assert caught.value.sqlstate == "57014"
+    assert "statement_timeout" in str(caught.value.hint)
     assert time.monotonic() - began < 5
     assert database.execute("SELECT 1").scalar() == 1
 

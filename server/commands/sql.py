@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     scripts: list[tuple[str, str]] | None = arguments.scripts
     interactive = not scripts and sys.stdin.isatty()
     layout = Layout(format=Format(arguments.format), expanded=arguments.expanded, null=arguments.null)
+    _speak_utf8()
     texts = _read(scripts or [])
     with open_target(arguments.target) as database:
         shell = Shell(database, address=arguments.target, out=sys.stdout, errors=sys.stderr, layout=layout)
@@ -29,6 +31,19 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
         finally:
             shell.close()
+
+
+def _speak_utf8() -> None:
+    """Whatever the locale says: files and pipes are UTF-8, and a terminal shows what it can.
+
+    Bytes that are none come through as surrogates, so that the statement or row that has them is named.
+    """
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            if stream.isatty():
+                stream.reconfigure(errors="replace")
+            else:
+                stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def _read(scripts: list[tuple[str, str]]) -> list[tuple[str, str | None]]:

@@ -160,7 +160,7 @@ class _Lines:
             if line is not None and not self._ended:
                 taken.append(line)
                 length += len(line)
-        return "".join(taken).encode()
+        return "".join(taken).encode(errors="surrogateescape")  # bytes that are no text are refused with their row
 
     def close(self) -> None:
         while not self._ended:

@@ -124,6 +124,8 @@ class Shell:
         try:
             for line in lines:
                 number += 1
+                if number == 1:
+                    line = line.removeprefix("\ufeff")  # some editors begin a file with it
                 if not buffer.strip():
                     buffer, line_of_buffer = "", number
                 buffer += line
