@@ -34,7 +34,7 @@ from .gather import batch_of, gathered
 from .join_keys import Collected, Expected, Offer
 from .layout import Layout
 from .memtable import Chunk
-from .projection import Projection, missing_value
+from .projection import Projection, missing_value, rows_of
 from .prune import column_ids
 from .scan_plan import Plan, Run
 from .scan_statistics import ScanStatistics
@@ -91,6 +91,7 @@ class Handover:
         self._layout = layout
         self._version = version
         self._statistics = statistics
+        self._filter = filter
         self._offers = offers
         self._expected = expected
         asked = {column.id: column for column in columns}
@@ -252,7 +253,13 @@ class Handover:
         else:
             count = len(rows)
         self._statistics.chunks_read += 1
-        first = count if rows is None else int(rows.max()) + 1
+        rows_read, first = count, count if rows is None else int(rows.max()) + 1
+        if one.collected.columns or self._expected.keys:
+            rows = self._passing(chunk, first, rows, count)
+            count = len(rows)
+            if not count:
+                return None, rows_read
+            first = int(rows.max()) + 1
         for id in one.collected.columns:
             one.collected.add(id, _numbers(chunk, self._layout.by_id[id], first, rows), None)
         arrays: list[pa.Array] = []
@@ -271,7 +278,23 @@ class Handover:
                 numbers = _numbers(chunk, column, first, rows)
                 narrow = FixedValues(numbers.values[:, 0].astype(_dtype_of(type)), numbers.valid)
                 arrays.append(_narrow_array(narrow, type, None, column.type))
-        return batch_of(arrays, one.schema, count), count
+        return batch_of(arrays, one.schema, count), rows_read
+
+    def _passing(self, chunk: Chunk, first: int, rows: np.ndarray | None, count: int) -> np.ndarray:
+        """Those of ``count`` rows of a chunk for which the filter is true and that have a partner in each join."""
+        from .expression.evaluate import Context, evaluate_filter
+
+        mask = np.ones(count, np.bool_)
+        if self._filter is not None:
+            tested = Projection([self._layout.by_id[id] for id in sorted(column_ids(self._filter))])
+            ids = [column.id for column in tested.columns]
+            batch = rows_of(chunk, tested, count=first, rows=rows)
+            truth = evaluate_filter(self._filter, batch, column_ids=ids, context=Context(now=0, parameters=()))
+            mask &= truth.to_numpy(zero_copy_only=False)
+        for id, keys in self._expected.keys:
+            keys.keep(_numbers(chunk, self._layout.by_id[id], first, rows), mask)
+        chosen = np.flatnonzero(mask)
+        return chosen if rows is None else rows[chosen]
 
 
 class _Pass:

@@ -199,12 +199,12 @@ def _grouped_document(grouped: Grouped) -> dict[str, Any]:
 
 
 def _read(name: str, of: ScanStatistics, measured: Measured) -> list[str]:
-    """What was read and left out of one table reference. Counts of what was read are those of all passes."""
+    """What was read and pruned of one table reference. Counts of what was read are those of all passes."""
     left_out = max(of.rows_total - of.rows_read // max(of.passes, 1), 0)
     lines = [
-        f"  Read {name}: {of.rows_returned:,} of {of.rows_read:,} rows looked at, {left_out:,} left out, "
+        f"  Read {name}: gave {of.rows_returned:,} of {of.rows_read:,} rows looked at, {left_out:,} pruned, "
         f"passes {of.passes}, {measured.bytes:,} bytes, {_shown(measured.seconds)}",
-        f"    Cells: {of.cells_read:,} read, {of.cells_pruned:,} of {of.cells_total:,} left out",
+        f"    Cells: {of.cells_read:,} read, {of.cells_pruned:,} of {of.cells_total:,} pruned",
     ]
     for what, read, pruned, total in (
         ("Segments", of.segments_read, of.segments_pruned, of.segments_total),
@@ -212,7 +212,7 @@ def _read(name: str, of: ScanStatistics, measured: Measured) -> list[str]:
         ("Chunks in memory", of.chunks_read, of.chunks_pruned, of.chunks_total),
     ):
         if total:
-            lines.append(f"    {what}: {read:,} read, {pruned:,} of {total:,} left out")
+            lines.append(f"    {what}: {read:,} read, {pruned:,} of {total:,} pruned")
     return lines
 
 

@@ -151,7 +151,6 @@ def test_no_answer_depends_on_the_keys(sql: str, db: weftdb.Database, monkeypatc
         assert db.execute(text).rows() == answer, text
 
 
-@pytest.mark.parametrize("db", ["segments"], indirect=True)
 def test_rows_without_a_partner_stay_behind(db: weftdb.Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """From ``c`` to ``o``, and from what is left of ``o`` to ``i``."""
     monkeypatch.setattr(scan, "HANDED_ROWS_MIN", 1)

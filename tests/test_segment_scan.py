@@ -599,9 +599,9 @@ def test_explain_analyze_says_what_was_pruned_and_read() -> None:
         assert (
             "Key and Time Read on e  (2 of 7 cells, 2 of 2 segments, 2 of 2 blocks, about 29, at most 29 rows)" in text
         )
-        assert "Read e: 29 of 29 rows looked at, 9,971 left out, passes 1" in text
-        assert "Cells: 2 read, 5 of 7 left out" in text
-        assert "Segments: 2 read, 0 of 2 left out" in text
+        assert "Read e: gave 29 of 29 rows looked at, 9,971 pruned, passes 1" in text
+        assert "Cells: 2 read, 5 of 7 pruned" in text
+        assert "Segments: 2 read, 0 of 2 pruned" in text
         assert db.execute(sql).arrow().num_rows == 29
         text = "\n".join(row[0] for row in db.execute("EXPLAIN ANALYZE SELECT sum(k) FROM e WHERE v > 9990").rows())
-        assert "Blocks: 1 read, 6 of 7 left out" in text
+        assert "Blocks: 1 read, 6 of 7 pruned" in text
