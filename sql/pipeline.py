@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +39,7 @@ from .cancel import Cancel
 from .pushdown import finish
 from .relational import reader_of
 from .shown import Reason
-from .star import Star, star_of
+from .star import Star, only_computes, star_of
 from .walk import arrow_scans, is_scalar, rewrite, walk
 
 if TYPE_CHECKING:
@@ -55,9 +56,17 @@ class Part:
     use: bound.TableUse
     pipeline: Pipeline
     name: str
-    sides: tuple[bound.BoundQuery, ...]
+    sides: tuple[SideRows, ...]
     memo: dict[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
     """``why``: it was seen not to be covered when its sides' rows were there, which took long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideRows:
+    """What a grouped table is joined with: a query, or the part that gives the same rows by a kernel of its own."""
+
+    query: bound.BoundQuery
+    part: Part | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,18 +105,77 @@ def with_pipelines(query: bound.BoundQuery) -> Rest | Reason:
         try:
             star = star_of(node, first_id=first_id + 1_000 * len(parts))
             pipeline, select, scan = _part(node, star)
-            sides = tuple(_query_of(side.query, query) for side in star.sides)
+            sides = tuple(_side(side.query, query) for side in star.sides)
         except NotCovered as why:
             reasons.append(Reason(text=str(why)))
             return None
         parts.append(Part(use=uses[star.fact.reference], pipeline=pipeline, name=scan.name, sides=sides))
         return select
 
-    first_id = 1 + max((part.id for part in walk(query.query) if isinstance(part, Column)), default=0)
+    first_id = _first_id(query.query)
     rest = rewrite(query.query, replace)
     if not parts:
         return reasons[0] if reasons else Reason(text="nothing is grouped")
     return Rest(bound=_query_of(rest, query, query.columns), parts=tuple(parts))
+
+
+def _first_id(query: bound.Query) -> int:
+    """An identifier behind all columns' of a query."""
+    last = 0
+    for node in walk(query):
+        match node:
+            case Column():
+                last = max(last, node.id)
+            case bound.Output():
+                last = max(last, node.column.id)
+            case bound.Scan() | bound.ArrowScan() | bound.Derived() | bound.CteReference() | bound.FunctionScan():
+                last = max(last, *(column.id for column in node.columns), 0)
+            case _:
+                pass
+    return last + 1
+
+
+def _side(part: bound.Query, query: bound.BoundQuery) -> SideRows:
+    """What a star is joined with, by a kernel too where it is a star itself. Raises NotCovered."""
+    of = _query_of(part, query)
+    if not isinstance(part, bound.Select) or part.source is None or part.grouping is not None:
+        return SideRows(query=of, part=None)
+    try:
+        if not only_computes(part):
+            raise NotCovered("it does more than compute")
+        star = star_of(part, first_id=_first_id(part))
+        own = _own(star)
+        pipeline = describe(
+            star.fact.table,
+            [own(node) for node in star.filter],
+            [],
+            [],
+            _sides(star, own),
+            outputs=[own(node) for node in star.keys],
+        )
+        sides = tuple(_side(side.query, query) for side in star.sides)
+    except NotCovered:
+        return SideRows(query=of, part=None)
+    use = next(use for use in of.uses if use.reference == star.fact.reference)
+    return SideRows(query=of, part=Part(use=use, pipeline=pipeline, name="", sides=sides))
+
+
+def _own(star: Star) -> Callable[[bound.Bound], Expression]:
+    """Makes an expression one over the table's columns and those of its sides. Raises NotCovered."""
+    sources = {column.id: source for column, source in zip(star.fact.columns, star.fact.sources, strict=True)}
+    return lambda node: _over_table(node, sources)
+
+
+def _sides(star: Star, own: Callable[[bound.Bound], Expression]) -> list[Side]:
+    return [
+        Side(
+            kind=side.kind,
+            keys=tuple(own(key) for key in side.keys),
+            columns=tuple((column.id, column.type) for column in side.columns),
+            null_matters=side.null_matters,
+        )
+        for side in star.sides
+    ]
 
 
 def _query_of(
@@ -143,22 +211,9 @@ def _part(select: bound.Select, star: Star) -> tuple[Pipeline, bound.Select, bou
     if grouping.sets is not None:
         raise NotCovered("it has grouping sets")
     table = scan.table
-    sources = {column.id: source for column, source in zip(scan.columns, scan.sources, strict=True)}
-
-    def own(node: bound.Bound) -> Expression:
-        return _over_table(node, sources)
-
+    own = _own(star)
     filter = [own(part) for part in star.filter]
     keys = [own(key) for key in star.keys]
-    sides = [
-        Side(
-            kind=side.kind,
-            keys=tuple(own(key) for key in side.keys),
-            columns=tuple((column.id, column.type) for column in side.columns),
-            null_matters=side.null_matters,
-        )
-        for side in star.sides
-    ]
     aggregates: list[Aggregation] = []
     columns = [key.column for key in grouping.keys]
     for output, call in zip(grouping.aggregates, star.aggregates, strict=True):
@@ -170,7 +225,7 @@ def _part(select: bound.Select, star: Star) -> tuple[Pipeline, bound.Select, bou
         argument = own(call.arguments[0]) if call.arguments else None
         columns.append(output.column)
         aggregates.append(Aggregation(function=call.function, argument=argument, filter=condition, type=call.type))
-    pipeline = describe(table, filter, keys, aggregates, sides)
+    pipeline = describe(table, filter, keys, aggregates, _sides(star, own))
     groups = bound.ArrowScan(
         reference=scan.reference,
         name=f"weft_groups_{scan.reference}",
@@ -297,12 +352,30 @@ def _run_part(
     plan, layout, version = looked_at()
     if plan.rows_count < kernels.rows_min and not wait:
         raise NotCovered("the rows are few")
-    expected = 0 if wait else max((_rows_expected(side, reader, moment, past) for side in part.sides), default=0)
+    expected = 0 if wait else max((_rows_expected(side.query, reader, moment, past) for side in part.sides), default=0)
     if expected * kernels.side_cost > plan.rows_count:
         raise NotCovered("it is joined with many rows")
     if dry and part.sides:
         return Grouped(alias=use.alias), None
-    sides = [rows_of(side) for side in part.sides]
+
+    def side_rows(side: SideRows) -> pa.Table:
+        rows = None
+        if side.part is not None:
+            with suppress(NotCovered):
+                _, rows = _run_part(
+                    side.part,
+                    reader,
+                    moment,
+                    past=past,
+                    kernels=kernels,
+                    wait=wait,
+                    rows_of=rows_of,
+                    cancel=cancel,
+                    dry=False,
+                )
+        return rows_of(side.query) if rows is None else rows
+
+    sides = [side_rows(side) for side in part.sides]
     check = (lambda: None) if cancel is None else cancel.check
     shapes: list[Shape] = []
     names: list[str] = []

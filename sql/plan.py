@@ -193,7 +193,7 @@ def _pipelined(query: BoundQuery, *, wait: bool) -> Pipelined | Reason:
 
 
 def _shown(part: Part) -> str:
-    sides = [" and ".join(use.alias for use in side.uses) or "a relation" for side in part.sides]
+    sides = [" and ".join(use.alias for use in side.query.uses) or "a relation" for side in part.sides]
     return part.use.alias + (f", joined with {', with '.join(sides)}," if sides else "")
 
 

@@ -1,4 +1,4 @@
-"""A grouped SELECT over joins as a star: one table, and small relations in which each of its rows is looked up.
+"""A SELECT over joins as a star: one table, and small relations in which each of its rows is looked up.
 
     SELECT d.name, sum(x) FROM f JOIN d ON f.k = d.id JOIN e ON d.e = e.id WHERE e.city = 'Trier' AND y > 3 GROUP BY 1
 
@@ -56,14 +56,18 @@ class Star:
 
 
 def star_of(select: bound.Select, *, first_id: int) -> Star:
-    """The star of a grouped SELECT; new columns get identifiers from ``first_id`` on. Raises NotCovered."""
-    assert select.grouping is not None, "the SELECT groups"
+    """The star of a SELECT; new columns get identifiers from ``first_id`` on. Raises NotCovered.
+
+    Without groups its keys are what the SELECT gives.
+    """
     assert select.source is not None, "it has FROM"
+    grouping = select.grouping
     opened = _Opened()
     opened.open(select.source)
     opened.conditions += conjuncts(select.where)
-    keys = tuple(opened.resolved(key.expression) for key in select.grouping.keys)
-    aggregates = tuple(opened.resolved(output.expression) for output in select.grouping.aggregates)
+    given = select.outputs if grouping is None else grouping.keys
+    keys = tuple(opened.resolved(key.expression) for key in given)
+    aggregates = () if grouping is None else tuple(opened.resolved(one.expression) for one in grouping.aggregates)
     opened.conditions = [part for node in opened.conditions for part in _factored(opened.resolved(node))]
     opened.optional = [
         (relation, [part for node in on for part in conjuncts(opened.resolved(node))])
@@ -100,7 +104,7 @@ class _Opened:
                 self.open(relation.left)
                 self.optional.append((relation.right, conjuncts(relation.condition)))
             case bound.Derived(query=bound.Select(source=source, grouping=None) as query, lateral=False) if (
-                source is not None and _only_computes(query)
+                source is not None and only_computes(query)
             ):
                 self.open(source)
                 self.conditions += conjuncts(query.where)
@@ -115,7 +119,7 @@ class _Opened:
         return rewrite(node, lambda part: values.get(part.id) if isinstance(part, Column) else None) if values else node
 
 
-def _only_computes(select: bound.Select) -> bool:
+def only_computes(select: bound.Select) -> bool:
     """Whether a SELECT without groups gives a row for each of its source's that passes WHERE."""
     if select.distinct or select.distinct_on or select.limit is not None or select.offset is not None:
         return False
@@ -476,4 +480,4 @@ def _column(node: bound.Bound) -> int | None:
     return node.id if isinstance(node, Column) else None
 
 
-__all__ = ["SideQuery", "Star", "star_of"]
+__all__ = ["SideQuery", "Star", "only_computes", "star_of"]

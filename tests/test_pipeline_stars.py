@@ -111,7 +111,7 @@ def test_a_side_of_many_rows_is_left_to_the_executor(engine: Engine) -> None:
     finally:
         kernels.side_cost = 0
     assert _answers(session, sql, "auto") == expected[:1]
-    assert kernels.used == before + 1
+    assert kernels.used > before
 
 
 def test_explain_says_what_a_table_is_joined_with(engine: Engine) -> None:

@@ -68,13 +68,21 @@ def describe(
     keys: Sequence[Expression],
     aggregates: Sequence[Aggregation],
     sides: Sequence[Side] = (),
+    *,
+    outputs: Sequence[Expression] | None = None,
 ) -> Pipeline:
-    """The pipeline of a filtered and grouped table, perhaps joined with small sides. Raises NotCovered."""
+    """The pipeline of a filtered and grouped table, perhaps joined with small sides. Raises NotCovered.
+
+    ``outputs``: nothing is grouped, and these are computed for each row.
+    """
     builder = _Builder(table, sides)
+    if outputs is not None:
+        builder.accumulators.clear()
     probe_keys = [tuple(builder.side_key(key) for key in side.keys) for side in sides]
     filters = [builder.truth(part) for part in filter]
     key_nodes = [builder.key(key) for key in keys]
     answers = [builder.answer(aggregate) for aggregate in aggregates]
+    answers += [builder.output(expression) for expression in outputs or ()]
     slots = tuple(
         Slot(id=id, type=builder.type_of(id), coded=id in builder.coded, values=id in builder.wanted)
         for id in builder.slots
@@ -92,7 +100,7 @@ def describe(
         tables=len(builder.tables),
         filters=tuple(filters),
         keys=tuple(node for node, _ in key_nodes),
-        sink="dense" if keys else "one",
+        sink="rows" if outputs is not None else "dense" if keys else "one",
         accumulators=tuple(builder.accumulators),
         key_arguments=argument,
         probes=tuple(probes),
@@ -185,6 +193,19 @@ class _Builder:
         count = self._accumulator("count", self._presence(argument, unseen=False), condition)
         value = self._accumulator(prefix + ("sum" if function == "avg" else function), node, condition)
         return Answer(function=function, value=value, count=count, type=type, scale=argument.type.scale or 0)
+
+    def output(self, expression: Expression) -> Answer:
+        """A column of a row."""
+        kind = expression.type.kind
+        if kind in FLOATS:
+            node, prefix = self.real(expression), "f"
+        elif kind is Kind.BOOLEAN:
+            node, prefix = ("truth_key", self.truth(expression)), ""
+        else:
+            node, prefix = self.integer(expression), ""
+        value = self._accumulator(prefix + "value", node, None)
+        there = self._accumulator("valid", node, None)
+        return Answer(function="value", value=value, count=there, type=expression.type)
 
     def _presence(self, argument: Expression, *, unseen: bool = True) -> Node | None:
         """What is counted: None where it is never NULL. ``unseen``: nothing else is computed of it."""

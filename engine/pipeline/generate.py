@@ -10,7 +10,8 @@ A kernel goes through pieces (engine/kernels/pieces.py), ``CHUNK`` rows at a tim
                entry, section, first row, address of validity bytes or 0; addresses of tables
     integers, reals      the arguments
     state                int64[words]: accumulators (floats by their bits), changed in place; of each group behind one
-                         another; with "parts" behind the words of the key (engine/kernels/groups.py)
+                         another; with "parts" behind the words of the key (engine/kernels/groups.py); with "rows" of
+                         each row, all behind how many rows there are
     pool, ends, chain    int64: where records of keys go that gave way ("parts")
     returns              0, or -1 where a float became infinite: the relational executor has to say what that means
 
@@ -331,7 +332,10 @@ class _Writer:
         with self._block(fresh=True):
             self._line("row = chosen[place]")
             words = self._key_words()
-            if self._shape.sink == "dense":
+            if self._shape.sink == "rows":
+                self._line(f"at = np.uint64(1) + np.uint64(state[0]) * np.uint64({len(self._shape.accumulators)})")
+                self._line("state[0] += 1")
+            elif self._shape.sink == "dense":
                 self._line(f"at = np.uint64({words[0]}) * np.uint64({len(self._shape.accumulators)})")
             else:
                 self._find_record(words)
@@ -389,7 +393,7 @@ class _Writer:
             tests = [] if condition is None else [self._true(condition)]
             value = "np.int64(1)"
             if node is not None:
-                if kind == "count":
+                if kind in ("count", "valid"):
                     missing = self._null(node)
                 else:
                     value, missing = self._both(node)
@@ -407,11 +411,12 @@ class _Writer:
                 self._line(
                     f"{target} = {kind}({target}, {value if not test else f'({value} if {test} else {target})'})"
                 )
-            elif kind == "count":
+            elif kind in ("count", "valid"):
                 self._line(f"{target} += {f'np.int64({test})' if test else value}")
             else:
-                zero = "0.0" if kind == "fsum" else "np.int64(0)"
-                self._line(f"{target} += {value if not test else f'({value} if {test} else {zero})'}")
+                zero = "np.float64(0.0)" if kind[0] == "f" else "np.int64(0)"
+                sign = "=" if kind in ("value", "fvalue") else "+="
+                self._line(f"{target} {sign} {value if not test else f'({value} if {test} else {zero})'}")
 
     # Expressions, at ``row``.
 

@@ -86,5 +86,7 @@ def pack(
             word, stride, words = words, 1, words + 1
         packed.append(PackedKey(digit=word, whole=whole, low=low, size=size, stride=stride, null=null))
         stride *= max(size, 1)
+    if shape.sink == "rows":
+        return Packing(sink="rows", places=0, keys=(), texts=texts)
     sink = "one" if not keys else "dense" if words == 1 and word == 0 and stride <= DENSE_MAX else "parts"
     return Packing(sink=sink, places=stride if keys else 1, keys=tuple(packed), texts=texts)

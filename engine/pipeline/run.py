@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...base.errors import WeftError
-from ...base.limits import MIB
+from ...base.limits import MIB, PIPELINE_SIDE_BYTES_MAX
 from ..clock import monotonic
 from ..expression.evaluate import evaluate
 from ..expression.node import Expression, Literal
@@ -38,7 +38,7 @@ from .parts import Parts
 from .pieces import Morsel, Source, bounds_of, sources_of
 from .shape import NotCovered, Pipeline, Probe, Shape
 from .sides import Built, built
-from .states import merged, new_state
+from .states import merged, new_state, rows_of, rows_state
 from .work import Work
 
 LANES_MAX: Final = 16
@@ -74,7 +74,10 @@ class Run:
     rows_count: int = 0
 
     def groups(self) -> pa.Table | None:
-        """The groups' keys and aggregates, columns "k0", "k1", ..., "a0", ... Raises NotCovered, Corrupt."""
+        """The groups' keys and aggregates, columns "k0", "k1", ..., "a0", ..., or the outputs of each row, "a0", ...
+
+        Raises NotCovered, Corrupt.
+        """
         pipeline, shape = self.pipeline, self.pipeline.shape
         sides = [built(rows, side) for rows, side in zip(self.sides, pipeline.sides, strict=True)]
         shape = _with_sides(shape, sides, pipeline)
@@ -122,6 +125,17 @@ class Run:
     def _groups(self, work: Work, lanes: Sequence[Sequence[Morsel]], shape: Shape, packing: Packing) -> Groups:
         if packing.sink == "parts":
             return Parts(shape, work).groups(lanes)
+
+        if packing.sink == "rows":
+            if 8 * self.rows_count * len(shape.accumulators) > PIPELINE_SIDE_BYTES_MAX:
+                raise NotCovered("a joined side has many rows")
+
+            def rows(lane: Sequence[Morsel]) -> np.ndarray:
+                state = rows_state(shape, sum(morsel.rows_count for morsel in lane))
+                work.lane(lane, state)
+                return state
+
+            return rows_of(work.all(rows, lanes), shape)
 
         def run(lane: Sequence[Morsel]) -> np.ndarray:
             state = new_state(shape, packing.places)

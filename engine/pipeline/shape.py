@@ -89,10 +89,11 @@ class Shape:
     """``slots``: (nullable) of each column; ``tables``: how many tables of dictionaries.
 
     ``sink``: "one" (no groups), "dense" (a key is one word, and that is the group's place), "parts" (keys are looked
-    up). ``accumulators``: (kind, value, condition), kinds "count", "sum", "min", "max", "fsum", "fmin", "fmax"; the
-    first counts rows. ``packing``: of each key the word to which it adds a digit and the word that holds it whole, or
-    -1. ``key_arguments``: the number of the first integer argument of the keys: least value, digit of NULL and stride
-    of each.
+    up), "rows" (nothing is grouped: accumulators are "value" or "fvalue", and "valid", of each row). ``accumulators``:
+    (kind, value, condition), kinds "count", "sum", "min", "max", "fsum", "fmin", "fmax"; the first counts rows.
+    ``packing``: of each key the word to which it adds a digit and the word that holds it whole, or -1.
+    ``key_arguments``: the number of the first integer argument of the keys: least value, digit of NULL and stride of
+    each.
     """
 
     slots: tuple[bool, ...]

@@ -1,4 +1,4 @@
-"""States of lanes whose groups have places: an array of accumulators for each place, added up in order."""
+"""States of lanes whose groups have places: accumulators for each place, added up in order. And rows, not grouped."""
 
 from __future__ import annotations
 
@@ -64,4 +64,24 @@ def merged(states: Sequence[np.ndarray], shape: Shape, packing: Packing) -> Grou
                 for more in values[1:]:
                     np.maximum(total, more, out=total)
         (groups.reals if kind[0] == "f" else groups.low)[number] = total
+    return groups
+
+
+def rows_state(shape: Shape, rows_count: int) -> np.ndarray:
+    """Room for so many rows, behind how many there are."""
+    return np.zeros(1 + rows_count * len(shape.accumulators), np.int64)
+
+
+def rows_of(states: Sequence[np.ndarray], shape: Shape) -> Groups:
+    """The rows of all lanes, in order: each is a group."""
+    width = len(shape.accumulators)
+    counts = [int(state[0]) for state in states]
+    groups = Groups(sum(counts))
+    there = [state[1 : 1 + count * width].reshape(-1, width) for state, count in zip(states, counts, strict=True)]
+    for number, (kind, _, _) in enumerate(shape.accumulators):
+        values = np.concatenate([np.empty(0, np.int64), *(rows[:, number] for rows in there)])
+        if kind[0] == "f":
+            groups.reals[number] = values.view(np.float64)
+        else:
+            groups.low[number] = values
     return groups
