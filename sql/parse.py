@@ -87,7 +87,7 @@ def _parse(source: Source, into: Any) -> Any:
     return tree
 
 
-_FIRST_WORDS: Final = (
+FIRST_WORDS: Final = (
     "ALTER", "ANALYZE", "BEGIN", "CHECKPOINT", "COMMENT", "COMMIT", "COPY", "CREATE", "DEALLOCATE", "DELETE", "DISCARD",
     "DROP", "EXECUTE", "EXPLAIN", "INSERT", "MERGE", "PREPARE", "REFRESH", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT",
     "SELECT", "SET", "SHOW", "START", "TABLE", "TRUNCATE", "UPDATE", "VACUUM", "VALUES", "WITH",
@@ -100,10 +100,10 @@ _KINDS: Final = ("TABLE", "VIEW", "INDEX", "SNAPSHOT", "MATERIALIZED", "UNIQUE")
 def _no_statement(source: Source) -> Invalid | None:
     """What is wrong where no statement begins with the first word: the parser stumbles later, if at all."""
     first = first_word(source)
-    if first is None or first[0].upper() in _FIRST_WORDS:
+    if first is None or first[0].upper() in FIRST_WORDS:
         return None
     word, start = first
-    hint = nearest(word.upper(), _FIRST_WORDS)
+    hint = nearest(word.upper(), FIRST_WORDS)
     error = Invalid(f'syntax error at or near "{word}"', hint=hint, sqlstate="42601")
     point(error, source, start)
     return error

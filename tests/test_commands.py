@@ -590,6 +590,8 @@ def test_load_refuses_what_does_not_fit_before_anything_is_written(
     assert (code, ".parquet" in err) == (1, True)
     code, _, err = weft(capsys, "load", "events", tmp_path / "missing.csv", "--url", folder)
     assert (code, "there is no file" in err) == (1, True)
+    code, _, err = weft(capsys, "load", "events", tmp_path, "--url", folder)
+    assert (code, "is a folder" in err) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -598,6 +600,8 @@ def test_load_refuses_what_does_not_fit_before_anything_is_written(
         (b"", "Empty CSV file"),
         (b"device,at,reading,note\n1,1970-01-01,1,x\n2,1970-01-01,1\n", "row 2: Expected 4 columns, got 3"),
         (b"device,at,reading,note\n1,1970-01-01,1,\xff\n", "row 1: CSV conversion error to string: invalid UTF8 data"),
+        (b"device,at,reading,n\xff\n1,1970-01-01,1,x\n", "iconv -f LATIN1"),
+        ("device,at,reading,note\n1,1970-01-01,1,x\n".encode("utf-16"), "iconv -f UTF-16"),
         (b"device;at;reading;note\n1;1970-01-01;1,5;x\n", "--delimiter"),
         (b"device,at,at\n1,1970-01-01,1970-01-01\n", "given more than once"),
     ],

@@ -22,7 +22,8 @@ from weftdb.server.shell.completion import SqlCompleter
 from weftdb.server.shell.meta import COMMANDS
 from weftdb.server.shell.shell import Shell
 from weftdb.server.shell.statements import split, waits_for
-from weftdb.server.shell.words import STATEMENTS
+from weftdb.server.shell.words import STARTS, STATEMENTS
+from weftdb.sql.parse import FIRST_WORDS
 
 
 class Screen:
@@ -103,7 +104,7 @@ def test_tab_offers_what_may_stand_there(local: Screen, tmp_path: Path) -> None:
     assert offered("\\d ca") == ["calm"]
     assert offered("\\x a") == ["auto"]
     assert offered(f"\\copy events from {tmp_path}/ro") == ["rows.csv"]
-    assert offered("\\h alter") == ["alter table"]
+    assert offered("\\h alter t") == ["alter table"]
     local.run("CREATE TABLE evening (a INT);")
     assert offered("TABLE eve") == ["evening", "events"]
 
@@ -179,6 +180,9 @@ def test_help_has_every_command_and_every_statement(local: Screen) -> None:
     shown = local.run("\\?")
     assert all(command.usage in shown for command in COMMANDS.values())
     assert all(STATEMENTS[name].split()[0].startswith(("[", name.split()[0])) for name in STATEMENTS)
+    described = {word for text in STATEMENTS.values() for word in re.findall(r"(?:^|\n|\| )([A-Z]+)\b", text)}
+    assert described >= {*FIRST_WORDS} - {"WITH"}, "\\h has them all"
+    assert {phrase.split()[0] for phrase in STARTS} >= {*FIRST_WORDS}
     assert local.run("\\h alter table").startswith("ALTER TABLE")
     assert local.run("\\h create").count("CREATE") >= 5
     assert "Try \\h UPDATE" in local.run("\\h updat e")

@@ -12,6 +12,7 @@ Not here: Feather version 1, nested Parquet columns, encodings other than UTF-8.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -68,6 +69,8 @@ class Source:
 def open_source(path: Path, *, columns: list[str] | None, csv: CsvOptions) -> Source:
     """Open a file. Raises NotFound, or Invalid for a file that is not what its extension says."""
     extension = next((suffix for suffix in reversed(path.suffixes) if suffix not in _COMPRESSIONS), "").lower()
+    if path.is_dir():
+        raise Invalid(f"{path} is a folder", hint="Name a file.", sqlstate="42809")
     if not path.is_file():
         raise NotFound(f"there is no file {path}", hint="Check the path.")
     try:
@@ -139,12 +142,23 @@ def _open_csv(path: Path, columns: list[str] | None, *, delimiter: str, csv: Csv
 def _csv_header(path: Path, delimiter: str) -> list[str]:
     """The names in the first line. The file is opened twice, since the types must be given before it is read."""
     with pa.input_stream(str(path), compression="detect") as data:
+        if data.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise _not_utf8(path, "UTF-16")
+    with pa.input_stream(str(path), compression="detect") as data:
         reader = pyarrow.csv.open_csv(
             data,
             read_options=pyarrow.csv.ReadOptions(block_size=_CSV_BLOCK, use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         )
-        return reader.schema.names
+        try:
+            return reader.schema.names
+        except UnicodeDecodeError:
+            raise _not_utf8(path, "LATIN1") from None
+
+
+def _not_utf8(path: Path, encoding: str) -> BadFile:
+    hint = f"Convert the file: iconv -f {encoding} -t UTF-8."
+    return BadFile(f"{path.name} is not UTF-8: its first line is not", hint=hint, sqlstate="22021")
 
 
 def _chosen(columns: list[str] | None, names: list[str], path: Path) -> list[str]:
