@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import Duck
+from weftdb.base.errors import Invalid
 from weftdb.base.types import (
     BIGINT,
     BYTEA,
@@ -44,6 +46,10 @@ ARRAYS = ((array_of(INTEGER), lists(NUMBERS)), (array_of(TEXT), lists(TEXTS)), (
 ITEMS = {array_of(INTEGER): (INTEGER, NUMBERS), array_of(TEXT): (TEXT, TEXTS), array_of(DOUBLE): (DOUBLE, DOUBLES)}
 
 CASES: list[tuple[str, list[tuple[Type, st.SearchStrategy[Any]]]]] = [
+    (
+        "width_bucket",
+        [(DOUBLE, DOUBLES | st.floats(-9, 9)), *[(DOUBLE, st.floats(-5, 5))] * 2, (INTEGER, st.integers(1, 9))],
+    ),
     ("to_hex", [(INTEGER, NUMBERS)]),
     ("to_hex", [(BIGINT, NUMBERS | st.sampled_from([-(2**63), 2**63 - 1]))]),
     ("sha256", [(BYTEA, st.none() | st.binary(max_size=6))]),
@@ -109,10 +115,29 @@ def test_duckdb_and_the_plain_form_agree(duck: Duck, name: str, arguments: list[
             return ", ".join(render_literal(value, type) for value, type in zip(row, types, strict=True))
 
         source = f"(VALUES {', '.join(f'({literals(row)})' for row in rows)}) AS rows({', '.join(names)})"
-        expected = [evaluate_row(call, dict(enumerate(row)), context=Context()) for row in rows]
+        try:
+            expected = [evaluate_row(call, dict(enumerate(row)), context=Context()) for row in rows]
+        except Invalid as error:
+            with pytest.raises(Invalid, match=re.escape(error.message)):
+                duck.run(f"SELECT {sql} AS x FROM {source}", call.type)
+            return
         assert list(map(repr, duck.run(f"SELECT {sql} AS x FROM {source}", call.type))) == list(map(repr, expected))
 
     run()
 
 
 TARGETS = (numeric(38, 9), numeric(38, 0), numeric(18, 4), numeric(25, 20), numeric(5, 2))
+
+
+def test_a_pattern_of_plain_values_is_a_concatenation(duck: Duck) -> None:
+    rows: list[list[str | None]] = [["a", "b"], [None, "b"], ["%s", "'"]]
+    for pattern in ("%s", "%s-%s", "x%sy%s'z", "%s%%", "%-3s|%s", "%2$s"):
+        resolution = resolve("format", [TEXT, TEXT, TEXT], literals={0: pattern})
+        sql = resolution.render([render_literal(pattern, TEXT), "a0", "a1"], literals={0: pattern})
+        assert ("weft_py_" in sql) == (pattern not in ("%s", "%s-%s", "x%sy%s'z"))
+        for row in rows:
+            literals = ", ".join(f"{render_literal(value, TEXT)} AS a{place}" for place, value in enumerate(row))
+            assert resolution.overload.naive is not None
+            assert duck.run(f"SELECT {sql} AS x FROM (SELECT {literals})", TEXT) == [
+                resolution.overload.naive(pattern, *row)
+            ]

@@ -24,6 +24,16 @@ from .plain import compare_key, division_by_zero, out_of_range
 from .vector import coalesce
 
 PRELUDE: Final[tuple[str, ...]] = (
+    "CREATE OR REPLACE MACRO weft_width_bucket(x, low, high, buckets) AS CASE "
+    "WHEN x IS NULL OR low IS NULL OR high IS NULL OR buckets IS NULL THEN NULL "
+    "WHEN buckets <= 0 THEN error('[WEFT 2201G] count must be greater than zero') "
+    "WHEN isnan(x) OR isnan(low) OR isnan(high) "
+    "THEN error('[WEFT 2201G] operand, lower bound, and upper bound cannot be NaN') "
+    "WHEN isinf(low) OR isinf(high) THEN error('[WEFT 2201G] lower and upper bounds must be finite') "
+    "WHEN low = high THEN error('[WEFT 2201G] lower bound cannot equal upper bound') "
+    "WHEN CASE WHEN low < high THEN x < low ELSE x > low END THEN 0 "
+    "WHEN CASE WHEN low < high THEN x >= high ELSE x <= high END THEN buckets + 1 "
+    "ELSE CAST(trunc((x - low) * buckets / (high - low)) AS INTEGER) + 1 END",
     "CREATE OR REPLACE MACRO weft_sqrt(x) AS CASE WHEN x < 0 "
     "THEN error('cannot take square root of a negative number') ELSE sqrt(x) END",
     "CREATE OR REPLACE MACRO weft_log_domain(x) AS CASE WHEN x = 0 THEN error('cannot take logarithm of zero') "
@@ -367,8 +377,8 @@ def functions() -> tuple[Function, ...]:
         function(
             "width_bucket",
             *(
-                overload(f"{kind}, {kind}, {kind}, integer -> integer", in_python, naive=_width_bucket, can_fail=True)
-                for kind in ("double", "numeric")
+                overload(f"{kind}, {kind}, {kind}, integer -> integer", native, naive=_width_bucket, can_fail=True)
+                for kind, native in (("double", "weft_width_bucket({args})"), ("numeric", in_python))
             ),
             *(
                 overload(f"{kind}, array -> integer", in_python, naive=_place_among)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ....base.errors import Invalid
 from ....base.types import TEXT, Type, array_of
+from .duck import quote
 from .model import Function, Rendering, function, in_python, overload
 
 PRELUDE: Final[tuple[str, ...]] = ()
@@ -38,6 +39,10 @@ def _encode(data: bytes, form: str) -> str:
             return "".join(_escaped(byte) for byte in data)
         case _:
             raise _no_encoding(form)
+
+
+def _encoded(r: Rendering) -> str:
+    return f"lower(hex({r[0]}))" if r.literals.get(1) == "hex" else in_python(r)
 
 
 def _escaped(byte: int) -> str:
@@ -191,6 +196,17 @@ def _formatted(value: str | None, kind: str) -> str:
     return {"s": lambda text: text, "I": quote_ident, "L": quote_literal}[kind](value)
 
 
+def _formatted_by(r: Rendering) -> str:
+    """A constant pattern with nothing but ``%s`` is a concatenation."""
+    pattern = r.literals.get(0)
+    parts = pattern.split("%s") if isinstance(pattern, str) else []
+    if not 1 < len(parts) <= len(r.arguments) or any("%" in part for part in parts):
+        return in_python(r)
+    values = [f"coalesce({argument}, '')" for argument in r.arguments[1 : len(parts)]]
+    pieces = [piece for pair in zip(map(quote, parts), [*values, "''"], strict=True) for piece in pair]
+    return f"({' || '.join(pieces)})"
+
+
 # -- text and arrays -------------------------------------------------------------------------------------------------
 
 
@@ -294,7 +310,7 @@ def _shifts(name: str, symbol: str, *, left: bool) -> Function:
 def functions() -> tuple[Function, ...]:
     """The functions of this module, and the shifts."""
     return (
-        _plain("encode", "bytea, text -> text", _encode, can_fail=True),
+        function("encode", overload("bytea, text -> text", _encoded, naive=_encode, can_fail=True)),
         _plain("decode", "text, text -> bytea", _decode, can_fail=True),
         _plain("convert_from", "bytea, text -> text", _convert_from, can_fail=True),
         _plain("convert_to", "text, text -> bytea", _convert_to, can_fail=True),
@@ -322,7 +338,7 @@ def functions() -> tuple[Function, ...]:
         function(
             "format",
             overload("text -> text", in_python, naive=_format, strict=False, can_fail=True),
-            overload("text, textual... -> text", in_python, naive=_format, strict=False, can_fail=True),
+            overload("text, textual... -> text", _formatted_by, naive=_format, strict=False, can_fail=True),
         ),
         function(
             "string_to_array",
