@@ -37,6 +37,7 @@ from ..engine.selectivity import rows_expected
 from . import bound, pushdown
 from .cancel import Cancel
 from .pushdown import finish
+from .regroup import as_groups, in_two_levels
 from .relational import reader_of
 from .shown import Reason
 from .star import Star, only_computes, star_of
@@ -45,6 +46,9 @@ from .walk import arrow_scans, is_scalar, rewrite, walk
 if TYPE_CHECKING:
     from ..engine.reader import Reader, RowStream
     from ..engine.scan_plan import Plan
+
+IDS_MAX: Final = 10_000
+"""New identifiers of columns for one SELECT that pipelines group."""
 
 TIERS: Final = ("auto", "pipeline", "relational")
 
@@ -100,17 +104,24 @@ def with_pipelines(query: bound.BoundQuery) -> Rest | Reason:
     reasons: list[Reason] = []
 
     def replace(node: Any) -> Any:
-        if not isinstance(node, bound.Select) or node.grouping is None:
+        if not isinstance(node, bound.Select) or not (node.grouping or node.distinct) or node.source is None:
             return None
+        new_id = first_id + IDS_MAX * len(parts)
         try:
-            star = star_of(node, first_id=first_id + 1_000 * len(parts))
-            pipeline, select, scan = _part(node, star)
+            if node.grouping is None:
+                node = as_groups(node, first_id=new_id)
+                new_id += len(node.outputs)
+            levels = in_two_levels(node, first_id=new_id)
+            new_id += IDS_MAX // 2
+            grouped = node if levels is None else levels.inner
+            star = star_of(grouped, first_id=new_id)
+            pipeline, select, scan = _part(grouped, star)
             sides = tuple(_side(side.query, query) for side in star.sides)
         except NotCovered as why:
             reasons.append(Reason(text=str(why)))
             return None
         parts.append(Part(use=uses[star.fact.reference], pipeline=pipeline, name=scan.name, sides=sides))
-        return select
+        return select if levels is None else levels.outer(select)
 
     first_id = _first_id(query.query)
     rest = rewrite(query.query, replace)

@@ -61,6 +61,13 @@ QUERIES = (
     " GROUP BY 1, 2",
     "SELECT count(*), sum(a) FROM t WHERE a > 1000",
     "SELECT s, sum(a) FROM t WHERE a > 1000 GROUP BY s",
+    "SELECT count(DISTINCT a) FROM t",
+    "SELECT s, count(DISTINCT a), sum(DISTINCT a), avg(DISTINCT a), min(x), max(b), count(*), count(b), sum(b), sum(k)"
+    " FROM t GROUP BY s HAVING count(*) > 3",
+    "SELECT count(DISTINCT a), count(*), sum(n) FROM t WHERE a > 1000",
+    "SELECT DISTINCT a + 1, s FROM t ORDER BY a + 1, s",
+    "SELECT count(*) FROM (SELECT DISTINCT a, n FROM t) q",
+    "SELECT x, b, m, count(*), sum(a) FROM t WHERE x <> 0 GROUP BY x, b, m",
     "SELECT upper(s), z.n FROM (SELECT s, count(*) AS n FROM t GROUP BY s) z ORDER BY 1 NULLS FIRST",
 )
 
@@ -162,7 +169,8 @@ def test_parameters_are_arguments_of_one_kernel(engine: Engine) -> None:
     [
         ("SELECT sum(k * k * k * k * k * k * k) FROM t WHERE k > 10", "too large"),
         ("SELECT a / n FROM t GROUP BY 1", "divide"),
-        ("SELECT count(DISTINCT a) FROM t", "DISTINCT"),
+        ("SELECT count(DISTINCT a), avg(n) FROM t", "beside DISTINCT"),
+        ("SELECT count(DISTINCT a), sum(DISTINCT n) FROM t", "more than one argument"),
         ("SELECT max(s) FROM t", "max of text"),
         ("SELECT count(CAST(k * 300 AS SMALLINT) + 1) FROM t WHERE k > 100", "too large"),
         ("SELECT count(x * 2) FROM t", "counted"),
