@@ -419,3 +419,28 @@ def test_what_is_prepared_stays_until_the_session_ends(screen: Screen) -> None:
     screen.run("DISCARD ALL;")
     assert "does not exist" in screen.run("EXECUTE put (3, 'z');")
     assert "x" in screen.run("TABLE t;")
+
+
+def test_the_rows_of_a_copy_go_where_results_go(local: Screen, tmp_path: Path) -> None:
+    local.run("CREATE TABLE t (a INT, b TEXT); INSERT INTO t VALUES (1, 'é');")
+    for ending, file in (("\\g {}", "one"), ("\\g | cat > {}", "two"), ("\\gx {}", "three")):
+        path = tmp_path / file
+        assert local.run(f"COPY t TO STDOUT {ending.format(path)}") == ""
+        assert path.read_text() == "1\té\n"
+        local.run(f"COPY t TO STDOUT (FORMAT parquet) {ending.format(path)}")
+        assert pyarrow.parquet.read_table(path).to_pylist() == [{"a": 1, "b": "é"}]
+    out = tmp_path / "out"
+    local.run(f"\\o {out}")
+    local.run("COPY t TO STDOUT (FORMAT csv); SELECT a FROM t;")
+    assert "a" not in local.run("\\o")
+    assert out.read_text().splitlines()[:2] == ["1,é", " a"]
+    assert local.run("COPY t TO STDOUT;") == "1\té\n"
+
+
+def test_completion_is_warmed_beside_a_transaction(local: Screen) -> None:
+    local.run("CREATE TABLE t (a INT); BEGIN;")
+    completer = SqlCompleter(local.shell)
+    local.shell.query = None  # type: ignore[method-assign,assignment]  # it would use the transaction
+    completer.warm()
+    document = Document("SELECT * FROM t", len("SELECT * FROM t"))
+    assert [found.text for found in completer.get_completions(document, CompleteEvent())][:1] == ["t"]

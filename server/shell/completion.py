@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -60,8 +60,8 @@ class SqlCompleter(Completer):
         yield from self._sql(before[: len(before) - len(word)], word, document.text)
 
     def warm(self) -> None:
-        """Ask for the catalog, and load what completion needs, ahead of the first Tab."""
-        self._catalog()
+        """Ask for the catalog, and load what completion needs, ahead of the first Tab. From any thread."""
+        self._ask(lambda text: self._shell.database.execute(text).rows())
 
     def _sql(self, before: str, word: str, whole: str) -> Iterator[Completion]:
         relations = self._catalog()
@@ -134,17 +134,21 @@ class SqlCompleter(Completer):
     def _catalog(self) -> Mapping[str, Sequence[str]]:
         """Column names by relation, as of the last statement."""
         if self._seen != self._shell.statements_run:
-            with contextlib.suppress(WeftError):
-                found: dict[str, list[str]] = {}
-                for table, column in self._shell.query(_COLUMNS):
-                    found.setdefault(str(table), []).append(str(column))
-                self._relations = {**found, **_own_relations()}
-            if self._seen is None:
-                with contextlib.suppress(WeftError):
-                    self._settings = [str(name) for name, *_ in self._shell.query("SHOW ALL")]
-                self._functions = _functions()
-            self._seen = self._shell.statements_run
+            self._ask(self._shell.query)
         return self._relations
+
+    def _ask(self, query: Callable[[str], list[tuple[object, ...]]]) -> None:
+        asked_at, first = self._shell.statements_run, self._seen is None
+        with contextlib.suppress(WeftError):
+            found: dict[str, list[str]] = {}
+            for table, column in query(_COLUMNS):
+                found.setdefault(str(table), []).append(str(column))
+            self._relations = {**found, **_own_relations()}
+        if first:
+            with contextlib.suppress(WeftError):
+                self._settings = [str(name) for name, *_ in query("SHOW ALL")]
+            self._functions = _functions()
+        self._seen = asked_at
 
 
 _COLUMNS: Final = """

@@ -168,7 +168,7 @@ class _Lines:
 
 
 class _Text(io.RawIOBase):
-    """A text stream that takes bytes, as a file that was begun with them."""
+    """A text stream, or a pipe to a command, that takes bytes, as a file that was begun with them."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -182,10 +182,11 @@ class _Text(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         taken = bytes(data)
-        buffer = getattr(self._out, "buffer", None)
-        if buffer is None:
-            self._out.write(taken.decode())
-        else:
+        if (write_bytes := getattr(self._out, "write_bytes", None)) is not None:
+            write_bytes(taken)
+        elif (buffer := getattr(self._out, "buffer", None)) is not None:
             buffer.write(taken)
+        else:
+            self._out.write(taken.decode())
         self._length += len(taken)
         return len(taken)

@@ -254,15 +254,9 @@ def _go_expanded(shell: Shell, call: Call) -> bool:
 
 def _run_into(shell: Shell, call: Call, *, expanded: bool | None) -> bool:
     layout = replace(shell.layout, expanded=expanded)
-    if not call.text:
-        return shell.run(_statement(shell, call), show=lambda result: shell.print_to(result, shell.file, layout))
     statement = _statement(shell, call)
-    file = _opened(call.text)
-    try:
-        return shell.run(statement, show=lambda result: shell.print_to(result, file, layout))
-    finally:
-        file.close()
-        shell.last_show = None  # it wrote to the file
+    with shell.redirected(_opened(call.text)) if call.text else contextlib.nullcontext():
+        return shell.run(statement, show=lambda result: shell.print_to(result, shell.file, layout))
 
 
 def _chart(shell: Shell, call: Call) -> bool:
@@ -393,15 +387,21 @@ class _Pipe:
     """The input of a command, whose end is waited for."""
 
     def __init__(self, command: str) -> None:
-        self._process = subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, shell=True, stdin=subprocess.PIPE)
 
     def write(self, text: str) -> int:
-        assert self._process.stdin is not None, "the command was started with a pipe"
-        with contextlib.suppress(BrokenPipeError):
-            return self._process.stdin.write(text)
+        self.write_bytes(text.encode())
         return len(text)
 
+    def write_bytes(self, data: bytes) -> None:
+        assert self._process.stdin is not None, "the command was started with a pipe"
+        with contextlib.suppress(BrokenPipeError):  # it has seen enough
+            self._process.stdin.write(data)
+
     def flush(self) -> None: ...
+
+    def isatty(self) -> bool:
+        return False
 
     def close(self) -> None:
         assert self._process.stdin is not None, "the command was started with a pipe"

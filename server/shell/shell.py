@@ -179,7 +179,12 @@ class Shell:
         """COPY with the client's input, output or files: the tag. A transaction has failed if that did."""
         with self._failing():
             return copy_stream(
-                statement, self.execute, self._open_or_own, out=self.out, errors=self.errors, data=self._data
+                statement,
+                self.execute,
+                self._open_or_own,
+                out=self.file or self.out,
+                errors=self.errors,
+                data=self._data,
             )
 
     def query(self, text: str) -> list[tuple[object, ...]]:
@@ -197,6 +202,16 @@ class Shell:
             lines.append(f"{hint_label}  {error.hint}")
         self.errors.write("\n".join(lines) + "\n")
         self.errors.flush()
+
+    @contextlib.contextmanager
+    def redirected(self, file: TextIO) -> Generator[None]:
+        """Results go to ``file`` inside of the block, which closes it."""
+        before, self.file = self.file, file
+        try:
+            yield
+        finally:
+            self.file = before
+            file.close()
 
     def close_file(self) -> None:
         """Results go to the screen again."""
