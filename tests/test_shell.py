@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pyarrow.parquet
 import pytest
@@ -20,6 +22,7 @@ from weftdb.server.shell.chart import print_chart
 from weftdb.server.shell.colours import SqlLexer, coloured
 from weftdb.server.shell.completion import SqlCompleter
 from weftdb.server.shell.meta import COMMANDS
+from weftdb.server.shell.prompt import paged
 from weftdb.server.shell.shell import Shell
 from weftdb.server.shell.statements import split, waits_for
 from weftdb.server.shell.words import STARTS, STATEMENTS
@@ -444,3 +447,28 @@ def test_completion_is_warmed_beside_a_transaction(local: Screen) -> None:
     completer.warm()
     document = Document("SELECT * FROM t", len("SELECT * FROM t"))
     assert [found.text for found in completer.get_completions(document, CompleteEvent())][:1] == ["t"]
+
+
+def test_a_commit_of_which_nobody_knows_what_became_may_be_repeated(screen: Screen) -> None:
+    screen.run("CREATE TABLE t (a INT); BEGIN; INSERT INTO t VALUES (1); SET timezone = 'Asia/Tokyo';")
+    transaction = screen.shell._transaction  # pyright: ignore[reportPrivateUsage]
+    assert transaction is not None
+    with pytest.MonkeyPatch.context() as patch:
+        lost = weftdb.Unavailable("whether the transaction was committed is not known", sqlstate="08007")
+        patch.setattr(transaction, "commit", Mock(side_effect=lost))
+        assert "COMMIT again" in screen.run("COMMIT;")
+        assert screen.shell.mark == "*"
+    assert screen.run("COMMIT;") == "COMMIT\n"
+    assert "(1 row)" in screen.run("TABLE t;")
+    assert "Asia/Tokyo" in screen.run("SHOW timezone;")
+
+
+def test_a_pager_gets_what_the_terminal_can_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGER", f"cat > {tmp_path / 'shown'}")
+    monkeypatch.setattr("weftdb.server.shell.prompt.shutil.get_terminal_size", lambda: os.terminal_size((20, 5)))
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="replace")
+    with weftdb.open() as database:
+        shell = Shell(database, address="here", out=terminal, errors=terminal)
+        shell.pager = lambda: paged(terminal)
+        assert shell.run_script("SELECT 'é日' AS a FROM generate_series(1, 10);")
+    assert (tmp_path / "shown").read_bytes().count("é?".encode("latin-1")) == 10

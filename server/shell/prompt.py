@@ -143,7 +143,13 @@ class _Pager:
             self._lines += text.count("\n")
             self._wide = self._wide or len(text) > self._size.columns
             if self._lines > self._size.lines - 2 or (self._wide and self._lines > 2):
-                self._process = subprocess.Popen(self._command, shell=True, stdin=subprocess.PIPE, text=True)
+                self._process = subprocess.Popen(
+                    self._command,
+                    shell=True,
+                    stdin=subprocess.PIPE,
+                    encoding=self._out.encoding or "utf-8",
+                    errors="replace",
+                )
                 self.write("".join(self._held))
 
     def finish(self) -> None:

@@ -25,11 +25,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TextIO
 
-from ...base.errors import Invalid, LimitExceeded, WeftError
+from ...base.errors import Invalid, LimitExceeded, Unavailable, WeftError
 from ...base.interface import Database, Transaction
 from ...base.limits import PREPARED_MAX
 from ...base.result import Result
 from ...base.types import Kind
+from ...engine.changes import UNKNOWN_OUTCOME
 from ...sql.source import split as split_sql
 from ...sql.statements import (
     Begin,
@@ -370,8 +371,13 @@ class Shell:
             return "ROLLBACK"
         try:
             transaction.commit()
-        finally:
+        except WeftError as error:
+            if error.sqlstate == UNKNOWN_OUTCOME:  # it may be asked for again, and is done once
+                self._transaction = transaction
+                raise Unavailable(error.message, hint="COMMIT again, to find out.", sqlstate=error.sqlstate) from None
             transaction.close()
+            raise
+        transaction.close()
         self._settings = self._settings_within
         return "COMMIT"
 
