@@ -168,9 +168,9 @@ def test_a_dictionary_is_made_only_where_it_pays() -> None:
     assert not made([f"name {number % 700}" for number in range(1_000)])
     assert not made([None] * 100)
     assert not made([])
-    assert made([f"name {number % 60_000}" for number in range(240_000)])
-    assert not made([f"name {number % 70_000}" for number in range(280_000)])
-    assert not made([str(number % 1_000) * 10_000 for number in range(2_000)])
+    assert made([f"name {number % 262_144}" for number in range(600_000)])
+    assert not made([f"name {number % 262_145}" for number in range(600_000)])
+    assert not made([str(number % 1_000) * 10_000 for number in range(4_000)])
 
 
 @settings(max_examples=200, deadline=None)

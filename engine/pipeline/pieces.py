@@ -35,6 +35,8 @@ from .shape import NotCovered, Pipeline
 
 PIECE_ROWS: Final = 16_384
 MORSEL_PIECES: Final = 8
+ENCODED_ROWS_MAX: Final = 1 << 17
+"""A text without a dictionary gets codes for the query where a segment has no more rows than this to look at."""
 
 _CLIPPED: Final = (1 << 63) - 1
 
@@ -149,17 +151,29 @@ def _of_segment(
         if column.id not in segment.description.columns:
             _set_missing(source, at, number, column, coded=slot.coded)
             continue
+        dictionary = reader.dictionary(column.id) if slot.coded else None
+        if slot.coded and dictionary is None:
+            _encode(source, at, number, segment, column)
+            continue
         directory = reader.directory(column.id)
         source.kept.append(directory)
         table[:, at] = directory.ctypes.data + blocks * DIRECTORY.itemsize
         table[:, at + 1] = reader.address
         table[:, at + 2] = places[:, 0] - blocks * size
-        if slot.coded:
-            dictionary = reader.dictionary(column.id)
-            if dictionary is None:
-                raise NotCovered(f"{column.name} has too many different values")
+        if dictionary is not None:
             source.dictionaries[number] = array_of(dictionary, column.type)
     return source
+
+
+def _encode(source: Source, at: int, number: int, segment: Segment, column: Column) -> None:
+    """Codes of a text without a dictionary, made here. Raises NotCovered where the rows are many."""
+    if source.rows_count > ENCODED_ROWS_MAX:
+        raise NotCovered(f"{column.name} has too many different values")
+    first, last = int(source.spans[:, 0].min()), int(source.spans[:, 1].max())
+    segment.reader.verify_rows(column.id, first, last)
+    array = array_of(segment.values(column, first, last), column.type)
+    valid = np.asarray(array.is_valid()).view(np.uint8) if array.null_count else None
+    _set_codes(source, at, number, array.dictionary_encode(), valid, first=first)
 
 
 def _of_chunk(
@@ -224,23 +238,24 @@ def _set_entry(source: Source, at: int, encoding: int, *, offset: int = 0, bits:
     source.words[:, at] = entry.ctypes.data
 
 
-def _set_array(source: Source, at: int, values: np.ndarray, valid: np.ndarray | None) -> None:
+def _set_array(source: Source, at: int, values: np.ndarray, valid: np.ndarray | None, *, first: int = 0) -> None:
+    """``first``: the row of the source that the arrays begin with."""
     source.kept.append(values)
     wide = values.ndim == 2
     encoding = WIDE if wide else PLAIN
     _set_entry(source, at, encoding, offset=values.ctypes.data, bits=0 if wide else 8 * values.itemsize)
-    source.words[:, at + 2] = source.spans[:, 0]
-    _set_valid(source, at, valid)
+    source.words[:, at + 2] = source.spans[:, 0] - first
+    _set_valid(source, at, valid, first=first)
 
 
-def _set_codes(source: Source, at: int, number: int, codes: Any, valid: np.ndarray | None) -> None:
+def _set_codes(source: Source, at: int, number: int, codes: Any, valid: np.ndarray | None, *, first: int = 0) -> None:
     index = codes.indices
     if index.null_count:
         index = index.fill_null(0)
     dtype = np.dtype(index.type.to_pandas_dtype())
     values = np.frombuffer(index.buffers()[1], dtype, len(index), index.offset * dtype.itemsize)
     source.dictionaries[number] = codes.dictionary
-    _set_array(source, at, values, valid)
+    _set_array(source, at, values, valid, first=first)
 
 
 def _set_validity(source: Source, at: int, valid: np.ndarray | None) -> None:
@@ -249,11 +264,11 @@ def _set_validity(source: Source, at: int, valid: np.ndarray | None) -> None:
     _set_valid(source, at, valid)
 
 
-def _set_valid(source: Source, at: int, valid: np.ndarray | None) -> None:
+def _set_valid(source: Source, at: int, valid: np.ndarray | None, *, first: int = 0) -> None:
     if valid is not None:
         valid = np.ascontiguousarray(valid)
         source.kept.append(valid)
-        source.words[:, at + 3] = valid.ctypes.data + source.spans[:, 0].astype(np.uint64)
+        source.words[:, at + 3] = valid.ctypes.data + (source.spans[:, 0] - first).astype(np.uint64)
 
 
 def _set_missing(source: Source, at: int, number: int, column: Column, *, coded: bool) -> None:

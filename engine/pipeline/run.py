@@ -41,6 +41,8 @@ from .sides import Built, built
 from .states import merged, new_state, rows_of, rows_state
 from .work import Work
 
+NUMBERED_TEXTS_MAX: Final = 1 << 15
+"""At the tier auto, texts that number groups: with more of them in one dictionary the executor is faster still."""
 LANES_MAX: Final = 16
 LANES_MOST: Final = 4_096
 LANE_ROWS: Final = 1 << 20
@@ -99,7 +101,7 @@ class Run:
         ):
             check_all(part, columns, arguments)
         sources = sources_of(self.plan, self.layout, pipeline, version=self.version, words=words_count(shape))
-        texts = self._tables(sources)
+        texts = self._numbered(sources)
         for number, column in enumerate(column for side in sides for column in side.columns):
             if column.texts is not None:
                 texts[JOINED_TEXTS + number] = column.texts
@@ -117,6 +119,7 @@ class Run:
         given = (np.array([*arguments, *packing.arguments, 0], np.int64), np.array([*reals, 0.0], np.float64))
         work = Work(kernel=known.kernel, given=given, threads=self.threads, check=self.check)
         began = monotonic()
+        self._set_truths(sources, work)
         with np.errstate(over="ignore", invalid="ignore"):  # what became infinite is seen in the end
             groups = self._groups(work, lanes, shape, packing)
         known.run_seconds += monotonic() - began
@@ -157,29 +160,43 @@ class Run:
             found.append(bounds_of(self.plan, self.layout, slot.id, version=self.version) if integers else (0, 1))
         return found
 
-    def _tables(self, sources: Sequence[Source]) -> dict[int, pa.Array]:
-        """Set the tables of dictionaries; gives the texts of those that number groups."""
+    def _numbered(self, sources: Sequence[Source]) -> dict[int, pa.Array]:
+        """Set the tables of dictionaries that number groups; gives their texts, each once."""
         texts: dict[int, pa.Array] = {}
         first = 2 + 4 * len(self.pipeline.slots)
         for number, table in enumerate(self.pipeline.tables):
-            slot = table.slot
-            dictionaries = [source.dictionaries[slot] for source in sources]
-            if table.test is None:
-                chunks = [dictionary.cast(pa.string()) for dictionary in dictionaries]
-                texts[number] = pc.unique(pa.chunked_array(chunks, pa.string()))
-                for source, dictionary in zip(sources, chunks, strict=True):
-                    numbers = np.zeros(len(dictionary) + 1, np.uint32)
-                    numbers[:-1] = pc.index_in(dictionary, value_set=texts[number]).to_numpy(zero_copy_only=False)
-                    source.set_table(first + number, numbers)
+            if table.test is not None:
                 continue
-            id = self.pipeline.slots[slot].id
+            chunks = [source.dictionaries[table.slot].cast(pa.string()) for source in sources]
+            if not self.hash_groups and max(map(len, chunks), default=0) > NUMBERED_TEXTS_MAX:
+                raise NotCovered("there may be many groups")
+            encoded: Any = pa.chunked_array(chunks, pa.string()).dictionary_encode()  # all chunks have one dictionary
+            texts[number] = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
+            codes = iter(encoded.chunks)
+            for source, texts_of_source in zip(sources, chunks, strict=True):
+                numbers = np.zeros(len(texts_of_source) + 1, np.uint32)
+                if len(texts_of_source):  # what is empty is no chunk any more
+                    numbers[:-1] = next(codes).indices.to_numpy(zero_copy_only=False)
+                source.set_table(first + number, numbers)
+        return texts
+
+    def _set_truths(self, sources: Sequence[Source], work: Work) -> None:
+        """Set the tables of dictionaries that say what conditions on text are."""
+        first = 2 + 4 * len(self.pipeline.slots)
+        for number, table in enumerate(self.pipeline.tables):
+            if table.test is None:
+                continue
+            id = self.pipeline.slots[table.slot].id
             try:
                 test = self.moment.fold(table.test)
-                for source, dictionary in zip(sources, dictionaries, strict=True):
-                    source.set_table(first + number, _truths(test, dictionary, id))
+
+                def truths(source: Source, *, slot: int = table.slot, test: Expression = test, id: int = id) -> Any:
+                    return _truths(test, source.dictionaries[slot], id)
+
+                for source, found in zip(sources, work.all(truths, sources), strict=True):
+                    source.set_table(first + number, found)
             except WeftError as error:
                 raise NotCovered(f"a condition on text fails: {error.message}") from None
-        return texts
 
 
 def _truths(test: Expression, dictionary: pa.Array, id: int) -> np.ndarray:
