@@ -145,7 +145,7 @@ def test_a_column_that_segments_do_not_have_reads_as_its_default(engine: Engine)
 def test_text_without_a_dictionary_gets_codes_where_rows_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"page {n % 50}" for n in range(2_000)], [f"page {n}" for n in range(3_000)], ["x", None, "page 3"]
     queries = (
-        "SELECT count(*), sum(k) FROM p WHERE s LIKE '%1%' AND k >= 1500",
+        "SELECT count(*), sum(k) FROM p WHERE s LIKE '%1%' AND k <> 7",
         "SELECT s, count(*), min(k) FROM p GROUP BY s",
         "SELECT count(*) FROM p WHERE s IS NULL OR s = 'page 3'",
     )
@@ -170,7 +170,7 @@ def test_text_without_a_dictionary_gets_codes_where_rows_are_few(monkeypatch: py
         monkeypatch.setattr(pieces, "ENCODED_ROWS_MAX", 1_000)
         session.execute("SET weft.tier = pipeline")
         with pytest.raises(weftdb.Invalid, match="too many different values"):
-            session.execute(queries[0]).rows()
+            session.execute(queries[1]).rows()
         monkeypatch.undo()
         kernels.hash_groups = False
         monkeypatch.setattr(run, "NUMBERED_TEXTS_MAX", 49)
