@@ -81,7 +81,7 @@ def _tables_of(catalog: Catalog) -> Iterator[tuple[str, Table]]:
 
 
 def _schemata(catalog: Catalog) -> Iterator[Row]:
-    for name in ("information_schema", "public"):
+    for name in ("information_schema", "pg_catalog", "public"):
         yield {"catalog_name": "weftdb", "schema_name": name, "schema_owner": "weft"}
 
 

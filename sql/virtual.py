@@ -1,6 +1,7 @@
 """Virtual relations: what SQL can read that no table holds. Their rows are computed when a statement reads them.
 
     information_schema.*   the catalog, as the statement sees it: see information_schema.py
+    pg_catalog.*      the same as PostgreSQL keeps it: see pg_catalog.py
     weft_metrics      numbers about the engine, of this moment
     weft_tables       what each table takes in memory and on disk, of this moment
     weft_indexes      what each index takes, of this moment
@@ -36,6 +37,7 @@ from ..engine.pipeline.kernels import kernels_of
 from .copy.progress import copies_of
 from .describe import all_comments, index_text
 from .information_schema import INFORMATION_SCHEMA, information_schema
+from .pg_catalog import PG_CATALOG, pg_catalog
 
 if TYPE_CHECKING:
     from ..engine.database import Engine
@@ -58,6 +60,20 @@ _METRICS: Final = pa.schema(
         arrow_field("value", DOUBLE),
         arrow_field("unit", TEXT),
         arrow_field("description", TEXT),
+    ]
+)
+
+_ACTIVITY: Final = pa.schema(
+    [
+        arrow_field("datname", TEXT),
+        arrow_field("pid", INTEGER),
+        arrow_field("usename", TEXT),
+        arrow_field("application_name", TEXT),
+        arrow_field("client_addr", TEXT),
+        arrow_field("xact_start", TIMESTAMPTZ),
+        arrow_field("state_change", TIMESTAMPTZ),
+        arrow_field("state", TEXT),
+        arrow_field("query", TEXT),
     ]
 )
 
@@ -352,6 +368,23 @@ def _transactions(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=_TRANSACTIONS)
 
 
+def _activity(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    """The open transactions in PostgreSQL's words."""
+    del catalog
+    rows = [
+        {
+            "datname": "weftdb",
+            "pid": number,
+            "usename": facts.principal,
+            "xact_start": facts.since,
+            "state_change": facts.since,
+            "state": "active" if facts.idle_seconds == 0 else "idle in transaction",
+        }
+        for number, facts in enumerate(engine.transaction_facts(), 1)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_ACTIVITY)
+
+
 def _conflicts(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     del catalog
     rows = [
@@ -428,17 +461,21 @@ def _comments(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(all_comments(catalog), schema=_COMMENTS)
 
 
-def _described(name: str) -> Virtual:
+def _described(
+    name: str, schemas: Mapping[str, pa.Schema], compute: Callable[[Catalog, str], pa.RecordBatch]
+) -> Virtual:
     def rows(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         del engine
-        return information_schema(catalog, name)
+        return compute(catalog, name)
 
-    return Virtual(schema=INFORMATION_SCHEMA[name], rows=rows)
+    return Virtual(schema=schemas[name], rows=rows)
 
 
 VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
     {
-        **{name: _described(name) for name in INFORMATION_SCHEMA},
+        **{name: _described(name, INFORMATION_SCHEMA, information_schema) for name in INFORMATION_SCHEMA},
+        **{name: _described(name, PG_CATALOG, pg_catalog) for name in PG_CATALOG},
+        "pg_catalog.pg_stat_activity": Virtual(schema=_ACTIVITY, rows=_activity),
         "weft_metrics": Virtual(schema=_METRICS, rows=_metrics),
         "weft_tables": Virtual(schema=_TABLES, rows=_tables),
         "weft_indexes": Virtual(schema=_INDEXES, rows=_indexes),

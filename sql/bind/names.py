@@ -87,6 +87,8 @@ def _figure(tree: exp.Expr) -> tuple[str | None, int]:
 
 
 def _type_name(tree: exp.Expr) -> str:
+    if isinstance(tree, exp.ObjectIdentifier):
+        return tree.name.lower()
     type = type_of(imprecise(tree))
     while type.element is not None:
         type = type.element

@@ -271,6 +271,8 @@ def case(binder: ExpressionBinder, tree: exp.Case) -> bound.Bound:
 
 def cast(binder: ExpressionBinder, tree: exp.Cast) -> bound.Bound:
     only(tree, "this", "to")
+    if isinstance(tree.to, exp.ObjectIdentifier):
+        return system.object_number(binder, tree)
     number = _float_literal(tree)
     if number is not None:
         return number

@@ -10,11 +10,15 @@ from typing import Final
 
 from sqlglot import exp
 
-from ...base.types import TEXT, UNKNOWN
+from ...base.types import BIGINT, TEXT, UNKNOWN
+from ...engine import schema
+from ...engine.catalog import Catalog
 from ...engine.expression.node import Literal
 from .. import bound
+from ..parse import parse_expression
 from .binder import ExpressionBinder, Handler
 from .errors import fail, unsupported
+from .names import fold
 
 SERVER_VERSION: Final = "15.0"
 """The PostgreSQL version whose dialect WeftDB follows, in the form that drivers parse."""
@@ -29,10 +33,27 @@ _NAMES: Final = {
     "current_role": "weft",
     "user": "weft",
 }
+PRIMARY_KEYS: Final = 1 << 40
+"""Added to a table's number: that of its primary key, which is no index of ours."""
+
 BARE: Final = ("current_catalog", "current_schema", "current_user", "session_user", "current_role", "user")
 """What is written without parentheses; a column of that name goes first."""
 
-CALLS: Final = frozenset((*_NAMES, "pg_typeof", "current_setting"))
+_QUERIES: Final = {
+    "obj_description": "SELECT description FROM pg_catalog.pg_description WHERE objoid = {0} AND objsubid = 0",
+    "col_description": "SELECT description FROM pg_catalog.pg_description WHERE objoid = {0} AND objsubid = {1}",
+    "pg_get_indexdef": "SELECT d.indexdef FROM pg_catalog.pg_class AS i JOIN pg_catalog.pg_indexes AS d "
+    "ON d.indexname = i.relname WHERE i.oid = {0} AND i.relkind = 'i'",
+    "pg_get_viewdef": "SELECT d.definition FROM pg_catalog.pg_class AS v JOIN (SELECT viewname, definition FROM "
+    "pg_catalog.pg_views UNION ALL SELECT matviewname, definition FROM pg_catalog.pg_matviews) AS d "
+    "ON d.viewname = v.relname WHERE v.oid = {0}",
+    "pg_get_userbyid": "SELECT rolname FROM pg_catalog.pg_roles WHERE oid = {0}",
+    "pg_table_is_visible": "SELECT true FROM pg_catalog.pg_class WHERE oid = {0}",
+    "pg_get_expr": "SELECT {0}",
+}
+"""Functions of pg_catalog that look something up there, as queries of their arguments."""
+
+CALLS: Final = frozenset((*_NAMES, *_QUERIES, "pg_typeof", "current_setting", "to_regclass"))
 
 
 def call(binder: ExpressionBinder, name: str, trees: Sequence[exp.Expr], tree: exp.Expr) -> bound.Bound:
@@ -45,9 +66,59 @@ def call(binder: ExpressionBinder, name: str, trees: Sequence[exp.Expr], tree: e
         if setting == "timezone":
             return Literal(value=binder.context.settings.timezone, type=TEXT)
         raise unsupported(f'current_setting of "{setting}"', tree, hint=f"Use SHOW {setting}.")
+    if name in _QUERIES and trees:
+        return binder.bind(_query(_QUERIES[name], trees))
+    if name == "to_regclass" and len(trees) == 1:
+        return Literal(value=_relation(binder, trees[0].name), type=BIGINT)
     if trees or name not in _NAMES:
         raise fail(f"function {name} does not take {len(trees)} arguments", tree, sqlstate="42883")
     return Literal(value=_NAMES[name], type=TEXT)
+
+
+def _query(text: str, trees: Sequence[exp.Expr]) -> exp.Expr:
+    """The text as a subquery, with the arguments in their places."""
+    query = parse_expression("(" + text.format("weft_argument_0", "weft_argument_1") + ")")
+
+    def replaced(node: exp.Expr) -> exp.Expr:
+        number = node.name.removeprefix("weft_argument_") if isinstance(node, exp.Column) else ""
+        return exp.paren(trees[int(number)], copy=True) if number.isdigit() and int(number) < len(trees) else node
+
+    return query.transform(replaced)
+
+
+def oid_of_relation(catalog: Catalog, name: str) -> int | None:
+    """What ``'name'::regclass`` means: a table, view, index or primary key."""
+    relation = catalog.relations.get(name)
+    if relation is not None:
+        return relation.id
+    found = catalog.index(name)
+    if found is not None:
+        return found[1].id
+    table = catalog.relations.get(name.removesuffix("_pkey"))
+    if name.endswith("_pkey") and isinstance(table, schema.Table) and table.primary_key:
+        return PRIMARY_KEYS + table.id
+    return None
+
+
+def _relation(binder: ExpressionBinder, text: str) -> int | None:
+    """The number of what a text names, ``public.people`` or ``"Mixed Case"``."""
+    parts = [fold(part) for part in exp.to_table(text, dialect="postgres").parts]
+    space, name = (parts[-2] if len(parts) > 1 else None), parts[-1]
+    return oid_of_relation(binder.context.catalog, name) if space in (None, "public") else None
+
+
+def object_number(binder: ExpressionBinder, tree: exp.Cast) -> bound.Bound:
+    """``x::oid``, a number, and ``'name'::regclass``, that of a relation."""
+    kind = tree.to.name.lower()
+    inner = tree.this.unnest()
+    if kind not in ("oid", "regclass"):
+        raise unsupported(f"the type {kind}", tree, hint="Use TEXT, or join pg_catalog's relations.")
+    if kind == "oid" or not isinstance(inner, exp.Literal) or not inner.is_string:
+        return binder.context.cast(binder.bind(tree.this), BIGINT, tree)
+    found = _relation(binder, inner.name)
+    if found is None:
+        raise fail(f'relation "{inner.name}" does not exist', tree, sqlstate="42P01")
+    return Literal(value=found, type=BIGINT)
 
 
 def bare(name: str) -> Handler:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ....base.errors import Invalid
+from ....base.oids import format_type
 from ....base.types import TEXT, Type, array_of
 from .duck import quote
 from .model import Function, Rendering, function, in_python, overload
@@ -225,6 +226,10 @@ _TO_ARRAY: Final = (
 )
 
 
+def _format_type(oid: int | None, modifier: int | None) -> str | None:
+    return None if oid is None else format_type(oid, modifier)
+
+
 def _byte_at(data: bytes, place: int) -> int:
     _check_place(data, place)
     return data[place]
@@ -315,6 +320,10 @@ def functions() -> tuple[Function, ...]:
         _plain("convert_from", "bytea, text -> text", _convert_from, can_fail=True),
         _plain("convert_to", "text, text -> bytea", _convert_to, can_fail=True),
         *map(_hash, ("sha224", "sha256", "sha384", "sha512")),
+        function(
+            "format_type",
+            overload("bigint, integer -> text", in_python, naive=_format_type, strict=False),
+        ),
         _plain("get_byte", "bytea, integer -> integer", _byte_at, can_fail=True),
         _plain("set_byte", "bytea, integer, integer -> bytea", _with_byte, can_fail=True),
         _plain("bit_count", "bytea -> bigint", lambda data: int.from_bytes(data).bit_count()),
