@@ -153,6 +153,9 @@ def table_of(statement: exp.Create, *, options: Mapping[str, str], id: int) -> t
     columns = [_not_null(column) if column.name in primary_key else column for column in draft.columns]
     layout = layout_of(options, table=draft.name, columns=columns, primary_key=primary_key)
     woven = {*layout.key, layout.time}
+    for column in columns:
+        if column.name in layout.key:
+            _check_key(column, "a key")
     columns = [_not_null(column) if column.name in woven else column for column in columns]
     ids = {column.name: column.id for column in columns}
     table = Table(
@@ -367,7 +370,7 @@ def _with_default(draft: _Draft, column: Column) -> Column:
     return replace(column, default=expression, default_text=shown(tree))
 
 
-_NOT_IN_PRIMARY_KEY: Final = {
+_NOT_IN_KEYS: Final = {
     Kind.INTERVAL: "INTERVAL and JSON have several spellings of one value.",
     Kind.JSON: "INTERVAL and JSON have several spellings of one value.",
     Kind.JSONB: "INTERVAL and JSON have several spellings of one value.",
@@ -388,14 +391,18 @@ def _check_columns(draft: _Draft) -> None:
         found = by_name.get(name)
         if found is None:
             raise Invalid(f'column "{name}" named in the primary key does not exist', sqlstate="42703")
-        if found.type.kind in _NOT_IN_PRIMARY_KEY:
-            raise Invalid(
-                f'column "{name}" of type {found.type} cannot be part of a primary key',
-                hint=_NOT_IN_PRIMARY_KEY[found.type.kind],
-                sqlstate="42P16",
-            )
+        _check_key(found, "a primary key")
     if len(set(draft.primary_key or ())) < len(draft.primary_key or ()):
         raise Invalid("a column stands twice in the primary key", sqlstate="42701")
+
+
+def _check_key(column: Column, what: str) -> None:
+    if column.type.kind in _NOT_IN_KEYS:
+        raise Invalid(
+            f'column "{column.name}" of type {column.type} cannot be part of {what}',
+            hint=_NOT_IN_KEYS[column.type.kind],
+            sqlstate="42P16",
+        )
 
 
 def _check_name(name: str) -> None:

@@ -372,6 +372,8 @@ def _quantified_array(node: bound.QuantifiedArray) -> str:
     symbol = bound.SYMBOLS[node.operator]
     if symbol == "=" and not node.all and _is_of_rows(node):
         return _contained(operand, array)
+    if symbol == "<>" and node.all and _is_of_rows(node):
+        return f"(NOT {_contained(operand, array)})"
     items = f"SELECT unnest({array})"
     if symbol == "=" and not node.all:
         text = f"{operand} IN ({items})"

@@ -152,8 +152,23 @@ def binary(binder: ExpressionBinder, tree: exp.Binary) -> bound.Bound:
         if function in _WITH_PATH and right.type == UNKNOWN:
             right = binder.context.coerce(right, array_of(TEXT), tree)
         return binder.call(function, left, right, tree=tree)
-    node = binder.call(function, binder.bind(tree.this), binder.bind(tree.expression), tree=tree)
+    left, right = binder.bind(tree.this), binder.bind(tree.expression)
+    if function == "concat_op":  # what has no type is an array like the other side: tags || '{a,b}', tags || NULL
+        if left.type.element is not None and right.type == UNKNOWN:
+            right = _like_array(binder, right, left.type, tree)
+        elif right.type.element is not None and left.type == UNKNOWN:
+            left = _like_array(binder, left, right.type, tree)
+    node = binder.call(function, left, right, tree=tree)
     return negated(node) if tree.args.get("negate") else node
+
+
+def _like_array(binder: ExpressionBinder, node: bound.Bound, type: Type, tree: exp.Expr) -> bound.Bound:
+    try:
+        return binder.context.coerce(node, type, tree)
+    except Invalid as error:
+        if error.hint is None:
+            error.hint = f"To add one element, cast it: 'x'::{type.element}."
+        raise
 
 
 def path_match(binder: ExpressionBinder, tree: exp.MatchAgainst) -> bound.Bound:

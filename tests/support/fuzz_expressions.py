@@ -562,7 +562,7 @@ def _contained(maker: Expressions, depth: int) -> str:
         case 2:
             return f"({json} {maker.rng.choice(('=', '<>', 'IS NOT DISTINCT FROM'))} {maker.leaf('JSONB')})"
         case _:
-            word = maker.rng.choice(("@>", "<@", "&&", "=", "<>", "<", "IS DISTINCT FROM"))
+            word = maker.rng.choice(("@>", "<@", "&&", "=", "<>", "<", ">=", "IS DISTINCT FROM"))
             return f"{maker.expression(type, depth)} {word} {maker.leaf(type)}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from fuzz_schema import INTEGERS, TYPES, VALUES, Column, Step, Table, literal
+from fuzz_schema import ARRAYS, INTEGERS, OTHERS, TYPES, VALUES, Column, Step, Table, literal
 
 
 def tables_of(rng: random.Random) -> list[Table]:
@@ -17,7 +17,7 @@ def tables_of(rng: random.Random) -> list[Table]:
 
 def _table(rng: random.Random, name: str) -> Table:
     types = [*rng.sample(TYPES, rng.randint(3, 6)), rng.choice(INTEGERS)]
-    types += [type for type in ("JSONB", "INTERVAL") if rng.random() < 0.2]
+    types += [type for type in OTHERS if rng.random() < 0.25]
     columns = [Column(f"c{number}", type) for number, type in enumerate(types)]
     unique = "u" if rng.random() < 0.3 else ""
     if unique:
@@ -111,6 +111,9 @@ def _update(rng: random.Random, table: Table) -> str:
     column = rng.choice(table.free)
     same = [other.name for other in table.columns if other.type == column.type]
     value = rng.choice((*same, "NULL", literal(column.type, rng.choice(VALUES[column.type]))))
+    if column.type in ARRAYS and rng.random() < 0.5:
+        item = literal(column.type[:-2], rng.choice(VALUES[column.type[:-2]]))
+        value = rng.choice((f"array_append({column.name}, {item})", f"{column.name} || {column.name}"))
     return f"UPDATE {table.name} SET {column.name} = {value} WHERE {simple(rng, table)}"
 
 

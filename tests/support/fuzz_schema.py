@@ -41,8 +41,13 @@ VALUES: Final[dict[str, tuple[str, ...]]] = {
         "'{\"a\": {\"b\": \"x\"}, \"é\": 1.5}'",
         "'{\"a\": 1, \"b\": [1, 2, {\"c\": null}]}'", "'{\"b\": [3], \"aa\": null}'",
     ),
-    "INTEGER[]": ("'{}'", "'{1,2,3}'", "ARRAY[7, NULL]", "'{1,1}'", "'{NULL}'", "ARRAY[2147483647, -1, 0, 10]"),
-    "TEXT[]": ("'{}'", "ARRAY['a', 'b']", "'{a,NULL,\"\"}'", "ARRAY['é', 'a b', 'x\"y']", "ARRAY['12']"),
+    "INTEGER[]": (
+        "ARRAY[]::INTEGER[]", "ARRAY[1, 2, 3]", "ARRAY[7, NULL]", "ARRAY[1, 1]", "ARRAY[NULL]::INTEGER[]",
+        "ARRAY[2147483647, -1, 0, 10]",
+    ),
+    "TEXT[]": (
+        "ARRAY[]::TEXT[]", "ARRAY['a', 'b']", "ARRAY['a', NULL, '']", "ARRAY['é', 'a b', 'x\"y']", "ARRAY['12']",
+    ),
 }  # fmt: skip
 
 

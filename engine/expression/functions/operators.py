@@ -376,13 +376,20 @@ def _compare(name: str, sign: str) -> Function:
         name,
         overload(
             "same, same -> boolean",
-            f"({{0}} {sign} {{1}})",
+            lambda r: _compared(r, sign),
             naive=lambda a, b: test(compare_key(a), compare_key(b)),
             arrow=vector.comparison(name),
             check=_comparable,
         ),
         operator=sign,
     )
+
+
+def _compared(r: Rendering, sign: str) -> str:
+    text = f"({r[0]} {sign} {r[1]})"
+    if r.types[0].element is not None and sign in (">", ">="):
+        return f"coalesce({text}, NULL)"  # DuckDB makes BETWEEN of it and a <, which it cannot evaluate for lists
+    return text
 
 
 _PYTHON: Final = {

@@ -84,6 +84,7 @@ def _fits(patterns: Sequence[Pattern], types: Sequence[Type]) -> bool:
     same = [type for pattern, type in zip(patterns, types, strict=True) if pattern is Poly.SAME]
     try:
         common_type(same)
+        _element(patterns, types)
     except Invalid:
         return False
     return True
@@ -139,20 +140,33 @@ def _targets(function: Function, patterns: Sequence[Pattern], types: Sequence[Ty
     """What each argument is cast to."""
     same = [type for pattern, type in zip(patterns, types, strict=True) if pattern is Poly.SAME]
     common = common_type(same, context=function.name.upper()) if same else TEXT
-    elements = [type.element for p, type in zip(patterns, types, strict=True) if p is Poly.ARRAY]
-    return tuple(_target(pattern, type, common, elements) for pattern, type in zip(patterns, types, strict=True))
+    element = _element(patterns, types)
+    return tuple(_target(pattern, type, common, element) for pattern, type in zip(patterns, types, strict=True))
 
 
-def _target(pattern: Pattern, type: Type, common: Type, elements: Sequence[Type | None]) -> Type:
+def _element(patterns: Sequence[Pattern], types: Sequence[Type]) -> Type | None:
+    """What elements and those of arrays have in common; None without elements. Raises Invalid."""
+    if Poly.ELEMENT not in patterns:
+        return None
+    given = [
+        type.element or type
+        for pattern, type in zip(patterns, types, strict=True)
+        if pattern in (Poly.ELEMENT, Poly.ARRAY)
+    ]
+    return common_type(given)
+
+
+def _target(pattern: Pattern, type: Type, common: Type, element: Type | None) -> Type:
     match pattern:
         case Poly.ANY:
             return TEXT if type.kind is Kind.UNKNOWN else type
         case Poly.SAME:
             return common
         case Poly.ARRAY:
-            return type
+            return type if element is None else array_of(element)
         case Poly.ELEMENT:
-            return elements[0] or type
+            assert element is not None, "it was looked for"
+            return element
         case Kind.NUMERIC:
             return as_numeric(type)
         case Kind.TEXT | Poly.TEXTUAL:
