@@ -247,3 +247,28 @@ def key_of_real(value: Any) -> Any:
     if value == 0.0:
         return np.int64(0)
     return np.int64(0x7FF8000000000000) if value != value else _bits_of(value)
+
+
+@njit(nogil=True, cache=True)
+def month_of(day: Any) -> Any:
+    """Months since 1970-01 of a day since 1970-01-01 (int64).
+
+    Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years begin in March, eras have 400 years.
+    """
+    day = day + np.int64(719_468)  # since 0000-03-01, in eras of 400 years
+    era = day // np.int64(146_097)
+    day -= era * np.int64(146_097)
+    year = (day - day // np.int64(1_460) + day // np.int64(36_524) - day // np.int64(146_096)) // np.int64(365)
+    day -= np.int64(365) * year + year // np.int64(4) - year // np.int64(100)
+    month = (np.int64(5) * day + np.int64(2)) // np.int64(153)  # since March
+    return (era * np.int64(400) + year - np.int64(1970)) * np.int64(12) + month + np.int64(2)
+
+
+@njit(nogil=True, cache=True)
+def month_day_of(day: Any) -> Any:
+    """The day of the month, from 1 on, of a day since 1970-01-01 (int64)."""
+    day = (day + np.int64(719_468)) % np.int64(146_097)
+    year = (day - day // np.int64(1_460) + day // np.int64(36_524) - day // np.int64(146_096)) // np.int64(365)
+    day -= np.int64(365) * year + year // np.int64(4) - year // np.int64(100)
+    month = (np.int64(5) * day + np.int64(2)) // np.int64(153)
+    return day - (np.int64(153) * month + np.int64(2)) // np.int64(5) + np.int64(1)

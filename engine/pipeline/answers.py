@@ -63,6 +63,8 @@ def _key(number: int, groups: Groups, pipeline: Pipeline, packing: Packing, argu
     if table is not None:
         index = pa.array(values, mask=None if there is None else ~there)
         return packing.texts[table].take(index)
+    if key.months:
+        values = (values * key.months).astype("M8[M]").astype("M8[us]").view(np.int64)
     if key.bucket is not None:
         values = values * arguments[key.bucket[0]] + arguments[key.bucket[1]]
     if there is not None:

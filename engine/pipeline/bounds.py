@@ -15,6 +15,9 @@ from .shape import Node, NotCovered
 
 INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
+_EPOCH: Final = 719_163  # the ordinal of 1970-01-01
+_YEAR_1: Final = 1 - _EPOCH
+_YEAR_9999: Final = datetime.date.max.toordinal() - _EPOCH
 _FAR: Final = 1 << 62  # beyond: infinite moments
 
 
@@ -84,6 +87,37 @@ def bounds(node: Node | None, columns: Sequence[Bounds], arguments: Sequence[int
             _check(a, _FAR)
             width, origin = arguments[node[2]], arguments[node[3]]
             found = ((a[0] - origin) // width, (a[1] - origin) // width)
+        case "floor":
+            a = bounds(node[1], columns, arguments)
+            _check(a, _FAR)
+            found = (a[0] // node[2], a[1] // node[2])
+        case "modulo":
+            _check(bounds(node[1], columns, arguments), _FAR)
+            found = (0, node[2] - 1)
+        case "plus":
+            a = bounds(node[1], columns, arguments)
+            found = (a[0] + node[2], a[1] + node[2])
+        case "months" | "month_day":
+            a = bounds(node[1], columns, arguments)
+            if a[0] < _YEAR_1 or a[1] > _YEAR_9999:
+                raise NotCovered("a date is far away")
+            low, high = (datetime.date.fromordinal(day + _EPOCH) for day in a)
+            months = tuple(12 * (day.year - 1970) + day.month - 1 for day in (low, high))
+            found = (1, 31) if node[0] == "month_day" else (months[0], months[1])
+        case "abs":
+            a = bounds(node[1], columns, arguments)
+            found = (0 if a[0] <= 0 <= a[1] else min(abs(a[0]), abs(a[1])), max(abs(a[0]), abs(a[1])))
+            _check(found, (1 << (node[2] - 1)) - 1)
+        case "quotient" | "remainder":
+            a = bounds(node[1], columns, arguments)
+            divisor = arguments[node[2]]
+            if divisor <= 0:
+                raise NotCovered("a divisor is not positive")
+            if node[0] == "quotient":
+                found = (-(-a[0] // divisor) if a[0] < 0 else a[0] // divisor,) * 2
+                found = (found[0], -(-a[1] // divisor) if a[1] < 0 else a[1] // divisor)
+            else:
+                found = (max(a[0], 1 - divisor) if a[0] < 0 else 0, min(a[1], divisor - 1) if a[1] > 0 else 0)
         case "case":
             parts = [*(then for _, then in node[1]), node[2]]
             every = [bounds(part, columns, arguments) for part in parts if part is not None]
@@ -107,7 +141,25 @@ def check_all(node: Any, columns: Sequence[Bounds], arguments: Sequence[int]) ->
         check_all(part, columns, arguments)
 
 
-_WHOLES: Final = frozenset(("add", "sub", "mul", "neg", "times", "fit", "bucket"))
+_WHOLES: Final = frozenset(
+    (
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "times",
+        "fit",
+        "bucket",
+        "floor",
+        "modulo",
+        "plus",
+        "months",
+        "month_day",
+        "abs",
+        "quotient",
+        "remainder",
+    )
+)
 
 
 def _check(found: Bounds, limit: int) -> None:

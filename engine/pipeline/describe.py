@@ -49,6 +49,7 @@ _WIDTHS: Final = {
     "day": _DAY,
     "week": 7 * _DAY,
 }
+_MONTHS: Final = {"month": 1, "quarter": 3, "year": 12}
 _MONDAY: Final = 4 * _DAY  # 1970-01-05
 
 _ARITHMETIC: Final = {"add": "add", "subtract": "sub", "multiply": "mul"}
@@ -148,6 +149,10 @@ class _Builder:
             and expression.function in ("date_trunc", "time_bucket")
             and expression.type.kind is Kind.TIMESTAMP
         ):
+            months = _MONTHS.get(_text_of(expression.arguments[0])) if expression.function == "date_trunc" else None
+            if months is not None and len(expression.arguments) == 2:
+                node = ("floor", ("months", self._days(expression.arguments[1])), months)
+                return node, Key(type=type, bucket=None, table=None, months=months)
             width, origin = self._bucket(expression)
             node = ("bucket", self.integer(expression.arguments[1]), width, origin)
             return node, Key(type=type, bucket=(width, origin), table=None)
@@ -262,6 +267,15 @@ class _Builder:
                 return (_ARITHMETIC[function], left, right, _BITS.get(type.kind, 64))
             case Call(function="negate", arguments=(argument,)) if argument.type == type and type.kind not in MOMENTS:
                 return ("neg", self.integer(argument), _BITS.get(type.kind, 64))
+            case Call(function="abs", arguments=(argument,)) if argument.type == type:
+                return ("abs", self.integer(argument), _BITS.get(type.kind, 64))
+            case Call(function="modulo" | "mod" | "divide" as function, arguments=(first, second)) if (
+                {first.type, second.type} == {type} and type.kind in WHOLE and _is_constant(second)
+            ):
+                name = "quotient" if function == "divide" else "remainder"
+                return (name, self.integer(first), self._constant(second, 0)[1])
+            case Call(function="extract", arguments=(field, moment)):
+                return self._field(_text_of(field), moment)
             case Call(function="coalesce", arguments=arguments) if all(item.type == type for item in arguments):
                 return ("coalesce", tuple(self.integer(item) for item in arguments))
             case Case(branches=branches, default=default):
@@ -269,6 +283,35 @@ class _Builder:
                 return ("case", found, self._branch(default))
             case _:
                 raise NotCovered(f"it computes {_name(expression)}")
+
+    def _days(self, moment: Expression) -> Node:
+        """Days since 1970 of a date or timestamp."""
+        if moment.type.kind is Kind.DATE:
+            return self.integer(moment)
+        if moment.type.kind is not Kind.TIMESTAMP:
+            raise NotCovered(f"it asks {moment.type} for a part")
+        return ("floor", self.integer(moment), _DAY)
+
+    def _field(self, field: str, moment: Expression) -> Node:
+        """What ``extract`` gives."""
+        if field in ("hour", "minute") and moment.type.kind is Kind.TIMESTAMP:
+            unit, of = (_WIDTHS["hour"], 24) if field == "hour" else (_WIDTHS["minute"], 60)
+            return ("modulo", ("floor", self.integer(moment), unit), of)
+        days = self._days(moment)
+        months = ("months", days)
+        match field:
+            case "year":
+                return ("plus", ("floor", months, 12), 1970)
+            case "quarter":
+                return ("plus", ("floor", ("modulo", months, 12), 3), 1)
+            case "month":
+                return ("plus", ("modulo", months, 12), 1)
+            case "day":
+                return ("month_day", days)
+            case "dow":
+                return ("modulo", ("plus", days, 4), 7)
+            case _:
+                raise NotCovered(f"it extracts {field}")
 
     def _branch(self, expression: Expression) -> Node | None:
         """A result of CASE; None is NULL."""
@@ -500,6 +543,11 @@ def _is_constant(expression: Expression) -> bool:
         if isinstance(part, Call) and FUNCTIONS[part.function].volatility is Volatility.VOLATILE:
             return False
     return True
+
+
+def _text_of(expression: Expression) -> str:
+    """A constant text in lower case; empty where it is none."""
+    return str(expression.value).lower() if isinstance(expression, Literal) else ""
 
 
 def _width(type: Type) -> int:

@@ -43,7 +43,8 @@ import numpy as np
 from numba import njit
 from weftdb.engine.kernels.groups import hashed, next_page
 from weftdb.engine.kernels.pieces import (
-    byte_at, has_bit, key_of_real, looked_up, pick_valid, pick_words, places_of, ranked, read_valid, read_words,
+    byte_at, has_bit, key_of_real, looked_up, month_day_of, month_of, pick_valid, pick_words, places_of, ranked,
+    read_valid, read_words,
     word_at,
     word64_at,
 )
@@ -470,6 +471,20 @@ class _Writer:
                 return self._value(node[1])
             case "bucket":
                 return self._name(f"({self._value(node[1])} - i{node[3]}) // i{node[2]}")
+            case "floor" | "modulo":
+                sign = "//" if node[0] == "floor" else "%"
+                return self._name(f"{self._value(node[1])} {sign} np.int64({node[2]})")
+            case "plus":
+                return self._name(f"{self._value(node[1])} + np.int64({node[2]})")
+            case "months" | "month_day":
+                name = "month_of" if node[0] == "months" else "month_day_of"
+                return self._name(f"{name}({self._value(node[1])})")
+            case "abs":
+                return self._name(f"abs({self._value(node[1])})")
+            case "quotient" | "remainder":
+                sign, value = "//" if node[0] == "quotient" else "%", self._value(node[1])
+                text = f"{value} {sign} i{node[2]} if {value} >= 0 else -(-{value} {sign} i{node[2]})"
+                return self._name(f"({text})")
             case "to_real":
                 text = f"np.float64({self._value(node[1])})"
                 return self._name(text if node[2] == 1 else f"{text} / np.float64({node[2]})")
@@ -670,6 +685,8 @@ def _numbers(shape: Shape, kind: str) -> set[int]:
     for node in _all(shape):
         if node[0] == "bucket":
             found |= {node[2], node[3]}
+        elif node[0] in ("quotient", "remainder"):
+            found.add(node[2])
         elif node[0] == "in":
             found |= set(node[2])
     for probe in shape.probes:

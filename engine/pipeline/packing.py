@@ -16,8 +16,8 @@ import pyarrow as pa
 from .bounds import Bounds, bounds, can_be_null
 from .shape import Key, Shape
 
-DENSE_MAX: Final = 1 << 16
-"""So many places are made at once; keys of more are looked up."""
+DENSE_MAX: Final = 1 << 21
+"""So many accumulators are made at once, of all places; keys of more places are looked up."""
 
 JOINED_TEXTS: Final = 1 << 20
 """The texts of a joined side's column stand beside those of tables under so much more than its slot."""
@@ -88,5 +88,11 @@ def pack(
         stride *= max(size, 1)
     if shape.sink == "rows":
         return Packing(sink="rows", places=0, keys=(), texts=texts)
-    sink = "one" if not keys else "dense" if words == 1 and word == 0 and stride <= DENSE_MAX else "parts"
+    sink = (
+        "one"
+        if not keys
+        else "dense"
+        if words == 1 and word == 0 and stride * len(shape.accumulators) <= DENSE_MAX
+        else "parts"
+    )
     return Packing(sink=sink, places=stride if keys else 1, keys=tuple(packed), texts=texts)

@@ -14,6 +14,8 @@ A shape is a tree of tuples. Every value in a kernel is an int64 or a float64; N
 
     integers      ("column", slot) ("int", k) ("add" | "sub" | "mul", a, b, bits) ("neg", a, bits) ("times", a, factor)
                   ("fit", a, limit) ("bucket", a, k_width, k_origin) ("case", branches, default) ("coalesce", parts)
+                  ("floor" | "modulo" | "plus", a, n) ("quotient" | "remainder", a, k) ("abs", a, bits)
+                  ("months" | "month_day", days)
     floats        ("double", slot) ("single", slot) ("real", k) ("fadd" | "fsub" | "fmul", a, b) ("fneg", a)
                   ("to_real", a, divisor) ("fcase", branches, default) ("fcoalesce", parts)
     truth         ("flag", slot) ("known", k) ("and" | "or", parts) ("not", a) ("is_null", value) ("is_true", a)
@@ -143,13 +145,15 @@ class Constant:
 class Key:
     """How a group's integer becomes a value of ``type``: ``origin + width * integer``, as constants' numbers.
 
-    ``table``: of a text the number of its table. ``joined``: of a joined side's text its slot.
+    ``table``: of a text the number of its table. ``joined``: of a joined side's text its slot. ``months``: it counts
+    so many months since 1970.
     """
 
     type: Type
     bucket: tuple[int, int] | None
     table: int | None
     joined: int | None = None
+    months: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
