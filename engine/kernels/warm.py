@@ -42,6 +42,7 @@ _FIXED = (
     types.DOUBLE,
     types.numeric(9, 2),
 )
+_TEXTS = types.array_of(types.TEXT)
 _DAY = 86_400_000_000
 
 _SERIES = Table(
@@ -79,7 +80,8 @@ def warm_up() -> None:
     _use(TableStore(_SERIES))
     nullable = tuple(dataclasses.replace(column, nullable=True) for column in (*fixed, text[1]))
     nullable = (*nullable[:-1], dataclasses.replace(nullable[-1], id=8, name="8"))
-    tail = Table(id=1, name="warm", columns=nullable, key=tuple(range(2, 9)), time=1, every=_DAY, shards=2)
+    arrays = [Column(id=9, name="9", type=types.array_of(types.INTEGER)), Column(id=10, name="10", type=_TEXTS)]
+    tail = Table(id=1, name="warm", columns=(*nullable, *arrays), key=tuple(range(2, 9)), time=1, every=_DAY, shards=2)
     _use(TableStore(tail))
     divide(np.zeros(1, np.uint64), 1_000, np.empty(1, np.uint32))
     keys = KeySet.of([np.zeros(1, np.int64)])
@@ -210,6 +212,8 @@ def _value(type: types.Type, row: int, *, nullable: bool = False) -> object:
     """A value of the type, different for each row as far as it has so many; few where it is nullable text."""
     if nullable and row % 5 == 0:
         return None
+    if type.element is not None:
+        return [_value(type.element, row)]
     match type:
         case types.TIMESTAMP:
             return datetime.datetime(2024, 1, 1 + row % 2)
