@@ -328,14 +328,14 @@ def run_parts(
     return None if missing else found
 
 
-def _rows_expected(query: bound.BoundQuery, reader: Reader, moment: pushdown.Moment, past: Sequence[Reader]) -> int:
-    """About how many rows the largest table of a side gives."""
+def _side_cost(side: SideRows, reader: Reader, moment: pushdown.Moment, past: Sequence[Reader]) -> float:
+    """About how many rows the largest table of a side gives; half where a kernel makes them."""
     counts = [0]
-    for use in query.uses:
+    for use in side.query.uses:
         of, filter = reader_of(use, reader, past), finish(use.filter, moment)
         known = of.statistics(use.table)
         counts.append(rows_expected(filter, known, rows_max=known.rows))
-    return max(counts)
+    return max(counts) / (1 if side.part is None else 2)
 
 
 def _run_part(
@@ -356,16 +356,19 @@ def _run_part(
     of = reader_of(use, reader, past)
     if not wait and of.statistics(use.table).rows < kernels.rows_min:
         raise NotCovered("the rows are few")
-    stream = of.scan(use.table, columns=use.columns, filter=finish(use.filter, moment), row_ids=use.row_ids)
+    stream_filter = finish(use.filter, moment)
+    stream = of.scan(use.table, columns=use.columns, filter=stream_filter, row_ids=use.row_ids)
     looked_at = getattr(stream, "looked_at", None)
     if looked_at is None:
         raise NotCovered(f"{use.table.name} is read by an index, or was written in this transaction")
     plan, layout, version = looked_at()
     if plan.rows_count < kernels.rows_min and not wait:
         raise NotCovered("the rows are few")
-    expected = 0 if wait else max((_rows_expected(side.query, reader, moment, past) for side in part.sides), default=0)
-    if expected * kernels.side_cost > plan.rows_count:
-        raise NotCovered("it is joined with many rows")
+    if not wait and part.sides:
+        rows = rows_expected(stream_filter, of.statistics(use.table), rows_max=plan.rows_count)
+        cost = sum(_side_cost(side, reader, moment, past) for side in part.sides) * kernels.side_cost
+        if cost > rows + plan.rows_count // 4:
+            raise NotCovered("it is joined with many rows")
     if dry and part.sides:
         return Grouped(alias=use.alias), None
 
@@ -411,7 +414,7 @@ def _run_part(
         kernel=kernel,
         threads=kernels.threads,
         sides=sides,
-        hash_groups=wait or kernels.hash_groups,
+        hash_groups=wait or kernels.hash_groups or bool(sides),
         check=check,
     )
     began = monotonic()

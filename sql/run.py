@@ -129,7 +129,14 @@ def _with_groups(
     if not isinstance(choice, Pipelined) or kernels is None:
         return plan.bound, relations
 
+    answered: dict[int, pa.Table] = {}
+
     def rows_of(side: BoundQuery) -> pa.Table:
+        if id(side.query) not in answered:  # one side may be asked what another one asks, too
+            answered[id(side.query)] = answer(side)
+        return answered[id(side.query)]
+
+    def answer(side: BoundQuery) -> pa.Table:
         if "plan" not in side.memo:
             found, declined = planning.choose(side)
             side.memo["plan"] = Plan(bound=side, fired=(), choice=found, declined=declined)

@@ -179,6 +179,8 @@ class _Side:
     members: set[int]
     keys: list[tuple[bound.Bound, bound.Bound]]
     kind: str = "inner"
+    presence: bound.Select | None = None
+    """Its keys alone, where another side asks for them."""
     conditions: list[bound.Bound] = field(default_factory=list[bound.Bound])
     outputs: list[tuple[bound.Bound, Column]] = field(default_factory=list[tuple[bound.Bound, Column]])
 
@@ -214,8 +216,8 @@ class _Builder:
                 presences.append(self._presence(condition, fact))
             else:
                 raise NotCovered("a subquery reads several relations")
-        self._restrict()
         placed = [self._placed(node) for node in (*filter, *keys, *aggregates)]
+        self._restrict()
         cut, last = len(filter), len(filter) + len(keys)
         return Star(
             fact=scan,
@@ -362,7 +364,10 @@ class _Builder:
                 shared = [mine for fact, mine in side.keys if any(fact == known for known, _ in other.keys)]
                 if other.kind == "inner" and other.conditions and len(other.keys) == len(shared) < len(side.keys):
                     ordered = [next(mine for fact, mine in side.keys if fact == known) for known, _ in other.keys]
-                    query = self._select(self._source(other), other.conditions, [mine for _, mine in other.keys])
+                    query = other.presence or self._select(
+                        self._source(other), other.conditions, [mine for _, mine in other.keys]
+                    )
+                    other.presence = query
                     side.conditions.append(
                         bound.Quantified(
                             operands=tuple(ordered), operator="equal", query=query, all=False, type=BOOLEAN
@@ -387,10 +392,11 @@ class _Builder:
 
     def _query_of(self, side: _Side) -> SideQuery:
         given = [mine for _, mine in side.keys] + [node for node, _ in side.outputs]
+        query = None if side.outputs else side.presence
         return SideQuery(
             kind=side.kind,
             keys=tuple(other for other, _ in side.keys),
-            query=self._select(self._source(side), side.conditions, given),
+            query=query or self._select(self._source(side), side.conditions, given),
             columns=tuple(column for _, column in side.outputs),
         )
 

@@ -84,7 +84,7 @@ def built(rows: pa.Table, side: Side) -> Built:
     keys: list[np.ndarray] = []
     there: np.ndarray | None = None
     for number, key in enumerate(side.keys):
-        values, valid = _integers(_array(rows, number), key.type)
+        values, valid = _integers(rows.column(number), key.type)
         keys.append(values)
         if valid is not None:
             there = valid if there is None else there & valid
@@ -111,7 +111,7 @@ def built(rows: pa.Table, side: Side) -> Built:
         raise NotCovered("a joined side has a key twice")
     columns = tuple(
         _column(
-            _array(rows, len(side.keys) + number), type, at, places, chosen=there if has_null else None, kind=side.kind
+            rows.column(len(side.keys) + number), type, at, places, chosen=there if has_null else None, kind=side.kind
         )
         for number, (_, type) in enumerate(side.columns)
     )
@@ -148,16 +148,16 @@ def _packed(keys: list[np.ndarray]) -> tuple[tuple[tuple[int, int, int], ...], i
 
 
 def _column(
-    array: pa.Array, type: Type, at: np.ndarray | slice, places: int, *, chosen: np.ndarray | None, kind: str
+    rows: pa.ChunkedArray, type: Type, at: np.ndarray | slice, places: int, *, chosen: np.ndarray | None, kind: str
 ) -> Column:
     texts = None
     if type.is_text:
-        codes = array.dictionary_encode()
+        codes: Any = rows.combine_chunks().dictionary_encode()
         texts = codes.dictionary
         values = codes.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-        valid = None if not array.null_count else np.asarray(array.is_valid())
+        valid = np.asarray(codes.is_valid()) if rows.null_count else None
     else:
-        values, valid = _integers(array, type)
+        values, valid = _integers(rows, type)
     if chosen is not None:
         values, valid = values[chosen], None if valid is None else valid[chosen]
     by_place = np.zeros(places + 1, np.int64)
@@ -171,28 +171,28 @@ def _column(
     return Column(values=by_place, valid=there, bounds=bounds, texts=texts)
 
 
-def _integers(array: pa.Array, type: Type) -> tuple[np.ndarray, np.ndarray | None]:
+def _integers(rows: pa.ChunkedArray, type: Type) -> tuple[np.ndarray, np.ndarray | None]:
     """Values as int64, floats by their bits, and where there are some (bool). Raises NotCovered beyond 64 bits."""
-    fixed = fixed_of(array, type)
-    valid = None if fixed.valid is None else fixed.valid.view(np.bool_)
-    values: np.ndarray = fixed.values
-    if values.ndim == 2:
-        low = values[:, 0].view(np.int64)
-        wide = values[:, 1].view(np.int64) != low >> 63
-        if (wide if valid is None else wide & valid).any():
-            raise NotCovered("a number of a joined side is too large")
-        values = low
-    elif type.kind in FLOATS:
-        values = values.view(f"i{values.itemsize}")
-    values = values.astype(np.int64)
-    if valid is not None:
-        values[~valid] = 0
-    return values, valid
-
-
-def _array(rows: pa.Table, number: int) -> pa.Array:
-    chunked: Any = rows.column(number)
-    return chunked.combine_chunks() if chunked.num_chunks != 1 else chunked.chunk(0)
+    found = np.empty(len(rows), np.int64)
+    there = np.ones(len(rows), np.bool_) if rows.null_count else None
+    start = 0
+    for chunk in rows.chunks:
+        fixed = fixed_of(chunk, type)
+        values: np.ndarray = fixed.values
+        into = found[start : start + len(values)]
+        if values.ndim == 2:
+            into[:] = values[:, 0].view(np.int64)
+            wide = values[:, 1].view(np.int64) != into >> 63
+            if (wide if fixed.valid is None else wide & fixed.valid.view(np.bool_)).any():
+                raise NotCovered("a number of a joined side is too large")
+        else:
+            into[:] = values.view(f"i{values.itemsize}") if type.kind in FLOATS else values
+        if there is not None and fixed.valid is not None:
+            there[start : start + len(values)] = fixed.valid.view(np.bool_)
+        start += len(values)
+    if there is not None:
+        found[~there] = 0
+    return found, there
 
 
 __all__ = ["SPAN_MAX", "Built", "Column", "built"]
