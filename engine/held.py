@@ -33,9 +33,9 @@ class Held:
         """Whether so many bytes may be made now. Several that ask at one moment may together go beyond the limit."""
         return self.bytes + count <= self.limit
 
-    def keep(self, array: np.ndarray) -> np.ndarray:
-        """Count an array until it is freed; gives it."""
+    def keep(self, array: np.ndarray, size: int | None = None) -> np.ndarray:
+        """Count an array until it is freed, as ``size`` bytes where it stands for others; gives it."""
         token = next(_TOKENS)
-        self._sizes[token] = array.nbytes
+        self._sizes[token] = array.nbytes if size is None else size
         weakref.finalize(array, self._sizes.pop, token).atexit = False
         return array

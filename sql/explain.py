@@ -183,13 +183,19 @@ def _seen(plan: Plan, execution: Execution) -> Explained:
         version = None if use.past is None else reader.version
         accesses.append(_access(use, filter, stream, reader.statistics(use.table), version=version))
     operators = None
-    if isinstance(plan.choice, Relational) and moment is not None:
+    grouped = [] if moment is None else _grouped(plan, execution, moment)
+    if moment is not None and _is_executor_s(plan, grouped):
         rows = execution.virtual(bound)
         sources |= {scan_name(scan.reference): rows[scan.name].select(scan.sources) for scan in bound.arrow_scans}
         found = execution.resources.executor.explain(sql_text(bound, moment), sources, cancel=execution.cancel)
         operators = with_names(found, _names(bound))
-    grouped: list[Grouped] = []
-    if isinstance(plan.choice, Pipelined) and moment is not None:
+    return Explained(plan=plan, accesses=tuple(accesses), operators=operators, grouped=tuple(grouped))
+
+
+def _grouped(plan: Plan, execution: Execution, moment: Moment) -> list[Grouped]:
+    """What pipelines would do, as far as it shows without running them."""
+    found: list[Grouped] = []
+    if isinstance(plan.choice, Pipelined):
         run_parts(
             plan.choice.rest,
             execution.reader,
@@ -199,10 +205,17 @@ def _seen(plan: Plan, execution: Execution) -> Explained:
             wait=plan.choice.wait,
             rows_of=_not_computed,
             cancel=execution.cancel,
-            note=grouped.append,
+            note=found.append,
             dry=True,
         )
-    return Explained(plan=plan, accesses=tuple(accesses), operators=operators, grouped=tuple(grouped))
+    return found
+
+
+def _is_executor_s(plan: Plan, grouped: Sequence[Grouped]) -> bool:
+    """Whether the executor runs the query as it was bound."""
+    if isinstance(plan.choice, Pipelined):
+        return not plan.choice.wait and any(each.why_not is not None for each in grouped)
+    return isinstance(plan.choice, Relational)
 
 
 def _not_computed(query: BoundQuery) -> pa.Table:
@@ -216,13 +229,12 @@ def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table],
     reader = ObservedReader(execution.reader, streams)
     past = [ObservedReader(snapshot, streams) for snapshot in execution.past.snapshots]
     operators: Operator | None = None
-    grouped: list[Grouped] = []
+    moment = _moment(bound, execution)
+    grouped = _grouped(plan, execution, moment)
     began = monotonic()
-    if isinstance(plan.choice, Relational) and consume is None:
-        moment = _moment(bound, execution)
-        sources = sources_of(
-            bound, reader, moment, relations=execution.virtual(bound), past=past, held=execution.resources.executor.held
-        )
+    if _is_executor_s(plan, grouped) and consume is None:
+        held = execution.resources.executor.held
+        sources = sources_of(bound, reader, moment, relations=execution.virtual(bound), past=past, held=held)
         run = execution.resources.executor.explain
         operators = interruptible(
             lambda: run(sql_text(bound, moment), sources, analyze=True, cancel=execution.cancel),
@@ -230,6 +242,7 @@ def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table],
         )
         operators, rows = with_names(operators, _names(bound)), operators.rows or 0
     else:
+        grouped.clear()
         table = execution.on(reader).run(plan, past=past, note=grouped.append).arrow()
         rows = table.num_rows
         if consume is not None:

@@ -413,6 +413,7 @@ def _run_part(
         moment=_Constants(moment),
         kernel=kernel,
         threads=kernels.threads,
+        held=kernels.held,
         sides=sides,
         hash_groups=wait or kernels.hash_groups or bool(sides),
         check=check,

@@ -300,7 +300,7 @@ _SETTINGS: Final = (
     _own("default_transaction_isolation", "repeatable read", _isolation, "level that BEGIN takes"),
     _own(
         "weft.tier",
-        "relational",
+        "auto",
         _one_of("weft.tier", *TIERS),
         "who groups tables: auto, pipeline, relational",
     ),

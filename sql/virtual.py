@@ -203,6 +203,7 @@ _KERNELS: Final = pa.schema(
     [
         arrow_field("name", TEXT),
         arrow_field("state", TEXT),
+        arrow_field("reason", TEXT),
         arrow_field("hits", BIGINT),
         arrow_field("compile_seconds", DOUBLE),
         arrow_field("run_seconds", DOUBLE),
@@ -446,6 +447,7 @@ def _kernels(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         {
             "name": known.name,
             "state": known.state,
+            "reason": known.reason,
             "hits": known.hits,
             "compile_seconds": known.compile_seconds,
             "run_seconds": known.run_seconds,

@@ -22,7 +22,9 @@ import pytest
 import soak
 import weftdb
 from fuzz_pipelines import PlainKernels, differences
+from weftdb.base.limits import PIPELINES_SHARE
 from weftdb.engine.database import Engine
+from weftdb.engine.held import Held
 from weftdb.engine.kernels.pieces import pick_valid, pick_words, read_valid, read_words
 from weftdb.engine.options import Options
 from weftdb.engine.pipeline import pieces, run
@@ -568,3 +570,50 @@ def test_numbers_beyond_64_bits_are_seen_in_segments_and_memtables() -> None:
                     assert sorted(auto) == sorted(executor)
                     assert isinstance(pipeline, str) or sorted(pipeline) == sorted(executor)
                 engine.flush()
+
+
+@pytest.mark.parametrize("dense_max", [1 << 16, 0])
+def test_groups_count_while_they_are_made_and_beyond_the_budget_the_executor_groups(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, dense_max: int
+) -> None:
+    """In places, and looked up."""
+    monkeypatch.setattr("weftdb.engine.pipeline.packing.DENSE_MAX", dense_max)
+    seen: list[int] = []
+
+    class Watched(PlainKernels):
+        def kernel(self, shape: Shape, **_: Any) -> Known:
+            known = super().kernel(shape)
+            kernel = known.kernel
+            assert kernel is not None
+
+            def watched(*arguments: Any) -> Any:
+                seen.append(self.held.bytes)
+                return kernel(*arguments)
+
+            known.kernel = watched
+            return known
+
+    kernels = Watched(threads=1)
+    monkeypatch.setattr(resources_of(engine), "kernels", kernels)
+    sql = "SELECT k, count(*), sum(b) FROM t GROUP BY k ORDER BY k"
+    with Session(engine) as session:
+        executor, auto, pipeline = _both(session, sql)
+        assert auto == pipeline == executor
+        assert min(seen) > 1_000
+        assert kernels.held.bytes == 0
+        seen.clear()
+        kernels.held = Held(limit=1_000)
+        executor, auto, pipeline = _both(session, sql)
+        assert auto == executor
+        assert "more memory than pipelines may take" in pipeline
+        assert kernels.held.bytes == 0
+
+
+def test_pipelines_are_in_the_gauge_of_memory() -> None:
+    with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
+        sql = "SELECT value FROM weft_metrics WHERE name = 'weft_memory_pipelines_bytes'"
+        assert session.execute(sql).scalar() == 0
+        held = resources_of(engine).kernels.held
+        kept = held.keep(np.zeros(100))
+        assert session.execute(sql).scalar() == kept.nbytes
+        assert held.limit == engine.budget.limit // PIPELINES_SHARE

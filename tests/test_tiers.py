@@ -102,6 +102,8 @@ def test_a_column_that_a_segment_does_not_have_is_null_in_all_its_rows(monkeypat
         session.execute("SET weft.tier = pipeline")
         sql = "SELECT count(late), count(*), sum(below), min(below) FROM t"
         assert session.execute(sql).rows() == [(0, 500, Decimal(-1250), Decimal("-2.5"))]
+        sql = "SELECT below, late, count(*) FROM t GROUP BY below, late"
+        assert session.execute(sql).rows() == [(Decimal("-2.5"), None, 500)]
 
 
 SECONDS = 3 * soak.FACTOR

@@ -30,8 +30,10 @@ from ...base.limits import (
     KERNELS_WAITING_MAX,
     PIPELINE_ROWS_MIN,
     PIPELINE_SIDE_COST,
+    PIPELINES_SHARE,
 )
 from ..clock import monotonic
+from ..held import Held
 from . import files
 from .files import Folder, Kernel
 from .generate import source
@@ -68,6 +70,8 @@ class Kernels:
 
     def __init__(self, folder: Path | None = None, *, threads: int = 1) -> None:
         self.threads = threads
+        self.held = Held()
+        """Memory of the pipelines that run."""
         self.rows_min = PIPELINE_ROWS_MIN
         self.side_cost = PIPELINE_SIDE_COST
         self.hash_groups = False  # at the tier auto: with many groups the executor is faster still
@@ -243,6 +247,8 @@ def kernels_of(engine: Engine) -> Kernels:
         found = engine.shared.get(Kernels)
         if not isinstance(found, Kernels):
             found = engine.shared[Kernels] = Kernels(threads=engine.options.threads)
+            held = found.held = Held(engine.budget.limit // PIPELINES_SHARE)
+            engine.budget.register("pipelines", lambda: held.bytes, "Groups of the pipelines that run.")
             engine.on_close(found.close)
         return found
 

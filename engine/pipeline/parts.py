@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 
-from ...base.limits import MIB
 from ..kernels.groups import (
     ADD,
     ADD_REAL,
@@ -34,11 +33,10 @@ from ..kernels.groups import (
 from .answers import Groups
 from .generate import record_words, table_bits
 from .pieces import Morsel
-from .shape import NotCovered, Shape
+from .shape import Shape
 from .states import STARTS
 from .work import Work
 
-GROUP_BYTES_MAX: Final = 1024 * MIB
 TASK_PARTS: Final = 8
 """Parts that a thread merges before it looks whether to go on."""
 
@@ -65,6 +63,7 @@ class Parts:
         self._used = np.zeros(PARTS, np.int64)
         self._slots = [np.zeros(1, np.uint32)] * PARTS
         self._groups = [np.empty((0, len(self._first)), np.int64)] * PARTS
+        self._counted: np.ndarray | None = None
         self._free: list[_Pages] = []
         self._lock = threading.Lock()
 
@@ -78,14 +77,20 @@ class Parts:
             self._make_room(self._used + counts)
             tasks = [range(part, part + TASK_PARTS) for part in range(0, PARTS, TASK_PARTS)]
             self._work.all(lambda parts, filled=filled: self._merge(parts, filled), tasks)
+            self._count()
             self._free = filled
         return self._all()
+
+    def _count(self) -> None:
+        """What there is of groups, with their slots. Raises NotCovered where that is too much."""
+        self._counted = None
+        self._counted = self._work.counted((8 * len(self._first) + 8) * int(self._used.sum()))
 
     def _fill(self, lane: Sequence[Morsel]) -> _Pages:
         rows_count = sum(morsel.rows_count for morsel in lane)
         with self._lock:
-            pages = self._free.pop() if self._free else _Pages(self._width << table_bits(self._shape))
-        pages.begin(rows_count, self._width)
+            pages = self._free.pop() if self._free else _Pages(self._width << table_bits(self._shape), self._work)
+        pages.begin(rows_count, self._width, self._work)
         self._work.lane(lane, pages.table, pages.pool, pages.ends, pages.chain)
         give_way_all(pages.table, self._width, self._words, pages.pool, pages.ends, pages.chain)
         return pages
@@ -100,8 +105,6 @@ class Parts:
 
     def _make_room(self, counts: np.ndarray) -> None:
         """Room for so many groups in each part: pages of memory that nobody touches cost nothing. Raises NotCovered."""
-        if 8 * len(self._first) * int(self._used.sum()) > GROUP_BYTES_MAX:
-            raise NotCovered("there are too many groups")
         for part, (count, used) in enumerate(zip(counts.tolist(), self._used.tolist(), strict=True)):
             before = self._groups[part]
             if count <= len(before):
@@ -134,16 +137,19 @@ class _Pages:
 
     __slots__ = ("chain", "ends", "pool", "table")
 
-    def __init__(self, words: int) -> None:
-        self.table = np.zeros(words, np.int64)
+    def __init__(self, words: int, work: Work) -> None:
+        self.table = work.made(8 * words, lambda: np.zeros(words, np.int64))
         self.ends = np.empty(PARTS + 1, np.int64)
         self.pool = self.chain = np.empty(0, np.int64)
 
-    def begin(self, rows_count: int, width: int) -> None:
+    def begin(self, rows_count: int, width: int, work: Work) -> None:
         """Empty pages, enough for as many records as rows."""
         count = PARTS + rows_count // PAGE + 1
         if count * PAGE * width > len(self.pool):
-            self.pool, self.chain = np.empty(count * PAGE * width, np.int64), np.empty(count, np.int64)
+            words = count * PAGE * width
+            self.pool = self.chain = np.empty(0, np.int64)
+            self.pool = work.made(8 * words, lambda: np.empty(words, np.int64))
+            self.chain = np.empty(count, np.int64)
         self.ends[:-1] = np.arange(PARTS) * PAGE
         self.ends[-1] = PARTS
 

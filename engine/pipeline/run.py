@@ -14,7 +14,7 @@ where they are looked up (parts.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -26,6 +26,7 @@ from ...base.limits import MIB, PIPELINE_SIDE_BYTES_MAX
 from ..clock import monotonic
 from ..expression.evaluate import evaluate
 from ..expression.node import Expression, Literal
+from ..held import Held
 from ..layout import Layout
 from ..scan_plan import Plan
 from .answers import Groups, table_of
@@ -73,6 +74,7 @@ class Run:
     check: Callable[[], None]
     sides: Sequence[pa.Table] = ()
     hash_groups: bool = True
+    held: Held = field(default_factory=Held)
     rows_count: int = 0
 
     def groups(self) -> pa.Table | None:
@@ -117,7 +119,7 @@ class Run:
         self.rows_count = sum(morsel.rows_count for morsel in morsels)
         lanes = _lanes(morsels, shape, packing, columns, arguments)
         given = (np.array([*arguments, *packing.arguments, 0], np.int64), np.array([*reals, 0.0], np.float64))
-        work = Work(kernel=known.kernel, given=given, threads=self.threads, check=self.check)
+        work = Work(kernel=known.kernel, given=given, threads=self.threads, check=self.check, held=self.held)
         began = monotonic()
         self._set_truths(sources, work)
         with np.errstate(over="ignore", invalid="ignore"):  # what became infinite is seen in the end
@@ -129,19 +131,21 @@ class Run:
         if packing.sink == "parts":
             return Parts(shape, work).groups(lanes)
 
+        width = len(shape.accumulators)
         if packing.sink == "rows":
             if 8 * self.rows_count * len(shape.accumulators) > PIPELINE_SIDE_BYTES_MAX:
                 raise NotCovered("a joined side has many rows")
 
             def rows(lane: Sequence[Morsel]) -> np.ndarray:
-                state = rows_state(shape, sum(morsel.rows_count for morsel in lane))
+                count = sum(morsel.rows_count for morsel in lane)
+                state = work.made(8 * count * width, lambda: rows_state(shape, count))
                 work.lane(lane, state)
                 return state
 
             return rows_of(work.all(rows, lanes), shape)
 
         def run(lane: Sequence[Morsel]) -> np.ndarray:
-            state = new_state(shape, packing.places)
+            state = work.made(8 * packing.places * width, lambda: new_state(shape, packing.places))
             work.lane(lane, state)
             return state
 

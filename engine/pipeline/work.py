@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from ..held import Held
 from .files import Kernel
 from .pieces import Morsel
 from .shape import NotCovered
@@ -22,16 +23,37 @@ NOWHERE: Final = np.zeros(1, np.int64)
 
 
 class Work:
-    """``given``: the kernel's arguments; ``check`` raises what stops the statement."""
+    """``given``: the kernel's arguments; ``check`` raises what stops the statement; ``held``: memory of pipelines."""
 
     def __init__(
-        self, *, kernel: Kernel, given: tuple[np.ndarray, np.ndarray], threads: int, check: Callable[[], None]
+        self,
+        *,
+        kernel: Kernel,
+        given: tuple[np.ndarray, np.ndarray],
+        threads: int,
+        check: Callable[[], None],
+        held: Held,
     ) -> None:
+        self._held = held
         self.threads = threads
         self._kernel = kernel
         self._given = given
         self._check = check
         self._stop = threading.Event()
+
+    def made(self, bytes_count: int, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """An array of groups or of what comes to them. Raises NotCovered where there is no room for it."""
+        self._check_room(bytes_count)
+        return self._held.keep(make())
+
+    def counted(self, bytes_count: int) -> np.ndarray:
+        """Stands for memory of so many bytes as long as it lives. Raises NotCovered where there is no room for it."""
+        self._check_room(bytes_count)
+        return self._held.keep(np.empty(0), bytes_count)
+
+    def _check_room(self, bytes_count: int) -> None:
+        if not self._held.room(bytes_count):
+            raise NotCovered("the groups need more memory than pipelines may take")
 
     def all(self, what: Callable[[One], Made], of: Sequence[One]) -> list[Made]:
         """What is made of each, in their order. Raises the first failure; what was not begun is left then."""
