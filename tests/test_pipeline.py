@@ -25,7 +25,7 @@ from fuzz_pipelines import PlainKernels, differences
 from weftdb.base.limits import PIPELINES_SHARE
 from weftdb.engine.database import Engine
 from weftdb.engine.held import Held
-from weftdb.engine.kernels.pieces import pick_valid, pick_words, read_valid, read_words
+from weftdb.engine.kernels.pieces import month_day_of, month_of, pick_valid, pick_words, read_valid, read_words
 from weftdb.engine.options import Options
 from weftdb.engine.pipeline import pieces, run
 from weftdb.engine.pipeline.kernels import Kernels, Known
@@ -71,6 +71,12 @@ QUERIES = (
     "SELECT DISTINCT a + 1, s FROM t ORDER BY a + 1, s",
     "SELECT count(*) FROM (SELECT DISTINCT a, n FROM t) q",
     "SELECT x, b, m, count(*), sum(a) FROM t WHERE x <> 0 GROUP BY x, b, m",
+    "SELECT date_trunc('quarter', m), date_trunc('year', m), count(DISTINCT a) FROM t GROUP BY 1, 2",
+    "SELECT extract(year FROM m), extract(month FROM m), extract(day FROM m), extract(quarter FROM m),"
+    " extract(hour FROM m), extract(minute FROM m), extract(dow FROM m), count(*) FROM t GROUP BY 1, 2, 3, 4, 5, 6, 7",
+    "SELECT extract(month FROM d), extract(dow FROM d), sum(extract(day FROM d)) FROM t"
+    " WHERE extract(year FROM d) = 2020 GROUP BY 1, 2",
+    "SELECT a % 7, n / 2, abs(a), count(*), sum(mod(a, 3)), max(abs(b)) FROM t WHERE a / 4 < 7 GROUP BY 1, 2, 3",
     "SELECT upper(s), z.n FROM (SELECT s, count(*) AS n FROM t GROUP BY s) z ORDER BY 1 NULLS FIRST",
 )
 
@@ -136,6 +142,15 @@ def _compare(session: Session, sql: str) -> None:
 @pytest.mark.parametrize("sql", QUERIES)
 def test_a_pipeline_gives_the_rows_of_the_relational_executor(engine: Engine, sql: str) -> None:
     _compare(Session(engine), sql)
+
+
+def test_days_have_the_months_of_the_calendar() -> None:
+    first = dt.date(1970, 1, 1)
+    days = [*range(-1_000, 50_000), (dt.date.min - first).days, (dt.date.max - first).days]
+    for day in days:
+        date = first + dt.timedelta(day)
+        assert month_of(day) == 12 * (date.year - 1970) + date.month - 1
+        assert month_day_of(day) == date.day
 
 
 def test_a_column_that_segments_do_not_have_reads_as_its_default(engine: Engine) -> None:
@@ -212,6 +227,8 @@ def test_parameters_are_arguments_of_one_kernel(engine: Engine) -> None:
         ("SELECT count(DISTINCT a), avg(n) FROM t", "beside DISTINCT"),
         ("SELECT count(DISTINCT a), sum(DISTINCT n) FROM t", "more than one argument"),
         ("SELECT max(s) FROM t", "max of text"),
+        ("SELECT a % n FROM t GROUP BY 1", "modulo"),
+        ("SELECT a % 0 FROM t GROUP BY 1", "not positive"),
         ("SELECT count(CAST(k * 300 AS SMALLINT) + 1) FROM t WHERE k > 100", "too large"),
         ("SELECT count(x * 2) FROM t", "counted"),
         ("SELECT sum(x * 1e308 * 1e308) FROM t", "out of range"),

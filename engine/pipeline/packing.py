@@ -88,11 +88,7 @@ def pack(
         stride *= max(size, 1)
     if shape.sink == "rows":
         return Packing(sink="rows", places=0, keys=(), texts=texts)
-    sink = (
-        "one"
-        if not keys
-        else "dense"
-        if words == 1 and word == 0 and stride * len(shape.accumulators) <= DENSE_MAX
-        else "parts"
-    )
-    return Packing(sink=sink, places=stride if keys else 1, keys=tuple(packed), texts=texts)
+    if not keys:
+        return Packing(sink="one", places=1, keys=(), texts=texts)
+    dense = words == 1 and word == 0 and stride * len(shape.accumulators) <= DENSE_MAX
+    return Packing(sink="dense" if dense else "parts", places=stride, keys=tuple(packed), texts=texts)
