@@ -17,7 +17,7 @@ from typing import Final
 
 from ....base.errors import Invalid
 from ....base.types import numeric
-from .duck import quote
+from .duck import quote, utc_clock, utc_moment
 from .model import Function, Rendering, function, in_python, overload
 from .number_format import char_of_float, char_of_number, digits_read, number_of_char
 from .time_format import char_of_interval, char_of_moment
@@ -74,7 +74,7 @@ def _char_of_moment(source: str) -> Callable[[Rendering], str]:
         directives = _directives(pattern) if isinstance(pattern, str) else None
         if directives is None:
             return in_python(r)
-        moment = f"timezone('UTC', {r[0]})" if source == "timestamptz" else r[0]
+        moment = utc_clock(r[0]) if source == "timestamptz" else r[0]
         return f"strftime({moment}, {quote(directives)})"
 
     return render
@@ -161,7 +161,7 @@ def _read_pattern(name: str, pattern: str) -> str:
 def _read(target: str) -> Callable[[Rendering], str]:
     def render(r: Rendering) -> str:
         moment = f"strptime({r[0]}, {quote(_read_pattern(r.function, r.constant(1)))})"
-        return f"timezone('UTC', {moment})" if target == "timestamptz" else f"CAST({moment} AS DATE)"
+        return utc_moment(moment) if target == "timestamptz" else f"CAST({moment} AS DATE)"
 
     return render
 

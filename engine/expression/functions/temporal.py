@@ -19,6 +19,7 @@ import pyarrow as pa
 from ....base.errors import Invalid
 from ....base.limits import GAPFILL_BUCKETS_MAX
 from ....base.types import Type, numeric
+from .duck import utc_clock, utc_moment
 from .model import Function, Overload, Rendering, Volatility, function, in_python, overload
 from .plain import division_by_zero, interval_span, out_of_range
 
@@ -175,13 +176,24 @@ def _combine(day: dt.date, time: dt.time) -> dt.datetime:
 
 _MOMENTS: Final = (("date", "timestamp"), ("timestamp", "timestamp"), ("timestamptz", "timestamptz"))
 
+
+def _moved(kind: str, sign: str, moment: int = 0, span: int = 1) -> str:
+    """A moment plus or minus an interval, given as these arguments."""
+    if kind == "timestamptz":
+        return utc_moment(f"{utc_clock(f'{{{moment}}}')} {sign} {{{span}}}")
+    return f"({{{moment}}} {sign} {{{span}}})"
+
+
 ADD: Final[tuple[Overload, ...]] = (
     overload("date, integer -> date", "({0} + {1})", naive=_add_days, can_fail=True),
     overload("integer, date -> date", "({1} + {0})", naive=lambda days, day: _add_days(day, days), can_fail=True),
-    *(overload(f"{a}, interval -> {r}", "({0} + {1})", naive=add_interval, can_fail=True) for a, r in _MOMENTS),
+    *(overload(f"{a}, interval -> {r}", _moved(a, "+"), naive=add_interval, can_fail=True) for a, r in _MOMENTS),
     *(
         overload(
-            f"interval, {a} -> {r}", "({1} + {0})", naive=lambda span, moment: add_interval(moment, span), can_fail=True
+            f"interval, {a} -> {r}",
+            _moved(a, "+", 1, 0),
+            naive=lambda span, moment: add_interval(moment, span),
+            can_fail=True,
         )
         for a, r in _MOMENTS
     ),
@@ -197,12 +209,12 @@ SUBTRACT: Final[tuple[Overload, ...]] = (
     overload("date, integer -> date", "({0} - {1})", naive=lambda day, days: _add_days(day, -days), can_fail=True),
     *(
         overload(
-            f"{a}, interval -> {r}", "({0} - {1})", naive=lambda m, span: add_interval(m, negated(span)), can_fail=True
+            f"{a}, interval -> {r}", _moved(a, "-"), naive=lambda m, span: add_interval(m, negated(span)), can_fail=True
         )
         for a, r in _MOMENTS
     ),
     overload("timestamp, timestamp -> interval", "({0} - {1})", naive=_between),
-    overload("timestamptz, timestamptz -> interval", "({0} - {1})", naive=_between),
+    overload("timestamptz, timestamptz -> interval", f"({utc_clock('{0}')} - {utc_clock('{1}')})", naive=_between),
     overload(
         "interval, interval -> interval", "({0} - {1})", naive=lambda a, b: _add_spans(a, negated(b)), can_fail=True
     ),
@@ -339,7 +351,7 @@ def _field_overloads(*, exact: bool) -> list[Overload]:
         fields = _INTERVAL_FIELDS if source == "interval" else _FIELDS
 
         def render(r: Rendering, *, source: str = source, fields: Mapping[str, Any] = fields) -> str:
-            moment = f"timezone('UTC', {r[1]})" if source == "timestamptz" else r[1]
+            moment = utc_clock(r[1]) if source == "timestamptz" else r[1]
             moment = f"CAST({moment} AS TIMESTAMP)" if source == "date" else moment
             scale, template, _ = _field(r.constant(0), fields, source)
             if source == "time" and _ALIASES.get(r.constant(0), r.constant(0)) == "epoch":
@@ -408,8 +420,7 @@ def _trunc(r: Rendering) -> str:
 
 def _trunc_zoned(r: Rendering) -> str:
     unit = _unit(r.constant(0), "timestamp with time zone")
-    moment = f"timezone('UTC', {r[1]})"
-    return f"timezone('UTC', {_truncated(unit, moment)})"
+    return utc_moment(_truncated(unit, utc_clock(r[1])))
 
 
 _CLOCK_UNITS: Final = {
@@ -482,12 +493,12 @@ def _bucket_sql(source: str) -> Callable[[Rendering], str]:
             _bucket_origin(r.literals[0])
         elif r.function == "time_bucket":
             width = f"weft_bucket_width({width})"
-        moment = f"timezone('UTC', {r[1]})" if source == "timestamptz" else f"CAST({r[1]} AS TIMESTAMP)"
+        moment = utc_clock(r[1]) if source == "timestamptz" else f"CAST({r[1]} AS TIMESTAMP)"
         origin = ""
         if len(r.arguments) == 3:
-            origin = f", timezone('UTC', {r[2]})" if source == "timestamptz" else f", CAST({r[2]} AS TIMESTAMP)"
+            origin = f", {utc_clock(r[2])}" if source == "timestamptz" else f", CAST({r[2]} AS TIMESTAMP)"
         bucketed = f"time_bucket({width}, {moment}{origin})"
-        return f"timezone('UTC', {bucketed})" if source == "timestamptz" else f"CAST({bucketed} AS {r.t})"
+        return utc_moment(bucketed) if source == "timestamptz" else f"CAST({bucketed} AS {r.t})"
 
     return render
 
@@ -725,7 +736,7 @@ STABLE_NAMES: Final[dict[str, str]] = {
 }
 
 
-_AGE_ZONED: Final = "age(timezone('UTC', {0}), timezone('UTC', {1}))"
+_AGE_ZONED: Final = f"age({utc_clock('{0}')}, {utc_clock('{1}')})"
 
 
 def functions() -> tuple[Function, ...]:
