@@ -235,6 +235,9 @@ def _using_column(item: Item, name: str, side: str, tree: exp.Join) -> bound.Bou
 def _item(context: Context, tree: exp.Expr, outer: Scope, left: Item | None) -> Item:
     """One item of FROM. ``left`` is what LATERAL sees."""
     match tree:
+        case exp.Table() if isinstance(tree.this, exp.Values):
+            item = _derived(context, tree.this, tree.args.get("alias"), outer, lateral=False)
+            return _nested(context, tree, item, outer)
         case exp.Table() if tree.args.get("rows_from"):
             raise unsupported("ROWS FROM", tree)
         case exp.Table() if isinstance(tree.this, exp.Anonymous):
@@ -257,7 +260,7 @@ def _item(context: Context, tree: exp.Expr, outer: Scope, left: Item | None) -> 
             if isinstance(tree.this, exp.Subquery):
                 return _derived(context, tree.this, tree.args.get("alias"), _scope(left, outer), lateral=True)
             return _function(context, tree.this, tree, _scope(left, outer))
-        case exp.Subquery() if isinstance(tree.this, exp.Table):
+        case exp.Subquery() if _holds_relations(tree):
             return _parenthesized(context, tree, outer)
         case exp.Subquery():
             item = _derived(context, tree, tree.args.get("alias"), outer, lateral=False)
@@ -315,6 +318,15 @@ def _nested(context: Context, tree: exp.Expr, item: Item, outer: Scope) -> Item:
     for join in tree.args.get("joins") or ():
         item = _join(context, join, item, outer, None)
     return item
+
+
+def _holds_relations(tree: exp.Subquery) -> bool:
+    """Whether parentheses in FROM are around tables and joins, and not around a query."""
+    inner = tree.this
+    if isinstance(inner, exp.Table):
+        return True
+    named = inner.args.get("alias") is not None or bool(inner.args.get("joins"))
+    return isinstance(inner, exp.Subquery) and (named or _holds_relations(inner))
 
 
 def _parenthesized(context: Context, tree: exp.Subquery, outer: Scope) -> Item:

@@ -766,3 +766,14 @@ SELECT id FROM kinds WHERE ti >= '12:00';
 -- id integer
 -- 1
 -- 4
+SELECT count(*), min(c.name) FROM ((people a JOIN people b ON a.id = b.id) JOIN people c ON c.id = b.id);
+-- count bigint | min text
+-- 6 | Ada
+SELECT q, r FROM ((VALUES (1), (2)) AS v(q) CROSS JOIN (VALUES (3)) AS w(r)) ORDER BY q;
+-- q integer | r integer
+-- 1 | 3
+-- 2 | 3
+SELECT s.name FROM (((SELECT id, name FROM people) s JOIN people p USING (id)) LEFT JOIN people o USING (id)) ORDER BY id LIMIT 2;
+-- name character varying
+-- Ada
+-- Grace
