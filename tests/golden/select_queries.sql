@@ -766,9 +766,9 @@ SELECT id FROM kinds WHERE ti >= '12:00';
 -- id integer
 -- 1
 -- 4
-SELECT count(*), min(c.name) FROM ((people a JOIN people b ON a.id = b.id) JOIN people c ON c.id = b.id);
--- count bigint | min text
--- 6 | Ada
+SELECT count(*), min(c.age) FROM ((people a JOIN people b ON a.id = b.id) JOIN people c ON c.id = b.id);
+-- count bigint | min smallint
+-- 6 | 33
 SELECT q, r FROM ((VALUES (1), (2)) AS v(q) CROSS JOIN (VALUES (3)) AS w(r)) ORDER BY q;
 -- q integer | r integer
 -- 1 | 3
