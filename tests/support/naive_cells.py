@@ -93,5 +93,7 @@ def comparable(row: dict[str, Any] | None) -> object:
 
 def _in_utc(value: Any) -> Any:
     """An aware datetime with one name of UTC, of which Arrow has another."""
+    if isinstance(value, list):
+        return [_in_utc(item) for item in value]
     aware = isinstance(value, datetime.datetime) and value.tzinfo is not None
     return value.replace(tzinfo=datetime.UTC) if aware else value
