@@ -194,7 +194,7 @@ def test_a_database_that_is_forgotten_gives_its_memory_back() -> None:
     number = id(engine)
     del engine, found
     gc.collect()
-    assert not [item for item in gc.get_objects() if isinstance(item, Engine) and id(item) == number]
+    assert not [item for item in gc.get_objects() if type(item) is Engine and id(item) == number]
 
 
 def test_an_update_of_primary_keys_puts_rows_aside_in_the_folder_for_spills(folder: Path, monkeypatch: Any) -> None:
