@@ -18,16 +18,12 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
 
 from . import files
-
-NICE: Final = 10
 
 
 def main() -> int:
     """Compile what is asked for until nobody asks any more."""
-    os.nice(NICE)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a compiler prints is no answer
     asked: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -19,7 +19,8 @@ from typing import IO, Any, Final
 from ...base.limits import COMPILE_SECONDS_MAX
 
 _PACKAGE: Final = Path(__file__).resolve().parents[2]
-_PROGRAM: Final = "from weftdb.engine.pipeline.compiler import main; main()"
+NICE: Final = 10
+_PROGRAM: Final = f"import os; os.nice({NICE}); from weftdb.engine.pipeline.compiler import main; main()"
 
 
 class CannotStart(Exception):
@@ -83,7 +84,7 @@ class Helper:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    start_new_session=True,
+                    process_group=0,  # Ctrl-C is not for it; in a session of its own Linux would not heed its priority
                 )
             except OSError:
                 raise CannotStart from None
