@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from ..base.types import Kind
+from ..base.types import Kind, bare, stored, wrapped
 from ..storage.column_values import (
     DTYPES,
     PAIRS,
@@ -220,13 +220,10 @@ def _filled(values: Values, column: Column, older: np.ndarray) -> Values:
     value = missing_value(column)
     if value is None:
         return values
-    array = array_of(values, column.type)
-    storage = array.storage if isinstance(array, pa.ExtensionArray) else array
-    fill = getattr(value, "bytes", value) if column.type.kind is Kind.UUID else value
-    filled = storage.to_pylist()
+    filled = bare(array_of(values, column.type)).to_pylist()
     for place in np.flatnonzero(older).tolist():
-        filled[place] = fill
-    return values_of(pa.array(filled, storage.type), column.type)
+        filled[place] = stored(value, column.type)
+    return values_of(wrapped(pa.array(filled, column.type.storage), column.type), column.type)
 
 
 def _words(key: bytes) -> np.ndarray:

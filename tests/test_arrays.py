@@ -20,6 +20,7 @@ from weftdb.base import types
 from weftdb.base.text import text_column
 from weftdb.base.types import Type
 from weftdb.base.values import Refused, convert
+from weftdb.bench import inside
 from weftdb.engine.column_store import bytes_value
 from weftdb.storage.column_values import values_of, variable_array
 
@@ -235,3 +236,18 @@ def test_arrays_live_through_memtables_segments_merges_and_restarts(tmp_path: Pa
             max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+@pytest.mark.parametrize("element", ["UUID", "JSONB", "TEXT", "TIMESTAMPTZ", "BOOLEAN", "NUMERIC(8, 2)"])
+def test_a_column_that_came_later_reads_as_its_default_by_key(element: str) -> None:
+    """Rows of segments without the column and with it are gathered into one array."""
+    with weftdb.open() as db:
+        db.execute("CREATE TABLE t (k BIGINT, at BIGINT, PRIMARY KEY (k, at)) WITH (key = 'k')")
+        db.execute("INSERT INTO t SELECT 1, g FROM generate_series(1, 60000) AS s(g)")
+        inside.seal(db)
+        db.execute(f"ALTER TABLE t ADD COLUMN later {element}[] DEFAULT '{{NULL}}'")
+        db.execute("INSERT INTO t (k, at, later) SELECT 1, g, NULL FROM generate_series(60001, 120000) AS s(g)")
+        inside.seal(db)
+        wanted = [{"k": 1, "at": at} for at in (1, 60_000, 60_001, 120_000)]
+        assert db.table("t").get_many(wanted).column("later").to_pylist() == [[None], [None], None, None]
+        assert db.execute("SELECT later FROM t WHERE k = 1 AND at = 7").rows() == [([None],)]
