@@ -109,6 +109,48 @@ def rewrite_inside(node: Node, replace: Callable[[Node], Node | None]) -> Node:
     return dataclasses.replace(node, **changes) if changes else node
 
 
+def alike(one: Node, other: Node) -> bool:
+    """Whether two expressions are equal but for the numbers of what they bring: a subquery that is written twice."""
+    numbers = _Numbers()
+    return one == other or (not is_scalar(one) and numbers.same(one, other) and numbers.are_own())
+
+
+_NUMBERS: Final = {"id": "column", "reference": "reference", "cte": "cte"}
+
+
+class _Numbers:
+    """Which number of one expression stands for which of another."""
+
+    def __init__(self) -> None:
+        self._there: dict[tuple[str, int], int] = {}
+        self._back: dict[tuple[str, int], int] = {}
+        self._brought: set[tuple[str, int]] = set()
+
+    def same(self, a: Any, b: Any) -> bool:
+        if a.__class__ is not b.__class__:
+            return False
+        if isinstance(a, tuple):
+            return len(cast(Any, a)) == len(b) and all(map(self.same, cast(Any, a), b))
+        if not dataclasses.is_dataclass(a) or isinstance(a, schema.Table):
+            return bool(a == b)
+        for field in dataclasses.fields(a):
+            x, y = getattr(a, field.name), getattr(b, field.name)
+            kind = "cte" if isinstance(a, bound.Cte) and field.name == "id" else _NUMBERS.get(field.name)
+            if kind is None or not isinstance(x, int):
+                if field.compare and not self.same(x, y):
+                    return False
+                continue
+            if isinstance(a, bound.OutputColumn | bound.Cte):
+                self._brought.add((kind, x))
+            if self._there.setdefault((kind, x), y) != y or self._back.setdefault((kind, y), x) != x:
+                return False
+        return True
+
+    def are_own(self) -> bool:
+        """Whether those that differ were brought by the expressions themselves."""
+        return all(a == b or kind == "reference" or (kind, a) in self._brought for (kind, a), b in self._there.items())
+
+
 def table_uses(query: bound.Query) -> tuple[bound.TableUse, ...]:
     """What each table reference of a query asks of the engine, without filters."""
     return tuple(

@@ -20,7 +20,7 @@ from ...base.errors import Invalid
 from ...base.limits import GROUPING_SETS_MAX
 from ...engine.expression.node import Literal
 from .. import bound
-from ..walk import Node, columns_read, rewrite, rewrite_inside, walk
+from ..walk import Node, alike, columns_read, rewrite, rewrite_inside, walk
 from .context import Context
 from .errors import unsupported
 from .scope import Scope
@@ -100,7 +100,7 @@ class Grouper:
     def add_key(self, expression: bound.Bound) -> int:
         """The index of the key; equal expressions are one key."""
         for index, key in enumerate(self.keys):
-            if key.expression == expression:
+            if alike(key.expression, expression):
                 return index
         column = self.context.new_column(f"key{len(self.keys) + 1}", expression.type)
         self.keys.append(bound.Output(column=column, expression=expression))
@@ -122,7 +122,7 @@ class Grouper:
     def _replace_column(self, node: Node) -> Node | None:
         """Keys and columns; also inside subqueries, whose aggregates are their own but for those of ``outer``."""
         for key in self.keys:
-            if node.__class__ is key.expression.__class__ and node == key.expression:
+            if node.__class__ is key.expression.__class__ and alike(node, key.expression):
                 return key.column.reference()
         if isinstance(node, bound.Aggregate) and self._owns(node):
             return self._aggregate(dataclasses.replace(node, outer=False))

@@ -19,6 +19,7 @@ from ...base.types import BIGINT
 from ...engine.expression.node import Literal
 from .. import bound
 from ..parse import place
+from ..walk import alike
 from .binder import Clause, ExpressionBinder
 from .calls import sort_key
 from .context import Context
@@ -121,7 +122,7 @@ def bind_select(context: Context, tree: exp.Select, outer: Scope) -> bound.Selec
             if not isinstance(key.expression, bound.Column) or key.expression.id not in ids:
                 message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list"
                 raise fail(message, item, sqlstate="42P10")
-    if on and order and any(key.expression not in on for key in order[: len(on)]):
+    if on and order and any(not any(alike(key.expression, one) for one in on) for key in order[: len(on)]):
         message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions"
         raise fail(message, distinct, sqlstate="42P10")
     limit, offset = limits(context, tree)
@@ -245,7 +246,7 @@ def _distinct_on(binder: ExpressionBinder, distinct: exp.Distinct | None, items:
 def _as_output(expression: bound.Bound, outputs: Sequence[bound.Output]) -> bound.Bound:
     """The output column that a sort key equals: sorted once, computed once."""
     for output in outputs:
-        if output.expression == expression:
+        if alike(output.expression, expression):
             return output.column.reference()
     return expression
 

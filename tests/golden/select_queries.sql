@@ -777,3 +777,47 @@ SELECT s.name FROM (((SELECT id, name FROM people) s JOIN people p USING (id)) L
 -- name character varying
 -- Ada
 -- Grace
+SELECT (SELECT count(*) FROM orders o WHERE o.person_id = p.id) AS n, count(*) FROM people p GROUP BY (SELECT count(*) FROM orders x WHERE x.person_id = p.id) ORDER BY 1;
+-- ERROR 42803
+SELECT (SELECT count(*) FROM orders o WHERE o.person_id = p.id) AS n, count(*) FROM people p GROUP BY (SELECT count(*) FROM orders o WHERE o.person_id = p.id) ORDER BY 1;
+-- n bigint | count bigint
+-- 0 | 2
+-- 1 | 2
+-- 2 | 2
+SELECT 1 + (SELECT max(o.id) FROM orders o WHERE o.id < p.id) AS n FROM people p GROUP BY (SELECT max(o.id) FROM orders o WHERE o.id < p.id) ORDER BY 1;
+-- n bigint
+-- 2
+-- 3
+-- 4
+-- 5
+-- 6
+-- NULL
+SELECT (SELECT max(o.id) FROM orders o WHERE o.id < p.id) AS n FROM people p GROUP BY (SELECT max(o.id) FROM orders o WHERE o.id < p.age) ORDER BY 1;
+-- ERROR 42803
+SELECT (SELECT max(o.id) FROM orders o WHERE o.id < 2) AS n FROM people p GROUP BY (SELECT max(o.id) FROM orders o WHERE o.id < 3), p.id ORDER BY 1;
+-- n bigint
+-- 1
+-- 1
+-- 1
+-- 1
+-- 1
+-- 1
+SELECT DISTINCT ON ((SELECT count(*) FROM orders o WHERE o.person_id = p.id)) name FROM people p ORDER BY (SELECT count(*) FROM orders o WHERE o.person_id = p.id) DESC, name;
+-- name character varying
+-- Ada
+-- Edsger
+-- Zoë
+SELECT DISTINCT ON ((SELECT count(*) FROM orders o WHERE o.person_id = p.id)) name FROM people p ORDER BY (SELECT count(*) FROM orders o WHERE o.person_id = p.age) DESC, name;
+-- ERROR 42P10
+SELECT DISTINCT id IN (SELECT person_id FROM orders) AS has FROM people ORDER BY id IN (SELECT person_id FROM orders);
+-- has boolean
+-- f
+-- t
+SELECT EXISTS (SELECT 1 FROM orders o WHERE o.person_id = p.id) AS has, count(*) FROM people p GROUP BY EXISTS (SELECT 1 FROM orders o WHERE o.person_id = p.id) HAVING count(*) > 0 ORDER BY 1;
+-- has boolean | count bigint
+-- f | 2
+-- t | 4
+WITH w AS (SELECT 2 AS n) SELECT (SELECT max(n) FROM w) + p.id AS s FROM people p GROUP BY (SELECT max(n) FROM w) + p.id ORDER BY (SELECT max(n) FROM w) + p.id LIMIT 2;
+-- s integer
+-- 3
+-- 4
