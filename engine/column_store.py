@@ -41,6 +41,9 @@ CODES: Final = pa.dictionary(pa.int16(), pa.string())
 VALUES, VALID, HEAP = range(3)
 """Fields of a column's door: the addresses of its values (or their offsets), validity (or 0) and bytes."""
 
+_LEAST: Final = -(1 << 63)
+_GREATEST: Final = (1 << 63) - 1
+
 HEAP_BYTES_MAX: Final = 512 * 1024 * 1024
 """A chunk closes before a heap outgrows this, unless one single value does; int32 offsets end at four times as much."""
 
@@ -48,11 +51,12 @@ HEAP_BYTES_MAX: Final = 512 * 1024 * 1024
 class FixedColumn:
     """Values of one width."""
 
-    __slots__ = ("_door", "_read", "type", "valid", "values")
+    __slots__ = ("_bounds", "_door", "_read", "type", "valid", "values")
 
     def __init__(self, type: Type, *, capacity: int, door: np.ndarray) -> None:
         self.type = type
         self._door = door
+        self._bounds = (0, _GREATEST, _LEAST)
         shape = (capacity, 2) if type.kind in PAIRS else capacity
         self.values = np.empty(shape, DTYPES[type.kind])
         self.valid: np.ndarray | None = None
@@ -73,6 +77,29 @@ class FixedColumn:
         if rows is None:
             return fixed_array(self.values[:count], None if valid is None else valid[:count], self.type)
         return fixed_array(self.values[rows], None if valid is None else valid[rows], self.type)
+
+    def bounds(self, count: int) -> tuple[int, int] | None:
+        """What the first ``count`` integers lie between, the first above the last where all are NULL; None: not in 64
+        bits.
+
+        Kept for the next reader, who looks at what came since; so they may be those of a few values more.
+        """
+        known, low, high = self._bounds
+        if known >= count:
+            return None if low < _LEAST else (low, high)
+        values = self.values[known:count]
+        valid = self.valid
+        if valid is not None:
+            values = values[valid[known:count].view(np.bool_)]
+        if len(values):
+            if values.ndim == 2:
+                words = values[:, 0].view(np.int64)
+                if not np.array_equal(values[:, 1].view(np.int64), words >> 63):
+                    low = _LEAST - 1
+                values = words
+            low, high = min(low, int(values.min())), max(high, int(values.max()))
+        self._bounds = (count, low, high)
+        return None if low < _LEAST else (low, high)
 
     def value(self, row: int) -> Any:
         """One value as Python value."""

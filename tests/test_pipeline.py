@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soak
 import weftdb
 from fuzz_pipelines import PlainKernels, differences
 from weftdb.base.limits import PIPELINES_SHARE
+from weftdb.base.types import BIGINT, INTEGER, numeric
+from weftdb.engine.column_store import FixedColumn, new_column
 from weftdb.engine.database import Engine
 from weftdb.engine.held import Held
 from weftdb.engine.kernels.pieces import month_day_of, month_of, pick_valid, pick_words, read_valid, read_words
@@ -34,6 +37,7 @@ from weftdb.engine.schema import Table
 from weftdb.engine.segment import Segment
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
+from weftdb.storage.column_values import values_of
 from weftdb.storage.storage import segment_name
 
 DDL = (
@@ -587,6 +591,27 @@ def test_numbers_beyond_64_bits_are_seen_in_segments_and_memtables() -> None:
                     assert sorted(auto) == sorted(executor)
                     assert isinstance(pipeline, str) or sorted(pipeline) == sorted(executor)
                 engine.flush()
+
+
+def test_integers_in_memory_know_what_they_lie_between() -> None:
+    """Beside a look at all values, asked for after any number of appends."""
+    choose = random.Random(7)
+    for type, most in ((INTEGER, 31), (BIGINT, 63), (numeric(30, 0), 63), (numeric(30, 0), 70)):
+        for _ in range(30):
+            column = new_column(type, capacity=300, door=np.zeros(3, np.uint64))
+            assert isinstance(column, FixedColumn)
+            values: list[int | None] = []
+            while len(values) < 250:
+                limit = 2 ** choose.randint(1, most) - 1
+                piece = [None if choose.random() < 0.4 else choose.randint(-limit - 1, limit) for _ in range(50)]
+                array = pa.array([None if n is None else Decimal(n) for n in piece], pa.decimal128(38)).cast(type.arrow)
+                column.append(len(values), values_of(array, type), 0, count=len(piece))
+                values += piece
+                if choose.random() < 0.5:
+                    there = [value for value in values if value is not None]
+                    wide = not all(-(2**63) <= value < 2**63 for value in there)
+                    found = column.bounds(len(values))
+                    assert found is None if wide else found == (min(there), max(there)), (type, values)
 
 
 @pytest.mark.parametrize("dense_max", [1 << 16, 0])

@@ -22,7 +22,7 @@ import pyarrow as pa
 from ...base.types import Type
 from ...storage.column_values import FixedValues, VariableValues, array_of, constant_array, values_of
 from ...storage.kernels.blocks import CONSTANT, DIRECTORY, PLAIN, WIDE
-from ..column_store import VariableColumn
+from ..column_store import FixedColumn, VariableColumn, new_column
 from ..gather import gathered
 from ..layout import Layout
 from ..memtable import Chunk
@@ -319,27 +319,21 @@ def bounds_of(plan: Plan, layout: Layout, id: int, *, version: int) -> Bounds:
         if low <= high:
             lows.append(low)
             highs.append(high)
-    for values, valid in _arrays(plan, column, version):
-        if valid is not None:
-            values = values[valid.view(np.bool_)]
-        if not len(values):
-            continue
-        if values.ndim == 2:
-            low_words = values[:, 0].view(np.int64)
-            if not np.array_equal(values[:, 1].view(np.int64), low_words >> 63):
-                raise NotCovered("a number may become too large")
-            values = low_words
-        lows.append(int(values.min()))
-        highs.append(int(values.max()))
+    for bounds in _bounds_in_memory(plan, column, version):
+        if bounds is None:
+            raise NotCovered("a number may become too large")
+        if bounds[0] <= bounds[1]:
+            lows.append(bounds[0])
+            highs.append(bounds[1])
     found = (min(lows, default=0), max(highs, default=0))
     if found[0] <= -_CLIPPED or found[1] >= _CLIPPED:
         raise NotCovered("a number may become too large")
     return found
 
 
-def _arrays(plan: Plan, column: Column, version: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """What of a column lies in memory."""
-    found: list[tuple[np.ndarray, np.ndarray | None]] = []
+def _bounds_in_memory(plan: Plan, column: Column, version: int) -> list[tuple[int, int] | None]:
+    """Those of what lies in memory, as ``FixedColumn.bounds`` gives them."""
+    found: list[tuple[int, int] | None] = []
     for chunk, rows in plan.chunks:
         if rows is None:
             count, rows = chunk.visible(version)
@@ -349,21 +343,20 @@ def _arrays(plan: Plan, column: Column, version: int) -> list[tuple[np.ndarray, 
         if not count:
             continue
         if store is None:
-            found.append(_pair(constant_array(missing_value(column), 1, column.type), column.type))
+            found.append(_bounds_of_array(constant_array(missing_value(column), 1, column.type), column.type))
             continue
-        assert not isinstance(store, VariableColumn), f"{column.name} has integers"
-        count = count if rows is None else int(rows.max()) + 1
-        values, valid = store.values[:count], store.valid
-        found.append((np.ascontiguousarray(values), None if valid is None else valid[:count]))
+        assert isinstance(store, FixedColumn), f"{column.name} has integers"
+        found.append(store.bounds(count if rows is None else int(rows.max()) + 1))
     if plan.picked.count:
-        found.append(_pair(gathered(plan.picked, Projection([column])).column(0), column.type))
+        found.append(_bounds_of_array(gathered(plan.picked, Projection([column])).column(0), column.type))
     return found
 
 
-def _pair(array: pa.Array, type: Type) -> tuple[np.ndarray, np.ndarray | None]:
-    values = values_of(array, type)
-    assert isinstance(values, FixedValues), f"{type} has integers"
-    return values.values, values.valid
+def _bounds_of_array(array: pa.Array, type: Type) -> tuple[int, int] | None:
+    column = new_column(type, capacity=len(array), door=np.zeros(3, np.uint64))
+    assert isinstance(column, FixedColumn), f"{type} has integers"
+    column.append(0, values_of(array, type), 0, count=len(array))
+    return column.bounds(len(array))
 
 
 def _key(segment: Segment) -> int:
