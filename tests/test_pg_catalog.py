@@ -55,6 +55,11 @@ QUESTIONS = {
     "comments": """SELECT obj_description('people'::regclass, 'pg_class'),
         obj_description('loose'::regclass, 'pg_class'),
         col_description('people'::regclass, 4), to_regclass('nope') IS NULL, pg_table_is_visible('adults'::regclass)""",
+    "functions of columns that their own tables have, too": """SELECT relname, pg_get_viewdef(oid) IS NULL,
+        pg_table_is_visible(oid), obj_description(oid, 'pg_class') FROM pg_class d
+        WHERE relnamespace = 2200 AND pg_table_is_visible(d.oid) AND relkind IN ('v', 'm')""",
+    "indexes by an alias": """SELECT i.indisunique, pg_get_indexdef(i.indexrelid) LIKE 'CREATE%INDEX%'
+        FROM pg_index i JOIN pg_class d ON d.oid = i.indexrelid WHERE pg_get_indexdef(d.oid) LIKE '%people%'""",
     "tables": "SELECT schemaname, tablename, hasindexes FROM pg_tables WHERE schemaname = 'public'",
     "views": "SELECT schemaname, viewname FROM pg_views WHERE schemaname = 'public'",
     "names of indexes": "SELECT tablename, indexname FROM pg_indexes WHERE schemaname = 'public'",
@@ -88,6 +93,9 @@ def test_what_is_not_there_is_told(db: weftdb.Database) -> None:
         ("'nope'::regclass", "42P01"),
         ("1::regtype", "0A000"),
         ("'other.people'::regclass", "42P01"),
+        ("''::regclass", "42P01"),
+        ("col_description('people'::regclass)", "42883"),
+        ("to_regclass(current_user)", "0A000"),
     ):
         with pytest.raises(Invalid) as refused:
             db.execute(f"SELECT {text}")

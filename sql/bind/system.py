@@ -1,15 +1,19 @@
 """What a database tells of itself: ``version()``, ``current_database()``, ``current_user``, ``pg_typeof(x)``.
 
-All are constants of the statement. Names are those of ``information_schema``; there is one schema and one user.
+These are constants of the statement; what is looked up in ``pg_catalog`` is a subquery (``_QUERIES``). Names are those
+of ``information_schema``; there is one schema and one user.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from sqlglot import exp
+from sqlglot.errors import ParseError
 
+from ...base.errors import Invalid
 from ...base.types import BIGINT, TEXT, UNKNOWN
 from ...engine import schema
 from ...engine.catalog import Catalog
@@ -19,6 +23,7 @@ from ..parse import parse_expression
 from .binder import ExpressionBinder, Handler
 from .errors import fail, unsupported
 from .names import fold
+from .scope import Scope, ScopeColumn
 
 SERVER_VERSION: Final = "15.0"
 """The PostgreSQL version whose dialect WeftDB follows, in the form that drivers parse."""
@@ -67,23 +72,26 @@ def call(binder: ExpressionBinder, name: str, trees: Sequence[exp.Expr], tree: e
             return Literal(value=binder.context.settings.timezone, type=TEXT)
         raise unsupported(f'current_setting of "{setting}"', tree, hint=f"Use SHOW {setting}.")
     if name in _QUERIES and trees:
-        return binder.bind(_query(_QUERIES[name], trees))
+        return _looked_up(binder, name, trees, tree)
     if name == "to_regclass" and len(trees) == 1:
-        return Literal(value=_relation(binder, trees[0].name), type=BIGINT)
+        return Literal(value=_relation(binder, _text(trees[0])), type=BIGINT)
     if trees or name not in _NAMES:
-        raise fail(f"function {name} does not take {len(trees)} arguments", tree, sqlstate="42883")
+        raise _no_such_call(name, trees, tree)
     return Literal(value=_NAMES[name], type=TEXT)
 
 
-def _query(text: str, trees: Sequence[exp.Expr]) -> exp.Expr:
-    """The text as a subquery, with the arguments in their places."""
+def _looked_up(binder: ExpressionBinder, name: str, trees: Sequence[exp.Expr], tree: exp.Expr) -> bound.Bound:
+    """One of ``_QUERIES``. Its arguments are bound outside of it, so that its tables hide none of their names."""
+    text = _QUERIES[name]
+    if len(trees) <= text.count("{1}"):
+        raise _no_such_call(name, trees, tree)
     query = parse_expression("(" + text.format("weft_argument_0", "weft_argument_1") + ")")
+    values = [ScopeColumn(f"weft_argument_{number}", binder.bind(each)) for number, each in enumerate(trees)]
+    return replace(binder, scope=Scope(parent=binder.scope, columns=tuple(values))).bind(query)
 
-    def replaced(node: exp.Expr) -> exp.Expr:
-        number = node.name.removeprefix("weft_argument_") if isinstance(node, exp.Column) else ""
-        return exp.paren(trees[int(number)], copy=True) if number.isdigit() and int(number) < len(trees) else node
 
-    return query.transform(replaced)
+def _no_such_call(name: str, trees: Sequence[exp.Expr], tree: exp.Expr) -> Invalid:
+    return fail(f"function {name} does not take {len(trees)} arguments", tree, sqlstate="42883")
 
 
 def oid_of_relation(catalog: Catalog, name: str) -> int | None:
@@ -100,9 +108,19 @@ def oid_of_relation(catalog: Catalog, name: str) -> int | None:
     return None
 
 
+def _text(tree: exp.Expr) -> str:
+    """A text that is written there. Raises Invalid for anything else."""
+    if not isinstance(tree, exp.Literal) or not tree.is_string:
+        raise unsupported("to_regclass of anything but a text", tree, hint="Join pg_catalog.pg_class by relname.")
+    return tree.name
+
+
 def _relation(binder: ExpressionBinder, text: str) -> int | None:
-    """The number of what a text names, ``public.people`` or ``"Mixed Case"``."""
-    parts = [fold(part) for part in exp.to_table(text, dialect="postgres").parts]
+    """The number of what a text names, ``public.people`` or ``"Mixed Case"``; None where it names nothing."""
+    try:
+        parts = [fold(part) for part in exp.to_table(text, dialect="postgres").parts]
+    except ParseError:
+        return None
     space, name = (parts[-2] if len(parts) > 1 else None), parts[-1]
     return oid_of_relation(binder.context.catalog, name) if space in (None, "public") else None
 
