@@ -147,17 +147,16 @@ def _check_column(table: Table, column: Column, array: pa.Array) -> None:
 
 def _check_items(column: Column, array: pa.Array, element: Type) -> None:
     """Items are as long as they may be, and arrays as large."""
-    row: int | None = None
     if element.length is not None:
-        item = _first(pc.greater(pc.utf8_length(array.values), element.length))
+        item = _first(pc.greater(pc.utf8_length(array.flatten()), element.length))
         if item is not None:
-            row = int(np.searchsorted(array.offsets.to_numpy(), item, side="right")) - 1
-    if row is not None and 0 <= row < len(array):
-        raise Invalid(
-            f'column "{column.name}", row {row + 1}: value too long for type {element}',
-            hint="Shorten it, or use TEXT[].",
-            sqlstate="22001",
-        )
+            lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+            row = int(np.searchsorted(np.cumsum(lengths), item, side="right"))
+            raise Invalid(
+                f'column "{column.name}", row {row + 1}: value too long for type {element}',
+                hint="Shorten it, or use TEXT[].",
+                sqlstate="22001",
+            )
     if array.nbytes > VALUE_BYTES_MAX and int(bytes_of_lists(array).max()) > VALUE_BYTES_MAX:
         row = int(bytes_of_lists(array).argmax())
         raise LimitExceeded(

@@ -7,10 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from weftdb.base.errors import Invalid
-from weftdb.base.types import BIGINT, BOOLEAN, INTEGER, TEXT, TIMESTAMPTZ, varchar
+from weftdb.base.types import BIGINT, BOOLEAN, INTEGER, TEXT, TIMESTAMPTZ, array_of, varchar
 from weftdb.engine.catalog import decode_relation, encode_relation
 from weftdb.engine.changes import Change
+from weftdb.engine.constraints import check
 from weftdb.engine.database import Engine
+from weftdb.engine.expression.context import Context
 from weftdb.engine.expression.node import Call, Literal
 from weftdb.engine.expression.node import Column as ColumnNode
 from weftdb.engine.schema import Check, Column, Identity, Table, View
@@ -116,3 +118,24 @@ def test_a_check_that_is_null_passes(engine: Engine) -> None:
 )
 def test_a_stored_definition_comes_back_as_it_was(relation: Table | View) -> None:
     assert decode_relation(encode_relation(relation)) == relation
+
+
+@pytest.mark.parametrize(("begin", "place"), [(0, 1), (1, 3), (2, 2), (4, None)])
+def test_an_item_that_is_too_long_is_found_wherever_its_batch_was_cut(begin: int, place: int | None) -> None:
+    """Neither what was cut off counts nor what lies under a NULL."""
+    columns = (
+        Column(id=1, name="id", type=BIGINT, nullable=False),
+        Column(id=2, name="tags", type=array_of(varchar(3))),
+    )
+    table = Table(id=100, name="t", columns=columns, primary_key=(1,), key=(1,), next_column_id=3)
+    items = pa.array(["long", "abc", "much too long", "longer", "a", None])
+    lists = pa.ListArray.from_arrays(
+        pa.array([0, 1, 2, 3, 4, 6], pa.int32()), items, type=columns[1].type.arrow,
+        mask=pa.array([False, False, True, False, False]),
+    )  # fmt: skip
+    rows = pa.RecordBatch.from_arrays([pa.array(range(5), pa.int64()), lists], schema=table.arrow_schema).slice(begin)
+    if place is None:
+        check(table, rows, context=Context())
+        return
+    with pytest.raises(Invalid, match=f'column "tags", row {place}: value too long'):
+        check(table, rows, context=Context())
