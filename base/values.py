@@ -584,7 +584,7 @@ def _to_json(value: object, type: Type) -> str:
             message = f"invalid input syntax for type json: {error}"
             raise Refused(f"{shown(value)} is not valid JSON: {error}", postgres=message) from None
         except RecursionError:
-            raise Refused(f"{shown(value)} is nested too deeply for JSON", sqlstate="54000") from None
+            raise _too_deep(value) from None
         return check_text(value, TEXT)
     if isinstance(value, dict | list | tuple | int | float):
         try:
@@ -601,6 +601,12 @@ def _to_jsonb(value: object, type: Type) -> str:
         return documents.canonical(_to_json(value, type))
     except documents.Unwritable as error:
         raise Refused(f"{shown(value)} cannot be JSONB: {error}", sqlstate="22P05") from None
+    except RecursionError:
+        raise _too_deep(value) from None
+
+
+def _too_deep(value: object) -> Refused:
+    return Refused(f"{shown(value)} is nested too deeply for JSON", sqlstate="54000")
 
 
 def _no_constant(name: str) -> object:

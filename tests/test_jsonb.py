@@ -12,7 +12,7 @@ import weftdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from weftdb.base import documents
-from weftdb.base.errors import Invalid
+from weftdb.base.errors import Invalid, LimitExceeded
 
 TEXT = '{"b": [1, 2.50, {"z": null}], "a":"é\\n", "b": [true]}'
 SHOWN = '{"a": "é\\n", "b": [true]}'
@@ -76,3 +76,24 @@ def test_what_is_no_jsonb_is_refused(sql: str, state: str) -> None:
             db.execute(sql)
         assert caught.value.sqlstate == state
         assert db.execute("SELECT count(*) FROM t").scalar() == 0
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "jsonb_path_query_first('{}', repeat('(', 10000))",
+        "jsonb_path_query_first('{}', '$' || repeat('.a', 100000))",
+        "(repeat('[', 5000) || repeat(']', 5000))::jsonb @? '$.**'",
+        "(repeat('[', 900) || repeat(']', 900))::jsonb",
+    ],
+)
+def test_what_is_nested_too_deeply_is_a_limit_and_no_bug(expression: str) -> None:
+    with weftdb.open() as db, pytest.raises(LimitExceeded, match="nested too deeply"):
+        db.execute(f"SELECT {expression}")
+
+
+def test_a_document_that_is_nested_too_deeply_is_not_inserted() -> None:
+    with weftdb.open() as db:
+        db.execute("CREATE TABLE t (k BIGINT PRIMARY KEY, d JSONB)")
+        with pytest.raises(LimitExceeded, match="nested too deeply"):
+            db.table("t").insert({"k": 1, "d": "[" * 900 + "]" * 900})

@@ -18,7 +18,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...base.errors import Invalid
+from ...base.errors import Invalid, LimitExceeded
 from ...base.types import Kind, Type, bare, wrapped
 from .context import Context
 from .evaluate import evaluate
@@ -58,7 +58,7 @@ def compute(name: str) -> Callable[..., pa.Array]:
         expression = call(*map(_constant, plain, given.arguments))
         try:
             return evaluate(expression, batch, column_ids=ids, context=context)
-        except Invalid as error:
+        except (Invalid, LimitExceeded) as error:
             message = re.sub(r"^row [0-9]+: ", "", error.message)
             raise _Told(f"[WEFT {error.sqlstate}] {message}") from None
 

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...base.errors import Invalid
+from ...base.errors import Invalid, LimitExceeded
 from ...base.rows import python_values
 from ...base.types import Kind, Type, bare, stored, wrapped
 from .context import Context, literal_arguments, resolution_of
@@ -203,6 +203,9 @@ def _applied(call: Call, resolution: Resolution, values: Sequence[Any], row: int
         return apply(resolution, values, call)
     except Invalid as error:
         raise _at_row(error, rows.number(row)) from None
+    except RecursionError:
+        message = f"row {rows.number(row)}: an argument of {call.function} is nested too deeply"
+        raise LimitExceeded(message, sqlstate="54001") from None
 
 
 def _at_row(error: Invalid, number: int) -> Invalid:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ....base.errors import Invalid
+from ....base.errors import Invalid, LimitExceeded
 
 _INTEGERS: Final = {"INT16": "smallint", "INT32": "integer", "INT64": "bigint"}
 
@@ -122,10 +122,11 @@ _OURS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
 )
 
 
-def translate_error(message: str) -> Invalid | None:
+def translate_error(message: str) -> Invalid | LimitExceeded | None:
     """PostgreSQL's error for a DuckDB message, or None if it is none that a user's data can cause."""
     if match := re.search(r"\[WEFT (?P<state>\w{5})\] (?P<message>.*)", message):  # from expression.callback
-        return Invalid(match["message"], sqlstate=match["state"])
+        kind = LimitExceeded if match["state"].startswith("54") else Invalid
+        return kind(match["message"], sqlstate=match["state"])
     line = message.split("\n")[0]
     plain = re.sub(r"^[A-Z][A-Za-z -]* Error: ", "", line)
     for pattern, sqlstate in _OURS:
