@@ -32,7 +32,7 @@ from ..engine.expression.tree import transform
 from ..engine.pipeline.describe import describe
 from ..engine.pipeline.kernels import Kernels, Known
 from ..engine.pipeline.run import Run
-from ..engine.pipeline.shape import Aggregation, NotCovered, Pipeline, Shape, Side
+from ..engine.pipeline.shape import Aggregation, FarApart, NotCovered, Pipeline, Shape, Side
 from ..engine.selectivity import rows_expected
 from . import bound, pushdown
 from .cancel import Cancel
@@ -91,19 +91,28 @@ class Grouped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
-    """What is left to the executor once the parts are computed."""
+    """What is left to the executor once the parts are computed.
+
+    ``otherwise``: the same where different values are groups, for those that are too far apart to have bits.
+    """
 
     bound: bound.BoundQuery
     parts: tuple[Part, ...]
+    otherwise: Rest | None = None
 
 
-def with_pipelines(query: bound.BoundQuery) -> Rest | Reason:
-    """The query over the groups of its grouped tables, or why none is a pipeline."""
+def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | Reason:
+    """The query over the groups of its grouped tables, or why none is a pipeline.
+
+    ``by_bits``: of DISTINCT aggregates, those that count.
+    """
     uses = {use.reference: use for use in query.uses}
     parts: list[Part] = []
     reasons: list[Reason] = []
+    any_bits = False
 
     def replace(node: Any) -> Any:
+        nonlocal any_bits
         if not isinstance(node, bound.Select) or not (node.grouping or node.distinct) or node.source is None:
             return None
         new_id = first_id + IDS_MAX * len(parts)
@@ -111,23 +120,43 @@ def with_pipelines(query: bound.BoundQuery) -> Rest | Reason:
             if node.grouping is None:
                 node = as_groups(node, first_id=new_id)
                 new_id += len(node.outputs)
+            if by_bits and _counts_distinct(node):
+                with suppress(NotCovered):
+                    select = part_of(node, new_id)
+                    any_bits = True
+                    return select
             levels = in_two_levels(node, first_id=new_id)
-            new_id += IDS_MAX // 2
-            grouped = node if levels is None else levels.inner
-            star = star_of(grouped, first_id=new_id)
-            pipeline, select, scan = _part(grouped, star)
-            sides = tuple(_side(side.query, query) for side in star.sides)
+            select = part_of(node if levels is None else levels.inner, new_id + IDS_MAX // 2)
         except NotCovered as why:
             reasons.append(Reason(text=str(why)))
             return None
-        parts.append(Part(use=uses[star.fact.reference], pipeline=pipeline, name=scan.name, sides=sides))
         return select if levels is None else levels.outer(select)
+
+    def part_of(grouped: bound.Select, new_id: int) -> bound.Select:
+        star = star_of(grouped, first_id=new_id)
+        pipeline, select, scan = _part(grouped, star)
+        sides = tuple(_side(side.query, query) for side in star.sides)
+        parts.append(Part(use=uses[star.fact.reference], pipeline=pipeline, name=scan.name, sides=sides))
+        return select
 
     first_id = _first_id(query.query)
     rest = rewrite(query.query, replace)
     if not parts:
         return reasons[0] if reasons else Reason(text="nothing is grouped")
-    return Rest(bound=_query_of(rest, query, query.columns), parts=tuple(parts))
+    otherwise = with_pipelines(query, by_bits=False) if any_bits else None
+    return Rest(
+        bound=_query_of(rest, query, query.columns),
+        parts=tuple(parts),
+        otherwise=otherwise if isinstance(otherwise, Rest) else None,
+    )
+
+
+def _counts_distinct(select: bound.Select) -> bool:
+    """Whether all that a grouped SELECT has of DISTINCT aggregates are counts."""
+    assert select.grouping is not None, "the SELECT groups"
+    calls = [output.expression for output in select.grouping.aggregates]
+    distinct = [call for call in calls if isinstance(call, bound.Aggregate) and call.distinct]
+    return bool(distinct) and all(call.function == "count" for call in distinct)
 
 
 def _first_id(query: bound.Query) -> int:
@@ -230,12 +259,16 @@ def _part(select: bound.Select, star: Star) -> tuple[Pipeline, bound.Select, bou
     for output, call in zip(grouping.aggregates, star.aggregates, strict=True):
         if not isinstance(call, bound.Aggregate):
             raise NotCovered("it has more than aggregates")
-        if call.distinct or call.order or call.within or len(call.arguments) > 1:
-            raise NotCovered(f"{call.function} has DISTINCT, ORDER BY or more than one argument")
+        if call.order or call.within or len(call.arguments) > 1:
+            raise NotCovered(f"{call.function} has ORDER BY or more than one argument")
         condition = None if call.filter is None else own(call.filter)
         argument = own(call.arguments[0]) if call.arguments else None
         columns.append(output.column)
-        aggregates.append(Aggregation(function=call.function, argument=argument, filter=condition, type=call.type))
+        aggregates.append(
+            Aggregation(
+                function=call.function, argument=argument, filter=condition, type=call.type, distinct=call.distinct
+            )
+        )
     pipeline = describe(table, filter, keys, aggregates, _sides(star, own))
     groups = bound.ArrowScan(
         reference=scan.reference,
@@ -300,8 +333,8 @@ def run_parts(
     cancel: Cancel | None,
     note: Callable[[Grouped], None] | None = None,
     dry: bool = False,
-) -> dict[str, pa.Table] | None:
-    """The groups of each part, by the name that the rest of the query has for them; None: a kernel is not ready.
+) -> tuple[bound.BoundQuery, dict[str, pa.Table]] | None:
+    """The rest of the query, and the groups of each part by the name that it has for them; None: a kernel is not ready.
 
     ``wait`` for kernels; ``rows_of`` answers the queries of sides. ``note`` is told what came of each part; ``dry``: as
     far as it shows without running one. Raises NotCovered, Corrupt, and what ``cancel`` does.
@@ -314,6 +347,11 @@ def run_parts(
                 part, reader, moment, past=past, kernels=kernels, wait=wait, rows_of=rows_of, cancel=cancel, dry=dry
             )
         except NotCovered as why:
+            if isinstance(why, FarApart) and rest.otherwise is not None:
+                return run_parts(
+                    rest.otherwise, reader, moment, past=past, kernels=kernels, wait=wait, rows_of=rows_of,
+                    cancel=cancel, note=note, dry=dry,
+                )  # fmt: skip
             if note is not None:
                 note(Grouped(alias=part.use.alias, why_not=str(why)))
             if not dry:
@@ -325,7 +363,7 @@ def run_parts(
             missing = True
         else:
             found[part.name] = groups
-    return None if missing else found
+    return None if missing else (rest.bound, found)
 
 
 def _side_cost(side: SideRows, reader: Reader, moment: pushdown.Moment, past: Sequence[Reader]) -> float:
@@ -422,18 +460,23 @@ def _run_part(
     try:
         groups = run.groups()
     except NotCovered as why:
-        if sides:
+        if sides and not isinstance(why, FarApart):
             part.memo["why"] = str(why)
         raise
     seconds = monotonic() - began
     if not dry:
         _note(stream, plan, run.rows_count)
-    done = Grouped(alias=use.alias, sink=shapes[-1].sink, kernel=names[-1] if names else None)
+    done = Grouped(alias=use.alias, sink=_sink_of(shapes[-1]), kernel=names[-1] if names else None)
     if groups is not None:
         done = dataclasses.replace(done, groups=groups.num_rows, rows=run.rows_count, seconds=seconds)
     elif not (dry and (wait or kernels.is_ready(shapes[-1]))):
         done = dataclasses.replace(done, why_not=kernels.reason(shapes[-1]))
     return done, groups
+
+
+def _sink_of(shape: Shape) -> str:
+    """How rows are grouped, for EXPLAIN."""
+    return f"{shape.sink}, different values by bits" if shape.distinct else shape.sink
 
 
 def _note(stream: RowStream, plan: Plan, rows_count: int) -> None:

@@ -171,7 +171,7 @@ def _with_groups(
         if choice.wait:
             raise not_covered(str(why)) from None
         groups = None
-    return (plan.bound, relations) if groups is None else (choice.rest.bound, {**relations, **groups})
+    return (plan.bound, relations) if groups is None else (groups[0], {**relations, **groups[1]})
 
 
 def _limited(result: Result) -> pa.Table:

@@ -82,6 +82,15 @@ QUERIES = (
     " WHERE extract(year FROM d) = 2020 GROUP BY 1, 2",
     "SELECT a % 7, n / 2, abs(a), count(*), sum(mod(a, 3)), max(abs(b)) FROM t WHERE a / 4 < 7 GROUP BY 1, 2, 3",
     "SELECT upper(s), z.n FROM (SELECT s, count(*) AS n FROM t GROUP BY s) z ORDER BY 1 NULLS FIRST",
+    "SELECT s, f, count(DISTINCT a), count(DISTINCT n), count(DISTINCT s), count(DISTINCT f), avg(a), max(x), count(*),"
+    " count(DISTINCT b) FILTER (WHERE x > 0), count(DISTINCT date_trunc('month', m)) FROM t GROUP BY s, f",
+    "SELECT count(DISTINCT s) FILTER (WHERE a > 1000), count(DISTINCT a % 7), count(DISTINCT late), sum(x) FROM t",
+    "SELECT count(DISTINCT x), count(x) FROM t",
+    "SELECT k % 3, count(DISTINCT k * 10000000000), sum(n) FROM t GROUP BY 1",
+    "SELECT k, count(DISTINCT a), count(DISTINCT s) FROM t GROUP BY k",
+    "SELECT DISTINCT k FROM t WHERE a > 0",
+    "SELECT a, s, f FROM t GROUP BY a, s, f HAVING a > -20",
+    "SELECT DISTINCT m FROM t",
 )
 
 
@@ -228,8 +237,9 @@ def test_parameters_are_arguments_of_one_kernel(engine: Engine) -> None:
     [
         ("SELECT sum(k * k * k * k * k * k * k) FROM t WHERE k > 10", "too large"),
         ("SELECT a / n FROM t GROUP BY 1", "divide"),
-        ("SELECT count(DISTINCT a), avg(n) FROM t", "beside DISTINCT"),
+        ("SELECT sum(DISTINCT a), avg(n) FROM t", "beside DISTINCT"),
         ("SELECT count(DISTINCT a), sum(DISTINCT n) FROM t", "more than one argument"),
+        ("SELECT count(DISTINCT a) FILTER (WHERE n > 1), count(DISTINCT x) FROM t", "more than one argument"),
         ("SELECT max(s) FROM t", "max of text"),
         ("SELECT a % n FROM t GROUP BY 1", "modulo"),
         ("SELECT a % 0 FROM t GROUP BY 1", "not positive"),

@@ -250,25 +250,29 @@ def key_of_real(value: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def month_of(day: Any) -> Any:
-    """Months since 1970-01 of a day since 1970-01-01 (int64).
+def _since_march(day: Any) -> Any:
+    """Of a day since 1970-01-01 (int64) from 0000-03-01 on: its year, and 2,141 times its day of that year; of years
+    that begin in March (uint64).
 
-    Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years begin in March, eras have 400 years.
+    Cassio Neri, Lorenz Schneider, "Euclidean affine functions and their application to calendar algorithms": divisions
+    are multiplications, months are digits.
     """
-    day = day + np.int64(719_468)  # since 0000-03-01, in eras of 400 years
-    era = day // np.int64(146_097)
-    day -= era * np.int64(146_097)
-    year = (day - day // np.int64(1_460) + day // np.int64(36_524) - day // np.int64(146_096)) // np.int64(365)
-    day -= np.int64(365) * year + year // np.int64(4) - year // np.int64(100)
-    month = (np.int64(5) * day + np.int64(2)) // np.int64(153)  # since March
-    return (era * np.int64(400) + year - np.int64(1970)) * np.int64(12) + month + np.int64(2)
+    quarters = np.uint64(4) * np.uint64(day + np.int64(719_468)) + np.uint64(3)
+    century = quarters // np.uint64(146_097)
+    product = np.uint64(2_939_745) * ((quarters - century * np.uint64(146_097)) | np.uint64(3))
+    year = np.uint64(100) * century + (product >> np.uint64(32))
+    return year, np.uint64(2_141) * ((product & np.uint64(0xFFFFFFFF)) // np.uint64(4 * 2_939_745))
+
+
+@njit(nogil=True, cache=True)
+def month_of(day: Any) -> Any:
+    """Months since 1970-01 of a day since 1970-01-01 (int64), from the year 1 on."""
+    year, within = _since_march(day)
+    return np.int64(year * np.uint64(12) + ((within + np.uint64(197_913)) >> np.uint64(16))) - np.int64(12 * 1970 + 1)
 
 
 @njit(nogil=True, cache=True)
 def month_day_of(day: Any) -> Any:
-    """The day of the month, from 1 on, of a day since 1970-01-01 (int64)."""
-    day = (day + np.int64(719_468)) % np.int64(146_097)
-    year = (day - day // np.int64(1_460) + day // np.int64(36_524) - day // np.int64(146_096)) // np.int64(365)
-    day -= np.int64(365) * year + year // np.int64(4) - year // np.int64(100)
-    month = (np.int64(5) * day + np.int64(2)) // np.int64(153)
-    return day - (np.int64(153) * month + np.int64(2)) // np.int64(5) + np.int64(1)
+    """The day of the month, from 1 on, of a day since 1970-01-01 (int64), from the year 1 on."""
+    _, within = _since_march(day)
+    return np.int64(((within + np.uint64(197_913)) & np.uint64(0xFFFF)) // np.uint64(2_141)) + np.int64(1)

@@ -31,6 +31,7 @@ from ..pipeline.sides import built
 from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
 from ..snapshot import Snapshot
+from .bits import places_set
 from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
 
 _FIXED = (
@@ -114,6 +115,7 @@ def _group() -> None:
     slots, groups, layout = np.zeros(4, np.uint32), np.empty((2, 2), np.int64), np.array([[0, 1, 1]])
     used = merge(0, 1, 2, layout, np.zeros(2, np.int64), pool, ends, chain, slots, groups, 0)
     place_again(slots, groups, used, 1)
+    places_set(np.ones(1, np.uint64), np.empty(1, np.int64))
 
 
 def _seal_and_merge(tables: Sequence[Table]) -> None:

@@ -178,6 +178,12 @@ class _Builder:
         if argument is None:
             place = self._accumulator("count", None, condition)
             return Answer(function="count", value=place, count=place, type=type)
+        if aggregate.distinct:
+            node, _ = self.key(argument)
+            if function != "count" or node[0] == "real_key":
+                raise NotCovered(f"{function}(DISTINCT {argument.type})")
+            place = self._accumulator("distinct", node, condition)
+            return Answer(function="count", value=place, count=place, type=type)
         if function == "count":
             node = self._presence(argument)
             place = self._accumulator("count", node, condition)

@@ -12,7 +12,8 @@ A kernel goes through pieces (engine/kernels/pieces.py), ``CHUNK`` rows at a tim
     state                int64[words]: accumulators (floats by their bits), changed in place; of each group behind one
                          another; with "parts" behind the words of the key (engine/kernels/groups.py); with "rows" of
                          each row, all behind how many rows there are
-    pool, ends, chain    int64: where records of keys go that gave way ("parts")
+    pool, ends, chain    int64: where records of keys go that gave way ("parts"); pool: bits of values ("distinct") and
+                         groups ("set"), set in place
     returns              0, or -1 where a float became infinite: the relational executor has to say what that means
 
 Sums of floats are added in an order that depends on the rows of the piece alone. The text is also plain Python, a
@@ -96,6 +97,8 @@ class _Writer:
     def write(self) -> None:
         shape = self._shape
         self._line("real_state = state.view(np.float64)")
+        if shape.distinct or shape.sink == "set":
+            self._line("bits = pool.view(np.uint64)")
         for place in sorted(_numbers(shape, "int")):
             self._line(f"i{place} = integers[{place}]")
         for place in sorted(_numbers(shape, "real")):
@@ -336,7 +339,13 @@ class _Writer:
             if self._shape.sink == "rows":
                 self._line(f"at = np.uint64(1) + np.uint64(state[0]) * np.uint64({len(self._shape.accumulators)})")
                 self._line("state[0] += 1")
+            elif self._shape.sink == "set":
+                self._line(f"group = np.uint64({words[0]})")
+                self._line("bits[group >> np.uint64(6)] |= np.uint64(1) << (group & np.uint64(63))")
+                return
             elif self._shape.sink == "dense":
+                if self._shape.distinct:
+                    self._line(f"group = np.uint64({words[0]})")
                 self._line(f"at = np.uint64({words[0]}) * np.uint64({len(self._shape.accumulators)})")
             else:
                 self._find_record(words)
@@ -389,7 +398,8 @@ class _Writer:
 
     def _accumulate(self) -> None:
         grouped = self._shape.sink != "one"
-        for (name, place, kind), (_, node, condition) in zip(self._state(), self._shape.accumulators, strict=True):
+        for number, (name, place, kind) in enumerate(self._state()):
+            _, node, condition = self._shape.accumulators[number]
             target = place if grouped else name
             tests = [] if condition is None else [self._true(condition)]
             value = "np.int64(1)"
@@ -401,7 +411,9 @@ class _Writer:
                 if missing is not None:
                     tests.append(f"not {missing}")
             test = " & ".join(f"({test})" for test in tests)
-            if kind in ("fmin", "fmax"):
+            if kind == "distinct":
+                self._set_bit(number, value, test)
+            elif kind in ("fmin", "fmax"):
                 # NaN is the greatest, and the first value of a minimum.
                 sign, first = ("<", target) if kind == "fmin" else (">", value)
                 better = f"(({value} {sign} {target}) | ({first} != {first}))"
@@ -418,6 +430,16 @@ class _Writer:
                 zero = "np.float64(0.0)" if kind[0] == "f" else "np.int64(0)"
                 sign = "=" if kind in ("value", "fvalue") else "+="
                 self._line(f"{target} {sign} {value if not test else f'({value} if {test} else {zero})'}")
+
+    def _set_bit(self, accumulator: int, value: str, test: str) -> None:
+        """The bit of a value of the row's group, where there is such a value."""
+        shape = self._shape
+        first = shape.key_arguments + 3 * (len(shape.keys) + shape.distinct.index(accumulator))
+        low, stride, base = (f"i{first + part}" for part in range(3))
+        group = f"np.uint64({base})" if shape.sink == "one" else f"np.uint64({base}) + group * np.uint64({stride})"
+        bit = self._name(f"{group} + (np.uint64({value} - {low}){f' if {test} else np.uint64(0)' if test else ''})")
+        one = f"np.uint64({test})" if test else "np.uint64(1)"
+        self._line(f"bits[{bit} >> np.uint64(6)] |= {one} << ({bit} & np.uint64(63))")
 
     # Expressions, at ``row``.
 
@@ -691,4 +713,4 @@ def _numbers(shape: Shape, kind: str) -> set[int]:
             found |= set(node[2])
     for probe in shape.probes:
         found |= set(range(probe.argument, probe.argument + 3 + 3 * len(probe.keys) + 2 * len(probe.slots)))
-    return found | {shape.key_arguments + number for number in range(3 * len(shape.keys))}
+    return found | {shape.key_arguments + number for number in range(3 * (len(shape.keys) + len(shape.distinct)))}

@@ -13,14 +13,19 @@ from typing import Final
 
 import pyarrow as pa
 
+from ...base.limits import PIPELINE_BITS_MAX
+from .bits import ValueBits, is_worth, stride_of
 from .bounds import Bounds, bounds, can_be_null
-from .shape import Key, Shape
+from .shape import FarApart, Node, Shape
 
 DENSE_MAX: Final = 1 << 21
 """So many accumulators are made at once, of all places; keys of more places are looked up."""
 
 JOINED_TEXTS: Final = 1 << 20
 """The texts of a joined side's column stand beside those of tables under so much more than its slot."""
+
+ROWS_ALONE: Final = (("count", None, None),)
+"""The accumulators where rows are counted and nothing else."""
 
 _WORD: Final = 1 << 62
 
@@ -39,16 +44,22 @@ class PackedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packing:
-    """``places``: how many there are with "dense". ``texts``: by the number of their table."""
+    """``places``: how many there are with "dense" and "set". ``texts``: by the number of their table.
+
+    ``bits``: of values, ``bits_words``: of theirs and of a set's.
+    """
 
     sink: str
     places: int
     keys: tuple[PackedKey, ...]
     texts: dict[int, pa.Array]
+    bits: tuple[ValueBits, ...] = ()
+    bits_words: int = 0
 
     @property
     def arguments(self) -> list[int]:
-        return [number for key in self.keys for number in (key.low, key.null, key.stride)]
+        keys = [number for key in self.keys for number in (key.low, key.null, key.stride)]
+        return keys + [number for one in self.bits for number in (one.low, one.stride, one.base)]
 
     @property
     def words(self) -> tuple[tuple[int, int], ...]:
@@ -57,22 +68,20 @@ class Packing:
 
 
 def pack(
-    shape: Shape, keys: Sequence[Key], columns: Sequence[Bounds], arguments: Sequence[int], texts: dict[int, pa.Array]
+    shape: Shape,
+    columns: Sequence[Bounds],
+    arguments: Sequence[int],
+    texts: dict[int, pa.Array],
+    *,
+    counted: bool,
+    rows_count: int,
 ) -> Packing:
-    """How keys become words."""
+    """How keys become words. ``counted``: whether more is asked of groups than which there are. Raises NotCovered."""
     packed: list[PackedKey] = []
     word, stride, words = -1, _WORD, 0
-    for node, key in zip(shape.keys, keys, strict=True):
+    for node in shape.keys:
         nullable = can_be_null(node, shape.slots)
-        if node[0] == "real_key":
-            low, size = 0, _WORD
-        elif key.table is not None:
-            low, size = 0, len(texts[key.table])
-        elif node[0] == "truth_key":
-            low, size = 0, 2
-        else:
-            low, high = bounds(node, columns, arguments)
-            size = max(high - low + 1, 0)
+        low, size = _values(node, columns, arguments, texts)
         whole = -1
         null = size if nullable else -1
         if size + nullable >= _WORD:
@@ -88,7 +97,51 @@ def pack(
         stride *= max(size, 1)
     if shape.sink == "rows":
         return Packing(sink="rows", places=0, keys=(), texts=texts)
-    if not keys:
-        return Packing(sink="one", places=1, keys=(), texts=texts)
-    dense = words == 1 and word == 0 and stride * len(shape.accumulators) <= DENSE_MAX
-    return Packing(sink="dense" if dense else "parts", places=stride, keys=tuple(packed), texts=texts)
+    if not shape.keys:
+        sink, stride = "one", 1
+    elif words != 1 or word != 0:
+        sink = "parts"
+    elif shape.accumulators == ROWS_ALONE and not counted and is_worth(stride, rows_count):
+        sink = "set"
+    else:
+        sink = "dense" if stride * len(shape.accumulators) <= DENSE_MAX else "parts"
+    bits = _bits(shape, stride, columns, arguments, texts)
+    bits_count = bits[-1].base + bits[-1].stride * stride if bits else stride if sink == "set" else 0
+    if bits and (sink == "parts" or not is_worth(bits_count, rows_count)):
+        raise FarApart("there is no room for a bit for each value to be counted")
+    return Packing(
+        sink=sink, places=stride, keys=tuple(packed), texts=texts, bits=bits, bits_words=-(-bits_count // 64)
+    )  # fmt: skip
+
+
+def _values(
+    node: Node, columns: Sequence[Bounds], arguments: Sequence[int], texts: dict[int, pa.Array]
+) -> tuple[int, int]:
+    """The least value of a key, and how many there may be from it on."""
+    match node[0]:
+        case "real_key":
+            return 0, _WORD
+        case "code":
+            return 0, len(texts[node[2]])
+        case "truth_key":
+            return 0, 2
+        case _:
+            low, high = bounds(node, columns, arguments)
+            return low, max(high - low + 1, 0)
+
+
+def _bits(
+    shape: Shape, places: int, columns: Sequence[Bounds], arguments: Sequence[int], texts: dict[int, pa.Array]
+) -> tuple[ValueBits, ...]:
+    """Where the bits of values to be counted are, of groups that have so many places."""
+    found: list[ValueBits] = []
+    base = 0
+    for number in shape.distinct:
+        node = shape.accumulators[number][1]
+        assert node is not None, "it is of a value"
+        low, size = _values(node, columns, arguments, texts)
+        found.append(ValueBits(accumulator=number, low=low, stride=stride_of(size), base=base))
+        base += -(-found[-1].stride * places // 64) * 64
+        if base > PIPELINE_BITS_MAX:
+            raise FarApart("there is no room for a bit for each value to be counted")
+    return tuple(found)

@@ -30,6 +30,7 @@ from ..held import Held
 from ..layout import Layout
 from ..scan_plan import Plan
 from .answers import Groups, table_of
+from .bits import Bits
 from .bounds import INT64_MAX, Bounds, bounds, can_be_null, check_all, number_of
 from .describe import INTEGERS
 from .generate import words_count
@@ -107,7 +108,8 @@ class Run:
         for number, column in enumerate(column for side in sides for column in side.columns):
             if column.texts is not None:
                 texts[JOINED_TEXTS + number] = column.texts
-        packing = pack(shape, pipeline.keys, columns, arguments, texts)
+        rows_count = self.plan.rows_count
+        packing = pack(shape, columns, arguments, texts, counted=bool(pipeline.answers), rows_count=rows_count)
         if packing.sink == "parts" and not self.hash_groups:
             raise NotCovered("there may be many groups")
         shape = replace(shape, sink=packing.sink, packing=packing.words)
@@ -144,12 +146,16 @@ class Run:
 
             return rows_of(work.all(rows, lanes), shape)
 
+        bits = Bits(packing.bits_words, work)
+        places = 0 if packing.sink == "set" else packing.places
+
         def run(lane: Sequence[Morsel]) -> np.ndarray:
-            state = work.made(8 * packing.places * width, lambda: new_state(shape, packing.places))
-            work.lane(lane, state)
+            state = work.made(8 * places * width, lambda: new_state(shape, places))
+            with bits.lent() as area:
+                work.lane(lane, state, area)
             return state
 
-        return merged(work.all(run, lanes), shape, packing)
+        return merged(work.all(run, lanes), shape, packing, bits.all())
 
     def _real(self, expression: Expression) -> Any:
         value = self.moment.constant(expression).value
@@ -241,7 +247,7 @@ def _lanes(
     if packing.sink == "parts":
         count = max(-(-rows // LANE_ROWS), 1)
     else:
-        state = 8 * packing.places * len(shape.accumulators)
+        state = 8 * packing.places * len(shape.accumulators) if packing.sink == "dense" else 1
         count = max(2, min(LANES_MAX, STATE_BYTES // max(state, 1)))
     most = INT64_MAX // greatest
     wanted = min(most, max(-(-rows // count), 1))

@@ -43,14 +43,19 @@ class NotCovered(Exception):
     """No pipeline for this; the text says why, for EXPLAIN."""
 
 
+class FarApart(NotCovered):
+    """There is no room for a bit for each value that is to be counted once: they can be groups."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregation:
-    """``argument`` None: count(*). ``function``: count, sum, avg, min, max."""
+    """``argument`` None: count(*). ``function``: count, sum, avg, min, max; ``distinct``: of different values."""
 
     function: str
     argument: Expression | None
     filter: Expression | None
     type: Type
+    distinct: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +95,13 @@ class Probe:
 class Shape:
     """``slots``: (nullable) of each column; ``tables``: how many tables of dictionaries.
 
-    ``sink``: "one" (no groups), "dense" (a key is one word, and that is the group's place), "parts" (keys are looked
-    up), "rows" (nothing is grouped: accumulators are "value" or "fvalue", and "valid", of each row). ``accumulators``:
-    (kind, value, condition), kinds "count", "sum", "min", "max", "fsum", "fmin", "fmax"; the first counts rows.
-    ``packing``: of each key the word to which it adds a digit and the word that holds it whole, or -1.
-    ``key_arguments``: the number of the first integer argument of the keys: least value, digit of NULL and stride of
-    each.
+    ``sink``: "one" (no groups), "dense" (a key is one word, and that is the group's place), "set" (the same where
+    nothing is asked of groups but whether there are any: a bit each), "parts" (keys are looked up), "rows" (nothing is
+    grouped: accumulators are "value" or "fvalue", and "valid", of each row). ``accumulators``: (kind, value,
+    condition), kinds "count", "sum", "min", "max", "fsum", "fmin", "fmax", "distinct" (its values are bits, see
+    bits.py); the first counts rows. ``packing``: of each key the word to which it adds a digit and the word that holds
+    it whole, or -1. ``key_arguments``: the number of the first integer argument of the keys: least value, digit of NULL
+    and stride of each; behind them least value, stride and base of each "distinct".
     """
 
     slots: tuple[bool, ...]
@@ -112,6 +118,11 @@ class Shape:
     def key_words(self) -> int:
         """Words of a key."""
         return max((word for words in self.packing for word in words), default=-1) + 1
+
+    @property
+    def distinct(self) -> list[int]:
+        """The accumulators whose values are bits."""
+        return [number for number, (kind, _, _) in enumerate(self.accumulators) if kind == "distinct"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from .answers import Groups
+from .bits import counts_of, set_of
 from .bounds import INT64_MAX, INT64_MIN
 from .packing import Packing
 from .shape import Shape
@@ -24,8 +25,14 @@ def new_state(shape: Shape, places: int) -> np.ndarray:
     return np.tile(row, places) if row.any() else np.zeros(places * len(row), np.int64)
 
 
-def merged(states: Sequence[np.ndarray], shape: Shape, packing: Packing) -> Groups:
-    """The groups of all lanes, by their places."""
+def merged(states: Sequence[np.ndarray], shape: Shape, packing: Packing, bits: np.ndarray) -> Groups:
+    """The groups of all lanes, by their places; ``bits``: of all of them together."""
+    if packing.sink == "set":
+        there = set_of(bits)
+        groups = Groups(len(there))
+        groups.words = [there]
+        return groups
+    counts = counts_of(bits, packing.bits, packing.places)
     whole = np.zeros(packing.places, np.int64)
     width = len(shape.accumulators)
     for state in states:
@@ -35,6 +42,9 @@ def merged(states: Sequence[np.ndarray], shape: Shape, packing: Packing) -> Grou
     groups.words = [there]
     rows = [state.reshape(-1, width)[there] for state in states or [new_state(shape, packing.places)]]
     for number, (kind, _, _) in enumerate(shape.accumulators):
+        if kind == "distinct":
+            groups.low[number] = counts[number][there]
+            continue
         values: list[Any] = [of.view(np.float64)[:, number] if kind[0] == "f" else of[:, number] for of in rows]
         total = values[0].copy()
         match kind:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ One = TypeVar("One")
 Made = TypeVar("Made")
 
 NOWHERE: Final = np.zeros(1, np.int64)
-"""Pages of records where none give way."""
+"""Pages of records where none give way, bits where none are set."""
 
 
 class Work:
@@ -76,13 +76,19 @@ class Work:
             self._stop.set()
             raise failures[0] from None
 
-    def lane(self, lane: Sequence[Morsel], state: np.ndarray, *pages: Any) -> None:
+    def lane(
+        self,
+        lane: Sequence[Morsel],
+        state: np.ndarray,
+        pool: np.ndarray = NOWHERE,
+        ends: np.ndarray = NOWHERE,
+        chain: np.ndarray = NOWHERE,
+    ) -> None:
         """Run the kernel over a lane's morsels. Raises NotCovered, Corrupt, and what ``check`` does."""
-        pages = pages or (NOWHERE, NOWHERE, NOWHERE)
         for morsel in lane:
             self._go_on()
             words, kept = morsel.ready()
-            if self._kernel(words, 0, len(words), *self._given, state, *pages) < 0:
+            if self._kernel(words, 0, len(words), *self._given, state, pool, ends, chain) < 0:
                 raise NotCovered("a float is out of range")
             del kept
 

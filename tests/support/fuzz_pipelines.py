@@ -27,7 +27,7 @@ from weftdb.sql.session import Session
 _AGGREGATES = (
     "count(*)", "count({any})", "sum({SMALLINT})", "sum({INTEGER})", "avg({INTEGER})", "sum({BIGINT})", "avg({BIGINT})",
     "min({any})", "max({any})", "sum({NUMERIC(12,4)})", "avg({NUMERIC(12,4)})", "min({DATE})", "max({TIMESTAMP})",
-    "sum({DOUBLE PRECISION})", "min({DOUBLE PRECISION})", "avg({SMALLINT})",
+    "sum({DOUBLE PRECISION})", "min({DOUBLE PRECISION})", "avg({SMALLINT})", "count(DISTINCT {any})",
 )  # fmt: skip
 
 
