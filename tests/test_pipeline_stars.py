@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import soak
 import weftdb
-from fuzz_stars import differences
-from fuzz_tiers import Interpreted
+from fuzz_stars import STARS
+from fuzz_tiers import Interpreted, differences
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 from weftdb.sql.resources import resources_of
@@ -127,11 +127,12 @@ def test_random_stars_are_answered_alike_at_both_tiers() -> None:
     """The long run is ``fuzz_stars.py``."""
     counts: Counter[str] = Counter()
     for seed in (soak.SEED, soak.SEED + 1):
-        assert not list(differences(seed, range(25 * soak.FACTOR), counts=counts))
+        assert not list(differences(seed, range(25 * soak.FACTOR), of=STARS, counts=counts))
     assert counts["reached"] > 5
 
 
 def test_random_stars_are_answered_alike_by_compiled_kernels(tmp_path: Path) -> None:
     """The long run is ``fuzz_stars.py --compiled``."""
     counts: Counter[str] = Counter()
-    assert not list(differences(soak.SEED, range(4 * soak.FACTOR), counts=counts, folder=tmp_path, structures=2))
+    found = differences(soak.SEED, range(4 * soak.FACTOR), of=STARS, counts=counts, folder=tmp_path, structures=2)
+    assert not list(found)

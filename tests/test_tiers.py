@@ -21,7 +21,7 @@ from typing import Any
 import fuzz_tiers
 import pytest
 import soak
-from fuzz_tiers import SMALL, Compiled, Interpreted, differences, query_of, small
+from fuzz_tiers import SMALL, TIERS, Compiled, Interpreted, differences, small
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 from weftdb.engine.pipeline import pieces
@@ -68,10 +68,10 @@ def test_compiled_kernels_stay_inside_of_their_arrays(tmp_path: Path) -> None:
 
 
 def test_a_seed_gives_the_same_queries_and_structures_have_other_constants() -> None:
-    texts = [query_of(3, number, [1, 2], structures=10)[1] for number in range(400)]
-    assert texts == [query_of(3, number, [1, 2], structures=10)[1] for number in range(400)]
-    assert len(set(texts)) > 100
-    assert len({query_of(3, number, [1, 2])[1] for number in range(100)}) == 100
+    queries = [TIERS.query_of(3, number, [1, 2], structures=10) for number in range(400)]
+    assert queries == [TIERS.query_of(3, number, [1, 2], structures=10) for number in range(400)]
+    assert len(set(queries)) > 100
+    assert len({TIERS.query_of(3, number, [1, 2]) for number in range(100)}) == 100
 
 
 def test_limits_are_small_and_are_restored() -> None:

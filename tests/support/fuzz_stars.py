@@ -9,21 +9,17 @@ without a partner, and relations that have a key twice. Kernels are run as plain
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import random
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
-from fuzz_tiers import Compiled, Interpreted, _compared, small
+from fuzz_tiers import Worlds, main
+from fuzz_tiers_queries import Query
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
-from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
 
 _VALUES: Final = "t TEXT, i INTEGER, g BIGINT NOT NULL, p NUMERIC(12,2), x DOUBLE PRECISION, r REAL, d DATE, f BOOLEAN"
@@ -52,6 +48,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(f"stars {seed}")
         self.threads = rng.choice((1, 2, 3))
+        self.versions = ()
         self.engine = Engine.open(options=Options(maintenance=False))
         self._spread = rng.choice((1, 1, 1_000, 10**12))
         self._low = rng.choice((0, -20, 10**9))
@@ -242,58 +239,7 @@ class Maker:
         return f"{own} {word}IN (SELECT k FROM {name}{where})"
 
 
-def query_of(seed: int, number: int, *, structures: int = 0) -> str:
-    """``structures``: with as many different ones, 0: each has its own."""
-    structure = f"star {number % structures}" if structures else f"star {seed} {number}"
-    return Maker(random.Random(structure), random.Random(f"values {seed} {number}")).query()
-
-
-def differences(
-    seed: int, numbers: Sequence[int], *, counts: Counter[str] | None = None, folder: Path | None = None,
-    structures: int = 0,
-) -> Iterator[str]:  # fmt: skip
-    """As in fuzz_tiers.py."""
-    counts = Counter() if counts is None else counts
-    with small(seed, compiled=folder is not None):
-        world = World(seed)
-        kernels = (
-            Interpreted(threads=world.threads) if folder is None else Compiled(threads=world.threads, folder=folder)
-        )
-        resources_of(world.engine).kernels = kernels
-        try:
-            with Session(world.engine) as session:
-                for number in numbers:
-                    sql = query_of(seed, number, structures=structures)
-                    found = _compared(session, sql, "star", kernels, counts, always=number % 10 == 0)
-                    if found is not None:
-                        yield f"seed {seed} query {number} {sql}\n  {found[0]}\n  {found[1]}"
-        finally:
-            world.close()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Compare as many queries as asked for; returns 1 where some differ."""
-    parser = argparse.ArgumentParser(description="Stars by pipelines against the relational executor.")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--query", type=int)
-    parser.add_argument("--worlds", type=int, default=1)
-    parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--compiled", metavar="FOLDER", type=Path, help="compile kernels, into this folder")
-    parser.add_argument("--structures", type=int, default=0, help="of queries, that share kernels")
-    given = parser.parse_args(argv)
-    found, counts, began = 0, Counter[str](), time.monotonic()
-    numbers = range(given.queries) if given.query is None else [given.query]
-    if given.compiled:
-        given.compiled.mkdir(parents=True, exist_ok=True)
-    for seed in range(given.seed, given.seed + given.worlds):
-        for text in differences(seed, numbers, counts=counts, folder=given.compiled, structures=given.structures):
-            found += 1
-            print(text, flush=True)
-    seconds = time.monotonic() - began
-    print(f"{counts['asked']} queries, {counts['reached']} by kernels, {found} differences, {seconds:.0f} s")
-    print(*(f"{count:8} {what}" for what, count in sorted(counts.items())), sep="\n")
-    return found > 0
-
+STARS: Final = Worlds(world=World, query=lambda rng, values, _: Query("star", Maker(rng, values).query()))
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(of=STARS))

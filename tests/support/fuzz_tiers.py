@@ -23,20 +23,22 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from fuzz_tiers_queries import Maker
+from fuzz_tiers_queries import Maker, Query
 from fuzz_tiers_world import World
 from weftdb.base.errors import WeftError
 from weftdb.engine.pipeline.files import load
 from weftdb.engine.pipeline.generate import source
 from weftdb.engine.pipeline.kernels import Kernels, Known, plain
 from weftdb.engine.pipeline.shape import Shape
+from weftdb.sql import run
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
 
@@ -45,10 +47,13 @@ _EXACT: Final = Context(prec=80)
 SMALL: Final[dict[str, tuple[int, ...]]] = {
     "storage.segment_writer.BLOCK_ROWS engine.merge.BLOCK_ROWS": (64, 128),
     "engine.memtable.CHUNK_ROWS_MIN": (32,),
+    "engine.column_store.DISTINCT_MAX": (8, 4_096),
     "engine.memtable.CHUNK_ROWS_MAX": (128,),
     "engine.pipeline.generate.CHUNK": (16, 64, 1024),
     "engine.pipeline.pieces.PIECE_ROWS": (48, 200),
     "engine.pipeline.pieces.MORSEL_PIECES": (1, 3),
+    "engine.pipeline.pieces.ENCODED_ROWS_MAX": (0, 100, 1 << 17),
+    "engine.pipeline.sides.SPAN_MAX": (16, 1 << 26),
     "engine.pipeline.packing.DENSE_MAX": (4, 100, 1 << 16),
     "engine.pipeline.generate.TABLE_BYTES": (1, 1 << 18),
     "engine.pipeline.run.LANE_ROWS": (40, 1 << 20),
@@ -112,74 +117,107 @@ def small(seed: int, *, compiled: bool = False) -> Iterator[None]:
             setattr(holder, name, value)
 
 
-def query_of(seed: int, number: int, versions: Sequence[int], *, structures: int = 0) -> tuple[str, str]:
-    """Kind and text of a query. ``structures``: with as many different ones, 0: each has its own."""
-    structure = f"structure {number % structures}" if structures else f"structure {seed} {number}"
-    return Maker(random.Random(structure), random.Random(f"values {seed} {number}"), versions).query()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worlds:
+    """What is asked of what. ``world`` makes an engine with tables of a seed, with ``threads`` and ``versions`` to look
+    back to; ``query`` a query of two sources of chance: for its structure, and for constants.
+    """
+
+    world: Callable[[int], Any]
+    query: Callable[[random.Random, random.Random, Any], Query]
+
+    def query_of(self, seed: int, number: int, versions: Sequence[int] = (), *, structures: int = 0) -> Query:
+        """The query of a number. ``structures``: with as many different ones, 0: each has its own."""
+        structure = f"structure {number % structures}" if structures else f"structure {seed} {number}"
+        return self.query(random.Random(structure), random.Random(f"values {seed} {number}"), versions)
+
+
+TIERS: Final = Worlds(world=World, query=lambda rng, values, versions: Maker(rng, values, versions).query())
 
 
 def differences(
-    seed: int, numbers: Sequence[int], *, counts: Counter[str] | None = None, folder: Path | None = None,
-    structures: int = 0,
+    seed: int, numbers: Sequence[int], *, of: Worlds = TIERS, counts: Counter[str] | None = None,
+    folder: Path | None = None, structures: int = 0,
 ) -> Iterator[str]:  # fmt: skip
     """What one tier answers otherwise than the other, in words. ``folder``: kernels are compiled, and lie there.
 
-    ``counts``: queries "asked" and "reached" (a kernel made the answer), by kind as well, and why others did not.
+    ``counts``: queries "asked" and "reached" (a pipeline made the answer), by kind as well, and why others did not.
     """
     counts = Counter() if counts is None else counts
     with small(seed, compiled=folder is not None):
-        world = World(seed)
+        world = of.world(seed)
         kernels = (
             Interpreted(threads=world.threads) if folder is None else Compiled(threads=world.threads, folder=folder)
         )
         resources_of(world.engine).kernels = kernels
         try:
             with Session(world.engine) as session:
+                session.execute(f"SET timezone = '{random.Random(f'zone {seed}').choice(ZONES)}'")
                 for number in numbers:
-                    kind, sql = query_of(seed, number, world.versions, structures=structures)
-                    found = _compared(session, sql, kind, kernels, counts, always=number % 10 == 0)
+                    query = of.query_of(seed, number, world.versions, structures=structures)
+                    found = _compared(session, query, counts, always=number % 10 == 0)
                     if found is not None:
-                        yield f"seed {seed} query {number} {sql}\n  {found[0]}\n  {found[1]}"
+                        given = f" {list(query.parameters)}" if query.parameters else ""
+                        yield f"seed {seed} query {number} {query.sql}{given}\n  {found[0]}\n  {found[1]}"
         finally:
             world.close()
 
 
-def _compared(
-    session: Session, sql: str, kind: str, kernels: Interpreted, counts: Counter[str], *, always: bool
-) -> tuple[str, str] | None:
+ZONES: Final = ("UTC", "UTC", "Europe/Berlin", "America/St_Johns")
+
+
+@contextmanager
+def _answers_of_pipelines() -> Iterator[list[bool]]:
+    """Of each time that parts of a query were given to pipelines, whether these answered."""
+    found: list[bool] = []
+    before = run.run_parts
+
+    def noted(*given: Any, **named: Any) -> Any:
+        groups = before(*given, **named)
+        found.append(groups is not None)
+        return groups
+
+    run.run_parts = noted
+    try:
+        yield found
+    finally:
+        run.run_parts = before
+
+
+def _compared(session: Session, query: Query, counts: Counter[str], *, always: bool) -> tuple[str, str] | None:
     """Two answers that differ. ``always``: also where no pipeline covers the query."""
     counts["asked"] += 1
-    counts[f"asked {kind}"] += 1
-    before = kernels.used
-    found = _answer(session, "pipeline", sql)
+    counts[f"asked {query.kind}"] += 1
+    with _answers_of_pipelines() as answered:
+        found = _answer(session, "pipeline", query)
     if isinstance(found, WeftError) and found.sqlstate == "0A000":
         counts[f"why: {found.message.partition(': ')[2].partition(':')[0]}"] += 1
         if not always:
             return None
-        found = _answer(session, "auto", sql)
-    elif kernels.used > before:
+        found = _answer(session, "auto", query)
+    elif any(answered):
         counts["reached"] += 1
-        counts[f"reached {kind}"] += 1
+        counts[f"reached {query.kind}"] += 1
     elif not always:
         return None
-    expected = _answer(session, "relational", sql)
+    expected = _answer(session, "relational", query)
     for digits in (17, 10):  # sums of floats that are rounded depend on the order of their terms
-        one, other = _shown(expected, sql, digits), _shown(found, sql, digits)
+        one, other = _shown(expected, query, digits), _shown(found, query, digits)
         if one == other:
             return None
     return one[-2_000:], other[-2_000:]
 
 
-def _answer(session: Session, tier: str, sql: str) -> Any:
+def _answer(session: Session, tier: str, query: Query) -> Any:
     session.execute(f"SET weft.tier = {tier}")
     try:
-        result = session.execute(sql, timeout=3_600)
+        result = session.execute(query.sql, query.parameters, timeout=3_600)
         return result.types, result.rows()
     except Exception as error:
         return error
 
 
-def _shown(answer: Any, sql: str, digits: int) -> str:
+def _shown(answer: Any, query: Query, digits: int) -> str:
     """Comparable: NaN equals NaN, 0.0 equals -0.0, 1.50 equals 1.5, but 1 is not 1.0."""
     if isinstance(answer, WeftError):
         return f"{answer.sqlstate} {answer.message}"
@@ -187,7 +225,7 @@ def _shown(answer: Any, sql: str, digits: int) -> str:
         return "".join(traceback.format_exception(answer))
     types, rows = answer
     shown = [repr(tuple(_plain(value, digits) for value in row)) for row in rows]
-    if "ORDER BY" not in sql:
+    if not query.is_ordered:
         shown.sort()
     return f"{[str(type) for type in types]} {len(rows)} rows: " + "\n".join(shown)
 
@@ -198,7 +236,7 @@ def _plain(value: Any, digits: int) -> Any:
     return _EXACT.plus(_EXACT.normalize(value)) if isinstance(value, Decimal) else value
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, of: Worlds = TIERS) -> int:
     """Compare as many queries as asked for; returns 1 where some differ."""
     parser = argparse.ArgumentParser(description="Pipelines against the relational executor.")
     parser.add_argument("--seed", type=int, default=1)
@@ -213,7 +251,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.compiled:
         given.compiled.mkdir(parents=True, exist_ok=True)
     for seed in range(given.seed, given.seed + given.worlds):
-        for text in differences(seed, numbers, counts=counts, folder=given.compiled, structures=given.structures):
+        for text in differences(
+            seed, numbers, of=of, counts=counts, folder=given.compiled, structures=given.structures
+        ):
             found += 1
             print(text, flush=True)
         print(

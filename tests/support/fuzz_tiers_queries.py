@@ -1,16 +1,48 @@
-"""The queries of fuzz_tiers.py: groups of every kind, DISTINCT, the first rows of an order, projections, joins."""
+"""The queries of fuzz_tiers.py: groups of every kind, DISTINCT, the first rows of an order, the newest of each key,
+projections, joins; some constants are parameters.
+"""
 
 from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from fuzz_tiers_world import COLUMNS, INTEGERS, LATE, TABLES, TYPES, value
 
 _NO_KEYS: Final = ("REAL", "DOUBLE PRECISION", "VARCHAR(9)")
 """What few pipelines group by."""
+
+
+_KINDS: Final = {
+    "groups": 40, "distinct": 6, "counted": 10, "whole": 5, "top": 8, "best": 8, "newest": 7, "projection": 5,
+    "nested": 12, "joined": 8,
+}  # fmt: skip
+_UNIQUE: Final = {"plain": ("k",), "series": ("k", "moment")}
+"""What tells the rows of a table apart."""
+
+_WORDS: Final = ("", " DESC", " NULLS FIRST", " DESC NULLS LAST")
+
+
+_NO_CONDITIONS: Final = ("REAL", "VARCHAR(9)")
+
+
+class Query(NamedTuple):
+    """``kind``: for counting."""
+
+    kind: str
+    sql: str
+    parameters: tuple[Any, ...] = ()
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of its rows is told, and not only one inside of parentheses."""
+        text = self.sql
+        while (inner := re.sub(r"\([^()]*\)", "", text)) != text:
+            text = inner
+        return "ORDER BY" in text
 
 
 class Maker:
@@ -23,27 +55,35 @@ class Maker:
         self._past = rng.random() < 0.1
         self._usual = rng.random() < 0.75
         self._columns = [(name, type) for name, type, _ in COLUMNS] + list(LATE)
+        self._parameters: list[str] | None = [] if rng.random() < 0.15 else None
 
-    def query(self) -> tuple[str, str]:
-        """Its kind, and the text."""
-        kind = self.rng.choices(
-            ("groups", "distinct", "counted", "top", "projection", "nested", "joined"), (50, 6, 8, 10, 8, 12, 8)
-        )[0]
-        return kind, getattr(self, f"_{kind}")()
+    def query(self) -> Query:
+        kind = self.rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
+        text = getattr(self, f"_{kind}")()
+        given: list[str] = []
+
+        def numbered(match: re.Match[str]) -> str:
+            value = (self._parameters or [])[int(match[1]) - 1]
+            given.append(value)
+            return f"${len(given)}"
+
+        return Query(kind, re.sub(r"\$(\d+)", numbered, text), tuple(given))
 
     # Queries.
 
     def _table(self) -> str:
-        name = self.rng.choice(tuple(TABLES))
+        return self._of(self.rng.choice(tuple(TABLES)))
+
+    def _of(self, name: str) -> str:
         return f"{name} AS OF VERSION {self.values.choice(self._versions)}" if self._past else name
 
     def _where(self) -> str:
         parts = [self.condition(self.rng.choice((0, 0, 1))) for _ in range(self.rng.choice((0, 1, 1, 2, 3)))]
         if self.rng.random() < 0.15:
-            parts.append(self._keys())
+            parts.append(self._key_condition())
         return f" WHERE {' AND '.join(parts)}" if parts else ""
 
-    def _keys(self) -> str:
+    def _key_condition(self) -> str:
         """A condition on the key, by which runs of rows are found."""
         numbers = sorted(self.values.randint(0, 60) for _ in range(3))
         return self.rng.choice(
@@ -74,10 +114,12 @@ class Maker:
         rng = self.rng
         if rng.random() > share:
             return ""
-        words = ("", " DESC", " NULLS FIRST", " DESC NULLS LAST")
         places = rng.sample(range(1, count + 1), count)
-        limit = rng.choice(("", f" LIMIT {self.values.randint(0, 12)}", f" LIMIT {self.values.randint(0, 9)} OFFSET 3"))
-        return f" ORDER BY {', '.join(f'{place}{rng.choice(words)}' for place in places)}{limit}"
+        return f" ORDER BY {', '.join(f'{place}{rng.choice(_WORDS)}' for place in places)}{self._limit('')}"
+
+    def _limit(self, *others: str) -> str:
+        count = self.values.randint(0, 12)
+        return self.rng.choice((*others, f" LIMIT {count}", f" LIMIT {count}", f" LIMIT {count} OFFSET 3"))
 
     def _distinct(self) -> str:
         outputs = list(dict.fromkeys(self.key() for _ in range(self.rng.randint(1, 3))))
@@ -85,18 +127,70 @@ class Maker:
         return text + self._order(len(outputs), 0.3)
 
     def _counted(self) -> str:
-        function, number = self.rng.choice(("count", "count", "sum", "min")), self.integer(self.rng.choice(INTEGERS), 0)
-        words = [f"{function}(DISTINCT {number})", f"count(DISTINCT {self.key()})"]
-        aggregates = [*self.rng.sample(words, self.rng.randint(1, 2)), *([self.aggregate()] * self.rng.randint(0, 1))]
-        return self._grouped(self._table(), aggregates)[0]
+        rng = self.rng
+        function, number = rng.choice(("count", "count", "sum", "min", "avg")), self.integer(rng.choice(INTEGERS), 0)
+        words = [f"{function}(DISTINCT {number})", f"count(DISTINCT {self.key()})", f"count(DISTINCT {self.key()})"]
+        words = rng.sample(words, rng.choice((1, 1, 2)))
+        if rng.random() < 0.1:
+            words[0] += f" FILTER (WHERE {self.condition(0)})"
+        aggregates = [*words, *(self.aggregate() for _ in range(rng.choice((0, 0, 1, 2))))]
+        text, count = self._grouped(self._table(), aggregates)
+        return text + self._order(count, 0.15)
+
+    def _whole(self) -> str:
+        """What segments and chunks may know of themselves."""
+        rng = self.rng
+        of = ("count(*)", "min({})", "max({})", "count({})", "min({})", "max({})")
+        found = [rng.choice(of).format(self.column(*TYPES, "k", "moment")) for _ in range(rng.randint(1, 4))]
+        where = rng.choice(("", "", "", f" WHERE {self._key_condition()}", f" WHERE {self.condition(0)}"))
+        text = f"SELECT {', '.join(found)} FROM {self._table()}{where}"
+        return rng.choice(
+            (text, text, text, f"{text} UNION ALL {text}", f"SELECT * FROM ({text}) y", f"{text} LIMIT 1")
+        )
 
     def _top(self) -> str:
-        outputs = list(dict.fromkeys(self.key() for _ in range(self.rng.randint(1, 5))))
-        text = f"SELECT {', '.join(outputs)} FROM {self._table()}{self._where()}"
-        words = ("", " DESC", " NULLS FIRST", " DESC NULLS LAST")
-        places = self.rng.sample(range(1, len(outputs) + 1), len(outputs))
-        order = ", ".join(f"{place}{self.rng.choice(words)}" for place in places)
-        return f"{text} ORDER BY {order} LIMIT {self.values.randint(0, 20)}"
+        """Ordered by all that is seen, or by what tells rows apart in the end."""
+        rng, name = self.rng, self.rng.choice(tuple(TABLES))
+        outputs = list(dict.fromkeys(self.key() for _ in range(rng.randint(1, 5))))
+        source = f"{self._of(name)}{self._where()}"
+        if name in _UNIQUE and rng.random() < 0.6:
+            order = [rng.choice((self.key, self.number))() for _ in range(rng.choice((0, 1, 1, 2)))] + [*_UNIQUE[name]]
+        else:
+            order = [str(place) for place in rng.sample(range(1, len(outputs) + 1), len(outputs))]
+        by = ", ".join(f"{part}{rng.choice(_WORDS)}" for part in order)
+        return f"SELECT {', '.join(outputs)} FROM {source} ORDER BY {by}{self._limit()}"
+
+    def _best(self) -> str:
+        """Groups by what is known of them."""
+        rng = self.rng
+        keys = list(dict.fromkeys(self.key() for _ in range(rng.choice((1, 1, 2)))))
+        outputs = [*keys, *(self.aggregate() for _ in range(rng.randint(1, 3)))]
+        places = [len(keys) + 1, *range(1, len(keys) + 1)]
+        having = f" HAVING {rng.choice(('count(*) >= 2', 'sum(c) > 0', 'min(k) < 30'))}" if rng.random() < 0.2 else ""
+        by = ", ".join(f"{place}{rng.choice(_WORDS)}" for place in places)
+        return (
+            f"SELECT {', '.join(outputs)} FROM {self._table()}{self._where()}"
+            f" GROUP BY {', '.join(map(str, range(1, len(keys) + 1)))}{having} ORDER BY {by}{self._limit()}"
+        )
+
+    def _newest(self) -> str:
+        """One row, or some, of each key."""
+        rng, name = self.rng, self.rng.choice(tuple(_UNIQUE))
+        unique = _UNIQUE[name]
+        of = rng.choice((unique[0], unique[0], self.column("TEXT", *INTEGERS, "DATE"), "s, n"))
+        order = rng.choice((unique[-1:], unique[-1:], (self.column("TIMESTAMP", *INTEGERS, "DOUBLE PRECISION"),)))
+        last = [part for part in unique if part not in order and part not in of.split(", ")]
+        by = ", ".join([*(f"{part}{rng.choice(_WORDS)}" for part in order), *last])
+        source = f"{self._of(name)}{self._where()}"
+        if rng.random() < 0.3:
+            first = ", ".join(f"{part}{rng.choice(_WORDS)}" for part in of.split(", "))
+            return f"SELECT DISTINCT ON ({of}) {of}, {self.key()}, {self.number()} FROM {source} ORDER BY {first}, {by}"
+        ranked = f"SELECT *, row_number() OVER (PARTITION BY {of} ORDER BY {by}) AS place FROM {source}"
+        chosen = f"({ranked}) one WHERE place {rng.choice(('= 1', '= 1', '= 1', '<= 2', '< 2'))}"
+        chosen += f" AND {self.condition(0)}" if rng.random() < 0.2 else ""
+        if rng.random() < 0.5:
+            return f"SELECT {self.key()}, {self.aggregate()}, count(*) FROM {chosen} GROUP BY 1"
+        return f"SELECT {', '.join([unique[0], self.key(), self.number()])} FROM {chosen}"
 
     def _projection(self) -> str:
         outputs = [self.rng.choice((self.key, self.number))() for _ in range(self.rng.randint(1, 4))]
@@ -114,6 +208,9 @@ class Maker:
         return rng.choice(
             (
                 lambda: f"SELECT n, count(*), sum(total), max(most) FROM ({texts}) one GROUP BY n",
+                lambda: f"SELECT g, n, rank() OVER (PARTITION BY n % 3 ORDER BY total, g) FROM ({texts}) one",
+                lambda: f"SELECT g, total FROM ({texts}) one ORDER BY n DESC, g{self._limit('')}",
+                lambda: f"SELECT s, n, count(*) {self._from()} GROUP BY {rng.choice(('ROLLUP', 'CUBE'))} (s, n)",
                 lambda: f"WITH one AS ({texts}) SELECT a.g, b.n FROM one a JOIN one b ON a.n = b.n",
                 lambda: f"{numbers} UNION ALL SELECT c, count(*), sum(n), min(q) {self._from()} GROUP BY c",
                 lambda: f"SELECT count(*) FROM ({self._grouped(self._table(), ['count(*)'])[0]}) y",
@@ -149,13 +246,18 @@ class Maker:
         return self.rng.choice(usual if self._usual else (*usual, *others))()
 
     def column(self, *types: str) -> str:
-        return self.rng.choice([name for name, type in self._columns if type in types])
+        """A column of one of these types; a key's by its name."""
+        found = [name for name, type in self._columns if type in types]
+        return self.rng.choice([*found, *(["k"] if "k" in types else [])])
 
     def literal(self, type: str) -> str:
         """A constant, mostly one that rows have."""
         found = value(self.values, type, self.values.choice(("few", "few", "few", "wide", "extreme")))
         if type in ("DOUBLE PRECISION", "REAL"):
             found = {math.inf: "Infinity", -math.inf: "-Infinity"}.get(found, found)
+        if self._parameters is not None and self.rng.random() < 0.4:
+            self._parameters.append(str(found))
+            return f"CAST(${len(self._parameters)} AS {type})"
         text = str(found).replace("'", "''")
         return f"CAST('{text}' AS {type})"
 
@@ -172,10 +274,14 @@ class Maker:
                 lambda: self.numeric(1),
                 lambda: self.condition(1),
                 lambda: f"CAST({self.column('DATE')} AS TIMESTAMP)",
+                lambda: "CAST(m AS DATE)",
+                lambda: f"date_trunc('{rng.choice(('month', 'quarter', 'year'))}', m)",
             ),
             (
+                lambda: f"date_trunc('{rng.choice(('hour', 'day', 'month'))}', o)",
+                lambda: f"extract({rng.choice(('year', 'dow', 'hour', 'doy'))} FROM {rng.choice('mo')})",
+                lambda: f"{self.column('TEXT')} || {rng.choice(('s', 't'))}",
                 lambda: self.real(1),
-                lambda: "date_trunc('month', m)",
                 lambda: f"CASE WHEN {self.condition(0)} THEN {self.column('TEXT')} ELSE 'other' END",
                 lambda: f"coalesce({self.column('TEXT')}, 'none')",
                 lambda: f"extract({rng.choice(('year', 'month', 'day'))} FROM d)",
@@ -208,6 +314,10 @@ class Maker:
                 lambda: f"count({self.key()})",
                 lambda: f"{rng.choice(('min', 'max'))}({self.column('TEXT', 'VARCHAR(9)')})",
                 lambda: f"{rng.choice(('bool_and', 'bool_or'))}({self.column('BOOLEAN')})",
+                lambda: f"bool_and({self.condition(0)})",
+                lambda: (
+                    f"{rng.choice(('stddev', 'var_pop', 'stddev_samp'))}({self.column('NUMERIC(15,2)', *INTEGERS[:2])})"
+                ),
             ),
         )
         return f"{text} FILTER (WHERE {self.condition(0)})" if rng.random() < 0.15 else text
@@ -230,8 +340,15 @@ class Maker:
                 lambda: f"CASE WHEN {self.condition(0)} THEN 1 WHEN {self.condition(0)} THEN {other} END",
                 lambda: f"CASE WHEN {self.condition(0)} THEN {other} END",
                 lambda: f"CAST({self.column(*INTEGERS)} AS {type})",
+                lambda: f"CASE WHEN {self.condition(1)} THEN CAST(1 AS {type}) ELSE CAST(0 AS {type}) END",
             ),
-            (lambda: f"({column} % {constant})", lambda: f"({column} / 2)", lambda: f"abs({column})"),
+            (
+                lambda: f"{rng.choice(('greatest', 'least'))}({column}, {other}, {constant})",
+                lambda: f"nullif({column}, {constant})",
+                lambda: f"({column} % {constant})",
+                lambda: f"({column} / 2)",
+                lambda: f"abs({column})",
+            ),
         )
 
     def numeric(self, depth: int) -> str:
@@ -279,7 +396,7 @@ class Maker:
             word = rng.choice((" AND ", " OR ", " OR NOT "))
             return f"({self.condition(depth - 1)}{word}{self.condition(depth - 1)})"
         column, type = rng.choice(
-            [(name, type) for name, type in self._columns if not self._usual or type not in ("REAL", "VARCHAR(9)")]
+            [(name, type) for name, type in self._columns if not self._usual or type not in _NO_CONDITIONS]
         )
         compared = rng.choice(("=", "<>", "<", "<=", ">", ">="))
         found: list[Callable[[], str]] = [
@@ -288,12 +405,20 @@ class Maker:
             lambda: f"{column} {compared} {self.column(type)}",
             lambda: f"{column} IN ({', '.join(self.literal(type) for _ in range(rng.randint(1, 4)))})",
             lambda: f"{column} NOT IN ({', '.join(self.literal(type) for _ in range(rng.randint(1, 2)))})",
+            lambda: f"({column} {compared} {self.literal(type)}) IS NOT TRUE",
             lambda: f"{column} IS {rng.choice(('', 'NOT '))}NULL",
             lambda: f"{column} BETWEEN {self.literal(type)} AND {self.literal(type)}",
             lambda: f"NOT ({column} {compared} {self.literal(type)})",
             lambda: f"{self.number()} {compared} {self.number()}",
         ]
+        if not self._usual:
+            found += [
+                lambda: f"{column} IN ({', '.join(self.literal(type) for _ in range(rng.randint(5, 40)))})",
+                lambda: f"{column} IS DISTINCT FROM {rng.choice((self.literal, self.column))(type)}",
+                lambda: f"{column} IS NOT DISTINCT FROM {self.literal(type)}",
+            ]
         if type == "BOOLEAN":
+            found = found if not self._usual else [lambda: f"{column} IS {rng.choice(('', 'NOT '))}NULL"]
             found += [lambda: column, lambda: f"{column} IS {rng.choice(('', 'NOT '))}{rng.choice(('TRUE', 'FALSE'))}"]
         if type == "TEXT":
             found += 2 * [
@@ -301,9 +426,18 @@ class Maker:
                     f"{column} {rng.choice(('', 'NOT '))}LIKE '{self.values.choice(('%a%', 'a%', '_', '%', 'zebra'))}'"
                 ),
                 lambda: f"upper({column}) = 'A'",
+                lambda: f"{column} {rng.choice(('ILIKE', 'NOT ILIKE'))} '{self.values.choice(('%A%', 'z_BRA', ' %'))}'",
+                lambda: f"{column} ~ '{self.values.choice(('^a', 'b$', '[0-9]+', '^$'))}'",
+                lambda: f"starts_with({column}, '{self.values.choice('ab0')}')",
+                lambda: f"({column} || '!') {compared} '{self.values.choice(('a!', 'b!'))}'",
                 lambda: f"length({column}) {compared} {self.values.randint(0, 3)}",
                 lambda: f"coalesce({column}, 'a') {compared} {self.literal(type)}",
             ]
         if type in ("DATE", "TIMESTAMP"):
-            found.append(lambda: f"{column} {compared} {self.literal(type)} - INTERVAL '9' DAY")
+            found += [
+                lambda: f"{column} {compared} {self.literal(type)} - INTERVAL '9' DAY",
+                lambda: f"extract(day FROM {column}) {compared} {self.values.randint(1, 31)}",
+                lambda: f"extract({rng.choice(('year', 'month'))} FROM {column}) = {self.values.randint(1, 2024)}",
+                lambda: f"CAST({column} AS DATE) {compared} {self.literal('DATE')}",
+            ]
         return rng.choice(found)()

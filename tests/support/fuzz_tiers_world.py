@@ -109,8 +109,8 @@ class World:
         """Values of one column: one and the same, few, or many; NULL never, now and then, mostly or always."""
         rng = self.rng
         nulls = rng.choice((0.0, 0.1, 0.1, 0.9, 1.0)) if nullable else 0.0
-        spread = rng.choice(("one", "few", "few", "some", "some", "wide", "extreme"))
-        count = {"one": 1, "few": 3}.get(spread)
+        spread = rng.choice(("one", "few", "few", "some", "some", "wide", "many", "extreme"))
+        count = {"one": 1, "few": 3, "many": 400}.get(spread)
         pool = [value(rng, type, spread) for _ in range(count or 40)]
         return lambda: None if rng.random() < nulls else rng.choice(pool)
 
@@ -123,7 +123,7 @@ def value(rng: random.Random, type: str, spread: str) -> Any:
     if type in INTEGERS or type in _SCALES:
         limit = _LIMITS.get(type) or 10 ** {"NUMERIC(12,4)": 12, "NUMERIC(15,2)": 15, "NUMERIC(38,4)": 38}[type]
         number = rng.randint(-5, 5)
-        if spread == "wide":
+        if spread in ("wide", "many"):
             number = rng.randint(-min(limit - 1, 10**9), min(limit - 1, 10**9))
         elif spread == "extreme":
             number = rng.choice((limit - 1, -limit + (type in _SCALES), number, limit // 3))
@@ -133,7 +133,7 @@ def value(rng: random.Random, type: str, spread: str) -> Any:
             special = (math.nan, math.inf, -math.inf, -0.0) if spread == "extreme" else (-0.0,)
             return rng.choice((*special, rng.randint(-4_000, 4_000) / 4, rng.randint(-3, 3) / 4))
         case "TEXT" | "VARCHAR(9)":
-            if spread in ("wide", "extreme"):
+            if spread in ("wide", "many", "extreme"):
                 return rng.choice(STRINGS)[:2] + str(rng.randint(0, 10**4))
             return rng.choice(STRINGS)
         case "BOOLEAN":
