@@ -122,6 +122,7 @@ VIEW_DEPTH_MAX: Final = 32
 # Pipelines: who is given kernels, and what is kept of these (engine/pipeline/kernels.py, files.py).
 PIPELINE_ROWS_MIN: Final = 100_000  # the executor is as fast with fewer rows, and no kernel is worth compiling for them
 PIPELINE_ROWS_MANY: Final = 1_000_000  # below these a kernel is compiled when its shape is asked for the second time
+TOP_ROWS_MIN: Final = 16_384  # the executor sorts fewer as fast
 PIPELINE_SIDE_COST: Final = 3  # rows that a kernel spares the executor while it makes one row of a joined side
 PIPELINE_SIDE_BYTES_MAX: Final = 128 * MIB  # of the rows of a joined side; more are the executor's
 PIPELINE_BITS_MAX: Final = 1 << 28  # a bit for each value that there may be, 32 MiB for each thread

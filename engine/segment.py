@@ -340,6 +340,16 @@ class Segment:
                 mask = begun.view(np.uint8) if mask is None else mask & begun
         return mask
 
+    def visible_among(self, version: int, rows: np.ndarray) -> np.ndarray:
+        """Which of ``rows`` (int64[n]) are visible at ``version``: bool[n]."""
+        self._check()
+        visible = np.ones(len(rows), np.bool_)
+        if self.overlay.ended_count:
+            visible = self.overlay.ends_of(rows) > version
+        if self.version_high > version:
+            visible &= self.begins_of(rows) <= version
+        return visible
+
     def values(self, column: Column, start: int, stop: int) -> Values:
         """A column's values in rows ``start`` to ``stop``, also where the segment is older than the column."""
         if column.id not in self.description.columns:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from ..base.limits import PIPELINE_ROWS_MANY
+from ..base.limits import PIPELINE_ROWS_MANY, TOP_ROWS_MIN
 from ..base.types import Type
 from ..engine import schema
 from ..engine.clock import monotonic
@@ -41,6 +41,7 @@ from .regroup import as_groups, in_two_levels
 from .relational import reader_of
 from .shown import Reason
 from .star import Star, only_computes, star_of
+from .top import TopPart, run_top, top_of
 from .walk import arrow_scans, is_scalar, rewrite, walk
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Rest:
     """
 
     bound: bound.BoundQuery
-    parts: tuple[Part, ...]
+    parts: tuple[Part | TopPart, ...]
     otherwise: Rest | None = None
 
 
@@ -107,14 +108,25 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
     ``by_bits``: of DISTINCT aggregates, those that count.
     """
     uses = {use.reference: use for use in query.uses}
-    parts: list[Part] = []
+    parts: list[Part | TopPart] = []
     reasons: list[Reason] = []
     any_bits = False
 
+    def first_rows(select: bound.Select) -> bound.Select | None:
+        try:
+            part, left = top_of(select, uses)
+        except NotCovered as why:
+            reasons.append(Reason(text=str(why)))
+            return None
+        parts.append(part)
+        return left
+
     def replace(node: Any) -> Any:
         nonlocal any_bits
-        if not isinstance(node, bound.Select) or not (node.grouping or node.distinct) or node.source is None:
+        if not isinstance(node, bound.Select) or node.source is None:
             return None
+        if not (node.grouping or node.distinct):
+            return None if node.limit is None else first_rows(node)
         new_id = first_id + IDS_MAX * len(parts)
         try:
             if node.grouping is None:
@@ -343,9 +355,12 @@ def run_parts(
     missing = False
     for part in rest.parts:
         try:
-            done, groups = _run_part(
-                part, reader, moment, past=past, kernels=kernels, wait=wait, rows_of=rows_of, cancel=cancel, dry=dry
-            )
+            if isinstance(part, TopPart):
+                done, groups = _run_top(part, reader, moment, past=past, wait=wait, cancel=cancel, dry=dry)
+            else:
+                done, groups = _run_part(
+                    part, reader, moment, past=past, kernels=kernels, wait=wait, rows_of=rows_of, cancel=cancel, dry=dry
+                )
         except NotCovered as why:
             if isinstance(why, FarApart) and rest.otherwise is not None:
                 return run_parts(
@@ -364,6 +379,33 @@ def run_parts(
         else:
             found[part.name] = groups
     return None if missing else (rest.bound, found)
+
+
+def _run_top(
+    part: TopPart,
+    reader: Reader,
+    moment: pushdown.Moment,
+    *,
+    past: Sequence[Reader],
+    wait: bool,
+    cancel: Cancel | None,
+    dry: bool,
+) -> tuple[Grouped, pa.Table | None]:
+    began = monotonic()
+    stream, plan, top, rows = run_top(
+        part,
+        reader,
+        moment,
+        past=past,
+        rows_min=0 if wait else TOP_ROWS_MIN,
+        check=(lambda: None) if cancel is None else cancel.check,
+        dry=dry,
+    )
+    done = Grouped(alias=part.use.alias, sink="top")
+    if rows is not None:
+        _note(stream, plan, top.rows_read)
+        done = dataclasses.replace(done, groups=rows.num_rows, rows=top.rows_read, seconds=monotonic() - began)
+    return done, rows
 
 
 def _side_cost(side: SideRows, reader: Reader, moment: pushdown.Moment, past: Sequence[Reader]) -> float:

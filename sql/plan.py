@@ -30,6 +30,7 @@ from .direct import DirectRead, direct_read
 from .pipeline import Part, Rest, with_pipelines
 from .rules import Fired
 from .shown import Reason
+from .top import TopPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,8 +189,11 @@ def _pipelined(query: BoundQuery, *, wait: bool) -> Pipelined | Reason:
     rest = with_pipelines(query)
     if isinstance(rest, Reason):
         return rest
-    names = " and ".join(_shown(part) for part in rest.parts)
-    return Pipelined(rest=rest, wait=wait, reason=Reason(text=f"kernels group {names}"))
+    grouped = " and ".join(_shown(part) for part in rest.parts if isinstance(part, Part))
+    first = " and ".join(part.use.alias for part in rest.parts if isinstance(part, TopPart))
+    texts = [f"kernels group {grouped}"] if grouped else []
+    texts += [f"the engine finds the first rows of {first}"] if first else []
+    return Pipelined(rest=rest, wait=wait, reason=Reason(text=", and ".join(texts)))
 
 
 def _shown(part: Part) -> str:
