@@ -25,8 +25,9 @@ from ..engine.expression.evaluate import can_fail, check_supported
 from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.expression.node import Call, Column, Expression, Literal
 from ..engine.expression.tree import transform
+from ..engine.pipeline.ranks import SortKey
 from ..engine.pipeline.shape import NotCovered
-from ..engine.pipeline.top import SortKey, Top
+from ..engine.pipeline.top import Top
 from . import bound
 from .pushdown import Moment, constant, finish
 from .relational import reader_of
