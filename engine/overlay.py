@@ -51,7 +51,9 @@ LAYERS_MAX: Final = 16
 class Overlay:
     """Ends of the rows of one segment. One writer; readers take no lock."""
 
-    __slots__ = ("_bits", "_layers", "_placed", "_table", "count", "header", "last_end", "rest_end", "rows_count")
+    __slots__ = (
+        "_bits", "_ended", "_layers", "_placed", "_table", "count", "header", "last_end", "rest_end", "rows_count",
+    )  # fmt: skip
 
     def __init__(self, rows_count: int) -> None:
         self.rows_count = rows_count
@@ -63,6 +65,7 @@ class Overlay:
         self._bits: np.ndarray | None = None
         self._layers: tuple[tuple[int, np.ndarray], ...] = ()
         self._table: tuple[np.ndarray, np.ndarray] = (np.zeros(0, np.uint32), np.zeros(0, np.int64))
+        self._ended: tuple[int, int, np.ndarray] | None = None  # what ended_by_block gave, at which last end
 
     @property
     def ended_count(self) -> int:
@@ -139,6 +142,29 @@ class Overlay:
                 if end <= version:
                     hidden += kernels.hide(keys, ends, layer, start, stop, version, False, mask)
         return mask if hidden else None
+
+    def ended_by_block(self, version: int, block_rows: int) -> np.ndarray | None:
+        """How many rows of each block (of a multiple of 64 rows) have ended at ``version``: int64[blocks].
+
+        None where rows ended later: then only ``visible`` tells.
+        """
+        known = self._ended
+        if known is not None and known[:2] == (self.last_end, block_rows) and known[0] <= version:
+            return known[2]
+        bits = self._bits
+        count = -(-self.rows_count // block_rows)
+        if self.rest_end != OPEN:
+            found = np.minimum(block_rows, self.rows_count - block_rows * np.arange(count))
+        elif bits is None:
+            found = np.zeros(count, np.int64)
+        else:
+            edges = np.arange(0, count * (block_rows // 64), block_rows // 64)
+            found = np.add.reduceat(np.bitwise_count(bits), edges, dtype=np.int64)
+        last = self.last_end
+        if last > version:
+            return None
+        self._ended = last, block_rows, found
+        return found
 
     def items(self, up_to: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows (int64, in no order) with an end of their own at or before ``up_to``, and their ends.

@@ -190,6 +190,9 @@ def _grouped_line(grouped: Grouped) -> str:
     if grouped.groups is None or grouped.rows is None or grouped.seconds is None:
         state = f"its kernel is ready ({grouped.sink})" if grouped.sink else "if the rows that it is joined with fit"
         return f"  Pipeline of {grouped.alias}: {state}"
+    if grouped.kernel is None:
+        rows = f"{grouped.rows:,} rows read"
+        return f"  Pipeline of {grouped.alias}: told by counts and zones, {rows}, in {_shown(grouped.seconds)}"
     rows = f"{grouped.groups:,} groups of {grouped.rows:,} rows"
     return f"  Pipeline of {grouped.alias}: {rows}, in {_shown(grouped.seconds)} by {grouped.kernel} ({grouped.sink})"
 

@@ -29,9 +29,12 @@ from ..engine.clock import monotonic
 from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
 from ..engine.expression.node import Call, Column, Expression, Literal, Parameter
 from ..engine.expression.tree import transform
+from ..engine.pipeline import metadata
+from ..engine.pipeline.answers import table_of
 from ..engine.pipeline.describe import describe
 from ..engine.pipeline.kernels import Kernels, Known
-from ..engine.pipeline.run import Run
+from ..engine.pipeline.packing import NO_KEYS
+from ..engine.pipeline.run import Run, constants_of
 from ..engine.pipeline.shape import Aggregation, FarApart, NotCovered, Pipeline, Shape, Side
 from ..engine.selectivity import rows_expected
 from . import bound, pushdown
@@ -51,6 +54,9 @@ if TYPE_CHECKING:
 IDS_MAX: Final = 10_000
 """New identifiers of columns for one SELECT that pipelines group."""
 
+METADATA: Final = "metadata"
+"""The sink of a part that needed no kernel."""
+
 TIERS: Final = ("auto", "pipeline", "relational")
 
 
@@ -62,6 +68,8 @@ class Part:
     pipeline: Pipeline
     name: str
     sides: tuple[SideRows, ...]
+    asked: metadata.Asked | None = None
+    """What needs no kernel as long as little has to be read."""
     memo: dict[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
     """``why``: it was seen not to be covered when its sides' rows were there, which took long."""
 
@@ -76,7 +84,7 @@ class SideRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouped:
-    """What came of a part, for EXPLAIN. ``why_not``: why the executor groups it; None: a kernel does.
+    """What came of a part, for EXPLAIN. ``why_not``: why the executor groups it; None: a kernel does, or metadata did.
 
     What a kernel did is None where it was not run.
     """
@@ -148,7 +156,8 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
         star = star_of(grouped, first_id=new_id)
         pipeline, select, scan = _part(grouped, star)
         sides = tuple(_side(side.query, query) for side in star.sides)
-        parts.append(Part(use=uses[star.fact.reference], pipeline=pipeline, name=scan.name, sides=sides))
+        use, asked = uses[star.fact.reference], metadata.asked(pipeline)
+        parts.append(Part(use=use, pipeline=pipeline, name=scan.name, sides=sides, asked=asked))
         return select
 
     first_id = _first_id(query.query)
@@ -434,7 +443,7 @@ def _run_part(
     if not wait and part.memo:
         raise NotCovered(part.memo["why"])
     of = reader_of(use, reader, past)
-    if not wait and of.statistics(use.table).rows < kernels.rows_min:
+    if not wait and part.asked is None and of.statistics(use.table).rows < kernels.rows_min:
         raise NotCovered("the rows are few")
     stream_filter = finish(use.filter, moment)
     stream = of.scan(use.table, columns=use.columns, filter=stream_filter, row_ids=use.row_ids)
@@ -442,6 +451,22 @@ def _run_part(
     if looked_at is None:
         raise NotCovered(f"{use.table.name} is read by an index, or was written in this transaction")
     plan, layout, version = looked_at()
+    check = (lambda: None) if cancel is None else cancel.check
+    if part.asked is not None:
+        began = monotonic()
+        arguments, reals = constants_of(part.pipeline, _Constants(moment))
+        told = metadata.told(
+            part.asked, part.pipeline, plan, layout, version=version, arguments=arguments, reals=reals, check=check
+        )
+        if told is not None:
+            groups = table_of(told.groups, part.pipeline, NO_KEYS, arguments)
+            statistics = stream.statistics
+            statistics.passes += 1
+            statistics.rows_read += told.rows_read
+            statistics.rows_returned += told.rows_read
+            statistics.blocks_read += told.blocks_read
+            seconds = monotonic() - began
+            return Grouped(alias=use.alias, sink=METADATA, groups=1, rows=told.rows_read, seconds=seconds), groups
     if plan.rows_count < kernels.rows_min and not wait:
         raise NotCovered("the rows are few")
     if not wait and part.sides:
@@ -470,7 +495,6 @@ def _run_part(
         return rows_of(side.query) if rows is None else rows
 
     sides = [side_rows(side) for side in part.sides]
-    check = (lambda: None) if cancel is None else cancel.check
     shapes: list[Shape] = []
     names: list[str] = []
 

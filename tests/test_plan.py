@@ -126,7 +126,7 @@ def test_explain_of_a_system_relation_shows_its_plan(db: EmbeddedDatabase) -> No
 
 
 def test_explain_analyze_measures_every_step(db: EmbeddedDatabase) -> None:
-    text = lines(db, "EXPLAIN ANALYZE SELECT count(*) FROM e WHERE v > 9000")
+    text = lines(db, "EXPLAIN ANALYZE SELECT sum(v) FROM e WHERE v > 9000")
     (read,) = (line for line in text if line.startswith("  Read e: "))
     assert read.startswith("  Read e: gave 1,000 of ")
     assert " bytes, " in read

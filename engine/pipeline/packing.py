@@ -67,6 +67,9 @@ class Packing:
         return tuple((key.digit, key.whole) for key in self.keys)
 
 
+NO_KEYS: Final = Packing(sink="one", places=1, keys=(), texts={})
+
+
 def pack(
     shape: Shape,
     columns: Sequence[Bounds],

@@ -86,13 +86,7 @@ class Run:
         pipeline, shape = self.pipeline, self.pipeline.shape
         sides = [built(rows, side) for rows, side in zip(self.sides, pipeline.sides, strict=True)]
         shape = _with_sides(shape, sides, pipeline)
-        try:
-            arguments = [
-                number_of(self.moment.constant(one.expression).value, one.scale or 0) for one in pipeline.integers
-            ]
-            reals = [float(self._real(one.expression)) for one in pipeline.reals]
-        except WeftError as error:
-            raise NotCovered(f"a constant cannot be computed: {error.message}") from None
+        arguments, reals = constants_of(pipeline, self.moment)
         arguments += [number for side in sides for number in side.arguments]
         columns = self._bounds(sides)
         for part in (
@@ -157,12 +151,6 @@ class Run:
 
         return merged(work.all(run, lanes), shape, packing, bits.all())
 
-    def _real(self, expression: Expression) -> Any:
-        value = self.moment.constant(expression).value
-        if value is None:
-            raise NotCovered("a constant is NULL")
-        return value
-
     def _bounds(self, sides: Sequence[Built]) -> list[Bounds]:
         found: list[Bounds] = [column.bounds for side in sides for column in side.columns]
         for slot in self.pipeline.own_slots:
@@ -207,6 +195,18 @@ class Run:
                     source.set_table(first + number, found)
             except WeftError as error:
                 raise NotCovered(f"a condition on text fails: {error.message}") from None
+
+
+def constants_of(pipeline: Pipeline, moment: Moment) -> tuple[list[int], list[float]]:
+    """What stands behind the numbers of a pipeline's constants. Raises NotCovered."""
+    try:
+        integers = [number_of(moment.constant(one.expression).value, one.scale or 0) for one in pipeline.integers]
+        reals: list[Any] = [moment.constant(one.expression).value for one in pipeline.reals]
+    except WeftError as error:
+        raise NotCovered(f"a constant cannot be computed: {error.message}") from None
+    if any(value is None for value in reals):
+        raise NotCovered("a constant is NULL")
+    return integers, [float(value) for value in reals]
 
 
 def _truths(test: Expression, dictionary: pa.Array, id: int) -> np.ndarray:
