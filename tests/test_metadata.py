@@ -127,12 +127,12 @@ def session() -> Iterator[Session]:
         patch.setattr("weftdb.storage.segment_writer.BLOCK_ROWS", 64)
         with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
             session.execute("CREATE TABLE t (k BIGINT PRIMARY KEY, a INTEGER, x DOUBLE PRECISION, s TEXT, m TIMESTAMP)")
-            epoch = dt.datetime(2026, 1, 1)
+            times = [dt.datetime(2026, 1, 1) + dt.timedelta(hours=k) for k in range(640)]
             session.put(
                 "t",
                 [
-                    {"k": k, "a": None if k < 64 else k, "x": k / 2, "s": str(k % 50), "m": epoch + dt.timedelta(hours=k)}
-                    for k in range(640)
+                    {"k": k, "a": None if k < 64 else k, "x": k / 2, "s": str(k % 50), "m": m}
+                    for k, m in enumerate(times)
                 ],
             )
             engine.flush()
