@@ -6,5 +6,5 @@ process that compiles, from outside and from inside) · ``pieces`` (blocks of se
 kernels are given them) · ``sides`` (what is joined) · ``run`` (from pieces to lanes) · ``work`` (threads) · ``packing``
 (keys as words) · ``states`` and ``parts`` (groups with places, groups that are looked up) · ``bits`` (different values)
 · ``answers`` (as Arrow) · ``metadata`` (counts, least and greatest values) and ``top`` (the first rows in an order:
-``ranks``, ``condition``), which need no kernel. A pipeline gives the answer that the relational executor gives, or none.
+``ranks``, ``condition``), which need no kernel. A pipeline answers as the relational executor does, or not at all.
 """
