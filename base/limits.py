@@ -120,8 +120,9 @@ GROUPING_SETS_MAX: Final = 4_096
 VIEW_DEPTH_MAX: Final = 32
 
 # Pipelines: who is given kernels, and what is kept of these (engine/pipeline/kernels.py, files.py).
-PIPELINE_ROWS_MIN: Final = 100_000  # the executor is as fast with fewer rows, and no kernel is worth compiling for them
-PIPELINE_ROWS_MANY: Final = 1_000_000  # below these a kernel is compiled when its shape is asked for the second time
+PIPELINE_ROWS_MIN: Final = 10_000  # the executor is as fast with fewer rows
+PIPELINE_ROWS_MANY: Final = 1_000_000  # below these a kernel is not compiled before its program ran for long
+PIPELINE_RUN_SECONDS: Final = 1.0  # so long: about what compiling takes
 TOP_ROWS_MIN: Final = 16_384  # the executor sorts fewer as fast
 PIPELINE_SIDE_COST: Final = 3  # rows that a kernel spares the executor while it makes one row of a joined side
 PIPELINE_SIDE_BYTES_MAX: Final = 128 * MIB  # of the rows of a joined side; more are the executor's

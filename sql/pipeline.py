@@ -504,7 +504,7 @@ def _run_part(
             return None
         known = kernels.kernel(shape, wait=wait, many=plan.rows_count >= PIPELINE_ROWS_MANY, check=check)
         if known is not None:
-            names.append(known.name)
+            names.append(known.name if known.kernel is not None else f"the program of {known.name}")
         elif wait:
             raise NotCovered(kernels.reason(shape))
         return known

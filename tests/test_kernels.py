@@ -61,6 +61,7 @@ def made(texts: dict[int, str], tmp_path: Path) -> Iterator[Callable[[], Kernels
 
     def make() -> Kernels:
         found.append(Kernels(tmp_path / "kernels"))
+        found[-1].interprets = False
         return found[-1]
 
     (tmp_path / "kernels").mkdir()
@@ -112,6 +113,25 @@ def test_another_process_finds_it_compiled(made: Callable[[], Kernels]) -> None:
     assert known is not None
     assert (known.compile_seconds, other.helper_pid) == (0, None)
     assert not known.kernel.stats.cache_misses  # pyright: ignore[reportFunctionMemberAccess, reportOptionalMemberAccess]
+
+
+def test_a_program_answers_until_it_is_worth_a_compiler(made: Callable[[], Kernels]) -> None:
+    of = made()
+    of.interprets = True
+    for number, many in ((1, True), (2, False)):
+        for wait in (True, False)[not many :]:
+            known = of.kernel(shape(number), wait=wait, many=many)
+            assert known is not None
+            assert known.program is not None
+            assert (known.state, known.kernel) == ("interpreted", None) or many
+    first, second = of.all()
+    until(lambda: first.kernel)
+    assert value(of.kernel(shape(1))) == 2
+    assert (first.state, first.hits, second.state, second.hits) == ("ready", 3, "interpreted", 1)
+    second.run_seconds = 10
+    assert of.kernel(shape(2), many=False) is second
+    until(lambda: second.kernel)
+    assert value(of.kernel(shape(2))) == 3
 
 
 def test_two_processes_that_write_a_kernel_at_once_do_not_disturb_each_other(
@@ -253,6 +273,7 @@ from weftdb.engine.pipeline import kernels
 from weftdb.engine.pipeline.shape import Shape
 kernels.source = lambda shape: "import time\\ntime.sleep(100)"
 of = kernels.Kernels(Path(sys.argv[1]))
+of.interprets = False
 of.kernel(Shape(slots=(), tables=0, filters=(), keys=(), sink="one", accumulators=(), key_arguments=0))
 while of.all()[0].state != "compiling" or of.helper_pid is None:
     time.sleep(0.01)
@@ -284,6 +305,7 @@ def test_where_the_user_s_folder_cannot_be_written_a_process_has_its_own(
     (tmp_path / "file").touch()
     monkeypatch.setenv("WEFT_CACHE", str(tmp_path / "file"))
     of = Kernels()
+    of.interprets = False
     try:
         assert value(of.kernel(shape(1), wait=True)) == 2
         folder = of._folder.path("x").parent
@@ -371,10 +393,11 @@ def test_the_tier_pipeline_says_why_there_is_no_kernel(texts: dict[int, str], tm
     texts[0] = "raise ValueError('not today')"
     with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
         session.execute("CREATE TABLE t (k BIGINT PRIMARY KEY)")
-        resources_of(engine).kernels = Kernels(tmp_path)
+        kernels = resources_of(engine).kernels = Kernels(tmp_path)
+        kernels.interprets = False
         session.execute("SET weft.tier = pipeline")
         with pytest.raises(weftdb.Invalid, match=r"cannot be compiled: ValueError.*not today"):
             session.execute("SELECT count(*) FROM t").rows()
         session.execute("SET weft.tier = auto")
         assert session.execute("SELECT count(*) FROM t").scalar() == 0
-        resources_of(engine).kernels.close()
+        kernels.close()

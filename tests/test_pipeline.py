@@ -157,6 +157,17 @@ def test_a_pipeline_gives_the_rows_of_the_relational_executor(engine: Engine, sq
     _compare(Session(engine), sql)
 
 
+@pytest.mark.parametrize("sql", QUERIES)
+def test_a_program_gives_the_rows_of_the_relational_executor(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sql: str
+) -> None:
+    kernels = Kernels(tmp_path, threads=2)
+    kernels.hash_groups = True
+    monkeypatch.setattr(resources_of(engine), "kernels", kernels)
+    _compare(Session(engine), sql)
+    assert {(known.state, known.hits) for known in kernels.all()} == {("interpreted", 1)}
+
+
 def test_days_have_the_months_of_the_calendar() -> None:
     first = dt.date(1970, 1, 1)
     days = [*range(-1_000, 50_000), (dt.date.min - first).days, (dt.date.max - first).days]
@@ -280,11 +291,13 @@ def test_a_compiled_kernel_is_kept_and_says_what_python_says(engine: Engine) -> 
     session = Session(engine)
     before = resources_of(engine).kernels
     kernels = resources_of(engine).kernels = Kernels(threads=2)
+    kernels.interprets = False
     try:
         _compare(session, sql)
         (known,) = kernels.all()
         assert (known.state, known.hits) == ("ready", 1)
         again = Kernels(threads=1)
+        again.interprets = False
         resources_of(engine).kernels = again
         _compare(session, sql)
         assert again.all()[0].compile_seconds == 0

@@ -34,10 +34,10 @@ QUERIES = 60
 """Of a world, a third of them by kernels. FACTOR=50 is 12,000 queries."""
 
 
-def _some(worlds: int, counts: Counter[str], *, structures: int = 0, folder: Path | None = None) -> str:
+def _some(worlds: int, counts: Counter[str], **how: Any) -> str:
     """The first differences, in words."""
     seeds = range(soak.SEED * 10_000, soak.SEED * 10_000 + worlds)
-    found = (differences(seed, range(QUERIES), counts=counts, structures=structures, folder=folder) for seed in seeds)
+    found = (differences(seed, range(QUERIES), counts=counts, **how) for seed in seeds)
     return "\n".join(islice(chain.from_iterable(found), 5))
 
 
@@ -45,6 +45,13 @@ def _some(worlds: int, counts: Counter[str], *, structures: int = 0, folder: Pat
 def test_random_queries_are_answered_alike_by_interpreted_kernels() -> None:
     counts = Counter[str]()
     assert not _some(WORLDS, counts)
+    assert counts["reached"] * 6 > counts["asked"]
+
+
+@pytest.mark.timeout(120 * soak.FACTOR)
+def test_random_queries_are_answered_alike_by_programs() -> None:
+    counts = Counter[str]()
+    assert not _some(4 * WORLDS, counts, programs=True)
     assert counts["reached"] * 6 > counts["asked"]
 
 

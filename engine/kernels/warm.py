@@ -26,7 +26,9 @@ from ..expression.node import Call, Expression, Literal
 from ..expression.node import Column as ColumnNode
 from ..join_keys import KeySet
 from ..options import Options
-from ..pipeline.shape import Side
+from ..pipeline.generate import words_count
+from ..pipeline.program import program_of
+from ..pipeline.shape import Shape, Side
 from ..pipeline.sides import built
 from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
@@ -92,6 +94,7 @@ def warm_up() -> None:
     for last in (1, 1 << 60):
         built(pa.table({"k": np.array([0, last])}), side)
     _group()
+    _interpret()
     PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
     _ask_documents()
     _seal_and_merge((*tables, tail))
@@ -116,6 +119,15 @@ def _group() -> None:
     used = merge(0, 1, 2, layout, np.zeros(2, np.int64), pool, ends, chain, slots, groups, 0)
     place_again(slots, groups, used, 1)
     places_set(np.ones(1, np.uint64), np.empty(1, np.int64))
+
+
+def _interpret() -> None:
+    """A program goes through no pieces."""
+    shape = Shape(
+        slots=(), tables=0, filters=(), keys=(), sink="one", accumulators=(("count", None, None),), key_arguments=0
+    )
+    pieces, words, reals = np.zeros((1, words_count(shape)), np.uint64), np.zeros(1, np.int64), np.zeros(1)
+    program_of(shape)(pieces, 0, 0, words, reals, words, words, words, words)
 
 
 def _seal_and_merge(tables: Sequence[Table]) -> None:

@@ -188,7 +188,7 @@ class _Writer:
     def _steps(self) -> list[list[Node] | Probe]:
         """In order: conditions that leave rows out, and sides whose partners are found for those that are left."""
         late = [node for node in self._shape.filters if columns_read(node) & self._joined.keys()]
-        steps: list[list[Node] | Probe] = [*_stages(tuple(node for node in self._shape.filters if node not in late))]
+        steps: list[list[Node] | Probe] = [*stages(tuple(node for node in self._shape.filters if node not in late))]
         there: set[int] = set(range(len(self._shape.slots))) - self._joined.keys()
         for number, probe in enumerate(self._shape.probes):
             if probe.keeps != "left":
@@ -198,7 +198,7 @@ class _Writer:
             there |= set(probe.slots)
             now = [node for node in late if columns_read(node) <= there]
             late = [node for node in late if node not in now]
-            steps += _stages(tuple(now))
+            steps += stages(tuple(now))
         return steps
 
     def _choose(self, conditions: list[Node], *, visibility: bool) -> None:
@@ -666,7 +666,7 @@ def _place(probe: Probe) -> str:
     return f"p{probe.argument}"
 
 
-def _stages(filters: tuple[Node, ...]) -> list[list[Node]]:
+def stages(filters: tuple[Node, ...]) -> list[list[Node]]:
     """Conditions that read the same columns are looked at together, the first of them first."""
     stages: dict[frozenset[int], list[Node]] = {}
     for condition in filters:

@@ -3,14 +3,17 @@
     shape ─ generate ─► text ─ files.py ─► NAME.py ─ helper.py ─► numba's cache, NAME.ready ─► import, here
 
 Compiling takes one to three seconds, so it is done by one process of low priority, a shape at a time, in the order of
-asking; until then ``kernel`` gives None, and the relational executor answers. So nobody ever waits for a compiler, but
-who says so (``wait``: SET weft.tier = pipeline), not even at the end: closing ends the process at once.
+asking. Until then the shape's program (program.py) is the kernel, and who asks once has no other: a shape is compiled
+when it is asked for again, and not for few rows before the program ran for long. Where no program does what the shape
+wants, ``kernel`` gives None, and the relational executor answers. So nobody ever waits for a compiler, but who says so
+(``wait``: SET weft.tier = pipeline) and has no program, not even at the end: closing ends the process at once.
 
-    seen       asked for once, with rows so few that it may not be worth a kernel (``many=False``)
-    waiting    for the helper; beyond ``KERNELS_WAITING_MAX`` shapes are not even remembered
-    compiling  now; where the helper dies of it, once more with another one
-    ready      on disk, perhaps of an earlier process, and loaded
-    failed     never tried again: ``reason`` says why; what the compiler refused is no process's to try again
+    interpreted  the program is all there is so far
+    seen         the same without a program, asked for with rows so few that it may not be worth a kernel (``many``)
+    waiting      for the helper; beyond ``KERNELS_WAITING_MAX`` shapes are not even remembered, if they have no program
+    compiling    now; where the helper dies of it, once more with another one
+    ready        on disk, perhaps of an earlier process, and loaded
+    failed       never tried again: ``reason`` says why; what the compiler refused is no process's to try again
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +33,7 @@ from ...base.limits import (
     KERNELS_MAX,
     KERNELS_WAITING_MAX,
     PIPELINE_ROWS_MIN,
+    PIPELINE_RUN_SECONDS,
     PIPELINE_SIDE_COST,
     PIPELINES_SHARE,
 )
@@ -38,7 +43,8 @@ from . import files
 from .files import Folder, Kernel
 from .generate import source
 from .helper import CannotStart, Died, Helper
-from .shape import Shape
+from .program import Program, program_of
+from .shape import NotCovered, Shape
 
 if TYPE_CHECKING:
     from ..database import Engine
@@ -48,12 +54,13 @@ WAIT_STEP_SECONDS: Final = 0.05
 
 @dataclass(slots=True)
 class Known:
-    """A shape that was asked for. ``state``: see the module."""
+    """A shape that was asked for. ``state``: see the module. ``kernel``: compiled; ``program``: run until it is."""
 
     name: str
     shape: Shape
     state: str
     kernel: Kernel | None = None
+    program: Program | None = None
     reason: str | None = None
     hits: int = 0
     compile_seconds: float = 0.0
@@ -74,6 +81,7 @@ class Kernels:
         """Memory of the pipelines that run."""
         self.rows_min = PIPELINE_ROWS_MIN
         self.side_cost = PIPELINE_SIDE_COST
+        self.interprets = True
         self.hash_groups = False  # at the tier auto: with many groups the executor is faster still
         self._folder = Folder(folder)
         self._helper = Helper()
@@ -88,23 +96,27 @@ class Kernels:
     def kernel(
         self, shape: Shape, *, wait: bool = False, many: bool = True, check: Callable[[], None] | None = None
     ) -> Known | None:
-        """The kernel of a shape; None: not yet, or it cannot be compiled here.
+        """The kernel of a shape, or its program; None: it has none, and is not compiled yet, or cannot be here.
 
-        ``wait`` for it, and call ``check`` meanwhile, which may raise. ``many``: worth it at the first time.
+        ``wait`` for it, and call ``check`` meanwhile, which may raise. ``many``: rows, so that it is worth compiling.
         """
         with self._lock:
             known = self._known.get(shape)
             if known is not None:
                 self._known.move_to_end(shape)
-        if known is None or known.state == "seen":
-            known = self._ask(shape, at_once=wait or many or known is not None)
+        if known is None:
+            known = self._meet(shape, at_once=wait or many)
+        elif known.state == "seen" or (
+            known.state == "interpreted" and (many or known.run_seconds >= PIPELINE_RUN_SECONDS)
+        ):
+            self._order(known)
         if known is None:
             return None
         until = monotonic() + 2 * COMPILE_SECONDS_MAX
-        while wait and not known.done.wait(WAIT_STEP_SECONDS) and monotonic() < until:
+        while wait and not (known.program or known.done.wait(WAIT_STEP_SECONDS)) and monotonic() < until:
             if check is not None:
                 check()
-        if known.kernel is None:
+        if known.kernel is None and known.program is None:
             return None
         known.hits += 1
         return known
@@ -123,7 +135,9 @@ class Kernels:
         """Whether there is a kernel, without asking for it; it may be on disk."""
         known = self._known.get(shape)
         if known is not None:
-            return known.kernel is not None
+            return known.kernel is not None or known.program is not None
+        if self._program(shape) is not None:
+            return True
         try:
             return files.is_ready(self._folder.path(files.name_of(source(shape))))
         except OSError:
@@ -150,16 +164,18 @@ class Kernels:
         self._helper.close()
         self._folder.close()
 
-    def _ask(self, shape: Shape, *, at_once: bool) -> Known | None:
-        text = source(shape)
+    def _meet(self, shape: Shape, *, at_once: bool) -> Known | None:
+        """Remember a shape that was not asked for. ``at_once``: compile it, if it has no program."""
+        text, program = source(shape), self._program(shape)
         name = files.name_of(text)
         with self._lock:
             known = self._known.get(shape)
-            if known is not None and (known.state != "seen" or not at_once):
+            if known is not None:
                 return known
-            if len(self._waiting) >= KERNELS_WAITING_MAX:
+            if program is None and len(self._waiting) >= KERNELS_WAITING_MAX:
                 return None
-            known = self._known[shape] = Known(name=name, shape=shape, state="waiting")
+            state = "seen" if program is None else "interpreted"
+            known = self._known[shape] = Known(name=name, shape=shape, state=state, program=program)
             while len(self._known) > KERNELS_MAX:
                 self._known.popitem(last=False)
         try:
@@ -168,14 +184,29 @@ class Kernels:
                 self._load(known, path)
             elif (why := files.failed(path)) is not None:
                 known.fail(why)
-            elif not at_once:
-                known.state = "seen"
-            else:
-                files.write(path, text)
-                self._queue(known)
+            elif program is None and at_once:
+                self._order(known)
         except OSError as error:
             known.fail(f"there is no folder for kernels: {error}")
         return known
+
+    def _program(self, shape: Shape) -> Program | None:
+        with suppress(NotCovered):
+            return program_of(shape) if self.interprets else None
+        return None
+
+    def _order(self, known: Known) -> None:
+        """Have a kernel compiled, once, where there is room for it in the queue."""
+        with self._lock:
+            if known.state not in ("seen", "interpreted") or len(self._waiting) >= KERNELS_WAITING_MAX:
+                return
+            known.state = "waiting"
+        try:
+            files.write(self._folder.path(known.name), source(known.shape))
+        except OSError as error:
+            known.fail(f"there is no folder for kernels: {error}")
+            return
+        self._queue(known)
 
     def _queue(self, known: Known) -> None:
         with self._lock:

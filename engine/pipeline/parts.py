@@ -92,7 +92,10 @@ class Parts:
             pages = self._free.pop() if self._free else _Pages(self._width << table_bits(self._shape), self._work)
         pages.begin(rows_count, self._width, self._work)
         self._work.lane(lane, pages.table, pages.pool, pages.ends, pages.chain)
-        give_way_all(pages.table, self._width, self._words, pages.pool, pages.ends, pages.chain)
+        if self._work.keeps_records:
+            pages.table.fill(0)
+        else:
+            give_way_all(pages.table, self._width, self._words, pages.pool, pages.ends, pages.chain)
         return pages
 
     def _merge(self, parts: range, filled: Sequence[_Pages]) -> None:

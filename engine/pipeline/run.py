@@ -110,12 +110,13 @@ class Run:
         known = self.kernel(shape)
         if known is None:
             return None
-        assert known.kernel is not None, "a kernel that is ready is there"
+        kernel = known.kernel or known.program
+        assert kernel is not None, "a kernel that is ready is there"
         morsels = [morsel for source in sources for morsel in source.morsels()]
         self.rows_count = sum(morsel.rows_count for morsel in morsels)
         lanes = _lanes(morsels, shape, packing, columns, arguments)
         given = (np.array([*arguments, *packing.arguments, 0], np.int64), np.array([*reals, 0.0], np.float64))
-        work = Work(kernel=known.kernel, given=given, threads=self.threads, check=self.check, held=self.held)
+        work = Work(kernel=kernel, given=given, threads=self.threads, check=self.check, held=self.held)
         began = monotonic()
         self._set_truths(sources, work)
         with np.errstate(over="ignore", invalid="ignore"):  # what became infinite is seen in the end

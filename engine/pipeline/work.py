@@ -13,6 +13,7 @@ import numpy as np
 from ..held import Held
 from .files import Kernel
 from .pieces import Morsel
+from .program import Program
 from .shape import NotCovered
 
 One = TypeVar("One")
@@ -23,7 +24,10 @@ NOWHERE: Final = np.zeros(1, np.int64)
 
 
 class Work:
-    """``given``: the kernel's arguments; ``check`` raises what stops the statement; ``held``: memory of pipelines."""
+    """``given``: the kernel's arguments; ``check`` raises what stops the statement; ``held``: memory of pipelines.
+
+    ``keeps_records``: the kernel leaves records where they are, and a lane's table is no table of records.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Work:
         held: Held,
     ) -> None:
         self._held = held
+        self.keeps_records = isinstance(kernel, Program)
         self.threads = threads
         self._kernel = kernel
         self._given = given

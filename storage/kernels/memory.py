@@ -126,11 +126,11 @@ def put_places(typing_context: Any, flags: Any, first: Any, out: Any) -> Any:
     return types.uint64(types.uint64, types.uint64, types.uint64), build
 
 
-def _element_loader(result: Any, bits: int) -> Any:
+def _element_loader(result: Any, element: Any) -> Any:
     @intrinsic
     def load(typing_context: Any, address: Any, index: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            first = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            first = builder.inttoptr(arguments[0], element.as_pointer())
             return builder.load(builder.gep(first, [arguments[1]]), align=1)
 
         return result(types.uint64, types.int64), build
@@ -138,11 +138,11 @@ def _element_loader(result: Any, bits: int) -> Any:
     return load
 
 
-def _element_storer(kind: Any, bits: int) -> Any:
+def _element_storer(kind: Any, element: Any) -> Any:
     @intrinsic
     def store(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            first = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            first = builder.inttoptr(arguments[0], element.as_pointer())
             builder.store(arguments[2], builder.gep(first, [arguments[1]]), align=1)
             return context.get_dummy_value()
 
@@ -153,14 +153,17 @@ def _element_storer(kind: Any, bits: int) -> Any:
 
 # Element ``index`` of the array at ``address``. The compiler vectorizes loops over these; it cannot see through an
 # address that the loop computes itself.
-get8 = _element_loader(types.uint8, 8)
-get16 = _element_loader(types.uint16, 16)
-get32 = _element_loader(types.uint32, 32)
-get64 = _element_loader(types.uint64, 64)
-put8 = _element_storer(types.uint8, 8)
-put16 = _element_storer(types.uint16, 16)
-put32 = _element_storer(types.uint32, 32)
-put64 = _element_storer(types.uint64, 64)
+get8 = _element_loader(types.uint8, ir.IntType(8))
+get16 = _element_loader(types.uint16, ir.IntType(16))
+get32 = _element_loader(types.uint32, ir.IntType(32))
+get64 = _element_loader(types.uint64, ir.IntType(64))
+put8 = _element_storer(types.uint8, ir.IntType(8))
+put16 = _element_storer(types.uint16, ir.IntType(16))
+put32 = _element_storer(types.uint32, ir.IntType(32))
+put64 = _element_storer(types.uint64, ir.IntType(64))
+get_real = _element_loader(types.float64, ir.DoubleType())
+put_real = _element_storer(types.float64, ir.DoubleType())
+get_single = _element_loader(types.float32, ir.FloatType())
 
 
 @njit(nogil=True, cache=True)

@@ -6,11 +6,13 @@ hundred rows fill and cross all of them (``SMALL``).
 
     interpreted   kernels are run as plain Python: any query, for breadth
     compiled      as numba makes them, in this process; queries have one of a few structures, with other constants
+    programs      the kernel of every shape goes through the program of each: any query
 
 Both tiers are forced. What no pipeline covers is counted with its reason, and asked at the tier auto now and then.
 
     python tests/support/fuzz_tiers.py --seed 1 --worlds 100 --queries 200
     python tests/support/fuzz_tiers.py --compiled /tmp/kernels --structures 100 --worlds 50 --queries 200
+    python tests/support/fuzz_tiers.py --programs --seed 1 --worlds 100 --queries 200
     python tests/support/fuzz_tiers.py --seed 17 --query 23
 """
 
@@ -37,6 +39,7 @@ from weftdb.base.errors import WeftError
 from weftdb.engine.pipeline.files import load
 from weftdb.engine.pipeline.generate import source
 from weftdb.engine.pipeline.kernels import Kernels, Known, plain
+from weftdb.engine.pipeline.program import program_of
 from weftdb.engine.pipeline.shape import Shape
 from weftdb.sql import run
 from weftdb.sql.resources import resources_of
@@ -69,6 +72,7 @@ class Interpreted(Kernels):
         self.rows_min = 0
         self.side_cost = 0
         self.hash_groups = True
+        self.interprets = False
         self.used = 0
 
     def kernel(self, shape: Shape, **_: Any) -> Known:
@@ -95,6 +99,13 @@ class Compiled(Interpreted):
             path.write_text(text.replace("cache=True", "cache=False"))
             self.KERNELS[text] = load(path)
         return self.KERNELS[text]
+
+
+class Programs(Interpreted):
+    """Programs, one for each shape, that one kernel goes through."""
+
+    def compiled(self, shape: Shape) -> Any:
+        return program_of(shape)
 
 
 @contextmanager
@@ -137,9 +148,10 @@ TIERS: Final = Worlds(world=World, query=lambda rng, values, versions: Maker(rng
 
 def differences(
     seed: int, numbers: Sequence[int], *, of: Worlds = TIERS, counts: Counter[str] | None = None,
-    folder: Path | None = None, structures: int = 0,
+    folder: Path | None = None, structures: int = 0, programs: bool = False,
 ) -> Iterator[str]:  # fmt: skip
     """What one tier answers otherwise than the other, in words. ``folder``: kernels are compiled, and lie there.
+    ``programs``: they are programs.
 
     ``counts``: queries "asked" and "reached" (a pipeline made the answer), by kind as well, and why others did not.
     """
@@ -147,7 +159,9 @@ def differences(
     with small(seed, compiled=folder is not None):
         world = of.world(seed)
         kernels = (
-            Interpreted(threads=world.threads) if folder is None else Compiled(threads=world.threads, folder=folder)
+            Compiled(threads=world.threads, folder=folder)
+            if folder is not None
+            else (Programs if programs else Interpreted)(threads=world.threads)
         )
         resources_of(world.engine).kernels = kernels
         try:
@@ -244,6 +258,7 @@ def main(argv: Sequence[str] | None = None, *, of: Worlds = TIERS) -> int:
     parser.add_argument("--worlds", type=int, default=1)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--compiled", metavar="FOLDER", type=Path, help="compile kernels, into this folder")
+    parser.add_argument("--programs", action="store_true", help="of kernels, that one kernel interprets")
     parser.add_argument("--structures", type=int, default=0, help="of queries, that share kernels")
     given = parser.parse_args(argv)
     found, counts, began = 0, Counter[str](), time.monotonic()
@@ -252,7 +267,13 @@ def main(argv: Sequence[str] | None = None, *, of: Worlds = TIERS) -> int:
         given.compiled.mkdir(parents=True, exist_ok=True)
     for seed in range(given.seed, given.seed + given.worlds):
         for text in differences(
-            seed, numbers, of=of, counts=counts, folder=given.compiled, structures=given.structures
+            seed,
+            numbers,
+            of=of,
+            counts=counts,
+            folder=given.compiled,
+            structures=given.structures,
+            programs=given.programs,
         ):
             found += 1
             print(text, flush=True)
