@@ -31,6 +31,7 @@ from ..engine.expression.node import Call, Column, Expression, Literal, Paramete
 from ..engine.expression.tree import transform
 from ..engine.pipeline import metadata
 from ..engine.pipeline.answers import table_of
+from ..engine.pipeline.cut import Cut
 from ..engine.pipeline.describe import describe
 from ..engine.pipeline.kernels import Kernels, Known
 from ..engine.pipeline.packing import NO_KEYS
@@ -70,8 +71,18 @@ class Part:
     sides: tuple[SideRows, ...]
     asked: metadata.Asked | None = None
     """What needs no kernel as long as little has to be read."""
+    first: First | None = None
     memo: dict[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
     """``why``: it was seen not to be covered when its sides' rows were there, which took long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """Which groups are wanted: the first by an aggregate (its number), as many as ``limits`` together (and offsets)."""
+
+    answer: int
+    key: bound.SortKey
+    limits: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +168,8 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
         pipeline, select, scan = _part(grouped, star)
         sides = tuple(_side(side.query, query) for side in star.sides)
         use, asked = uses[star.fact.reference], metadata.asked(pipeline)
-        parts.append(Part(use=use, pipeline=pipeline, name=scan.name, sides=sides, asked=asked))
+        part = Part(use=use, pipeline=pipeline, name=scan.name, sides=sides, asked=asked, first=_first(grouped))
+        parts.append(part)
         return select
 
     first_id = _first_id(query.query)
@@ -301,6 +313,49 @@ def _part(select: bound.Select, star: Star) -> tuple[Pipeline, bound.Select, bou
 
     rest = dataclasses.replace(select, source=groups, where=select.having, grouping=None, having=None)
     return pipeline, rest, groups
+
+
+def _first(select: bound.Select) -> First | None:
+    """Of a grouped SELECT in the order of an aggregate, where there is nothing between its groups and their first."""
+    if select.limit is None or not select.order or select.having is not None or select.distinct or select.distinct_on:
+        return None
+    if not all(is_scalar(output.expression) for output in select.outputs):
+        return None
+    assert select.grouping is not None, "the SELECT groups"
+    key = select.order[0]
+    outputs = {output.column.id: output.expression for output in select.outputs}
+    by = key.expression
+    by = outputs.get(by.id, by) if isinstance(by, Column) else by
+    numbers = {output.column.id: number for number, output in enumerate(select.grouping.aggregates)}
+    if not isinstance(by, Column) or by.id not in numbers:
+        return None
+    limits = [part for part in (select.limit, select.offset) if part is not None]
+    if not all(isinstance(part, Expression) for part in limits):
+        return None
+    return First(answer=numbers[by.id], key=key, limits=tuple(bound.expression(part) for part in limits))
+
+
+def _cut(part: Part, moment: pushdown.Moment) -> Cut | None:
+    """Which groups are enough, where that is known."""
+    first = part.first
+    if first is None:
+        return None
+    answer = part.pipeline.answers[first.answer]
+    if answer.function == "avg":
+        return None
+    count = 0
+    for limit in first.limits:
+        value = pushdown.constant(limit, moment).value
+        if not isinstance(value, int) or value < 0:
+            return None
+        count += value
+    return Cut(
+        value=answer.value,
+        there=None if answer.function == "count" else answer.count,
+        descending=first.key.descending,
+        nulls_first=first.key.nulls_first,
+        count=count,
+    )
 
 
 def _over_table(node: bound.Bound, sources: Mapping[int, int]) -> Expression:
@@ -519,6 +574,7 @@ def _run_part(
         threads=kernels.threads,
         held=kernels.held,
         sides=sides,
+        cut=_cut(part, moment),
         hash_groups=wait or kernels.hash_groups or bool(sides),
         check=check,
     )

@@ -35,6 +35,7 @@ from ..schema import Column, Table
 from ..snapshot import Snapshot
 from .bits import places_set
 from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
+from .states import join_states, kth_greatest, places_with_rows, take
 
 _FIXED = (
     types.TIMESTAMP,
@@ -119,6 +120,12 @@ def _group() -> None:
     used = merge(0, 1, 2, layout, np.zeros(2, np.int64), pool, ends, chain, slots, groups, 0)
     place_again(slots, groups, used, 1)
     places_set(np.ones(1, np.uint64), np.empty(1, np.int64))
+    state, found = np.ones(1, np.int64), np.empty(1, np.int64)
+    join_states(state, state, 0, 1, np.zeros(1, np.int64))
+    places_with_rows(state, 1, 0, 1, found)
+    take(state, 1, 0, found, found)
+    for values in (found, np.ones(1)):
+        kth_greatest(values, 1)
 
 
 def _interpret() -> None:

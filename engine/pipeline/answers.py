@@ -20,7 +20,7 @@ MASK: Final = (1 << 64) - 1
 
 class Groups:
     """All groups. ``words`` of the keys; by number of accumulator ``low`` (int64), with ``high`` (int64) for sums in
-    two words, or ``reals``."""
+    may need two words, or ``reals``."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -92,7 +92,11 @@ def _answer(answer: Answer, groups: Groups) -> pa.Array:
     low = groups.low[answer.value]
     if answer.function not in ("sum", "avg"):
         return _whole_array(np.where(there, low, 0), valid, answer.type)
-    high = groups.high[answer.value]
+    high = groups.high.get(answer.value)
+    if high is None:
+        if answer.function == "sum":
+            return _whole_array(low, valid, answer.type)
+        high = low >> 63
     if answer.function == "avg":
         return _averages(low, high, counts, answer, valid)
     if answer.type.kind is Kind.NUMERIC:

@@ -9,16 +9,13 @@ there may be. Since a bit that is set stays so, lanes need no areas of their own
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...base.limits import PIPELINE_BITS_MAX, PIPELINE_BITS_PER_ROW
 from ..kernels.bits import places_set
-from .work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,36 +38,12 @@ def stride_of(size: int) -> int:
     return 1 << max((size - 1).bit_length(), 3) if size <= 64 else -(-size // 64) * 64
 
 
-class Bits:
-    """Areas of ``words`` words, as many as are lent at once."""
-
-    def __init__(self, words: int, work: Work) -> None:
-        self._words = words
-        self._work = work
-        self._areas: list[np.ndarray] = []
-        self._free: list[np.ndarray] = []
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def lent(self) -> Generator[np.ndarray]:
-        """An area (int64) that nobody else has. Raises NotCovered."""
-        with self._lock:
-            if not self._free:
-                self._free.append(self._work.made(8 * self._words, lambda: np.zeros(self._words, np.int64)))
-                self._areas.append(self._free[-1])
-            area = self._free.pop()
-        yield area
-        with self._lock:
-            self._free.append(area)
-
-    def all(self) -> np.ndarray:
-        """The bits of all areas (uint64), once none is lent."""
-        if not self._areas:
-            return np.zeros(self._words, np.uint64)
-        first, *others = self._areas
-        for other in others:
-            np.bitwise_or(first, other, out=first)
-        return first.view(np.uint64)
+def united(areas: Sequence[np.ndarray], words: int) -> np.ndarray:
+    """The bits of all areas (uint64), in the first of them."""
+    first, *others = areas or [np.zeros(words, np.int64)]
+    for other in others:
+        np.bitwise_or(first, other, out=first)
+    return first.view(np.uint64)
 
 
 def set_of(bits: np.ndarray) -> np.ndarray:

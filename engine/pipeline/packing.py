@@ -21,6 +21,9 @@ from .shape import FarApart, Node, Shape
 DENSE_MAX: Final = 1 << 21
 """So many accumulators are made at once, of all places; keys of more places are looked up."""
 
+DENSE_MANY: Final = 32
+"""So many times as many accumulators where there are as many rows as places."""
+
 JOINED_TEXTS: Final = 1 << 20
 """The texts of a joined side's column stand beside those of tables under so much more than its slot."""
 
@@ -78,8 +81,10 @@ def pack(
     *,
     counted: bool,
     rows_count: int,
+    room: int,
 ) -> Packing:
-    """How keys become words. ``counted``: whether more is asked of groups than which there are. Raises NotCovered."""
+    """How keys become words. ``counted``: whether more is asked of groups than which there are; ``room``: for a state,
+    in bytes. Raises NotCovered."""
     packed: list[PackedKey] = []
     word, stride, words = -1, _WORD, 0
     for node in shape.keys:
@@ -107,7 +112,8 @@ def pack(
     elif shape.accumulators == ROWS_ALONE and not counted and is_worth(stride, rows_count):
         sink = "set"
     else:
-        sink = "dense" if stride * len(shape.accumulators) <= DENSE_MAX else "parts"
+        most = DENSE_MAX if stride > rows_count else min(DENSE_MANY * DENSE_MAX, max(DENSE_MAX, room // 8))
+        sink = "dense" if stride * len(shape.accumulators) <= most else "parts"
     bits = _bits(shape, stride, columns, arguments, texts)
     bits_count = bits[-1].base + bits[-1].stride * stride if bits else stride if sink == "set" else 0
     if bits and (sink == "parts" or not is_worth(bits_count, rows_count)):

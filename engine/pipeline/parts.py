@@ -15,40 +15,17 @@ from typing import Final
 
 import numpy as np
 
-from ..kernels.groups import (
-    ADD,
-    ADD_REAL,
-    ADD_WIDE,
-    GREATEST,
-    GREATEST_REAL,
-    LEAST,
-    LEAST_REAL,
-    PAGE,
-    PARTS,
-    counts_of,
-    give_way_all,
-    merge,
-    place_again,
-)
+from ..kernels.groups import ADD_WIDE, PAGE, PARTS, counts_of, give_way_all, merge, place_again
 from .answers import Groups
+from .cut import Cut
 from .generate import record_words, table_bits
 from .pieces import Morsel
 from .shape import Shape
-from .states import STARTS
+from .states import STARTS, WHAT
 from .work import Work
 
 TASK_PARTS: Final = 8
 """Parts that a thread merges before it looks whether to go on."""
-
-_WHAT: Final = {
-    "count": ADD,
-    "sum": ADD_WIDE,
-    "min": LEAST,
-    "max": GREATEST,
-    "fsum": ADD_REAL,
-    "fmin": LEAST_REAL,
-    "fmax": GREATEST_REAL,
-}
 
 
 class Parts:
@@ -67,8 +44,8 @@ class Parts:
         self._free: list[_Pages] = []
         self._lock = threading.Lock()
 
-    def groups(self, lanes: Sequence[Sequence[Morsel]]) -> Groups:
-        """The groups of all lanes. Raises NotCovered, Corrupt."""
+    def groups(self, lanes: Sequence[Sequence[Morsel]], *, cut: Cut | None = None) -> Groups:
+        """The groups of all lanes, those that are enough. Raises NotCovered, Corrupt."""
         for start in range(0, len(lanes), self._work.threads):
             filled = self._work.all(self._fill, lanes[start : start + self._work.threads])
             counts = np.zeros(PARTS, np.int64)
@@ -79,7 +56,7 @@ class Parts:
             self._work.all(lambda parts, filled=filled: self._merge(parts, filled), tasks)
             self._count()
             self._free = filled
-        return self._all()
+        return self._all(cut)
 
     def _count(self) -> None:
         """What there is of groups, with their slots. Raises NotCovered where that is too much."""
@@ -118,21 +95,35 @@ class Parts:
             self._slots[part] = np.zeros(2 * room, np.uint32)
             place_again(self._slots[part], self._groups[part], used, self._words)
 
-    def _all(self) -> Groups:
-        rows = np.concatenate([of[:used] for of, used in zip(self._groups, self._used.tolist(), strict=True)])
-        groups = Groups(len(rows))
-        groups.words = [np.ascontiguousarray(rows[:, word]) for word in range(self._words)]
-        reals = rows.view(np.float64)
-        for number, ((kind, _, _), target) in enumerate(
-            zip(self._shape.accumulators, self._layout[:, 2].tolist(), strict=True)
-        ):
-            if kind[0] == "f":
-                groups.reals[number] = np.ascontiguousarray(reals[:, target])
-                continue
-            groups.low[number] = np.ascontiguousarray(rows[:, target])
+    def _all(self, cut: Cut | None) -> Groups:
+        parts = [of[:used] for of, used in zip(self._groups, self._used.tolist(), strict=True)]
+        kinds = [kind for kind, _, _ in self._shape.accumulators]
+        targets = self._layout[:, 2].tolist()
+
+        def column(number: int) -> np.ndarray:
+            of = targets[number]
+            found = np.concatenate([rows[:, of] for rows in parts])
+            return found.view(np.float64) if kinds[number][0] == "f" else found
+
+        if cut is not None and self._fits(parts, cut.value):
+            chosen = cut.chosen(column)
+            if chosen is not None:
+                ends = np.cumsum([len(rows) for rows in parts])[:-1]
+                parts = [rows[there] for rows, there in zip(parts, np.split(chosen, ends), strict=True)]
+        groups = Groups(sum(map(len, parts)))
+        groups.words = [np.concatenate([rows[:, word] for rows in parts]) for word in range(self._words)]
+        for number, kind in enumerate(kinds):
+            (groups.reals if kind[0] == "f" else groups.low)[number] = column(number)
             if kind == "sum":
-                groups.high[number] = np.ascontiguousarray(rows[:, target + 1])
+                groups.high[number] = np.concatenate([rows[:, targets[number] + 1] for rows in parts])
         return groups
+
+    def _fits(self, parts: Sequence[np.ndarray], number: int) -> bool:
+        """Whether all of an accumulator's values are one word."""
+        if self._shape.accumulators[number][0] != "sum":
+            return True
+        at = int(self._layout[number, 2])
+        return all(np.array_equal(rows[:, at] >> 63, rows[:, at + 1]) for rows in parts)
 
 
 class _Pages:
@@ -163,7 +154,7 @@ def _layout(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     words = shape.key_words
     target = words
     for number, (kind, _, _) in enumerate(shape.accumulators):
-        lines.append((_WHAT[kind], words + number, target))
+        lines.append((ADD_WIDE if kind == "sum" else WHAT[kind], words + number, target))
         target += 1 + (kind == "sum")
     first = np.zeros(target, np.int64)
     for (kind, _, _), (_, _, place) in zip(shape.accumulators, lines, strict=True):

@@ -5,7 +5,9 @@
 
 How many lanes there are depends on the data and never on threads, and a lane's morsels follow one another: so a sum of
 floats is the same however many threads there were. Within a lane integers are added in 64 bits, which the bounds of the
-values show to be enough (else there are more lanes); lanes are added in 128 bits.
+values show to be enough (else there are more lanes); lanes are added in 128 bits where they do not show it of all rows.
+Where neither floats nor so large sums are added, nobody sees what was added to what: then lanes leave their state to
+the next one of the same thread.
 
 States are arrays of accumulators where groups have places (states.py), and tables with pages of records behind them
 where they are looked up (parts.py).
@@ -30,8 +32,9 @@ from ..held import Held
 from ..layout import Layout
 from ..scan_plan import Plan
 from .answers import Groups, table_of
-from .bits import Bits
+from .bits import united
 from .bounds import INT64_MAX, Bounds, bounds, can_be_null, check_all, number_of
+from .cut import Cut
 from .describe import INTEGERS
 from .generate import words_count
 from .kernels import Known
@@ -41,7 +44,7 @@ from .pieces import Morsel, Source, bounds_of, sources_of
 from .shape import NotCovered, Pipeline, Probe, Shape
 from .sides import Built, built
 from .states import merged, new_state, rows_of, rows_state
-from .work import Work
+from .work import NOWHERE, Lent, Work
 
 NUMBERED_TEXTS_MAX: Final = 1 << 15
 """At the tier auto, texts that number groups: with more of them in one dictionary the executor is faster still."""
@@ -74,6 +77,7 @@ class Run:
     threads: int
     check: Callable[[], None]
     sides: Sequence[pa.Table] = ()
+    cut: Cut | None = None
     hash_groups: bool = True
     held: Held = field(default_factory=Held)
     rows_count: int = 0
@@ -103,7 +107,11 @@ class Run:
             if column.texts is not None:
                 texts[JOINED_TEXTS + number] = column.texts
         rows_count = self.plan.rows_count
-        packing = pack(shape, columns, arguments, texts, counted=bool(pipeline.answers), rows_count=rows_count)
+        states = self.threads if not _is_ordered(shape) else max(self.threads, 2)
+        packing = pack(
+            shape, columns, arguments, texts, counted=bool(pipeline.answers), rows_count=rows_count,
+            room=self.held.limit // (2 * states),
+        )  # fmt: skip
         if packing.sink == "parts" and not self.hash_groups:
             raise NotCovered("there may be many groups")
         shape = replace(shape, sink=packing.sink, packing=packing.words)
@@ -114,19 +122,23 @@ class Run:
         assert kernel is not None, "a kernel that is ready is there"
         morsels = [morsel for source in sources for morsel in source.morsels()]
         self.rows_count = sum(morsel.rows_count for morsel in morsels)
-        lanes = _lanes(morsels, shape, packing, columns, arguments)
+        rows_max = INT64_MAX // _greatest(shape, columns, arguments)
+        lanes = _lanes(morsels, shape, packing, rows_max=rows_max)
         given = (np.array([*arguments, *packing.arguments, 0], np.int64), np.array([*reals, 0.0], np.float64))
         work = Work(kernel=kernel, given=given, threads=self.threads, check=self.check, held=self.held)
         began = monotonic()
         self._set_truths(sources, work)
         with np.errstate(over="ignore", invalid="ignore"):  # what became infinite is seen in the end
-            groups = self._groups(work, lanes, shape, packing)
+            groups = self._groups(work, lanes, shape, packing, wide=self.rows_count > rows_max)
         known.run_seconds += monotonic() - began
         return table_of(groups, pipeline, packing, arguments)
 
-    def _groups(self, work: Work, lanes: Sequence[Sequence[Morsel]], shape: Shape, packing: Packing) -> Groups:
+    def _groups(
+        self, work: Work, lanes: Sequence[Sequence[Morsel]], shape: Shape, packing: Packing, *, wide: bool
+    ) -> Groups:
+        """``wide``: sums of all rows may need two words."""
         if packing.sink == "parts":
-            return Parts(shape, work).groups(lanes)
+            return Parts(shape, work).groups(lanes, cut=self.cut)
 
         width = len(shape.accumulators)
         if packing.sink == "rows":
@@ -141,16 +153,19 @@ class Run:
 
             return rows_of(work.all(rows, lanes), shape)
 
-        bits = Bits(packing.bits_words, work)
         places = 0 if packing.sink == "set" else packing.places
+        words, apart = packing.bits_words, wide or _is_ordered(shape)
+        areas = Lent(lambda: work.made(8 * words, lambda: np.zeros(words, np.int64)) if words else NOWHERE)
+        states = Lent(lambda: work.made(8 * places * width, lambda: new_state(shape, places)))
 
         def run(lane: Sequence[Morsel]) -> np.ndarray:
-            state = work.made(8 * places * width, lambda: new_state(shape, places))
-            with bits.lent() as area:
+            with areas.one() as area, states.one(again=not apart) as state:
                 work.lane(lane, state, area)
             return state
 
-        return merged(work.all(run, lanes), shape, packing, bits.all())
+        found = work.all(run, lanes)
+        bits = united(areas.all, words)
+        return merged(found if apart else states.all, shape, packing, bits, wide=wide, cut=self.cut, all=work.all)
 
     def _bounds(self, sides: Sequence[Built]) -> list[Bounds]:
         found: list[Bounds] = [column.bounds for side in sides for column in side.columns]
@@ -235,29 +250,34 @@ def _with_sides(shape: Shape, sides: Sequence[Built], pipeline: Pipeline) -> Sha
     return replace(shape, slots=tuple(nullable), probes=tuple(probe for _, probe in ordered))
 
 
-def _lanes(
-    morsels: Sequence[Morsel], shape: Shape, packing: Packing, columns: Sequence[Bounds], arguments: Sequence[int]
-) -> list[Sequence[Morsel]]:
-    """Morsels in order, cut into lanes of about as many rows. Raises NotCovered where sums may not fit in any."""
-    greatest = 1
-    for kind, node, _ in shape.accumulators:
-        if kind == "sum":
-            low, high = bounds(node, columns, arguments)
-            greatest = max(greatest, -low, high)
+def _greatest(shape: Shape, columns: Sequence[Bounds], arguments: Sequence[int]) -> int:
+    """What the values to be added up are at most, without their signs."""
+    every = [bounds(node, columns, arguments) for kind, node, _ in shape.accumulators if kind == "sum"]
+    return max((max(-low, high) for low, high in every), default=1) or 1
+
+
+def _is_ordered(shape: Shape) -> bool:
+    """Whether it shows in the answer which rows were added up together: then lanes have states of their own."""
+    return any(kind[0] == "f" for kind, _, _ in shape.accumulators)
+
+
+def _lanes(morsels: Sequence[Morsel], shape: Shape, packing: Packing, *, rows_max: int) -> list[Sequence[Morsel]]:
+    """Morsels in order, cut into lanes of about as many rows, at most ``rows_max``: raises NotCovered where a morsel
+    has more."""
     rows = sum(morsel.rows_count for morsel in morsels)
     if packing.sink == "parts":
         count = max(-(-rows // LANE_ROWS), 1)
+    elif packing.sink == "dense" and _is_ordered(shape):
+        count = max(2, min(LANES_MAX, STATE_BYTES // (8 * packing.places * len(shape.accumulators))))
     else:
-        state = 8 * packing.places * len(shape.accumulators) if packing.sink == "dense" else 1
-        count = max(2, min(LANES_MAX, STATE_BYTES // max(state, 1)))
-    most = INT64_MAX // greatest
-    wanted = min(most, max(-(-rows // count), 1))
+        count = LANES_MAX
+    wanted = min(rows_max, max(-(-rows // count), 1))
     lanes: list[list[Morsel]] = []
     held = 0
     for morsel in morsels:
-        if morsel.rows_count > most:
+        if morsel.rows_count > rows_max:
             raise NotCovered("a sum may become too large")
-        if not lanes or held >= wanted or held + morsel.rows_count > most:
+        if not lanes or held >= wanted or held + morsel.rows_count > rows_max:
             lanes.append([])
             held = 0
         lanes[-1].append(morsel)

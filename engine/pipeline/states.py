@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 
+from ..kernels.groups import ADD, ADD_REAL, ANY, GREATEST, GREATEST_REAL, LEAST, LEAST_REAL
+from ..kernels.states import join_states, places_with_rows, take
 from .answers import Groups
 from .bits import counts_of, set_of
 from .bounds import INT64_MAX, INT64_MIN
+from .cut import Cut
 from .packing import Packing
 from .shape import Shape
 
 STARTS: Final = {"min": INT64_MAX, "max": INT64_MIN, "fmin": np.nan, "fmax": -np.inf}
 """What accumulators begin with, other than 0."""
+
+WHAT: Final = {
+    "count": ADD,
+    "sum": ADD,
+    "min": LEAST,
+    "max": GREATEST,
+    "fsum": ADD_REAL,
+    "fmin": LEAST_REAL,
+    "fmax": GREATEST_REAL,
+}
+"""How accumulators are added to one another."""
+
+CHUNK_PLACES: Final = 1 << 14
+"""Places whose states are added at a time: they stay in the cache."""
 
 
 def new_state(shape: Shape, places: int) -> np.ndarray:
@@ -25,56 +42,71 @@ def new_state(shape: Shape, places: int) -> np.ndarray:
     return np.tile(row, places) if row.any() else np.zeros(places * len(row), np.int64)
 
 
-def merged(states: Sequence[np.ndarray], shape: Shape, packing: Packing, bits: np.ndarray) -> Groups:
-    """The groups of all lanes, by their places; ``bits``: of all of them together."""
+def merged(
+    states: Sequence[np.ndarray],
+    shape: Shape,
+    packing: Packing,
+    bits: np.ndarray,
+    *,
+    wide: bool,
+    cut: Cut | None,
+    all: Callable[[Callable[[int], np.ndarray], Sequence[int]], list[np.ndarray]],
+) -> Groups:
+    """The groups of all lanes, by their places. The first state becomes the sum of all but where sums are ``wide``.
+
+    ``bits``: of all lanes together; ``all`` does something for each of many.
+    """
     if packing.sink == "set":
         there = set_of(bits)
         groups = Groups(len(there))
         groups.words = [there]
         return groups
+    states = states or [new_state(shape, packing.places)]
+    total, *others = states
+    kinds = [kind for kind, _, _ in shape.accumulators]
+    width, real = len(kinds), [kind[0] == "f" for kind in kinds]
+    what = np.array([ANY if wide and kind == "sum" else WHAT.get(kind, ANY) for kind in kinds], np.int64)
+
+    def joined(start: int) -> np.ndarray:
+        stop = min(start + CHUNK_PLACES, packing.places)
+        for other in others:
+            join_states(total, other, start, stop, what)
+        found = np.empty(stop - start, np.int64)
+        return found[: places_with_rows(total, width, start, stop, found)]
+
+    def column(number: int, of: np.ndarray = total) -> np.ndarray:
+        if kinds[number] == "distinct":
+            return counts[number][there]
+        found = np.empty(len(there), np.int64)
+        take(of, width, number, there, found)
+        return found.view(np.float64) if real[number] else found
+
+    there = np.concatenate(all(joined, range(0, packing.places, CHUNK_PLACES)))
+    if packing.sink == "one":
+        there = np.zeros(1, np.int64)
     counts = counts_of(bits, packing.bits, packing.places)
-    whole = np.zeros(packing.places, np.int64)
-    width = len(shape.accumulators)
-    for state in states:
-        whole += state[::width]
-    there = np.flatnonzero(whole) if packing.sink == "dense" else np.zeros(1, np.int64)
+    if cut is not None and not (wide and kinds[cut.value] == "sum"):
+        chosen = cut.chosen(column)
+        there = there if chosen is None else there[chosen]
     groups = Groups(len(there))
     groups.words = [there]
-    rows = [state.reshape(-1, width)[there] for state in states or [new_state(shape, packing.places)]]
-    for number, (kind, _, _) in enumerate(shape.accumulators):
-        if kind == "distinct":
-            groups.low[number] = counts[number][there]
-            continue
-        values: list[Any] = [of.view(np.float64)[:, number] if kind[0] == "f" else of[:, number] for of in rows]
-        total = values[0].copy()
-        match kind:
-            case "count":
-                for more in values[1:]:
-                    total += more
-            case "sum":
-                groups.high[number] = high = total >> 63
-                for more in values[1:]:
-                    high += more >> 63
-                    words = total.view(np.uint64)
-                    words += more.astype(np.uint64)
-                    high += words < more.astype(np.uint64)
-            case "min":
-                for more in values[1:]:
-                    np.minimum(total, more, out=total)
-            case "max":
-                for more in values[1:]:
-                    np.maximum(total, more, out=total)
-            case "fsum":
-                for more in values[1:]:
-                    total += more
-            case "fmin":
-                for more in values[1:]:
-                    np.fmin(total, more, out=total)
-            case _:
-                for more in values[1:]:
-                    np.maximum(total, more, out=total)
-        (groups.reals if kind[0] == "f" else groups.low)[number] = total
+    for number in range(width):
+        (groups.reals if real[number] else groups.low)[number] = column(number)
+        if wide and kinds[number] == "sum":
+            groups.low[number], groups.high[number] = _wide([column(number, of) for of in states])
     return groups
+
+
+def _wide(columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of columns in two words, the lower one first."""
+    total, *others = columns
+    high = total >> 63
+    for more in others:
+        high += more >> 63
+        words = total.view(np.uint64)
+        words += more.view(np.uint64)
+        high += words < more.view(np.uint64)
+    return total, high
 
 
 def rows_state(shape: Shape, rows_count: int) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import Final, TypeVar
 
@@ -101,6 +102,29 @@ class Work:
         if self._stop.is_set():
             raise NotCovered("another lane was not covered")
         self._check()
+
+
+class Lent:
+    """Arrays that lanes use one after the other: as many as there are lanes at once. Thread-safe."""
+
+    def __init__(self, make: Callable[[], np.ndarray]) -> None:
+        self._make = make
+        self.all: list[np.ndarray] = []
+        self._free: list[np.ndarray] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self, *, again: bool = True) -> Generator[np.ndarray]:
+        """An array that nobody else has, and not even later but with ``again``. Raises what making one does."""
+        with self._lock:
+            array = self._free.pop() if self._free else None
+        if array is None:
+            array = self._make()
+            self.all.append(array)
+        yield array
+        if again:
+            with self._lock:
+                self._free.append(array)
 
 
 @cache
