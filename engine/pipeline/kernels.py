@@ -8,7 +8,7 @@ when it is asked for again, and not for few rows before the program ran for long
 wants, ``kernel`` gives None, and the relational executor answers. So nobody ever waits for a compiler, but who says so
 (``wait``: SET weft.tier = pipeline) and has no program, not even at the end: closing ends the process at once.
 
-    interpreted  the program is all there is so far
+    program      the program is all there is so far
     seen         the same without a program, asked for with rows so few that it may not be worth a kernel (``many``)
     waiting      for the helper; beyond ``KERNELS_WAITING_MAX`` shapes are not even remembered, if they have no program
     compiling    now; where the helper dies of it, once more with another one
@@ -81,7 +81,7 @@ class Kernels:
         """Memory of the pipelines that run."""
         self.rows_min = PIPELINE_ROWS_MIN
         self.side_cost = PIPELINE_SIDE_COST
-        self.interprets = True
+        self.runs_programs = True
         self.hash_groups = False  # at the tier auto: with many groups the executor is faster still
         self._folder = Folder(folder)
         self._helper = Helper()
@@ -107,7 +107,7 @@ class Kernels:
         if known is None:
             known = self._meet(shape, at_once=wait or many)
         elif known.state == "seen" or (
-            known.state == "interpreted" and (many or known.run_seconds >= PIPELINE_RUN_SECONDS)
+            known.state == "program" and (many or known.run_seconds >= PIPELINE_RUN_SECONDS)
         ):
             self._order(known)
         if known is None:
@@ -174,7 +174,7 @@ class Kernels:
                 return known
             if program is None and len(self._waiting) >= KERNELS_WAITING_MAX:
                 return None
-            state = "seen" if program is None else "interpreted"
+            state = "seen" if program is None else "program"
             known = self._known[shape] = Known(name=name, shape=shape, state=state, program=program)
             while len(self._known) > KERNELS_MAX:
                 self._known.popitem(last=False)
@@ -192,13 +192,13 @@ class Kernels:
 
     def _program(self, shape: Shape) -> Program | None:
         with suppress(NotCovered):
-            return program_of(shape) if self.interprets else None
+            return program_of(shape) if self.runs_programs else None
         return None
 
     def _order(self, known: Known) -> None:
         """Have a kernel compiled, once, where there is room for it in the queue."""
         with self._lock:
-            if known.state not in ("seen", "interpreted") or len(self._waiting) >= KERNELS_WAITING_MAX:
+            if known.state not in ("seen", "program") or len(self._waiting) >= KERNELS_WAITING_MAX:
                 return
             known.state = "waiting"
         try:

@@ -41,7 +41,7 @@ class PlainKernels(Kernels):
         self.rows_min = 0
         self.side_cost = 0
         self.hash_groups = True
-        self.interprets = False
+        self.runs_programs = False
 
     def kernel(self, shape: Shape, **_: Any) -> Known:
         self.used += 1

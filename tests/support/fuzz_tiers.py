@@ -72,7 +72,7 @@ class Interpreted(Kernels):
         self.rows_min = 0
         self.side_cost = 0
         self.hash_groups = True
-        self.interprets = False
+        self.runs_programs = False
         self.used = 0
 
     def kernel(self, shape: Shape, **_: Any) -> Known:
