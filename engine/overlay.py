@@ -1,6 +1,6 @@
 """The overlay of a segment: which of its rows have ended, and when. Segments never change; this is what does.
 
-    visible(version, start, stop)     the rows of a range that have not ended at a version
+    visible(version, start, stop)     the rows of a range that have not ended at a version; hidden: those that have
     end(rows, version)                end rows; the writer alone
     items(up_to)                      what a checkpoint writes down
     between(low, high)                what changed since, for feeds and read sets
@@ -166,6 +166,23 @@ class Overlay:
         self._ended = last, block_rows, found
         return found
 
+    def hidden(self, version: int, start: int, stop: int) -> np.ndarray | None:
+        """A bit for each row, of ``start`` to ``stop`` those that have ended at ``version``; None: none of them.
+
+        uint64, two words more than the rows take; the first one is that of ``start``, whose bit has its place in there.
+        """
+        bits = self._bits
+        if bits is None and self.rest_end > version:
+            return None
+        first, last = start >> 6, (stop + 63) >> 6
+        words = np.zeros(last - first + 2, np.uint64)
+        if bits is not None:
+            words[:-2] = bits[first:last]  # read before last_end is, as by ``visible``
+        if self.last_end <= version < self.rest_end:
+            return words if words.any() else None
+        mask = self.visible(version, start, stop)
+        return None if mask is None else bits_of(mask, start)
+
     def items(self, up_to: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows (int64, in no order) with an end of their own at or before ``up_to``, and their ends.
 
@@ -257,3 +274,11 @@ class Overlay:
             larger = (np.zeros(size, np.uint32), np.zeros(size, np.int64))
             kernels.rehash(keys, ends, *larger)
             self._table = larger
+
+
+def bits_of(mask: np.ndarray, start: int) -> np.ndarray:
+    """What ``hidden`` gives, of what ``visible`` does."""
+    at = start & 63
+    flags = np.zeros(((at + len(mask) + 63) >> 6 << 6) + 128, np.uint8)
+    flags[at : at + len(mask)] = mask == 0
+    return np.packbits(flags, bitorder="little").view(np.uint64)

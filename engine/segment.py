@@ -31,7 +31,7 @@ from .column_store import bytes_value, value_at
 from .kernels.index import HIDDEN, MISSING
 from .key_encoding import Keys
 from .layout import Layout, Probe
-from .overlay import OPEN, Overlay
+from .overlay import OPEN, Overlay, bits_of
 from .part import find_within
 from .projection import Projection, missing_value
 from .schema import Column
@@ -349,6 +349,14 @@ class Segment:
         if self.version_high > version:
             visible &= self.begins_of(rows) <= version
         return visible
+
+    def hidden(self, version: int, start: int, stop: int) -> np.ndarray | None:
+        """The others, as bits: see ``Overlay.hidden``."""
+        self._check()
+        if self.version_high <= version:
+            return self.overlay.hidden(version, start, stop)
+        mask = self.visible(version, start, stop)
+        return None if mask is None else bits_of(mask, start)
 
     def values(self, column: Column, start: int, stop: int) -> Values:
         """A column's values in rows ``start`` to ``stop``, also where the segment is older than the column."""

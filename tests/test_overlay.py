@@ -56,6 +56,7 @@ def _compare(
         mask = overlay.visible(version, start, stop)
         seen = [True] * (stop - start) if mask is None else mask.astype(bool).tolist()
         assert seen == [end > version for end in ends[start:stop]]
+        assert _bits(overlay.hidden(version, start, stop), start, stop) == [end <= version for end in ends[start:stop]]
         at, when = overlay.items(version)
         assert dict(zip(at.tolist(), when.tolist(), strict=True)) == {r: e for r, e in naive.items() if e <= version}
         for low in (0, version // 2, version):
@@ -70,6 +71,14 @@ def _compare(
     copy.end_at(*overlay.items(OPEN))
     assert copy.items(OPEN)[0].shape == (len(naive),)
     assert copy.ends_of(every).tolist() == [naive.get(row, OPEN) for row in range(rows_count)]
+
+
+def _bits(words: np.ndarray | None, start: int, stop: int) -> list[bool]:
+    if words is None:
+        return [False] * (stop - start)
+    assert len(words) == (stop + 63) // 64 - start // 64 + 2
+    bits = np.unpackbits(words.view(np.uint8), bitorder="little")
+    return bits[start % 64 : start % 64 + stop - start].astype(bool).tolist()
 
 
 def test_rows_that_end_together_take_a_bit_each() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from weftdb.engine.kernels import program as op
 from weftdb.engine.kernels.groups import PAGE, PARTS, hashed
+from weftdb.engine.overlay import bits_of
 from weftdb.engine.pipeline.program import program_of
 from weftdb.engine.pipeline.shape import NotCovered, Shape
 
@@ -165,7 +166,8 @@ def test_chosen_rows_stay_in_order(rng: np.random.Generator) -> None:
     flags, chosen, spare = 64, 256, 256 + 8 * ROWS + 64
     first, visible, again = _truths(rng), _truths(rng), _truths(rng)
     truths[flags : flags + ROWS] = first
-    left = op._keep(words, truths, base, flags, chosen, spare, _at(visible), ROWS, True)
+    hidden = bits_of(visible, 0)
+    left = op._keep(words, truths, base, flags, chosen, spare, _at(hidden) * np.uint64(8), ROWS, True)
     places = np.flatnonzero(first & visible)
     assert words[chosen // 8 : chosen // 8 + left].tolist() == places.tolist()
     truths[flags : flags + left] = again[:left]

@@ -30,6 +30,7 @@ from ...storage.kernels.memory import (
     load64,
     ones64,
     put64,
+    put_bits,
     put_places,
 )
 
@@ -111,6 +112,25 @@ def pick_valid(entry: Any, section: Any, first: Any, chosen: Any, count: Any, kn
     for place in range(count):
         row = chosen[place]
         out[row] = np.uint8(fetch_valid(entry, section, first + row))
+
+
+@njit(nogil=True, cache=True)
+def keep_seen(hidden: Any, done: Any, count: Any, keep: Any) -> None:
+    """A byte for each of ``count`` rows into ``keep`` (uint8, with room for a multiple of 64): 1 where it is visible.
+
+    ``hidden``: a bit address (eight times that of a byte, and the bit in there), from which bits say which rows of the
+    piece are not, of which ``done`` were seen; 0: none. Up to two words behind the rows' are read.
+    """
+    target = np.uint64(keep.ctypes.data)
+    for index in range((count + 63) >> 6):
+        word = np.uint64(0)
+        if hidden != np.uint64(0):
+            bit = hidden + np.uint64(done) + np.uint64(64 * index)
+            shift = bit & np.uint64(7)
+            # One more byte for what the shift leaves free; nothing of it where there is no shift.
+            more = np.uint64(load8((bit >> np.uint64(3)) + np.uint64(8)))
+            word = (load64(bit >> np.uint64(3)) >> shift) | ((more << np.uint64(1)) << (np.uint64(63) - shift))
+        put_bits(~word, target + np.uint64(64 * index))
 
 
 @njit(nogil=True, cache=True)

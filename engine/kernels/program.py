@@ -44,6 +44,7 @@ from .groups import hashed, next_page
 from .pieces import (
     byte_at,
     has_bit,
+    keep_seen,
     key_of_real,
     looked_up,
     month_day_of,
@@ -437,21 +438,20 @@ def _read(
 
 @njit(nogil=True, cache=True)
 def _keep(
-    words: Any, truths: Any, base: Any, flags: Any, chosen: Any, spare: Any, visible: Any, count: Any, whole: Any,
+    words: Any, truths: Any, base: Any, flags: Any, chosen: Any, spare: Any, hidden: Any, count: Any, whole: Any,
 ) -> Any:  # fmt: skip
-    """Choose rows of those that are there; returns how many. ``flags`` 0: what is visible.
+    """Choose rows of those that are there; returns how many. ``flags`` 0: what is visible; ``hidden``: see keep_seen.
 
     ``whole``: there are all rows of the chunk so far.
     """
     source, target = base + np.uint64(flags), base + np.uint64(spare)
-    if flags == 0:
-        if visible == np.uint64(0):
-            return count
-        for row in range(count):
-            put8(target, row, get8(visible, row))
-    elif visible != np.uint64(0):
-        for row in range(count):
-            put8(target, row, np.uint8(get8(source, row) & np.uint8(get8(visible, row) != np.uint8(0))))
+    if flags == 0 and hidden == np.uint64(0):
+        return count
+    if hidden != np.uint64(0):
+        keep_seen(hidden, np.int64(0), count, truths[spare : spare + ((count + 63) & ~63)])
+        if flags != 0:
+            for row in range(count):
+                put8(target, row, np.uint8(get8(target, row) & get8(source, row)))
     else:
         for row in range(count):
             put8(target, row, get8(source, row))
@@ -719,10 +719,10 @@ def interpret(
                     if what <= READ_VALID:
                         _read(what, words, truths, base, line[1], spare, chosen, piece, line[2], done, count, left)
                     elif what == KEEP:
-                        visible = piece[1] if line[3] != 0 else np.uint64(0)
-                        if visible != np.uint64(0):
-                            visible += np.uint64(done)
-                        left = _keep(words, truths, base, line[2], chosen, spare, visible, left, left == count)
+                        hidden = piece[1] if line[3] != 0 else np.uint64(0)
+                        if hidden != np.uint64(0):
+                            hidden += np.uint64(done)
+                        left = _keep(words, truths, base, line[2], chosen, spare, hidden, left, left == count)
                         if left == 0:
                             break
                     elif left == count:

@@ -40,6 +40,7 @@ _PACKAGE: Final = Path(__file__).resolve().parents[2]
 _CALLED: Final = (
     "engine/kernels/groups",
     "engine/kernels/pieces",
+    "engine/pipeline/compiler",
     "storage/kernels/blocks",
     "storage/kernels/decoding",
     "storage/kernels/memory",

@@ -6,7 +6,7 @@ A kernel goes through pieces (engine/kernels/pieces.py), ``CHUNK`` rows at a tim
     for the rows that are left if they are few ─► … ─► the partners in each joined side, and filters that read its
     columns ─► the columns of the sink ─► keys to a place ─► accumulators
 
-    pieces     uint64[pieces, 2 + 4 * slots + tables]: rows, address of visibility (a byte a row) or 0; of each slot
+    pieces     uint64[pieces, 2 + 4 * slots + tables]: rows, bit address of what hides rows or 0; of each slot
                entry, section, first row, address of validity bytes or 0; addresses of tables
     integers, reals      the arguments
     state                int64[words]: accumulators (floats by their bits), changed in place; of each group behind one
@@ -44,10 +44,8 @@ import numpy as np
 from numba import njit
 from weftdb.engine.kernels.groups import hashed, next_page
 from weftdb.engine.kernels.pieces import (
-    byte_at, has_bit, key_of_real, looked_up, month_day_of, month_of, pick_valid, pick_words, places_of, ranked,
-    read_valid, read_words,
-    word_at,
-    word64_at,
+    byte_at, has_bit, key_of_real, keep_seen, looked_up, month_day_of, month_of, pick_valid, pick_words, places_of,
+    ranked, read_valid, read_words, word_at, word64_at,
 )
 
 
@@ -116,7 +114,7 @@ class _Writer:
             if probe.slots:
                 self._line(f"{_place(probe)} = np.empty({CHUNK}, np.int64)")
         self._line(f"chosen = np.empty({CHUNK}, np.uint64)")
-        self._line(f"keep = np.empty({CHUNK}, np.uint8)")
+        self._line(f"keep = np.empty({-(-CHUNK // 64) * 64}, np.uint8)")
         self._line("failed = np.int64(0)")
         if shape.sink == "one":
             for name, of, _ in self._state():
@@ -151,28 +149,12 @@ class _Writer:
         shape = self._shape
         self._loaded = set()
         self._line(f"count = min(rows - done, np.int64({CHUNK}))")
-        steps = self._steps()
-        first = steps[0] if steps else None
-        if isinstance(first, list):
-            steps = steps[1:]
-            self._load(set().union(*map(columns_read, first)), whole=True)
-            self._line("if mask != np.uint64(0):")
-            with self._block():
-                self._choose(first, visibility=True)
-            self._line("else:")
-            with self._block():
-                self._choose(first, visibility=False)
-        else:
-            self._line("left = count")
-            self._line("if mask != np.uint64(0):")
-            with self._block():
-                self._choose([], visibility=True)
-            if shape.sink != "one" or steps:
-                self._line("else:")
-                with self._block():
-                    self._line("for row in range(np.uint64(count)):")
-                    with self._block():
-                        self._line("chosen[row] = row")
+        self._line("keep_seen(mask, done, count, keep)")
+        own, steps = self._steps()
+        for number, step in enumerate(own):
+            self._filter(step, first=number == 0)
+        if not own:
+            self._line("left = places_of(keep, count, chosen)")
         for step in steps:
             if isinstance(step, Probe):
                 self._find(step)
@@ -185,10 +167,11 @@ class _Writer:
             self._sink()
         self._line("done += count")
 
-    def _steps(self) -> list[list[Node] | Probe]:
-        """In order: conditions that leave rows out, and sides whose partners are found for those that are left."""
+    def _steps(self) -> tuple[list[list[Node]], list[list[Node] | Probe]]:
+        """Conditions on the table's own columns; then, in order, other ones, and sides whose partners are found."""
         late = [node for node in self._shape.filters if columns_read(node) & self._joined.keys()]
-        steps: list[list[Node] | Probe] = [*stages(tuple(node for node in self._shape.filters if node not in late))]
+        own = stages(tuple(node for node in self._shape.filters if node not in late))
+        steps: list[list[Node] | Probe] = []
         there: set[int] = set(range(len(self._shape.slots))) - self._joined.keys()
         for number, probe in enumerate(self._shape.probes):
             if probe.keeps != "left":
@@ -199,15 +182,31 @@ class _Writer:
             now = [node for node in late if columns_read(node) <= there]
             late = [node for node in late if node not in now]
             steps += stages(tuple(now))
-        return steps
+        return own, steps
 
-    def _choose(self, conditions: list[Node], *, visibility: bool) -> None:
-        """Places of the rows of the chunk that are visible and pass."""
+    def _filter(self, conditions: list[Node], *, first: bool) -> None:
+        """Conditions on the table's own columns: on all rows of the chunk, or where few are left on those."""
+        slots: set[int] = set().union(*map(columns_read, conditions))
+        if first:
+            self._choose(conditions, slots)
+            return
+        loaded = set(self._loaded)
+        self._line(f"if left * {FEW} < count:")
+        with self._block():
+            self._read(slots, some=True)
+            self._again(conditions)
+        self._line("else:")
+        with self._block():
+            self._loaded = loaded
+            self._choose(conditions, slots)
+
+    def _choose(self, conditions: list[Node], slots: set[int]) -> None:
+        """Those of all rows that were kept and pass, and their places."""
+        self._read(slots, some=False)
         self._line("for row in range(np.uint64(count)):")
         with self._block(fresh=True):
-            tests = ["byte_at(mask, np.uint64(done) + row) != 0"] if visibility else []
-            tests += [self._true(condition) for condition in conditions]
-            self._line(f"keep[row] = np.uint8({' & '.join(f'({test})' for test in tests)})")
+            tests = [self._true(condition) for condition in conditions]
+            self._line(f"keep[row] &= np.uint8({' & '.join(f'({test})' for test in tests)})")
         self._line("left = places_of(keep, count, chosen)")
 
     def _again(self, conditions: list[Node]) -> None:
@@ -274,36 +273,34 @@ class _Writer:
             if self._shape.slots[slot]:
                 self._line(f"v{slot}[row] = byte_at(i{values + 1}, {_place(probe)}[row])")
 
-    def _load(self, slots: set[int], *, whole: bool = False) -> None:
+    def _load(self, slots: set[int]) -> None:
+        """Columns that were not read yet: all rows of the chunk, or where few are left those."""
+        for slot in sorted((slots - self._loaded) & self._joined.keys()):
+            self._loaded.add(slot)
+            if slot in self._values or self._shape.slots[slot]:
+                self._gather(slot)
+        wanted = slots - self._loaded
+        if any(slot in self._values or self._shape.slots[slot] for slot in wanted):
+            self._line(f"if left * {FEW} < count:")
+            with self._block():
+                self._read(wanted, some=True)
+            self._loaded -= wanted
+            self._line("else:")
+            with self._block():
+                self._read(wanted, some=False)
+        self._loaded |= wanted
+
+    def _read(self, slots: set[int], *, some: bool) -> None:
+        """The table's own columns that were not read yet; ``some``: the chosen rows."""
         for slot in sorted(slots - self._loaded):
             self._loaded.add(slot)
-            if slot in self._joined:
-                if slot in self._values or self._shape.slots[slot]:
-                    self._gather(slot)
-                continue
             at = f"e{slot}, s{slot}, f{slot} + np.uint64(done)"
-            reads: list[tuple[str, str]] = []
+            rows = "chosen, left" if some else "count"
+            how = "pick" if some else "read"
             if slot in self._values:
-                reads.append(
-                    (f"read_words({at}, count, b{slot})", f"pick_words({at}, chosen, left, b{slot})")
-                )  # fmt: skip
+                self._line(f"{how}_words({at}, {rows}, b{slot})")
             if self._shape.slots[slot]:
-                reads.append(
-                    (
-                        f"read_valid({at}, count, k{slot}, done, v{slot})",
-                        f"pick_valid({at}, chosen, left, k{slot}, done, v{slot})",
-                    )
-                )
-            for all, some in reads:
-                if whole:
-                    self._line(all)
-                    continue
-                self._line(f"if left * {FEW} < count:")
-                with self._block():
-                    self._line(some)
-                self._line("else:")
-                with self._block():
-                    self._line(all)
+                self._line(f"{how}_valid({at}, {rows}, k{slot}, done, v{slot})")
 
     # Sinks.
 
@@ -417,9 +414,11 @@ class _Writer:
                 # NaN is the greatest, and the first value of a minimum.
                 sign, first = ("<", target) if kind == "fmin" else (">", value)
                 better = f"(({value} {sign} {target}) | ({first} != {first}))"
-                self._line(f"if {better if not test else f'{better} & {test}'}:")
+                self._line(f"if not ({value} {'>' if kind == 'fmin' else '<'}= {target}):")  # rarely
                 with self._block():
-                    self._line(f"{target} = {value}")
+                    self._line(f"if {better if not test else f'{better} & {test}'}:")
+                    with self._block():
+                        self._line(f"{target} = {value}")
             elif kind in ("min", "max"):
                 self._line(
                     f"{target} = {kind}({target}, {value if not test else f'({value} if {test} else {target})'})"
@@ -459,11 +458,11 @@ class _Writer:
             return "np.int64(0)"
         match node[0]:
             case "column":
-                return f"b{node[1]}[row]"
+                return self._name(f"b{node[1]}[row]")
             case "double":
-                return f"d{node[1]}[row]"
+                return self._name(f"d{node[1]}[row]")
             case "single":
-                return f"np.float64(h{node[1]}[np.uint64(2) * row])"
+                return self._name(f"np.float64(h{node[1]}[np.uint64(2) * row])")
             case "code":
                 return self._name(f"word_at(t{node[2]}, b{node[1]}[row])")
             case "truth_key":

@@ -20,12 +20,13 @@ import numpy as np
 import pyarrow as pa
 
 from ...base.types import Type
-from ...storage.column_values import FixedValues, VariableValues, array_of, constant_array, values_of
+from ...storage.column_values import FixedValues, VariableValues, address_of, array_of, constant_array, values_of
 from ...storage.kernels.blocks import CONSTANT, DIRECTORY, PLAIN, WIDE
 from ..column_store import FixedColumn, VariableColumn, new_column
 from ..gather import gathered
 from ..layout import Layout
 from ..memtable import Chunk
+from ..overlay import bits_of
 from ..projection import Projection, missing_value
 from ..scan_plan import Plan
 from ..schema import Column
@@ -44,14 +45,14 @@ _CLIPPED: Final = (1 << 63) - 1
 class Source:
     """Pieces of one segment, chunk or batch. ``words``: uint64[pieces, words]; ``starts``: each piece's first row."""
 
-    __slots__ = ("dictionaries", "kept", "rows_count", "spans", "visible", "words")
+    __slots__ = ("dictionaries", "hidden", "kept", "rows_count", "spans", "words")
 
-    def __init__(self, words: np.ndarray, spans: np.ndarray, visible: Callable[[int, int], np.ndarray | None]) -> None:
+    def __init__(self, words: np.ndarray, spans: np.ndarray, hidden: Callable[[int, int], np.ndarray | None]) -> None:
         self.words = words
         self.spans = spans
         """int64[pieces, 2]: the first row of each piece and the one after its last, in the source."""
-        self.visible = visible
-        """Makes rows ready to be read, and says which are visible (uint8); None: all."""
+        self.hidden = hidden
+        """Makes rows ready to be read, and gives bits of those that are not visible (Overlay.hidden); None: all are."""
         self.kept: list[Any] = []
         self.dictionaries: dict[int, pa.Array] = {}
         """The dictionary of each coded slot."""
@@ -84,21 +85,21 @@ class Morsel:
     def ready(self) -> tuple[np.ndarray, Any]:
         """The words of its pieces, and what is to be kept until they were read. Raises Corrupt."""
         words, spans = self.source.words[self.start : self.stop], self.source.spans[self.start : self.stop]
-        masks: list[np.ndarray] = []
+        kept: list[np.ndarray] = []
         at = 0
         while at < len(spans):  # pieces that stand one behind the other are asked for together
             last = at + 1
             while last < len(spans) and spans[last, 0] == spans[last - 1, 1]:
                 last += 1
             first = int(spans[at, 0])
-            mask = self.source.visible(first, int(spans[last - 1, 1]))
-            if mask is not None:
-                if not masks:
+            bits = self.source.hidden(first, int(spans[last - 1, 1]))
+            if bits is not None:
+                if not kept:
                     words = words.copy()
-                masks.append(mask)
-                words[at:last, 1] = mask.ctypes.data + (spans[at:last, 0] - first).astype(np.uint64)
+                kept.append(bits)
+                words[at:last, 1] = address_of(bits) * 8 + (spans[at:last, 0] - (first & ~63)).astype(np.uint64)
             at = last
-        return words, masks
+        return words, kept
 
 
 def sources_of(plan: Plan, layout: Layout, pipeline: Pipeline, *, version: int, words: int) -> list[Source]:
@@ -140,12 +141,12 @@ def _of_segment(
     table[:, 0] = places[:, 1] - places[:, 0]
     there = [column.id for column in columns if column.id in segment.description.columns]
 
-    def visible(start: int, stop: int) -> np.ndarray | None:
+    def hidden(start: int, stop: int) -> np.ndarray | None:
         for id in there:
             reader.verify_rows(id, start, stop)
-        return segment.visible(version, start, stop)
+        return segment.hidden(version, start, stop)
 
-    source = Source(table, places, visible)
+    source = Source(table, places, hidden)
     for number, (slot, column) in enumerate(zip(pipeline.own_slots, columns, strict=True), pipeline.joined_count):
         at = 2 + 4 * number
         if column.id not in segment.description.columns:
@@ -227,7 +228,8 @@ def _in_memory(count: int, mask: np.ndarray | None, words: int) -> Source:
     places = np.array(list(pairwise(edges)), np.int64)
     table = np.zeros((len(places), words), np.uint64)
     table[:, 0] = places[:, 1] - places[:, 0]
-    return Source(table, places, lambda start, stop: None if mask is None else mask[start:stop])
+    bits = None if mask is None else bits_of(mask, 0)
+    return Source(table, places, lambda start, stop: None if bits is None else bits[start >> 6 :])
 
 
 def _set_entry(source: Source, at: int, encoding: int, *, offset: int = 0, bits: int = 0, base: int = 0) -> None:

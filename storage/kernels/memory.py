@@ -98,6 +98,20 @@ def put_pairs(
 
 
 @intrinsic
+def put_bits(typing_context: Any, word: Any, out: Any) -> Any:
+    """The bits of a uint64, the lowest first, as 64 bytes at ``out``, each 0 or 1."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word, out = arguments
+        bytes_ = ir.VectorType(ir.IntType(8), 64)
+        vector = builder.zext(builder.bitcast(word, ir.VectorType(ir.IntType(1), 64)), bytes_)
+        builder.store(vector, builder.inttoptr(out, bytes_.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), build
+
+
+@intrinsic
 def put_places(typing_context: Any, flags: Any, first: Any, out: Any) -> Any:
     """The places, from ``first`` on, of those of eight bytes at ``flags`` that are not 0, as words at ``out``.
 
