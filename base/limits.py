@@ -32,6 +32,7 @@ MEMTABLES_SHARE: Final = 2  # writers wait when memtables hold more than 1/2
 EXECUTOR_SHARE: Final = 4
 WRITE_SET_SHARE: Final = 16  # a transaction spills beyond 1/16
 PIPELINES_SHARE: Final = 8  # groups of all pipelines that run; beyond it the executor groups, which spills
+TEXTS_SHARE: Final = 16  # of that: numbers of texts, which are kept for the next query (engine/pipeline/texts.py)
 JOIN_KEYS_SHARE: Final = 32  # of joins that run; beyond it scans tell each other nothing
 FLUSH_SHARE: Final = 8  # so that three more fit while one is written
 FLUSH_BYTES_MIN: Final = 8 * MIB  # less makes segments so small that compaction does nothing else
@@ -128,6 +129,7 @@ PIPELINE_SIDE_COST: Final = 3  # rows that a kernel spares the executor while it
 PIPELINE_SIDE_BYTES_MAX: Final = 128 * MIB  # of the rows of a joined side; more are the executor's
 PIPELINE_BITS_MAX: Final = 1 << 28  # a bit for each value that there may be, 32 MiB for each thread
 PIPELINE_BITS_PER_ROW: Final = 64  # with more of them than that many times the rows, values are looked up
+TEXT_COLUMNS_MAX: Final = 256  # whose texts have numbers
 KERNELS_MAX: Final = 256  # that one database knows
 KERNELS_WAITING_MAX: Final = 64  # for the compiler; more are not even remembered
 KERNEL_FILES_MAX: Final = 1_024  # of a user
@@ -154,6 +156,7 @@ assert COPY_ROW_BYTES_MAX > VALUE_BYTES_MAX, "a value of the largest size fits a
 assert (
     sum(1 / share for share in (MEMTABLES_SHARE, EXECUTOR_SHARE, WRITE_SET_SHARE, PIPELINES_SHARE, JOIN_KEYS_SHARE)) < 1
 ), "the shares leave room for the rest"
+assert TEXTS_SHARE > PIPELINES_SHARE, "numbers of texts leave room for groups"
 assert FLUSH_SHARE > MEMTABLES_SHARE, "memtables are flushed long before writers wait"
 assert WRITER_BATCH_ROWS <= RECORD_ROWS_MAX, "one writer batch never needs two records"
 

@@ -111,7 +111,7 @@ class FixedColumn:
 class VariableColumn:
     """Values of different lengths in one heap."""
 
-    __slots__ = ("_codable_below", "_codes", "_door", "heap", "offsets", "type", "valid")
+    __slots__ = ("__weakref__", "_codable_below", "_codes", "_door", "heap", "offsets", "type", "valid")
 
     def __init__(self, type: Type, *, capacity: int, door: np.ndarray) -> None:
         self.type = type

@@ -17,12 +17,16 @@ _TOKENS: Final = itertools.count()
 
 
 class Held:
-    """Thread-safe, and without a lock, since arrays are freed at any moment. ``limit``: of bytes together."""
+    """Thread-safe, and without a lock, since arrays are freed at any moment. ``limit``: of bytes together.
 
-    __slots__ = ("_sizes", "limit")
+    ``beside``: takes of the same room.
+    """
 
-    def __init__(self, limit: int = 1 << 62) -> None:
+    __slots__ = ("_beside", "_sizes", "limit")
+
+    def __init__(self, limit: int = 1 << 62, *, beside: Held | None = None) -> None:
         self.limit = limit
+        self._beside = beside
         self._sizes: dict[int, int] = {}
 
     @property
@@ -31,7 +35,8 @@ class Held:
 
     def room(self, count: int) -> bool:
         """Whether so many bytes may be made now. Several that ask at one moment may together go beyond the limit."""
-        return self.bytes + count <= self.limit
+        beside = 0 if self._beside is None else self._beside.bytes
+        return self.bytes + beside + count <= self.limit
 
     def keep(self, array: np.ndarray, size: int | None = None) -> np.ndarray:
         """Count an array until it is freed, as ``size`` bytes where it stands for others; gives it."""

@@ -114,8 +114,8 @@ class Segment:
     """
 
     __slots__ = (
-        "_index", "_layout", "_lock", "_open", "_reader", "damage", "description", "examined", "late", "mergeable",
-        "number", "overlay", "overlay_saved",
+        "__weakref__", "_index", "_layout", "_lock", "_open", "_reader", "damage", "description", "examined", "late",
+        "mergeable", "number", "overlay", "overlay_saved",
     )  # fmt: skip
 
     def __init__(

@@ -573,6 +573,7 @@ def _run_part(
         kernel=kernel,
         threads=kernels.threads,
         held=kernels.held,
+        texts=kernels.texts,
         sides=sides,
         cut=_cut(part, moment),
         hash_groups=wait or kernels.hash_groups or bool(sides),

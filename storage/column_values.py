@@ -128,6 +128,13 @@ def fixed_of(array: pa.Array, type: Type) -> FixedValues:
     return values
 
 
+def variable_of(array: pa.Array, type: Type) -> VariableValues:
+    """As ``values_of``, for a type of variable width."""
+    values = values_of(array, type)
+    assert isinstance(values, VariableValues), f"{type} has a variable width"
+    return values
+
+
 def array_of(values: Values, type: Type) -> pa.Array:
     """An Arrow array over ``values``, as ``fixed_array`` and ``variable_array`` make it."""
     if isinstance(values, FixedValues):

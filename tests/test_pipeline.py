@@ -30,7 +30,6 @@ from weftdb.engine.database import Engine
 from weftdb.engine.held import Held
 from weftdb.engine.kernels.pieces import month_day_of, month_of, pick_valid, pick_words, read_valid, read_words
 from weftdb.engine.options import Options
-from weftdb.engine.pipeline import pieces, run
 from weftdb.engine.pipeline.kernels import Kernels, Known
 from weftdb.engine.pipeline.shape import Shape
 from weftdb.engine.schema import Table
@@ -182,43 +181,6 @@ def test_a_column_that_segments_do_not_have_reads_as_its_default(engine: Engine)
     session = Session(engine)
     for sql in ("SELECT sum(late), count(late), min(k) FROM t", "SELECT late, count(*) FROM t GROUP BY late"):
         _compare(session, sql)
-
-
-def test_text_without_a_dictionary_gets_codes_where_rows_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [f"page {n % 50}" for n in range(2_000)], [f"page {n}" for n in range(3_000)], ["x", None, "page 3"]
-    queries = (
-        "SELECT count(*), sum(k) FROM p WHERE s LIKE '%1%' AND k <> 7",
-        "SELECT s, count(*), min(k) FROM p GROUP BY s",
-        "SELECT count(*) FROM p WHERE s IS NULL OR s = 'page 3'",
-    )
-    with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
-        resources_of(engine).kernels = kernels = PlainKernels(threads=2)
-        session.execute("CREATE TABLE p (k BIGINT PRIMARY KEY, s TEXT)")
-        first = 0
-        for rows in texts:
-            session.put("p", [{"k": first + n, "s": None if n % 17 == 0 else text} for n, text in enumerate(rows)])
-            first += len(rows)
-            engine.flush()
-        dictionaries = [
-            segment.reader.dictionary(column.id)
-            for store in engine._state.stores.values()
-            for column in store.table.columns
-            if column.name == "s"
-            for segment in store.segments
-        ]
-        assert sorted(dictionary is None for dictionary in dictionaries) == [False, True, True]
-        for sql in queries:
-            _compare(session, sql)
-        monkeypatch.setattr(pieces, "ENCODED_ROWS_MAX", 1_000)
-        session.execute("SET weft.tier = pipeline")
-        with pytest.raises(weftdb.Invalid, match="too many different values"):
-            session.execute(queries[1]).rows()
-        monkeypatch.undo()
-        kernels.hash_groups = False
-        monkeypatch.setattr(run, "NUMBERED_TEXTS_MAX", 49)
-        session.execute("SET weft.tier = auto")
-        assert "there may be many groups" in repr(session.execute(f"EXPLAIN ANALYZE {queries[1]}").rows())
-        assert "there may be many groups" not in repr(session.execute(f"EXPLAIN ANALYZE {queries[0]}").rows())
 
 
 def test_the_past_is_read_as_it_was(engine: Engine) -> None:

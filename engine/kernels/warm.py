@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ...base import types
 from ...base.document_texts import canonical_texts
-from ...storage.column_values import FixedValues
+from ...storage.column_values import FixedValues, variable_of
 from ...storage.kernels.narrowing import divide
 from ..cells import TableStore
 from ..changes import Change
@@ -30,6 +30,8 @@ from ..pipeline.generate import words_count
 from ..pipeline.program import program_of
 from ..pipeline.shape import Shape, Side
 from ..pipeline.sides import built
+from ..pipeline.texts import Texts
+from ..pipeline.work import Threads
 from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
 from ..snapshot import Snapshot
@@ -96,6 +98,7 @@ def warm_up() -> None:
         built(pa.table({"k": np.array([0, last])}), side)
     _group()
     _interpret()
+    _number_texts()
     PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
     _ask_documents()
     _seal_and_merge((*tables, tail))
@@ -135,6 +138,15 @@ def _interpret() -> None:
     )
     pieces, words, reals = np.zeros((1, words_count(shape)), np.uint64), np.zeros(1, np.int64), np.zeros(1)
     program_of(shape)(pieces, 0, 0, words, reals, words, words, words, words)
+
+
+def _number_texts() -> None:
+    """So many that there have to be more slots."""
+    texts = Texts().of(1, Column(id=1, name="1", type=types.TEXT), [], Threads(1, lambda: None))
+    assert texts is not None, "there is room without a limit"
+    given = pa.array([str(number) for number in range(2_000)], pa.string())
+    for _ in range(2):
+        texts.of_values(variable_of(given, types.TEXT))
 
 
 def _seal_and_merge(tables: Sequence[Table]) -> None:

@@ -36,6 +36,7 @@ from ...base.limits import (
     PIPELINE_RUN_SECONDS,
     PIPELINE_SIDE_COST,
     PIPELINES_SHARE,
+    TEXTS_SHARE,
 )
 from ..clock import monotonic
 from ..held import Held
@@ -45,6 +46,7 @@ from .generate import source
 from .helper import CannotStart, Died, Helper
 from .program import Program, program_of
 from .shape import NotCovered, Shape
+from .texts import Texts
 
 if TYPE_CHECKING:
     from ..database import Engine
@@ -79,6 +81,7 @@ class Kernels:
         self.threads = threads
         self.held = Held()
         """Memory of the pipelines that run."""
+        self.texts = Texts()
         self.rows_min = PIPELINE_ROWS_MIN
         self.side_cost = PIPELINE_SIDE_COST
         self.runs_programs = True
@@ -278,8 +281,10 @@ def kernels_of(engine: Engine) -> Kernels:
         found = engine.shared.get(Kernels)
         if not isinstance(found, Kernels):
             found = engine.shared[Kernels] = Kernels(threads=engine.options.threads)
-            held = found.held = Held(engine.budget.limit // PIPELINES_SHARE)
+            texts = found.texts = Texts(engine.budget.limit // TEXTS_SHARE)
+            held = found.held = Held(engine.budget.limit // PIPELINES_SHARE, beside=texts.held)
             engine.budget.register("pipelines", lambda: held.bytes, "Groups of the pipelines that run.")
+            engine.budget.register("texts", lambda: texts.held.bytes, "Numbers of texts, for pipelines to come.")
             engine.on_close(found.close)
         return found
 

@@ -12,15 +12,23 @@ asked for and its blocks are verified when its turn comes. A column that a segme
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from ...base.types import Type
-from ...storage.column_values import FixedValues, VariableValues, address_of, array_of, constant_array, values_of
+from ...storage.column_values import (
+    FixedValues,
+    VariableValues,
+    address_of,
+    array_of,
+    constant_array,
+    values_of,
+    variable_of,
+)
 from ...storage.kernels.blocks import CONSTANT, DIRECTORY, PLAIN, WIDE
 from ..column_store import FixedColumn, VariableColumn, new_column
 from ..gather import gathered
@@ -33,11 +41,13 @@ from ..schema import Column
 from ..segment import Segment
 from .bounds import Bounds, number_of
 from .shape import NotCovered, Pipeline
+from .texts import Numbering, Numbers
 
 PIECE_ROWS: Final = 16_384
 MORSEL_PIECES: Final = 8
-ENCODED_ROWS_MAX: Final = 1 << 17
-"""A text without a dictionary gets codes for the query where a segment has no more rows than this to look at."""
+
+Numberings: TypeAlias = Mapping[int, Numbering | None]
+"""Of each coded slot of a table; None: its texts have no numbers."""
 
 _CLIPPED: Final = (1 << 63) - 1
 
@@ -45,7 +55,7 @@ _CLIPPED: Final = (1 << 63) - 1
 class Source:
     """Pieces of one segment, chunk or batch. ``words``: uint64[pieces, words]; ``starts``: each piece's first row."""
 
-    __slots__ = ("dictionaries", "hidden", "kept", "rows_count", "spans", "words")
+    __slots__ = ("dictionaries", "hidden", "kept", "numbers", "rows_count", "spans", "words")
 
     def __init__(self, words: np.ndarray, spans: np.ndarray, hidden: Callable[[int, int], np.ndarray | None]) -> None:
         self.words = words
@@ -54,8 +64,10 @@ class Source:
         self.hidden = hidden
         """Makes rows ready to be read, and gives bits of those that are not visible (Overlay.hidden); None: all are."""
         self.kept: list[Any] = []
+        self.numbers: dict[int, Numbers] = {}
+        """Of each coded slot the numbers of its codes; ``by_row``: codes are the numbers."""
         self.dictionaries: dict[int, pa.Array] = {}
-        """The dictionary of each coded slot."""
+        """The texts of each coded slot whose texts have no numbers."""
         self.rows_count = int((spans[:, 1] - spans[:, 0]).sum())
 
     def set_table(self, place: int, table: np.ndarray) -> None:
@@ -102,32 +114,37 @@ class Morsel:
         return words, kept
 
 
-def sources_of(plan: Plan, layout: Layout, pipeline: Pipeline, *, version: int, words: int) -> list[Source]:
-    """Everything that a scan looks at. Raises NotCovered where a column cannot be read so; Corrupt."""
+def sources_of(
+    plan: Plan, layout: Layout, pipeline: Pipeline, *, version: int, words: int, numberings: Numberings
+) -> list[Source]:
+    """Everything that a scan looks at. Raises NotCovered where a column cannot be read so; Corrupt.
+
+    ``numberings``: of coded slots, with all segments' texts.
+    """
     columns = [layout.by_id[slot.id] for slot in pipeline.own_slots]
     found: list[Source] = []
     if plan.picked.count:
-        found += _of_batch(gathered(plan.picked, Projection(columns)), pipeline, columns, words)
+        found += _of_batch(gathered(plan.picked, Projection(columns)), pipeline, columns, words, numberings)
     spans: dict[int, list[tuple[int, int]]] = {}
     segments: dict[int, Segment] = {}
     for run in plan.runs:
         segments[id(run.segment)] = run.segment
         spans.setdefault(id(run.segment), []).append((run.start, run.stop))
     for key, segment in segments.items():
-        found.append(_of_segment(segment, spans[key], pipeline, columns, version=version, words=words))
+        found.append(_of_segment(segment, spans[key], pipeline, columns, numberings, version=version, words=words))
     for chunk, rows in plan.chunks:
         if rows is None:
             count, rows = chunk.visible(version)
         else:
             count = len(rows)
         if count:
-            found.append(_of_chunk(chunk, count, rows, pipeline, columns, words))
+            found.append(_of_chunk(chunk, count, rows, pipeline, columns, words, numberings))
     return found
 
 
 def _of_segment(
-    segment: Segment, spans: Sequence[tuple[int, int]], pipeline: Pipeline, columns: Sequence[Column], *,
-    version: int, words: int,
+    segment: Segment, spans: Sequence[tuple[int, int]], pipeline: Pipeline, columns: Sequence[Column],
+    numberings: Numberings, *, version: int, words: int,
 ) -> Source:  # fmt: skip
     reader = segment.reader
     size = reader.block_rows
@@ -150,36 +167,40 @@ def _of_segment(
     for number, (slot, column) in enumerate(zip(pipeline.own_slots, columns, strict=True), pipeline.joined_count):
         at = 2 + 4 * number
         if column.id not in segment.description.columns:
-            _set_missing(source, at, number, column, coded=slot.coded)
+            _set_missing(source, at, number, column, numberings.get(number), coded=slot.coded)
             continue
-        dictionary = reader.dictionary(column.id) if slot.coded else None
-        if slot.coded and dictionary is None:
-            _encode(source, at, number, segment, column)
+        if slot.coded and not _set_texts(source, at, number, segment, column, numberings[number]):
             continue
         directory = reader.directory(column.id)
         source.kept.append(directory)
         table[:, at] = directory.ctypes.data + blocks * DIRECTORY.itemsize
         table[:, at + 1] = reader.address
         table[:, at + 2] = places[:, 0] - blocks * size
-        if dictionary is not None:
-            source.dictionaries[number] = array_of(dictionary, column.type)
     return source
 
 
-def _encode(source: Source, at: int, number: int, segment: Segment, column: Column) -> None:
-    """Codes of a text without a dictionary, made here. Raises NotCovered where the rows are many."""
-    if source.rows_count > ENCODED_ROWS_MAX:
-        raise NotCovered(f"{column.name} has too many different values")
-    first, last = int(source.spans[:, 0].min()), int(source.spans[:, 1].max())
-    segment.reader.verify_rows(column.id, first, last)
-    array = array_of(segment.values(column, first, last), column.type)
-    valid = np.asarray(array.is_valid()).view(np.uint8) if array.null_count else None
-    _set_codes(source, at, number, array.dictionary_encode(), valid, first=first)
+def _set_texts(
+    source: Source, at: int, number: int, segment: Segment, column: Column, numbering: Numbering | None
+) -> bool:
+    """What the codes of a segment's texts stand for; False where it has no codes, but rows have numbers here."""
+    if numbering is None:
+        dictionary = segment.reader.dictionary(column.id)
+        if dictionary is None:
+            raise NotCovered(f"{column.name} has too many different values")
+        source.dictionaries[number] = array_of(dictionary, column.type)
+        return True
+    of = numbering.of(segment)
+    assert of is not None, "the texts of all segments have numbers"
+    source.numbers[number] = of
+    if of.by_row:
+        _set_array(source, at, of.numbers, of.valid)
+    return not of.by_row
 
 
 def _of_chunk(
-    chunk: Chunk, count: int, rows: np.ndarray | None, pipeline: Pipeline, columns: Sequence[Column], words: int
-) -> Source:
+    chunk: Chunk, count: int, rows: np.ndarray | None, pipeline: Pipeline, columns: Sequence[Column], words: int,
+    numberings: Numberings,
+) -> Source:  # fmt: skip
     mask = None
     if rows is not None:
         count = int(rows.max()) + 1
@@ -190,11 +211,14 @@ def _of_chunk(
         at = 2 + 4 * number
         store = chunk.columns.get(column.id)
         if store is None:
-            _set_missing(source, at, number, column, coded=slot.coded)
+            _set_missing(source, at, number, column, numberings.get(number), coded=slot.coded)
             continue
         valid = None if store.valid is None else store.valid[:count]
         if not isinstance(store, VariableColumn):
             _set_array(source, at, store.values[:count], valid)
+        elif slot.coded and (numbering := numberings[number]) is not None:
+            source.numbers[number] = of = numbering.of_rows(store, count)
+            _set_array(source, at, of.numbers, valid)
         elif slot.coded:
             codes = store.codes(count)
             if codes is None:
@@ -205,11 +229,17 @@ def _of_chunk(
     return source
 
 
-def _of_batch(batch: pa.RecordBatch, pipeline: Pipeline, columns: Sequence[Column], words: int) -> list[Source]:
+def _of_batch(
+    batch: pa.RecordBatch, pipeline: Pipeline, columns: Sequence[Column], words: int, numberings: Numberings
+) -> list[Source]:
     source = _in_memory(batch.num_rows, None, words)
     for number, (slot, column) in enumerate(zip(pipeline.own_slots, columns, strict=True), pipeline.joined_count):
         at = 2 + 4 * number
         array = batch.column(number - pipeline.joined_count)
+        if slot.coded and (numbering := numberings[number]) is not None:
+            source.numbers[number] = of = numbering.of_values(variable_of(array, column.type))
+            _set_array(source, at, of.numbers, of.valid)
+            continue
         if slot.coded:
             codes: Any = array.dictionary_encode()
             valid = np.asarray(array.is_valid()).view(np.uint8) if array.null_count else None
@@ -273,11 +303,16 @@ def _set_valid(source: Source, at: int, valid: np.ndarray | None, *, first: int 
         source.words[:, at + 3] = valid.ctypes.data + (source.spans[:, 0] - first).astype(np.uint64)
 
 
-def _set_missing(source: Source, at: int, number: int, column: Column, *, coded: bool) -> None:
+def _set_missing(
+    source: Source, at: int, number: int, column: Column, numbering: Numbering | None, *, coded: bool
+) -> None:
     """A column that came later: one value, or NULL, in all rows."""
     value = missing_value(column)
     base = 0
-    if coded:
+    if coded and numbering is not None:
+        source.numbers[number] = numbering.of_values(variable_of(constant_array(value, 1, column.type), column.type))
+        base = int(source.numbers[number].numbers[0])
+    elif coded:
         source.dictionaries[number] = pa.array([] if value is None else [value], pa.string())
     elif value is not None and not column.type.is_variable:
         values = values_of(constant_array(value, 1, column.type), column.type)

@@ -40,18 +40,21 @@ from .generate import words_count
 from .kernels import Known
 from .packing import JOINED_TEXTS, Packing, pack
 from .parts import Parts
-from .pieces import Morsel, Source, bounds_of, sources_of
+from .pieces import Morsel, Numberings, Source, bounds_of, sources_of
 from .shape import NotCovered, Pipeline, Probe, Shape
 from .sides import Built, built
 from .states import merged, new_state, rows_of, rows_state
-from .work import NOWHERE, Lent, Work
+from .texts import Numbering, Texts
+from .work import NOWHERE, Lent, Threads, Work
 
-NUMBERED_TEXTS_MAX: Final = 1 << 15
-"""At the tier auto, texts that number groups: with more of them in one dictionary the executor is faster still."""
 LANES_MAX: Final = 16
 LANES_MOST: Final = 4_096
 LANE_ROWS: Final = 1 << 20
 """Of a lane whose groups are looked up: what gives way of so many rows is kept until it is merged."""
+TEXTS_ANYWAY: Final = 1 << 12
+"""So many different texts are numbered and tested although the query may meet few of them."""
+TRUTHS_AT_ONCE: Final = 1 << 14
+"""Texts that a thread tests before it looks whether to go on."""
 STATE_BYTES: Final = 4 * MIB
 """There are fewer lanes where all their states would be larger."""
 
@@ -79,6 +82,7 @@ class Run:
     sides: Sequence[pa.Table] = ()
     cut: Cut | None = None
     hash_groups: bool = True
+    texts: Texts = field(default_factory=Texts)
     held: Held = field(default_factory=Held)
     rows_count: int = 0
 
@@ -101,8 +105,11 @@ class Run:
             *(part for of in shape.accumulators for part in of[1:]),
         ):
             check_all(part, columns, arguments)
-        sources = sources_of(self.plan, self.layout, pipeline, version=self.version, words=words_count(shape))
-        texts = self._numbered(sources)
+        numberings = self._numberings()
+        sources = sources_of(
+            self.plan, self.layout, pipeline, version=self.version, words=words_count(shape), numberings=numberings
+        )
+        texts = self._numbered(sources, numberings)
         for number, column in enumerate(column for side in sides for column in side.columns):
             if column.texts is not None:
                 texts[JOINED_TEXTS + number] = column.texts
@@ -127,7 +134,7 @@ class Run:
         given = (np.array([*arguments, *packing.arguments, 0], np.int64), np.array([*reals, 0.0], np.float64))
         work = Work(kernel=kernel, given=given, threads=self.threads, check=self.check, held=self.held)
         began = monotonic()
-        self._set_truths(sources, work)
+        self._set_truths(sources, numberings, work)
         with np.errstate(over="ignore", invalid="ignore"):  # what became infinite is seen in the end
             groups = self._groups(work, lanes, shape, packing, wide=self.rows_count > rows_max)
         known.run_seconds += monotonic() - began
@@ -174,43 +181,94 @@ class Run:
             found.append(bounds_of(self.plan, self.layout, slot.id, version=self.version) if integers else (0, 1))
         return found
 
-    def _numbered(self, sources: Sequence[Source]) -> dict[int, pa.Array]:
+    def _numberings(self) -> dict[int, Numbering | None]:
+        """Of coded slots, with the texts of all segments. Raises Corrupt."""
+        found: dict[int, Numbering | None] = {}
+        for number, slot in enumerate(self.pipeline.own_slots, self.pipeline.joined_count):
+            if slot.coded:
+                there = dict.fromkeys(
+                    run.segment for run in self.plan.runs if slot.id in run.segment.description.columns
+                )
+                threads = Threads(self.threads, self.check)
+                found[number] = self.texts.of(self.layout.table.id, self.layout.by_id[slot.id], list(there), threads)
+        return found
+
+    def _numbered(self, sources: Sequence[Source], numberings: Numberings) -> dict[int, pa.Array]:
         """Set the tables of dictionaries that number groups; gives their texts, each once."""
         texts: dict[int, pa.Array] = {}
         first = 2 + 4 * len(self.pipeline.slots)
         for number, table in enumerate(self.pipeline.tables):
             if table.test is not None:
                 continue
-            chunks = [source.dictionaries[table.slot].cast(pa.string()) for source in sources]
-            if not self.hash_groups and max(map(len, chunks), default=0) > NUMBERED_TEXTS_MAX:
-                raise NotCovered("there may be many groups")
-            encoded: Any = pa.chunked_array(chunks, pa.string()).dictionary_encode()  # all chunks have one dictionary
-            texts[number] = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
-            codes = iter(encoded.chunks)
-            for source, texts_of_source in zip(sources, chunks, strict=True):
-                numbers = np.zeros(len(texts_of_source) + 1, np.uint32)
-                if len(texts_of_source):  # what is empty is no chunk any more
-                    numbers[:-1] = next(codes).indices.to_numpy(zero_copy_only=False)
-                source.set_table(first + number, numbers)
+            numbering = numberings[table.slot]
+            if numbering is None:
+                name = self.layout.by_id[self.pipeline.slots[table.slot].id].name
+                raise NotCovered(f"{name} has too many different values")
+            count = numbering.count
+            used = _used(sources, table.slot, count)
+            of_all = np.arange(count + 1, dtype=np.uint32)
+            if used is not None:
+                of_all[used] = np.arange(len(used), dtype=np.uint32)
+            for source in sources:
+                of = source.numbers[table.slot]
+                by_code = of.numbers if used is None else of_all[of.numbers]
+                source.set_table(first + number, of_all if of.by_row else by_code)
+            texts[number] = numbering.array(count) if used is None else numbering.array(count).take(pa.array(used))
         return texts
 
-    def _set_truths(self, sources: Sequence[Source], work: Work) -> None:
+    def _set_truths(self, sources: Sequence[Source], numberings: Numberings, work: Work) -> None:
         """Set the tables of dictionaries that say what conditions on text are."""
         first = 2 + 4 * len(self.pipeline.slots)
         for number, table in enumerate(self.pipeline.tables):
             if table.test is None:
                 continue
-            id = self.pipeline.slots[table.slot].id
             try:
-                test = self.moment.fold(table.test)
-
-                def truths(source: Source, *, slot: int = table.slot, test: Expression = test, id: int = id) -> Any:
-                    return _truths(test, source.dictionaries[slot], id)
-
-                for source, found in zip(sources, work.all(truths, sources), strict=True):
-                    source.set_table(first + number, found)
+                found = self._truths_of(self.moment.fold(table.test), table.slot, sources, numberings, work)
             except WeftError as error:
                 raise NotCovered(f"a condition on text fails: {error.message}") from None
+            for source, truths in zip(sources, found, strict=True):
+                source.set_table(first + number, truths)
+
+    def _truths_of(
+        self, test: Expression, slot: int, sources: Sequence[Source], numberings: Numberings, work: Work
+    ) -> list[np.ndarray]:
+        id, numbering = self.pipeline.slots[slot].id, numberings[slot]
+        if numbering is None:
+            return work.all(lambda source: _truths(test, source.dictionaries[slot], id), sources)
+        return _truths_by_number(test, numbering, sources, slot, id, work)
+
+
+def _used(sources: Sequence[Source], slot: int, count: int) -> np.ndarray | None:
+    """The numbers (int64, ascending) that these sources have; None where that may be most of all ``count``."""
+    all = [source.numbers[slot].numbers for source in sources]
+    if count <= max(sum(map(len, all)), TEXTS_ANYWAY):
+        return None
+    there = np.zeros(count, np.bool_)
+    for numbers in all:
+        there[numbers] = True
+    return np.flatnonzero(there)
+
+
+def _truths_by_number(
+    test: Expression, numbering: Numbering, sources: Sequence[Source], slot: int, id: int, work: Work
+) -> list[np.ndarray]:
+    """What a condition is of NULL and each code in each source: asked once of each different text."""
+    count = numbering.count
+    used = _used(sources, slot, count)
+    texts = numbering.array(count) if used is None else numbering.array(count).take(pa.array(used))
+    parts = [texts[start : start + TRUTHS_AT_ONCE] for start in range(0, max(len(texts), 1), TRUTHS_AT_ONCE)]
+    found = work.all(lambda part: _truths(test, part, id), parts)
+    truths = np.zeros(count + 2, np.uint8)
+    truths[0] = found[0][0]
+    truths[slice(1, -1) if used is None else used + 1] = np.concatenate([part[1:] for part in found])
+
+    def by_code(numbers: np.ndarray) -> np.ndarray:
+        table = np.empty(len(numbers), np.uint8)
+        table[0] = truths[0]
+        np.take(truths[1:], numbers[:-1], out=table[1:], mode="clip")
+        return table
+
+    return [truths if (of := source.numbers[slot]).by_row else by_code(of.numbers) for source in sources]
 
 
 def constants_of(pipeline: Pipeline, moment: Moment) -> tuple[list[int], list[float]]:

@@ -24,8 +24,44 @@ NOWHERE: Final = np.zeros(1, np.int64)
 """Pages of records where none give way, bits where none are set."""
 
 
-class Work:
-    """``given``: the kernel's arguments; ``check`` raises what stops the statement; ``held``: memory of pipelines.
+class Threads:
+    """``check`` raises what stops the statement."""
+
+    def __init__(self, threads: int, check: Callable[[], None]) -> None:
+        self.threads = threads
+        self._check = check
+        self._stop = threading.Event()
+
+    def all(self, what: Callable[[One], Made], of: Sequence[One]) -> list[Made]:
+        """What is made of each, in their order. Raises the first failure; what was not begun is left then."""
+        if self.threads < 2 or len(of) < 2:
+            return [what(one) for one in of]
+        failures: list[BaseException] = []
+
+        def run(one: One) -> Made:
+            try:
+                self.go_on()
+                return what(one)
+            except BaseException as error:
+                self._stop.set()
+                failures.append(error)
+                raise
+
+        try:
+            return list(_pool(self.threads).map(run, of))
+        except BaseException:
+            self._stop.set()
+            raise failures[0] from None
+
+    def go_on(self) -> None:
+        """Raises what stops the statement, and NotCovered where another thread has failed."""
+        if self._stop.is_set():
+            raise NotCovered("another lane was not covered")
+        self._check()
+
+
+class Work(Threads):
+    """``given``: the kernel's arguments; ``held``: memory of pipelines.
 
     ``keeps_records``: the kernel leaves records where they are, and a lane's table is no table of records.
     """
@@ -39,13 +75,11 @@ class Work:
         check: Callable[[], None],
         held: Held,
     ) -> None:
+        super().__init__(threads, check)
         self._held = held
         self.keeps_records = isinstance(kernel, Program)
-        self.threads = threads
         self._kernel = kernel
         self._given = given
-        self._check = check
-        self._stop = threading.Event()
 
     def made(self, bytes_count: int, make: Callable[[], np.ndarray]) -> np.ndarray:
         """An array of groups or of what comes to them. Raises NotCovered where there is no room for it."""
@@ -61,27 +95,6 @@ class Work:
         if not self._held.room(bytes_count):
             raise NotCovered("the groups need more memory than pipelines may take")
 
-    def all(self, what: Callable[[One], Made], of: Sequence[One]) -> list[Made]:
-        """What is made of each, in their order. Raises the first failure; what was not begun is left then."""
-        if self.threads < 2 or len(of) < 2:
-            return [what(one) for one in of]
-        failures: list[BaseException] = []
-
-        def run(one: One) -> Made:
-            try:
-                self._go_on()
-                return what(one)
-            except BaseException as error:
-                self._stop.set()
-                failures.append(error)
-                raise
-
-        try:
-            return list(_pool(self.threads).map(run, of))
-        except BaseException:
-            self._stop.set()
-            raise failures[0] from None
-
     def lane(
         self,
         lane: Sequence[Morsel],
@@ -92,16 +105,11 @@ class Work:
     ) -> None:
         """Run the kernel over a lane's morsels. Raises NotCovered, Corrupt, and what ``check`` does."""
         for morsel in lane:
-            self._go_on()
+            self.go_on()
             words, kept = morsel.ready()
             if self._kernel(words, 0, len(words), *self._given, state, pool, ends, chain) < 0:
                 raise NotCovered("a float is out of range")
             del kept
-
-    def _go_on(self) -> None:
-        if self._stop.is_set():
-            raise NotCovered("another lane was not covered")
-        self._check()
 
 
 class Lent:
