@@ -118,6 +118,11 @@ ASKED = (
     "SELECT g, count(*), sum(a), min(a), max(a), sum(x) FROM {} GROUP BY g",
     "SELECT count(*), sum(a), count(late), max(x) FROM {} WHERE s LIKE 'a%' OR a > 0",
     "SELECT s, a, count(*), sum(x) FROM {} WHERE g <> 3 GROUP BY s, a",
+    "SELECT g, count(DISTINCT a), count(*) FROM {} GROUP BY g",
+    "SELECT count(*), min(k), max(k), count(a), min(a) FROM {}",
+    "SELECT k, x, s FROM {} WHERE a > -10 ORDER BY x DESC NULLS LAST, k LIMIT 9",
+    "SELECT s, count(*) FROM (SELECT s, row_number() OVER (PARTITION BY g ORDER BY k DESC) AS place FROM {}) one"
+    " WHERE place = 1 GROUP BY s",
 )
 
 
@@ -179,7 +184,7 @@ def test_answers_are_those_of_their_version_while_others_write_seal_and_merge(
             engine.flush()
             session.execute("ALTER TABLE t ADD COLUMN late INTEGER")
             for sql in ASKED:
-                _at(session, "pipeline", sql.format("t"))  # compiled before the others begin
+                _at(session, "auto", sql.format("t"))  # compiled before the others begin
             threads = [threading.Thread(target=loop, args=(work, seed)) for seed, work in enumerate((write, settle))]
             for thread in threads:
                 thread.start()
@@ -188,17 +193,17 @@ def test_answers_are_those_of_their_version_while_others_write_seal_and_merge(
             try:
                 while time.monotonic() < until and not done.is_set():
                     sql = numbers.choice(ASKED)
-                    found, version = _at(session, "pipeline", sql.format("t"))
+                    found, version = _at(session, "auto", sql.format("t"))
                     past = f"t AS OF VERSION {version}"
                     assert found == _at(session, "relational", sql.format(past))[0], sql
-                    assert found == _at(session, "pipeline", sql.format(past))[0], sql
+                    assert found == _at(session, "auto", sql.format(past))[0], sql
                     asked += 1
             finally:
                 done.set()
                 for thread in threads:
                     thread.join()
     assert not failures, failures
-    assert kernels.used > 2 * asked > 10
+    assert kernels.used > asked > 10
 
 
 def _row(numbers: random.Random, k: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -60,9 +60,15 @@ SMALL: Final[dict[str, tuple[int, ...]]] = {
     "engine.pipeline.texts.HEAP_MAX": (200, 1 << 30, 1 << 30),
     "engine.pipeline.run.TEXTS_ANYWAY engine.pipeline.run.TRUTHS_AT_ONCE": (1, 10, 1 << 14),
     "engine.pipeline.sides.SPAN_MAX": (16, 1 << 26),
+    "engine.pipeline.bits.PIPELINE_BITS_MAX": (64, 1 << 20),
     "engine.pipeline.packing.DENSE_MAX": (4, 100, 1 << 16),
     "engine.pipeline.generate.TABLE_BYTES": (1, 1 << 18),
     "engine.pipeline.run.LANE_ROWS": (40, 1 << 20),
+    "engine.pipeline.metadata.READ_ROWS_MAX": (60, 1 << 20),
+    "engine.pipeline.metadata.EXTREME_BLOCKS_MAX": (1, 64),
+    "engine.pipeline.top.LATER_ROWS": (4, 4_096),
+    "engine.pipeline.top.LATER_BLOCKS": (1, 16),
+    "engine.pipeline.top.TIES_MAX": (9, 1 << 17),
 }
 """Limits of the engine, and what they are in these worlds, by lot. In the compiled form CHUNK is as it is."""
 
@@ -151,10 +157,10 @@ TIERS: Final = Worlds(world=World, query=lambda rng, values, versions: Maker(rng
 
 def differences(
     seed: int, numbers: Sequence[int], *, of: Worlds = TIERS, counts: Counter[str] | None = None,
-    folder: Path | None = None, structures: int = 0, programs: bool = False,
+    folder: Path | None = None, structures: int = 0, programs: bool = False, only: Collection[str] = (),
 ) -> Iterator[str]:  # fmt: skip
     """What one tier answers otherwise than the other, in words. ``folder``: kernels are compiled, and lie there.
-    ``programs``: they are programs.
+    ``programs``: they are programs. ``only``: of these kinds of queries.
 
     ``counts``: queries "asked" and "reached" (a pipeline made the answer), by kind as well, and why others did not.
     """
@@ -172,6 +178,8 @@ def differences(
                 session.execute(f"SET timezone = '{random.Random(f'zone {seed}').choice(ZONES)}'")
                 for number in numbers:
                     query = of.query_of(seed, number, world.versions, structures=structures)
+                    if only and query.kind not in only:
+                        continue
                     found = _compared(session, query, counts, always=number % 10 == 0)
                     if found is not None:
                         given = f" {list(query.parameters)}" if query.parameters else ""
@@ -263,6 +271,7 @@ def main(argv: Sequence[str] | None = None, *, of: Worlds = TIERS) -> int:
     parser.add_argument("--compiled", metavar="FOLDER", type=Path, help="compile kernels, into this folder")
     parser.add_argument("--programs", action="store_true", help="of kernels, that one kernel interprets")
     parser.add_argument("--structures", type=int, default=0, help="of queries, that share kernels")
+    parser.add_argument("--only", nargs="+", default=(), metavar="KIND", help="such as top, newest, counted")
     given = parser.parse_args(argv)
     found, counts, began = 0, Counter[str](), time.monotonic()
     numbers = range(given.queries) if given.query is None else [given.query]
@@ -277,6 +286,7 @@ def main(argv: Sequence[str] | None = None, *, of: Worlds = TIERS) -> int:
             folder=given.compiled,
             structures=given.structures,
             programs=given.programs,
+            only=given.only,
         ):
             found += 1
             print(text, flush=True)

@@ -151,10 +151,14 @@ class Maker:
     def _top(self) -> str:
         """Ordered by all that is seen, or by what tells rows apart in the end."""
         rng, name = self.rng, self.rng.choice(tuple(TABLES))
-        outputs = list(dict.fromkeys(self.key() for _ in range(rng.randint(1, 5))))
+
+        def one(*others: Callable[[], str]) -> str:
+            return self.column(*TYPES) if rng.random() < 0.8 else rng.choice((self.key, *others))()
+
+        outputs = list(dict.fromkeys(one() for _ in range(rng.randint(1, 5))))
         source = f"{self._of(name)}{self._where()}"
         if name in _UNIQUE and rng.random() < 0.6:
-            order = [rng.choice((self.key, self.number))() for _ in range(rng.choice((0, 1, 1, 2)))] + [*_UNIQUE[name]]
+            order = [*(one(self.number) for _ in range(rng.choice((0, 1, 1, 2)))), *_UNIQUE[name]]
         else:
             order = [str(place) for place in rng.sample(range(1, len(outputs) + 1), len(outputs))]
         by = ", ".join(f"{part}{rng.choice(_WORDS)}" for part in order)
