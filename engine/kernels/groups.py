@@ -107,6 +107,59 @@ def place_again(slots: Any, groups: Any, used: Any, words: Any) -> None:
         slots[slot] = np.uint32(number + 1)
 
 
+@njit(nogil=True, cache=True, inline="always")
+def look_up(
+    start: Any, count: Any, words: Any, width: Any, first: Any, pool: Any, slots: Any, rows: Any, row_words: Any,
+    used: Any, hashes: Any, numbers: Any, places: Any,
+) -> Any:  # fmt: skip
+    """The rows of ``count`` records from word ``start`` on, into ``places``; returns how many groups there are then.
+
+    Step by step for all of them, so that the processor waits for many at once: hashes, the numbers in their slots, the
+    keys of those rows. Only whose key is not there, which is rare, is looked for slot by slot, or becomes a row.
+    """
+    mask = np.uint64(slots.size - 1)
+    for record in range(count):
+        hashes[record] = np.uint64(hashed(pool[start + record * width], np.uint64(0)))
+    for word in range(np.uint64(1), words):
+        for record in range(count):
+            hashes[record] = np.uint64(hashed(pool[start + record * width + word], hashes[record]))
+    for record in range(count):
+        numbers[record] = slots[hashes[record] & mask]
+    for record in range(count):
+        there = np.uint64(numbers[record] != 0)
+        places[record] = (np.uint64(numbers[record]) - there) * row_words
+    others = np.uint64(0)
+    for record in range(count):
+        row, at = places[record], start + record * width
+        same = (numbers[record] != 0) & (rows[row] == pool[at])
+        for word in range(np.uint64(1), words):
+            same &= rows[row + word] == pool[at + word]
+        hashes[others], numbers[others] = hashes[record], np.uint32(record)
+        others += np.uint64(not same)
+    for other in range(others):
+        record = np.uint64(numbers[other])
+        at = start + record * width
+        slot = hashes[other] & mask
+        while True:
+            number = slots[slot]
+            if number == 0:
+                row = np.uint64(used) * row_words
+                used += 1
+                slots[slot] = np.uint32(used)
+                for word in range(row_words):
+                    rows[row + word] = pool[at + word] if word < words else first[word]
+                break
+            row = np.uint64(number - 1) * row_words
+            same = rows[row] == pool[at]
+            for word in range(np.uint64(1), words):
+                same &= rows[row + word] == pool[at + word]
+            if same:
+                break
+            slot = (slot + np.uint64(1)) & mask
+        places[record] = row
+    return used
+
+
 @njit(nogil=True, cache=True)
 def merge(
     part: Any, words: Any, width: Any, layout: Any, first: Any, pool: Any, ends: Any, chain: Any, slots: Any,
@@ -117,39 +170,24 @@ def merge(
     ``first``: the row of a group before its first record. There is room for as many more groups as there are records,
     and for twice as many slots.
     """
-    mask = np.uint64(slots.size - 1)
     rows = groups.reshape(-1)
     reals, pool_reals = rows.view(np.float64), pool.view(np.float64)
     width, row_words = np.uint64(width), np.uint64(groups.shape[1])
-    hashes, places = np.empty(128, np.uint64), np.empty(128, np.uint64)
+    hashes, numbers, places = np.empty(128, np.uint64), np.empty(128, np.uint32), np.empty(128, np.uint64)
     page = part
     while True:
         last = page == ends[part] >> 7
         count = np.uint64(ends[part] & 127) if last else np.uint64(128)
         start = np.uint64(page << 7) * width
-        for record in range(count):  # apart from the look-ups, so that these overlap
-            hashes[record] = key_hash(pool, start + record * width, words)
-        for record in range(count):
-            at = start + record * width
-            slot = hashes[record] & mask
-            while True:
-                number = slots[slot]
-                if number == 0:
-                    row = np.uint64(used) * row_words
-                    used += 1
-                    slots[slot] = np.uint32(used)
-                    for word in range(row_words):
-                        rows[row + word] = pool[at + word] if word < np.uint64(words) else first[word]
-                    break
-                row = np.uint64(number - 1) * row_words
-                if rows[row] == pool[at]:
-                    same = True
-                    for word in range(np.uint64(1), np.uint64(words)):
-                        same &= rows[row + word] == pool[at + word]
-                    if same:
-                        break
-                slot = (slot + np.uint64(1)) & mask
-            places[record] = row
+        if words == 1:
+            used = look_up(
+                start, count, np.uint64(1), width, first, pool, slots, rows, row_words, used, hashes, numbers, places
+            )
+        else:
+            used = look_up(
+                start, count, np.uint64(words), width, first, pool, slots, rows, row_words, used, hashes, numbers,
+                places,
+            )  # fmt: skip
         for accumulator in range(len(layout)):
             what = layout[accumulator, 0]
             source, target = start + np.uint64(layout[accumulator, 1]), np.uint64(layout[accumulator, 2])
