@@ -54,6 +54,7 @@ _DUCKDB: Final[tuple[tuple[str, _Translate], ...]] = (
     (r"Division by zero in expression", _fixed("division by zero", "22012")),
     (r"Overflow in division of (?P<value>-\d+)|Overflow on abs\((?P<abs>-\d+)\)", _abs_or_divide),
     (r"Overflow in \w+ of (?P<type>\w+)", _overflow),
+    (r"Overflow in HUGEINT", _fixed("numeric field overflow", "22003")),
     (r"can't be cast .*out of range for the destination type (?P<type>\w+)", _overflow),
     (r'Casting value ".*?" to type (?P<type>\w+).* failed: value is out of range', _overflow),
     (r"Failed to cast decimal value \S+ to type (?P<type>\w+)", _overflow),
