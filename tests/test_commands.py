@@ -33,6 +33,7 @@ from weftdb.server.main import _parser, main
 from weftdb.server.shell.output import Format, Layout
 from weftdb.server.shell.shell import Shell
 from weftdb.server.shell.statements import split
+from weftdb.sql import pipeline
 from weftdb.storage.folder import format_line
 
 WEFT = [sys.executable, "-m", "weftdb"]
@@ -43,6 +44,30 @@ CREATE TABLE events (
     PRIMARY KEY (device, at)
 ) WITH (key = 'device', time = 'at');
 """
+
+
+def test_warm_compiles_kernels_for_the_queries_of_a_file(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pipeline, "PIPELINE_ROWS_MANY", 1)
+    with weftdb.open(str(folder)) as database:
+        database.execute("CREATE TABLE t AS SELECT i AS a, i % 7 AS b FROM generate_series(1, 20000) AS s (i)")
+    log = tmp_path / "log.sql"
+    log.write_text("SELECT b, sum(a) FROM t GROUP BY b;\nDELETE FROM t;\nSELECT\n  x FROM t;\nSELECT 1")
+    code, out, errors = weft(capsys, "warm", folder, log)
+    assert (code, errors.splitlines()[0]) == (1, f'{log}:3: column "x" does not exist')
+    assert out.startswith("queries asked: 2, failed: 1, other statements: 1; kernels compiled: 1 in "), out
+    log.write_text("SELECT b, sum(a) FROM t GROUP BY b")
+    code, out, errors = weft(capsys, "warm", folder, log)
+    assert (code, out) == (
+        0,
+        "queries asked: 1, failed: 0, other statements: 0; kernels compiled: 0 in 0.0 s, known: 1\n",
+    )
+    with weftdb.open(str(folder)) as database:
+        assert database.execute("SELECT count(*) FROM t").scalar() == 20_000
+    code, _, errors = weft(capsys, "warm", folder)
+    assert (code, errors) == (1, "weft: no queries are given\nHint: weft warm ./data queries.sql\n")
 
 
 @pytest.fixture

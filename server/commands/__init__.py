@@ -301,14 +301,19 @@ def _add_bench(commands: Subparsers) -> None:
 
 
 def _add_warm(commands: Subparsers) -> None:
-    _add(
+    parser = _add(
         commands,
         "warm",
-        help="compile what is compiled once a machine, ahead of its first use",
-        description="Compile the kernels ahead of their first use, some minutes for the first time. It is the last "
-        "step of the installation; where they are compiled it does nothing.",
-        epilog="examples:\n  weft warm",
+        help="compile kernels ahead of their first use",
+        description="Compile the kernels that all databases share, some minutes for the first time. It is the last "
+        "step of the installation; where they are compiled it does nothing. With a database and files of SQL, a log of "
+        "queries for example, ask the queries in them and compile kernels for those that are worth it. Nothing is "
+        "written to the database: statements that are no queries are passed over.",
+        epilog="examples:\n  weft warm\n  weft warm ./data dashboard.sql\n"
+        "  weft warm weft://db.example:7401 queries.sql     the server's kernels",
     )
+    parser.add_argument("target", nargs="?", metavar="URL | DIR", help="server or folder")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="SQL, separated by semicolons; - is standard input")
 
 
 COMMANDS: Final[tuple[Callable[[Subparsers], None], ...]] = (

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from pathlib import Path
 
-from ...base.errors import Invalid
 from ..shell import Format, Layout, Shell
 from ..shell.meta import Quit
+from .script import read_script
 from .target import open_target
 
 
@@ -48,20 +47,7 @@ def _speak_utf8() -> None:
 
 def _read(scripts: list[tuple[str, str]]) -> list[tuple[str, str | None]]:
     """The text of each -c and -f, with its file's name. All files are read before the first statement runs."""
-    texts: list[tuple[str, str | None]] = []
-    for kind, value in scripts:
-        if kind == "command":
-            texts.append((value, None))
-            continue
-        try:
-            texts.append((sys.stdin.read() if value == "-" else Path(value).read_text(encoding="utf-8"), value))
-        except OSError as error:
-            raise Invalid(f"cannot read {value}: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise Invalid(
-                f"{value} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"
-            ) from None
-    return texts
+    return [(value, None) if kind == "command" else (read_script(value), value) for kind, value in scripts]
 
 
 def _run_scripts(shell: Shell, texts: list[tuple[str, str | None]]) -> bool:
