@@ -36,7 +36,7 @@ from ..engine.pipeline.describe import describe
 from ..engine.pipeline.kernels import Kernels, Known
 from ..engine.pipeline.packing import NO_KEYS
 from ..engine.pipeline.run import Run, constants_of
-from ..engine.pipeline.shape import Aggregation, FarApart, NotCovered, Pipeline, Shape, Side
+from ..engine.pipeline.shape import Aggregation, FarApart, NoRoom, NotCovered, Pipeline, Shape, Side
 from ..engine.selectivity import rows_expected
 from . import bound, pushdown
 from .cancel import Cancel
@@ -583,7 +583,7 @@ def _run_part(
     try:
         groups = run.groups()
     except NotCovered as why:
-        if sides and not isinstance(why, FarApart):
+        if sides and not isinstance(why, FarApart | NoRoom):
             part.memo["why"] = str(why)
         raise
     seconds = monotonic() - began

@@ -114,6 +114,27 @@ def test_a_side_of_many_rows_is_left_to_the_executor(engine: Engine) -> None:
     assert kernels.used > before
 
 
+def test_sides_are_counted_as_memory_and_a_lack_of_it_is_not_remembered(engine: Engine) -> None:
+    session = Session(engine)
+    held = resources_of(engine).kernels.held
+    sql = "SELECT city, sum(x), count(*) FROM f, d, e WHERE f.k = d.k AND d.up = e.k AND city > 'A' GROUP BY city"
+    before, held.limit = held.limit, 100
+    try:
+        expected, found = _answers(session, sql, "relational", "auto")
+        assert found == expected
+        session.execute("SET weft.tier = pipeline")
+        with pytest.raises(weftdb.Invalid, match="joined sides need more memory than pipelines may take"):
+            session.execute(sql)
+    finally:
+        held.limit = before
+    kernels = resources_of(engine).kernels
+    assert isinstance(kernels, Interpreted)
+    count = kernels.used
+    assert _answers(session, sql, "auto") == [expected]
+    assert kernels.used > count
+    assert held.bytes == 0
+
+
 def test_explain_says_what_a_table_is_joined_with(engine: Engine) -> None:
     session = Session(engine)
     session.execute("SET weft.tier = auto")

@@ -41,7 +41,7 @@ from .kernels import Known
 from .packing import JOINED_TEXTS, Packing, pack
 from .parts import Parts
 from .pieces import Morsel, Numberings, Source, bounds_of, sources_of
-from .shape import NotCovered, Pipeline, Probe, Shape
+from .shape import NoRoom, NotCovered, Pipeline, Probe, Shape
 from .sides import Built, built
 from .states import merged, new_state, rows_of, rows_state
 from .texts import Numbering, Texts
@@ -93,6 +93,7 @@ class Run:
         """
         pipeline, shape = self.pipeline, self.pipeline.shape
         sides = [built(rows, side) for rows, side in zip(self.sides, pipeline.sides, strict=True)]
+        self._count(sides)
         shape = _with_sides(shape, sides, pipeline)
         arguments, reals = constants_of(pipeline, self.moment)
         arguments += [number for side in sides for number in side.arguments]
@@ -173,6 +174,13 @@ class Run:
         found = work.all(run, lanes)
         bits = united(areas.all, words)
         return merged(found if apart else states.all, shape, packing, bits, wide=wide, cut=self.cut, all=work.all)
+
+    def _count(self, sides: Sequence[Built]) -> None:
+        """Memory of sides, as long as they live. Raises NoRoom."""
+        if not self.held.room(sum(side.bytes_count for side in sides)):
+            raise NoRoom("joined sides need more memory than pipelines may take")
+        for side in sides:
+            self.held.keep(side.table, side.bytes_count)
 
     def _bounds(self, sides: Sequence[Built]) -> list[Bounds]:
         found: list[Bounds] = [column.bounds for side in sides for column in side.columns]

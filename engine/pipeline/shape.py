@@ -43,6 +43,10 @@ class NotCovered(Exception):
     """No pipeline for this; the text says why, for EXPLAIN."""
 
 
+class NoRoom(NotCovered):
+    """Pipelines that run have what memory there is; at another moment there may be more."""
+
+
 class FarApart(NotCovered):
     """There is no room for a bit for each value that is to be counted once: they can be groups."""
 

@@ -15,7 +15,7 @@ from ..held import Held
 from .files import Kernel
 from .pieces import Morsel
 from .program import Program
-from .shape import NotCovered
+from .shape import NoRoom, NotCovered
 
 One = TypeVar("One")
 Made = TypeVar("Made")
@@ -93,7 +93,7 @@ class Work(Threads):
 
     def _check_room(self, bytes_count: int) -> None:
         if not self._held.room(bytes_count):
-            raise NotCovered("the groups need more memory than pipelines may take")
+            raise NoRoom("the groups need more memory than pipelines may take")
 
     def lane(
         self,
