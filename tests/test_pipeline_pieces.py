@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from weftdb.engine.kernels.pieces import keep_seen, places_of
+from weftdb.engine.kernels.pieces import divided, keep_seen, magic_of, places_of, shift_of
 from weftdb.engine.overlay import bits_of
 
 
@@ -27,3 +27,18 @@ def test_rows_are_kept_that_nothing_hides(hidden: list[bool], start: int, done: 
     assert chosen[: sum(expected)].tolist() == [row for row, there in enumerate(expected) if there]
     keep_seen(np.uint64(0), done, count, keep)
     assert keep[:count].all()
+
+
+@given(
+    value=st.integers(-(2**63), 2**63 - 1), divisor=st.integers(1, 2**63 - 1) | st.integers(0, 62).map(lambda n: 1 << n)
+)
+@example(value=2**63 - 1, divisor=1)
+@example(value=-(2**63), divisor=2**63 - 1)
+@example(value=2**63 - 1, divisor=2**62 + 1)
+@settings(max_examples=1_000, deadline=None)
+def test_products_are_quotients(value: int, divisor: int) -> None:
+    magic, shift = np.uint64(magic_of(divisor)), np.uint64(shift_of(divisor))
+    near = value // divisor * divisor
+    for number in (value, near, near - 1):
+        number = np.int64(max(-(2**63), min(number, 2**63 - 1)))
+        assert divided(number, magic, shift) == int(number) // divisor

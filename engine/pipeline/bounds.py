@@ -86,6 +86,8 @@ def bounds(node: Node | None, columns: Sequence[Bounds], arguments: Sequence[int
             a = bounds(node[1], columns, arguments)
             _check(a, _FAR)
             width, origin = arguments[node[2]], arguments[node[3]]
+            if width <= 0:
+                raise NotCovered("a divisor is not positive")
             found = ((a[0] - origin) // width, (a[1] - origin) // width)
         case "floor":
             a = bounds(node[1], columns, arguments)

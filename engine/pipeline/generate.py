@@ -44,8 +44,8 @@ import numpy as np
 from numba import njit
 from weftdb.engine.kernels.groups import hashed, next_page
 from weftdb.engine.kernels.pieces import (
-    byte_at, has_bit, key_of_real, keep_seen, looked_up, month_day_of, month_of, pick_valid, pick_words, places_of,
-    ranked, read_valid, read_words, word_at, word64_at,
+    byte_at, divided, has_bit, keep_seen, key_of_real, looked_up, magic_of, month_day_of, month_of, pick_valid,
+    pick_words, places_of, ranked, read_valid, read_words, shift_of, word_at, word64_at,
 )
 
 
@@ -54,6 +54,7 @@ def kernel(pieces, start, stop, integers, reals, state, pool, ends, chain):
 '''
 
 
+_QUOTIENTS: Final = ("bucket", "floor", "modulo", "months", "month_day")
 _STARTS: Final = {"min": f"{INT64_MAX}", "max": f"-{INT64_MAX} - 1", "fmin": "np.nan", "fmax": "-np.inf"}
 
 
@@ -91,6 +92,9 @@ class _Writer:
         self._doubles = _slots_of(shape, "double")
         self._values = _slots_with_values(shape)
         self._joined = {slot: (probe, place) for probe in shape.probes for place, slot in enumerate(probe.slots)}
+        keys = [] if shape.sink == "one" else shape.keys
+        self._ahead = [key for key in keys if key[0] in _QUOTIENTS and not columns_read(key) & self._joined.keys()]
+        self._making = False
 
     def write(self) -> None:
         shape = self._shape
@@ -99,6 +103,8 @@ class _Writer:
             self._line("bits = pool.view(np.uint64)")
         for place in sorted(_numbers(shape, "int")):
             self._line(f"i{place} = integers[{place}]")
+        for place in sorted({node[2] for node in _all(shape) if node[0] == "bucket"}):
+            self._line(f"m{place}, n{place} = np.uint64(magic_of(i{place})), np.uint64(shift_of(i{place}))")
         for place in sorted(_numbers(shape, "real")):
             self._line(f"r{place} = reals[{place}]")
         for slot, nullable in enumerate(shape.slots):
@@ -113,6 +119,8 @@ class _Writer:
         for probe in shape.probes:
             if probe.slots:
                 self._line(f"{_place(probe)} = np.empty({CHUNK}, np.int64)")
+        for number in range(len(self._ahead)):
+            self._line(f"g{number} = np.empty({CHUNK}, np.int64)")
         self._line(f"chosen = np.empty({CHUNK}, np.uint64)")
         self._line(f"keep = np.empty({-(-CHUNK // 64) * 64}, np.uint8)")
         self._line("failed = np.int64(0)")
@@ -329,6 +337,7 @@ class _Writer:
                     self._line("row = chosen[place]")
                     self._accumulate()
             return
+        self._compute_ahead()
         self._line("for place in range(np.uint64(left)):")
         with self._block(fresh=True):
             self._line("row = chosen[place]")
@@ -347,6 +356,28 @@ class _Writer:
             else:
                 self._find_record(words)
             self._accumulate()
+
+    def _compute_ahead(self) -> None:
+        """Keys that are quotients, in a loop that becomes vectors."""
+        if not self._ahead:
+            return
+        self._making = True
+        self._line(f"if left * {FEW} < count:")
+        with self._block():
+            self._line("for place in range(np.uint64(left)):")
+            with self._block(fresh=True):
+                self._line("row = chosen[place]")
+                self._put_ahead()
+        self._line("else:")
+        with self._block():
+            self._line("for row in range(np.uint64(count)):")
+            with self._block(fresh=True):
+                self._put_ahead()
+        self._making = False
+
+    def _put_ahead(self) -> None:
+        for number, node in enumerate(self._ahead):
+            self._line(f"g{number}[row] = {self._value(node)}")
 
     def _key_words(self) -> list[str]:
         """Each word of the row's key."""
@@ -456,6 +487,8 @@ class _Writer:
     def _value(self, node: Node | None) -> str:
         if node is None:
             return "np.int64(0)"
+        if node in self._ahead and not self._making:
+            return self._name(f"g{self._ahead.index(node)}[row]")
         match node[0]:
             case "column":
                 return self._name(f"b{node[1]}[row]")
@@ -491,7 +524,7 @@ class _Writer:
             case "fit":
                 return self._value(node[1])
             case "bucket":
-                return self._name(f"({self._value(node[1])} - i{node[3]}) // i{node[2]}")
+                return self._name(f"divided({self._value(node[1])} - i{node[3]}, m{node[2]}, n{node[2]})")
             case "floor" | "modulo":
                 sign = "//" if node[0] == "floor" else "%"
                 return self._name(f"{self._value(node[1])} {sign} np.int64({node[2]})")

@@ -19,7 +19,22 @@ import numpy as np
 from numba import njit
 
 from .blocks import fetch, fetch_high, fetch_valid, packed_bytes, place, run_of, span_at, unpacked
-from .memory import get8, get16, get32, get64, load8, load16, load32, load64, put8, put16, put32, put64, put_pairs
+from .memory import (
+    get8,
+    get16,
+    get32,
+    get64,
+    load8,
+    load16,
+    load32,
+    load64,
+    put8,
+    put16,
+    put32,
+    put64,
+    put_eight,
+    put_pairs,
+)
 
 
 @njit(nogil=True, cache=True)
@@ -60,6 +75,13 @@ def unpack(address: Any, bits: Any, first: Any, count: Any, base: Any, scale: An
                     scale,
                     out + np.uint64(index) * np.uint64(64),
                 )
+                source += bits
+            done = (count >> 3) << 3
+            at += np.uint64(done) * bits
+        elif bits <= np.uint64(57):
+            source = address + (at >> np.uint64(3))
+            for index in range(count >> 3):
+                put_eight(source, at & np.uint64(7), bits, base, scale, out + np.uint64(index) * np.uint64(64))
                 source += bits
             done = (count >> 3) << 3
             at += np.uint64(done) * bits

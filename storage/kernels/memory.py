@@ -98,6 +98,56 @@ def put_pairs(
 
 
 @intrinsic
+def put_eight(typing_context: Any, source: Any, first: Any, bits: Any, base: Any, scale: Any, out: Any) -> Any:
+    """Eight words at ``out``: base + scale * i for eight ``bits``-bit integers i, at most 57 bits each.
+
+    They begin ``first`` bits (0 to 7) behind ``source``. A load of eight bytes for each, the rest as vectors.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        one, eight = ir.IntType(64), ir.VectorType(ir.IntType(64), 8)
+
+        def spread(value: Any) -> Any:
+            vector = builder.insert_element(ir.Constant(eight, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+            places = ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
+            return builder.shuffle_vector(vector, ir.Constant(eight, ir.Undefined), places)
+
+        source, first, bits, base, scale, out = arguments
+        vector = ir.Constant(eight, ir.Undefined)
+        for place in range(8):
+            at = builder.add(first, builder.mul(bits, ir.Constant(one, place)))
+            at = builder.add(source, builder.lshr(at, ir.Constant(one, 3)))
+            word = builder.load(builder.inttoptr(at, one.as_pointer()), align=1)
+            vector = builder.insert_element(vector, word, ir.Constant(ir.IntType(32), place))
+        shifts = builder.add(spread(first), builder.mul(spread(bits), ir.Constant(eight, list(range(8)))))
+        vector = builder.lshr(vector, builder.and_(shifts, ir.Constant(eight, [7] * 8)))
+        mask = builder.sub(builder.shl(ir.Constant(one, 1), bits), ir.Constant(one, 1))
+        vector = builder.and_(vector, spread(mask))
+        vector = builder.add(builder.mul(vector, spread(scale)), spread(base))
+        builder.store(vector, builder.inttoptr(out, eight.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(*[types.uint64] * 6), build
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask for the line of the cache at an address, which may be none."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        name = "llvm.prefetch.p0"
+        function = builder.module.globals.get(name)
+        if function is None:
+            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [byte, int32, int32, int32]), name)
+        how = [ir.Constant(int32, number) for number in (0, 2, 1)]  # to be read, into the second level, data
+        builder.call(function, [builder.inttoptr(arguments[0], byte), *how])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64), build
+
+
+@intrinsic
 def put_bits(typing_context: Any, word: Any, out: Any) -> Any:
     """The bits of a uint64, the lowest first, as 64 bytes at ``out``, each 0 or 1."""
 
