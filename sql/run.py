@@ -3,6 +3,7 @@
     plan + parameters ──► literals ──► engine filters (constants computed)
     PrimaryKeyGet, KeyTimeRead, DirectScan     batches of the engine
     Relational                                 batches of the executor (sql/relational.py)
+    Pipelined                                  groups, and what is left: by Arrow (sql/arrange.py), or the executor
                                                └──► exactly the result's types ──► Result
 
 What the values of parameters change is settled here: a constant that cannot be computed (1/0) goes to the executor,
@@ -32,6 +33,7 @@ from ..engine.pipeline.kernels import Kernels
 from ..engine.pipeline.shape import NotCovered
 from ..engine.series import series_of
 from . import plan as planning
+from .arrange import arranged
 from .bound import BoundQuery
 from .cancel import Cancel
 from .direct import DirectRead
@@ -80,9 +82,13 @@ def run_plan(
                 plan, reader, moment, past, cancel, relations, kernels=kernels, executor=executor,
                 parameters=parameters, note=note,
             )  # fmt: skip
-            batches = run_relational(
-                query, reader, moment, executor=executor, cancel=cancel, relations=relations, past=past
-            )
+            rows = None if query is bound else arranged(query, relations, moment)
+            if rows is not None:
+                batches = (batch for batch in (rows,))
+            else:
+                batches = run_relational(
+                    query, reader, moment, executor=executor, cancel=cancel, relations=relations, past=past
+                )
         conformed = (_conform(batch, bound.schema) for batch in batches)
         ahead, more = _read_ahead(conformed, None if read_all else READ_AHEAD_BYTES)
     except BaseException:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ...base.types import Kind, Type
 from ...storage.column_values import DTYPES, fixed_array
+from .bounds import INT64_MIN
 from .describe import FLOATS
 from .packing import JOINED_TEXTS, Packing
 from .shape import Answer, NotCovered, Pipeline
@@ -110,7 +111,11 @@ def _averages(
     low: np.ndarray, high: np.ndarray, counts: np.ndarray, answer: Answer, valid: np.ndarray | None
 ) -> pa.Array:
     """Quotients of exact sums, rounded half away from zero."""
-    factor = 10 ** ((answer.type.scale or 0) - answer.scale)
+    digits = (answer.type.scale or 0) - answer.scale
+    fits = digits <= _DIGITS_MAX and not ((low >> 63) != high).any() and not (low == INT64_MIN).any()
+    if fits and int(counts.max(initial=0)) < _COUNT_MAX:
+        return fixed_array(_quotients(low, counts, digits), valid, answer.type)
+    factor = 10**digits
     pairs = np.empty((len(low), 2), np.uint64)
     words = low.view(np.uint64)
     for place, (word, above, count) in enumerate(zip(words.tolist(), high.tolist(), counts.tolist(), strict=True)):
@@ -121,6 +126,41 @@ def _averages(
         quotient = -quotient if dividend < 0 else quotient
         pairs[place] = quotient & MASK, (quotient >> 64) & MASK
     return fixed_array(pairs, valid, answer.type)
+
+
+_DIGITS_MAX: Final = 18
+_STEP: Final = 9
+_COUNT_MAX: Final = 1 << 33
+"""Times 10^9 it is less than 2^63."""
+
+
+def _quotients(sums: np.ndarray, counts: np.ndarray, digits: int) -> np.ndarray:
+    """sums / counts with ``digits`` more digits as numbers of 128 bits, rounded half away from zero; 0 where there is
+    no count: by long division, nine digits at a time.
+    """
+    counts = np.maximum(counts, 1)
+    whole, rest = np.divmod(np.abs(sums), counts)
+    more = np.zeros(len(sums), np.int64)
+    for start in range(0, digits, _STEP):
+        power = 10 ** min(_STEP, digits - start)
+        next, rest = np.divmod(rest * power, counts)
+        more = more * power + next
+    more += 2 * rest >= counts
+    pairs = np.empty((len(sums), 2), np.uint64)
+    low, high = pairs[:, 0], pairs[:, 1]
+    # whole * 10^digits: by halves of 32 bits
+    low_half, upper, half = np.uint64(0xFFFFFFFF), whole.view(np.uint64) >> 32, np.uint64(32)
+    lower, factor = whole.view(np.uint64) & low_half, 10**digits
+    first, second = np.uint64(factor & 0xFFFFFFFF), np.uint64(factor >> 32)
+    middle = ((lower * first) >> half) + ((upper * first) & low_half) + lower * second
+    low[:] = (middle << half) | ((lower * first) & low_half)
+    high[:] = upper * second + ((upper * first) >> half) + (middle >> half)
+    low += more.view(np.uint64)
+    high += low < more.view(np.uint64)
+    negative = sums < 0
+    low[negative] = ~low[negative] + np.uint64(1)
+    high[negative] = ~high[negative] + (low[negative] == 0)
+    return pairs
 
 
 def _whole_array(values: np.ndarray, valid: np.ndarray | None, type: Type) -> pa.Array:

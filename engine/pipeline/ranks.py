@@ -119,7 +119,7 @@ class Ranked:
     def _ranks(self, values: FixedValues) -> np.ndarray:
         found = values.values
         if self.column.type.kind in FLOATS:
-            found = _places_of_reals(found)
+            found = places_of_reals(found)
         if self._descending:
             found = ~found
         if values.valid is not None:
@@ -360,7 +360,7 @@ def rejects_null(condition: Expression | None, column: Column) -> bool:
     return False
 
 
-def _places_of_reals(values: np.ndarray) -> np.ndarray:
+def places_of_reals(values: np.ndarray) -> np.ndarray:
     """Floats as integers in their order; NaN is greatest, the two zeros are one."""
     bits = (values.astype(np.float64) + 0.0).view(np.int64)
     found = np.where(bits < 0, bits ^ HIGHEST, bits)
