@@ -487,7 +487,8 @@ def _places(values: Values) -> tuple[np.ndarray, np.ndarray | None]:
         return words, valid
     if found.dtype.kind != "f":
         return found.astype(np.int64, copy=False), valid
-    bits = found.astype(np.float64).view(np.int64)
+    with np.errstate(invalid="ignore"):  # what stands for NULL may be any bits
+        bits = found.astype(np.float64).view(np.int64)
     places = np.where(bits >= 0, bits, bits ^ _MAGNITUDE)
     places[(bits & _MAGNITUDE) > _INFINITY] = _NAN
     return places, valid

@@ -362,7 +362,8 @@ def rejects_null(condition: Expression | None, column: Column) -> bool:
 
 def places_of_reals(values: np.ndarray) -> np.ndarray:
     """Floats as integers in their order; NaN is greatest, the two zeros are one."""
-    bits = (values.astype(np.float64) + 0.0).view(np.int64)
+    with np.errstate(invalid="ignore"):  # what stands for NULL may be any bits
+        bits = (values.astype(np.float64) + 0.0).view(np.int64)
     found = np.where(bits < 0, bits ^ HIGHEST, bits)
     return np.where(values != values, _NAN, found)
 
