@@ -60,6 +60,12 @@ _CLICKHOUSE = (
 )
 _CLICKHOUSE_CUSTOMERS = ("customer Int64, segment LowCardinality(String), birth_year Int32", "ORDER BY customer")
 
+_ANY: Final = Question(
+    name="any",
+    sql="SELECT quantity, sum(session) AS total FROM clicks WHERE customer < 1000 GROUP BY quantity ORDER BY quantity",
+)
+"""What is asked of a process before any question: it loads code."""
+
 Ask = Callable[[Question], tuple[float, pa.Table]]
 
 
@@ -94,6 +100,7 @@ class Query:
         self._answers: dict[tuple[str, str], pa.Table] = {}
         self._samples: dict[tuple[str, str], list[float]] = {}
         self._first: dict[str, float] = {}
+        self._loading = 0.0
         self._bandwidth = 0.0
         self._cache = os.environ.get("WEFT_CACHE")
 
@@ -141,11 +148,15 @@ class Query:
         for question in everything:
             for subject in self._asked(others, question):
                 self._answers[question.name, subject.name] = subject.ask(question)[1]
+        self._loading = auto.ask(_ANY)[0] * 1e3
         for question in everything:
-            self._first[question.name] = auto.ask(question)[0] * 1e3
+            seconds, self._answers[question.name, "first"] = auto.ask(question)
+            self._first[question.name] = seconds * 1e3
+        for question in everything:
+            auto.ask(question)
+        inside.await_kernels(self._weft.database)  # compiled when they are asked for again
         for question in everything:
             self._answers[question.name, auto.name] = auto.ask(question)[1]
-        inside.await_kernels(self._weft.database)  # compiled when they are asked for again
         for question in everything:
             for _, subject in in_turn(self._asked(self._subjects, question), rounds=self._size.rounds):
                 seconds = subject.ask(question)[0]
@@ -311,6 +322,7 @@ class Query:
             Goal(text=f"first ÷ DuckDB's time at worst, {latest}", wanted=1.5, value=firsts[latest], at_most=True)
         )
         report.notes.append(f"first ÷ DuckDB's time, geometric mean: {geometric_mean(list(firsts.values())):.2f}")
+        report.notes.append(f"the process's first grouping, of few rows, which loads code: {figure(self._loading)} ms")
         faster = sum(self._ratio(name, "DuckDB") >= 1 for name in names)
         report.notes.append(f"at least as fast as DuckDB: {faster} of {len(names)}")
         report.notes.append(f"memory's speed, two threads reading: {self._bandwidth / 1e9:.1f} GB/s")
