@@ -182,11 +182,11 @@ class Explained:
 def _grouped_line(grouped: Grouped) -> str:
     if grouped.why_not is not None:
         return f"  Pipeline of {grouped.alias}: not used, since {grouped.why_not}; the executor groups"
-    if grouped.sink == "top":
-        state = "the first rows, late columns for these alone"
+    if grouped.sink in ("top", "newest"):
+        state = "the first rows" if grouped.sink == "top" else "the first row of each group"
         if grouped.groups is not None and grouped.rows is not None and grouped.seconds is not None:
-            state = f"the first {grouped.groups:,} rows, {grouped.rows:,} looked at, in {_shown(grouped.seconds)}"
-        return f"  Pipeline of {grouped.alias}: {state} (top)"
+            state += f": {grouped.groups:,} of {grouped.rows:,} looked at, in {_shown(grouped.seconds)}"
+        return f"  Pipeline of {grouped.alias}: {state} ({grouped.sink})"
     if grouped.groups is None or grouped.rows is None or grouped.seconds is None:
         state = f"its kernel is ready ({grouped.sink})" if grouped.sink else "if the rows that it is joined with fit"
         return f"  Pipeline of {grouped.alias}: {state}"

@@ -45,7 +45,7 @@ from .regroup import as_groups, in_two_levels
 from .relational import reader_of
 from .shown import Reason
 from .star import Star, only_computes, star_of
-from .top import TopPart, run_top, top_of
+from .top import RowsPart, TopPart, first_of, newest_of, run_rows, top_of
 from .walk import arrow_scans, is_scalar, rewrite, walk
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Rest:
     """
 
     bound: bound.BoundQuery
-    parts: tuple[Part | TopPart, ...]
+    parts: tuple[Part | RowsPart, ...]
     otherwise: Rest | None = None
 
 
@@ -127,13 +127,14 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
     ``by_bits``: of DISTINCT aggregates, those that count.
     """
     uses = {use.reference: use for use in query.uses}
-    parts: list[Part | TopPart] = []
+    parts: list[Part | RowsPart] = []
     reasons: list[Reason] = []
     any_bits = False
 
-    def first_rows(select: bound.Select) -> bound.Select | None:
+    def some_rows(select: bound.Select) -> bound.Select | None:
+        choose = newest_of if select.distinct_on else first_of if isinstance(select.source, bound.Derived) else top_of
         try:
-            part, left = top_of(select, uses)
+            part, left = choose(select, uses)
         except NotCovered as why:
             reasons.append(Reason(text=str(why)))
             return None
@@ -144,8 +145,11 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
         nonlocal any_bits
         if not isinstance(node, bound.Select) or node.source is None:
             return None
-        if not (node.grouping or node.distinct):
-            return None if node.limit is None else first_rows(node)
+        if not (node.grouping or node.distinct) or node.distinct_on:
+            wanted = node.limit is not None or node.distinct_on or isinstance(node.source, bound.Derived)
+            return some_rows(node) if wanted else None
+        if isinstance(node.source, bound.Derived) and (found := some_rows(node)) is not None:
+            return found
         new_id = first_id + IDS_MAX * len(parts)
         try:
             if node.grouping is None:
@@ -419,8 +423,10 @@ def run_parts(
     missing = False
     for part in rest.parts:
         try:
-            if isinstance(part, TopPart):
-                done, groups = _run_top(part, reader, moment, past=past, wait=wait, cancel=cancel, dry=dry)
+            if not isinstance(part, Part):
+                done, groups = _run_rows(
+                    part, reader, moment, past=past, kernels=kernels, wait=wait, cancel=cancel, dry=dry
+                )
             else:
                 done, groups = _run_part(
                     part, reader, moment, past=past, kernels=kernels, wait=wait, rows_of=rows_of, cancel=cancel, dry=dry
@@ -432,7 +438,7 @@ def run_parts(
                     cancel=cancel, note=note, dry=dry,
                 )  # fmt: skip
             if note is not None:
-                note(Grouped(alias=part.use.alias, why_not=str(why)))
+                note(Grouped(alias=use_of(part).alias, why_not=str(why)))
             if not dry:
                 raise
             continue
@@ -441,34 +447,44 @@ def run_parts(
         if groups is None:
             missing = True
         else:
-            found[part.name] = groups
+            found[_name(part)] = groups
     return None if missing else (rest.bound, found)
 
 
-def _run_top(
-    part: TopPart,
+def use_of(part: Part | RowsPart) -> bound.TableUse:
+    return part.use if isinstance(part, Part) else part.rows.use
+
+
+def _name(part: Part | RowsPart) -> str:
+    return part.name if isinstance(part, Part) else part.rows.name
+
+
+def _run_rows(
+    part: RowsPart,
     reader: Reader,
     moment: pushdown.Moment,
     *,
     past: Sequence[Reader],
+    kernels: Kernels,
     wait: bool,
     cancel: Cancel | None,
     dry: bool,
 ) -> tuple[Grouped, pa.Table | None]:
     began = monotonic()
-    stream, plan, top, rows = run_top(
+    stream, plan, rows_read, rows = run_rows(
         part,
         reader,
         moment,
         past=past,
         rows_min=0 if wait else TOP_ROWS_MIN,
+        kernels=kernels,
         check=(lambda: None) if cancel is None else cancel.check,
         dry=dry,
     )
-    done = Grouped(alias=part.use.alias, sink="top")
+    done = Grouped(alias=part.rows.use.alias, sink="top" if isinstance(part, TopPart) else "newest")
     if rows is not None:
-        _note(stream, plan, top.rows_read)
-        done = dataclasses.replace(done, groups=rows.num_rows, rows=top.rows_read, seconds=monotonic() - began)
+        _note(stream, plan, rows_read)
+        done = dataclasses.replace(done, groups=rows.num_rows, rows=rows_read, seconds=monotonic() - began)
     return done, rows
 
 

@@ -30,7 +30,6 @@ from .direct import DirectRead, direct_read
 from .pipeline import Part, Rest, with_pipelines
 from .rules import Fired
 from .shown import Reason
-from .top import TopPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +189,7 @@ def _pipelined(query: BoundQuery, *, wait: bool) -> Pipelined | Reason:
     if isinstance(rest, Reason):
         return rest
     grouped = " and ".join(_shown(part) for part in rest.parts if isinstance(part, Part))
-    first = " and ".join(part.use.alias for part in rest.parts if isinstance(part, TopPart))
+    first = " and ".join(part.rows.use.alias for part in rest.parts if not isinstance(part, Part))
     texts = [f"kernels group {grouped}"] if grouped else []
     texts += [f"the engine finds the first rows of {first}"] if first else []
     return Pipelined(rest=rest, wait=wait, reason=Reason(text=", and ".join(texts)))

@@ -1,8 +1,12 @@
-"""ORDER BY … LIMIT of one table: the engine finds the rows that are wanted, the executor computes with those alone.
+"""Where few rows of one table are wanted the engine finds them, and the executor computes with those alone.
 
     Select(t, WHERE, outputs, ORDER BY, LIMIT, OFFSET)
       ─► top: the first LIMIT + OFFSET rows of t, of the columns that are read       engine/pipeline/top.py
       ─► Select(ArrowScan rows, outputs, ORDER BY, LIMIT, OFFSET) to the relational executor
+
+    Select(t, DISTINCT ON (k), ORDER BY k, o), or t with row_number() OVER (PARTITION BY k ORDER BY o) = 1
+      ─► newest: the first row of t for each k                                       engine/pipeline/newest.py
+      ─► the same over ArrowScan rows, without DISTINCT ON or the window
 
 The condition must be one that the engine evaluates, and the sort keys columns; what is put out may be anything that
 looks at its own row alone. The shape is seen here, the data when it runs: where the engine says ``NotCovered`` the
@@ -14,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
@@ -25,11 +29,14 @@ from ..engine.expression.evaluate import can_fail, check_supported
 from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.expression.node import Call, Column, Expression, Literal
 from ..engine.expression.tree import transform
+from ..engine.pipeline.kernels import Kernels
+from ..engine.pipeline.newest import Newest
 from ..engine.pipeline.ranks import SortKey
 from ..engine.pipeline.shape import NotCovered
 from ..engine.pipeline.top import Top
+from ..engine.zones import MIRRORED
 from . import bound
-from .pushdown import Moment, constant, finish
+from .pushdown import Moment, conjuncts, constant, finish
 from .relational import reader_of
 from .walk import columns_read, is_scalar, walk
 
@@ -39,65 +46,99 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TopPart:
-    """The first rows of a table, and the relation ``name`` that stands for them. ``columns``: identifiers, to be read
-    under ``names``."""
+class Chosen:
+    """Some of a table's rows, and the relation ``name`` that stands for them. ``columns``: identifiers, to be read
+    under ``names``. For all of them ``condition`` is true."""
 
     use: bound.TableUse
     name: str
     columns: tuple[int, ...]
     names: tuple[str, ...]
-    keys: tuple[SortKey, ...]
     condition: Expression | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopPart:
+    """The first rows of a table: so many."""
+
+    rows: Chosen
+    keys: tuple[SortKey, ...]
     limit: bound.Bound
     offset: bound.Bound | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestPart:
+    """The first row of each group, if ``limit`` is ``one`` when the query runs: a row number is compared with it."""
+
+    rows: Chosen
+    groups: tuple[int, ...]
+    keys: tuple[SortKey, ...]
+    limit: bound.Bound | None = None
+    one: int = 1
+
+
+RowsPart: TypeAlias = TopPart | NewestPart
+
+
 def top_of(select: bound.Select, uses: Mapping[int, bound.TableUse]) -> tuple[TopPart, bound.Select]:
     """The rows that a SELECT with a LIMIT wants, and what is left of it. Raises NotCovered."""
-    scan, limit = select.source, select.limit
-    if limit is None or not isinstance(scan, bound.Scan):
-        raise NotCovered("it is not the first rows of one table")
-    if select.grouping is not None or select.distinct or select.distinct_on:
+    if select.limit is None or select.grouping is not None or select.distinct or select.distinct_on:
         raise NotCovered("what is limited is no rows of a table")
-    for node in walk((select.where, select.order, *(output.expression for output in select.outputs))):
-        if isinstance(node, bound.Window | bound.SetReturning):
-            raise NotCovered("it has more than its rows")
-        if isinstance(node, Call) and FUNCTIONS[node.function].volatility is Volatility.VOLATILE:
-            raise NotCovered(f"{node.function} gives something else each time")
-    sources = {column.id: source for column, source in zip(scan.columns, scan.sources, strict=True)}
-    outputs = {output.column.id: output.expression for output in select.outputs}
-    keys: list[SortKey] = []
-    for key in select.order:
-        by = key.expression
-        by = outputs.get(by.id, by) if isinstance(by, Column) else by
-        source = sources.get(by.id) if isinstance(by, Column) else None
+    rows = LateRows(select, uses)
+    part = TopPart(rows=rows.chosen, keys=rows.keys(select.order), limit=select.limit, offset=select.offset)
+    return part, dataclasses.replace(select, source=rows.scan, where=None)
+
+
+class LateRows:
+    """Rows of the one table of a SELECT that computes with each row alone. Making one raises NotCovered, and so does
+    whatever else is asked."""
+
+    def __init__(self, select: bound.Select, uses: Mapping[int, bound.TableUse]) -> None:
+        scan = select.source
+        if not isinstance(scan, bound.Scan):
+            raise NotCovered("it is not the first rows of one table")
+        for node in walk((select.where, select.order, *(output.expression for output in select.outputs))):
+            if isinstance(node, bound.Window | bound.SetReturning):
+                raise NotCovered("it has more than its rows")
+            if isinstance(node, Call) and FUNCTIONS[node.function].volatility is Volatility.VOLATILE:
+                raise NotCovered(f"{node.function} gives something else each time")
+        self._sources = {column.id: source for column, source in zip(scan.columns, scan.sources, strict=True)}
+        self._outputs = {output.column.id: output.expression for output in select.outputs}
+        read = columns_read((select.order, *(output.expression for output in select.outputs)))
+        chosen = [place for place, column in enumerate(scan.columns) if column.id in read] or [0]
+        columns = tuple(scan.sources[place] for place in chosen)
+        if schema.ROW_ID in columns:
+            raise NotCovered("it reads the number of a row")
+        self.scan = bound.ArrowScan(
+            reference=scan.reference,
+            name=f"weft_rows_{scan.reference}",
+            alias=scan.alias,
+            columns=tuple(scan.columns[place] for place in chosen),
+            sources=tuple(f"c{place}" for place in chosen),
+        )
+        self.chosen = Chosen(
+            use=uses[scan.reference],
+            name=self.scan.name,
+            columns=columns,
+            names=self.scan.sources,
+            condition=None if select.where is None else _condition(select.where, self._sources),
+        )
+
+    def keys(self, order: Sequence[bound.SortKey]) -> tuple[SortKey, ...]:
+        """The columns that are sorted by."""
+        return tuple(
+            SortKey(column=self.column(key.expression), descending=key.descending, nulls_first=key.nulls_first)
+            for key in order
+        )
+
+    def column(self, by: bound.Bound) -> int:
+        """The table's column that an expression is."""
+        by = self._outputs.get(by.id, by) if isinstance(by, Column) else by
+        source = self._sources.get(by.id) if isinstance(by, Column) else None
         if source is None or source == schema.ROW_ID:
             raise NotCovered("it is sorted by more than columns")
-        keys.append(SortKey(column=source, descending=key.descending, nulls_first=key.nulls_first))
-    read = columns_read((select.order, *(output.expression for output in select.outputs)))
-    chosen = [place for place, column in enumerate(scan.columns) if column.id in read] or [0]
-    columns = tuple(scan.sources[place] for place in chosen)
-    if schema.ROW_ID in columns:
-        raise NotCovered("it reads the number of a row")
-    rows = bound.ArrowScan(
-        reference=scan.reference,
-        name=f"weft_top_{scan.reference}",
-        alias=scan.alias,
-        columns=tuple(scan.columns[place] for place in chosen),
-        sources=tuple(f"c{place}" for place in chosen),
-    )
-    part = TopPart(
-        use=uses[scan.reference],
-        name=rows.name,
-        columns=columns,
-        names=rows.sources,
-        keys=tuple(keys),
-        condition=None if select.where is None else _condition(select.where, sources),
-        limit=limit,
-        offset=select.offset,
-    )
-    return part, dataclasses.replace(select, source=rows, where=None)
+        return source
 
 
 def _condition(node: bound.Bound, sources: Mapping[int, int]) -> Expression:
@@ -115,18 +156,91 @@ def _condition(node: bound.Bound, sources: Mapping[int, int]) -> Expression:
     return transform(bound.expression(node), of_table)
 
 
-def run_top(
-    part: TopPart,
+def newest_of(select: bound.Select, uses: Mapping[int, bound.TableUse]) -> tuple[NewestPart, bound.Select]:
+    """The rows that a SELECT DISTINCT ON wants, and what is left of it. Raises NotCovered."""
+    if select.grouping is not None or not select.distinct_on:
+        raise NotCovered("it is not DISTINCT ON")
+    rows = LateRows(select, uses)
+    groups = tuple(rows.column(expression) for expression in select.distinct_on)
+    keys = rows.keys(select.order)
+    part = NewestPart(rows=rows.chosen, groups=groups, keys=tuple(key for key in keys if key.column not in groups))
+    return part, dataclasses.replace(select, source=rows.scan, where=None, distinct=False, distinct_on=())
+
+
+def first_of(select: bound.Select, uses: Mapping[int, bound.TableUse]) -> tuple[NewestPart, bound.Select]:
+    """The same of ``SELECT … FROM (SELECT …, row_number() OVER (PARTITION BY …) AS place …) WHERE place = 1``."""
+    derived = select.source
+    inner = derived.query if isinstance(derived, bound.Derived) and not derived.lateral else None
+    if not isinstance(derived, bound.Derived) or not isinstance(inner, bound.Select):
+        raise NotCovered("it is not the first rows of one table")
+    if (
+        inner.grouping is not None or inner.distinct or inner.distinct_on
+        or inner.limit is not None or inner.offset is not None
+    ):  # fmt: skip
+        raise NotCovered("what is numbered is no rows of a table")
+    for column, output in zip(derived.columns, inner.outputs, strict=True):
+        window = output.expression
+        if not isinstance(window, bound.Window) or window.function != "row_number" or window.filter is not None:
+            continue
+        found = _compared(select.where, column.id)
+        if found is None or not window.partition:
+            continue
+        number = dataclasses.replace(output, expression=Literal(value=1, type=window.type))
+        plain = dataclasses.replace(
+            inner, outputs=tuple(number if one is output else one for one in inner.outputs), order=()
+        )
+        rows = LateRows(
+            dataclasses.replace(
+                plain,
+                order=(*window.order, *(bound.SortKey(expression=by) for by in window.partition)),
+            ),
+            uses,
+        )
+        limit, one = found
+        part = NewestPart(
+            rows=rows.chosen,
+            groups=tuple(rows.column(by) for by in window.partition),
+            keys=rows.keys(window.order),
+            limit=limit,
+            one=one,
+        )
+        plain = dataclasses.replace(plain, source=rows.scan, where=None)
+        return part, dataclasses.replace(select, source=dataclasses.replace(derived, query=plain))
+    raise NotCovered("it has more than its rows")
+
+
+def _compared(where: bound.Bound | None, id: int) -> tuple[bound.Bound, int] | None:
+    """What a column must equal for the condition to be true, and what that has to be for it to be 1 or less."""
+    for part in conjuncts(where):
+        if not isinstance(part, Call) or len(part.arguments) != 2:
+            continue
+        function, (left, right) = part.function, part.arguments
+        if isinstance(right, Column) and right.id == id:
+            left, right, function = right, left, MIRRORED.get(function, function)
+        if not (isinstance(left, Column) and left.id == id and not columns_read(right) and is_scalar(right)):
+            continue
+        if function in ("equal", "less_equal"):
+            return right, 1
+        if function == "less":
+            return right, 2
+    return None
+
+
+def run_rows(
+    part: RowsPart,
     reader: Reader,
     moment: Moment,
     *,
     past: Sequence[Reader],
     rows_min: int,
+    kernels: Kernels,
     check: Callable[[], None],
     dry: bool,
-) -> tuple[RowStream, Plan, Top, pa.Table | None]:
-    """The rows; none if ``dry``. Raises NotCovered, Corrupt, and what ``check`` does."""
-    use = part.use
+) -> tuple[RowStream, Plan, int, pa.Table | None]:
+    """How many rows were looked at, and those that are wanted; none if ``dry``. Raises NotCovered, Corrupt, and what
+    ``check`` does."""
+    rows = part.rows
+    use = rows.use
     stream = reader_of(use, reader, past).scan(use.table, columns=use.columns, filter=finish(use.filter, moment))
     looked_at = getattr(stream, "looked_at", None)
     if looked_at is None:
@@ -134,28 +248,38 @@ def run_top(
     plan, layout, version = looked_at()
     if plan.rows_count < rows_min:
         raise NotCovered("the rows are few")
-    condition = None
-    if part.condition is not None:
-        condition = finish(part.condition, moment)
-        try:
-            if condition is None or can_fail(transform(condition, _without_patterns)):
-                raise NotCovered("its condition can fail")
-            check_supported(condition)
-        except Invalid as error:
-            raise NotCovered(f"its condition is the executor's: {error.message}") from None
-    top = Top(
-        plan,
-        layout,
-        version=version,
-        keys=part.keys,
-        condition=condition,
-        count=_count(part, moment),
-        check=check,
-    )
+    condition = _finished(rows.condition, moment)
+    columns = [layout.by_id[id] for id in rows.columns]
+    if isinstance(part, TopPart):
+        count = _number(part.limit, moment) + (0 if part.offset is None else _number(part.offset, moment))
+        top = Top(plan, layout, version=version, keys=part.keys, condition=condition, count=count, check=check)
+        if dry:
+            return stream, plan, 0, None
+        batch = top.rows(columns)
+        return stream, plan, top.rows_read, pa.Table.from_batches([batch]).rename_columns(list(rows.names))
+    if part.limit is not None and _number(part.limit, moment) != part.one:
+        raise NotCovered("more than the first row is wanted")
+    newest = Newest(
+        plan, layout, version=version, groups=part.groups, keys=part.keys, condition=condition,
+        threads=kernels.threads, held=kernels.held, check=check,
+    )  # fmt: skip
     if dry:
-        return stream, plan, top, None
-    batch = top.rows([layout.by_id[id] for id in part.columns])
-    return stream, plan, top, pa.Table.from_batches([batch]).rename_columns(list(part.names))
+        return stream, plan, 0, None
+    return stream, plan, newest.rows_read, newest.rows(columns, rows.names)
+
+
+def _finished(condition: Expression | None, moment: Moment) -> Expression | None:
+    """A condition that the engine evaluates, with its constants computed."""
+    if condition is None:
+        return None
+    found = finish(condition, moment)
+    try:
+        if found is None or can_fail(transform(found, _without_patterns)):
+            raise NotCovered("its condition can fail")
+        check_supported(found)
+    except Invalid as error:
+        raise NotCovered(f"its condition is the executor's: {error.message}") from None
+    return found
 
 
 def _without_patterns(node: Expression) -> Expression:
@@ -167,19 +291,14 @@ def _without_patterns(node: Expression) -> Expression:
     return node
 
 
-def _count(part: TopPart, moment: Moment) -> int:
-    """How many rows are wanted, those that OFFSET leaves out among them. Raises NotCovered."""
-    count = 0
-    for node in (part.limit, part.offset):
-        if node is None:
-            continue
-        if not is_scalar(node) or columns_read(node):
-            raise NotCovered("LIMIT is computed")
-        try:
-            value = constant(bound.expression(node), moment).value
-        except WeftError as error:
-            raise NotCovered(f"LIMIT cannot be computed: {error.message}") from None
-        if not isinstance(value, int) or value < 0:
-            raise NotCovered("LIMIT is no number of rows")
-        count += value
-    return count
+def _number(node: bound.Bound, moment: Moment) -> int:
+    """The value of LIMIT or OFFSET, or what a row number is compared with."""
+    if not is_scalar(node) or columns_read(node):
+        raise NotCovered("LIMIT is computed")
+    try:
+        value = constant(bound.expression(node), moment).value
+    except WeftError as error:
+        raise NotCovered(f"LIMIT cannot be computed: {error.message}") from None
+    if not isinstance(value, int) or value < 0:
+        raise NotCovered("LIMIT is no number of rows")
+    return value

@@ -15,7 +15,7 @@ import soak
 import weftdb
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
-from weftdb.engine.pipeline import top
+from weftdb.engine.pipeline import newest, top
 from weftdb.sql.session import Session
 
 DDL = (
@@ -136,6 +136,43 @@ def test_random_queries_are_answered_as_by_the_executor_and_in_that_order(
     assert refused * 4 < QUERIES
 
 
+def _newest(numbers: random.Random) -> str:
+    groups = numbers.sample(("k", "n", "s", "d", "late", "a", "word", "m"), numbers.choice((1, 1, 1, 2)))
+    key, direction = numbers.choice(COLUMNS), numbers.choice(("", " DESC", " DESC NULLS LAST", " NULLS FIRST"))
+    order = f"{key}{direction}, k DESC, m"
+    parts = numbers.sample(CONDITIONS, numbers.choice((0, 0, 1, 2)))
+    where = f" WHERE {' AND '.join(f'({part})' for part in parts)}" if parts else ""
+    if numbers.random() < 0.4:
+        left = numbers.choice(("", f" LIMIT {numbers.randint(0, 20)}"))
+        by = ", ".join(f"{group}{numbers.choice(('', ' DESC'))}" for group in groups)
+        return f"SELECT DISTINCT ON ({', '.join(groups)}) *, n + 1 FROM t{where} ORDER BY {by}, {order}{left}"
+    asked = numbers.choice(("place = 1", "1 = place", "place <= 1", "place < 2", "place = 1 AND k > 20", "place < 3"))
+    numbered = f"row_number() OVER (PARTITION BY {', '.join(groups)} ORDER BY {order})"
+    return f"SELECT * FROM (SELECT *, {numbered} AS place FROM t{where}) AS q WHERE {asked} ORDER BY k, m"
+
+
+@pytest.mark.parametrize("looked_up", [False, True])
+def test_the_first_row_of_each_group_is_the_executors(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, looked_up: bool
+) -> None:
+    numbers = random.Random(f"{soak.SEED} {looked_up}")
+    monkeypatch.setattr(newest, "GROUPS_MAX", 0 if looked_up else 1 << 24)
+    refused = 0
+    for _ in range(QUERIES // 2):
+        sql = _newest(numbers)
+        found, wanted = _both(engine, sql)
+        refused += found is None
+        assert found is None or list(map(_shown, found)) == list(map(_shown, wanted)), sql
+    assert refused * 2 < QUERIES // 2
+
+
+def test_groups_of_the_first_rows(engine: Engine) -> None:
+    inner = "SELECT k, s, row_number() OVER (PARTITION BY k ORDER BY m DESC) AS place FROM t WHERE n > 0"
+    sql = f"SELECT s, count(*) FROM ({inner}) AS newest WHERE place = 1 GROUP BY s ORDER BY s"
+    found, wanted = _both(engine, sql)
+    assert found == wanted
+
+
 def _shown(row: tuple[Any, ...]) -> str:
     """Zeros are equal, whatever their sign."""
     return repr([value + 0.0 if isinstance(value, float) else value for value in row])
@@ -146,8 +183,8 @@ def test_sorted_by_the_event_time_few_blocks_are_read(engine: Engine) -> None:
     session.execute("SET weft.tier = pipeline")
     lines = [row[0] for row in session.execute("EXPLAIN ANALYZE SELECT * FROM t ORDER BY m DESC LIMIT 3").rows()]
     (line,) = [line for line in lines if line.startswith("  Pipeline")]
-    assert line.startswith("  Pipeline of t: the first 3 rows, ")
-    read = int(line.split("rows, ")[1].split(" looked")[0].replace(",", ""))
+    assert line.startswith("  Pipeline of t: the first rows: 3 of ")
+    read = int(line.split(" of ")[2].split(" looked")[0].replace(",", ""))
     assert 0 < read < session.execute("SELECT count(*) FROM t").scalar() / 2
 
 

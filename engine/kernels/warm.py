@@ -37,6 +37,7 @@ from ..schema import Column, Table
 from ..snapshot import Snapshot
 from .bits import places_set
 from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
+from .newest import keep_best
 from .states import join_states, kth_greatest, places_with_rows, take
 
 _FIXED = (
@@ -96,6 +97,8 @@ def warm_up() -> None:
     side = Side(kind="inner", keys=(ColumnNode(id=1, type=types.BIGINT),))
     for last in (1, 1 << 60):
         built(pa.table({"k": np.array([0, last])}), side)
+    one = np.zeros(1, np.int64)
+    keep_best(one, one.reshape(1, 1), one, one.reshape(1, 1).copy(), one.copy())
     _group()
     _interpret()
     _number_texts()

@@ -8,13 +8,13 @@ import pyarrow as pa
 from ...base.errors import WeftError
 from ...base.types import Kind
 from ..expression.evaluate import Context, evaluate_filter
-from ..expression.node import Expression
+from ..expression.node import Call, Expression
 from ..gather import batch_of
 from ..layout import Layout
 from ..projection import Projection
-from ..prune import column_ids
+from ..prune import column_ids, conjuncts
 from ..sieve import Sieve
-from ..zones import zone_test
+from ..zones import comparison, place_range, zone_test
 from .describe import INTEGERS
 from .ranks import FEW, View
 from .shape import NotCovered
@@ -27,17 +27,19 @@ class Condition:
         self._expression = expression
         self._layout = layout
         self.columns = [layout.by_id[id] for id in sorted(column_ids(expression))]
-        self._sieves: dict[int, Sieve] = {}
+        self._sieves: dict[int, tuple[Sieve, bool]] = {}
 
     def passing(self, view: View, rows: np.ndarray | None) -> np.ndarray:
         """Those of the rows of a view for which it is true; ``rows`` None: all."""
         if rows is None or len(rows) * FEW > view.count:
-            mask = self._sieve(view)
+            mask, is_exact = self._sieve(view)
             if mask is not None:
                 if rows is not None:
                     mask = mask[rows]
                 kept = np.flatnonzero(mask)
                 rows = kept if rows is None else rows[kept]
+                if is_exact:
+                    return rows
         if rows is not None and not len(rows):
             return rows
         batch = batch_of(
@@ -57,13 +59,12 @@ class Condition:
             raise NotCovered(f"the condition fails: {error.message}") from None
         return found.to_numpy(zero_copy_only=False)
 
-    def _sieve(self, view: View) -> np.ndarray | None:
-        """Which rows of a block of a segment can pass; None: nothing is known."""
+    def _sieve(self, view: View) -> tuple[np.ndarray | None, bool]:
+        """Which rows of a block of a segment can pass, None: nothing is known; and whether those are all that do."""
         segment, stretch = view.stretch.segment, view.stretch
         if segment is None or stretch.chosen is not None:
-            return None
-        sieve = self._sieves.get(id(segment))
-        if sieve is None:
+            return None, False
+        if id(segment) not in self._sieves:
             there = [column for column in self.columns if column.id in segment.description.columns]
             coded = {
                 column.id
@@ -72,9 +73,23 @@ class Condition:
             }
             readable = {column.id for column in there if column.type.kind in INTEGERS and stretch.fits(column)} | coded
             test = zone_test(self._expression, lambda column: self._layout.by_id[column].type)
-            sieve = self._sieves[id(segment)] = Sieve(
+            sieve = Sieve(
                 test, self._layout, filter=self._expression, readable=frozenset(readable), coded=frozenset(coded)
             )
+            is_exact = all(_is_exact(part, readable - coded) for part in conjuncts(self._expression))
+            self._sieves[id(segment)] = sieve, is_exact
+        sieve, is_exact = self._sieves[id(segment)]
         if sieve.is_open:
-            return None
-        return sieve.mask(segment, lambda column: view.numbers(self._layout.by_id[column]), count=view.count)
+            return None, False
+        return sieve.mask(segment, lambda column: view.numbers(self._layout.by_id[column]), count=view.count), is_exact
+
+
+def _is_exact(expression: Expression, numbers: set[int]) -> bool:
+    """Whether zones of single values say all that a condition on these columns of numbers does."""
+    if isinstance(expression, Call) and expression.function in ("and", "or"):
+        return all(_is_exact(part, numbers) for part in expression.arguments)
+    found = comparison(expression)
+    if found is None or found[0].id not in numbers:
+        return False
+    places = [place_range(literal.value, found[0].type) for literal in found[2]]
+    return all(place is not None and place[2] for place in places)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ import pyarrow as pa
 from ...base.types import Kind, Type
 from ...storage.column_values import FixedValues, VariableValues, array_of, constant_array, values_of
 from ...storage.encoding import HIGHEST, LOWEST
-from ..column_store import FixedColumn
+from ..column_store import FixedColumn, VariableColumn
 from ..expression.evaluate import evaluate_filter
 from ..expression.node import Expression
 from ..gather import Picked
@@ -241,9 +241,35 @@ class Stretch:
             return dictionary is not None and _are_short(dictionary.offsets, dictionary.data)
         return False
 
+    def dictionary(self, column: Column, version: int) -> pa.Array | None:
+        """The texts of a column (string) that ``View.codes`` gives codes of; None: it has none."""
+        if self.segment is not None:
+            if column.id not in self.segment.description.columns:
+                return None
+            values = self.segment.reader.dictionary(column.id)
+            return None if values is None else array_of(values, column.type).cast(pa.string())
+        codes = self.codes_of(column, self.rows(0, version)[1])
+        return None if codes is None else codes.dictionary.cast(pa.string())
+
+    def codes_of(self, column: Column, count: int) -> pa.DictionaryArray | None:
+        """Of the first rows of a chunk."""
+        assert self.chunk is not None, "a stretch is of a segment or a chunk"
+        store = self.chunk.columns.get(column.id)
+        return store.codes(count) if isinstance(store, VariableColumn) else None
+
+    def taken(self, column: Column, rows: np.ndarray) -> pa.Array:
+        """A column in some rows of the segment or chunk, as Arrow array."""
+        if self.segment is not None:
+            return self.segment.taken(column, rows)
+        assert self.chunk is not None, "a stretch is of a segment or a chunk"
+        store = self.chunk.columns.get(column.id)
+        if store is None:
+            return constant_array(missing_value(column), len(rows), column.type)
+        return store.array(int(rows.max(initial=-1)) + 1, rows)
+
 
 class View:
-    """One block of a part."""
+    """One block of a stretch."""
 
     __slots__ = ("_known", "count", "first", "stretch")
 
@@ -261,6 +287,16 @@ class View:
         if known is None:
             known = self._known[column.id] = self._read(column, None)
         return known if rows is None else known.take(rows)
+
+    def codes(self, column: Column, rows: np.ndarray | None) -> FixedValues:
+        """The codes of a text that has a dictionary."""
+        if self.stretch.segment is not None:
+            return self.numbers(column, rows)
+        found = self.stretch.codes_of(column, self.count)
+        assert found is not None, f"{column.name} reads as codes"
+        codes: Any = found if rows is None else found.take(pa.array(rows))
+        valid = np.asarray(codes.is_valid()).view(np.uint8) if codes.null_count else None
+        return FixedValues(codes.indices.fill_null(0).to_numpy(zero_copy_only=False), valid)
 
     def array(self, column: Column, rows: np.ndarray | None) -> pa.Array:
         """A column as Arrow array."""
@@ -306,12 +342,17 @@ class View:
         return _wide(found if rows is None else found.take(rows), column.type)
 
 
-def stretches_of(plan: Plan, layout: Layout) -> list[Stretch]:
+def stretches_of(plan: Plan, layout: Layout, *, whole: bool = False) -> list[Stretch]:
+    """Everything that a scan looks at. ``whole``: in as few blocks as the plan has runs."""
     time = layout.time.id if layout.time is not None and layout.time.type.kind is not Kind.DATE else None
     spans: dict[int, tuple[Segment, list[tuple[int, int]]]] = {}
     for run in plan.runs:
         size = run.segment.reader.block_rows
-        edges = [run.start, *range((run.start // size + 1) * size, run.stop, size), run.stop]
+        edges = (
+            [run.start, run.stop]
+            if whole
+            else [run.start, *range((run.start // size + 1) * size, run.stop, size), run.stop]
+        )
         spans.setdefault(id(run.segment), (run.segment, []))[1].extend(pairwise(edges))
     found = [Stretch(segment=segment, spans=of) for segment, of in spans.values()]
     found += [Stretch(chunk=chunk, chosen=rows, time=time) for chunk, rows in (*plan.chunks, *plan.picked.chunks)]
