@@ -147,13 +147,15 @@ class _Parser:
     def _either(self) -> tuple[str, Any]:
         found = self._and()
         while self._take("||"):
-            found = "condition", _any(self._is(found, "condition"), self._is(self._and(), "condition"))
+            parts = self._is(found, "condition"), self._is(self._and(), "condition")
+            found = "condition", _joined(*parts, decided_by=True)
         return found
 
     def _and(self) -> tuple[str, Any]:
         found = self._comparison()
         while self._take("&&"):
-            found = "condition", _all(self._is(found, "condition"), self._is(self._comparison(), "condition"))
+            parts = self._is(found, "condition"), self._is(self._comparison(), "condition")
+            found = "condition", _joined(*parts, decided_by=False)
         return found
 
     def _comparison(self) -> tuple[str, Any]:
@@ -485,24 +487,15 @@ def _method(value: Value, name: str) -> Value:
 # -- conditions ------------------------------------------------------------------------------------------------------
 
 
-def _any(left: Condition, right: Condition) -> Condition:
+def _joined(left: Condition, right: Condition, *, decided_by: bool) -> Condition:
+    """``||`` is decided by one that is true, ``&&`` by one that is false."""
+
     def condition(at: _At) -> Truth:
         a = left(at)
-        if a is True:
-            return True
+        if a is decided_by:
+            return a
         b = right(at)
-        return True if b is True else None if a is None or b is None else False
-
-    return condition
-
-
-def _all(left: Condition, right: Condition) -> Condition:
-    def condition(at: _At) -> Truth:
-        a = left(at)
-        if a is False:
-            return False
-        b = right(at)
-        return False if b is False else None if a is None or b is None else True
+        return b if b is decided_by else None if a is None or b is None else not decided_by
 
     return condition
 
@@ -585,9 +578,12 @@ def _spoken(answer: Callable[[Items], Any]) -> Callable[..., Any]:
         try:
             return answer(path_of(path).items(document, variables))
         except _Error as error:
-            if silent:
-                return answer([])
-            raise Invalid(error.message, sqlstate=error.sqlstate) from None
+            if not silent:
+                raise Invalid(error.message, sqlstate=error.sqlstate) from None
+        try:
+            return answer([])
+        except _Error:
+            return None
 
     return naive
 
@@ -610,15 +606,6 @@ def _matched(items: Items) -> Truth:
     return items[0]
 
 
-def _match(document: str, path: str, variables: str = "{}", silent: bool = False) -> Truth:
-    try:
-        return _matched(path_of(path).items(document, variables))
-    except _Error as error:
-        if silent:
-            return None
-        raise Invalid(error.message, sqlstate=error.sqlstate) from None
-
-
 def _texts(types: Sequence[Type]) -> Type:
     del types
     return array_of(TEXT)
@@ -634,7 +621,7 @@ def functions() -> tuple[Function, ...]:
     """All functions of paths; ``jsonb_path_list`` is what jsonb_path_query gives the rows of."""
     return (
         _function("jsonb_path_exists", "boolean", _spoken(bool)),
-        _function("jsonb_path_match", "boolean", _match),
+        _function("jsonb_path_match", "boolean", _spoken(_matched)),
         _function("jsonb_path_query_array", "jsonb", _spoken(write)),
         _function("jsonb_path_query_first", "jsonb", _spoken(lambda items: write(items[0]) if items else None)),
         _function("jsonb_path_list", "text", _spoken(lambda items: list(map(write, items))), of=_texts),
