@@ -31,6 +31,7 @@ from ..engine.expression.node import Call, Column, Expression, Literal, Paramete
 from ..engine.expression.tree import transform
 from ..engine.pipeline import metadata
 from ..engine.pipeline.answers import table_of
+from ..engine.pipeline.bounds import columns_read as slots_read
 from ..engine.pipeline.cut import Cut
 from ..engine.pipeline.describe import describe
 from ..engine.pipeline.kernels import Kernels, Known
@@ -38,6 +39,7 @@ from ..engine.pipeline.packing import NO_KEYS
 from ..engine.pipeline.run import Run, constants_of
 from ..engine.pipeline.shape import Aggregation, FarApart, NoRoom, NotCovered, Pipeline, Shape, Side
 from ..engine.selectivity import rows_expected
+from ..engine.statistics import TableStatistics
 from . import bound, pushdown
 from .cancel import Cancel
 from .pushdown import finish
@@ -592,7 +594,7 @@ def _run_part(
         texts=kernels.texts,
         sides=sides,
         cut=_cut(part, moment),
-        hash_groups=wait or kernels.hash_groups or bool(sides),
+        groups_expected=None if wait else lambda: _groups_expected(part, plan, stream_filter, of.statistics(use.table)),
         check=check,
     )
     began = monotonic()
@@ -611,6 +613,16 @@ def _run_part(
     elif not (dry and (wait or kernels.is_ready(shapes[-1]))):
         done = dataclasses.replace(done, why_not=kernels.reason(shapes[-1]))
     return done, groups
+
+
+def _groups_expected(part: Part, plan: Plan, filter: Expression | None, statistics: TableStatistics) -> int:
+    """About how many groups there are at most: as many as rows, or as different values of what the keys read."""
+    rows = rows_expected(filter, statistics, rows_max=plan.rows_count)
+    groups = 1
+    for slot in set().union(*map(slots_read, part.pipeline.shape.keys)):
+        known = statistics.columns.get(part.pipeline.slots[slot].id)
+        groups = min(groups * (rows if known is None else known.distinct + 1), rows)
+    return groups
 
 
 def _sink_of(shape: Shape) -> str:

@@ -161,7 +161,6 @@ def test_a_program_gives_the_rows_of_the_relational_executor(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sql: str
 ) -> None:
     kernels = Kernels(tmp_path, threads=2)
-    kernels.hash_groups = True
     monkeypatch.setattr(resources_of(engine), "kernels", kernels)
     _compare(Session(engine), sql)
     states = {(known.state, known.hits) for known in kernels.all()}

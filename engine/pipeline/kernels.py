@@ -85,7 +85,6 @@ class Kernels:
         self.rows_min = PIPELINE_ROWS_MIN
         self.side_cost = PIPELINE_SIDE_COST
         self.runs_programs = True
-        self.hash_groups = False  # at the tier auto: with many groups the executor is faster still
         self._folder = Folder(folder)
         self._helper = Helper()
         self._lock = threading.Lock()

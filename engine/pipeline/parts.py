@@ -61,7 +61,7 @@ class Parts:
     def _count(self) -> None:
         """What there is of groups, with their slots. Raises NotCovered where that is too much."""
         self._counted = None
-        self._counted = self._work.counted((8 * len(self._first) + 8) * int(self._used.sum()))
+        self._counted = self._work.counted(group_bytes(self._shape) * int(self._used.sum()))
 
     def _fill(self, lane: Sequence[Morsel]) -> _Pages:
         rows_count = sum(morsel.rows_count for morsel in lane)
@@ -146,6 +146,11 @@ class _Pages:
             self.chain = np.empty(count, np.int64)
         self.ends[:-1] = np.arange(PARTS) * PAGE
         self.ends[-1] = PARTS
+
+
+def group_bytes(shape: Shape) -> int:
+    """Of a group with its slots."""
+    return 8 * len(_layout(shape)[1]) + 8
 
 
 def _layout(shape: Shape) -> tuple[np.ndarray, np.ndarray]:

@@ -39,7 +39,7 @@ from .describe import INTEGERS
 from .generate import words_count
 from .kernels import Known
 from .packing import JOINED_TEXTS, Packing, pack
-from .parts import Parts
+from .parts import Parts, group_bytes
 from .pieces import Morsel, Numberings, Source, bounds_of, sources_of
 from .shape import NoRoom, NotCovered, Pipeline, Probe, Shape
 from .sides import Built, built
@@ -49,6 +49,8 @@ from .work import NOWHERE, Lent, Threads, Work
 
 LANES_MAX: Final = 16
 LANES_MOST: Final = 4_096
+EXPECTED_PER_GROUP: Final = 2
+"""Values of several keys are seldom independent of one another, nor are all equally frequent: groups are fewer."""
 LANE_ROWS: Final = 1 << 20
 """Of a lane whose groups are looked up: what gives way of so many rows is kept until it is merged."""
 TEXTS_ANYWAY: Final = 1 << 12
@@ -81,7 +83,8 @@ class Run:
     check: Callable[[], None]
     sides: Sequence[pa.Table] = ()
     cut: Cut | None = None
-    hash_groups: bool = True
+    groups_expected: Callable[[], int] | None = None
+    """Asked before groups are looked up: with too many for the room that there is, the executor begins at once."""
     texts: Texts = field(default_factory=Texts)
     held: Held = field(default_factory=Held)
     rows_count: int = 0
@@ -120,9 +123,11 @@ class Run:
             shape, columns, arguments, texts, counted=bool(pipeline.answers), rows_count=rows_count,
             room=self.held.limit // (2 * states),
         )  # fmt: skip
-        if packing.sink == "parts" and not self.hash_groups:
-            raise NotCovered("there may be many groups")
         shape = replace(shape, sink=packing.sink, packing=packing.words)
+        if packing.sink == "parts" and self.groups_expected is not None:
+            expected = self.groups_expected() // EXPECTED_PER_GROUP
+            if not self.held.room(expected * group_bytes(shape)):
+                raise NotCovered("the groups may need more memory than pipelines may take")
         known = self.kernel(shape)
         if known is None:
             return None

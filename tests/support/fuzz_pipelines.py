@@ -40,7 +40,6 @@ class PlainKernels(Kernels):
         super().__init__(threads=threads)
         self.rows_min = 0
         self.side_cost = 0
-        self.hash_groups = True
         self.runs_programs = False
 
     def kernel(self, shape: Shape, **_: Any) -> Known:

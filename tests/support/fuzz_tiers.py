@@ -80,7 +80,6 @@ class Interpreted(Kernels):
         super().__init__(threads=threads)
         self.rows_min = 0
         self.side_cost = 0
-        self.hash_groups = True
         self.runs_programs = False
         self.used = 0
 
