@@ -43,16 +43,19 @@ from ...storage.kernels.memory import (
 from .groups import hashed, next_page
 from .pieces import (
     byte_at,
+    divided,
     has_bit,
     keep_seen,
     key_of_real,
     looked_up,
+    magic_of,
     month_day_of,
     month_of,
     places_of,
     ranked,
     read_valid,
     read_words,
+    shift_of,
     word64_at,
     word_at,
 )
@@ -192,24 +195,12 @@ def _words(what: Any, out: Any, a: Any, b: Any, one: Any, count: Any) -> None:
             put64(out, row, np.uint64(hashed(get64(a, row), get64(b, row))))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True)
 def _divide(out: Any, a: Any, divisor: Any, count: Any) -> None:
-    """Quotients, rounded down. By floats where that is exact but for one: no vector unit divides integers."""
-    real = np.float64(divisor)
-    if divisor >= np.int64(4_096):
-        # Below 2^63 / 2^12 a quotient is off by less than one, before it is rounded.
-        for row in range(count):
-            value = np.int64(get64(a, row))
-            found = np.int64(np.floor(np.float64(value) / real))
-            rest = value - found * divisor
-            found += np.int64(rest >= divisor) - np.int64(rest < np.int64(0))
-            put64(out, row, np.uint64(found))
-    elif divisor == np.int64(1):
-        for row in range(count):
-            put64(out, row, get64(a, row))
-    else:
-        for row in range(count):
-            put64(out, row, np.uint64(np.int64(get64(a, row)) // divisor))
+    """Quotients, rounded down."""
+    magic, shift = np.uint64(magic_of(divisor)), np.uint64(shift_of(divisor))
+    for row in range(count):
+        put64(out, row, np.uint64(divided(np.int64(get64(a, row)), magic, shift)))
 
 
 @njit(nogil=True, cache=True)
@@ -328,10 +319,12 @@ def _truths(what: Any, out: Any, a: Any, b: Any, truth: Any, count: Any) -> None
             put64(out, row, np.uint64(get8(a, row)))
     elif what == CHOOSE:
         for row in range(count):
-            put64(out, row, get64(a, row) if get8(truth, row) != np.uint8(0) else get64(b, row))
+            one, other, chosen = get64(a, row), get64(b, row), get8(truth, row)  # before it is asked: no jumps
+            put64(out, row, one if chosen != np.uint8(0) else other)
     else:
         for row in range(count):
-            put8(out, row, get8(a, row) if get8(truth, row) != np.uint8(0) else get8(b, row))
+            one, other, chosen = get8(a, row), get8(b, row), get8(truth, row)
+            put8(out, row, one if chosen != np.uint8(0) else other)
 
 
 @njit(nogil=True, cache=True)
@@ -350,8 +343,8 @@ def _look_up(what: Any, out: Any, a: Any, b: Any, none: Any, table: Any, second:
                 put8(out, row, np.uint8(byte_at(table, np.int64(get64(a, row)) + 1)))
         else:
             for row in range(count):
-                code = np.int64(get64(a, row)) + 1 if get8(b, row) != np.uint8(0) else np.int64(0)
-                put8(out, row, np.uint8(byte_at(table, code)))
+                code, there = np.int64(get64(a, row)) + 1, get8(b, row)
+                put8(out, row, np.uint8(byte_at(table, code if there != np.uint8(0) else np.int64(0))))
     elif what == CODE:
         for row in range(count):
             put64(out, row, np.uint64(word_at(table, np.int64(get64(a, row)))))

@@ -48,6 +48,7 @@ _COMPARED: Final = {
     ">=": op.GREATER_EQUAL,
 }
 _TURNED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_COLUMNS: Final = ("column", "double", "single", "flag", "present", "code")
 _TRUTHS: Final = frozenset(
     (
         *(op.KNOWN, op.ALWAYS, op.EQUAL, op.LESS, op.LESS_EQUAL, op.GREATER, op.GREATER_EQUAL, op.DIFFERENT, op.BEYOND),
@@ -241,6 +242,8 @@ class _Writer:
             return self._always(True)
         if not can_be_null(node, self._shape.slots):
             return None
+        if node[0] in _COLUMNS:
+            return self._not(self._valid(node[1]))
         return self._remembered("null", node, self._null_of)
 
     def _true(self, node: Node) -> int:
@@ -326,8 +329,6 @@ class _Writer:
 
     def _null_of(self, node: Node) -> int | None:
         match node[0]:
-            case "column" | "double" | "single" | "flag" | "present" | "code":
-                return self._not(self._valid(node[1]))
             case "text":
                 return self._new(op.IS, (self._of_text(node),), (2,))
             case "not" | "truth_key" | "real_key":

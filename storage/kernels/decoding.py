@@ -32,6 +32,7 @@ from .memory import (
     put16,
     put32,
     put64,
+    put_bits,
     put_eight,
     put_pairs,
 )
@@ -169,6 +170,11 @@ def unpack_valid(entry: Any, section: Any, first: Any, count: Any, valid: Any) -
         return
     bitmap = section + load64(entry) + np.uint64(load32(entry + np.uint64(8)))
     bitmap -= packed_bytes(np.uint64(load32(entry + np.uint64(56))), np.uint64(1))
+    if first & np.uint64(63) == np.uint64(0) and count & 63 == 0:
+        source = bitmap + (first >> np.uint64(3))
+        for index in range(count >> 6):
+            put_bits(get64(source, index), valid + np.uint64(index) * np.uint64(64))
+        return
     eights = count >> 3
     for index in range(eights):
         # Eight bits at once: a copy of the byte in each byte, of which byte k keeps bit k, as 0 or 1.
