@@ -124,6 +124,8 @@ class Cells:
 
     def count_bytes(self, part: Part, *, before: int = 0, sign: int = 1) -> None:
         """Count the memory of a part that came, that went (``sign`` -1), or that had ``before`` bytes until now."""
+        if sign < 0:
+            self.statistics = None  # which would keep it
         change = sign * (part.bytes_used - before)
         if isinstance(part, Memtable):
             self.memtables_bytes += change
