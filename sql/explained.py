@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..engine.scan_statistics import ScanStatistics
 from .operators import Operator
@@ -179,11 +179,18 @@ class Explained:
         return root
 
 
+_ROWS: Final = {
+    "top": "the first rows",
+    "newest": "the first row of each group",
+    "passing": "the rows that pass",
+}
+
+
 def _grouped_line(grouped: Grouped) -> str:
     if grouped.why_not is not None:
         return f"  Pipeline of {grouped.alias}: not used, since {grouped.why_not}; the executor groups"
-    if grouped.sink in ("top", "newest"):
-        state = "the first rows" if grouped.sink == "top" else "the first row of each group"
+    if grouped.sink in _ROWS:
+        state = _ROWS[grouped.sink]
         if grouped.groups is not None and grouped.rows is not None and grouped.seconds is not None:
             state += f": {grouped.groups:,} of {grouped.rows:,} looked at, in {_shown(grouped.seconds)}"
         return f"  Pipeline of {grouped.alias}: {state} ({grouped.sink})"

@@ -47,7 +47,7 @@ from .regroup import as_groups, in_two_levels
 from .relational import reader_of
 from .shown import Reason
 from .star import Star, only_computes, star_of
-from .top import RowsPart, TopPart, first_of, newest_of, run_rows, top_of
+from .top import RowsPart, first_of, newest_of, passing_of, run_rows, sink_of, top_of
 from .walk import arrow_scans, is_scalar, rewrite, walk
 
 if TYPE_CHECKING:
@@ -134,11 +134,17 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
     any_bits = False
 
     def some_rows(select: bound.Select) -> bound.Select | None:
-        choose = newest_of if select.distinct_on else first_of if isinstance(select.source, bound.Derived) else top_of
+        if select.distinct_on:
+            choose = newest_of
+        elif isinstance(select.source, bound.Derived):
+            choose = first_of
+        else:
+            choose = passing_of if select.limit is None else top_of
         try:
             part, left = choose(select, uses)
         except NotCovered as why:
-            reasons.append(Reason(text=str(why)))
+            if select.distinct_on or select.limit is not None:
+                reasons.append(Reason(text=str(why)))
             return None
         parts.append(part)
         return left
@@ -148,8 +154,7 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
         if not isinstance(node, bound.Select) or node.source is None:
             return None
         if not (node.grouping or node.distinct) or node.distinct_on:
-            wanted = node.limit is not None or node.distinct_on or isinstance(node.source, bound.Derived)
-            return some_rows(node) if wanted else None
+            return some_rows(node)
         if isinstance(node.source, bound.Derived) and (found := some_rows(node)) is not None:
             return found
         new_id = first_id + IDS_MAX * len(parts)
@@ -483,7 +488,7 @@ def _run_rows(
         check=(lambda: None) if cancel is None else cancel.check,
         dry=dry,
     )
-    done = Grouped(alias=part.rows.use.alias, sink="top" if isinstance(part, TopPart) else "newest")
+    done = Grouped(alias=part.rows.use.alias, sink=sink_of(part))
     if rows is not None:
         _note(stream, plan, rows_read)
         done = dataclasses.replace(done, groups=rows.num_rows, rows=rows_read, seconds=monotonic() - began)

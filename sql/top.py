@@ -8,6 +8,9 @@
       ─► newest: the first row of t for each k                                       engine/pipeline/newest.py
       ─► the same over ArrowScan rows, without DISTINCT ON or the window
 
+    Select(t, WHERE a condition that computes, outputs, ORDER BY)
+      ─► passing: the rows of t for which it is true, if they are few                engine/pipeline/passing.py
+
 The condition must be one that the engine evaluates, and the sort keys columns; what is put out may be anything that
 looks at its own row alone. The shape is seen here, the data when it runs: where the engine says ``NotCovered`` the
 whole query goes to the executor.
@@ -25,18 +28,20 @@ import pyarrow as pa
 from ..base.errors import Invalid, WeftError
 from ..base.types import BOOLEAN
 from ..engine import schema
+from ..engine.expression.context import resolution_of
 from ..engine.expression.evaluate import can_fail, check_supported
 from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.expression.node import Call, Column, Expression, Literal
 from ..engine.expression.tree import transform
 from ..engine.pipeline.kernels import Kernels
 from ..engine.pipeline.newest import Newest
+from ..engine.pipeline.passing import Passing
 from ..engine.pipeline.ranks import SortKey
 from ..engine.pipeline.shape import NotCovered
 from ..engine.pipeline.top import Top
 from ..engine.zones import MIRRORED
 from . import bound
-from .pushdown import Moment, conjuncts, constant, finish
+from .pushdown import Moment, conjuncts, constant, finish, simple
 from .relational import reader_of
 from .walk import columns_read, is_scalar, walk
 
@@ -78,7 +83,25 @@ class NewestPart:
     one: int = 1
 
 
-RowsPart: TypeAlias = TopPart | NewestPart
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassingPart:
+    """The rows for which the condition is true."""
+
+    rows: Chosen
+
+
+RowsPart: TypeAlias = TopPart | NewestPart | PassingPart
+
+
+def sink_of(part: RowsPart) -> str:
+    """What EXPLAIN calls it."""
+    match part:
+        case TopPart():
+            return "top"
+        case NewestPart():
+            return "newest"
+        case PassingPart():
+            return "passing"
 
 
 def top_of(select: bound.Select, uses: Mapping[int, bound.TableUse]) -> tuple[TopPart, bound.Select]:
@@ -88,6 +111,27 @@ def top_of(select: bound.Select, uses: Mapping[int, bound.TableUse]) -> tuple[To
     rows = LateRows(select, uses)
     part = TopPart(rows=rows.chosen, keys=rows.keys(select.order), limit=select.limit, offset=select.offset)
     return part, dataclasses.replace(select, source=rows.scan, where=None)
+
+
+def passing_of(select: bound.Select, uses: Mapping[int, bound.TableUse]) -> tuple[PassingPart, bound.Select]:
+    """The rows for which a condition is true that scans say nothing of, and what is left. Raises NotCovered."""
+    if select.where is None or select.grouping is not None or select.distinct or select.limit is not None:
+        raise NotCovered("nothing is grouped")
+    rows = LateRows(select, uses)
+    condition = rows.chosen.condition
+    assert condition is not None, "there is a condition"
+    if all(rows.is_simple(part) for part in conjuncts(select.where)):
+        raise NotCovered("nothing is grouped")
+    if not all(_is_fast(part) for part in walk(condition)):
+        raise NotCovered("the condition is the executor's")
+    return PassingPart(rows=rows.chosen), dataclasses.replace(select, source=rows.scan, where=None)
+
+
+def _is_fast(node: Expression) -> bool:
+    """Whether a part of a condition is computed for many rows at once."""
+    if not isinstance(node, Call):
+        return True
+    return FUNCTIONS[node.function].volatility is Volatility.STABLE or resolution_of(node).overload.arrow is not None
 
 
 class LateRows:
@@ -124,6 +168,10 @@ class LateRows:
             names=self.scan.sources,
             condition=None if select.where is None else _condition(select.where, self._sources),
         )
+
+    def is_simple(self, condition: bound.Bound) -> bool:
+        """Whether scans filter by a condition themselves."""
+        return simple(condition, self._sources) is not None
 
     def keys(self, order: Sequence[bound.SortKey]) -> tuple[SortKey, ...]:
         """The columns that are sorted by."""
@@ -248,7 +296,7 @@ def run_rows(
     plan, layout, version = looked_at()
     if plan.rows_count < rows_min:
         raise NotCovered("the rows are few")
-    condition = _finished(rows.condition, moment)
+    condition = _finished(rows.condition, moment, may_fail=isinstance(part, PassingPart))
     columns = [layout.by_id[id] for id in rows.columns]
     if isinstance(part, TopPart):
         count = _number(part.limit, moment) + (0 if part.offset is None else _number(part.offset, moment))
@@ -257,6 +305,11 @@ def run_rows(
             return stream, plan, 0, None
         batch = top.rows(columns)
         return stream, plan, top.rows_read, pa.Table.from_batches([batch]).rename_columns(list(rows.names))
+    if isinstance(part, PassingPart):
+        if condition is None:
+            raise NotCovered("its condition fails")
+        passing = Passing(plan, layout, version=version, condition=condition, threads=kernels.threads, check=check)
+        return stream, plan, passing.rows_read, None if dry else passing.rows(columns, rows.names)
     if part.limit is not None and _number(part.limit, moment) != part.one:
         raise NotCovered("more than the first row is wanted")
     newest = Newest(
@@ -268,13 +321,13 @@ def run_rows(
     return stream, plan, newest.rows_read, newest.rows(columns, rows.names)
 
 
-def _finished(condition: Expression | None, moment: Moment) -> Expression | None:
-    """A condition that the engine evaluates, with its constants computed."""
+def _finished(condition: Expression | None, moment: Moment, *, may_fail: bool) -> Expression | None:
+    """A condition that the engine evaluates, with its constants computed. ``may_fail``: every row is asked."""
     if condition is None:
         return None
     found = finish(condition, moment)
     try:
-        if found is None or can_fail(transform(found, _without_patterns)):
+        if found is None or (not may_fail and can_fail(transform(found, _without_patterns))):
             raise NotCovered("its condition can fail")
         check_supported(found)
     except Invalid as error:

@@ -15,7 +15,7 @@ import soak
 import weftdb
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
-from weftdb.engine.pipeline import newest, top
+from weftdb.engine.pipeline import newest, passing, top
 from weftdb.sql.session import Session
 
 DDL = (
@@ -164,6 +164,51 @@ def test_the_first_row_of_each_group_is_the_executors(
         refused += found is None
         assert found is None or list(map(_shown, found)) == list(map(_shown, wanted)), sql
     assert refused * 2 < QUERIES // 2
+
+
+COMPUTED = (
+    "x * 2 > 9.7",
+    "a + n = 40",
+    "b * 2 < -19.5 OR a % 49 = 0",
+    "upper(s) = 'ZEBRA' AND n = 0",
+    "length(p) = 6",
+    "NOT (n < 3) AND coalesce(late, 9) > 4",
+    "CASE WHEN f THEN a ELSE n END = 3",
+    "10 / a = 2",
+    "a <> 4",
+    "k = 17 AND m + INTERVAL '1' DAY > TIMESTAMP '1970-01-05'",
+    "word || s = 'xx'",
+    "a + 1 > 1000",
+)
+
+
+def test_rows_for_which_a_computed_condition_is_true_are_the_executors(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passing, "LOOKED_AT", 2)
+    answered = 0
+    for few_rows in (0, 1 << 17):
+        monkeypatch.setattr(passing, "FEW_ROWS", few_rows)
+        for condition in COMPUTED:
+            for shown in ("SELECT *", "SELECT s, word, a + 1, late"):
+                sql = f"{shown} FROM t WHERE {condition} ORDER BY k, m"
+                try:
+                    found, wanted = _both(engine, sql)
+                except weftdb.Invalid:
+                    assert condition == "10 / a = 2", sql
+                    continue
+                answered += found is not None
+                assert found is None or list(map(_shown, found)) == list(map(_shown, wanted)), sql
+    assert answered > len(COMPUTED)
+
+
+def test_a_computed_condition_of_few_rows_is_the_engines(engine: Engine) -> None:
+    session = Session(engine)
+    session.execute("SET weft.tier = pipeline")
+    text = "SELECT k, s, p FROM t WHERE x * 2 > 9.7"
+    (line,) = [row[0] for row in session.execute(f"EXPLAIN ANALYZE {text}").rows() if row[0].startswith("  Pipeline")]
+    assert line.startswith("  Pipeline of t: the rows that pass: ")
+    assert line.endswith(" (passing)")
 
 
 def test_groups_of_the_first_rows(engine: Engine) -> None:

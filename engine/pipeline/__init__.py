@@ -6,6 +6,7 @@
 ``pieces`` (blocks of segments and stretches of memtables, as kernels are given them) · ``sides`` (what is joined) ·
 ``run`` (from pieces to lanes) · ``work`` (threads) · ``packing`` (keys as words) · ``states`` and ``parts`` (groups
 with places, groups that are looked up) · ``bits`` (different values) · ``answers`` (as Arrow) · ``metadata`` (counts,
-least and greatest values), ``top`` and ``newest`` (the first rows in an order, and of each group: ``ranks``,
-``condition``), which need no kernel. A pipeline answers as the relational executor does, or not at all.
+least and greatest values), ``top``, ``newest`` and ``passing`` (the first rows in an order, those of each group, those
+for which a condition is true: ``ranks``, ``condition``, ``late``), which need no kernel. A pipeline answers as the
+relational executor does, or not at all.
 """

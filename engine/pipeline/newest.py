@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 
 from ...base.types import Kind
-from ...storage.column_values import array_of
 from ..expression.node import Expression
 from ..held import Held
 from ..kernels.newest import keep_best
@@ -28,6 +27,7 @@ from ..scan_plan import Plan
 from ..schema import Column
 from .condition import Condition
 from .describe import INTEGERS
+from .late import late_rows
 from .pieces import bounds_of
 from .ranks import PLACE, Ranked, SortKey, Stretch, View, rejects_null, stretches_of
 from .shape import NotCovered
@@ -39,8 +39,6 @@ SPARSE: Final = 8
 """So many possible groups for one row are too many."""
 LOOKED_UP_MAX: Final = 1 << 20
 """Rows of a table whose groups are looked up."""
-
-_CODED: Final = pa.dictionary(pa.int32(), pa.string())
 
 
 class Newest:
@@ -100,30 +98,13 @@ class Newest:
         ]
         self._work.all(self._look, tasks)
         places = np.sort(self._best_places.take(np.flatnonzero(self._best_places >= 0)))
-        numbers = places >> PLACE
-        cuts = np.flatnonzero(np.diff(numbers)) + 1
+        cuts = np.flatnonzero(np.diff(places >> PLACE)) + 1
         found = [
             (self._stretches[int(some[0] >> PLACE)], some & ((1 << PLACE) - 1))
             for some in np.split(places, cuts)
             if len(some)
         ]
-        coded = {column.id for column in columns if self._is_coded(column, [stretch for stretch, _ in found])}
-        schema = pa.schema(
-            [
-                column.field.with_name(name).with_type(_CODED if column.id in coded else column.field.type)
-                for column, name in zip(columns, names, strict=True)
-            ]
-        )
-
-        def batch(one: tuple[Stretch, np.ndarray]) -> pa.RecordBatch:
-            stretch, rows = one
-            arrays = [
-                _codes(stretch, column, rows) if column.id in coded else stretch.taken(column, rows)
-                for column in columns
-            ]
-            return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-        return pa.Table.from_batches(self._work.all(batch, found), schema)
+        return late_rows(found, columns, names, threads=self._work)
 
     def _look(self, task: tuple[int, int]) -> None:
         """Take the best rows of one view."""
@@ -147,14 +128,6 @@ class Newest:
             if self._table is not None:
                 place_all(self._table, groups + 1, self._used, groups)
             keep_best(groups, ranks, places, self._best_ranks, self._best_places)
-
-    def _is_coded(self, column: Column, stretches: Sequence[Stretch]) -> bool:
-        return column.type.kind is Kind.TEXT and all(
-            stretch.segment is not None
-            and column.id in stretch.segment.description.columns
-            and stretch.segment.reader.dictionary(column.id) is not None
-            for stretch in stretches
-        )
 
 
 def _no_kernel(*_: object) -> int:
@@ -206,15 +179,3 @@ class _GroupKey:
             self._numbers[number][:-1] = indices[at : at + len(texts)]
             at += len(texts)
         return int(indices.max(initial=-1)) + 1
-
-
-def _codes(stretch: Stretch, column: Column, rows: np.ndarray) -> pa.Array:
-    segment = stretch.segment
-    assert segment is not None, "only segments have dictionaries"
-    dictionary = segment.reader.dictionary(column.id)
-    assert dictionary is not None, f"{column.name} reads as codes"
-    codes = segment.reader.take_narrowed(column.id, rows, np.dtype(np.int32))
-    mask = None if codes.valid is None else codes.valid == 0
-    return pa.DictionaryArray.from_arrays(
-        pa.array(codes.values, mask=mask), array_of(dictionary, column.type), safe=False
-    )
