@@ -29,8 +29,9 @@ from .bounds import INT64_MAX, can_be_null, columns_read
 from .shape import Node, Probe, Shape
 
 CHUNK: Final = 1_024
-FEW: Final = 4
-"""Where less than one row in so many is left, a column is read for those alone."""
+FEW: Final = 8
+"""Where less than one row in so many is left, a column is read for those alone: a row by itself costs 1.5 to 2 ns, in
+its chunk 0.15."""
 
 TABLE_BYTES: Final = 1 << 18
 """Of a lane's table of groups: it stays in the second-level cache beside the columns' buffers."""
