@@ -605,7 +605,7 @@ def test_groups_count_while_they_are_made_and_beyond_the_budget_the_executor_gro
     engine: Engine, monkeypatch: pytest.MonkeyPatch, dense_max: int
 ) -> None:
     """In places, and looked up."""
-    monkeypatch.setattr("weftdb.engine.pipeline.packing.DENSE_MAX", dense_max)
+    monkeypatch.setattr("weftdb.engine.pipeline.packing.PIPELINE_DENSE_MAX", dense_max)
     seen: list[int] = []
 
     class Watched(PlainKernels):

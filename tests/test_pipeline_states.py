@@ -172,7 +172,7 @@ def test_the_first_groups_are_those_of_all(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, sql: str, dense_max: int
 ) -> None:
     """In places, and looked up."""
-    monkeypatch.setattr("weftdb.engine.pipeline.packing.DENSE_MAX", dense_max)
+    monkeypatch.setattr("weftdb.engine.pipeline.packing.PIPELINE_DENSE_MAX", dense_max)
     monkeypatch.setattr("weftdb.engine.pipeline.cut.GROUPS_MIN", 1)
     with Session(engine) as session:
         answers: list[list[str]] = []
@@ -185,7 +185,7 @@ def test_the_first_groups_are_those_of_all(
 def test_groups_beyond_the_first_are_left_out(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("weftdb.engine.pipeline.cut.GROUPS_MIN", 1)
     for dense_max in (1 << 16, 0):
-        monkeypatch.setattr("weftdb.engine.pipeline.packing.DENSE_MAX", dense_max)
+        monkeypatch.setattr("weftdb.engine.pipeline.packing.PIPELINE_DENSE_MAX", dense_max)
         with Session(engine) as session:
             session.execute("SET weft.tier = pipeline")
             for sql in (QUERIES[3], "SELECT g, sum(v) FROM t GROUP BY g ORDER BY 2, g LIMIT $1"):

@@ -89,7 +89,7 @@ def test_limits_are_small_and_are_restored() -> None:
 
 
 def test_no_rows_make_no_groups_whatever_groups_are_kept_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weftdb.engine.pipeline.packing.DENSE_MAX", 0)
+    monkeypatch.setattr("weftdb.engine.pipeline.packing.PIPELINE_DENSE_MAX", 0)
     with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
         resources_of(engine).kernels = Interpreted(threads=1)
         session.execute("CREATE TABLE t (k BIGINT PRIMARY KEY, a INTEGER)")

@@ -13,16 +13,10 @@ from typing import Final
 
 import pyarrow as pa
 
-from ...base.limits import PIPELINE_BITS_MAX
+from ...base.limits import PIPELINE_BITS_MAX, PIPELINE_DENSE_MANY, PIPELINE_DENSE_MAX
 from .bits import ValueBits, is_worth, stride_of
 from .bounds import Bounds, bounds, can_be_null
 from .shape import FarApart, Node, Shape
-
-DENSE_MAX: Final = 1 << 21
-"""So many accumulators are made at once, of all places; keys of more places are looked up."""
-
-DENSE_MANY: Final = 32
-"""So many times as many accumulators where there are as many rows as places."""
 
 JOINED_TEXTS: Final = 1 << 20
 """The texts of a joined side's column stand beside those of tables under so much more than its slot."""
@@ -112,7 +106,9 @@ def pack(
     elif shape.accumulators == ROWS_ALONE and not counted and is_worth(stride, rows_count):
         sink = "set"
     else:
-        most = DENSE_MAX if stride > rows_count else min(DENSE_MANY * DENSE_MAX, max(DENSE_MAX, room // 8))
+        most = PIPELINE_DENSE_MAX
+        if stride <= rows_count:
+            most = min(PIPELINE_DENSE_MANY * most, max(most, room // 8))
         sink = "dense" if stride * len(shape.accumulators) <= most else "parts"
     bits = _bits(shape, stride, columns, arguments, texts)
     bits_count = bits[-1].base + bits[-1].stride * stride if bits else stride if sink == "set" else 0

@@ -24,7 +24,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...base.errors import WeftError
-from ...base.limits import MIB, PIPELINE_SIDE_BYTES_MAX
+from ...base.limits import (
+    PIPELINE_LANE_ROWS,
+    PIPELINE_LANES_MAX,
+    PIPELINE_LANES_MOST,
+    PIPELINE_SIDE_BYTES_MAX,
+    PIPELINE_STATE_BYTES,
+)
 from ..clock import monotonic
 from ..expression.evaluate import evaluate
 from ..expression.node import Expression, Literal
@@ -47,18 +53,12 @@ from .states import merged, new_state, rows_of, rows_state
 from .texts import Numbering, Texts
 from .work import NOWHERE, Lent, Threads, Work
 
-LANES_MAX: Final = 16
-LANES_MOST: Final = 4_096
 EXPECTED_PER_GROUP: Final = 2
 """Values of several keys are seldom independent of one another, nor are all equally frequent: groups are fewer."""
-LANE_ROWS: Final = 1 << 20
-"""Of a lane whose groups are looked up: what gives way of so many rows is kept until it is merged."""
 TEXTS_ANYWAY: Final = 1 << 12
 """So many different texts are numbered and tested although the query may meet few of them."""
 TRUTHS_AT_ONCE: Final = 1 << 14
 """Texts that a thread tests before it looks whether to go on."""
-STATE_BYTES: Final = 4 * MIB
-"""There are fewer lanes where all their states would be larger."""
 
 
 class Moment(Protocol):
@@ -127,7 +127,7 @@ class Run:
         if packing.sink == "parts" and self.groups_expected is not None:
             expected = self.groups_expected() // EXPECTED_PER_GROUP
             if not self.held.room(expected * group_bytes(shape)):
-                raise NotCovered("the groups may need more memory than pipelines may take")
+                raise NoRoom("the groups may need more memory than pipelines may take")
         known = self.kernel(shape)
         if known is None:
             return None
@@ -337,11 +337,11 @@ def _lanes(morsels: Sequence[Morsel], shape: Shape, packing: Packing, *, rows_ma
     has more."""
     rows = sum(morsel.rows_count for morsel in morsels)
     if packing.sink == "parts":
-        count = max(-(-rows // LANE_ROWS), 1)
+        count = max(-(-rows // PIPELINE_LANE_ROWS), 1)
     elif packing.sink == "dense" and _is_ordered(shape):
-        count = max(2, min(LANES_MAX, STATE_BYTES // (8 * packing.places * len(shape.accumulators))))
+        count = max(2, min(PIPELINE_LANES_MAX, PIPELINE_STATE_BYTES // (8 * packing.places * len(shape.accumulators))))
     else:
-        count = LANES_MAX
+        count = PIPELINE_LANES_MAX
     wanted = min(rows_max, max(-(-rows // count), 1))
     lanes: list[list[Morsel]] = []
     held = 0
@@ -353,6 +353,6 @@ def _lanes(morsels: Sequence[Morsel], shape: Shape, packing: Packing, *, rows_ma
             held = 0
         lanes[-1].append(morsel)
         held += morsel.rows_count
-    if len(lanes) > LANES_MOST:
+    if len(lanes) > PIPELINE_LANES_MOST:
         raise NotCovered("a sum may become too large")
     return list(lanes)
