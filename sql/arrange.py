@@ -191,6 +191,7 @@ def _ranks(column: pa.Array, key: _Key) -> list[np.ndarray]:
     if column.null_count:
         valid = np.asarray(column.is_valid())
     if kind in _TEXTS:
+        column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
         ranks = [np.asarray(pc.rank(column, tiebreaker="dense")).astype(np.int64)]
     else:
         values = values_of(column, key.type)

@@ -120,6 +120,14 @@ def test_what_is_more_is_left_to_the_executor(session: Session, sql: str) -> Non
     assert outcomes[0] == outcomes[1]
 
 
+def test_texts_by_their_codes_are_sorted_as_texts(session: Session) -> None:
+    session.engine.flush()
+    sql = "SELECT DISTINCT ON (s, g) s, g, k FROM t WHERE k > 7 ORDER BY s DESC NULLS LAST, g, k DESC"
+    found = session.execute(sql).rows()
+    session.execute("SET weft.tier = relational")
+    assert session.execute(sql).rows() == found
+
+
 def test_a_negative_limit_is_the_executors_error(session: Session) -> None:
     with pytest.raises(Invalid, match="negative"):
         session.execute("SELECT g, count(*) FROM t GROUP BY g ORDER BY g LIMIT $1", [-1]).rows()
