@@ -42,7 +42,9 @@ _KINDS: Final = INTEGERS | FLOATS | _TEXTS | {Kind.BOOLEAN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Key:
+class Key:
+    """A sort key: the column at ``place``."""
+
     place: int
     type: Type
     descending: bool
@@ -56,7 +58,7 @@ class _Arrangement:
     scan: bound.ArrowScan
     places: tuple[int, ...]
     having: Expression | None
-    order: tuple[_Key, ...]
+    order: tuple[Key, ...]
     limit: Expression | None
     offset: Expression | None
 
@@ -86,19 +88,9 @@ def _arrangement(query: bound.BoundQuery) -> _Arrangement | None:
             return None
         columns.setdefault(output.column.id, columns[node.id])
         places.append(columns[node.id])
-    order: list[_Key] = []
-    for key in select.order:
-        if not isinstance(key.expression, Column) or key.expression.id not in columns:
-            return None
-        place = columns[key.expression.id]
-        order.append(
-            _Key(
-                place=place,
-                type=scan.columns[place].type,
-                descending=key.descending,
-                nulls_first=key.nulls_first,
-            )
-        )
+    order = keys_of(select, columns, [column.type for column in scan.columns])
+    if order is None:
+        return None
     for node in (select.where, select.limit, select.offset):
         if node is not None and not is_scalar(node):
             return None
@@ -109,10 +101,24 @@ def _arrangement(query: bound.BoundQuery) -> _Arrangement | None:
         scan=scan,
         places=tuple(places),
         having=None if select.where is None else bound.expression(select.where),
-        order=tuple(order),
+        order=order,
         limit=None if select.limit is None else bound.expression(select.limit),
         offset=None if select.offset is None else bound.expression(select.offset),
     )
+
+
+def keys_of(select: bound.Select, places: Mapping[int, int], types: Sequence[Type]) -> tuple[Key, ...] | None:
+    """The sort keys of a SELECT, as places among columns with ``types``; None where one is something else.
+
+    ``places``: by the identifiers of columns and of outputs that are columns.
+    """
+    found: list[Key] = []
+    for key in select.order:
+        place = places.get(key.expression.id) if isinstance(key.expression, Column) else None
+        if place is None or types[place].kind not in _KINDS:
+            return None
+        found.append(Key(place=place, type=types[place], descending=key.descending, nulls_first=key.nulls_first))
+    return tuple(found)
 
 
 def _rows(
@@ -142,7 +148,7 @@ def _rows(
     if arrangement.order and first < last:
         if rows_count > ROWS_MAX and last * FEW > rows_count:
             return None
-        chosen = _sorted([(columns[key.place], key) for key in arrangement.order], last)
+        chosen = sorted_rows([(columns[key.place], key) for key in arrangement.order], last)
     outputs = [columns[place] for place in arrangement.places]
     if chosen is not None:
         indexes = pa.array(chosen[first:last])
@@ -168,7 +174,7 @@ def _whole(column: Any) -> pa.Array:
     return column
 
 
-def _sorted(keys: Sequence[tuple[pa.Array, _Key]], count: int) -> np.ndarray | None:
+def sorted_rows(keys: Sequence[tuple[pa.Array, Key]], count: int) -> np.ndarray | None:
     """The first ``count`` rows (int64) or more, in the order of keys; None: all, and they are in order."""
     ranks = _ranks(*keys[0])
     leading = ranks[0]
@@ -184,7 +190,7 @@ def _sorted(keys: Sequence[tuple[pa.Array, _Key]], count: int) -> np.ndarray | N
     return order if rows is None else rows[order]
 
 
-def _ranks(column: pa.Array, key: _Key) -> list[np.ndarray]:
+def _ranks(column: pa.Array, key: Key) -> list[np.ndarray]:
     """A sort key as arrays of int64 that ascend in its order, the first one first."""
     kind = key.type.kind
     valid = None

@@ -3,7 +3,8 @@
 ``SELECT id, name FROM people WHERE id = $1`` is one index probe; handing the row to DuckDB would cost ten times as
 much as finding it. ``SELECT * FROM events`` on its way to a model is the scan itself, not a copy of it. The condition
 must be of the shapes that ``pushdown`` sends to the engine, completely: the engine then gives exactly the rows for
-which it is true. Anything else, ORDER BY included, is the relational executor's, which is this path's oracle, too.
+which it is true. ORDER BY is for the few rows of one key (plan.py), which are sorted as groups are (arrange.py).
+Anything else is the relational executor's, which is this path's oracle, too.
 """
 
 from __future__ import annotations
@@ -17,20 +18,25 @@ import pyarrow as pa
 from ..engine import schema
 from ..engine.expression.node import Call, Column, Literal, Parameter
 from . import bound
+from .arrange import ROWS_MAX, Key, keys_of, sorted_rows
 from .pushdown import Moment, Sources, conjuncts, simple
 from .shown import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectRead:
-    """``columns``: the place in the scan of each output column. ``limit``: rows at most, where one was given."""
+    """``columns``: the place in the scan of each output column. ``limit``: rows at most, where one was given.
+
+    ``order``: by columns of the scan.
+    """
 
     use: bound.TableUse
     columns: tuple[int, ...]
+    order: tuple[Key, ...] = ()
     limit: bound.Bound | None = None
 
     def batches(self, rows: Iterable[pa.RecordBatch], moment: Moment) -> Iterator[pa.RecordBatch]:
-        """The result's columns of each batch of the table's, under their places as names."""
+        """The result's columns of each batch of the table's, under their places as names; not in order."""
         left = self.rows_max(moment)
         for batch in rows:
             if left is not None and batch.num_rows > left:
@@ -41,6 +47,23 @@ class DirectRead:
                 left -= batch.num_rows
                 if left <= 0:
                     return
+
+    def in_order(self, rows: Iterable[pa.RecordBatch], moment: Moment) -> Iterator[pa.RecordBatch] | None:
+        """The same in order; None where rows are many."""
+        found: list[pa.RecordBatch] = []
+        count = 0
+        for batch in rows:
+            found.append(batch)
+            count += batch.num_rows
+            if count > ROWS_MAX:
+                return None
+        if not count:
+            return self.batches((), moment)
+        all = pa.concat_batches(found) if len(found) > 1 else found[0]
+        limit = self.rows_max(moment)
+        wanted = count if limit is None else min(limit, count)
+        chosen = sorted_rows([(all.column(key.place), key) for key in self.order], wanted) if wanted else None
+        return self.batches((all if chosen is None else all.take(pa.array(chosen[:wanted])),), moment)
 
     def rows_max(self, moment: Moment) -> int | None:
         """The value of LIMIT."""
@@ -61,7 +84,6 @@ def direct_read(query: bound.BoundQuery) -> DirectRead | Reason:
     for there, what in (
         (select.grouping is not None, "GROUP BY or aggregates"),
         (select.distinct or bool(select.distinct_on), "DISTINCT"),
-        (bool(select.order), "ORDER BY"),
         (select.offset is not None, "OFFSET"),
     ):
         if there:
@@ -81,7 +103,11 @@ def direct_read(query: bound.BoundQuery) -> DirectRead | Reason:
         if not isinstance(output.expression, Column) or sources[output.expression.id] == schema.ROW_ID:
             return Reason(text="a column is computed", about=output.expression)
         columns.append(places[output.expression.id])
-    return DirectRead(use=query.uses[0], columns=tuple(columns), limit=select.limit)
+    named = {output.column.id: place for output, place in zip(select.outputs, columns, strict=True)}
+    order = keys_of(select, named | places, [column.type for column in scan.columns])
+    if order is None or any(scan.sources[key.place] == schema.ROW_ID for key in order):
+        return Reason(text="the query has ORDER BY more than columns")
+    return DirectRead(use=query.uses[0], columns=tuple(columns), order=order, limit=select.limit)
 
 
 _KINDS: Final = {bound.SetOperation: "a set operation", bound.Values: "VALUES", bound.With: "WITH"}

@@ -3,7 +3,7 @@
     bound ── rules, in order ──► an equal query, better to run ── choose ──► one of the choices below, with its reason
 
     PrimaryKeyGet    the condition gives one whole primary key, and nothing else: at most one row
-    KeyTimeRead      it gives one key, perhaps a window of event time, and nothing else: one run of rows
+    KeyTimeRead      it gives one key, perhaps a window of event time, and nothing else: one run of rows, perhaps sorted
     DirectScan       columns of one table under a condition that the engine evaluates completely
     Pipelined        grouped tables and stars are computed by fused kernels, the rest by the executor (see weft.tier)
     Relational       all else: the relational executor, over one scan per table reference
@@ -172,12 +172,15 @@ def _key_time_read(read: DirectRead | Reason) -> KeyTimeRead | Reason:
         if not _bounds(part, table.time):
             return Reason(text="there is a condition on more than key and event time", about=part)
     text = "the condition gives the key and a window of event time" if others else "the condition gives the key"
+    text += ", and the rows of one key are sorted at once" if read.order else ""
     return KeyTimeRead(read=read, reason=Reason(text=text, about=read.use.filter))
 
 
 def _direct_scan(read: DirectRead | Reason) -> DirectScan | Reason:
     if isinstance(read, Reason):
         return read
+    if read.order:
+        return _ORDERED
     text = "the query is columns of one table"
     if read.use.filter is not None:
         text += " under a condition that the engine evaluates"
@@ -201,9 +204,13 @@ def _shown(part: Part) -> str:
 
 
 def _relational(read: DirectRead | Reason) -> Relational:
-    assert isinstance(read, Reason), "what is a direct read was taken before"
-    return Relational(reason=read)
+    if isinstance(read, Reason):
+        return Relational(reason=read)
+    assert read.order, "what is a direct read was taken before"
+    return Relational(reason=_ORDERED)
 
+
+_ORDERED: Final = Reason(text="the query has ORDER BY")
 
 Candidate: TypeAlias = Callable[[DirectRead | Reason], Choice | Reason]
 

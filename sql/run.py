@@ -1,7 +1,7 @@
 """Running a plan: parameters in, rows out, as its choice says.
 
     plan + parameters ──► literals ──► engine filters (constants computed)
-    PrimaryKeyGet, KeyTimeRead, DirectScan     batches of the engine
+    PrimaryKeyGet, KeyTimeRead, DirectScan     batches of the engine; the few rows of a key sorted
     Relational                                 batches of the executor (sql/relational.py)
     Pipelined                                  groups, and what is left: by Arrow (sql/arrange.py), or the executor
                                                └──► exactly the result's types ──► Result
@@ -114,7 +114,7 @@ def run_plan(
 
 def skips_executor(plan: Plan) -> bool:
     """Whether the engine alone answers the query, so that Python is never away from it for long."""
-    return not isinstance(plan.choice, Relational | Pipelined)
+    return not isinstance(plan.choice, Relational | Pipelined) and not plan.choice.read.order
 
 
 def _with_groups(
@@ -204,7 +204,8 @@ def _direct(
         return None
     _check_limit(read, moment)
     rows = _rows(read, filter, reader_of(read.use, reader, past))
-    return _checked(read.batches(rows, moment), cancel)
+    batches = read.in_order(_checked(rows, cancel), moment) if read.order else read.batches(rows, moment)
+    return None if batches is None else _checked(batches, cancel)
 
 
 def _rows(read: DirectRead, filter: Expression | None, reader: Reader) -> Iterable[pa.RecordBatch]:
@@ -223,7 +224,7 @@ def _check_limit(read: DirectRead, moment: Moment) -> None:
         raise Invalid("LIMIT must not be negative", sqlstate="2201W")
 
 
-def _checked(batches: Iterator[pa.RecordBatch], cancel: Cancel | None) -> Iterator[pa.RecordBatch]:
+def _checked(batches: Iterable[pa.RecordBatch], cancel: Cancel | None) -> Iterator[pa.RecordBatch]:
     """The engine's batches, with a look at ``cancel`` before each."""
     if cancel is not None:
         cancel.check()

@@ -157,3 +157,51 @@ def test_a_sum_beyond_its_type_is_out_of_range(session: Session, tier: str) -> N
     session.execute(f"SET weft.tier = {tier}")
     with pytest.raises(Invalid, match="numeric field overflow"):
         session.execute("SELECT sum(w) FROM t").rows()
+
+
+def _ordered(rng: random.Random) -> str:
+    names = [name for name, *_ in COLUMNS if name != "v"] + ["moment"]
+    outputs = rng.sample(names, 5)
+    order = [
+        f"{name}{rng.choice(('', ' DESC'))}{rng.choice(('', ' NULLS FIRST', ' NULLS LAST'))}"
+        for name in (*rng.sample(names, rng.randint(0, 2)), "moment")
+    ]
+    window = rng.choice(("", " AND moment >= TIMESTAMP '2024-03-05'", " AND moment < TIMESTAMP '2024-03-01'"))
+    limit = rng.choice(("", "", " LIMIT 1", " LIMIT 7", " LIMIT 0", " LIMIT NULL"))
+    key = rng.randint(0, 45)
+    return f"SELECT {', '.join(outputs)} FROM series WHERE k = {key}{window} ORDER BY {', '.join(order)}{limit}"
+
+
+def test_the_rows_of_a_key_are_sorted_as_by_the_executor(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(soak.SEED * 10_000, soak.SEED * 10_000 + 2 * WORLDS):
+        rng = random.Random(f"ordered {seed}")
+        with small(seed), closing(World(seed)) as world, Session(world.engine) as session:
+            for _ in range(QUERIES):
+                sql = _ordered(rng)
+                assert "Choice: Key and Time Read" in repr(session.execute(f"EXPLAIN {sql}").rows())
+                answers: list[Any] = []
+                for rows_max in (arrange.ROWS_MAX, -1):
+                    monkeypatch.setattr("weftdb.sql.direct.ROWS_MAX", rows_max)
+                    result = session.execute(sql)
+                    answers.append((result.schema, repr(result.rows())))
+                assert answers[0] == answers[1], f"seed {seed}: {sql}"
+
+
+def test_rows_of_a_key_have_values_of_every_type(session: Session) -> None:
+    session.execute(
+        "CREATE TABLE e (k INTEGER, n INTEGER, u UUID, j JSONB, l INTEGER[], b BYTEA, i INTERVAL, PRIMARY KEY (k, n))"
+        " WITH (key = 'k')"
+    )
+    session.execute(
+        "INSERT INTO e VALUES (1, 1, '00000000-0000-0000-0000-000000000001', '{\"a\": 1}', ARRAY[1, NULL], 'x',"
+        " INTERVAL '1 day'), (1, 2, NULL, NULL, NULL, NULL, NULL), (2, 3, NULL, NULL, NULL, NULL, NULL)"
+    )
+    forward, backward = (
+        session.execute(f"SELECT n, u, j, l, b, i FROM e WHERE k = 1 ORDER BY n {way}").rows() for way in ("", "DESC")
+    )
+    assert [row[0] for row in forward] == [1, 2]
+    assert backward == forward[::-1]
+    assert forward == session.execute("SELECT n, u, j, l, b, i FROM e WHERE k = 1").rows()
+    for sql in ("SELECT n FROM e WHERE k = 1 ORDER BY u", "SELECT n FROM e WHERE k = 1 ORDER BY n + 1"):
+        session.execute("SET weft.tier = relational")
+        assert any("has ORDER BY more" in line for (line,) in session.execute(f"EXPLAIN {sql}").rows())
