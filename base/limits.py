@@ -136,6 +136,7 @@ PIPELINE_STATE_BYTES: Final = 4 * MIB  # of all lanes that add up floats: with l
 PIPELINE_BITS_MAX: Final = 1 << 28  # a bit for each value that there may be, 32 MiB for each thread
 PIPELINE_BITS_PER_ROW: Final = 64  # with more of them than that many times the rows, values are looked up
 TEXT_COLUMNS_MAX: Final = 256  # whose texts have numbers
+TEXT_ROWS_AT_ONCE: Final = 2_000_000  # without a dictionary; more get numbers when keys of them are asked for again
 KERNELS_MAX: Final = 256  # that one database knows
 KERNELS_WAITING_MAX: Final = 64  # for the compiler; more are not even remembered
 KERNEL_FILES_MAX: Final = 1_024  # of a user

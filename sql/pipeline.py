@@ -597,6 +597,7 @@ def _run_part(
         threads=kernels.threads,
         held=kernels.held,
         texts=kernels.texts,
+        wait=wait,
         sides=sides,
         cut=_cut(part, moment),
         groups_expected=None if wait else lambda: _groups_expected(part, plan, stream_filter, of.statistics(use.table)),

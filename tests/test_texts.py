@@ -278,6 +278,24 @@ def test_without_room_codes_are_tested_and_what_has_none_is_the_executor_s() -> 
         compare(session, "SELECT u, count(*) FROM p GROUP BY u")
 
 
+def test_many_rows_without_a_dictionary_get_numbers_when_keys_are_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(texts, "TEXT_ROWS_AT_ONCE", 2_000)
+    with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
+        kernels = resources_of(engine).kernels = PlainKernels(threads=2)
+        session.execute("CREATE TABLE p (k BIGINT PRIMARY KEY, s TEXT)")
+        session.put("p", [{"k": k, "s": f"{k} is long enough"} for k in range(3_000)])
+        engine.flush()
+        tested, keyed = "SELECT count(*), sum(k) FROM p WHERE s LIKE '%1%'", "SELECT s, count(*) FROM p GROUP BY s"
+        for sql, numbered in ((tested, False), (tested, False), (keyed, False), (tested, False), (keyed, True)):
+            session.execute(sql).rows()
+            assert any(not of.is_empty for of in kernels.texts._columns.values()) == numbered, sql
+        kernels.texts = Texts()
+        compare(session, tested)
+        compare(session, keyed)
+
+
 def test_many_ask_while_one_writes_and_seals() -> None:
     with Engine.open(options=Options(maintenance=False)) as engine:
         kernels = resources_of(engine).kernels = PlainKernels(threads=2)

@@ -50,7 +50,7 @@ from .pieces import Morsel, Numberings, Source, bounds_of, sources_of
 from .shape import NoRoom, NotCovered, Pipeline, Probe, Shape
 from .sides import Built, built
 from .states import merged, new_state, rows_of, rows_state
-from .texts import Numbering, Texts
+from .texts import Need, Numbering, Texts
 from .work import NOWHERE, Lent, Threads, Work
 
 EXPECTED_PER_GROUP: Final = 2
@@ -85,6 +85,8 @@ class Run:
     cut: Cut | None = None
     groups_expected: Callable[[], int] | None = None
     """Asked before groups are looked up: with too many for the room that there is, the executor begins at once."""
+    wait: bool = False
+    """However long it takes until there are kernels, and numbers of texts."""
     texts: Texts = field(default_factory=Texts)
     held: Held = field(default_factory=Held)
     rows_count: int = 0
@@ -197,13 +199,16 @@ class Run:
     def _numberings(self) -> dict[int, Numbering | None]:
         """Of coded slots, with the texts of all segments. Raises Corrupt."""
         found: dict[int, Numbering | None] = {}
+        keys = {table.slot for table in self.pipeline.tables if table.test is None}
         for number, slot in enumerate(self.pipeline.own_slots, self.pipeline.joined_count):
             if slot.coded:
                 there = dict.fromkeys(
                     run.segment for run in self.plan.runs if slot.id in run.segment.description.columns
                 )
                 threads = Threads(self.threads, self.check)
-                found[number] = self.texts.of(self.layout.table.id, self.layout.by_id[slot.id], list(there), threads)
+                need = Need.AT_ONCE if self.wait else Need.KEYS if number in keys else Need.TESTS
+                column = self.layout.by_id[slot.id]
+                found[number] = self.texts.of(self.layout.table.id, column, list(there), threads, need=need)
         return found
 
     def _numbered(self, sources: Sequence[Source], numberings: Numberings) -> dict[int, pa.Array]:

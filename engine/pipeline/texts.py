@@ -18,6 +18,7 @@ than half of whose texts are in no segment any more begins anew.
 
 from __future__ import annotations
 
+import enum
 import threading
 import weakref
 from collections import OrderedDict
@@ -29,8 +30,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from ...base.limits import TEXT_COLUMNS_MAX
+from ...base.limits import TEXT_COLUMNS_MAX, TEXT_ROWS_AT_ONCE
 from ...storage.column_values import VariableValues, address_of
+from ...storage.kernels.sketch import estimate
 from ..held import Held
 from ..kernels.texts import add_texts, find_texts, place_texts
 from ..schema import Column
@@ -58,6 +60,23 @@ class Full(NotCovered):
 
     def __init__(self, column: Column) -> None:
         super().__init__(f"{column.name} has too many different values")
+
+
+class Many(NotCovered):
+    """Numbers for so many rows without a dictionary take longer than the question is worth."""
+
+
+class Need(enum.Enum):
+    """What texts are wanted for.
+
+    Rows without a dictionary are tested by the executor as fast as they get numbers, but grouped more slowly than by a
+    kernel once they have some.
+    """
+
+    TESTS = "tests"
+    KEYS = "keys"
+    AT_ONCE = "at once"
+    """However long it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,13 +147,20 @@ class Numbering:
                 rows.count = count
         return Numbers(numbers=rows.numbers[:count], by_row=True)
 
-    def extend(self, segments: Sequence[Segment], threads: Threads) -> None:
-        """Give numbers to what these segments have. Raises Full, Corrupt, and what stops the statement."""
+    def extend(self, segments: Sequence[Segment], threads: Threads, *, rows_max: int) -> None:
+        """Give numbers to what these segments have. Raises Full, Many, Corrupt, and what stops the statement.
+
+        ``rows_max``: without a dictionary.
+        """
         while not self._lock.acquire(timeout=0.05):
             threads.go_on()
         try:
             missing = [segment for segment in segments if segment not in self._segments]
             dictionaries = threads.all(lambda segment: segment.reader.dictionary(self.column.id), missing)
+            by_row = [segment for segment, of in zip(missing, dictionaries, strict=True) if of is None]
+            if sum(segment.rows_count for segment in by_row) > rows_max:
+                raise Many
+            self._expect(by_row)
             units = [
                 unit
                 for segment, dictionary in zip(missing, dictionaries, strict=True)
@@ -143,6 +169,16 @@ class Numbering:
             self._number_all(units, threads)
         finally:
             self._lock.release()
+
+    def _expect(self, segments: Sequence[Segment]) -> None:
+        """Make room at once for as many texts as the sketches of these segments say. Raises Full."""
+        rows, id = sum(segment.rows_count for segment in segments), self.column.id
+        registers = [segment.reader.sketch(id) for segment in segments]
+        known = [one for one in registers if one is not None]
+        if rows > UNIT_ROWS and len(known) == len(registers):
+            more = max(int(estimate(np.maximum.reduce(known))) - self.count, 0)
+            size = sum(segment.reader.plain_bytes(id) for segment in segments)
+            self._reserve(more, size * more // rows)
 
     def _number(self, values: VariableValues, numbers: np.ndarray) -> None:
         for start, stop in _cut(len(numbers)):
@@ -237,9 +273,13 @@ class Texts:
         self._columns: OrderedDict[tuple[int, int], Numbering] = OrderedDict()
         self._refused: OrderedDict[tuple[int, int], weakref.WeakSet[Segment]] = OrderedDict()
         """Columns for which there was no room, and with which segments."""
+        self._asked: dict[tuple[int, int], None] = {}
+        """Columns that keys are made of."""
 
-    def of(self, table: int, column: Column, segments: Sequence[Segment], threads: Threads) -> Numbering | None:
-        """The numbering of a column, with the texts of these segments; None: there is no room for them.
+    def of(
+        self, table: int, column: Column, segments: Sequence[Segment], threads: Threads, *, need: Need = Need.KEYS
+    ) -> Numbering | None:
+        """The numbering of a column, with the texts of these segments; None: there is no room for them, or no time.
 
         Raises Corrupt, and what stops the statement.
         """
@@ -256,7 +296,9 @@ class Texts:
         if refused and refused <= set(segments):
             return None
         try:
-            numbering.extend(missing, threads)
+            numbering.extend(missing, threads, rows_max=self._rows_max(key, need))
+        except Many:
+            return None
         except Full:
             self._refuse(key, segments)
             return None
@@ -272,6 +314,16 @@ class Texts:
                     return False
                 del self._columns[key]
         return True
+
+    def _rows_max(self, key: tuple[int, int], need: Need) -> int:
+        """How many rows without a dictionary may get numbers now: many for keys that are asked for again."""
+        with self._lock:
+            again = need is Need.KEYS and key in self._asked
+            if need is Need.KEYS:
+                self._asked[key] = None
+            if len(self._asked) > TEXT_COLUMNS_MAX:
+                del self._asked[next(iter(self._asked))]
+        return 1 << 62 if again or need is Need.AT_ONCE else TEXT_ROWS_AT_ONCE
 
     def _refuse(self, key: tuple[int, int], segments: Sequence[Segment]) -> None:
         with self._lock:
