@@ -7,8 +7,11 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
+KERNELS := .venv/kernels
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help demo test soak check format bench clean
 
 help: ## list these tasks
@@ -16,14 +19,14 @@ help: ## list these tasks
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
 		printf '  make %-8s %s\n' "$$name" "$$text"; done
 
-demo: .venv/installed-demo ## the main job on real retail data; KEEP=1 leaves the server running
+demo: .venv/installed-demo $(KERNELS) ## the main job on real retail data; KEEP=1 leaves the server running
 	@$(BIN)/python -m weftdb.bench.demo $(if $(KEEP),--keep)
 
 # Whichever of the two processes is done takes tests from the other. More of them than cores only wait.
-test: .venv/installed-dev ## run all tests, in two processes (JOBS=0: in one); ARGS='-k name' for some
+test: .venv/installed-dev $(KERNELS) ## run all tests, in two processes (JOBS=0: in one); ARGS='-k name' for some
 	$(BIN)/python -m pytest -c tests/pytest.ini --numprocesses=$(or $(JOBS),2) --dist=worksteal tests $(ARGS)
 
-soak: .venv/installed-dev ## the long runs: FACTOR=50 times what `make test` does; SEED=1 for the threads
+soak: .venv/installed-dev $(KERNELS) ## the long runs: FACTOR=50 times what `make test` does; SEED=1 for the threads
 	WEFT_SOAK=$(or $(FACTOR),50) WEFT_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -c tests/pytest.ini --timeout=7200 \
 		tests/test_model.py tests/test_stress.py tests/test_cells.py tests/test_expression.py tests/test_crash_points.py \
 		tests/test_lmdb_pages.py tests/test_disk_full.py tests/test_corruption.py tests/test_kill.py \
@@ -41,30 +44,33 @@ format: .venv/installed-dev ## format the code, and fix what the linter can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed-bench ## measure, beside the peers that are installed; ARGS='ingest' for one
+bench: .venv/installed-bench $(KERNELS) ## measure, beside the peers that are installed; ARGS='ingest' for one
 	$(BIN)/python -m weftdb.bench $(or $(ARGS),all)
 
 clean: ## remove everything that was built, the virtual environment too
 	rm -rf .venv build dist *.egg-info demo-data bench-results .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The warm-up compiles the kernels once, into __pycache__, so that nobody waits for a compiler later.
 .venv/installed-demo: pyproject.toml .venv/made
 	@echo 'Installing WeftDB and what the demo needs (once; some 250 MB to download) ...'
 	@$(PIP) install --quiet --editable '.[demo]'
-	@echo 'Compiling kernels (once; less than a minute) ...'
-	@$(BIN)/python -m weftdb warm
 	@touch $@
 
 .venv/installed-dev: pyproject.toml .venv/made
 	@echo 'Installing WeftDB and what its tests need (once) ...'
 	@$(PIP) install --quiet --editable '.[dev,demo,bench]'
-	@$(BIN)/python -m weftdb warm
 	@touch $@ .venv/installed-demo .venv/installed-bench
 
 .venv/installed-bench: pyproject.toml .venv/made
 	@echo 'Installing WeftDB and what the benchmarks need (once) ...'
 	@$(PIP) install --quiet --editable '.[bench,demo]'
+	@touch $@
+
+# The warm-up compiles the kernels once, into __pycache__, so that nobody waits for a compiler later. All of them, where
+# one changed: numba compiles a kernel again whose own file changed, and not one that calls it from another file.
+$(KERNELS): .venv/made $(wildcard engine/kernels/*.py storage/kernels/*.py)
+	@echo 'Compiling kernels (when they changed; about a minute) ...'
+	@find base engine storage -name '*.nb[ic]' -delete
 	@$(BIN)/python -m weftdb warm
 	@touch $@
 
