@@ -233,17 +233,15 @@ def first_of(select: bound.Select, uses: Mapping[int, bound.TableUse]) -> tuple[
         found = _compared(select.where, column.id)
         if found is None or not window.partition:
             continue
-        number = dataclasses.replace(output, expression=Literal(value=1, type=window.type))
-        plain = dataclasses.replace(
-            inner, outputs=tuple(number if one is output else one for one in inner.outputs), order=()
-        )
-        rows = LateRows(
-            dataclasses.replace(
-                plain,
-                order=(*window.order, *(bound.SortKey(expression=by) for by in window.partition)),
-            ),
-            uses,
-        )
+        read = {node.id for node in walk(dataclasses.replace(select, source=None)) if isinstance(node, Column)}
+        outputs = [  # what nobody reads is not read from the table either
+            dataclasses.replace(one, expression=Literal(value=1 if one is output else None, type=of.type))
+            if one is output or of.id not in read
+            else one
+            for of, one in zip(derived.columns, inner.outputs, strict=True)
+        ]
+        plain = dataclasses.replace(inner, outputs=tuple(outputs), order=())
+        rows = LateRows(plain, uses)
         limit, one = found
         part = NewestPart(
             rows=rows.chosen,
