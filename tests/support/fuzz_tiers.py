@@ -41,6 +41,7 @@ from weftdb.engine.pipeline.generate import source
 from weftdb.engine.pipeline.kernels import Kernels, Known, plain
 from weftdb.engine.pipeline.program import program_of
 from weftdb.engine.pipeline.shape import Shape
+from weftdb.engine.pipeline.texts import Texts
 from weftdb.sql import run
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
@@ -65,6 +66,9 @@ SMALL: Final[dict[str, tuple[int, ...]]] = {
     "engine.pipeline.generate.TABLE_BYTES": (1, 1 << 18),
     "engine.pipeline.cut.GROUPS_MIN": (1, 1 << 12),
     "engine.pipeline.run.PIPELINE_LANE_ROWS": (40, 1 << 20),
+    "engine.pipeline.states.CHUNK_PLACES": (8, 1 << 14),
+    "engine.pipeline.newest.GROUPS_MAX": (8, 1 << 24),
+    "engine.pipeline.newest.LOOKED_UP_MAX": (100, 1 << 20),
     "engine.pipeline.metadata.READ_ROWS_MAX": (60, 1 << 20),
     "engine.pipeline.metadata.EXTREME_BLOCKS_MAX": (1, 64),
     "engine.pipeline.top.LATER_ROWS": (4, 4_096),
@@ -133,7 +137,7 @@ def small(seed: int, *, compiled: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        for holder, name, value in before:
+        for holder, name, value in reversed(before):
             setattr(holder, name, value)
 
 
@@ -173,6 +177,8 @@ def differences(
             else (Programs if programs else Interpreted)(threads=world.threads)
         )
         resources_of(world.engine).kernels = kernels
+        if random.Random(f"texts {seed}").random() < 0.3:
+            kernels.texts = Texts(limit=20_000)
         try:
             with Session(world.engine) as session:
                 session.execute(f"SET timezone = '{random.Random(f'zone {seed}').choice(ZONES)}'")
