@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -19,14 +20,17 @@ _TOKENS: Final = itertools.count()
 class Held:
     """Thread-safe, and without a lock, since arrays are freed at any moment. ``limit``: of bytes together.
 
-    ``beside``: takes of the same room.
+    ``beside``: takes of the same room; ``give_way`` lets go of what can be made again there.
     """
 
-    __slots__ = ("_beside", "_sizes", "limit")
+    __slots__ = ("_beside", "_give_way", "_sizes", "limit")
 
-    def __init__(self, limit: int = 1 << 62, *, beside: Held | None = None) -> None:
+    def __init__(
+        self, limit: int = 1 << 62, *, beside: Held | None = None, give_way: Callable[[], None] | None = None
+    ) -> None:
         self.limit = limit
         self._beside = beside
+        self._give_way = give_way
         self._sizes: dict[int, int] = {}
 
     @property
@@ -35,8 +39,12 @@ class Held:
 
     def room(self, count: int) -> bool:
         """Whether so many bytes may be made now. Several that ask at one moment may together go beyond the limit."""
-        beside = 0 if self._beside is None else self._beside.bytes
-        return self.bytes + beside + count <= self.limit
+        left = self.limit - self.bytes - count
+        if self._beside is None or left < 0 or self._beside.bytes <= left:
+            return left >= 0
+        if self._give_way is not None:
+            self._give_way()
+        return self._beside.bytes <= left
 
     def keep(self, array: np.ndarray, size: int | None = None) -> np.ndarray:
         """Count an array until it is freed, as ``size`` bytes where it stands for others; gives it."""

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from weftdb.base.limits import TEXTS_SHARE
 from weftdb.base.types import TEXT
 from weftdb.engine.database import Engine
+from weftdb.engine.held import Held
 from weftdb.engine.kernels.texts import add_texts, find_texts, place_texts
 from weftdb.engine.options import Options
 from weftdb.engine.pipeline import run, texts
@@ -106,6 +107,19 @@ def test_numbers_stay_while_others_are_added_by_many_threads() -> None:
     assert not wrong
     all = of.array(of.count).to_pylist()
     assert len(set(all)) == len(all) == of.count > 4_000
+
+
+def test_groups_get_the_room_that_numbers_take_where_that_is_enough() -> None:
+    of = Texts()
+    groups = Held(limit=1_000_000, beside=of.held, give_way=of.forget)
+    numbering_of(of, 1).of_values(values([f"some text {n}" for n in range(1_000)]))
+    taken = of.held.bytes
+    assert 20_000 < taken < 500_000
+    assert groups.room(1_000_000 - taken)
+    assert not groups.room(1_000_001)
+    assert of.held.bytes == taken, "nothing was gained by letting go of them"
+    assert groups.room(1_000_000)
+    assert of.held.bytes == 0
 
 
 def test_columns_are_forgotten_for_others_and_a_column_too_large_has_no_numbers() -> None:
@@ -347,5 +361,5 @@ def test_numbers_of_texts_are_in_the_gauge_of_memory() -> None:
         numbering_of(kernels.texts).of_values(values([f"some text {n}" for n in range(1_000)]))
         sql = "SELECT value FROM weft_metrics WHERE name = 'weft_memory_texts_bytes'"
         assert session.execute(sql).scalar() == kernels.texts.held.bytes > 20_000
-        held = kernels.held
-        assert not held.room(held.limit - kernels.texts.held.bytes + 1), "groups have what texts leave"
+        assert kernels.held.room(kernels.held.limit)
+        assert session.execute(sql).scalar() == 0, "groups have the room of texts that nobody uses"

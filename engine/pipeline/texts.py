@@ -315,6 +315,11 @@ class Texts:
                 del self._columns[key]
         return True
 
+    def forget(self) -> None:
+        """Let go of all columns: of those that queries use, once these are done."""
+        with self._lock:
+            self._columns.clear()
+
     def _rows_max(self, key: tuple[int, int], need: Need) -> int:
         """How many rows without a dictionary may get numbers now: many for keys that are asked for again."""
         with self._lock:
