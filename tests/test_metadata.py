@@ -125,6 +125,7 @@ def session() -> Iterator[Session]:
     """640 rows in blocks of 64, sorted by k."""
     with small(1), pytest.MonkeyPatch.context() as patch:
         patch.setattr("weftdb.storage.segment_writer.BLOCK_ROWS", 64)
+        patch.setattr("weftdb.engine.pipeline.metadata.EXTREME_BLOCKS_MAX", 3)
         with Engine.open(options=Options(maintenance=False)) as engine, Session(engine) as session:
             session.execute("CREATE TABLE t (k BIGINT PRIMARY KEY, a INTEGER, x DOUBLE PRECISION, s TEXT, m TIMESTAMP)")
             times = [dt.datetime(2026, 1, 1) + dt.timedelta(hours=k) for k in range(640)]
