@@ -4,7 +4,7 @@ Two writers commit batches of 10,000 clicks; one reader asks the questions in a 
 Four phases per system, in one process:
 
     ingest alone       as fast as it goes; the processor time per row includes flushes and merges until all has settled
-    questions alone    before and after what follows, for the table grows; the mean of both
+    questions alone    before and after what follows, for the table grows then, too; the mean of both
     both               rows come at half the rate found before, at fixed times; questions as fast as they go
                        (a phase of questions ends with a whole loop)
 
@@ -271,10 +271,10 @@ class Mixed:
     def _phases(self, run: _Run) -> None:
         ask = self._question_loop(run)
         ask(0.0, _Phase())
-        run.system.settle()
-        run.phases["before"] = self._alone(ask)
         run.phases["ingest"] = ingest = self._ingest(run)
         ask(0.0, _Phase())
+        run.system.settle()
+        run.phases["before"] = self._alone(ask)
         run.phases["both"] = self._both(run, ask, rate=ingest.rows / ingest.seconds / 2)
         run.system.settle()
         ask(0.0, _Phase())
