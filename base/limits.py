@@ -133,6 +133,7 @@ PIPELINE_LANES_MAX: Final = 16  # of one pipeline: runs of rows that threads tak
 PIPELINE_LANES_MOST: Final = 4_096
 PIPELINE_LANE_ROWS: Final = 1 << 20  # where groups are looked up: what gives way of so many is kept until it is merged
 PIPELINE_STATE_BYTES: Final = 4 * MIB  # of all lanes that add up floats: with larger states there are fewer lanes
+PIPELINE_TEXT_ROWS: Final = 4  # with fewer rows for each different text, the executor tests rows faster than these
 PIPELINE_BITS_MAX: Final = 1 << 28  # a bit for each value that there may be, 32 MiB for each thread
 PIPELINE_BITS_PER_ROW: Final = 64  # with more of them than that many times the rows, values are looked up
 TEXT_COLUMNS_MAX: Final = 256  # whose texts have numbers

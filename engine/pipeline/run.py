@@ -30,6 +30,7 @@ from ...base.limits import (
     PIPELINE_LANES_MOST,
     PIPELINE_SIDE_BYTES_MAX,
     PIPELINE_STATE_BYTES,
+    PIPELINE_TEXT_ROWS,
 )
 from ..clock import monotonic
 from ..expression.evaluate import evaluate
@@ -253,7 +254,11 @@ class Run:
         id, numbering = self.pipeline.slots[slot].id, numberings[slot]
         if numbering is None:
             return work.all(lambda source: _truths(test, source.dictionaries[slot], id), sources)
-        return _truths_by_number(test, numbering, sources, slot, id, work)
+        used = _used(sources, slot, numbering.count)
+        count = numbering.count if used is None else len(used)
+        if not self.wait and count * PIPELINE_TEXT_ROWS > max(self.rows_count, 1 << 14):
+            raise NotCovered(f"of {numbering.column.name} nearly every row has another text")
+        return _truths_by_number(test, numbering, used, sources, slot, id, work)
 
 
 def _used(sources: Sequence[Source], slot: int, count: int) -> np.ndarray | None:
@@ -268,11 +273,11 @@ def _used(sources: Sequence[Source], slot: int, count: int) -> np.ndarray | None
 
 
 def _truths_by_number(
-    test: Expression, numbering: Numbering, sources: Sequence[Source], slot: int, id: int, work: Work
-) -> list[np.ndarray]:
-    """What a condition is of NULL and each code in each source: asked once of each different text."""
+    test: Expression, numbering: Numbering, used: np.ndarray | None, sources: Sequence[Source], slot: int, id: int,
+    work: Work,
+) -> list[np.ndarray]:  # fmt: skip
+    """What a condition is of NULL and each code in each source: asked once of each different text (``used``)."""
     count = numbering.count
-    used = _used(sources, slot, count)
     texts = numbering.array(count) if used is None else numbering.array(count).take(pa.array(used))
     parts = [texts[start : start + TRUTHS_AT_ONCE] for start in range(0, max(len(texts), 1), TRUTHS_AT_ONCE)]
     found = work.all(lambda part: _truths(test, part, id), parts)
