@@ -160,7 +160,8 @@ def _join(join: bound.Join, conditions: Sequence[bound.Bound], found: _Found) ->
 
 
 def _implied(conditions: Sequence[bound.Bound], equalities: Sequence[bound.Bound]) -> list[bound.Bound]:
-    """What ``a = b`` makes of a condition on ``a`` alone: the same on ``b``. One step; chains meet at each join."""
+    """What ``a = b`` makes of a condition on ``a`` alone: the same on ``b``, unless it is there. One step; chains meet at
+    each join."""
     alone: dict[int, list[bound.Bound]] = {}
     for node in conditions:
         columns = {part.id for part in walk(node) if isinstance(part, Column)}
@@ -174,5 +175,8 @@ def _implied(conditions: Sequence[bound.Bound], equalities: Sequence[bound.Bound
         if not isinstance(a, Column) or not isinstance(b, Column) or a.type != b.type:
             continue
         for one, other in ((a, b), (b, a)):
-            implied.extend(_in_terms_of(node, {one.id: other}) for node in alone.get(one.id, ()))
+            for node in alone.get(one.id, ()):
+                same = _in_terms_of(node, {one.id: other})
+                if same not in implied and same not in conditions:
+                    implied.append(same)
     return implied
