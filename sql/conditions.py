@@ -160,8 +160,8 @@ def _join(join: bound.Join, conditions: Sequence[bound.Bound], found: _Found) ->
 
 
 def _implied(conditions: Sequence[bound.Bound], equalities: Sequence[bound.Bound]) -> list[bound.Bound]:
-    """What ``a = b`` makes of a condition on ``a`` alone: the same on ``b``, unless it is there. One step; chains meet at
-    each join."""
+    """What ``a = b`` makes of a condition on ``a`` alone: the same on ``b``, unless it is there. One step; chains meet
+    at each join."""
     alone: dict[int, list[bound.Bound]] = {}
     for node in conditions:
         columns = {part.id for part in walk(node) if isinstance(part, Column)}
