@@ -145,6 +145,10 @@ class VariableColumn:
         fitting = int(np.searchsorted(ends, HEAP_BYTES_MAX - used, side="right"))
         return max(fitting, int(used == 0))
 
+    def bytes_of(self, rows: np.ndarray) -> int:
+        """How many bytes the values of some rows have."""
+        return int((self.offsets[rows + 1] - self.offsets[rows]).sum(dtype=np.int64))
+
     def trim(self, count: int) -> None:
         """Give back the unused part of the heap of a closed chunk."""
         used = int(self.offsets[count])

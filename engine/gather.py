@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from ..storage.column_values import FixedValues, Values, VariableValues, array_of, constant_array, values_of
-from .column_store import ColumnStore, FixedColumn
+from ..storage.column_values import (
+    FixedValues,
+    Values,
+    VariableValues,
+    array_of,
+    constant_array,
+    new_heap,
+    values_of,
+    width_of,
+)
+from .column_store import ColumnStore, FixedColumn, VariableColumn
 from .kernels import runs as kernels
-from .projection import FixedColumns, Projection, missing_value
+from .projection import FixedColumns, Projection, missing_bytes, missing_value
 from .schema import Column
-from .segment_index import gather, headers_of, rows_between
+from .segment_index import gather, headers_of, rows_between, text_bytes
 
 if TYPE_CHECKING:
     from .memtable import Chunk
@@ -75,6 +84,26 @@ def gathered(picked: Picked, projection: Projection) -> pa.RecordBatch:
             values = _joined(pieces)
         arrays.append(array_of(values, column.type))
     return batch_of(arrays, projection.schema, picked.count)
+
+
+def bytes_of(picked: Picked, columns: Sequence[Column]) -> int:
+    """How many bytes these columns of the rows have, whichever of them are visible. Raises Corrupt."""
+    count = picked.rows_count + sum(len(rows) for _, rows in picked.chunks)
+    size = 0
+    for column in columns:
+        size += count * width_of(column.type)
+        if column.type.is_variable:
+            if picked.rows_count:
+                where = rows_between(picked.starts, picked.stops)
+                size += text_bytes([segment.index for segment in picked.runs], column, *where)
+            size += sum(chunk_text_bytes(chunk, column, rows) for chunk, rows in picked.chunks)
+    return size
+
+
+def chunk_text_bytes(chunk: Chunk, column: Column, rows: np.ndarray) -> int:
+    """How many bytes the values of a column of variable width have in some rows."""
+    store = chunk.columns.get(column.id)
+    return store.bytes_of(rows) if isinstance(store, VariableColumn) else len(rows) * missing_bytes(column)
 
 
 def visible_in(
@@ -202,9 +231,10 @@ def _joined(pieces: Sequence[Values]) -> Values:
         return FixedValues(np.concatenate(fixed), valid)
     variable = [piece for piece in pieces if isinstance(piece, VariableValues)]
     lengths = np.concatenate([np.diff(piece.offsets) for piece in variable])
+    data = new_heap(int(lengths.sum(dtype=np.int64)), count=len(lengths))
+    np.concatenate([piece.data[piece.offsets[0] : piece.offsets[-1]] for piece in variable], out=data)
     offsets = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
-    data = np.concatenate([piece.data[piece.offsets[0] : piece.offsets[-1]] for piece in variable])
     return VariableValues(offsets, data, valid)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -52,3 +52,12 @@ class Held:
         self._sizes[token] = array.nbytes if size is None else size
         weakref.finalize(array, self._sizes.pop, token).atexit = False
         return array
+
+    @staticmethod
+    def until_freed(kept: np.ndarray, by: Any) -> None:
+        """Go on counting what was kept as long as something else lives."""
+        weakref.finalize(by, _let_go, kept).atexit = False
+
+
+def _let_go(_: np.ndarray) -> None:
+    """The last reference to it was the caller's."""

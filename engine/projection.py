@@ -83,3 +83,8 @@ def _plain_arrow(column: Column) -> pa.DataType | None:
 def missing_value(column: Column) -> object:
     """What a column reads as in rows that are older than it."""
     return None if column.missing is None else column.missing.value
+
+
+def missing_bytes(column: Column) -> int:
+    """How many bytes that has, of variable width."""
+    return constant_array(missing_value(column), 1, column.type).nbytes

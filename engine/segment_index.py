@@ -29,13 +29,14 @@ from ..storage.column_values import (
     address_of,
     array_of,
     frozen,
+    new_heap,
     values_of,
 )
 from ..storage.segment import SegmentReader
 from .kernels import search as kernels
 from .key_encoding import VARIABLE, WIDTHS, Keys
 from .layout import Layout
-from .projection import missing_value
+from .projection import missing_bytes, missing_value
 from .schema import Column
 
 _KINDS: Final[dict[Kind, int]] = {
@@ -186,16 +187,13 @@ def gather(indexes: Sequence[SegmentIndex], column: Column, segments: np.ndarray
     """
     count = len(rows)
     segments, rows = frozen(segments[:]), frozen(rows[:])
-    columns = np.array([index.column(column.id) for index in indexes], np.uint64)
-    state = np.zeros(3, np.int64)
-    while not kernels.check_verified(columns, segments, rows, state):
-        indexes[int(state[0])].reader.verify(column.id, int(state[2]))
+    columns = _columns(indexes, column, segments, rows)
     valid = np.zeros(count, np.uint8)
     values: Values
     if column.type.is_variable:
         ends = np.empty(count + 1, np.int64)
         nulls = kernels.gather_spans(columns, segments, rows, ends, valid)
-        heap = np.empty(int(ends[-1]), np.uint8)
+        heap = new_heap(int(ends[-1]), count=count)
         kernels.gather_bytes(columns, segments, rows, ends, heap)
         values = VariableValues(ends.astype(np.int32), heap, valid)
     else:
@@ -208,6 +206,25 @@ def gather(indexes: Sequence[SegmentIndex], column: Column, segments: np.ndarray
     if not nulls:
         values.valid = None
     return values
+
+
+def text_bytes(indexes: Sequence[SegmentIndex], column: Column, segments: np.ndarray, rows: np.ndarray) -> int:
+    """How many bytes a column of variable width has in these rows."""
+    segments, rows = frozen(segments[:]), frozen(rows[:])
+    columns = _columns(indexes, column, segments, rows)
+    ends = np.empty(len(rows) + 1, np.int64)
+    kernels.gather_spans(columns, segments, rows, ends, np.zeros(len(rows), np.uint8))
+    older = 0 if columns.all() else int(np.count_nonzero(columns[segments] == 0))
+    return int(ends[-1]) + (older * missing_bytes(column) if older else 0)
+
+
+def _columns(indexes: Sequence[SegmentIndex], column: Column, segments: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The addresses of the column's headers; what these rows need of it is verified. Raises Corrupt."""
+    columns = np.array([index.column(column.id) for index in indexes], np.uint64)
+    state = np.zeros(3, np.int64)
+    while not kernels.check_verified(columns, segments, rows, state):
+        indexes[int(state[0])].reader.verify(column.id, int(state[2]))
+    return columns
 
 
 def headers_of(indexes: Sequence[SegmentIndex]) -> np.ndarray:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from ..base.errors import LimitExceeded
 from ..base.limits import PIPELINE_ROWS_MANY, TOP_ROWS_MIN
 from ..base.types import Type
 from ..engine import schema
@@ -478,16 +479,19 @@ def _run_rows(
     dry: bool,
 ) -> tuple[Grouped, pa.Table | None]:
     began = monotonic()
-    stream, plan, rows_read, rows = run_rows(
-        part,
-        reader,
-        moment,
-        past=past,
-        rows_min=0 if wait else TOP_ROWS_MIN,
-        kernels=kernels,
-        check=(lambda: None) if cancel is None else cancel.check,
-        dry=dry,
-    )
+    try:
+        stream, plan, rows_read, rows = run_rows(
+            part,
+            reader,
+            moment,
+            past=past,
+            rows_min=0 if wait else TOP_ROWS_MIN,
+            kernels=kernels,
+            check=(lambda: None) if cancel is None else cancel.check,
+            dry=dry,
+        )
+    except LimitExceeded as error:  # the executor takes fewer rows at a time
+        raise NotCovered(error.message) from None
     done = Grouped(alias=part.rows.use.alias, sink=sink_of(part))
     if rows is not None:
         _note(stream, plan, rows_read)

@@ -182,5 +182,8 @@ def _handed_schema(source: Any) -> pa.Schema:
 
 
 def _columns_of(data: Any, names: Sequence[str]) -> pa.Table:
+    """The columns; the table itself where it has these alone, since what it takes is counted as long as it lives."""
     table = data if isinstance(data, pa.Table) else pa.table(data)
+    if table.column_names == list(names):
+        return table
     return table.select([table.schema.get_field_index(name) for name in names])

@@ -39,6 +39,7 @@ from ..engine.pipeline.passing import Passing
 from ..engine.pipeline.ranks import SortKey
 from ..engine.pipeline.shape import NotCovered
 from ..engine.pipeline.top import Top
+from ..engine.pipeline.work import Counting
 from ..engine.zones import MIRRORED
 from . import bound
 from .pushdown import Moment, conjuncts, constant, finish, simple
@@ -283,8 +284,10 @@ def run_rows(
     check: Callable[[], None],
     dry: bool,
 ) -> tuple[RowStream, Plan, int, pa.Table | None]:
-    """How many rows were looked at, and those that are wanted; none if ``dry``. Raises NotCovered, Corrupt, and what
-    ``check`` does."""
+    """How many rows were looked at, and those that are wanted; none if ``dry``.
+
+    Raises NotCovered, LimitExceeded where values are too many for one array, Corrupt, and what ``check`` does.
+    """
     rows = part.rows
     use = rows.use
     stream = reader_of(use, reader, past).scan(use.table, columns=use.columns, filter=finish(use.filter, moment))
@@ -296,27 +299,21 @@ def run_rows(
         raise NotCovered("the rows are few")
     condition = _finished(rows.condition, moment, may_fail=isinstance(part, PassingPart))
     columns = [layout.by_id[id] for id in rows.columns]
+    work = Counting(kernels.threads, check, kernels.held)
     if isinstance(part, TopPart):
         count = _number(part.limit, moment) + (0 if part.offset is None else _number(part.offset, moment))
-        top = Top(plan, layout, version=version, keys=part.keys, condition=condition, count=count, check=check)
-        if dry:
-            return stream, plan, 0, None
-        batch = top.rows(columns)
-        return stream, plan, top.rows_read, pa.Table.from_batches([batch]).rename_columns(list(rows.names))
+        top = Top(plan, layout, version=version, keys=part.keys, condition=condition, count=count, work=work)
+        found = None if dry else top.rows(columns, rows.names)
+        return stream, plan, top.rows_read, found
     if isinstance(part, PassingPart):
         if condition is None:
             raise NotCovered("its condition fails")
-        passing = Passing(plan, layout, version=version, condition=condition, threads=kernels.threads, check=check)
+        passing = Passing(plan, layout, version=version, condition=condition, work=work)
         return stream, plan, passing.rows_read, None if dry else passing.rows(columns, rows.names)
     if part.limit is not None and _number(part.limit, moment) != part.one:
         raise NotCovered("more than the first row is wanted")
-    newest = Newest(
-        plan, layout, version=version, groups=part.groups, keys=part.keys, condition=condition,
-        threads=kernels.threads, held=kernels.held, check=check,
-    )  # fmt: skip
-    if dry:
-        return stream, plan, 0, None
-    return stream, plan, newest.rows_read, newest.rows(columns, rows.names)
+    newest = Newest(plan, layout, version=version, groups=part.groups, keys=part.keys, condition=condition, work=work)
+    return stream, plan, newest.rows_read, None if dry else newest.rows(columns, rows.names)
 
 
 def _finished(condition: Expression | None, moment: Moment, *, may_fail: bool) -> Expression | None:

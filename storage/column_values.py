@@ -39,6 +39,8 @@ DTYPES: Final[dict[Kind, np.dtype]] = {
 
 PAIRS: Final = frozenset((Kind.NUMERIC, Kind.UUID, Kind.INTERVAL))
 
+HEAP_MAX: Final = np.iinfo(np.int32).max
+
 
 def frozen(array: np.ndarray) -> np.ndarray:
     """The array, read-only from now on. Kernels are compiled for read-only inputs, as views of Arrow's buffers are."""
@@ -52,6 +54,23 @@ def address_of(array: np.ndarray | None) -> int:
 
 
 EMPTY_BYTES: Final = frozen(np.empty(0, np.uint8))
+
+
+def width_of(type: Type) -> int:
+    """Bytes of a value as it stands in an array; of one of variable width those of its offset."""
+    if type.is_variable:
+        return 4
+    return 16 if type.kind in PAIRS else DTYPES[type.kind].itemsize
+
+
+def new_heap(size: int, *, count: int) -> np.ndarray:
+    """Room for the bytes of so many values. Raises LimitExceeded for more than offsets of 32 bits tell apart."""
+    if size > HEAP_MAX:
+        raise LimitExceeded(
+            f"{count:,} values have {size:,} bytes, and one array of values holds {HEAP_MAX:,}",
+            hint="Read fewer rows at a time.",
+        )
+    return np.empty(size, np.uint8)
 
 
 class FixedValues:
@@ -81,7 +100,7 @@ class VariableValues:
     def take(self, order: np.ndarray) -> VariableValues:
         """The values at ``order`` (int64)."""
         offsets = np.zeros(len(order) + 1, np.int32)
-        data = np.empty(int(np.sum(np.diff(self.offsets)[order], dtype=np.int64)), np.uint8)
+        data = new_heap(int(np.sum(np.diff(self.offsets)[order], dtype=np.int64)), count=len(order))
         gather_variable(self.offsets, self.data, order, offsets, data)
         return VariableValues(offsets, data, None if self.valid is None else self.valid[order])
 

@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
-from ..base.errors import Corrupt, LimitExceeded, Unavailable
+from ..base.errors import Corrupt, Unavailable
 from ..base.types import Type
-from .column_values import FixedValues, Values, VariableValues, address_of, frozen
+from .column_values import FixedValues, Values, VariableValues, address_of, frozen, new_heap
 from .encoding import EMPTY_ZONE, Encoder, Order, Physical, count_of, new_entries, physical_of
 from .kernels import decoding
 from .kernels.blocks import CONSTANT, DIRECTORY, HEAP, PACKED, PLAIN, RUNS, WIDE
@@ -48,8 +48,6 @@ _ENCODINGS: Final = {
     HEAP: "heap",
     WIDE: "wide",
 }
-
-_NO_ROOM: Final = np.iinfo(np.int32).max
 
 
 class Size(NamedTuple):
@@ -256,7 +254,7 @@ class SegmentReader:
         spans = np.empty((count, 2), np.int64)
         self._take(decoding.take_spans, column, rows, (), addresses, address_of(spans))
         size = int(spans[:, 1].sum())
-        data = self._heap(size, count)
+        data = new_heap(size + 8, count=count)
         offsets = np.empty(count + 1, np.int32)
         decoding.copy_spans(address_of(spans), count, address_of(offsets), address_of(data))
         return VariableValues(_sealed(offsets), _sealed(data[:size]), None if valid is None else _sealed(valid))
@@ -374,7 +372,7 @@ class SegmentReader:
         at = address_of(offsets)
         valid_address = address_of(valid)
         size = decoding.read_offsets(column.address, start, count, at, valid_address)
-        data = self._heap(size, count)
+        data = new_heap(size + 8, count=count)
         decoding.read_bytes(column.address, start, count, at, address_of(data))
         return VariableValues(_sealed(offsets), _sealed(data[:size]), None if valid is None else _sealed(valid))
 
@@ -396,14 +394,6 @@ class SegmentReader:
             assert done >= 0, f"rows {rows.min()} to {rows.max()} of {self.rows_count}"
             if done < count:
                 self.verify(column.id, int(rows[done]) // self.block_rows)
-
-    def _heap(self, size: int, count: int) -> np.ndarray:
-        if size > _NO_ROOM:
-            raise LimitExceeded(
-                f"{count} values have {size} bytes, and one array of values holds {_NO_ROOM}",
-                hint="Read fewer rows at a time.",
-            )
-        return np.empty(size + 8, np.uint8)
 
     def _verify(self, column: _Column, blocks: list[int]) -> None:
         """Verify blocks and say so. Hashing lets go of the interpreter, and so lets other threads wait for the disk."""

@@ -14,8 +14,11 @@ import pytest
 import soak
 import weftdb
 from weftdb.engine.database import Engine
+from weftdb.engine.held import Held
 from weftdb.engine.options import Options
 from weftdb.engine.pipeline import newest, passing, top
+from weftdb.sql.relational import run_relational
+from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
 
 DDL = (
@@ -209,6 +212,70 @@ def test_a_computed_condition_of_few_rows_is_the_engines(engine: Engine) -> None
     (line,) = [row[0] for row in session.execute(f"EXPLAIN ANALYZE {text}").rows() if row[0].startswith("  Pipeline")]
     assert line.startswith("  Pipeline of t: the rows that pass: ")
     assert line.endswith(" (passing)")
+
+
+ROWS_READ_LATE = (
+    "SELECT *, n + 1 FROM t ORDER BY x DESC, k, m LIMIT 900",
+    "SELECT DISTINCT ON (k) *, n + 1 FROM t ORDER BY k, m DESC",
+    "SELECT *, n + 1 FROM t WHERE a + n > 20 ORDER BY k, m",
+)
+
+
+@pytest.mark.parametrize("sql", ROWS_READ_LATE)
+def test_rows_read_late_count_until_they_are_handed_over_and_beyond_the_budget_the_executor_answers(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, sql: str
+) -> None:
+    session = Session(engine)
+    session.execute("SET weft.tier = relational")
+    wanted = session.execute(sql).rows()
+    size = session.execute(f"SELECT sum(length(p) + coalesce(length(s), 0) + 60) FROM ({sql}) AS q").scalar()
+    session.execute("SET weft.tier = auto")
+    kernels = resources_of(engine).kernels
+    monkeypatch.setattr("weftdb.sql.pipeline.TOP_ROWS_MIN", 0)
+    for limit, fits in ((100_000_000, True), (size, False)):
+        held = Held(limit)
+        most = _most_kept(held, monkeypatch)
+        monkeypatch.setattr(kernels, "held", held)
+        handed_over: list[int] = []
+
+        def noted(*arguments: Any, held: Held = held, handed_over: list[int] = handed_over, **more: Any) -> Any:
+            handed_over.append(held.bytes)
+            return run_relational(*arguments, **more)
+
+        monkeypatch.setattr("weftdb.sql.run.run_relational", noted)
+        rows = session.execute(sql).rows()
+        assert list(map(_shown, rows)) == list(map(_shown, wanted))
+        assert held.bytes == 0
+        lines = [row[0] for row in session.execute(f"EXPLAIN ANALYZE {sql}").rows()]
+        refused = [line for line in lines if "more memory than pipelines may take" in line]
+        assert bool(refused) != fits, lines
+        assert (max(most) >= size) == fits, (max(most), size)
+        assert (handed_over[0] >= size) == fits
+        assert held.bytes == 0
+
+
+def _most_kept(held: Held, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What a gauge says whenever something is added to it."""
+    seen = [0]
+
+    class Watched(dict[int, int]):
+        def __setitem__(self, token: int, size: int) -> None:
+            super().__setitem__(token, size)
+            seen.append(held.bytes)
+
+    monkeypatch.setattr(held, "_sizes", Watched())
+    return seen
+
+
+def test_texts_of_more_bytes_than_one_array_holds_are_left_to_the_executor(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weftdb.storage.column_values.HEAP_MAX", 100)
+    session = Session(engine)
+    session.execute("SET weft.tier = pipeline")
+    for sql in ROWS_READ_LATE:
+        with pytest.raises(weftdb.Invalid, match="one array of values holds 100"):
+            session.execute(sql)
 
 
 def test_groups_of_the_first_rows(engine: Engine) -> None:

@@ -282,7 +282,7 @@ def kernels_of(engine: Engine) -> Kernels:
             found = engine.shared[Kernels] = Kernels(threads=engine.options.threads)
             texts = found.texts = Texts(engine.budget.limit // TEXTS_SHARE)
             held = found.held = Held(engine.budget.limit // PIPELINES_SHARE, beside=texts.held, give_way=texts.forget)
-            engine.budget.register("pipelines", lambda: held.bytes, "Groups of the pipelines that run.")
+            engine.budget.register("pipelines", lambda: held.bytes, "Groups and rows of the pipelines that run.")
             engine.budget.register("texts", lambda: texts.held.bytes, "Numbers of texts, for pipelines to come.")
             engine.on_close(found.close)
         return found

@@ -1,4 +1,7 @@
-"""Columns of rows that were chosen before: read for these alone, text by its codes where all of it has some."""
+"""Columns of rows that were chosen before: read for these alone, text by its codes where all of it has some.
+
+How many bytes that will be is asked of the rows themselves, so that it is known before there are any.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,22 @@ import pyarrow as pa
 
 from ...base.types import Kind
 from ...storage.column_values import array_of
+from ..held import Held
 from ..schema import Column
 from .ranks import Stretch
-from .work import Threads
+from .work import Counting
 
 _CODED: Final = pa.dictionary(pa.int32(), pa.string())
+_CODE: Final = np.dtype(np.int32)
 
 
 def late_rows(
-    found: Sequence[tuple[Stretch, np.ndarray]], columns: Sequence[Column], names: Sequence[str], *, threads: Threads
+    found: Sequence[tuple[Stretch, np.ndarray]], columns: Sequence[Column], names: Sequence[str], *, work: Counting
 ) -> pa.Table:
-    """The columns, under ``names``, of rows (int64) of stretches, in their order. Raises Corrupt."""
+    """The columns, under ``names``, of rows (int64) of stretches, in their order. Counted as long as the table lives.
+
+    Raises NoRoom, LimitExceeded, Corrupt.
+    """
     coded = {column.id for column in columns if found and all(_is_coded(stretch, column) for stretch, _ in found)}
     schema = pa.schema(
         [
@@ -29,6 +37,12 @@ def late_rows(
         ]
     )
 
+    def size(one: tuple[Stretch, np.ndarray]) -> int:
+        stretch, rows = one
+        return sum(
+            _CODE.itemsize * len(rows) if column.id in coded else stretch.bytes_of(column, rows) for column in columns
+        )
+
     def batch(one: tuple[Stretch, np.ndarray]) -> pa.RecordBatch:
         stretch, rows = one
         arrays = [
@@ -36,7 +50,10 @@ def late_rows(
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    return pa.Table.from_batches(threads.all(batch, found), schema)
+    counted = work.counted(sum(work.all(size, found)))
+    table = pa.Table.from_batches(work.all(batch, found), schema)
+    Held.until_freed(counted, table)
+    return table
 
 
 def _is_coded(stretch: Stretch, column: Column) -> bool:
@@ -51,7 +68,7 @@ def _codes(stretch: Stretch, column: Column, rows: np.ndarray) -> pa.Array:
     assert segment is not None, "only segments have dictionaries"
     dictionary = segment.reader.dictionary(column.id)
     assert dictionary is not None, f"{column.name} reads as codes"
-    codes = segment.reader.take_narrowed(column.id, rows, np.dtype(np.int32))
+    codes = segment.reader.take_narrowed(column.id, rows, _CODE)
     mask = None if codes.valid is None else codes.valid == 0
     return pa.DictionaryArray.from_arrays(
         pa.array(codes.values, mask=mask), array_of(dictionary, column.type), safe=False

@@ -11,7 +11,7 @@ the same each time. Needs no compiler.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from ...base.types import Kind
 from ..expression.node import Expression
-from ..held import Held
 from ..kernels.newest import keep_best
 from ..kernels.pieces import place_all
 from ..layout import Layout
@@ -31,7 +30,7 @@ from .late import late_rows
 from .pieces import bounds_of
 from .ranks import PLACE, Ranked, SortKey, Stretch, View, rejects_null, stretches_of
 from .shape import NotCovered
-from .work import NOWHERE, Work
+from .work import Counting
 
 GROUPS_MAX: Final = 1 << 24
 """Groups that have a number each, whether they are there or not."""
@@ -42,7 +41,7 @@ LOOKED_UP_MAX: Final = 1 << 20
 
 
 class Newest:
-    """Making one raises NotCovered. ``check`` raises what stops the statement."""
+    """Making one raises NotCovered."""
 
     def __init__(
         self,
@@ -53,15 +52,12 @@ class Newest:
         groups: Sequence[int],
         keys: Sequence[SortKey],
         condition: Expression | None,
-        threads: int,
-        held: Held,
-        check: Callable[[], None],
+        work: Counting,
     ) -> None:
         self._layout = layout
         self._version = version
         self._condition = None if condition is None else Condition(condition, layout)
-        none = (NOWHERE, np.zeros(1, np.float64))
-        self._work = Work(kernel=_no_kernel, given=none, threads=threads, check=check, held=held)
+        self._work = work
         self._stretches = stretches_of(plan, layout, whole=True)
         self._ranked: list[Ranked] = []
         for key in keys:
@@ -92,7 +88,7 @@ class Newest:
         )
 
     def rows(self, columns: Sequence[Column], names: Sequence[str]) -> pa.Table:
-        """One row of each group. Raises NotCovered, Corrupt."""
+        """One row of each group. Raises NotCovered, LimitExceeded, Corrupt."""
         tasks = [
             (number, block) for number, stretch in enumerate(self._stretches) for block in range(stretch.blocks_count)
         ]
@@ -104,7 +100,7 @@ class Newest:
             for some in np.split(places, cuts)
             if len(some)
         ]
-        return late_rows(found, columns, names, threads=self._work)
+        return late_rows(found, columns, names, work=self._work)
 
     def _look(self, task: tuple[int, int]) -> None:
         """Take the best rows of one view."""
@@ -128,10 +124,6 @@ class Newest:
             if self._table is not None:
                 place_all(self._table, groups + 1, self._used, groups)
             keep_best(groups, ranks, places, self._best_ranks, self._best_places)
-
-
-def _no_kernel(*_: object) -> int:
-    raise AssertionError("nothing is compiled")
 
 
 class _GroupKey:

@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from ...base.types import Kind, Type
-from ...storage.column_values import FixedValues, VariableValues, array_of, constant_array, values_of
+from ...storage.column_values import FixedValues, VariableValues, array_of, constant_array, values_of, width_of
 from ...storage.encoding import HIGHEST, LOWEST
 from ..column_store import FixedColumn, VariableColumn
 from ..expression.evaluate import evaluate_filter
 from ..expression.node import Expression
-from ..gather import Picked
+from ..gather import Picked, chunk_text_bytes
 from ..layout import Layout
 from ..memtable import Chunk
 from ..projection import missing_value
@@ -32,6 +32,7 @@ from ..prune import column_ids, conjuncts
 from ..scan_plan import Plan
 from ..schema import Column
 from ..segment import Segment
+from ..segment_index import text_bytes
 from .describe import FLOATS, INTEGERS
 from .shape import NotCovered
 
@@ -256,6 +257,16 @@ class Stretch:
         assert self.chunk is not None, "a stretch is of a segment or a chunk"
         store = self.chunk.columns.get(column.id)
         return store.codes(count) if isinstance(store, VariableColumn) else None
+
+    def bytes_of(self, column: Column, rows: np.ndarray) -> int:
+        """How many bytes a column has in some rows. Raises Corrupt."""
+        size = width_of(column.type) * len(rows)
+        if not column.type.is_variable:
+            return size
+        if self.segment is not None:
+            return size + text_bytes([self.segment.index], column, np.zeros(len(rows), np.int64), rows)
+        assert self.chunk is not None, "a stretch is of a segment or a chunk"
+        return size + chunk_text_bytes(self.chunk, column, rows)
 
     def taken(self, column: Column, rows: np.ndarray) -> pa.Array:
         """A column in some rows of the segment or chunk, as Arrow array."""

@@ -15,7 +15,7 @@ place of a row settles what no key does, so that the answer is the same each tim
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -23,7 +23,8 @@ import pyarrow as pa
 
 from ...storage.encoding import LOWEST
 from ..expression.node import Expression
-from ..gather import gathered
+from ..gather import bytes_of, gathered
+from ..held import Held
 from ..layout import Layout
 from ..projection import Projection
 from ..scan_plan import Plan
@@ -31,6 +32,7 @@ from ..schema import Column
 from .condition import Condition
 from .ranks import FEW, PLACE, Ranked, SortKey, Stretch, View, picked_at, rejects_null, stretches_of
 from .shape import NotCovered
+from .work import Counting
 
 TOP_MAX: Final = 1 << 16
 """More rows are the executor's to sort."""
@@ -44,9 +46,9 @@ Ranks: TypeAlias = tuple[int, ...]
 
 
 class Top:
-    """The first ``count`` rows of what ``plan`` looks at for which ``condition`` is true. Making one raises NotCovered.
+    """The first ``count`` rows of what ``plan`` looks at for which ``condition`` is true.
 
-    ``check`` raises what stops the statement.
+    Making one raises NotCovered.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Top:
         keys: Sequence[SortKey],
         condition: Expression | None,
         count: int,
-        check: Callable[[], None],
+        work: Counting,
     ) -> None:
         if not 0 <= count <= TOP_MAX:
             raise NotCovered("many rows are wanted")
@@ -66,7 +68,7 @@ class Top:
         self._version = version
         self._count = count
         self._condition = None if condition is None else Condition(condition, layout)
-        self._check = check
+        self._work = work
         self._stretches = stretches_of(plan, layout)
         self._ranked, self.is_exact = self._keys(keys, condition)
         self._ranks = np.empty((0, len(self._ranked)), np.int64)
@@ -77,14 +79,20 @@ class Top:
         self.rows_read = 0
         self.blocks_read = 0
 
-    def rows(self, columns: Sequence[Column]) -> pa.RecordBatch:
-        """The rows in the order of the keys. Raises NotCovered, Corrupt."""
+    def rows(self, columns: Sequence[Column], names: Sequence[str]) -> pa.Table:
+        """The rows in the order of the keys. Raises NotCovered, LimitExceeded, Corrupt."""
         if self._count:
             self._search()
         found = np.lexsort((self._places, *self._ranks.T[::-1]))
         picked, order = picked_at(self._stretches, self._places[found])
         projection = Projection(columns)
-        return gathered(picked, projection).take(pa.array(order)) if len(order) else projection.nothing
+        size = bytes_of(picked, columns)
+        gathering, counted = self._work.counted(size), self._work.counted(size)
+        batch = gathered(picked, projection).take(pa.array(order)) if len(order) else projection.nothing
+        del gathering
+        table = pa.Table.from_batches([batch.rename_columns(list(names))])
+        Held.until_freed(counted, table)
+        return table
 
     def _keys(self, keys: Sequence[SortKey], condition: Expression | None) -> tuple[list[Ranked], bool]:
         """The keys up to the first that is not exact, and whether that is all of them."""
@@ -116,7 +124,7 @@ class Top:
                 for ranks, inner in self._blocks(stretch):
                     heapq.heappush(heap, (ranks, number, inner, False))
                 continue
-            self._check()
+            self._work.go_on()
             self._look(stretch, number, block)
         self._settle()
 

@@ -60,8 +60,30 @@ class Threads:
         self._check()
 
 
-class Work(Threads):
-    """``given``: the kernel's arguments; ``held``: memory of pipelines.
+class Counting(Threads):
+    """Threads whose memory is counted. ``held``: that of pipelines."""
+
+    def __init__(self, threads: int, check: Callable[[], None], held: Held) -> None:
+        super().__init__(threads, check)
+        self._held = held
+
+    def made(self, bytes_count: int, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """An array of groups or of what comes to them. Raises NoRoom."""
+        self._check_room(bytes_count)
+        return self._held.keep(make())
+
+    def counted(self, bytes_count: int) -> np.ndarray:
+        """Stands for memory of so many bytes as long as it lives. Raises NoRoom."""
+        self._check_room(bytes_count)
+        return self._held.keep(np.empty(0), bytes_count)
+
+    def _check_room(self, bytes_count: int) -> None:
+        if not self._held.room(bytes_count):
+            raise NoRoom("it needs more memory than pipelines may take")
+
+
+class Work(Counting):
+    """``given``: the kernel's arguments.
 
     ``keeps_records``: the kernel leaves records where they are, and a lane's table is no table of records.
     """
@@ -75,25 +97,10 @@ class Work(Threads):
         check: Callable[[], None],
         held: Held,
     ) -> None:
-        super().__init__(threads, check)
-        self._held = held
+        super().__init__(threads, check, held)
         self.keeps_records = isinstance(kernel, Program)
         self._kernel = kernel
         self._given = given
-
-    def made(self, bytes_count: int, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """An array of groups or of what comes to them. Raises NotCovered where there is no room for it."""
-        self._check_room(bytes_count)
-        return self._held.keep(make())
-
-    def counted(self, bytes_count: int) -> np.ndarray:
-        """Stands for memory of so many bytes as long as it lives. Raises NotCovered where there is no room for it."""
-        self._check_room(bytes_count)
-        return self._held.keep(np.empty(0), bytes_count)
-
-    def _check_room(self, bytes_count: int) -> None:
-        if not self._held.room(bytes_count):
-            raise NoRoom("the groups need more memory than pipelines may take")
 
     def lane(
         self,
