@@ -353,7 +353,7 @@ def _cut(part: Part, moment: pushdown.Moment) -> Cut | None:
     if first is None:
         return None
     answer = part.pipeline.answers[first.answer]
-    if answer.function == "avg":
+    if answer.function == "avg" or answer.squares is not None:
         return None
     count = 0
     for limit in first.limits:

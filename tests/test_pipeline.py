@@ -10,10 +10,12 @@ import datetime as dt
 import json
 import math
 import random
+import statistics
 import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,19 @@ QUERIES = (
     "SELECT DISTINCT k FROM t WHERE a > 0",
     "SELECT a, s, f FROM t GROUP BY a, s, f HAVING a > -20",
     "SELECT DISTINCT m FROM t",
+    "SELECT n, bool_and(f), bool_or(f), every(a > 0), bool_or(s LIKE 'x%') FILTER (WHERE a > 0) FROM t GROUP BY n",
+    "SELECT bool_and(f), bool_or(f), bool_and(a > x), min(a) FROM t WHERE a > 1000",
+    "SELECT s, bool_or(x > 1) AS one FROM t GROUP BY s ORDER BY one DESC, s LIMIT 3",
+    "SELECT greatest(a, n, 3), least(b, 2.5, a), count(*), sum(greatest(x, x * 2, 0)), max(least(x, r)),"
+    " min(greatest(m, TIMESTAMP '1970-01-01')), sum(nullif(a, n)), sum(greatest(a)), max(nullif(x, 1.5))"
+    " FROM t GROUP BY 1, 2",
+    "SELECT count(*) FROM t WHERE a IS DISTINCT FROM n AND f IS NOT DISTINCT FROM (a > 3) AND s IS DISTINCT FROM 'x'",
+    "SELECT count(*) FROM t WHERE x IS NOT DISTINCT FROM x * 2 OR a IS NOT DISTINCT FROM late OR"
+    " d IS DISTINCT FROM NULL",
+    "SELECT f = (a > 3), f <> (a > x), count(*) FROM t WHERE f IS DISTINCT FROM true GROUP BY 1, 2",
+    "SELECT n, stddev(a), variance(b), var_pop(k), stddev_pop(n), stddev_samp(b * a), var_samp(late) FROM t GROUP BY n",
+    "SELECT k, stddev(a), var_pop(b) FILTER (WHERE f) FROM t GROUP BY k",
+    "SELECT stddev(a), var_pop(a), var_samp(k) FILTER (WHERE k = 5) FROM t WHERE a > 1000 OR k = 5",
 )
 
 
@@ -214,6 +229,7 @@ def test_parameters_are_arguments_of_one_kernel(engine: Engine) -> None:
         ("SELECT count(DISTINCT a), sum(DISTINCT n) FROM t", "more than one argument"),
         ("SELECT count(DISTINCT a) FILTER (WHERE n > 1), count(DISTINCT x) FROM t", "more than one argument"),
         ("SELECT max(s) FROM t", "max of text"),
+        ("SELECT stddev(x) FROM t", "stddev of double precision"),
         ("SELECT a % n FROM t GROUP BY 1", "modulo"),
         ("SELECT a % 0 FROM t GROUP BY 1", "not positive"),
         ("SELECT count(CAST(k * 300 AS SMALLINT) + 1) FROM t WHERE k > 100", "too large"),
@@ -501,6 +517,28 @@ def test_sums_of_large_integers_are_exact_however_many_rows_a_lane_has(
                     assert pipeline == executor
         assert covered
         assert kernels.used
+
+
+@pytest.mark.parametrize("far", [10**9, 2 * 10**9])
+def test_spreads_of_large_integers_are_exact_and_rounded_once(far: int) -> None:
+    random_numbers = random.Random(far)
+    values = [far + random_numbers.randint(0, 5) for _ in range(3_000)]
+    with Engine.open(options=Options(maintenance=False)) as engine:
+        session = Session(engine)
+        session.execute("CREATE TABLE t (k BIGINT PRIMARY KEY, g INTEGER, a BIGINT, b NUMERIC(18,2))")
+        session.put("t", [{"k": k, "g": k % 7, "a": a, "b": Decimal(a).scaleb(-2)} for k, a in enumerate(values)])
+        engine.flush()
+        resources_of(engine).kernels = PlainKernels(threads=2)
+        session.execute("SET weft.tier = pipeline")
+        rows = session.execute("SELECT g, var_samp(a), var_pop(b), stddev(a) FROM t GROUP BY g ORDER BY g").rows()
+        for g, sample, population, deviation in rows:
+            of = [Fraction(value) for value in values[g::7]]
+            assert sample == float(statistics.variance(of))
+            assert population == float(statistics.pvariance(of) / 10_000)
+            assert deviation == math.sqrt(statistics.variance(of))
+        assert len(rows) == 7
+        with pytest.raises(weftdb.Invalid, match="too large"):
+            session.execute("SELECT stddev(a * 3) FROM t").rows()
 
 
 def test_a_sum_that_became_infinite_in_no_lane_is_the_executor_s_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from ...storage.column_values import DTYPES, fixed_array
 from .bounds import INT64_MIN
 from .describe import FLOATS
 from .packing import JOINED_TEXTS, Packing
-from .shape import Answer, NotCovered, Pipeline
+from .shape import SQUARES_UNIT, Answer, NotCovered, Pipeline
 
 DECIMAL_LIMIT: Final = 10**38
 MASK: Final = (1 << 64) - 1
@@ -80,6 +80,8 @@ def _answer(answer: Answer, groups: Groups) -> pa.Array:
     counts = groups.low[answer.count]
     if answer.function == "count":
         return pa.array(counts)
+    if answer.squares is not None:
+        return _spreads(answer, answer.squares, groups)
     there = counts > 0
     valid = None if there.all() else there
     if answer.value in groups.reals:
@@ -105,6 +107,25 @@ def _answer(answer: Answer, groups: Groups) -> pa.Array:
     if ((low >> 63) != high).any():
         raise NotCovered("a sum is too large")
     return _whole_array(low, valid, answer.type)
+
+
+def _spreads(answer: Answer, squares: tuple[int, int], groups: Groups) -> pa.Array:
+    """Variances and standard deviations, (n * sum(x^2) - sum(x)^2) / (n * (n - 1)) or / (n * n), rounded once."""
+    counts = groups.low[answer.count]
+    least = 2 if answer.function.endswith("samp") else 1
+    there = counts >= least
+    count, total, *halves = (_exact(groups, number)[there] for number in (answer.count, answer.value, *squares))
+    dividend = count * (halves[0] * SQUARES_UNIT + halves[1]) - total * total
+    found = (dividend / (count * (count - (least - 1)) * 100**answer.scale)).astype(np.float64)
+    values = np.zeros(len(counts), np.float64)
+    values[there] = np.sqrt(found) if answer.function.startswith("stddev") else found
+    return fixed_array(values, None if there.all() else there, answer.type)
+
+
+def _exact(groups: Groups, number: int) -> np.ndarray:
+    """An accumulator of integers as Python's."""
+    low, high = groups.low[number], groups.high.get(number)
+    return low.astype(object) if high is None else low.view(np.uint64).astype(object) + high.astype(object) * (1 << 64)
 
 
 def _averages(

@@ -18,7 +18,9 @@ from ..expression.node import Call, Case, Cast, Column, Expression, Literal, Par
 from ..expression.tree import walk
 from ..schema import Table
 from .bounds import can_be_null
+from .instead import instead
 from .shape import (
+    SQUARES_UNIT,
     Aggregation,
     Answer,
     Constant,
@@ -60,6 +62,15 @@ _COMPARISONS: Final = {
     "less_equal": "<=",
     "greater": ">",
     "greater_equal": ">=",
+}
+_OF_TRUTHS: Final = {"bool_and": "min", "every": "min", "bool_or": "max"}
+_SPREADS: Final = {
+    "var_pop": "var_pop",
+    "var_samp": "var_samp",
+    "variance": "var_samp",
+    "stddev_pop": "stddev_pop",
+    "stddev_samp": "stddev_samp",
+    "stddev": "stddev_samp",
 }
 
 
@@ -189,7 +200,11 @@ class _Builder:
             place = self._accumulator("count", node, condition)
             return Answer(function="count", value=place, count=place, type=type)
         kind = argument.type.kind
-        if kind in FLOATS:
+        if function in _SPREADS:
+            return self._spread(aggregate, condition)
+        if function in _OF_TRUTHS:
+            function, node, prefix = _OF_TRUTHS[function], ("truth_key", self.truth(argument)), ""
+        elif kind in FLOATS:
             node, prefix = self.real(argument), "f"
             if kind is Kind.REAL and function != "min" and function != "max":
                 raise NotCovered(f"{function} of real")
@@ -204,6 +219,28 @@ class _Builder:
         count = self._accumulator("count", self._presence(argument, unseen=False), condition)
         value = self._accumulator(prefix + ("sum" if function == "avg" else function), node, condition)
         return Answer(function=function, value=value, count=count, type=type, scale=argument.type.scale or 0)
+
+    def _spread(self, aggregate: Aggregation, condition: Node | None) -> Answer:
+        """A variance or standard deviation: of exact values, from the sums of them and of their squares."""
+        argument = aggregate.argument
+        assert argument is not None, "a spread is of something"
+        argument = argument.argument if isinstance(argument, Cast) else argument
+        if argument.type.kind not in WHOLE | {Kind.NUMERIC}:
+            raise NotCovered(f"{aggregate.function} of {argument.type}")
+        node = self.integer(argument)
+        square = ("mul", node, node, 64)
+        count = self._accumulator("count", self._presence(argument, unseen=False), condition)
+        value = self._accumulator("sum", node, condition)
+        halves = [("floor", square, SQUARES_UNIT), ("modulo", square, SQUARES_UNIT)]  # so that many can be added up
+        high, low = (self._accumulator("sum", half, condition) for half in halves)
+        return Answer(
+            function=_SPREADS[aggregate.function],
+            value=value,
+            count=count,
+            type=aggregate.type,
+            scale=argument.type.scale or 0,
+            squares=(high, low),
+        )
 
     def output(self, expression: Expression) -> Answer:
         """A column of a row."""
@@ -287,6 +324,8 @@ class _Builder:
             case Case(branches=branches, default=default):
                 found = tuple((self.truth(test), self._branch(then)) for test, then in branches)
                 return ("case", found, self._branch(default))
+            case Call() if (other := instead(expression)) is not None:
+                return self.integer(other)
             case _:
                 raise NotCovered(f"it computes {_name(expression)}")
 
@@ -351,6 +390,8 @@ class _Builder:
             case Case(branches=branches, default=default):
                 found = tuple((self.truth(test), self._branch(then)) for test, then in branches)
                 return ("fcase", found, self._branch(default))
+            case Call() if (other := instead(expression)) is not None:
+                return self.real(other)
             case _:
                 pass
         raise NotCovered(f"it computes {_name(expression)}")
@@ -410,6 +451,8 @@ class _Builder:
                 return ("is_true", ("not", self.truth(argument)))
             case Call(function="is_not_false", arguments=(argument,)):
                 return ("not", ("is_true", ("not", self.truth(argument))))
+            case Call() if (other := instead(expression)) is not None:
+                return self.truth(other)
             case Call(function=function, arguments=(first, second)) if function in _COMPARISONS:
                 return self._comparison(_COMPARISONS[function], first, second)
             case Call(function="in_list", arguments=(first, *others)) if first.type.kind in INTEGERS:

@@ -30,7 +30,7 @@ that a kernel does not do: a pipeline gives the answer that the relational execu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ...base.types import Type
 from ..expression.node import Expression
@@ -171,15 +171,22 @@ class Key:
     months: int = 0
 
 
+SQUARES_UNIT: Final = 1 << 31
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """How an aggregate is made of accumulators: ``value``, NULL where ``count`` is 0. ``scale``: of exact values."""
+    """How an aggregate is made of accumulators: ``value``, NULL where ``count`` is 0. ``scale``: of exact values.
+
+    ``squares``: of a variance or standard deviation, the sums of the squares' quotients by ``SQUARES_UNIT``, and rests.
+    """
 
     function: str
     value: int
     count: int
     type: Type
     scale: int = 0
+    squares: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

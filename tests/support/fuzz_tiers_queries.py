@@ -20,6 +20,7 @@ _KINDS: Final = {
     "groups": 40, "distinct": 6, "counted": 10, "whole": 5, "top": 8, "best": 8, "newest": 7, "projection": 5,
     "nested": 12, "joined": 8,
 }  # fmt: skip
+_SPREADS: Final = ("stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp")
 _UNIQUE: Final = {"plain": ("k",), "series": ("k", "moment")}
 """What tells the rows of a table apart."""
 
@@ -107,12 +108,12 @@ class Maker:
 
     def _groups(self) -> str:
         text, count = self._grouped(self._table(), [self.aggregate() for _ in range(self.rng.randint(1, 5))])
-        return text + self._order(count, 0.15)
+        return text + self._order(text, count, 0.15)
 
-    def _order(self, count: int, share: float) -> str:
-        """By all that is seen: the order is one."""
+    def _order(self, text: str, count: int, share: float) -> str:
+        """By all that is seen: the order is one, but for what the executor rounds at each step."""
         rng = self.rng
-        if rng.random() > share:
+        if rng.random() > share or any(spread in text for spread in _SPREADS):
             return ""
         places = rng.sample(range(1, count + 1), count)
         return f" ORDER BY {', '.join(f'{place}{rng.choice(_WORDS)}' for place in places)}{self._limit('')}"
@@ -124,7 +125,7 @@ class Maker:
     def _distinct(self) -> str:
         outputs = list(dict.fromkeys(self.key() for _ in range(self.rng.randint(1, 3))))
         text = f"SELECT DISTINCT {', '.join(outputs)} FROM {self._table()}{self._where()}"
-        return text + self._order(len(outputs), 0.3)
+        return text + self._order(text, len(outputs), 0.3)
 
     def _counted(self) -> str:
         rng = self.rng
@@ -135,7 +136,7 @@ class Maker:
             words[0] += f" FILTER (WHERE {self.condition(0)})"
         aggregates = [*words, *(self.aggregate() for _ in range(rng.choice((0, 0, 1, 2))))]
         text, count = self._grouped(self._table(), aggregates)
-        return text + self._order(count, 0.15)
+        return text + self._order(text, count, 0.15)
 
     def _whole(self) -> str:
         """What segments and chunks may know of themselves."""
@@ -169,6 +170,8 @@ class Maker:
         rng = self.rng
         keys = list(dict.fromkeys(self.key() for _ in range(rng.choice((1, 1, 2)))))
         outputs = [*keys, *(self.aggregate() for _ in range(rng.randint(1, 3)))]
+        if any(spread in outputs[len(keys)] for spread in _SPREADS):
+            outputs[len(keys)] = "count(*)"
         places = [len(keys) + 1, *range(1, len(keys) + 1)]
         having = f" HAVING {rng.choice(('count(*) >= 2', 'sum(c) > 0', 'min(k) < 30'))}" if rng.random() < 0.2 else ""
         by = ", ".join(f"{place}{rng.choice(_WORDS)}" for place in places)
@@ -313,15 +316,14 @@ class Maker:
                 lambda: f"{rng.choice(four)}({self.real(1)})",
                 lambda: f"{rng.choice(('min', 'max'))}({self.column('DATE', 'TIME', 'TIMESTAMP', 'TIMESTAMPTZ')})",
                 lambda: f"{rng.choice(('min', 'max'))}({self.column('REAL')})",
+                lambda: f"{rng.choice(('bool_and', 'bool_or', 'every'))}({self.condition(rng.choice((0, 1)))})",
+                lambda: f"{rng.choice(_SPREADS)}({self.integer(rng.choice(INTEGERS[:2]), 1)})",
+                lambda: f"{rng.choice(_SPREADS)}({self.numeric(0)})",
             ),
             (
                 lambda: f"count({self.key()})",
                 lambda: f"{rng.choice(('min', 'max'))}({self.column('TEXT', 'VARCHAR(9)')})",
-                lambda: f"{rng.choice(('bool_and', 'bool_or'))}({self.column('BOOLEAN')})",
-                lambda: f"bool_and({self.condition(0)})",
-                lambda: (
-                    f"{rng.choice(('stddev', 'var_pop', 'stddev_samp'))}({self.column('NUMERIC(15,2)', *INTEGERS[:2])})"
-                ),
+                lambda: f"{rng.choice(_SPREADS)}({self.column('DOUBLE PRECISION', *INTEGERS)})",
             ),
         )
         return f"{text} FILTER (WHERE {self.condition(0)})" if rng.random() < 0.15 else text
@@ -345,10 +347,10 @@ class Maker:
                 lambda: f"CASE WHEN {self.condition(0)} THEN {other} END",
                 lambda: f"CAST({self.column(*INTEGERS)} AS {type})",
                 lambda: f"CASE WHEN {self.condition(1)} THEN CAST(1 AS {type}) ELSE CAST(0 AS {type}) END",
-            ),
-            (
                 lambda: f"{rng.choice(('greatest', 'least'))}({column}, {other}, {constant})",
                 lambda: f"nullif({column}, {constant})",
+            ),
+            (
                 lambda: f"({column} % {constant})",
                 lambda: f"({column} / 2)",
                 lambda: f"abs({column})",
@@ -372,6 +374,7 @@ class Maker:
                 f"CAST({other} AS NUMERIC(18,6))",
                 f"CASE WHEN {self.condition(0)} THEN {column} END",
                 f"({self.column(*INTEGERS)} * {other})",
+                f"{rng.choice(('greatest', 'least'))}({column}, {self.literal('NUMERIC(12,4)')})",
             )
         )
 
@@ -389,6 +392,8 @@ class Maker:
                 f"coalesce({column}, {other}, 0.5)",
                 f"CAST({self.column(*INTEGERS)} AS DOUBLE PRECISION)",
                 f"CASE WHEN {self.condition(0)} THEN {column} ELSE {other} END",
+                f"{rng.choice(('greatest', 'least'))}({column}, {other}, {self.literal('DOUBLE PRECISION')})",
+                f"nullif({column}, {other})",
                 f"({self.column('REAL')} * 2)",
                 f"CAST({self.column('REAL')} AS DOUBLE PRECISION)",
             )
@@ -414,15 +419,18 @@ class Maker:
             lambda: f"{column} BETWEEN {self.literal(type)} AND {self.literal(type)}",
             lambda: f"NOT ({column} {compared} {self.literal(type)})",
             lambda: f"{self.number()} {compared} {self.number()}",
+            lambda: f"{column} IS {rng.choice(('', 'NOT '))}DISTINCT FROM {self.column(type)}",
+            lambda: f"{self.literal(type)} IS {rng.choice(('', 'NOT '))}DISTINCT FROM {column}",
         ]
         if not self._usual:
-            found += [
-                lambda: f"{column} IN ({', '.join(self.literal(type) for _ in range(rng.randint(5, 40)))})",
-                lambda: f"{column} IS DISTINCT FROM {rng.choice((self.literal, self.column))(type)}",
-                lambda: f"{column} IS NOT DISTINCT FROM {self.literal(type)}",
+            found += [lambda: f"{column} IN ({', '.join(self.literal(type) for _ in range(rng.randint(5, 40)))})"]
+        if type == "BOOLEAN" and self._usual:
+            equal = rng.choice(("=", "<>", "IS DISTINCT FROM", "IS NOT DISTINCT FROM"))
+            found = [
+                lambda: f"{column} IS {rng.choice(('', 'NOT '))}NULL",
+                lambda: f"{column} {equal} {rng.choice((self.literal(type), f'({self.number()} > 0)'))}",
             ]
         if type == "BOOLEAN":
-            found = found if not self._usual else [lambda: f"{column} IS {rng.choice(('', 'NOT '))}NULL"]
             found += [lambda: column, lambda: f"{column} IS {rng.choice(('', 'NOT '))}{rng.choice(('TRUE', 'FALSE'))}"]
         if type == "TEXT":
             found += 2 * [
