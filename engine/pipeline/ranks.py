@@ -228,10 +228,8 @@ class Stretch:
         if store is None:
             return _is_inside(_missing(column, 1), column.type)
         assert isinstance(store, FixedColumn), f"{column.name} has numbers"
-        count = self.chunk.count
-        return _is_inside(
-            FixedValues(store.values[:count], None if store.valid is None else store.valid[:count]), column.type
-        )
+        bounds = store.bounds(self.chunk.count)
+        return bounds is not None and (bounds[0] > LOWEST and bounds[1] < HIGHEST)
 
     def has_short_texts(self, column: Column) -> bool:
         """Whether the first bytes are all of each text, and tell it from NULL."""
