@@ -312,7 +312,10 @@ def run_rows(
         return stream, plan, passing.rows_read, None if dry else passing.rows(columns, rows.names)
     if part.limit is not None and _number(part.limit, moment) != part.one:
         raise NotCovered("more than the first row is wanted")
-    newest = Newest(plan, layout, version=version, groups=part.groups, keys=part.keys, condition=condition, work=work)
+    newest = Newest(
+        plan, layout, version=version, groups=part.groups, keys=part.keys, condition=condition, texts=kernels.texts,
+        work=work,
+    )  # fmt: skip
     return stream, plan, newest.rows_read, None if dry else newest.rows(columns, rows.names)
 
 

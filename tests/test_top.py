@@ -26,7 +26,7 @@ DDL = (
     " n SMALLINT NOT NULL, f BOOLEAN, w NUMERIC(38,4), p TEXT, PRIMARY KEY (k, m)) WITH (key = 'k', time = 'm',"
     " every = '7 days')"
 )
-COLUMNS = ("k", "m", "a", "b", "d", "s", "x", "r", "n", "f", "w", "p", "late", "word")
+COLUMNS = ("k", "m", "a", "b", "d", "s", "x", "r", "n", "f", "w", "p", "late", "word", "tag")
 QUERIES = 150 * soak.FACTOR
 CONDITIONS = (
     "a > 10",
@@ -88,8 +88,9 @@ def engine() -> Iterator[Engine]:
                 engine.flush()
             session.execute("ALTER TABLE t ADD COLUMN late INTEGER DEFAULT 5")
             session.execute("ALTER TABLE t ADD COLUMN word TEXT")
+            session.execute("ALTER TABLE t ADD COLUMN tag TEXT DEFAULT 'none'")
             session.execute("DELETE FROM t WHERE k % 7 = 0")
-            session.execute("UPDATE t SET late = n, word = s WHERE k % 5 = 1")
+            session.execute("UPDATE t SET late = n, word = s, tag = s WHERE k % 5 = 1")
             session.put("t", _rows(numbers, 1_000))
             session.execute("DELETE FROM t WHERE n = 3 AND k % 2 = 0")
             yield engine
@@ -140,7 +141,7 @@ def test_random_queries_are_answered_as_by_the_executor_and_in_that_order(
 
 
 def _newest(numbers: random.Random) -> str:
-    groups = numbers.sample(("k", "n", "s", "d", "late", "a", "word", "m"), numbers.choice((1, 1, 1, 2)))
+    groups = numbers.sample(("k", "n", "s", "d", "late", "a", "word", "m", "p", "tag"), numbers.choice((1, 1, 1, 2)))
     key, direction = numbers.choice(COLUMNS), numbers.choice(("", " DESC", " DESC NULLS LAST", " NULLS FIRST"))
     order = f"{key}{direction}, k DESC, m"
     parts = numbers.sample(CONDITIONS, numbers.choice((0, 0, 1, 2)))

@@ -3,25 +3,29 @@
     views ─► rows that are visible and pass ─► number of their group, ranks (ranks.py) ─► the best of each group so far
     └─ in the end: the rows' other columns, for these alone
 
-Groups are numbered by the values of their key columns: where these lie close together a group's number is told from
-its values, as in packing.py, else it is looked up. A row's place settles what the order does not, so that the answer is
-the same each time. Needs no compiler.
+Groups are numbered by the values of their key columns, of texts by their numbers (texts.py): where these lie close
+together a group's number is told from its values, as in packing.py, else it is looked up. A row's place settles what
+the order does not, so that the answer is the same each time. Needs no compiler.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from ...base.types import Kind
+from ...storage.column_values import constant_array, variable_of
+from ..column_store import VariableColumn
 from ..expression.node import Expression
 from ..kernels.newest import keep_best
 from ..kernels.pieces import place_all
 from ..layout import Layout
+from ..projection import missing_value
 from ..scan_plan import Plan
 from ..schema import Column
 from .condition import Condition
@@ -30,6 +34,7 @@ from .late import late_rows
 from .pieces import bounds_of
 from .ranks import PLACE, Ranked, SortKey, Stretch, View, rejects_null, stretches_of
 from .shape import NotCovered
+from .texts import Numbering, Numbers, Texts
 from .work import Counting
 
 GROUPS_MAX: Final = 1 << 24
@@ -52,9 +57,9 @@ class Newest:
         groups: Sequence[int],
         keys: Sequence[SortKey],
         condition: Expression | None,
+        texts: Texts,
         work: Counting,
     ) -> None:
-        self._layout = layout
         self._version = version
         self._condition = None if condition is None else Condition(condition, layout)
         self._work = work
@@ -66,7 +71,12 @@ class Newest:
             if not ranked.is_exact(self._stretches):
                 raise NotCovered(f"{column.name} is long text")
             self._ranked.append(ranked)
-        self._groups = [_GroupKey(layout.by_id[id], plan, layout, self._stretches, version=version) for id in groups]
+        self._groups = [
+            _TextKey(column, layout, self._stretches, version=version, texts=texts, work=work)
+            if column.type.kind is Kind.TEXT
+            else _IntegerKey(column, plan, layout, version=version)
+            for column in map(layout.by_id.__getitem__, groups)
+        ]
         count = 1
         for key in self._groups:
             key.stride = count
@@ -126,48 +136,79 @@ class Newest:
             keep_best(groups, ranks, places, self._best_ranks, self._best_places)
 
 
-class _GroupKey:
-    """A column whose values make groups: ``size`` digits, the last of them NULL's."""
+class _IntegerKey:
+    """A column of integers whose values make groups: ``size`` digits, the last of them NULL's."""
+
+    def __init__(self, column: Column, plan: Plan, layout: Layout, *, version: int) -> None:
+        if column.type.kind not in INTEGERS:
+            raise NotCovered(f"its groups are of {column.type}")
+        self._column = column
+        self._low, high = bounds_of(plan, layout, column.id, version=version)
+        self.size = high - self._low + 2
+        self.stride = 1
+
+    def digits(self, view: View, rows: np.ndarray | None, number: int) -> np.ndarray:
+        """What rows of a view of a stretch add to the numbers of their groups."""
+        del number
+        found = view.numbers(self._column, rows)
+        return _digits(found.values - self._low, found.valid, self)
+
+
+class _TextKey:
+    """A column of texts whose values make groups: digits are the texts' numbers (texts.py), the last one is NULL's."""
 
     def __init__(
-        self, column: Column, plan: Plan, layout: Layout, stretches: Sequence[Stretch], *, version: int
+        self,
+        column: Column,
+        layout: Layout,
+        stretches: Sequence[Stretch],
+        *,
+        version: int,
+        texts: Texts,
+        work: Counting,
     ) -> None:
         self._column = column
         self.stride = 1
-        self._numbers: dict[int, np.ndarray] = {}
-        if column.type.kind is Kind.TEXT:
-            self._low, self.size = 0, self._number(stretches, version) + 1
-        elif column.type.kind in INTEGERS:
-            self._low, high = bounds_of(plan, layout, column.id, version=version)
-            self.size = high - self._low + 2
-        else:
-            raise NotCovered(f"its groups are of {column.type}")
+        there = dict.fromkeys(
+            stretch.segment
+            for stretch in stretches
+            if stretch.segment is not None and column.id in stretch.segment.description.columns
+        )
+        numbering = texts.of(layout.table.id, column, list(there), work)
+        if numbering is None:
+            raise NotCovered(f"{column.name} has too many different values")
+        self._numbers = [_numbers(stretch, column, numbering, version) for stretch in stretches]
+        self.size = numbering.count + 1
 
     def digits(self, view: View, rows: np.ndarray | None, number: int) -> np.ndarray:
-        """What rows of a view add to the numbers of their groups."""
-        if self._column.type.kind is Kind.TEXT:
-            found = view.codes(self._column, rows)
-            digits, valid = self._numbers[number][found.values], found.valid
+        """What rows of a view of a stretch add to the numbers of their groups."""
+        of = self._numbers[number]
+        if of.by_row:
+            places: slice | np.ndarray = slice(view.first, view.first + view.count)
+            if rows is not None:
+                places = rows + view.first
+            found, valid = of.numbers[places], None if of.valid is None else of.valid[places]
         else:
-            found = view.numbers(self._column, rows)
-            digits, valid = found.values - self._low, found.valid
-        if valid is not None:
-            digits = np.where(valid.view(np.bool_), digits, self.size - 1)
-        return digits * self.stride if self.stride > 1 else digits
+            codes = view.numbers(self._column, rows)
+            found, valid = of.numbers[codes.values], codes.valid
+        return _digits(found.astype(np.int64), valid, self)
 
-    def _number(self, stretches: Sequence[Stretch], version: int) -> int:
-        """Number the texts of all dictionaries; gives how many there are."""
-        chunks: list[pa.Array] = []
-        for stretch in stretches:
-            texts = stretch.dictionary(self._column, version)
-            if texts is None:
-                raise NotCovered(f"{self._column.name} has too many different values")
-            chunks.append(texts)
-        encoded: Any = pa.chunked_array(chunks, pa.string()).dictionary_encode()
-        at, indices = 0, encoded.combine_chunks()
-        indices = indices.indices.to_numpy(zero_copy_only=False) if len(encoded) else np.empty(0, np.int64)
-        for number, texts in enumerate(chunks):
-            self._numbers[number] = np.zeros(len(texts) + 1, np.int64)
-            self._numbers[number][:-1] = indices[at : at + len(texts)]
-            at += len(texts)
-        return int(indices.max(initial=-1)) + 1
+
+def _numbers(stretch: Stretch, column: Column, numbering: Numbering, version: int) -> Numbers:
+    """Of what codes a stretch has of its texts, or of its rows."""
+    if stretch.segment is not None and (found := numbering.of(stretch.segment)) is not None:
+        return found
+    count = stretch.rows(0, version)[1] if stretch.segment is None else stretch.segment.rows_count
+    store = None if stretch.chunk is None else stretch.chunk.columns.get(column.id)
+    if isinstance(store, VariableColumn):
+        found = numbering.of_rows(store, count)
+        return replace(found, valid=None if store.valid is None else store.valid[:count])
+    missing = numbering.of_values(variable_of(constant_array(missing_value(column), 1, column.type), column.type))
+    valid = None if missing.valid is None else np.broadcast_to(missing.valid, count)
+    return Numbers(numbers=np.broadcast_to(missing.numbers[:1], count), by_row=True, valid=valid)
+
+
+def _digits(values: np.ndarray, valid: np.ndarray | None, key: _IntegerKey | _TextKey) -> np.ndarray:
+    if valid is not None:
+        values = np.where(valid.view(np.bool_), values, key.size - 1)
+    return values * key.stride if key.stride > 1 else values

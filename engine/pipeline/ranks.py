@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ import pyarrow as pa
 from ...base.types import Kind, Type
 from ...storage.column_values import FixedValues, VariableValues, array_of, constant_array, values_of, width_of
 from ...storage.encoding import HIGHEST, LOWEST
-from ..column_store import FixedColumn, VariableColumn
+from ..column_store import FixedColumn
 from ..expression.evaluate import evaluate_filter
 from ..expression.node import Expression
 from ..gather import Picked, chunk_text_bytes
@@ -240,22 +240,6 @@ class Stretch:
             return dictionary is not None and _are_short(dictionary.offsets, dictionary.data)
         return False
 
-    def dictionary(self, column: Column, version: int) -> pa.Array | None:
-        """The texts of a column (string) that ``View.codes`` gives codes of; None: it has none."""
-        if self.segment is not None:
-            if column.id not in self.segment.description.columns:
-                return None
-            values = self.segment.reader.dictionary(column.id)
-            return None if values is None else array_of(values, column.type).cast(pa.string())
-        codes = self.codes_of(column, self.rows(0, version)[1])
-        return None if codes is None else codes.dictionary.cast(pa.string())
-
-    def codes_of(self, column: Column, count: int) -> pa.DictionaryArray | None:
-        """Of the first rows of a chunk."""
-        assert self.chunk is not None, "a stretch is of a segment or a chunk"
-        store = self.chunk.columns.get(column.id)
-        return store.codes(count) if isinstance(store, VariableColumn) else None
-
     def bytes_of(self, column: Column, rows: np.ndarray) -> int:
         """How many bytes a column has in some rows. Raises Corrupt."""
         size = width_of(column.type) * len(rows)
@@ -296,16 +280,6 @@ class View:
         if known is None:
             known = self._known[column.id] = self._read(column, None)
         return known if rows is None else known.take(rows)
-
-    def codes(self, column: Column, rows: np.ndarray | None) -> FixedValues:
-        """The codes of a text that has a dictionary."""
-        if self.stretch.segment is not None:
-            return self.numbers(column, rows)
-        found = self.stretch.codes_of(column, self.count)
-        assert found is not None, f"{column.name} reads as codes"
-        codes: Any = found if rows is None else found.take(pa.array(rows))
-        valid = np.asarray(codes.is_valid()).view(np.uint8) if codes.null_count else None
-        return FixedValues(codes.indices.fill_null(0).to_numpy(zero_copy_only=False), valid)
 
     def array(self, column: Column, rows: np.ndarray | None) -> pa.Array:
         """A column as Arrow array."""
