@@ -17,7 +17,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 
-from ...storage.kernels.blocks import fetch, fetch_valid
+from ...storage.kernels.blocks import fetch, fetch_valid, unpacked
 from ...storage.kernels.decoding import decode, unpack_valid
 from ...storage.kernels.memory import (
     get8,
@@ -83,16 +83,13 @@ def ask_ahead(entry: Any, section: Any, first: Any, count: Any) -> None:
 @njit(nogil=True, cache=True)
 def pick_words(entry: Any, section: Any, first: Any, chosen: Any, count: Any, out: Any) -> None:
     """The first ``count`` of the chosen rows (offsets from ``first``), each to its place in ``out`` (int64)."""
-    if load8(entry + np.uint64(60)) == np.uint8(1) and load8(entry + np.uint64(61)) != np.uint8(64):
+    bits = np.uint64(load8(entry + np.uint64(61)))
+    if load8(entry + np.uint64(60)) == np.uint8(1) and bits != np.uint64(64):
         block = section + load64(entry)
         base, scale = load64(entry + np.uint64(16)), load64(entry + np.uint64(24))
-        bits = np.uint64(load8(entry + np.uint64(61)))
-        mask = (np.uint64(1) << bits) - np.uint64(1)
         for place in range(count):
             row = chosen[place]
-            at = (first + row) * bits
-            word = load64(block + (at >> np.uint64(3))) >> (at & np.uint64(7))
-            out[row] = np.int64(base + scale * (word & mask))
+            out[row] = np.int64(base + scale * unpacked(block, bits, first + row))
         return
     for place in range(count):
         row = chosen[place]

@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from ...storage.kernels.blocks import fetch, fetch_valid
+from ...storage.kernels.blocks import fetch, fetch_valid, unpacked
 from ...storage.kernels.memory import (
     get8,
     get64,
@@ -381,15 +381,12 @@ def _again(what: Any, out: Any, a: Any, chosen: Any, count: Any) -> None:
 @njit(nogil=True, cache=True)
 def _take_words(entry: Any, section: Any, first: Any, chosen: Any, count: Any, out: Any) -> None:
     """Of a block the ``count`` chosen rows alone, one behind another."""
-    if load8(entry + np.uint64(60)) == np.uint8(1) and load8(entry + np.uint64(61)) != np.uint8(64):
+    bits = np.uint64(load8(entry + np.uint64(61)))
+    if load8(entry + np.uint64(60)) == np.uint8(1) and bits != np.uint64(64):
         block = section + load64(entry)
         base, scale = load64(entry + np.uint64(16)), load64(entry + np.uint64(24))
-        bits = np.uint64(load8(entry + np.uint64(61)))
-        mask = (np.uint64(1) << bits) - np.uint64(1)
         for place in range(count):
-            at = (first + get64(chosen, place)) * bits
-            word = load64(block + (at >> np.uint64(3))) >> (at & np.uint64(7))
-            put64(out, place, base + scale * (word & mask))
+            put64(out, place, base + scale * unpacked(block, bits, first + get64(chosen, place)))
         return
     for place in range(count):
         put64(out, place, np.uint64(fetch(entry, section, first + get64(chosen, place))))

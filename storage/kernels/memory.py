@@ -65,6 +65,25 @@ def ones64(typing_context: Any, word: Any) -> Any:
     return types.uint64(types.uint64), build
 
 
+_ONE: Any = ir.IntType(64)
+_EIGHT: Any = ir.VectorType(_ONE, 8)
+
+
+def _spread(builder: Any, word: Any) -> Any:
+    """Eight times a word."""
+    vector = builder.insert_element(ir.Constant(_EIGHT, ir.Undefined), word, ir.Constant(ir.IntType(32), 0))
+    places = ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
+    return builder.shuffle_vector(vector, ir.Constant(_EIGHT, ir.Undefined), places)
+
+
+def _put_scaled(builder: Any, vector: Any, bits: Any, base: Any, scale: Any, out: Any) -> None:
+    """Store base + scale * i for the integers i that the lowest ``bits`` bits of each of eight words are."""
+    mask = builder.sub(builder.shl(ir.Constant(_ONE, 1), bits), ir.Constant(_ONE, 1))
+    vector = builder.and_(vector, _spread(builder, mask))
+    vector = builder.add(builder.mul(vector, _spread(builder, scale)), _spread(builder, base))
+    builder.store(vector, builder.inttoptr(out, _EIGHT.as_pointer()), align=1)
+
+
 @intrinsic
 def put_pairs(
     typing_context: Any, first: Any, second: Any, third: Any, fourth: Any, bits: Any, base: Any, scale: Any, out: Any
@@ -75,23 +94,13 @@ def put_pairs(
     """
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        one, eight = ir.IntType(64), ir.VectorType(ir.IntType(64), 8)
-
-        def spread(value: Any) -> Any:
-            vector = builder.insert_element(ir.Constant(eight, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-            places = ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
-            return builder.shuffle_vector(vector, ir.Constant(eight, ir.Undefined), places)
-
         *words, bits, base, scale, out = arguments
-        vector = ir.Constant(eight, ir.Undefined)
+        vector = ir.Constant(_EIGHT, ir.Undefined)
         for place in range(8):
             vector = builder.insert_element(vector, words[place // 2], ir.Constant(ir.IntType(32), place))
-        second_ones = ir.Constant(eight, [place % 2 for place in range(8)])
-        vector = builder.lshr(vector, builder.mul(second_ones, spread(bits)))
-        mask = builder.sub(builder.shl(ir.Constant(one, 1), bits), ir.Constant(one, 1))
-        vector = builder.and_(vector, spread(mask))
-        vector = builder.add(builder.mul(vector, spread(scale)), spread(base))
-        builder.store(vector, builder.inttoptr(out, eight.as_pointer()), align=1)
+        second_ones = ir.Constant(_EIGHT, [place % 2 for place in range(8)])
+        vector = builder.lshr(vector, builder.mul(second_ones, _spread(builder, bits)))
+        _put_scaled(builder, vector, bits, base, scale, out)
         return context.get_dummy_value()
 
     return types.void(*[types.uint64] * 8), build
@@ -105,26 +114,17 @@ def put_eight(typing_context: Any, source: Any, first: Any, bits: Any, base: Any
     """
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        one, eight = ir.IntType(64), ir.VectorType(ir.IntType(64), 8)
-
-        def spread(value: Any) -> Any:
-            vector = builder.insert_element(ir.Constant(eight, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-            places = ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
-            return builder.shuffle_vector(vector, ir.Constant(eight, ir.Undefined), places)
-
         source, first, bits, base, scale, out = arguments
-        vector = ir.Constant(eight, ir.Undefined)
+        vector = ir.Constant(_EIGHT, ir.Undefined)
         for place in range(8):
-            at = builder.add(first, builder.mul(bits, ir.Constant(one, place)))
-            at = builder.add(source, builder.lshr(at, ir.Constant(one, 3)))
-            word = builder.load(builder.inttoptr(at, one.as_pointer()), align=1)
+            at = builder.add(first, builder.mul(bits, ir.Constant(_ONE, place)))
+            at = builder.add(source, builder.lshr(at, ir.Constant(_ONE, 3)))
+            word = builder.load(builder.inttoptr(at, _ONE.as_pointer()), align=1)
             vector = builder.insert_element(vector, word, ir.Constant(ir.IntType(32), place))
-        shifts = builder.add(spread(first), builder.mul(spread(bits), ir.Constant(eight, list(range(8)))))
-        vector = builder.lshr(vector, builder.and_(shifts, ir.Constant(eight, [7] * 8)))
-        mask = builder.sub(builder.shl(ir.Constant(one, 1), bits), ir.Constant(one, 1))
-        vector = builder.and_(vector, spread(mask))
-        vector = builder.add(builder.mul(vector, spread(scale)), spread(base))
-        builder.store(vector, builder.inttoptr(out, eight.as_pointer()), align=1)
+        later = builder.mul(_spread(builder, bits), ir.Constant(_EIGHT, list(range(8))))
+        shifts = builder.add(_spread(builder, first), later)
+        vector = builder.lshr(vector, builder.and_(shifts, ir.Constant(_EIGHT, [7] * 8)))
+        _put_scaled(builder, vector, bits, base, scale, out)
         return context.get_dummy_value()
 
     return types.void(*[types.uint64] * 6), build
@@ -170,21 +170,17 @@ def put_places(typing_context: Any, flags: Any, first: Any, out: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         flags, first, out = arguments
-        one, eight = ir.IntType(64), ir.VectorType(ir.IntType(64), 8)
         bytes_ = ir.VectorType(ir.IntType(8), 8)
         given = builder.load(builder.inttoptr(flags, bytes_.as_pointer()), align=1)
         there = builder.icmp_unsigned("!=", given, ir.Constant(bytes_, [0] * 8))
-        vector = builder.insert_element(ir.Constant(eight, ir.Undefined), first, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
-        vector = builder.shuffle_vector(vector, ir.Constant(eight, ir.Undefined), zeros)
-        vector = builder.add(vector, ir.Constant(eight, list(range(8))))
+        vector = builder.add(_spread(builder, first), ir.Constant(_EIGHT, list(range(8))))
         name = "llvm.experimental.vector.compress.v8i64"
         compress = builder.module.globals.get(name)
         if compress is None:
-            compress = ir.Function(builder.module, ir.FunctionType(eight, [eight, there.type, eight]), name)
-        vector = builder.call(compress, [vector, there, ir.Constant(eight, ir.Undefined)])
-        builder.store(vector, builder.inttoptr(out, eight.as_pointer()), align=1)
-        bits = builder.zext(builder.bitcast(there, ir.IntType(8)), one)
+            compress = ir.Function(builder.module, ir.FunctionType(_EIGHT, [_EIGHT, there.type, _EIGHT]), name)
+        vector = builder.call(compress, [vector, there, ir.Constant(_EIGHT, ir.Undefined)])
+        builder.store(vector, builder.inttoptr(out, _EIGHT.as_pointer()), align=1)
+        bits = builder.zext(builder.bitcast(there, ir.IntType(8)), _ONE)
         return builder.ctpop(bits)
 
     return types.uint64(types.uint64, types.uint64, types.uint64), build
