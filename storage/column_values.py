@@ -114,9 +114,7 @@ def values_of(array: pa.Array, type: Type) -> Values:
         array = array.storage
     count, offset = len(array), array.offset
     buffers = array.buffers()
-    valid = None
-    if array.null_count and buffers[0] is not None:
-        valid = _unpacked(buffers[0], offset, count)
+    valid = validity_of(array)
     kind = type.kind
     if kind is Kind.ARRAY:
         return _packed(array, valid, type)
@@ -138,6 +136,16 @@ def values_of(array: pa.Array, type: Type) -> Values:
     if array.type.byte_width != dtype.itemsize:
         raise Internal(f"an Arrow array of {array.type} stands where {type} belongs")
     return FixedValues(frozen(np.frombuffer(buffers[1], dtype, count, dtype.itemsize * offset)), valid)
+
+
+def validity_of(array: pa.Array) -> np.ndarray | None:
+    """One byte a row of an array of any type, 1 where there is a value; None where no value is NULL."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if not array.null_count:
+        return None
+    bits = array.buffers()[0]
+    return frozen(np.zeros(len(array), np.uint8)) if bits is None else _unpacked(bits, array.offset, len(array))
 
 
 def fixed_of(array: pa.Array, type: Type) -> FixedValues:

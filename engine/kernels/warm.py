@@ -19,6 +19,8 @@ from ...base import types
 from ...base.document_texts import canonical_texts
 from ...storage.column_values import FixedValues, variable_of
 from ...storage.kernels.narrowing import divide
+from ..aggregates import accumulators
+from ..aggregates.accumulators import Sort
 from ..cells import TableStore
 from ..changes import Change
 from ..expression.functions import json_vector
@@ -100,6 +102,7 @@ def warm_up() -> None:
     one = np.zeros(1, np.int64)
     keep_best(one, one.reshape(1, 1), one, one.reshape(1, 1).copy(), one.copy())
     _group()
+    accumulate()
     _interpret()
     _number_texts()
     PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
@@ -132,6 +135,19 @@ def _group() -> None:
     take(state, 1, 0, found, found)
     for values in (found, np.ones(1)):
         kth_greatest(values, 1)
+
+
+def accumulate() -> None:
+    """A row comes into a group of every sort of sum."""
+    numbers = {Sort.NUMERIC: types.numeric(), Sort.NUMERIC_SQUARES: types.numeric()}
+    floats = dict.fromkeys((Sort.FLOAT, Sort.FLOAT_SQUARES), types.DOUBLE)
+    groups = np.zeros(1, np.int64)
+    for sort in Sort:
+        values = pa.array([1], (numbers | floats).get(sort, types.BIGINT).arrow)
+        states = accumulators.partial(sort, groups=groups, count=1, values=values, kept=None, signs=1)
+        accumulators.fold(sort, groups=groups, count=1, states=accumulators.add(sort, states, states))
+        if sort in floats:
+            accumulators.floats(states, sort=sort)
 
 
 def _interpret() -> None:
