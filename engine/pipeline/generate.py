@@ -95,7 +95,7 @@ class _Writer:
         self._joined = {slot: (probe, place) for probe in shape.probes for place, slot in enumerate(probe.slots)}
         keys = [] if shape.sink == "one" else shape.keys
         self._ahead = [key for key in keys if key[0] in _QUOTIENTS and not columns_read(key) & self._joined.keys()]
-        self._making = False
+        self._is_ahead = False  # whether their values are there: conditions are asked before
 
     def write(self) -> None:
         shape = self._shape
@@ -362,7 +362,6 @@ class _Writer:
         """Keys that are quotients, in a loop that becomes vectors."""
         if not self._ahead:
             return
-        self._making = True
         self._line(f"if left * {FEW} < count:")
         with self._block():
             self._line("for place in range(np.uint64(left)):")
@@ -374,7 +373,7 @@ class _Writer:
             self._line("for row in range(np.uint64(count)):")
             with self._block(fresh=True):
                 self._put_ahead()
-        self._making = False
+        self._is_ahead = True
 
     def _put_ahead(self) -> None:
         for number, node in enumerate(self._ahead):
@@ -488,7 +487,7 @@ class _Writer:
     def _value(self, node: Node | None) -> str:
         if node is None:
             return "np.int64(0)"
-        if node in self._ahead and not self._making:
+        if self._is_ahead and node in self._ahead:
             return self._name(f"g{self._ahead.index(node)}[row]")
         match node[0]:
             case "column":
