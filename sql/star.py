@@ -10,7 +10,7 @@ table from which all others are reached along their unique keys; what is reached
 with the joins among its relations, and a query of its own, which is answered first, like any other. Expressions over
 one side alone are computed by that query, so texts, patterns and functions that kernels do not know may stand there
 (but not of a LEFT JOIN's side, since they need not be NULL where there is no partner).
-``IN`` and ``EXISTS`` under AND are sides that give no columns.
+``IN`` and ``EXISTS`` under AND are sides that give no columns, and so are long lists of constants (lists.py).
 
 A side's key must be there once; that it is so is seen when its rows are there (engine/pipeline/sides.py), so unique
 keys only tell where to look.
@@ -27,6 +27,7 @@ from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.expression.node import Call, Case, Cast, Column
 from ..engine.pipeline.shape import NotCovered
 from . import bound
+from .lists import IDS_OF_LIST, is_long, listed
 from .pushdown import conjuncts
 from .walk import columns_read, is_scalar, rewrite, walk
 
@@ -209,7 +210,7 @@ class _Builder:
             side = self._side_of(homes)
             if side is not None and side.kind == "inner":
                 side.conditions.append(condition)
-            elif is_scalar(condition):
+            elif is_scalar(condition) and not is_long(condition):
                 filter.append(condition)
                 self._imply(condition, fact, filter)
             elif homes <= {fact}:
@@ -416,6 +417,11 @@ class _Builder:
         kind = "semi"
         while isinstance(node, Call) and node.function == "not":
             node, kind = node.arguments[0], "anti" if kind == "semi" else "semi"
+        found = listed(node, first_id=self._next_id, or_none=kind == "anti")
+        if found is not None:
+            self._next_id += IDS_OF_LIST
+            operand, values = found
+            return SideQuery(kind=kind, keys=(operand,), query=values, null_matters=kind == "anti")
         match node:
             case bound.Quantified(operator="equal", all=False):
                 pass

@@ -45,6 +45,8 @@ DDL = (
     "CREATE TABLE t (k BIGINT PRIMARY KEY, a INTEGER, b NUMERIC(15,2), d DATE, s TEXT, x DOUBLE PRECISION,"
     " m TIMESTAMP, n SMALLINT NOT NULL, f BOOLEAN, r REAL, w NUMERIC(38,4))"
 )
+_MANY = ", ".join(str(number) for number in range(-49, 700, 7))
+_MANY_TEXTS = ", ".join(f"'x{number}'" for number in range(100))
 QUERIES = (
     "SELECT count(*) FROM t",
     "SELECT count(a), sum(a), avg(a), min(a), max(a), sum(b), avg(b), min(b), max(b), sum(k), avg(n), sum(n) FROM t",
@@ -103,6 +105,17 @@ QUERIES = (
     " d IS DISTINCT FROM NULL",
     "SELECT f = (a > 3), f <> (a > x), count(*) FROM t WHERE f IS DISTINCT FROM true GROUP BY 1, 2",
     "SELECT n, stddev(a), variance(b), var_pop(k), stddev_pop(n), stddev_samp(b * a), var_samp(late) FROM t GROUP BY n",
+    f"SELECT n, count(*), sum(a) FROM t WHERE k IN ({_MANY}) AND a NOT IN ({_MANY}) GROUP BY n",
+    f"SELECT count(*) FROM t WHERE NOT (a NOT IN ({_MANY}, NULL)) AND s IN ('zebra', 'x', {_MANY_TEXTS})",
+    f"SELECT count(*) FROM t WHERE b IN ({_MANY}, -0.5, 1.250, NULL) AND (s NOT IN ({_MANY_TEXTS}) OR n = 1)",
+    f"SELECT count(*) FROM t WHERE k + a NOT IN ({_MANY})",
+    "SELECT CAST(m AS DATE), min(CAST(m AS DATE)), count(*) FROM t WHERE CAST(m AS DATE) > '1969-12-31' GROUP BY 1",
+    "SELECT date_trunc('day', m), max(time_bucket('1 hour', m)), min(date_trunc('day', m)), count(*) FROM t"
+    " WHERE date_trunc('day', m) >= '1969-12-31' AND time_bucket('7 days', m) <> '1970-01-05' GROUP BY 1",
+    "SELECT extract(day FROM m), extract(month FROM d), sum(extract(day FROM m)) FROM t"
+    " WHERE extract(day FROM m) > 5 AND extract(month FROM d) <> 2 GROUP BY 1, 2",
+    f"SELECT count(*) FROM t WHERE k = ANY (ARRAY[{_MANY}, NULL]) AND a = ANY ('{{{_MANY}}}'::int[])",
+    "SELECT count(*) FROM t WHERE x IN (1.5, 0, 'NaN') OR x NOT IN (2.5, 0)",
     "SELECT k, stddev(a), var_pop(b) FILTER (WHERE f) FROM t GROUP BY k",
     "SELECT stddev(a), var_pop(a), var_samp(k) FILTER (WHERE k = 5) FROM t WHERE a > 1000 OR k = 5",
 )
@@ -230,6 +243,10 @@ def test_parameters_are_arguments_of_one_kernel(engine: Engine) -> None:
         ("SELECT count(DISTINCT a) FILTER (WHERE n > 1), count(DISTINCT x) FROM t", "more than one argument"),
         ("SELECT max(s) FROM t", "max of text"),
         ("SELECT stddev(x) FROM t", "stddev of double precision"),
+        (f"SELECT count(*) FROM t WHERE a NOT IN ({_MANY}, NULL)", "meets a NULL"),
+        (f"SELECT count(*) FROM t WHERE b IN ({_MANY}, 1.250, 12345678901234567890)", "too large"),
+        (f"SELECT count(*) FROM t WHERE a IN ({_MANY}) OR n > 2", "many constants"),
+        (f"SELECT count(*) FROM t WHERE NOT a = ANY (ARRAY[{_MANY}])", "an array"),
         ("SELECT a % n FROM t GROUP BY 1", "modulo"),
         ("SELECT a % 0 FROM t GROUP BY 1", "not positive"),
         ("SELECT count(CAST(k * 300 AS SMALLINT) + 1) FROM t WHERE k > 100", "too large"),

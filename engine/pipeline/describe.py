@@ -317,6 +317,10 @@ class _Builder:
             ):
                 name = "quotient" if function == "divide" else "remainder"
                 return (name, self.integer(first), self._constant(second, 0)[1])
+            case Call(function="date_trunc" | "time_bucket") if type.kind is Kind.TIMESTAMP:
+                width, origin = self._bucket(expression)
+                bucket = ("bucket", self.integer(expression.arguments[1]), width, origin)
+                return ("add", ("mul", bucket, ("int", width), 64), ("int", origin), 64)
             case Call(function="extract", arguments=(field, moment)):
                 return self._field(_text_of(field), moment)
             case Call(function="coalesce", arguments=arguments) if all(item.type == type for item in arguments):
@@ -409,6 +413,8 @@ class _Builder:
             return node if precision >= 19 else ("fit", node, 10**precision - 1)
         if source.kind is Kind.DATE and type.kind is Kind.TIMESTAMP:
             return ("times", self.integer(argument), _DAY)
+        if source.kind is Kind.TIMESTAMP and type.kind is Kind.DATE:
+            return self._days(argument)
         raise NotCovered(f"it casts {source} to {type}")
 
     def _scaled(self, node: Node, source: Type, scale: int) -> Node:

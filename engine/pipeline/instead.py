@@ -3,6 +3,7 @@
     greatest(a, b)         CASE WHEN a IS NOT NULL AND (b > a) IS NOT TRUE THEN a ELSE b END
     nullif(a, b)           CASE WHEN a = b THEN NULL ELSE a END
     a IS DISTINCT FROM b   NOT ((a = b) IS TRUE OR (a IS NULL AND b IS NULL))
+    x IN (a, b), of floats   x = a OR x = b
     f = g, of BOOLEAN      (f AND g) OR (NOT f AND NOT g)
 
 Whether something computed is NULL is asked as whether it equals itself, so that it is computed where it may fail.
@@ -34,6 +35,8 @@ def instead(call: Call) -> Expression | None:
             return _same(*arguments)
         case "is_distinct":
             return _truth("not", _same(*arguments))
+        case "in_list" if arguments[0].type.kind in (Kind.REAL, Kind.DOUBLE) and len(arguments) <= ARGUMENTS_MAX:
+            return _truth("or", *(_truth("equal", arguments[0], other) for other in arguments[1:]))
         case "equal" if _are_truths(arguments):
             return _equal_truths(*arguments)
         case "not_equal" if _are_truths(arguments):

@@ -82,6 +82,8 @@ class Maker:
         parts = [self.condition(self.rng.choice((0, 0, 1))) for _ in range(self.rng.choice((0, 1, 1, 2, 3)))]
         if self.rng.random() < 0.15:
             parts.append(self._key_condition())
+        if self.rng.random() < 0.1:
+            parts.append(self._long_list())
         return f" WHERE {' AND '.join(parts)}" if parts else ""
 
     def _key_condition(self) -> str:
@@ -95,6 +97,14 @@ class Maker:
                 f"(k < {numbers[0]} OR k > {numbers[2] * 4})",
             )
         )
+
+    def _long_list(self) -> str:
+        """More constants than are compared one by one."""
+        rng = self.rng
+        type = rng.choice((*INTEGERS, "NUMERIC(15,2)", "DATE", "TIMESTAMP", "TEXT"))
+        values = ", ".join(self.literal(type) for _ in range(rng.choice((17, 40, 200))))
+        column, word = self.column(type), rng.choice(("IN", "IN", "NOT IN", "ANY"))
+        return f"{column} = ANY (ARRAY[{values}])" if word == "ANY" else f"{column} {word} ({values})"
 
     def _grouped(self, source: str, aggregates: Sequence[str]) -> tuple[str, int]:
         keys = list(dict.fromkeys(self.key() for _ in range(self.rng.choice((0, 0, 1, 1, 1, 2, 3)))))
@@ -283,6 +293,7 @@ class Maker:
                 lambda: f"CAST({self.column('DATE')} AS TIMESTAMP)",
                 lambda: "CAST(m AS DATE)",
                 lambda: f"date_trunc('{rng.choice(('month', 'quarter', 'year'))}', m)",
+                lambda: f"extract({rng.choice(('year', 'month', 'day', 'hour', 'dow'))} FROM m)",
             ),
             (
                 lambda: f"date_trunc('{rng.choice(('hour', 'day', 'month'))}', o)",
@@ -445,11 +456,19 @@ class Maker:
                 lambda: f"length({column}) {compared} {self.values.randint(0, 3)}",
                 lambda: f"coalesce({column}, 'a') {compared} {self.literal(type)}",
             ]
+        if type == "TIMESTAMP":
+            unit = rng.choice(("hour", "day", "week", "minute"))
+            found += [
+                lambda: f"date_trunc('{unit}', {column}) {compared} {self.literal(type)}",
+                lambda: f"time_bucket('15 minutes', {column}) {compared} date_trunc('{unit}', {self.column(type)})",
+            ]
         if type in ("DATE", "TIMESTAMP"):
             found += [
                 lambda: f"{column} {compared} {self.literal(type)} - INTERVAL '9' DAY",
                 lambda: f"extract(day FROM {column}) {compared} {self.values.randint(1, 31)}",
-                lambda: f"extract({rng.choice(('year', 'month'))} FROM {column}) = {self.values.randint(1, 2024)}",
+                lambda: (
+                    f"extract({rng.choice(('year', 'month'))} FROM {column}) {compared} {self.values.randint(1, 2024)}"
+                ),
                 lambda: f"CAST({column} AS DATE) {compared} {self.literal('DATE')}",
             ]
         return rng.choice(found)()
