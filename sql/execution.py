@@ -29,7 +29,7 @@ from .bind import bind_query
 from .bound import BoundQuery
 from .cancel import Cancel
 from .interrupt import interruptible
-from .pipeline import Grouped
+from .parts import Grouped
 from .plan import Plan
 from .plan import plan as planned
 from .resources import Resources

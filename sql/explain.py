@@ -58,7 +58,7 @@ from .interrupt import interruptible
 from .locking import locking_of, locks
 from .mutate import CHANGES, plan_of_change, run_change
 from .operators import Operator, with_names
-from .pipeline import Grouped, run_parts
+from .parts import Grouped, run_parts
 from .plan import Pipelined, Plan, Relational, choose
 from .point_change import point_change
 from .pushdown import Moment, finish

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from ..engine.scan_statistics import ScanStatistics
 from .operators import Operator
-from .pipeline import Grouped
+from .parts import METADATA, Grouped
 from .plan import NAMES, Plan, Relational
 from .verify import Verified
 
@@ -195,6 +195,8 @@ def _grouped_line(grouped: Grouped) -> str:
             state += f": {grouped.groups:,} of {grouped.rows:,} looked at, in {_shown(grouped.seconds)}"
         return f"  Pipeline of {grouped.alias}: {state} ({grouped.sink})"
     if grouped.groups is None or grouped.rows is None or grouped.seconds is None:
+        if grouped.sink == METADATA:
+            return f"  Pipeline of {grouped.alias}: told by counts and zones"
         state = f"its kernel is ready ({grouped.sink})" if grouped.sink else "if the rows that it is joined with fit"
         return f"  Pipeline of {grouped.alias}: {state}"
     if grouped.kernel is None:

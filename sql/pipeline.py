@@ -9,57 +9,37 @@ Any SELECT of the query may be the one, a subquery or a WITH query as well, and 
 executor then are groups instead of tables.
 
 Whether a pipeline takes a query is decided by the query's shape and types here, and once more by the data when it runs:
-where the engine says ``NotCovered``, or has no kernel yet, the whole query goes to the executor as it was bound.
+(parts.py): where the engine says ``NotCovered``, or has no kernel yet, the whole query goes to the executor as it was
+bound.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-
-from ..base.errors import LimitExceeded
-from ..base.limits import PIPELINE_ROWS_MANY, TOP_ROWS_MIN
 from ..base.types import Type
 from ..engine import schema
-from ..engine.clock import monotonic
-from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
-from ..engine.expression.node import Call, Column, Expression, Literal, Parameter
+from ..engine.expression.node import Column, Expression
 from ..engine.expression.tree import transform
 from ..engine.pipeline import metadata
-from ..engine.pipeline.answers import table_of
-from ..engine.pipeline.bounds import columns_read as slots_read
-from ..engine.pipeline.cut import Cut
 from ..engine.pipeline.describe import describe
-from ..engine.pipeline.kernels import Kernels, Known
-from ..engine.pipeline.packing import NO_KEYS
-from ..engine.pipeline.run import Run, constants_of
-from ..engine.pipeline.shape import Aggregation, FarApart, NoRoom, NotCovered, Pipeline, Shape, Side
-from ..engine.selectivity import rows_expected
-from ..engine.statistics import TableStatistics
-from . import bound, pushdown
-from .cancel import Cancel
-from .pushdown import finish
+from ..engine.pipeline.shape import Aggregation, NotCovered, Pipeline, Side
+from . import bound
 from .regroup import as_groups, in_two_levels
-from .relational import reader_of
 from .shown import Reason
 from .star import Star, only_computes, star_of
-from .top import RowsPart, first_of, newest_of, passing_of, run_rows, sink_of, top_of
+from .top import RowsPart, first_of, newest_of, passing_of, top_of
 from .walk import arrow_scans, is_scalar, rewrite, walk
 
 if TYPE_CHECKING:
-    from ..engine.reader import Reader, RowStream
-    from ..engine.scan_plan import Plan
+    pass
 
 IDS_MAX: Final = 10_000
 """New identifiers of columns for one SELECT that pipelines group."""
-
-METADATA: Final = "metadata"
-"""The sink of a part that needed no kernel."""
 
 TIERS: Final = ("auto", "pipeline", "relational")
 
@@ -94,22 +74,6 @@ class SideRows:
 
     query: bound.BoundQuery
     part: Part | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grouped:
-    """What came of a part, for EXPLAIN. ``why_not``: why the executor groups it; None: a kernel does, or metadata did.
-
-    What a kernel did is None where it was not run.
-    """
-
-    alias: str
-    kernel: str | None = None
-    sink: str | None = None
-    why_not: str | None = None
-    groups: int | None = None
-    rows: int | None = None
-    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,29 +311,6 @@ def _first(select: bound.Select) -> First | None:
     return First(answer=numbers[by.id], key=key, limits=tuple(bound.expression(part) for part in limits))
 
 
-def _cut(part: Part, moment: pushdown.Moment) -> Cut | None:
-    """Which groups are enough, where that is known."""
-    first = part.first
-    if first is None:
-        return None
-    answer = part.pipeline.answers[first.answer]
-    if answer.function == "avg" or answer.squares is not None:
-        return None
-    count = 0
-    for limit in first.limits:
-        value = pushdown.constant(limit, moment).value
-        if not isinstance(value, int) or value < 0:
-            return None
-        count += value
-    return Cut(
-        value=answer.value,
-        there=None if answer.function == "count" else answer.count,
-        descending=first.key.descending,
-        nulls_first=first.key.nulls_first,
-        count=count,
-    )
-
-
 def _over_table(node: bound.Bound, sources: Mapping[int, int]) -> Expression:
     """An expression over the table's own columns. Raises NotCovered."""
     if not is_scalar(node):
@@ -386,267 +327,3 @@ def _over_table(node: bound.Bound, sources: Mapping[int, int]) -> Expression:
         return Column(id=source, type=part.type, name=part.name)
 
     return transform(bound.expression(node), renamed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Constants:
-    """``engine.pipeline.run.Moment``."""
-
-    moment: pushdown.Moment
-
-    def constant(self, expression: Expression) -> Literal:
-        return pushdown.constant(expression, self.moment)
-
-    def fold(self, expression: Expression) -> Expression:
-        def known(part: Expression) -> Expression:
-            if isinstance(part, Parameter):
-                return self.moment.parameters[part.number]
-            if not isinstance(part, Call) or part.arguments:
-                return part
-            stable = FUNCTIONS[part.function].volatility is Volatility.STABLE
-            return session_literal(part.function, now=self.moment.now) if stable else part
-
-        return transform(expression, known)
-
-
-def run_parts(
-    rest: Rest,
-    reader: Reader,
-    moment: pushdown.Moment,
-    *,
-    past: Sequence[Reader],
-    kernels: Kernels,
-    wait: bool,
-    rows_of: Callable[[bound.BoundQuery], pa.Table],
-    cancel: Cancel | None,
-    note: Callable[[Grouped], None] | None = None,
-    dry: bool = False,
-) -> tuple[bound.BoundQuery, dict[str, pa.Table]] | None:
-    """The rest of the query, and the groups of each part by the name that it has for them; None: a kernel is not ready.
-
-    ``wait`` for kernels; ``rows_of`` answers the queries of sides. ``note`` is told what came of each part; ``dry``: as
-    far as it shows without running one. Raises NotCovered, Corrupt, and what ``cancel`` does.
-    """
-    found: dict[str, pa.Table] = {}
-    missing = False
-    for part in rest.parts:
-        try:
-            if not isinstance(part, Part):
-                done, groups = _run_rows(
-                    part, reader, moment, past=past, kernels=kernels, wait=wait, cancel=cancel, dry=dry
-                )
-            else:
-                done, groups = _run_part(
-                    part, reader, moment, past=past, kernels=kernels, wait=wait, rows_of=rows_of, cancel=cancel, dry=dry
-                )
-        except NotCovered as why:
-            if isinstance(why, FarApart) and rest.otherwise is not None:
-                return run_parts(
-                    rest.otherwise, reader, moment, past=past, kernels=kernels, wait=wait, rows_of=rows_of,
-                    cancel=cancel, note=note, dry=dry,
-                )  # fmt: skip
-            if note is not None:
-                note(Grouped(alias=use_of(part).alias, why_not=str(why)))
-            if not dry:
-                raise
-            continue
-        if note is not None:
-            note(done)
-        if groups is None:
-            missing = True
-        else:
-            found[_name(part)] = groups
-    return None if missing else (rest.bound, found)
-
-
-def use_of(part: Part | RowsPart) -> bound.TableUse:
-    return part.use if isinstance(part, Part) else part.rows.use
-
-
-def _name(part: Part | RowsPart) -> str:
-    return part.name if isinstance(part, Part) else part.rows.name
-
-
-def _run_rows(
-    part: RowsPart,
-    reader: Reader,
-    moment: pushdown.Moment,
-    *,
-    past: Sequence[Reader],
-    kernels: Kernels,
-    wait: bool,
-    cancel: Cancel | None,
-    dry: bool,
-) -> tuple[Grouped, pa.Table | None]:
-    began = monotonic()
-    try:
-        stream, plan, rows_read, rows = run_rows(
-            part,
-            reader,
-            moment,
-            past=past,
-            rows_min=0 if wait else TOP_ROWS_MIN,
-            kernels=kernels,
-            check=(lambda: None) if cancel is None else cancel.check,
-            dry=dry,
-        )
-    except LimitExceeded as error:  # the executor takes fewer rows at a time
-        raise NotCovered(error.message) from None
-    done = Grouped(alias=part.rows.use.alias, sink=sink_of(part))
-    if rows is not None:
-        _note(stream, plan, rows_read)
-        done = dataclasses.replace(done, groups=rows.num_rows, rows=rows_read, seconds=monotonic() - began)
-    return done, rows
-
-
-def _side_cost(side: SideRows, reader: Reader, moment: pushdown.Moment, past: Sequence[Reader]) -> float:
-    """About how many rows the largest table of a side gives; half where a kernel makes them."""
-    counts = [0]
-    for use in side.query.uses:
-        of, filter = reader_of(use, reader, past), finish(use.filter, moment)
-        known = of.statistics(use.table)
-        counts.append(rows_expected(filter, known, rows_max=known.rows))
-    return max(counts) / (1 if side.part is None else 2)
-
-
-def _run_part(
-    part: Part,
-    reader: Reader,
-    moment: pushdown.Moment,
-    *,
-    past: Sequence[Reader],
-    kernels: Kernels,
-    wait: bool,
-    rows_of: Callable[[bound.BoundQuery], pa.Table],
-    cancel: Cancel | None,
-    dry: bool,
-) -> tuple[Grouped, pa.Table | None]:
-    use = part.use
-    if not wait and part.memo:
-        raise NotCovered(part.memo["why"])
-    of = reader_of(use, reader, past)
-    if not wait and part.asked is None and of.statistics(use.table).rows < kernels.rows_min:
-        raise NotCovered("the rows are few")
-    stream_filter = finish(use.filter, moment)
-    stream = of.scan(use.table, columns=use.columns, filter=stream_filter, row_ids=use.row_ids)
-    looked_at = getattr(stream, "looked_at", None)
-    if looked_at is None:
-        raise NotCovered(f"{use.table.name} is read by an index, or was written in this transaction")
-    plan, layout, version = looked_at()
-    check = (lambda: None) if cancel is None else cancel.check
-    if part.asked is not None:
-        began = monotonic()
-        arguments, reals = constants_of(part.pipeline, _Constants(moment))
-        told = metadata.told(
-            part.asked, part.pipeline, plan, layout, version=version, arguments=arguments, reals=reals, check=check
-        )
-        if told is not None:
-            groups = table_of(told.groups, part.pipeline, NO_KEYS, arguments)
-            statistics = stream.statistics
-            statistics.passes += 1
-            statistics.rows_read += told.rows_read
-            statistics.rows_returned += told.rows_read
-            statistics.blocks_read += told.blocks_read
-            seconds = monotonic() - began
-            return Grouped(alias=use.alias, sink=METADATA, groups=1, rows=told.rows_read, seconds=seconds), groups
-    if plan.rows_count < kernels.rows_min and not wait:
-        raise NotCovered("the rows are few")
-    if not wait and part.sides:
-        rows = rows_expected(stream_filter, of.statistics(use.table), rows_max=plan.rows_count)
-        cost = sum(_side_cost(side, reader, moment, past) for side in part.sides) * kernels.side_cost
-        if cost > rows + plan.rows_count // 4:
-            raise NotCovered("it is joined with many rows")
-    if dry and part.sides:
-        return Grouped(alias=use.alias), None
-
-    def side_rows(side: SideRows) -> pa.Table:
-        rows = None
-        if side.part is not None:
-            with suppress(NotCovered):
-                _, rows = _run_part(
-                    side.part,
-                    reader,
-                    moment,
-                    past=past,
-                    kernels=kernels,
-                    wait=wait,
-                    rows_of=rows_of,
-                    cancel=cancel,
-                    dry=False,
-                )
-        return rows_of(side.query) if rows is None else rows
-
-    sides = [side_rows(side) for side in part.sides]
-    shapes: list[Shape] = []
-    names: list[str] = []
-
-    def kernel(shape: Shape) -> Known | None:
-        shapes.append(shape)
-        if dry:
-            return None
-        known = kernels.kernel(shape, wait=wait, many=plan.rows_count >= PIPELINE_ROWS_MANY, check=check)
-        if known is not None:
-            names.append(known.name if known.kernel is not None else f"the program of {known.name}")
-        elif wait:
-            raise NotCovered(kernels.reason(shape))
-        return known
-
-    run = Run(
-        pipeline=part.pipeline,
-        plan=plan,
-        layout=layout,
-        version=version,
-        moment=_Constants(moment),
-        kernel=kernel,
-        threads=kernels.threads,
-        held=kernels.held,
-        texts=kernels.texts,
-        wait=wait,
-        sides=sides,
-        cut=_cut(part, moment),
-        groups_expected=None if wait else lambda: _groups_expected(part, plan, stream_filter, of.statistics(use.table)),
-        check=check,
-    )
-    began = monotonic()
-    try:
-        groups = run.groups()
-    except NotCovered as why:
-        if sides and not isinstance(why, FarApart | NoRoom):
-            part.memo["why"] = str(why)
-        raise
-    seconds = monotonic() - began
-    if not dry:
-        _note(stream, plan, run.rows_count)
-    done = Grouped(alias=use.alias, sink=_sink_of(shapes[-1]), kernel=names[-1] if names else None)
-    if groups is not None:
-        done = dataclasses.replace(done, groups=groups.num_rows, rows=run.rows_count, seconds=seconds)
-    elif not (dry and (wait or kernels.is_ready(shapes[-1]))):
-        done = dataclasses.replace(done, why_not=kernels.reason(shapes[-1]))
-    return done, groups
-
-
-def _groups_expected(part: Part, plan: Plan, filter: Expression | None, statistics: TableStatistics) -> int:
-    """About how many groups there are at most: as many as rows, or as different values of what the keys read."""
-    rows = rows_expected(filter, statistics, rows_max=plan.rows_count)
-    groups = 1
-    for slot in set().union(*map(slots_read, part.pipeline.shape.keys)):
-        known = statistics.columns.get(part.pipeline.slots[slot].id)
-        groups = min(groups * (rows if known is None else known.distinct + 1), rows)
-    return groups
-
-
-def _sink_of(shape: Shape) -> str:
-    """How rows are grouped, for EXPLAIN."""
-    return f"{shape.sink}, different values by bits" if shape.distinct else shape.sink
-
-
-def _note(stream: RowStream, plan: Plan, rows_count: int) -> None:
-    """What was read, for EXPLAIN ANALYZE."""
-    statistics = stream.statistics
-    statistics.passes += 1
-    statistics.cells_read += statistics.cells_total - statistics.cells_pruned
-    statistics.rows_read += rows_count
-    statistics.rows_returned += rows_count
-    statistics.segments_read += len({id(run.segment) for run in plan.runs})
-    statistics.blocks_read += sum(run.blocks_count for run in plan.runs)
-    statistics.chunks_read += len(plan.chunks)

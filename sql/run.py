@@ -37,7 +37,7 @@ from .arrange import arranged
 from .bound import BoundQuery
 from .cancel import Cancel
 from .direct import DirectRead
-from .pipeline import Grouped, run_parts
+from .parts import Grouped, run_parts
 from .plan import Pipelined, Plan, Relational, not_covered
 from .pushdown import Moment, finish
 from .relational import RelationalExecutor, parameter_literals, reader_of, run_relational

@@ -27,7 +27,7 @@ from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.expression.node import Call
 from .bound import Aggregate, BoundQuery, Select, SetOperation, Values, Window
 from .execution import Execution
-from .pipeline import Grouped
+from .parts import Grouped
 from .plan import Plan, Relational
 from .shown import Reason
 from .walk import walk

@@ -22,6 +22,7 @@ from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 from weftdb.engine.overlay import Overlay
 from weftdb.engine.pipeline import metadata
+from weftdb.engine.segment import Segment
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
 
@@ -159,6 +160,16 @@ def test_nothing_is_read_where_all_rows_are_visible(session: Session) -> None:
     assert _read(session, "SELECT count(*), max(x) FROM t WHERE a IS NULL") == ((64, 31.5), 0)
     assert _read(session, "SELECT count(*), max(k) FROM t WHERE k > 639 AND x > 0") == ((0, None), 0)
     assert _read(session, "SELECT count(*), min(k) FROM t WHERE x <> 1000") == ((640, 0), 0)
+
+
+def test_explain_alone_reads_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object, **more: object) -> None:
+        raise AssertionError("a block is read")
+
+    monkeypatch.setattr(Segment, "values", read)
+    monkeypatch.setattr(Segment, "visible", read)
+    lines = [row[0] for row in session.execute("EXPLAIN SELECT count(*), min(x) FROM t WHERE x > 50").rows()]
+    assert "  Pipeline of t: told by counts and zones" in lines
 
 
 def test_blocks_that_a_condition_is_true_of_in_part_are_read_alone(session: Session) -> None:

@@ -232,7 +232,7 @@ def test_rows_read_late_count_until_they_are_handed_over_and_beyond_the_budget_t
     size = session.execute(f"SELECT sum(length(p) + coalesce(length(s), 0) + 60) FROM ({sql}) AS q").scalar()
     session.execute("SET weft.tier = auto")
     kernels = resources_of(engine).kernels
-    monkeypatch.setattr("weftdb.sql.pipeline.TOP_ROWS_MIN", 0)
+    monkeypatch.setattr("weftdb.sql.parts.TOP_ROWS_MIN", 0)
     for limit, fits in ((100_000_000, True), (size, False)):
         held = Held(limit)
         most = _most_kept(held, monkeypatch)

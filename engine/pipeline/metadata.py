@@ -139,9 +139,12 @@ def _condition(node: Node) -> Condition | None:
 
 def told(
     asked: Asked, pipeline: Pipeline, plan: Plan, layout: Layout, *, version: int,
-    arguments: Sequence[int], reals: Sequence[float], check: Callable[[], None],
+    arguments: Sequence[int], reals: Sequence[float], check: Callable[[], None], dry: bool = False,
 ) -> Told | None:  # fmt: skip
-    """The answer, None where too much would have to be read. Raises NotCovered, Corrupt, and what ``check`` does."""
+    """The answer, None where too much would have to be read. ``dry``: an empty one, nothing is read.
+
+    Raises NotCovered, Corrupt, and what ``check`` does.
+    """
     columns = [layout.by_id[slot.id] for slot in pipeline.slots]
     tests = [_test(condition, arguments, reals) for condition in asked.conditions]
     look = _Look(asked, tests, columns, version=version, check=check)
@@ -153,6 +156,8 @@ def told(
         read += sum(count for _, count, _ in chunks)
     if read > READ_ROWS_MAX:
         return None
+    if dry:
+        return Told(Groups(0))
     for chunk, count, rows in chunks:
         if count:
             look.chunk(chunk, count, rows)
