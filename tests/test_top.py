@@ -160,7 +160,7 @@ def test_the_first_row_of_each_group_is_the_executors(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, looked_up: bool
 ) -> None:
     numbers = random.Random(f"{soak.SEED} {looked_up}")
-    monkeypatch.setattr(newest, "GROUPS_MAX", 0 if looked_up else 1 << 24)
+    monkeypatch.setattr(newest, "NEWEST_GROUPS_MAX", 0 if looked_up else 1 << 24)
     refused = 0
     for _ in range(QUERIES // 2):
         sql = _newest(numbers)

@@ -39,7 +39,7 @@ from .answers import Groups
 from .shape import Node, NotCovered, Pipeline
 
 READ_ROWS_MAX: Final = 1 << 20
-"""A kernel with threads looks through more rows faster."""
+"""What is read is read by one thread: a kernel looks through more rows faster."""
 EXTREME_BLOCKS_MAX: Final = 64
 """Blocks that are read for one least value: more are those of a table in which most of the least ones have ended."""
 

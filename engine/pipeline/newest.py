@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from ...base.limits import NEWEST_GROUPS_MAX
 from ...base.types import Kind
 from ...storage.column_values import constant_array, variable_of
 from ..column_store import VariableColumn
@@ -37,12 +38,11 @@ from .shape import NotCovered
 from .texts import Numbering, Numbers, Texts
 from .work import Counting
 
-GROUPS_MAX: Final = 1 << 24
-"""Groups that have a number each, whether they are there or not."""
 SPARSE: Final = 8
-"""So many possible groups for one row are too many."""
+"""With more possible groups for each row than so many, most places stay empty: making them takes longer than looking
+groups up."""
 LOOKED_UP_MAX: Final = 1 << 20
-"""Rows of a table whose groups are looked up."""
+"""Groups are looked up by one thread at a time: with more rows the executor's threads are as fast."""
 
 
 class Newest:
@@ -84,7 +84,7 @@ class Newest:
             if count >= 1 << 62:
                 raise NotCovered("groups have too many values")
         self._table = None
-        if count > GROUPS_MAX or count > SPARSE * plan.rows_count + 1_024:
+        if count > NEWEST_GROUPS_MAX or count > SPARSE * plan.rows_count + 1_024:
             if plan.rows_count > LOOKED_UP_MAX:
                 raise NotCovered("groups have too many values")
             count = 1 << max((2 * plan.rows_count).bit_length(), 4)

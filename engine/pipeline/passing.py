@@ -27,7 +27,8 @@ from .shape import NotCovered
 from .work import Counting
 
 SHARE: Final = 16
-"""Where more than one row in so many passes, the executor filters."""
+"""Where more than one row in so many passes, the executor filters: that it reads all columns of all rows then costs
+little more."""
 LOOKED_AT: Final = 6
 """Views that tell how many rows pass."""
 FEW_ROWS: Final = 1 << 17

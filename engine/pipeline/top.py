@@ -21,6 +21,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from ...base.limits import TOP_ROWS_MAX, TOP_TIES_MAX
 from ...storage.encoding import LOWEST
 from ..expression.node import Expression
 from ..gather import bytes_of, gathered
@@ -34,10 +35,6 @@ from .ranks import FEW, PLACE, Ranked, SortKey, Stretch, View, picked_at, reject
 from .shape import NotCovered
 from .work import Counting
 
-TOP_MAX: Final = 1 << 16
-"""More rows are the executor's to sort."""
-TIES_MAX: Final = 1 << 17
-"""So many rows are kept where a key that is not exact ties."""
 LATER_ROWS: Final = 4_096
 LATER_BLOCKS: Final = 16
 """Rows whose first key is good, and the blocks that they are of, are looked at further when there are so many."""
@@ -62,7 +59,7 @@ class Top:
         count: int,
         work: Counting,
     ) -> None:
-        if not 0 <= count <= TOP_MAX:
+        if not 0 <= count <= TOP_ROWS_MAX:
             raise NotCovered("many rows are wanted")
         self._layout = layout
         self._version = version
@@ -251,6 +248,6 @@ class Top:
         else:
             ties = (self._ranks[order[count:]] == self._ranks[last]).all(axis=1)
             kept = order[: count + int(np.count_nonzero(ties))]
-            if len(kept) > count + TIES_MAX:
+            if len(kept) > count + TOP_TIES_MAX:
                 raise NotCovered("too many rows tie")
         self._ranks, self._places = self._ranks[kept], self._places[kept]

@@ -67,13 +67,13 @@ SMALL: Final[dict[str, tuple[int, ...]]] = {
     "engine.pipeline.cut.GROUPS_MIN": (1, 1 << 12),
     "engine.pipeline.run.PIPELINE_LANE_ROWS": (40, 1 << 20),
     "engine.pipeline.states.CHUNK_PLACES": (8, 1 << 14),
-    "engine.pipeline.newest.GROUPS_MAX": (8, 1 << 24),
+    "engine.pipeline.newest.NEWEST_GROUPS_MAX": (8, 1 << 24),
     "engine.pipeline.newest.LOOKED_UP_MAX": (100, 1 << 20),
     "engine.pipeline.metadata.READ_ROWS_MAX": (60, 1 << 20),
     "engine.pipeline.metadata.EXTREME_BLOCKS_MAX": (1, 64),
     "engine.pipeline.top.LATER_ROWS": (4, 4_096),
     "engine.pipeline.top.LATER_BLOCKS": (1, 16),
-    "engine.pipeline.top.TIES_MAX": (9, 1 << 17),
+    "engine.pipeline.top.TOP_TIES_MAX": (9, 1 << 17),
 }
 """Limits of the engine, and what they are in these worlds, by lot. In the compiled form CHUNK is as it is."""
 
