@@ -31,7 +31,8 @@ soak: .venv/installed-dev $(KERNELS) ## the long runs: FACTOR=50 times what `mak
 		tests/test_model.py tests/test_stress.py tests/test_cells.py tests/test_expression.py tests/test_crash_points.py \
 		tests/test_lmdb_pages.py tests/test_disk_full.py tests/test_corruption.py tests/test_kill.py \
 		tests/test_histories.py tests/test_isolation.py tests/test_bank.py tests/test_hot_row.py \
-		tests/test_feed.py tests/test_feed_window.py tests/test_sqllogic.py tests/test_fuzz.py tests/test_tiers.py $(ARGS)
+		tests/test_feed.py tests/test_feed_window.py tests/test_sqllogic.py tests/test_fuzz.py tests/test_tiers.py \
+		tests/test_view_model.py $(ARGS)
 
 check: .venv/installed-dev ## linter, formatter, type checker, import directions, generated stubs current
 	$(BIN)/ruff check .

@@ -179,3 +179,6 @@ COMMENT_BYTES_MAX: Final = 10_000
 
 GAPFILL_BUCKETS_MAX: Final = 1_000_000
 """Buckets of the range of one ``time_bucket_gapfill``: they are made as one list."""
+
+VIEW_BUILD_BYTES_MAX = 1 << 30
+"""Groups that making a materialized view holds before it writes them."""

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -27,17 +27,20 @@ from ..base.errors import Closed, Internal
 from ..base.limits import TRANSACTION_IDS_MAX, WRITER_BATCHES_IN_FLIGHT, WRITER_ROWS_BITS, WRITERS_MAX
 from ..storage.record import Action, Operation, Record, TransactionEntry
 from . import indexes
-from .catalog import EMPTY, Catalog, decode_relation
+from .aggregates import maintain
+from .aggregates.definition import Maintained
+from .catalog import EMPTY, Catalog, decode_relation, stored_of
 from .cells import TableStore
 from .changes import TAKEN_OVER, Commit, writer_opened, writer_rows
 from .clock import VersionClock
 from .horizon import Horizon
+from .indexes import Change
 from .install import NEWEST, Ends, Install, ending_keys, install
 from .internal import CATALOG, FIRST_ID, INTERNAL, NAMED, POSITIONS, FeedPosition, Item, NamedSnapshot, decode_rows
 from .overlay import OPEN
 from .projection import Projection
 from .retention import boundary_in
-from .schema import Relation, Table
+from .schema import Index, Relation, Table
 from .segment import Segment
 from .segment_files import SegmentFiles
 from .watch import Watch
@@ -160,9 +163,14 @@ class State:
     def _apply_rows(
         self, operation: Operation, *, version: int, wall: int, logged: Container[int] = frozenset()
     ) -> None:
-        """``logged``: the tables that the record has operations for. A large transaction brings entries of its own."""
+        """``logged``: the tables that the record has operations for. A large transaction brings entries of its own.
+
+        What follows from the operation is derived, and applied, before the rows that go are gone.
+        """
         store = self.stores[operation.table]
-        entries = list(indexes.derived(store, self.stores, operation)) if store.table.indexes else ()
+        views = self.catalog.maintained.get(operation.table, ())
+        if views or store.table.indexes:
+            self._apply_all(self._derived(store, views, operation), version=version, wall=wall)
         self.changed_at[operation.table] = version
         match operation.action:
             case Action.PUT:
@@ -178,20 +186,40 @@ class State:
                 ends = self.ends.pop(operation.table, None)
                 work = Install.of(operation.batch)
                 derive = [index for index in store.table.indexes if index.id not in logged]
-                if derive:  # the rows that end are looked up anew, before they do
+                if derive or views:  # the rows that end are looked up anew, before they do
                     for keys in ending_keys(store, work, version=version, files=self.files):
-                        self._apply_all(indexes.removed(store, self.stores, derive, keys), version=version, wall=wall)
+                        gone = indexes.gone(store, keys, self._columns_of(store, views))
+                        self._apply_all(self._follow(gone, derive, views), version=version, wall=wall)
                 segments = install(store, work, version=version, files=self.files, ends=ends)
                 self.installed += segments
                 self.key_files += work.key_files
-                projection = Projection([store.layout.by_id[id] for id in indexes.columns_needed(store.table)])
-                for segment in segments if derive else ():
+                columns = self._columns_of(store, views)
+                projection = Projection([store.layout.by_id[id] for id in columns])
+                for segment in segments if derive or views else ():
                     for rows in segment.batches(projection, NEWEST):
-                        self._apply_all(indexes.added(store.table, derive, rows), version=version, wall=wall)
+                        new = indexes.come(store.table, rows, columns)
+                        self._apply_all(self._follow(new, derive, views), version=version, wall=wall)
                 store.count_times(np.array([rows.time_high for rows in work.rows], np.int64), wall=wall)
-        self._apply_all(entries, version=version, wall=wall)
         for watch in self.watches.get(operation.table, ()):
             watch.note(operation)
+
+    def _derived(self, store: TableStore, views: Sequence[Maintained], operation: Operation) -> Iterator[Operation]:
+        """What an operation on a table, about to be applied, does to its indexes and views. INSTALL: see above."""
+        if operation.action is Action.TRUNCATE:
+            for id in (*(index.id for index in store.table.indexes), *(view.id for view in views)):
+                yield replace(operation, table=id, schema_version=1)
+            return
+        for change in indexes.changes(store, operation, self._columns_of(store, views)):
+            yield from self._follow(change, store.table.indexes, views, ordinal=operation.ordinal)
+
+    def _follow(
+        self, change: Change, entries: Sequence[Index], views: Sequence[Maintained], *, ordinal: int = 0
+    ) -> Iterator[Operation]:
+        yield from indexes.operations(change, self.stores, entries, ordinal=ordinal)
+        yield from maintain.operations(change, self.stores, views, ordinal=ordinal)
+
+    def _columns_of(self, store: TableStore, views: Sequence[Maintained]) -> tuple[int, ...]:
+        return tuple(dict.fromkeys((*indexes.columns_needed(store.table), *maintain.columns_needed(views))))
 
     def _apply_all(self, operations: Iterable[Operation], *, version: int, wall: int) -> None:
         for operation in operations:
@@ -219,11 +247,10 @@ class State:
         for relation in changes.values():
             if relation is not None:
                 self.next_id = max(self.next_id, relation.id + 1)
-            if isinstance(relation, Table):
-                for table in (relation, *relation.index_tables.values()):
-                    store = self.stores.get(table.id)
-                    self.stores[table.id] = TableStore(table) if store is None else store.with_definition(table)
-                    self.next_id = max(self.next_id, table.id + 1)
+            for table in () if relation is None else stored_of(relation):
+                store = self.stores.get(table.id)
+                self.stores[table.id] = TableStore(table) if store is None else store.with_definition(table)
+                self.next_id = max(self.next_id, table.id + 1)
         for id in before.stored:
             if id not in after.stored:
                 self.dropped.append(Dropped(id=id, version=record.version, wall=record.wall_clock))

@@ -16,11 +16,15 @@ from typing import Any, Final
 
 from ..base.errors import Corrupt, Invalid, nearest
 from ..base.types import parse_type
+from .aggregates import definition as aggregates
+from .aggregates.definition import Maintained
 from .expression.serialize import from_json, to_json
-from .schema import Check, Column, Identity, Index, Relation, Table, View
+from .schema import Check, Column, Guard, Identity, Index, Relation, Table, View
 
-FORMAT: Final = 4
-"""Definitions without partial indexes are written as format 2, those without indexes as 1: see ``_format_of``."""
+FORMAT: Final = 5
+"""Maintained views, and tables that they guard, have format 5.
+
+Definitions without partial indexes are written as format 2, those without indexes as 1: see ``_format_of``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +40,15 @@ class Catalog:
 
     @cached_property
     def stored(self) -> Mapping[int, Table]:
-        """Everything with rows of its own, by identifier: the tables, and the internal ones of their indexes."""
-        tables = [relation for relation in self.relations.values() if isinstance(relation, Table)]
-        return {item.id: item for table in tables for item in (table, *table.index_tables.values())}
+        """Everything with rows of its own, by identifier: the tables, and the internal ones of indexes and views."""
+        return {item.id: item for relation in self.relations.values() for item in stored_of(relation)}
+
+    @cached_property
+    def maintained(self) -> Mapping[int, tuple[Maintained, ...]]:
+        """The materialized views that the engine keeps, by the table that they group."""
+        views = [item.maintained for item in self.relations.values() if isinstance(item, View) and item.maintained]
+        bases = {view.base for view in views}
+        return {base: tuple(view for view in views if view.base == base) for base in bases}
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -83,6 +93,13 @@ class Catalog:
         )
 
 
+def stored_of(relation: Relation) -> tuple[Table, ...]:
+    """What a relation has of rows: its own, and those of internal tables."""
+    if isinstance(relation, Table):
+        return (relation, *relation.index_tables.values())
+    return () if relation.groups is None else (relation.groups,)
+
+
 EMPTY: Final = Catalog(version=0, relations=MappingProxyType({}))
 
 
@@ -113,13 +130,15 @@ def encode_relation(relation: Relation) -> str:
                     "options_text": relation.options_text,
                 },
             }
+            if relation.guards:
+                document["table"]["guards"] = [[guard.view, to_json(guard.expression)] for guard in relation.guards]
             if relation.indexes:
                 document["table"]["indexes"] = [_encode_index(index) for index in relation.indexes]
             if relation.comments:
                 document["table"]["comments"] = relation.comments
         case View():
             document = {
-                "format": 1,
+                "format": 1 if relation.maintained is None else FORMAT,
                 "view": {
                     "id": relation.id,
                     "name": relation.name,
@@ -129,6 +148,8 @@ def encode_relation(relation: Relation) -> str:
                     "depends_on": relation.depends_on,
                 },
             }
+            if relation.maintained is not None:
+                document["view"]["maintained"] = aggregates.encode(relation.maintained)
             if relation.comments:
                 document["view"]["comments"] = relation.comments
     return json.dumps(document, separators=(",", ":"))
@@ -151,6 +172,7 @@ def decode_relation(text: str) -> Relation:
         query=item["query"],
         columns=tuple((name, parse_type(type)) for name, type in item["columns"]),
         materialized=item["materialized"],
+        maintained=aggregates.decode(item["maintained"]) if "maintained" in item else None,
         depends_on=tuple(item["depends_on"]),
         comments=_decode_comments(item),
     )
@@ -162,8 +184,10 @@ def _decode_comments(item: dict[str, Any]) -> tuple[tuple[int, str], ...]:
 
 def _format_of(table: Table) -> int:
     """The oldest format that has all of the definition, for programs before this one."""
-    if any(index.expressions for index in table.indexes):
+    if table.guards:
         return FORMAT
+    if any(index.expressions for index in table.indexes):
+        return 4
     if any(index.where is not None for index in table.indexes):
         return 3
     return 2 if table.indexes else 1
@@ -228,6 +252,7 @@ def _decode_table(item: dict[str, Any]) -> Table:
         keep=item["keep"],
         keep_by=item["keep_by"],
         late=item.get("late", "refuse"),  # definitions of the first data folders do not say
+        guards=tuple(Guard(view=view, expression=from_json(text)) for view, text in item.get("guards", ())),
         checks=tuple(
             Check(name=check["name"], expression=from_json(check["expression"]), text=check["text"])
             for check in item["checks"]

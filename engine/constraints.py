@@ -65,7 +65,9 @@ def fill(
 
 
 def check(table: Table, rows: pa.RecordBatch, *, context: Context) -> None:
-    """Raise Invalid for the first full row that a constraint refuses: NOT NULL, length, CHECK (NULL passes)."""
+    """Raise Invalid for the first full row that a constraint refuses: NOT NULL, length, CHECK (NULL passes); or of
+    which a materialized view cannot compute what it needs.
+    """
     for column, array in zip(table.columns, rows.columns, strict=True):
         _check_column(table, column, array)
     ids = [column.id for column in table.columns]
@@ -78,6 +80,12 @@ def check(table: Table, rows: pa.RecordBatch, *, context: Context) -> None:
                 hint=f"The row is {_shown(rows, row)}.",
                 sqlstate="23514",
             )
+    for guard in table.guards:
+        try:
+            evaluate(guard.expression, rows, column_ids=ids, context=context)
+        except Invalid as error:
+            hint = f'A materialized view of "{table.name}" computes it of each row. Change the row, or drop the view.'
+            raise Invalid(error.message, hint=hint, sqlstate=error.sqlstate) from None
 
 
 def _column_values(

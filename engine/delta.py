@@ -205,7 +205,7 @@ class GroupDeltas:
                 made.add(key)
             rows[key] = delta.after(table, row)
         # Only numbers changed in a row that was valid: without a CHECK it still is.
-        doubtful = list(rows.values()) if table.checks else [rows[key] for key in made]
+        doubtful = list(rows.values()) if table.checks or table.guards else [rows[key] for key in made]
         if doubtful:
             row_batch(table, doubtful)
         if made and table.unique:

@@ -12,11 +12,13 @@ last few rows, and from that record on ``apply`` keeps the entries.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from .aggregates.build import BuildingView
+from .aggregates.definition import Maintained
 from .indexes import by_id, columns_needed, entries_of, entry_keys, rows_with
 from .schema import ROW_ID, ROW_ID_NAME, Index, Table
 
@@ -38,6 +40,7 @@ class Building:
         self.before = before
         self.after = after
         self.indexes = indexes
+        self.tables = frozenset(index.id for index in indexes)
         self.version = version
         self._ids = columns_needed(after)
         self._columns = [id for id in self._ids if id in before.by_id]
@@ -81,12 +84,22 @@ class Building:
             transaction.put_entries(self.after, index, entries_of(self.after, index, complete))
 
 
-class MadeIndexes:
-    """The indexes that one transaction makes. ``ids``: their entries are logged, ``apply`` does not make them."""
+class Follows(Protocol):
+    """What a transaction makes of the rows that there are, and what others write meanwhile changes."""
+
+    tables: frozenset[int]
+
+    def catch_up(self, transaction: Transaction, now: Snapshot) -> int: ...
+
+
+class Made:
+    """The indexes and materialized views that one transaction makes. ``ids``: of internal tables whose rows are logged,
+    ``apply`` does not make them.
+    """
 
     def __init__(self) -> None:
         self.ids: set[int] = set()
-        self._building: list[Building] = []
+        self._building: list[Follows] = []
 
     @property
     def catches_up(self) -> bool:
@@ -103,6 +116,15 @@ class MadeIndexes:
         if catches_up:
             self._building.append(building)
 
+    def make_view(
+        self, transaction: Transaction, view: Maintained, groups: Table, base: Table, snapshot: Snapshot
+    ) -> None:
+        """Write the groups of all rows of ``base`` in the snapshot."""
+        building = BuildingView(view, groups, base, version=snapshot.version)
+        self.ids |= building.tables
+        building.write_all(transaction, snapshot)
+        self._building.append(building)
+
     def come_near(
         self, transaction: Transaction, written: Collection[int], *, open_snapshot: Callable[[], Snapshot]
     ) -> None:
@@ -118,7 +140,7 @@ class MadeIndexes:
 
         ``written``: tables that the transaction has still written to, so not those of indexes that it has dropped.
         """
-        made = [item for item in self._building if all(index.id in written for index in item.indexes)]
+        made = [item for item in self._building if item.tables <= set(written)]
         if not made:
             return 0
         with open_snapshot() as now:

@@ -7,7 +7,7 @@
     PUT, DELETE ──► rows with these primary keys as they are (old) ──► entries that end   ──► DELETE ──┐
                 └─► rows as they will be (new)                     ──► entries that begin ──► PUT ─────┴─► the index
 
-An index is derived: the log holds rows of tables alone, and ``derived`` makes the operations on index tables inside of
+An index is derived: the log holds rows of tables alone, and ``operations`` on index tables are made inside of
 ``apply``, from state and record. So it is exact at every version however a row changes, also by blind puts, deltas,
 TRUNCATE, retention, large transactions and at recovery, and its entries are MVCC rows as any others. What a statement
 writes into the entries while it makes an index is logged (index_build.py).
@@ -57,7 +57,7 @@ Stores: TypeAlias = Mapping[int, TableStore]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Rows of a table that go and that come. Columns are named by identifier: those of ``columns_needed``.
+    """Rows of a table that go and that come. Columns are named by identifier: those of ``columns_needed``, or more.
 
     ``replaced``: of each old row the place of the new one that takes its place, or -1.
     """
@@ -133,13 +133,15 @@ def change_of(
     deletes: pa.RecordBatch | None,
     look: Callable[[pa.RecordBatch, Sequence[int]], Found],
     next_row_id: int = 0,
+    ids: Sequence[int] | None = None,
 ) -> Change:
     """What full rows put, and primary keys (or row ids with their routing) deleted, change; both named by identifier.
 
     ``look(keys, columns)`` finds the rows as they are, by keys named by column name. Of rows with one primary key the
-    last counts. ``next_row_id`` is that of the first row put into a table without primary key.
+    last counts. ``next_row_id`` is that of the first row put into a table without primary key. ``ids``: the columns,
+    those of ``columns_needed`` unless told.
     """
-    ids = columns_needed(table)
+    ids = columns_needed(table) if ids is None else ids
     olds: list[pa.RecordBatch] = []
     replaced: list[np.ndarray] = []
     new = _nothing(table, ids)
@@ -160,26 +162,23 @@ def change_of(
     )
 
 
-def derived(store: TableStore, stores: Stores, operation: Operation) -> Iterator[Operation]:
-    """What an operation on a table, about to be applied, does to the entries of its indexes. INSTALL: see installed."""
+def changes(store: TableStore, operation: Operation, ids: Sequence[int]) -> Iterator[Change]:
+    """What an operation that is about to be applied changes in the rows of a table: columns ``ids``, those of
+    ``columns_needed`` at least. Of TRUNCATE and INSTALL nothing: see apply.py.
+    """
     table = store.table
     match operation.action:
         case Action.PUT:
-            change = change_of(
-                table, puts=operation.batch, deletes=None, look=newest_of(store), next_row_id=store.next_row_id
+            next_row_id = store.next_row_id
+            yield change_of(
+                table, puts=operation.batch, deletes=None, look=newest_of(store), next_row_id=next_row_id, ids=ids
             )
-            yield from _operations(change, stores, operation.ordinal)
         case Action.DELETE:
-            change = change_of(table, puts=None, deletes=operation.batch, look=newest_of(store))
-            yield from _operations(change, stores, operation.ordinal)
-        case Action.TRUNCATE:
-            for index in table.indexes:
-                yield _operation(index, Action.TRUNCATE, operation.batch, operation.ordinal)
+            yield change_of(table, puts=None, deletes=operation.batch, look=newest_of(store), ids=ids)
         case Action.DROP_SLICES:
-            ids = columns_needed(table)
             for rows in store.rows_below(boundary_in(operation.batch), columns=ids):
-                yield from _operations(_gone(table, _numbered(rows, ids)), stores, operation.ordinal)
-        case Action.INSTALL:
+                yield _gone(table, _numbered(rows, ids))
+        case Action.TRUNCATE | Action.INSTALL:
             pass
 
 
@@ -201,26 +200,21 @@ def entries_of_large(writes: TableWrites, base: Snapshot | None) -> Iterator[Ent
             yield index, rows.slice(0, 0), entries_of(table, index, rows)
 
 
-def removed(store: TableStore, stores: Stores, indexes: Sequence[Index], keys: pa.RecordBatch) -> Iterator[Operation]:
-    """What ends in ``indexes`` with the rows with these keys, which are named by column name."""
-    ids = columns_needed(store.table)
+def gone(store: TableStore, keys: pa.RecordBatch, ids: Sequence[int]) -> Change:
+    """The rows with these keys go, which are named by column name."""
     rows, _ = newest_of(store)(keys, ids)
-    yield from _operations(_gone(store.table, _numbered(rows, ids)), stores, 0, indexes)
+    return _gone(store.table, _numbered(rows, ids))
 
 
-def added(table: Table, indexes: Sequence[Index], rows: pa.RecordBatch) -> Iterator[Operation]:
-    """What begins in ``indexes`` with rows that have the columns ``columns_needed``, in their order."""
-    rows = _numbered(rows, columns_needed(table))
+def come(table: Table, rows: pa.RecordBatch, ids: Sequence[int]) -> Change:
+    """These rows come, that have columns ``ids``, in their order; none that they replace."""
+    rows = _numbered(rows, ids)
+    return Change(table=table, old=rows.slice(0, 0), new=rows, replaced=np.empty(0, np.int64))
+
+
+def operations(change: Change, stores: Stores, indexes: Sequence[Index], *, ordinal: int) -> Iterator[Operation]:
+    """What a change of rows does to the entries of ``indexes``."""
     for index in indexes:
-        entries = entries_of(table, index, rows)
-        if entries.num_rows:
-            yield _operation(index, Action.PUT, entries, 0)
-
-
-def _operations(
-    change: Change, stores: Stores, ordinal: int, indexes: Sequence[Index] | None = None
-) -> Iterator[Operation]:
-    for index in change.table.indexes if indexes is None else indexes:
         gone, new = change.entries(index)
         if index.unique and gone.num_rows:
             gone = _still_held(stores[index.id], gone)

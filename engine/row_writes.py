@@ -48,7 +48,13 @@ class RowWrites:
     @staticmethod
     def suits(table: Table) -> bool:
         """Whether rows of the table can be taken one by one: not where expressions, the clock or rows refuse them."""
-        return bool(table.primary_key) and not table.checks and table.keep is None and not table.unique
+        return (
+            bool(table.primary_key)
+            and not table.checks
+            and not table.guards
+            and table.keep is None
+            and not table.unique
+        )
 
     @property
     def full(self) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
@@ -21,6 +21,9 @@ from .expression.node import Expression, Literal
 from .expression.tree import columns_of
 from .row_layout import RowLayout
 from .row_shape import RowShape
+
+if TYPE_CHECKING:
+    from .aggregates.definition import Maintained
 
 ROW_ID: Final = 0
 """Column identifier of the hidden row id of a table without primary key (BIGINT, dense per table)."""
@@ -74,6 +77,14 @@ class Check:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What materialized view ``view`` computes of each row, and may fail: a row of which it does is refused."""
+
+    view: int
+    expression: Expression
+
+
 @dataclass(frozen=True, kw_only=True)
 class Index:
     """An index of a table: ``columns`` hold column identifiers, ``id`` is that of the internal table of its entries.
@@ -125,7 +136,8 @@ class Table:
     ``primary_key``, ``key`` and ``time`` hold column identifiers. A table without primary key has ``primary_key == ()``
     and a hidden row id. A table without event time has ``time is None`` and one slice; ``key == ()`` means shard 0.
 
-    ``index_of`` is the table that an internal table of index entries belongs to (indexes.py).
+    ``derived_from`` is the table from whose rows those of an internal table follow: entries of an index (indexes.py),
+    groups of a materialized view (aggregates/).
     ``comments``: what COMMENT ON says, by column identifier; 0 is the table.
     """
 
@@ -141,11 +153,12 @@ class Table:
     keep_by: str = "event"
     late: str = "refuse"
     checks: tuple[Check, ...] = ()
+    guards: tuple[Guard, ...] = ()
     schema_version: int = 1
     next_column_id: int = 1
     options_text: tuple[tuple[str, str], ...] = field(default=())
     indexes: tuple[Index, ...] = ()
-    index_of: int | None = None
+    derived_from: int | None = None
     comments: tuple[tuple[int, str], ...] = ()
 
     @cached_property
@@ -237,7 +250,7 @@ def entry_table(table: Table, index: Index) -> Table:
         primary_key=tuple(range(1, length + 1)),
         key=(1,),
         next_column_id=len(columns) + 1,
-        index_of=table.id,
+        derived_from=table.id,
     )
 
 
@@ -245,7 +258,8 @@ def entry_table(table: Table, index: Index) -> Table:
 class View:
     """A view: its query as normalized SQL text, and the names and types of its columns.
 
-    A materialized view is exact at every snapshot: for now it is computed from the base rows when it is read.
+    A materialized view is exact at every snapshot. ``maintained`` is what the engine keeps of it (aggregates/); None:
+    it is computed from the base rows when it is read.
     ``depends_on`` holds identifiers of the relations that the query reads. ``comments``: by the column's place from 1,
     0 is the view.
     """
@@ -255,8 +269,14 @@ class View:
     query: str
     columns: tuple[tuple[str, Type], ...]
     materialized: bool = False
+    maintained: Maintained | None = None
     depends_on: tuple[int, ...] = ()
     comments: tuple[tuple[int, str], ...] = ()
+
+    @cached_property
+    def groups(self) -> Table | None:
+        """The internal table of groups of a view that is maintained."""
+        return None if self.maintained is None else replace(self.maintained.table, name=self.name)
 
 
 Relation = Table | View

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ import pyarrow.compute as pc
 from ..base.errors import Closed, Conflict, Invalid, Unavailable
 from ..base.limits import ROW_WRITES_LOGGED_MAX
 from . import interrupts
-from .catalog import Catalog
+from .aggregates.definition import Maintained
+from .catalog import Catalog, stored_of
 from .changes import UNKNOWN_OUTCOME, Commit, Isolation, WriterToken
 from .clock import wall_clock
 from .conflict import check_key_absent, key_columns, key_tuples, raise_duplicates_within
@@ -37,7 +38,7 @@ from .delta import NO_BOUNDS, Bounds, DefaultRows, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
 from .idle import LOOK_SECONDS_MIN, Gate
-from .index_build import MadeIndexes
+from .index_build import Made
 from .indexes import EntryChange, Found, columns_needed, entries_of, entries_of_large, entry_keys
 from .read_set import Locks, Reads, ReadSet
 from .reader import RowStream
@@ -45,7 +46,7 @@ from .request import Request, TableChanges
 from .retention import NONE_LATE, late_rows, left_out, times_of, too_late
 from .row_writes import RowWrites, in_columns, key_batch
 from .savepoint import PUT_ROWS, Savepoint
-from .schema import Index, Relation, Table
+from .schema import Index, Relation, Table, View
 from .snapshot import Snapshot
 from .spill import Workspace, check_size
 from .statistics import NOTHING_KNOWN, TableStatistics
@@ -119,7 +120,7 @@ class Transaction:
         self._catalog: dict[str, Relation | None] = {}
         self._seen_catalog: Catalog | None = None
         self._unchanged: set[int] = set()
-        self._made: MadeIndexes | None = None
+        self._made: Made | None = None
         self._ended = False
         self._late_count = 0
         self.idle_limit = idle_limit
@@ -170,12 +171,22 @@ class Transaction:
             isolation=self.isolation,
             read_only=self.read_only,
             version=None if snapshot is None else snapshot.version,
-            rows_written=sum(writes.rows_count for writes in written if writes.table.index_of is None)
+            rows_written=sum(writes.rows_count for writes in written if writes.table.derived_from is None)
             + sum(len(rows.changes) for rows in list(self._rows.values())),
             memory_bytes=self.bytes_used,
             disk_bytes=sum(writes.bytes_written for writes in written),
             idle_seconds=self.gate.idle_seconds,
         )
+
+    @property
+    def behind(self) -> frozenset[int]:
+        """The materialized views, by the tables of their groups, that do not show what this transaction wrote."""
+        changed = {id for id, writes in self._writes.items() if not writes.is_empty} | self._rows.keys()
+        if not changed and not self._catalog:
+            return frozenset()
+        made = frozenset[int]() if self._made is None else self._made.ids
+        views = [view for base, views in self.catalog.maintained.items() for view in views if base in changed]
+        return frozenset(view.id for view in views) | made
 
     @property
     def catalog(self) -> Catalog:
@@ -326,7 +337,7 @@ class Transaction:
                 kind="definition",
             )
         for writes in self._writes.values():
-            if writes.table.index_of is not None:
+            if writes.table.derived_from is not None:
                 continue
             table = after.by_id.get(writes.table.id)
             if not isinstance(table, Table) or table.schema_version != writes.table.schema_version:
@@ -707,8 +718,35 @@ class Transaction:
         for index in indexes:  # also where there is no row yet: those that others insert are caught up with
             self._writes_to(after.index_tables[index.id])
         if self._made is None:
-            self._made = MadeIndexes()
+            self._made = Made()
         self._made.make(self, before, after, indexes, catches_up=not self._is_new(before))
+
+    def create_view(self, view: View, base: Table) -> None:
+        """Add a materialized view that is maintained, with the groups of all committed rows of ``base``. ``apply`` adds
+        what this transaction writes.
+
+        Raises LimitExceeded, and Invalid for a row of which the view cannot compute what it needs.
+        """
+        assert view.maintained is not None, "the view is maintained"
+        assert view.groups is not None, "what is maintained has groups"
+        self.create(view)
+        guarded = replace(base, guards=(*base.guards, *view.maintained.guards))
+        if guarded.guards != base.guards:
+            guarded = replace(guarded, schema_version=base.schema_version + 1)
+        if guarded != base or not self._is_new(base):  # nobody may alter it meanwhile
+            self.replace(guarded)
+        self._writes_to(view.groups)
+        if self._made is None:
+            self._made = Made()
+        if self._is_new(base):
+            self._made.ids.add(view.groups.id)
+        else:
+            self._made.make_view(self, view.maintained, view.groups, base, self._base())
+
+    def put_groups(self, table: Table, rows: pa.RecordBatch) -> None:
+        """Put groups of a materialized view that this transaction makes."""
+        if rows.num_rows:
+            self._put(table, rows, absent=False)
 
     def _last_changes(self, request: Request) -> tuple[TableChanges, ...]:
         """The changes of a request that makes indexes, these caught up with. Under the commit lock, on any thread."""
@@ -770,7 +808,7 @@ class Transaction:
 
     def _write_entries_of_large(self) -> None:
         """The entries of large write sets, in files too, so that ``apply`` makes none; unique ones are there by now."""
-        for writes in [item for item in self._writes.values() if item.is_large and item.table.index_of is None]:
+        for writes in [item for item in self._writes.values() if item.is_large and item.table.derived_from is None]:
             base = None if self._is_new(writes.table) else self._base()
             self._keep(writes.table, entries_of_large(writes, base))
 
@@ -778,7 +816,7 @@ class Transaction:
         """What the commit logs of what was written: all but entries that ``apply`` makes of the rows."""
         made = frozenset[int]() if self._made is None else self._made.ids
         for writes in self._writes.values():
-            of = writes.table.index_of
+            of = writes.table.derived_from
             large = of in self._writes and self._writes[of].is_large
             if of is None or large or writes.table.id in made:
                 yield writes
@@ -829,8 +867,17 @@ class Transaction:
         self._check_writable()
         relation = self.catalog.relation(name)
         self._lay_down(relation.id)
-        self._put_aside((relation.id, *(relation.index_tables if isinstance(relation, Table) else ())))
+        self._put_aside((relation.id, *(table.id for table in stored_of(relation))))
         self._change_catalog({name: None})
+        if isinstance(relation, View) and relation.maintained is not None:
+            self._unguard(relation.maintained)
+
+    def _unguard(self, view: Maintained) -> None:
+        base = self.catalog.by_id.get(view.base)
+        if isinstance(base, Table):
+            kept = tuple(guard for guard in base.guards if guard.view != view.id)
+            if kept != base.guards:
+                self.replace(replace(base, guards=kept, schema_version=base.schema_version + 1))
 
     def _put_aside(self, ids: Iterable[int]) -> None:
         """Nothing of these tables will be committed."""

@@ -164,7 +164,7 @@ def drops_of(request: Request, *, state: State) -> list[Operation]:
 
 
 def _check_schema(table: Table, *, request: Request, state: State) -> None:
-    if table.id < FIRST_ID or table.index_of is not None or request.catalog.get(table.name) is not None:
+    if table.id < FIRST_ID or table.derived_from is not None or request.catalog.get(table.name) is not None:
         return
     current = state.catalog.by_id.get(table.id)
     if current is None:

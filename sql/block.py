@@ -76,6 +76,11 @@ class Block:
             )
         return self.opened
 
+    @property
+    def behind(self) -> bool:
+        """Whether views do not show what the transaction wrote, so that plans in the cache do not fit."""
+        return self.opened is not None and bool(self.opened.behind)
+
     def take_over(self, begun: Transaction) -> None:
         """Go on with a transaction that was begun outside of the session; its settings hold from now on."""
         self.opened = begun

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -222,7 +223,7 @@ class Session(Access):
         script = self._text
         if script is None or not script.kept or script.sources[0] is not source:
             return None
-        if self.block is not None and self.block.altered:
+        if self.block is not None and (self.block.altered or self.block.behind):
             return None
         return script.plan_for(tuple(types.values()), self.settings.get("timezone"), self.settings.get("weft.tier"))
 
@@ -230,6 +231,8 @@ class Session(Access):
         """Remember how the only statement of the text that runs can be run next time."""
         script = self._text
         if script is None or len(script.sources) != 1 or script.sources[0] is not source or execution.key is None:
+            return
+        if execution.binder.computed:
             return
         if execution.past is NO_PAST:
             types = tuple(execution.parameter_types.values())
@@ -598,9 +601,12 @@ class Session(Access):
     ) -> Execution:
         """What a statement runs in. With ``source`` its bound queries are kept, where no table was altered."""
         key, tier = None, self.settings.get("weft.tier")
+        binder = self.binder_settings
+        if isinstance(reader, Transaction) and (behind := reader.behind):
+            binder = replace(binder, computed=behind)
         if source is not None and not (self.block is not None and self.block.altered):
             declared = tuple(sorted((types or {}).items(), key=lambda item: item[0]))
-            key = (source.rewritten, (declared, self.binder_settings, tier, reader.catalog.version))
+            key = (source.rewritten, (declared, binder, tier, reader.catalog.version))
         return Execution(
             engine=self.engine,
             reader=reader,
@@ -608,7 +614,7 @@ class Session(Access):
             resources=self.resources,
             cancel=running.cancel,
             now=reader.now if isinstance(reader, Transaction) else wall_clock(),
-            binder=self.binder_settings,
+            binder=binder,
             parameters=parameters,
             parameter_types=types or {},
             notice=self.notice,

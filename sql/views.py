@@ -9,9 +9,9 @@ they were when a table gains another:
 What always holds: a view binds in the catalog that it is in, with the columns that it says. A change of a definition is
 refused while a view would notice it (``check_dependents``, called after the change, inside the same transaction).
 
-A materialized view has the shape that can be maintained inside a commit: one table, an optional WHERE, GROUP BY columns
-and ``time_bucket``, and ``count``, ``sum``, ``min``, ``max``, ``avg``. For now it is computed from the table's rows
-when it is read, which is exact at every snapshot; so REFRESH has nothing to do.
+A materialized view is kept by the engine, group by group, inside of the commits that change its table (maintained.py
+says of which shapes it is). Some shapes that cannot be kept yet (``min``, ``max``) are computed from the table's rows
+when they are read. Either is exact at every snapshot; so REFRESH has nothing to do.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from .bound import BoundQuery
 from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node, relation_name, shown
 from .execution import Execution
 from .lexer import Tokens
+from .maintained import NotMaintained, maintained_of
 from .parse import parse
 from .plan import plan
 from .source import Source
@@ -69,10 +70,13 @@ def create_view(statement: exp.Create, execution: Execution, *, query_text: str)
         execution.notice(f'relation "{name}" already exists, skipping')
         return execution.done(tag)
     columns = [name_of(node) for node in schema.expressions] if named else None
-    view = view_of(
-        name, statement.args.get("expression"), query_text, execution, columns=columns, materialized=materialized
-    )
-    _store(view, execution, replacing=bool(statement.args.get("replace")))
+    query = statement.args.get("expression")
+    view, bound = view_of(name, query, query_text, execution, columns=columns, materialized=materialized)
+    replacing = bool(statement.args.get("replace"))
+    if materialized and not (replacing and name in execution.catalog.relations):
+        _maintain(view, query, bound, execution)
+    else:
+        _store(view, execution, replacing=replacing)
     return execution.done(tag)
 
 
@@ -84,14 +88,15 @@ def view_of(
     *,
     columns: list[str] | None = None,
     materialized: bool = False,
-) -> View:
-    """The view of a query, bound to see its columns. Raises Invalid for parameters and for names that repeat."""
+) -> tuple[View, BoundQuery]:
+    """The view of a query, and the query, bound to see its columns.
+
+    Raises Invalid for parameters and for names that repeat.
+    """
     if query is None:
         raise Invalid(f'view "{name}" has no query', hint="Write CREATE VIEW name AS SELECT ….", sqlstate="42601")
     if not isinstance(query, exp.Query | exp.Values):
         raise refuse(f"a view of {query.key.upper()}", "Write CREATE VIEW name AS SELECT ….")
-    if materialized:
-        _check_shape(query, execution)
     bound = execution.bind(query)
     if bound.parameters:
         raise Invalid("a view's query cannot have parameters", hint="Write the value itself.", sqlstate="42P02")
@@ -111,7 +116,7 @@ def view_of(
     if columns is not None or query.find(exp.Star) is not None:
         listed = ", ".join(f'"{column.replace(chr(34), chr(34) * 2)}"' for column in names)
         text = f"SELECT {listed} FROM ({text}) AS weft_view({listed})"
-    return View(
+    view = View(
         id=execution.new_id(),
         name=name,
         query=text,
@@ -119,6 +124,19 @@ def view_of(
         materialized=materialized,
         depends_on=bound.depends_on,
     )
+    return view, bound
+
+
+def _maintain(view: View, query: Any, bound: BoundQuery, execution: Execution) -> None:
+    """Store a materialized view, kept by the engine where it can be. Raises Invalid (0A000) for other shapes."""
+    try:
+        maintained, base = maintained_of(bound.query, id=execution.new_id())
+    except NotMaintained as why:
+        _check_shape(query, execution)
+        execution.notice(f'materialized view "{view.name}" is computed when it is read: {why}')
+        execution.transaction.create(view)
+        return
+    execution.transaction.create_view(replace(view, maintained=maintained), base)
 
 
 def _stored_type(column: tuple[str, Type]) -> Type:

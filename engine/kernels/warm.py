@@ -27,6 +27,7 @@ from ..expression.functions import json_vector
 from ..expression.node import Call, Expression, Literal
 from ..expression.node import Column as ColumnNode
 from ..join_keys import KeySet
+from ..layout import Layout
 from ..options import Options
 from ..pipeline.generate import words_count
 from ..pipeline.program import program_of
@@ -40,6 +41,7 @@ from ..snapshot import Snapshot
 from .bits import places_set
 from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
 from .newest import keep_best
+from .numbering import number
 from .states import join_states, kth_greatest, places_with_rows, take
 
 _FIXED = (
@@ -93,6 +95,8 @@ def warm_up() -> None:
     tail = Table(id=1, name="warm", columns=(*nullable, *arrays), key=tuple(range(2, 9)), time=1, every=_DAY, shards=2)
     _use(TableStore(tail))
     divide(np.zeros(1, np.uint64), 1_000, np.empty(1, np.uint32))
+    for table in tables[:2]:
+        _number_keys(table)
     keys = KeySet.of([np.zeros(1, np.int64)])
     assert keys is not None, "one key lies close to itself"
     keys.keep(FixedValues(np.zeros(1, np.int64), None), np.ones(1, np.bool_))
@@ -234,6 +238,15 @@ def _batch(table: Table) -> pa.RecordBatch:
 @functools.cache
 def _values(type: types.Type, *, nullable: bool) -> pa.Array:
     return pa.array([_value(type, row, nullable=nullable) for row in range(ROWS)], type.arrow)
+
+
+def _number_keys(table: Table) -> None:
+    """As groups of views are numbered."""
+    layout, rows = Layout(table), _batch(table)
+    keys = layout.encode(layout.values(rows, by_id=True), count=rows.num_rows)
+    slots = np.zeros(1 << (2 * ROWS).bit_length(), np.int64)
+    numbers, firsts = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    number(keys.words, keys.offsets, keys.width, keys.hashes, slots, numbers, firsts)
 
 
 def _use(store: TableStore) -> None:

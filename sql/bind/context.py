@@ -40,6 +40,8 @@ class Settings:
     """What of a session's settings changes what a query means; part of a plan cache's key."""
 
     timezone: str = "UTC"
+    computed: frozenset[int] = frozenset()
+    """Maintained views, by the tables of their groups, that are computed from the rows all the same."""
 
 
 @dataclass(kw_only=True)

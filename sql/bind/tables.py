@@ -22,7 +22,7 @@ from ...engine.expression.node import Literal
 from .. import bound
 from ..parse import parse, place
 from ..pushdown import conjuncts
-from ..walk import walk
+from ..walk import rewrite, walk
 from .binder import Clause
 from .context import Context, types_of
 from .errors import fail, only, unsupported
@@ -417,7 +417,10 @@ def _cte(context: Context, entry: CteEntry, alias: exp.TableAlias | None) -> Ite
 
 
 def _view(context: Context, view: schema.View, alias: exp.TableAlias | None, tree: exp.Expr) -> Item:
-    """A view is its query, bound in a scope of its own."""
+    """A view is its query, bound in a scope of its own; a maintained one is what its groups hold."""
+    label = fold(alias.this) if alias is not None and alias.this is not None else view.name
+    if view.maintained is not None and view.maintained.id not in context.settings.computed:
+        return _ranged(groups := _groups(context, view, label), groups.columns, label, alias)
     if context.view_depth >= VIEW_DEPTH_MAX:
         raise fail(f'the view "{view.name}" is nested more than {VIEW_DEPTH_MAX} deep', tree, sqlstate="54001")
     context.view_depth += 1
@@ -434,9 +437,36 @@ def _view(context: Context, view: schema.View, alias: exp.TableAlias | None, tre
         raise fail(f'the view "{view.name}" no longer fits its tables', tree, sqlstate="42P17", hint="Create it again.")
     query = with_types(context, query, [type for _, type in view.columns])
     columns = tuple(context.new_column(name, type) for name, type in view.columns)
-    label = fold(alias.this) if alias is not None and alias.this is not None else view.name
     derived = bound.Derived(reference=context.new_reference(), query=query, columns=columns)
     return _ranged(derived, columns, label, alias)
+
+
+def _groups(context: Context, view: schema.View, label: str) -> bound.Derived:
+    """What a maintained view shows, computed of the rows of its groups."""
+    table, maintained = view.groups, view.maintained
+    assert maintained is not None, "the view is maintained"
+    assert table is not None, "what is maintained has groups"
+    scan = bound.Scan(
+        reference=context.new_reference(),
+        table=table,
+        alias=label,
+        columns=tuple(context.new_column(column.name, column.type) for column in table.columns),
+        sources=tuple(column.id for column in table.columns),
+        past=context.past,
+    )
+    places = {source: column.reference() for source, column in zip(scan.sources, scan.columns, strict=True)}
+    outputs = tuple(
+        bound.Output(
+            column=context.new_column(name, type),
+            expression=bound.cast_to(
+                rewrite(output, lambda part: places[part.id] if isinstance(part, bound.Column) else None), type
+            ),
+        )
+        for output, (name, type) in zip(maintained.outputs, view.columns, strict=True)
+    )
+    query = bound.Select(source=scan, where=None, grouping=None, having=None, outputs=outputs)
+    columns = tuple(context.new_column(name, type) for name, type in view.columns)
+    return bound.Derived(reference=context.new_reference(), query=query, columns=columns)
 
 
 def _derived(context: Context, tree: exp.Expr, alias: exp.TableAlias | None, scope: Scope, *, lateral: bool) -> Item:

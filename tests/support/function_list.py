@@ -61,7 +61,7 @@ _SYNTAX = frozenset(
     (
         *("and", "or", "not", "in_list", "like_escape", "ilike_escape", "concat_op", "array_slice"),
         *("array_list", "array_item", "array_set", "any_item", "all_items"),
-        *(name for name in FUNCTIONS if name.startswith(("is_", "json_path", "json_get"))),
+        *(name for name in FUNCTIONS if name.startswith(("is_", "json_path", "json_get", "weft_"))),
     )
 )
 

@@ -23,6 +23,7 @@ from typing import Final
 from ....base.types import TIMESTAMPTZ, Type
 from ..node import Literal
 from . import (
+    accumulated,
     aggregates,
     arrays,
     documents,
@@ -77,6 +78,7 @@ _FAMILIES: Final = (
     documents,
     json_values,
     json_paths,
+    accumulated,
     arrays,
     aggregates,
 )

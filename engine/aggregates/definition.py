@@ -1,0 +1,147 @@
+"""What is kept of a materialized view: its definition, and the internal table of its groups.
+
+    SELECT k, time_bucket('1 day', at) AS day, avg(x) AS mean FROM t WHERE kind = 'buy' GROUP BY 1, 2
+
+    keys      k, time_bucket('1 day', at)
+    where     kind = 'buy'
+    states    count of rows; count of x; sum of x                (accumulators.py: what can be added and taken away)
+    outputs   1, 2, CASE WHEN 4 = 0 THEN NULL ELSE 5 / 4 END     (expressions of the group table's columns)
+
+The group table has the keys as primary key (NULL is a value there), then the columns of the states. Its rows are MVCC
+rows as any others, which ``apply`` derives (maintain.py); nobody else writes to it. Expressions read the base table by
+column identifiers. Those that ``apply`` evaluates (keys, where, arguments, filters) never vary; those that can fail are
+evaluated before the commit, too, as guards of the table, so that they do not. ``outputs`` are evaluated by who reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from ..expression.node import Expression
+from ..expression.serialize import from_json, to_json
+from ..expression.tree import columns_of
+from ..schema import Column, Guard, Table
+from .accumulators import Sort, state_types
+
+if TYPE_CHECKING:
+    from .groups import Grouper
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One thing that is kept per group. Without ``argument`` rows are counted; ``filter`` is FILTER (WHERE …)."""
+
+    sort: Sort
+    argument: Expression | None = None
+    filter: Expression | None = None
+
+    @property
+    def reads(self) -> tuple[Expression, ...]:
+        """The expressions of a row that it is made of."""
+        return tuple(part for part in (self.argument, self.filter) if part is not None)
+
+
+ROWS: Final = State(sort=Sort.COUNT)
+"""The first state of every view: how many rows a group has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maintained:
+    """``id``: of the internal table of groups; ``base``: of the table whose rows are grouped. ``outputs``: the view's
+    columns, as expressions of the columns of ``table``. ``fallible``: what of the others can fail.
+    """
+
+    id: int
+    base: int
+    keys: tuple[Expression, ...]
+    states: tuple[State, ...]
+    where: Expression | None = None
+    outputs: tuple[Expression, ...]
+    fallible: tuple[Expression, ...] = ()
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """What can fail of what ``apply`` computes of a row, for its table to refuse such rows."""
+        return tuple(Guard(view=self.id, expression=expression) for expression in self.fallible)
+
+    @cached_property
+    def reads(self) -> tuple[int, ...]:
+        """The columns of the base table that decide what a row adds to which group, in order."""
+        parts = [*self.keys, *(part for state in self.states for part in state.reads)]
+        parts += [] if self.where is None else [self.where]
+        return tuple(sorted({id for part in parts for id in columns_of(part)}))
+
+    @cached_property
+    def places(self) -> tuple[range, ...]:
+        """Of each state the identifiers of its columns."""
+        first, places = len(self.keys) + 1, list[range]()
+        for state in self.states:
+            places.append(range(first, first + len(state_types(state.sort))))
+            first = places[-1].stop
+        return tuple(places)
+
+    @cached_property
+    def grouper(self) -> Grouper:
+        """What makes groups of rows."""
+        from .groups import Grouper
+
+        return Grouper(self)
+
+    @cached_property
+    def table(self) -> Table:
+        """The internal table of groups. Its columns are counted from 1, and named so."""
+        columns = [Column(id=number, name=str(number), type=key.type) for number, key in enumerate(self.keys, 1)]
+        for state, places in zip(self.states, self.places, strict=True):
+            for id, type in zip(places, state_types(state.sort), strict=True):
+                columns.append(Column(id=id, name=str(id), type=type, nullable=type.is_variable))
+        return Table(
+            id=self.id,
+            name=f"groups of {self.base}",
+            columns=tuple(columns),
+            primary_key=tuple(range(1, len(self.keys) + 1)),
+            key=(1,),
+            next_column_id=len(columns) + 1,
+            derived_from=self.base,
+        )
+
+
+def encode(view: Maintained) -> dict[str, Any]:
+    """As JSON values, for the catalog."""
+    return {
+        "id": view.id,
+        "base": view.base,
+        "keys": [to_json(key) for key in view.keys],
+        "states": [
+            {"sort": state.sort.value, "argument": _text(state.argument), "filter": _text(state.filter)}
+            for state in view.states
+        ],
+        "where": _text(view.where),
+        "fallible": [to_json(expression) for expression in view.fallible],
+        "outputs": [to_json(output) for output in view.outputs],
+    }
+
+
+def decode(item: dict[str, Any]) -> Maintained:
+    """The inverse of ``encode``. Raises Corrupt."""
+    return Maintained(
+        id=item["id"],
+        base=item["base"],
+        keys=tuple(from_json(key) for key in item["keys"]),
+        states=tuple(
+            State(sort=Sort(state["sort"]), argument=_parsed(state["argument"]), filter=_parsed(state["filter"]))
+            for state in item["states"]
+        ),
+        where=_parsed(item["where"]),
+        fallible=tuple(from_json(text) for text in item["fallible"]),
+        outputs=tuple(from_json(output) for output in item["outputs"]),
+    )
+
+
+def _text(expression: Expression | None) -> str | None:
+    return None if expression is None else to_json(expression)
+
+
+def _parsed(text: str | None) -> Expression | None:
+    return None if text is None else from_json(text)

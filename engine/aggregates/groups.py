@@ -1,0 +1,111 @@
+"""Rows to groups: what rows that come and go add to the groups of a view, and what becomes of those that there are.
+
+    rows, +1 or -1 each ─ where ─ keys ─► numbers ─► a state per number ─► change: a row per group (``change_of``)
+    change, change, … ─────────── keys ─► numbers ─► one change (``combined``)
+    change + the groups as they are ─► groups to put, groups to delete (``changed``)
+
+A change has the columns of the group table, and its states are differences. All of it is exact: states form a group in
+which what is added and taken away again leaves nothing, whatever came between (accumulators.py). So a group is deleted
+just when all of its states are zero, also while a view is being built and knows of deletions before it knows the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..expression.evaluate import evaluate, evaluate_filter
+from ..kernels.numbering import number
+from ..layout import Layout
+from .accumulators import add, fold, is_zero, partial
+from .definition import Maintained
+
+
+class Grouper:
+    """A view's definition, ready to group rows: made once per definition."""
+
+    def __init__(self, view: Maintained) -> None:
+        self.view = view
+        self.table = view.table
+        self.key_names = [str(id) for id in self.table.primary_key]
+        self._layout = Layout(self.table)
+        self._key_layout = [self.table.by_id[id].type for id in self.table.primary_key]
+        self._schema = pa.schema([pa.field(column.name, column.type.arrow) for column in self.table.columns])
+
+    def change_of(self, rows: pa.RecordBatch, signs: np.ndarray | int) -> pa.RecordBatch:
+        """What rows add (+1) and take away (-1; int8[n], or one for all). Columns are named by identifier."""
+        view, ids = self.view, [int(name) for name in rows.schema.names]
+        if view.where is not None:
+            kept = evaluate_filter(view.where, rows, column_ids=ids)
+            if kept.true_count < rows.num_rows:
+                rows = rows.filter(kept)
+                signs = signs if isinstance(signs, int) else signs[kept.to_numpy(zero_copy_only=False)]
+        keys = [evaluate(key, rows, column_ids=ids) for key in view.keys]
+        groups, firsts = self._numbered(keys, rows.num_rows)
+        columns = [key.take(firsts) for key in keys]
+        for state in view.states:
+            filter = None
+            if state.filter is not None:
+                filter = evaluate_filter(state.filter, rows, column_ids=ids).to_numpy(zero_copy_only=False)
+            values = None if state.argument is None else evaluate(state.argument, rows, column_ids=ids)
+            columns += partial(state.sort, groups=groups, count=len(firsts), values=values, kept=filter, signs=signs)
+        return self._batch(columns)
+
+    def combined(self, changes: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+        """Several changes as one."""
+        if len(changes) == 1:
+            return changes[0]
+        whole = pa.concat_batches(list(changes))
+        keys = whole.columns[: len(self.key_names)]
+        groups, firsts = self._numbered(keys, whole.num_rows)
+        columns = [key.take(firsts) for key in keys]
+        for state, places in zip(self.view.states, self.view.places, strict=True):
+            states = [whole.column(id - 1) for id in places]
+            columns += fold(state.sort, groups=groups, count=len(firsts), states=states)
+        return self._batch(columns)
+
+    def changed(
+        self, change: pa.RecordBatch, found: pa.RecordBatch, places: np.ndarray
+    ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """The groups to put, and the keys of those to delete. ``found``: the groups that there are, each with the place
+        of its key in ``change``.
+        """
+        count = change.num_rows
+        at = np.full(count, -1, np.int64)
+        at[places] = np.arange(len(places))
+        known = at >= 0
+        indices = pa.array(at, mask=~known)
+        columns = list(change.columns[: len(self.key_names)])
+        moved, left = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        for state, ids in zip(self.view.states, self.view.places, strict=True):
+            difference = [change.column(id - 1) for id in ids]
+            before = [_states(found.column(id - 1), indices) for id in ids]
+            after = add(state.sort, before, difference)
+            moved |= ~is_zero(state.sort, difference)
+            left |= ~is_zero(state.sort, after)
+            columns += after
+        puts = self._batch(columns)
+        kept, gone = moved & left, moved & known & ~left
+        keys = change.select(self.key_names)
+        return puts if kept.all() else puts.filter(pa.array(kept)), keys.filter(pa.array(gone))
+
+    def _numbered(self, keys: Sequence[pa.Array], count: int) -> tuple[np.ndarray, pa.Array]:
+        """The group of each row (int64), and the first row of each group."""
+        batch = pa.RecordBatch.from_arrays(list(keys), names=self.key_names)
+        encoded = self._layout.encode(self._layout.values(batch, by_id=True), count=count)
+        slots = np.zeros(1 << max(2 * count - 1, 1).bit_length(), np.int64)
+        numbers, firsts = np.empty(count, np.int64), np.empty(count, np.int64)
+        groups = number(encoded.words, encoded.offsets, encoded.width, encoded.hashes, slots, numbers, firsts)
+        return numbers, pa.array(firsts[:groups])
+
+    def _batch(self, columns: Sequence[Any]) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays(list(columns), schema=self._schema)
+
+
+def _states(column: pa.Array, indices: pa.Array) -> pa.Array:
+    """One column of the states that were found; zero of the groups that were not."""
+    taken = column.take(indices)
+    return taken if pa.types.is_binary(taken.type) or pa.types.is_large_binary(taken.type) else taken.fill_null(0)

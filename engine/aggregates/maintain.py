@@ -1,0 +1,67 @@
+"""Materialized views inside of ``apply``: what an operation on a table does to the groups of its views.
+
+    PUT, DELETE ──► rows with these primary keys as they are (old) ── -1 ──┐
+                └─► rows as they will be (new)                     ── +1 ──┴─► change ─► groups to put, to delete
+    TRUNCATE, DROP_SLICES, large transactions ──► the rows that go, and those that come, alike
+
+The log holds rows of tables alone; groups are derived from state and record, as entries of indexes are. So a view is
+exact at every version however a row changes, N writers on one group never meet, and replay gives the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from ...storage.record import Action, Operation
+from ..cells import TableStore
+from ..indexes import NEWEST, Change
+from .definition import Maintained
+
+Stores: TypeAlias = Mapping[int, TableStore]
+
+
+def operations(change: Change, stores: Stores, views: Sequence[Maintained], *, ordinal: int) -> Iterator[Operation]:
+    """What a change of a table's rows does to the groups of its views."""
+    for view in views:
+        rows, signs = _signed(change, [str(id) for id in view.reads])
+        difference = view.grouper.change_of(rows, signs)
+        if not difference.num_rows:
+            continue
+        puts, gone = merged(view, difference, stores[view.id])
+        if gone.num_rows:
+            yield _operation(view, Action.DELETE, gone, ordinal)
+        if puts.num_rows:
+            yield _operation(view, Action.PUT, puts, ordinal)
+
+
+def _signed(change: Change, names: list[str]) -> tuple[pa.RecordBatch, np.ndarray | int]:
+    """The rows that go and that come, and which are which."""
+    old, new = change.old.select(names), change.new.select(names)
+    if not old.num_rows:
+        return new, 1
+    if not new.num_rows:
+        return old, -1
+    signs = np.ones(old.num_rows + new.num_rows, np.int8)
+    signs[: old.num_rows] = -1
+    columns = [pa.concat_arrays([a, b]) for a, b in zip(old.columns, new.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, names=names), signs
+
+
+def merged(view: Maintained, difference: pa.RecordBatch, store: TableStore) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """The groups to put, and the keys of those to delete, where ``difference`` is added to the newest groups."""
+    grouper = view.grouper
+    found, places = store.get_many(difference.select(grouper.key_names), version=NEWEST)
+    return grouper.changed(difference, found, places)
+
+
+def columns_needed(views: Sequence[Maintained]) -> tuple[int, ...]:
+    """The columns of a table that its views read."""
+    return tuple(sorted({id for view in views for id in view.reads}))
+
+
+def _operation(view: Maintained, action: Action, batch: pa.RecordBatch, ordinal: int) -> Operation:
+    return Operation(ordinal=ordinal, table=view.id, schema_version=1, action=action, batch=batch)

@@ -1,0 +1,241 @@
+"""Which materialized views the engine keeps: from the bound query to what is kept per group, or the reason why not.
+
+    SELECT k, avg(x) + 1 AS y FROM t WHERE x > 0 GROUP BY k
+
+    keys, where      expressions over the table's own columns
+    states           each thing that an aggregate is made of, once: rows, count(x), sum(x)
+    outputs          the SELECT list over the columns of the group table (engine/aggregates/definition.py)
+
+Sums are kept wider than any type, and what may overflow overflows where it is read. What ``apply`` computes of a row
+must not fail there: expressions that can become *guards* of the table, so that a row they cannot take is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from ..base.errors import Invalid
+from ..base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, Kind, Type, numeric
+from ..engine.aggregates.accumulators import Sort, state_types
+from ..engine.aggregates.definition import ROWS, Maintained, State
+from ..engine.expression.evaluate import can_fail, check_supported
+from ..engine.expression.functions import FUNCTIONS, Volatility, resolve
+from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal
+from ..engine.expression.tree import walk as walk_expression
+from ..engine.key_encoding import VARIABLE, WIDTHS
+from ..engine.pipeline.shape import NotCovered
+from ..engine.schema import Table
+from . import bound
+from .star import star_of
+from .walk import is_scalar, rewrite
+
+_WHOLE: Final = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT)
+_FLOATS: Final = (Kind.REAL, Kind.DOUBLE)
+_NEW_ID: Final = 1 << 40
+
+
+class NotMaintained(Exception):
+    """Why a view's query is computed when it is read."""
+
+
+def maintained_of(query: bound.Query, *, id: int) -> tuple[Maintained, Table]:
+    """What is kept of a view's query, and the table whose rows it groups. ``id``: of the internal table.
+
+    Raises NotMaintained.
+    """
+    if not isinstance(query, bound.Select) or query.grouping is None or query.source is None:
+        raise NotMaintained("it does not group rows")
+    grouping = query.grouping
+    if grouping.sets is not None:
+        raise NotMaintained("it has grouping sets")
+    if query.having is not None or query.distinct or query.distinct_on or query.order or query.limit or query.offset:
+        raise NotMaintained("it has more than groups: HAVING, DISTINCT, ORDER BY, LIMIT")
+    try:
+        star = star_of(query, first_id=_NEW_ID)
+    except NotCovered as why:
+        raise NotMaintained(str(why)) from None
+    if star.sides:
+        raise NotMaintained("it joins tables: join them where the view is read")
+    if star.fact.past is not None:
+        raise NotMaintained("it reads the past")
+    if not star.keys:
+        raise NotMaintained("it has no GROUP BY columns")
+    sources = {column.id: source for column, source in zip(star.fact.columns, star.fact.sources, strict=True)}
+    builder = _Builder(table=star.fact.table, sources=sources)
+    keys = tuple(builder.key(key) for key in star.keys)
+    where = [builder.own(part, "WHERE") for part in star.filter]
+    columns = {output.column.id: number for number, output in enumerate(grouping.keys)}
+    calls = {output.column.id: call for output, call in zip(grouping.aggregates, star.aggregates, strict=True)}
+    values = {id: Column(id=number + 1, type=keys[number].type) for id, number in columns.items()}
+    builder.first = len(keys) + 1
+    values_of_calls = {id: builder.value(call) for id, call in calls.items()}
+    outputs = tuple(_output(output.expression, values | values_of_calls) for output in query.outputs)
+    view = Maintained(
+        id=id,
+        base=star.fact.table.id,
+        keys=keys,
+        states=tuple(builder.states),
+        where=_all_of(where),
+        outputs=outputs,
+    )
+    return replace(view, fallible=tuple(_fallible(view))), star.fact.table
+
+
+def _fallible(view: Maintained) -> Iterator[Expression]:
+    """What can fail of what ``apply`` computes of each row."""
+    if view.where is not None and _may_fail(view.where):
+        yield view.where
+    for part in dict.fromkeys((*view.keys, *(part for state in view.states for part in state.reads))):
+        if _may_fail(part):
+            yield part if view.where is None else _only_where(view.where, part)
+
+
+def _may_fail(expression: Expression) -> bool:
+    """Whether some row's value may raise; not that of a bucket of days or less, which is cut in integers."""
+    if isinstance(expression, Call) and expression.function == "time_bucket":
+        width, *others = expression.arguments
+        if isinstance(width, Literal) and len(others) == 1 and others[0].type.kind is not Kind.DATE:
+            months = getattr(width.value, "months", 1)
+            return months != 0 or _may_fail(others[0])
+    if isinstance(expression, Call) and expression.function in ("and", "or"):
+        return any(map(_may_fail, expression.arguments))
+    return can_fail(expression)
+
+
+def _only_where(condition: Expression, value: Expression) -> Expression:
+    """The value where the condition is true, else NULL."""
+    return Case(branches=((condition, value),), default=Literal(value=None, type=value.type), type=value.type)
+
+
+def _all_of(parts: Sequence[Expression]) -> Expression | None:
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else Call(function="and", arguments=tuple(parts), type=BOOLEAN)
+
+
+def _output(node: bound.Bound, values: dict[int, Expression]) -> Expression:
+    """An expression of the SELECT list over the group table's columns."""
+    expression = rewrite(node, lambda part: values.get(part.id) if isinstance(part, Column) else None)
+    if not is_scalar(expression):
+        raise NotMaintained("a part of its SELECT list is for queries alone")
+    for part in walk_expression(bound.expression(expression)):
+        if isinstance(part, Call) and FUNCTIONS[part.function].volatility is not Volatility.IMMUTABLE:
+            raise NotMaintained(f"{part.function}() changes with time")
+    return bound.expression(expression)
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Collects states. ``first``: the identifier of the first column behind the keys."""
+
+    table: Table
+    sources: dict[int, int]
+    first: int = 1
+    states: list[State] = field(default_factory=lambda: [ROWS])
+
+    def own(self, node: bound.Bound, what: str) -> Expression:
+        """An expression over the table's columns that the engine can compute of a row."""
+        names = {id: self.table.by_id[source] for id, source in self.sources.items() if source in self.table.by_id}
+        expression = rewrite(node, lambda part: names[part.id].node if isinstance(part, Column) else None)
+        if not is_scalar(expression):
+            raise NotMaintained(f"{what} has a part that is for queries alone")
+        found = bound.expression(expression)
+        try:
+            check_supported(found)
+        except Invalid as error:
+            raise NotMaintained(error.message) from None
+        for part in walk_expression(found):
+            if isinstance(part, Call) and FUNCTIONS[part.function].volatility is not Volatility.IMMUTABLE:
+                raise NotMaintained(f"{part.function}() changes with time")
+        return found
+
+    def key(self, node: bound.Bound) -> Expression:
+        key = self.own(node, "GROUP BY")
+        if key.type.kind not in WIDTHS and key.type.kind not in VARIABLE:
+            raise NotMaintained(f"groups of {key.type} have no order that bytes can follow")
+        return key
+
+    def value(self, call: bound.Bound) -> Expression:
+        """What an aggregate is, of the states."""
+        if not isinstance(call, bound.Aggregate):
+            raise NotMaintained("it has GROUPING()")
+        make = _AGGREGATES.get(call.function)
+        if make is None:
+            raise NotMaintained(f"{call.function} is not kept per group")
+        if call.distinct or call.order or call.within:
+            raise NotMaintained(f"{call.function} with DISTINCT or ORDER BY is not kept per group")
+        filter = None if call.filter is None else self.own(call.filter, "FILTER")
+        argument = self.own(call.arguments[0], call.function) if call.arguments else None
+        if argument is not None and filter is not None and _may_fail(argument):
+            argument = _only_where(filter, argument)
+        return make(self, argument, filter, call.type)
+
+    def count(self, argument: Expression | None, filter: Expression | None) -> Expression:
+        """How many rows that pass ``filter`` have a value."""
+        if isinstance(argument, Column) and not self.table.by_id[argument.id].nullable:
+            argument = None
+        return self._columns(State(sort=Sort.COUNT, argument=argument, filter=filter))[0]
+
+    def sum(self, argument: Expression, filter: Expression | None) -> Expression:
+        """The sum as NUMERIC or DOUBLE, whatever of no rows."""
+        kind = argument.type.kind
+        if kind in _WHOLE:
+            columns = self._columns(State(sort=Sort.INTEGER, argument=argument, filter=filter))
+            return _call("weft_sum_integer", *columns)
+        if kind is Kind.NUMERIC:
+            columns = self._columns(State(sort=Sort.NUMERIC, argument=argument, filter=filter))
+            scale = Literal(value=argument.type.scale or 0, type=INTEGER)
+            return _call("weft_sum_numeric", *columns, scale)
+        if kind in _FLOATS:
+            columns = self._columns(State(sort=Sort.FLOAT, argument=argument, filter=filter))
+            return _call("weft_sum_float", *columns)
+        raise NotMaintained(f"sums of {argument.type} are not kept per group")
+
+    def _columns(self, state: State) -> list[Expression]:
+        if state not in self.states:
+            self.states.append(state)
+        before = self.states[: self.states.index(state)]
+        first = self.first + sum(len(state_types(other.sort)) for other in before)
+        return [Column(id=first + place, type=type) for place, type in enumerate(state_types(state.sort))]
+
+
+def _call(function: str, *arguments: Expression) -> Call:
+    literals = {place: part.value for place, part in enumerate(arguments) if isinstance(part, Literal)}
+    found = resolve(function, [part.type for part in arguments], literals=literals)
+    cast = tuple(
+        part if part.type == type else Cast(argument=part, type=type)
+        for part, type in zip(arguments, found.argument_types, strict=True)
+    )
+    return Call(function=function, arguments=cast, type=found.result)
+
+
+def _cast(expression: Expression, type: Type) -> Expression:
+    return expression if expression.type == type else Cast(argument=expression, type=type)
+
+
+def _unless_none(count: Expression, value: Expression) -> Expression:
+    """NULL of no values, as SQL's aggregates."""
+    none = _call("equal", count, Literal(value=0, type=BIGINT))
+    return Case(branches=((none, Literal(value=None, type=value.type)),), default=value, type=value.type)
+
+
+def _count(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
+    return _cast(builder.count(argument, filter), type)
+
+
+def _sum(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
+    assert argument is not None, "sum has an argument"
+    value = builder.sum(argument, filter)
+    return _unless_none(builder.count(argument, filter), _cast(value, type))
+
+
+def _avg(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
+    assert argument is not None, "avg has an argument"
+    total, count = builder.sum(argument, filter), builder.count(argument, filter)
+    divisor = _cast(count, DOUBLE if total.type.kind is Kind.DOUBLE else numeric(19, 0))
+    return _unless_none(count, _cast(_call("divide", total, divisor), type))
+
+
+_AGGREGATES: Final[dict[str, Any]] = {"count": _count, "sum": _sum, "avg": _avg}
