@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import soak
 import weftdb
 from fuzz_stars import STARS
 from fuzz_tiers import Interpreted, differences
+from weftdb.base.types import BIGINT, DOUBLE, TEXT, numeric
 from weftdb.engine.database import Engine
+from weftdb.engine.expression.node import Column
 from weftdb.engine.options import Options
+from weftdb.engine.pipeline.shape import Side
+from weftdb.engine.pipeline.sides import built
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
 
@@ -97,6 +103,39 @@ def test_what_is_no_star_is_left_to_the_executor(engine: Engine, sql: str, why: 
     if "random" not in sql:
         expected, found = _answers(session, sql, "relational", "auto")
         assert found == expected
+
+
+@pytest.mark.parametrize("far", [1, 10**9])
+@pytest.mark.parametrize("kind", ["inner", "left"])
+def test_a_side_may_come_in_several_pieces(kind: str, far: int) -> None:
+    """Keys close together have ranks, those that are far apart are hashed."""
+    type = numeric(12, 2)
+    side = Side(
+        kind=kind, keys=(Column(id=1, type=BIGINT),), columns=((-1, BIGINT), (-2, type), (-3, TEXT), (-4, DOUBLE))
+    )
+    whole = pa.table(
+        {
+            "k": pa.array([None if key is None else far * key for key in (5, None, 2, 9, 4)], pa.int64()),
+            "v": pa.array([50, 1, 20, None, 40], pa.int64()),
+            "n": pa.array([Decimal("-5.25"), None, Decimal(2), Decimal(9), None], pa.decimal128(12, 2)),
+            "s": pa.array(["five", "none", None, "nine", "five"]),
+            "x": pa.array([5.5, 0.0, -0.0, None, 4.0]),
+        }
+    )
+    pieces = pa.concat_tables([whole[:1], whole[1:1], whole[1:4], whole[4:]])
+    assert pieces.column(0).num_chunks > 2
+    one, other = built(whole, side), built(pieces, side)
+    assert (one.hashed, one.rows_count, one.has_null) == (far > 1, 4, True)
+    assert (one.keys, one.places, one.none) == (other.keys, other.places, other.none)
+    for left, right in zip(one.columns, other.columns, strict=True):
+        assert (left.values.tolist(), left.bounds) == (right.values.tolist(), right.bounds)
+        assert (left.valid is None) == (right.valid is None)
+        assert left.valid is None or right.valid is None or left.valid.tolist() == right.valid.tolist()
+    assert sorted(one.columns[0].values.tolist()) == [0] * (len(one.columns[0].values) - 3) + [20, 40, 50]
+    assert [column.bounds for column in one.columns[:2]] == [(20, 50), (-525, 900)]
+    texts = one.columns[2].texts
+    assert texts is not None
+    assert set(texts.to_pylist()) >= {"five", "nine"}
 
 
 def test_a_side_of_many_rows_is_left_to_the_executor(engine: Engine) -> None:

@@ -44,6 +44,8 @@ CONDITIONS = (
     "length(p) = 8",
     "s IS NULL OR w > 0",
     "m > now() - INTERVAL '9' DAY OR n = 2",
+    "length(tag) = 4 AND late = 5",
+    "coalesce(word, 'x') = 'x' OR late < n",
 )
 
 
@@ -86,6 +88,7 @@ def engine() -> Iterator[Engine]:
             for _ in range(2):
                 session.put("t", _rows(numbers, 3_000))
                 engine.flush()
+            session.put("t", _rows(numbers, 300))
             session.execute("ALTER TABLE t ADD COLUMN late INTEGER DEFAULT 5")
             session.execute("ALTER TABLE t ADD COLUMN word TEXT")
             session.execute("ALTER TABLE t ADD COLUMN tag TEXT DEFAULT 'none'")
