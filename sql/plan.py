@@ -181,6 +181,8 @@ def _direct_scan(read: DirectRead | Reason) -> DirectScan | Reason:
         return read
     if read.order:
         return _ORDERED
+    if read.computed:
+        return Reason(text="a column of the view is computed")
     text = "the query is columns of one table"
     if read.use.filter is not None:
         text += " under a condition that the engine evaluates"
@@ -206,6 +208,8 @@ def _shown(part: Part) -> str:
 def _relational(read: DirectRead | Reason) -> Relational:
     if isinstance(read, Reason):
         return Relational(reason=read)
+    if read.computed:
+        return Relational(reason=Reason(text="a column of the view is computed"))
     assert read.order, "what is a direct read was taken before"
     return Relational(reason=_ORDERED)
 

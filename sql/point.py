@@ -75,6 +75,8 @@ def point_read(plan: Plan) -> PointRead | None:
     choice = plan.choice
     if not isinstance(choice, PrimaryKeyGet) or choice.read.limit is not None or choice.read.use.past is not None:
         return None
+    if choice.read.computed:
+        return None
     table, columns = choice.read.use.table, choice.read.use.columns
     key = point_key(choice.key, table)
     if key is None or {part.number for part in key.parts} - {0} != set(plan.bound.parameters):

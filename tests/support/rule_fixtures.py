@@ -20,9 +20,10 @@ import golden
 import shop
 from weftdb.base.types import TIMESTAMP
 from weftdb.engine.catalog import Catalog
-from weftdb.engine.schema import Column, Table
+from weftdb.engine.schema import Column, Table, View
 from weftdb.sql.bind import bind_query
 from weftdb.sql.bound import BoundQuery
+from weftdb.sql.maintained import maintained_of
 from weftdb.sql.parse import parse, pointing, split
 from weftdb.sql.plan import plan
 from weftdb.sql.render import render
@@ -46,7 +47,27 @@ EVENTS = Table(
     every=86_400_000_000,
     next_column_id=5,
 )
-CATALOG = Catalog(version=1, relations={relation.name: relation for relation in [*shop.RELATIONS, EVENTS]})
+TABLES = Catalog(version=1, relations={relation.name: relation for relation in [*shop.RELATIONS, EVENTS]})
+
+
+def spend() -> View:
+    """A materialized view that is maintained."""
+    query = "SELECT customer, what, count(*) AS n, sum(n) + 1 AS total FROM events GROUP BY 1, 2"
+    (source,) = split(query)
+    bound = bind_query(parse(source), TABLES)
+    maintained, _ = maintained_of(bound.query, id=31)
+    return View(
+        id=30,
+        name="spend",
+        query=query,
+        columns=bound.columns,
+        materialized=True,
+        maintained=maintained,
+        depends_on=bound.depends_on,
+    )
+
+
+CATALOG = Catalog(version=1, relations={**TABLES.relations, "spend": spend()})
 
 
 def bound(sql: str) -> BoundQuery:
