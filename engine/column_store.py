@@ -30,6 +30,7 @@ from ..storage.column_values import (
     fixed_array,
     variable_array,
 )
+from .kernels.bounds import bounds_of
 
 OFFSETS_MAX: Final = np.iinfo(np.int32).max
 DISTINCT_MAX: Final = 4_096
@@ -87,17 +88,11 @@ class FixedColumn:
         known, low, high = self._bounds
         if known >= count:
             return None if low < _LEAST else (low, high)
-        values = self.values[known:count]
-        valid = self.valid
-        if valid is not None:
-            values = values[valid[known:count].view(np.bool_)]
-        if len(values):
-            if values.ndim == 2:
-                words = values[:, 0].view(np.int64)
-                if not np.array_equal(values[:, 1].view(np.int64), words >> 63):
-                    low = _LEAST - 1
-                values = words
-            low, high = min(low, int(values.min())), max(high, int(values.max()))
+        values, valid = self.values[known:count], self.valid
+        there = 0 if valid is None else address_of(valid) + known
+        size = values.itemsize * (2 if values.ndim == 2 else 1)
+        least, greatest, fits = bounds_of(address_of(values), size, there, count - known)
+        low, high = min(low, least) if fits else _LEAST - 1, max(high, greatest)
         self._bounds = (count, low, high)
         return None if low < _LEAST else (low, high)
 

@@ -39,6 +39,7 @@ from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
 from ..snapshot import Snapshot
 from .bits import places_set
+from .bounds import bounds_of
 from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
 from .newest import keep_best
 from .numbering import number
@@ -139,6 +140,7 @@ def _group() -> None:
     take(state, 1, 0, found, found)
     for values in (found, np.ones(1)):
         kth_greatest(values, 1)
+    bounds_of(0, 8, 0, 0)
 
 
 def accumulate() -> None:

@@ -13,6 +13,7 @@ asked for and its blocks are verified when its turn comes. A column that a segme
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
@@ -26,6 +27,7 @@ from ...storage.column_values import (
     address_of,
     array_of,
     constant_array,
+    frozen,
     values_of,
     variable_of,
 )
@@ -254,20 +256,33 @@ def _of_batch(
 
 
 def _in_memory(count: int, mask: np.ndarray | None, words: int) -> Source:
-    edges = [*range(0, count, PIECE_ROWS), count]
-    places = np.array(list(pairwise(edges)), np.int64)
+    places = _places(count)
     table = np.zeros((len(places), words), np.uint64)
     table[:, 0] = places[:, 1] - places[:, 0]
     bits = None if mask is None else bits_of(mask, 0)
     return Source(table, places, lambda start, stop: None if bits is None else bits[start >> 6 :])
 
 
+@lru_cache(maxsize=64)
+def _places(count: int) -> np.ndarray:
+    """First row and the row after the last of each piece of rows that lie in memory."""
+    edges = [*range(0, count, PIECE_ROWS), count]
+    return frozen(np.array(list(pairwise(edges)), np.int64))
+
+
 def _set_entry(source: Source, at: int, encoding: int, *, offset: int = 0, bits: int = 0, base: int = 0) -> None:
+    entry = _entry(encoding, offset, bits, base)
+    source.kept.append(entry)
+    source.words[:, at] = entry.ctypes.data
+
+
+@lru_cache(maxsize=4_096)
+def _entry(encoding: int, offset: int, bits: int, base: int) -> np.ndarray:
+    """Of an array in memory, as of a block. Making one takes longer than all else that a chunk's column needs."""
     entry = np.zeros(1, DIRECTORY)
     entry["encoding"], entry["bits"], entry["base"], entry["scale"] = encoding, bits, base, 1
     entry["offset"] = offset
-    source.kept.append(entry)
-    source.words[:, at] = entry.ctypes.data
+    return frozen(entry)
 
 
 def _set_array(source: Source, at: int, values: np.ndarray, valid: np.ndarray | None, *, first: int = 0) -> None:

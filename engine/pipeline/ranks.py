@@ -209,10 +209,19 @@ class Stretch:
         """The same of all blocks, or of more."""
         if self.chunk is not None and column.id == self.time:
             return self.chunk.time_low, self.chunk.time_high, 0
+        if self.chunk is not None:
+            return self._zone_in_memory(self.chunk, column)
         if self.segment is None or column.id not in self.segment.description.columns:
             return None
         reader = self.segment.reader
         return (*reader.zone(column.id), reader.nulls_count(column.id))
+
+    def _zone_in_memory(self, chunk: Chunk, column: Column) -> tuple[int, int, int] | None:
+        store = chunk.columns.get(column.id)
+        if column.type.kind not in INTEGERS or not isinstance(store, FixedColumn):
+            return None
+        bounds = store.bounds(chunk.count)
+        return None if bounds is None else (*bounds, int(store.valid is not None))
 
     def fits(self, column: Column) -> bool:
         """Whether all numbers are in 64 bits and none of them is the least or greatest."""

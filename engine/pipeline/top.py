@@ -157,7 +157,10 @@ class Top:
         self.rows_read += stretch.rows_count(block)
         if self._last is None or not self._ranked or stretch.segment is None or stretch.chosen is not None:
             rows, count = stretch.rows(block, self._version)
-            self._look_at(View(stretch, block, count), rows, number)
+            view = View(stretch, block, count)
+            if self._last is not None and self._ranked and rows is None:  # a chunk, in which few rows may be good
+                rows = self._ranked[0].up_to(view, self._last[0])
+            self._look_at(view, rows, number)
             return
         start, stop = stretch.spans[block]
         view = View(stretch, block, stop - start)
@@ -191,6 +194,8 @@ class Top:
 
     def _look_at(self, view: View, rows: np.ndarray | None, number: int) -> None:
         """Take what is good of visible rows of one block; ``rows`` None: all."""
+        if rows is not None and not len(rows):
+            return
         if self._last is not None:
             rows = self._before(view, rows, number)
         if self._condition is not None:

@@ -33,25 +33,44 @@ class Threads:
         self._stop = threading.Event()
 
     def all(self, what: Callable[[One], Made], of: Sequence[One]) -> list[Made]:
-        """What is made of each, in their order. Raises the first failure; what was not begun is left then."""
+        """What is made of each, in their order. Raises the first failure; what was not begun is left then.
+
+        The caller does what it can itself, and others help: so a thread that has to wait for a core, or for the
+        interpreter, holds up no more than what it has taken.
+        """
         if self.threads < 2 or len(of) < 2:
             return [what(one) for one in of]
+        made: dict[int, Made] = {}
         failures: list[BaseException] = []
+        turns = iter(range(len(of)))  # whose next one is given to one thread alone: the interpreter's lock is held
 
-        def run(one: One) -> Made:
+        def run() -> None:
             try:
-                self.go_on()
-                return what(one)
+                for turn in turns:
+                    self.go_on()
+                    made[turn] = what(of[turn])
             except BaseException as error:
-                self._stop.set()
                 failures.append(error)
-                raise
+                self._stop.set()
 
+        callers = _callers(self.threads)
+        takes_part = callers.acquire(blocking=False)
         try:
-            return list(_pool(self.threads).map(run, of))
+            helpers = [_pool(self.threads).submit(run) for _ in range(min(self.threads, len(of)) - takes_part)]
+            if takes_part:
+                run()
+            for helper in helpers:
+                if not (takes_part and helper.cancel()):  # who has not begun yet would find nothing left
+                    helper.result()
         except BaseException:
             self._stop.set()
-            raise failures[0] from None
+            raise
+        finally:
+            if takes_part:
+                callers.release()
+        if failures:
+            raise failures[0]
+        return [made[turn] for turn in range(len(of))]
 
     def go_on(self) -> None:
         """Raises what stops the statement, and NotCovered where another thread has failed."""
@@ -140,6 +159,12 @@ class Lent:
         if again:
             with self._lock:
                 self._free.append(array)
+
+
+@cache
+def _callers(threads: int) -> threading.BoundedSemaphore:
+    """For callers that take part: with many statements at once, most wait, and memory is needed for few."""
+    return threading.BoundedSemaphore(threads)
 
 
 @cache
