@@ -18,6 +18,7 @@ from ..base.limits import SLICES_MAX, SLICES_OPEN_MAX
 from .memtable import CHUNKS_MAX, Memtable
 from .part import Part
 from .schema import Table
+from .shares import Shares
 
 if TYPE_CHECKING:
     from .row_reads import Door
@@ -65,7 +66,7 @@ class Cells:
 
     __slots__ = (
         "_cells", "_made", "_open_slices", "_slices", "chunks_most", "memtables_bytes", "newest", "next_part",
-        "next_row_id", "orders", "overlays_bytes", "rows_count", "statistics",
+        "next_row_id", "orders", "overlays_bytes", "rows_count", "shares", "statistics",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -82,6 +83,7 @@ class Cells:
         self.orders: dict[int, int] = {}  # bytes of chunks' orders, see chunk_order.py
         self.chunks_most = 0
         self.statistics: object = None  # what is known of the columns, see statistics.py
+        self.shares = Shares()
 
     def __len__(self) -> int:
         return len(self._cells)

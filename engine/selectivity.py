@@ -45,7 +45,7 @@ def selectivity(filter: Expression, statistics: TableStatistics) -> float:
         case Literal():
             return 1.0 if filter.value is True else 0.0
         case Call(function="and"):
-            return _all_of(conjuncts(filter), statistics)
+            return selectivity_of_all(conjuncts(filter), statistics)
         case Call(function="or"):
             none = 1.0
             for part in filter.arguments:
@@ -56,10 +56,11 @@ def selectivity(filter: Expression, statistics: TableStatistics) -> float:
             known = statistics.columns.get(column.id) if isinstance(column, Column) else None
             return EQUAL if known is None else known.null_fraction
         case _:
-            return _all_of((filter,), statistics)
+            return selectivity_of_all((filter,), statistics)
 
 
-def _all_of(parts: Sequence[Expression], statistics: TableStatistics) -> float:
+def selectivity_of_all(parts: Sequence[Expression], statistics: TableStatistics) -> float:
+    """The part of the rows for which all of these are true."""
     found = 1.0
     ranges: dict[int, tuple[float, float]] = {}
     for part in parts:

@@ -34,6 +34,7 @@ from .memtable import Chunk, Memtable
 from .part import Part
 from .schema import Column, Table
 from .segment import Segment
+from .shares import Shares
 
 SEGMENTS_LOOKED_AT: Final = 128
 SAMPLE_ROWS: Final = 4_096
@@ -54,11 +55,12 @@ class ColumnStatistics:
 
 
 class TableStatistics:
-    """Statistics of a table at one moment. ``rows`` counts those that live now."""
+    """Statistics of a table at one moment. ``rows`` counts those that live now; ``shares``: what conditions kept."""
 
-    def __init__(self, rows: int, columns: Mapping[int, ColumnStatistics]) -> None:
+    def __init__(self, rows: int, columns: Mapping[int, ColumnStatistics], shares: Shares | None = None) -> None:
         self.rows = rows
         self.columns = columns
+        self.shares = shares
 
 
 NOTHING_KNOWN: Final = TableStatistics(0, {})
@@ -196,7 +198,7 @@ def statistics_of(table: Table, cells: Cells) -> TableStatistics:
     kept = cells.statistics
     if not isinstance(kept, CellStatistics) or not kept.is_of(table, cells):
         kept = cells.statistics = CellStatistics(table, cells)
-    return TableStatistics(cells.rows_count, kept)
+    return TableStatistics(cells.rows_count, kept, cells.shares)
 
 
 def _rows_of(part: Part) -> int:

@@ -19,10 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..engine.expression.node import Expression
 from ..engine.scan_statistics import ScanStatistics
 from .operators import Operator
 from .parts import METADATA, Grouped
 from .plan import NAMES, Plan, Relational
+from .shown import expression_text
 from .verify import Verified
 
 
@@ -120,7 +122,8 @@ class Explained:
 
     def lines(self) -> list[str]:
         lines = [] if self.plan is None else self.plan.explain()
-        lines += [_grouped_line(grouped) for grouped in self.grouped]
+        for grouped in self.grouped:
+            lines += [_grouped_line(grouped), *_order_line(grouped)]
         for access in self.accesses:
             lines += access.lines()
         if self.operators is not None:
@@ -206,10 +209,27 @@ def _grouped_line(grouped: Grouped) -> str:
     return f"  Pipeline of {grouped.alias}: {rows}, in {_shown(grouped.seconds)} by {grouped.kernel} ({grouped.sink})"
 
 
+def _order_line(grouped: Grouped) -> list[str]:
+    """In what order conditions are asked, and what each keeps of the rows that come to it."""
+    if not grouped.order or grouped.why_not is not None:
+        return []
+    about = "" if grouped.seconds is not None else "about "
+    shown = [f"{_conditions(conditions)} ({about}{share:.2%})" for conditions, share in grouped.order]
+    return [f"    Asked in order: {', then '.join(shown)}"]
+
+
+def _conditions(conditions: Sequence[Expression]) -> str:
+    return " AND ".join(map(expression_text, conditions))
+
+
 def _grouped_document(grouped: Grouped) -> dict[str, Any]:
     found: dict[str, Any] = {"Alias": grouped.alias, "Kernel": grouped.kernel, "Sink": grouped.sink}
     if grouped.why_not is not None:
         return {**found, "Not Used": grouped.why_not}
+    if grouped.order:
+        found["Asked In Order"] = [
+            {"Condition": _conditions(conditions), "Kept": round(share, 6)} for conditions, share in grouped.order
+        ]
     if grouped.seconds is None:
         return found
     return {**found, "Groups": grouped.groups, "Rows": grouped.rows, "Time": _milliseconds(grouped.seconds)}

@@ -31,7 +31,8 @@ from ..engine.pipeline.kernels import Kernels, Known
 from ..engine.pipeline.packing import NO_KEYS
 from ..engine.pipeline.run import Run, constants_of
 from ..engine.pipeline.shape import FarApart, NoRoom, NotCovered, Shape
-from ..engine.selectivity import rows_expected
+from ..engine.selectivity import rows_expected, selectivity_of_all
+from ..engine.shares import Shares
 from ..engine.statistics import TableStatistics
 from . import bound, pushdown
 from .cancel import Cancel
@@ -62,6 +63,9 @@ class Grouped:
     groups: int | None = None
     rows: int | None = None
     seconds: float | None = None
+    order: tuple[tuple[tuple[Expression, ...], float], ...] = ()
+    """Conditions in the order in which a kernel asks them, where there is more than one, and what share each keeps of
+    the rows that those before it left: as it was counted, or as it is expected."""
 
 
 def run_parts(
@@ -247,8 +251,11 @@ class _Parts:
         kernels, plan = self.kernels, looked.plan
         kernel = _Kernel(self, many=plan.rows_count >= PIPELINE_ROWS_MANY)
 
-        def groups_expected() -> int:
-            return _groups_expected(part, plan, looked.filter, looked.reader.statistics(part.use.table))
+        known = looked.reader.statistics(part.use.table)
+
+        def kept(conditions: Sequence[Expression]) -> float:
+            finished = [finish(each, self.moment) for each in conditions]
+            return selectivity_of_all([each for each in finished if each is not None], known)
 
         run = Run(
             pipeline=part.pipeline,
@@ -263,7 +270,9 @@ class _Parts:
             wait=self.wait,
             sides=sides,
             cut=_cut(part, self.moment),
-            groups_expected=None if self.wait else groups_expected,
+            kept=kept,
+            shares=Shares() if known.shares is None else known.shares,
+            groups_expected=None if self.wait else lambda: _groups_expected(part, plan, looked.filter, known),
             check=self.check,
         )
         began = monotonic()
@@ -275,7 +284,7 @@ class _Parts:
             raise
         shape = kernel.shape
         assert shape is not None, "a run that ends has asked for its kernel"
-        done = Grouped(alias=part.use.alias, sink=_sink_of(shape), kernel=kernel.name)
+        done = Grouped(alias=part.use.alias, sink=_sink_of(shape), kernel=kernel.name, order=run.asked())
         if groups is not None:
             _note(looked.stream, plan, run.rows_count)
             seconds = monotonic() - began

@@ -129,7 +129,7 @@ READ: Final = 96  # out, place in a piece
 READ_VALID: Final = 97
 AGAIN: Final = 98  # out, a: of all rows of the chunk those that are left
 AGAIN_TRUTHS: Final = 99
-KEEP: Final = 100  # a: truths or 0; whether rows have to be visible too
+KEEP: Final = 100  # a: truths or 0; whether rows have to be visible too; where in ``asked`` it is counted, or 0
 
 # Groups: out are places of accumulators, in bytes.
 DENSE: Final = 104  # out, a: places of groups
@@ -407,11 +407,11 @@ def _read(
     what: Any, words: Any, truths: Any, base: Any, out: Any, spare: Any, chosen: Any, piece: Any, at: Any, done: Any,
     count: Any, left: Any,
 ) -> None:  # fmt: skip
-    """A column, or where it has values, into the buffer at ``out``. Of less than a fourth of the rows, theirs alone."""
+    """A column, or where it has values, into the buffer at ``out``. Of less than one row in eight, theirs alone."""
     entry, section, first, known = piece[at], piece[at + 1], piece[at + 2] + np.uint64(done), piece[at + 3]
     target, rows = base + np.uint64(out), base + np.uint64(chosen)
     whole = left == count
-    if not whole and left * 4 < count:
+    if not whole and left * 8 < count:
         if what == READ:
             _take_words(entry, section, first, rows, left, target)
         else:
@@ -640,7 +640,7 @@ def _once(line: Any, base: Any, chunk: Any, integers: Any, reals: Any) -> None:
 @njit(nogil=True, cache=True)
 def interpret(
     program: Any, pieces: Any, start: Any, stop: Any, integers: Any, reals: Any, state: Any, pool: Any, ends: Any,
-    chain: Any,
+    chain: Any, asked: Any,
 ) -> Any:  # fmt: skip
     """Run a program over pieces. Returns 0, or -1 where a float became infinite."""
     first, sinks, bytes_count, chunk = program[0, 0], program[0, 1], program[0, 2], program[0, 3]
@@ -712,7 +712,11 @@ def interpret(
                         hidden = piece[1] if line[3] != 0 else np.uint64(0)
                         if hidden != np.uint64(0):
                             hidden += np.uint64(done)
+                        came = left
                         left = _keep(words, truths, base, line[2], chosen, spare, hidden, left, left == count)
+                        if line[4] != 0:
+                            asked[line[4]] += came
+                            asked[line[4] + 1] += left
                         if left == 0:
                             break
                     elif left == count:

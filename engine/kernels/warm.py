@@ -162,7 +162,7 @@ def _interpret() -> None:
         slots=(), tables=0, filters=(), keys=(), sink="one", accumulators=(("count", None, None),), key_arguments=0
     )
     pieces, words, reals = np.zeros((1, words_count(shape)), np.uint64), np.zeros(1, np.int64), np.zeros(1)
-    program_of(shape)(pieces, 0, 0, words, reals, words, words, words, words)
+    program_of(shape)(pieces, 0, 0, words, reals, words, words, words, words, words[:0])
 
 
 def _number_texts() -> None:

@@ -127,6 +127,7 @@ def describe(
         keys=tuple(key for _, key in key_nodes),
         answers=tuple(answers),
         checked=tuple(builder.checked),
+        conditions=tuple(filter),
         sides=tuple(sides),
     )
 

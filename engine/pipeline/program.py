@@ -17,7 +17,7 @@ import numpy as np
 from ..kernels import program as op
 from . import generate
 from .bounds import INT64_MAX, INT64_MIN, can_be_null, columns_read
-from .generate import stages
+from .order import own_stages, stages
 from .shape import Node, NotCovered, Probe, Shape
 
 _SINKS: Final = {
@@ -59,19 +59,40 @@ _TRUTHS: Final = frozenset(
 """What fills a buffer of truths."""
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A kernel of a shape, at once: called as a generated one."""
+ORDERS_MAX: Final = 16
+"""Orders of stages of which a program is kept."""
 
-    lines: np.ndarray
+
+class Program:
+    """A kernel of a shape, at once: called as a generated one. ``lines`` are those of stages as they stand.
+
+    Another order of stages is another text, written when it is asked for first. Raises NotCovered for what no
+    instruction does.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._orders: dict[tuple[int, ...], np.ndarray] = {}
+        self.lines = _Writer(shape, generate.CHUNK).program()
 
     def __call__(self, *given: Any) -> int:
-        return op.interpret(self.lines, *given)
+        asked = given[-1]
+        return op.interpret(self._of(tuple(asked[: len(asked) // 3].tolist())), *given)
+
+    def _of(self, order: tuple[int, ...]) -> np.ndarray:
+        if order == tuple(range(len(order))):
+            return self.lines
+        lines = self._orders.get(order)
+        if lines is None:
+            if len(self._orders) >= ORDERS_MAX:
+                self._orders.clear()
+            lines = self._orders[order] = _Writer(self._shape, generate.CHUNK, order).program()
+        return lines
 
 
 def program_of(shape: Shape) -> Program:
     """Raises NotCovered for what no instruction does."""
-    return Program(_Writer(shape, generate.CHUNK).program())
+    return Program(shape)
 
 
 @dataclass(slots=True)
@@ -85,9 +106,10 @@ class _Line:
 
 
 class _Writer:
-    def __init__(self, shape: Shape, chunk: int) -> None:
+    def __init__(self, shape: Shape, chunk: int, order: Sequence[int] | None = None) -> None:
         self._shape = shape
         self._chunk = chunk
+        self._order = order
         self._joined = {slot: (probe, place) for probe in shape.probes for place, slot in enumerate(probe.slots)}
         self._what: dict[int, int] = {}  # what fills a buffer
         self._negated: dict[int, int] = {}  # by the buffer of the opposite
@@ -113,24 +135,28 @@ class _Writer:
     def _steps(self) -> None:
         """Conditions, and the partners of rows, in the order of generate.py."""
         shape = self._shape
-        late = [node for node in shape.filters if columns_read(node) & self._joined.keys()]
-        first = stages(tuple(node for node in shape.filters if node not in late))
-        self._keep(first[0] if first else [], visible=True)
-        for step in first[1:]:
-            self._keep(step)
+        own = own_stages(shape)
+        order = range(len(own)) if self._order is None else self._order
+        if not own:
+            self._keep([], visible=True)
+        for place, number in enumerate(order):
+            counts = len(own) + 2 * number if len(own) > 1 else 0
+            self._keep(own[number].conditions, visible=place == 0, counts=counts)
+        late = [pair for pair in enumerate(shape.filters) if columns_read(pair[1]) & self._joined.keys()]
         there: set[int] = set(range(len(shape.slots))) - self._joined.keys()
         for number, probe in enumerate(shape.probes):
             if probe.keeps != "left":
                 self._keep([("partner", number, *probe.keys)])
             there |= set(probe.slots)
-            now = [node for node in late if columns_read(node) <= there]
-            late = [node for node in late if node not in now]
-            for step in stages(tuple(now)):
-                self._keep(step)
+            now = [pair for pair in late if columns_read(pair[1]) <= there]
+            late = [pair for pair in late if pair not in now]
+            for stage in stages(now):
+                self._keep(stage.conditions)
 
-    def _keep(self, conditions: Sequence[Node], *, visible: bool = False) -> None:
+    def _keep(self, conditions: Sequence[Node], *, visible: bool = False, counts: int = 0) -> None:
+        """``counts``: where in ``asked`` it is counted how many rows came and passed; 0: nowhere."""
         truth = self._every([self._true(node) for node in conditions]) if conditions else 0
-        self._lines.append(_Line(op.KEEP, 0, (truth,), (int(visible),)))
+        self._lines.append(_Line(op.KEEP, 0, (truth,), (int(visible), counts)))
         if visible:
             self._whole = self._known
         self._known = {}

@@ -38,6 +38,8 @@ from ..expression.node import Expression, Literal
 from ..held import Held
 from ..layout import Layout
 from ..scan_plan import Plan
+from ..selectivity import UNKNOWN
+from ..shares import Shares
 from .answers import Groups, table_of
 from .bits import united
 from .bounds import INT64_MAX, Bounds, bounds, can_be_null, check_all, number_of
@@ -45,6 +47,7 @@ from .cut import Cut
 from .describe import INTEGERS
 from .generate import words_count
 from .kernels import Known
+from .order import Order, own_stages
 from .packing import JOINED_TEXTS, Packing, pack
 from .parts import Parts, group_bytes
 from .pieces import Morsel, Numberings, Source, bounds_of, sources_of
@@ -86,11 +89,18 @@ class Run:
     cut: Cut | None = None
     groups_expected: Callable[[], int] | None = None
     """Asked before groups are looked up: with too many for the room that there is, the executor begins at once."""
+    kept: Callable[[Sequence[Expression]], float] = lambda _: UNKNOWN
+    """What part of the table's rows conditions keep together, about; they have no parameters."""
+    shares: Shares = field(default_factory=Shares)
+    """What they kept when they were last asked."""
     wait: bool = False
     """However long it takes until there are kernels, and numbers of texts."""
     texts: Texts = field(default_factory=Texts)
     held: Held = field(default_factory=Held)
     rows_count: int = 0
+    stages: Sequence[tuple[Expression, ...]] = ()
+    """The conditions whose order matters, with values for their parameters: those of each stage of ``order``."""
+    order: Order | None = None
 
     def groups(self) -> pa.Table | None:
         """The groups' keys and aggregates, columns "k0", "k1", ..., "a0", ..., or the outputs of each row, "a0", ...
@@ -131,6 +141,7 @@ class Run:
             expected = self.groups_expected() // EXPECTED_PER_GROUP
             if not self.held.room(expected * group_bytes(shape)):
                 raise NoRoom("the groups may need more memory than pipelines may take")
+        order = self.order = self._ordered(shape)
         known = self.kernel(shape)
         if known is None:
             return None
@@ -141,12 +152,17 @@ class Run:
         rows_max = INT64_MAX // _greatest(shape, columns, arguments)
         lanes = _lanes(morsels, shape, packing, rows_max=rows_max)
         given = (np.array([*arguments, *packing.arguments, 0], np.int64), np.array([*reals, 0.0], np.float64))
-        work = Work(kernel=kernel, given=given, threads=self.threads, check=self.check, held=self.held)
+        work = Work(
+            kernel=kernel, given=given, order=order, threads=self.threads, check=self.check, held=self.held
+        )  # fmt: skip
         began = monotonic()
         self._set_truths(sources, numberings, work)
         with np.errstate(over="ignore", invalid="ignore"):  # what became infinite is seen in the end
             groups = self._groups(work, lanes, shape, packing, wide=self.rows_count > rows_max)
         known.run_seconds += monotonic() - began
+        for conditions, share in zip(self.stages, order.seen(), strict=False):
+            if share is not None:
+                self.shares.put(conditions, share)
         return table_of(groups, pipeline, packing, arguments)
 
     def _groups(
@@ -182,6 +198,26 @@ class Run:
         found = work.all(run, lanes)
         bits = united(areas.all, words)
         return merged(found if apart else states.all, shape, packing, bits, wide=wide, cut=self.cut, all=work.all)
+
+    def asked(self) -> tuple[tuple[tuple[Expression, ...], float], ...]:
+        """The conditions whose order matters, in their order, and what share of the rows that come each keeps."""
+        if self.order is None or not self.stages:
+            return ()
+        shares = self.order.shares()
+        return tuple((self.stages[number], shares[number]) for number in self.order.stages)
+
+    def _ordered(self, shape: Shape) -> Order:
+        """The order in which conditions are asked, by what is known of them before."""
+        stages = own_stages(shape)
+        if len(stages) < 2:
+            return Order(stages, [1.0] * len(stages))
+        conditions = self.pipeline.conditions
+        self.stages = [tuple(self.moment.fold(conditions[number]) for number in stage.numbers) for stage in stages]
+        shares: list[float] = []
+        for of in self.stages:
+            share = self.shares.get(of)
+            shares.append(self.kept(of) if share is None else share)
+        return Order(stages, shares)
 
     def _count(self, sides: Sequence[Built]) -> None:
         """Memory of sides, as long as they live. Raises NoRoom."""

@@ -202,6 +202,8 @@ class Pipeline:
     answers: tuple[Answer, ...]
     checked: tuple[Node, ...]
     """What is computed only to see that it can be: kernels do not."""
+    conditions: tuple[Expression, ...] = ()
+    """What the shape's filters are made of."""
     sides: tuple[Side, ...] = ()
 
     @property

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..held import Held
 from .files import Kernel
+from .order import Order
 from .pieces import Morsel
 from .program import Program
 from .shape import NoRoom, NotCovered
@@ -102,7 +103,7 @@ class Counting(Threads):
 
 
 class Work(Counting):
-    """``given``: the kernel's arguments.
+    """``given``: the kernel's arguments; ``order``: of its conditions.
 
     ``keeps_records``: the kernel leaves records where they are, and a lane's table is no table of records.
     """
@@ -112,6 +113,7 @@ class Work(Counting):
         *,
         kernel: Kernel,
         given: tuple[np.ndarray, np.ndarray],
+        order: Order,
         threads: int,
         check: Callable[[], None],
         held: Held,
@@ -120,6 +122,7 @@ class Work(Counting):
         self.keeps_records = isinstance(kernel, Program)
         self._kernel = kernel
         self._given = given
+        self._order = order
 
     def lane(
         self,
@@ -130,12 +133,15 @@ class Work(Counting):
         chain: np.ndarray = NOWHERE,
     ) -> None:
         """Run the kernel over a lane's morsels. Raises NotCovered, Corrupt, and what ``check`` does."""
+        asked = self._order.asked()
         for morsel in lane:
             self.go_on()
             words, kept = morsel.ready()
-            if self._kernel(words, 0, len(words), *self._given, state, pool, ends, chain) < 0:
+            if self._kernel(words, 0, len(words), *self._given, state, pool, ends, chain, asked) < 0:
                 raise NotCovered("a float is out of range")
+            asked = self._order.after(asked)
             del kept
+        self._order.add(asked)
 
 
 class Lent:
