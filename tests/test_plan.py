@@ -12,7 +12,6 @@ import golden
 import pyarrow as pa
 import pytest
 import rule_fixtures
-import shop
 import weftdb
 from weftdb.base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER
 from weftdb.engine.expression.node import Call, Column, Literal
@@ -64,7 +63,7 @@ def test_neither_rules_nor_choice_change_an_answer(executor: DuckDbExecutor) -> 
         plain = Plan(bound=query, fired=(), choice=oracle, declined=())
         for other in (plan(query), dataclasses.replace(plan(query), choice=oracle)):
             one, two = (
-                sorted(map(repr, run_plan(item, shop.reader(), parameters, executor=executor, now=NOW).rows()))
+                sorted(map(repr, run_plan(item, rule_fixtures.reader(), parameters, executor=executor, now=NOW).rows()))
                 for item in (plain, other)
             )
             assert one == two, case.sql

@@ -61,6 +61,10 @@ class OracleReader:
             if isinstance(table, Table)
         }
 
+    def put(self, table: Table, rows: pa.RecordBatch) -> None:
+        """Rows of a table that is no relation of its own: the groups of a view."""
+        self._batches[table.name] = rows
+
     def scan(
         self,
         table: Table,

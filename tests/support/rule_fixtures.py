@@ -17,7 +17,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import golden
+import pyarrow as pa
 import shop
+from oracle_reader import OracleReader
 from weftdb.base.types import TIMESTAMP
 from weftdb.engine.catalog import Catalog
 from weftdb.engine.schema import Column, Table, View
@@ -68,6 +70,16 @@ def spend() -> View:
 
 
 CATALOG = Catalog(version=1, relations={**TABLES.relations, "spend": spend()})
+
+
+def reader() -> OracleReader:
+    """Of the shop's tables, and of some groups of ``spend``: customer, what, how many, the sum in two words."""
+    found, groups = shop.reader(), CATALOG.stored[31]
+    rows = [(7, "buy", 9, 12, 0), (7, None, 2, -5, -1), (3, "look", 6, 2, 0), (None, "buy", 1, 0, 0)]
+    found.put(
+        groups, pa.RecordBatch.from_pylist([dict(zip("12345", row, strict=True)) for row in rows], groups.arrow_schema)
+    )
+    return found
 
 
 def bound(sql: str) -> BoundQuery:
