@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from ..base.errors import LimitExceeded
-from ..base.limits import PIPELINE_ROWS_MANY, TOP_ROWS_MIN
+from ..base.limits import PIPELINE_ROWS_MANY
 from ..engine.clock import monotonic
 from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
 from ..engine.expression.node import Call, Expression, Literal, Parameter
@@ -151,7 +151,7 @@ class _Parts:
                 self.reader,
                 self.moment,
                 past=self.past,
-                rows_min=0 if self.wait else TOP_ROWS_MIN,
+                wait=self.wait,
                 kernels=self.kernels,
                 check=self.check,
                 dry=self.dry,

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pyarrow as pa
 
 from ..base.errors import Invalid, WeftError
+from ..base.limits import TOP_ROWS_MIN
 from ..base.types import BOOLEAN
 from ..engine import schema
 from ..engine.expression.context import resolution_of
@@ -38,6 +39,7 @@ from ..engine.pipeline.newest import Newest
 from ..engine.pipeline.passing import Passing
 from ..engine.pipeline.ranks import SortKey
 from ..engine.pipeline.shape import NotCovered
+from ..engine.pipeline.texts import Need
 from ..engine.pipeline.top import Top
 from ..engine.pipeline.work import Counting
 from ..engine.zones import MIRRORED
@@ -279,12 +281,14 @@ def run_rows(
     moment: Moment,
     *,
     past: Sequence[Reader],
-    rows_min: int,
+    wait: bool,
     kernels: Kernels,
     check: Callable[[], None],
     dry: bool,
 ) -> tuple[RowStream, Plan, int, pa.Table | None]:
     """How many rows were looked at, and those that are wanted; none if ``dry``.
+
+    ``wait``: however few rows there are, and however long it takes until texts have numbers.
 
     Raises NotCovered, LimitExceeded where values are too many for one array, Corrupt, and what ``check`` does.
     """
@@ -295,7 +299,7 @@ def run_rows(
     if looked_at is None:
         raise NotCovered(f"{use.table.name} is read by an index, or was written in this transaction")
     plan, layout, version = looked_at()
-    if plan.rows_count < rows_min:
+    if plan.rows_count < TOP_ROWS_MIN and not wait:
         raise NotCovered("the rows are few")
     condition = _finished(rows.condition, moment, may_fail=isinstance(part, PassingPart))
     columns = [layout.by_id[id] for id in rows.columns]
@@ -314,7 +318,7 @@ def run_rows(
         raise NotCovered("more than the first row is wanted")
     newest = Newest(
         plan, layout, version=version, groups=part.groups, keys=part.keys, condition=condition, texts=kernels.texts,
-        work=work,
+        need=Need.AT_ONCE if wait else Need.KEYS, work=work,
     )  # fmt: skip
     return stream, plan, newest.rows_read, None if dry else newest.rows(columns, rows.names)
 

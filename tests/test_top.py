@@ -17,6 +17,7 @@ from weftdb.engine.database import Engine
 from weftdb.engine.held import Held
 from weftdb.engine.options import Options
 from weftdb.engine.pipeline import newest, passing, top
+from weftdb.engine.pipeline.texts import Texts
 from weftdb.sql.relational import run_relational
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
@@ -173,6 +174,23 @@ def test_the_first_row_of_each_group_is_the_executors(
     assert refused * 2 < QUERIES // 2
 
 
+def test_groups_of_texts_without_a_dictionary_wait_for_their_numbers_where_the_tier_is_set(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weftdb.engine.pipeline.texts.TEXT_ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("weftdb.sql.top.TOP_ROWS_MIN", 0)
+    sql = "SELECT DISTINCT ON (p) p, k FROM t ORDER BY p, k, m"
+    session = Session(engine)
+    why: list[bool] = []
+    for tier, forgotten in (("auto", True), ("auto", False), ("pipeline", True)):
+        if forgotten:
+            monkeypatch.setattr(resources_of(engine).kernels, "texts", Texts())
+        session.execute(f"SET weft.tier = {tier}")
+        lines = [row[0] for row in session.execute(f"EXPLAIN {sql}").rows() if row[0].startswith("  Pipeline")]
+        why.append("too many different values" in lines[0])
+    assert why == [True, False, False]
+
+
 COMPUTED = (
     "x * 2 > 9.7",
     "a + n = 40",
@@ -235,7 +253,7 @@ def test_rows_read_late_count_until_they_are_handed_over_and_beyond_the_budget_t
     size = session.execute(f"SELECT sum(length(p) + coalesce(length(s), 0) + 60) FROM ({sql}) AS q").scalar()
     session.execute("SET weft.tier = auto")
     kernels = resources_of(engine).kernels
-    monkeypatch.setattr("weftdb.sql.parts.TOP_ROWS_MIN", 0)
+    monkeypatch.setattr("weftdb.sql.top.TOP_ROWS_MIN", 0)
     for limit, fits in ((100_000_000, True), (size, False)):
         held = Held(limit)
         most = _most_kept(held, monkeypatch)

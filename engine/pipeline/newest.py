@@ -35,7 +35,7 @@ from .late import late_rows
 from .pieces import bounds_of
 from .ranks import PLACE, Ranked, SortKey, Stretch, View, rejects_null, stretches_of
 from .shape import NotCovered
-from .texts import Numbering, Numbers, Texts
+from .texts import Need, Numbering, Numbers, Texts
 from .work import Counting
 
 SPARSE: Final = 8
@@ -58,6 +58,7 @@ class Newest:
         keys: Sequence[SortKey],
         condition: Expression | None,
         texts: Texts,
+        need: Need,
         work: Counting,
     ) -> None:
         self._version = version
@@ -72,7 +73,7 @@ class Newest:
                 raise NotCovered(f"{column.name} is long text")
             self._ranked.append(ranked)
         self._groups = [
-            _TextKey(column, layout, self._stretches, version=version, texts=texts, work=work)
+            _TextKey(column, layout, self._stretches, version=version, texts=texts, need=need, work=work)
             if column.type.kind is Kind.TEXT
             else _IntegerKey(column, plan, layout, version=version)
             for column in map(layout.by_id.__getitem__, groups)
@@ -165,6 +166,7 @@ class _TextKey:
         *,
         version: int,
         texts: Texts,
+        need: Need,
         work: Counting,
     ) -> None:
         self._column = column
@@ -174,7 +176,7 @@ class _TextKey:
             for stretch in stretches
             if stretch.segment is not None and column.id in stretch.segment.description.columns
         )
-        numbering = texts.of(layout.table.id, column, list(there), work)
+        numbering = texts.of(layout.table.id, column, list(there), work, need=need)
         if numbering is None:
             raise NotCovered(f"{column.name} has too many different values")
         self._numbers = [_numbers(stretch, column, numbering, version) for stretch in stretches]
