@@ -104,6 +104,9 @@ class GroupRows:
         """
         table = reads.table.id
         self._take_pending()
+        base = reads.table.derived_from
+        if base is not None:  # of a view that was read: its groups change where rows of the table do
+            return base not in self._tables and not self.single.get(base) and not self._deltas.get(base)
         singles = {*self.single.get(table, ()), *self._deltas.get(table, ())}
         if table not in self._tables and not singles:
             return True

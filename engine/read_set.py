@@ -153,8 +153,8 @@ class ReadSet:
         """What must not have changed since ``version``, with its ``catalog``: which itself has been read."""
         found = [Reads(table=CATALOG, version=version, whole=True)]
         for id, noted in self._noted.items():
-            table = catalog.by_id.get(id)
-            if isinstance(table, Table):  # else the transaction has made it
+            table = catalog.stored.get(id)
+            if table is not None:  # else the transaction has made it
                 found.append(_frozen(noted, table, version=version))
         return tuple(found)
 
@@ -232,8 +232,8 @@ def _check(reads: Sequence[Reads], state: State, *, since: int, tests_max: int |
 
 
 def _is_defined_so(table: Table, state: State) -> bool:
-    current = state.catalog.by_id.get(table.id)
-    return isinstance(current, Table) and current.schema_version == table.schema_version
+    current = state.catalog.stored.get(table.id)
+    return current is not None and current.schema_version == table.schema_version
 
 
 def _check_filters(reads: Reads, store: TableStore, *, low: int, high: int, tests_max: int | None) -> None:

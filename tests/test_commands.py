@@ -33,7 +33,7 @@ from weftdb.server.main import _parser, main
 from weftdb.server.shell.output import Format, Layout
 from weftdb.server.shell.shell import Shell
 from weftdb.server.shell.statements import split
-from weftdb.sql import pipeline
+from weftdb.sql import parts
 from weftdb.storage.folder import format_line
 
 WEFT = [sys.executable, "-m", "weftdb"]
@@ -50,7 +50,7 @@ def test_warm_compiles_kernels_for_the_queries_of_a_file(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pipeline, "PIPELINE_ROWS_MANY", 1)
+    monkeypatch.setattr(parts, "PIPELINE_ROWS_MANY", 1)
     with weftdb.open(str(folder)) as database:
         database.execute("CREATE TABLE t AS SELECT i AS a, i % 7 AS b FROM generate_series(1, 20000) AS s (i)")
     log = tmp_path / "log.sql"

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import weftdb
-from weftdb.base.errors import Invalid
+from weftdb.base.errors import Conflict, Invalid
+from weftdb.engine.conflict import GroupRows
+from weftdb.engine.read_set import Reads
+from weftdb.engine.request import TableChanges
 
 Database = Any
 
@@ -183,6 +189,43 @@ def test_writers_of_one_group_never_conflict(db: Database) -> None:
         thread.join()
     assert not failed
     assert db.execute("SELECT * FROM v").rows() == [(1, 200, pytest.approx(20.0, abs=1e-12))]
+
+
+def test_who_read_a_view_and_meets_a_writer_of_its_table_is_refused_or_waits(db: Database) -> None:
+    fill(db, 50)
+    db.execute("CREATE MATERIALIZED VIEW v AS SELECT k, count(*) AS n FROM t GROUP BY k")
+    for number, query in enumerate(("SELECT n FROM v WHERE k = 1", "SELECT sum(n) FROM v")):
+        for change in (
+            f"INSERT INTO t VALUES (1, '2027-01-01', {number}, 1, 1, 'a')",
+            f"DELETE FROM t WHERE id = {number}",
+        ):
+            txn = db.transaction(isolation="serializable")
+            txn.execute(query).rows()
+            txn.execute("INSERT INTO t VALUES (2, '2027-01-01', 1000, 1, 1, 'a')")
+            db.execute(change)
+            with pytest.raises(Conflict):
+                txn.commit()
+    other = "INSERT INTO t VALUES (3, '2027-01-01', 901, 1, 1, 'a')"
+    with db.transaction(isolation="serializable") as txn:
+        txn.execute("SELECT n FROM v WHERE k = 2").rows()
+        txn.execute("INSERT INTO t VALUES (2, '2027-01-01', 1001, 1, 1, 'a')")
+        db.execute(other)  # another group
+
+
+def test_a_reader_of_a_view_never_shares_a_record_with_a_writer_of_its_table(db: Database) -> None:
+    """Groups of the same record are not made yet when it is judged."""
+    db.execute("CREATE MATERIALIZED VIEW v AS SELECT k, count(*) AS n FROM t GROUP BY k")
+    with db.snapshot() as snapshot:
+        catalog = snapshot._session._pinned.catalog
+    table, groups = catalog.relations["t"], catalog.relations["v"].groups
+    row = {"k": 1, "at": datetime(2026, 1, 1), "id": 1, "x": 1, "y": 1.0, "s": "a"}
+    rows = pa.RecordBatch.from_pylist([row], table.arrow_schema)
+    reads = Reads(table=groups, version=1, singles=((1,),))
+    mates = GroupRows()
+    assert mates.spares(reads)
+    mates.add(TableChanges(table=table, puts=(rows,)))
+    assert not mates.spares(reads)
+    assert mates.spares(Reads(table=replace(groups, derived_from=1), version=1, singles=((1,),)))
 
 
 def test_large_transactions_and_dropped_slices_are_followed(db: Database) -> None:
