@@ -238,4 +238,29 @@ def _avg(builder: _Builder, argument: Expression | None, filter: Expression | No
     return _unless_none(count, _cast(_call("divide", total, divisor), type))
 
 
-_AGGREGATES: Final[dict[str, Any]] = {"count": _count, "sum": _sum, "avg": _avg}
+def _truths(builder: _Builder, argument: Expression, filter: Expression | None) -> Expression:
+    """How many rows that pass ``filter`` have a true value."""
+    both = argument if filter is None else Call(function="and", arguments=(filter, argument), type=BOOLEAN)
+    return builder.count(None, both)
+
+
+def _all_true(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
+    assert argument is not None, "bool_and has an argument"
+    count = builder.count(argument, filter)
+    return _unless_none(count, _call("equal", _truths(builder, argument, filter), count))
+
+
+def _any_true(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
+    assert argument is not None, "bool_or has an argument"
+    none = Literal(value=0, type=BIGINT)
+    return _unless_none(builder.count(argument, filter), _call("greater", _truths(builder, argument, filter), none))
+
+
+_AGGREGATES: Final[dict[str, Any]] = {
+    "count": _count,
+    "sum": _sum,
+    "avg": _avg,
+    "bool_and": _all_true,
+    "every": _all_true,
+    "bool_or": _any_true,
+}
