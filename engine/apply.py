@@ -29,10 +29,11 @@ from ..storage.record import Action, Operation, Record, TransactionEntry
 from . import indexes
 from .aggregates import maintain
 from .aggregates.definition import Maintained
+from .aggregates.maintain import Cost
 from .catalog import EMPTY, Catalog, decode_relation, stored_of
 from .cells import TableStore
 from .changes import TAKEN_OVER, Commit, writer_opened, writer_rows
-from .clock import VersionClock
+from .clock import VersionClock, monotonic
 from .horizon import Horizon
 from .indexes import Change
 from .install import NEWEST, Ends, Install, ending_keys, install
@@ -75,6 +76,7 @@ class State:
         self.transaction_ids: OrderedDict[str, Commit] = OrderedDict()
         self.named: dict[str, NamedSnapshot] = {}  # by name, see named.py; replaced, never changed
         self.named_versions: frozenset[int] = frozenset()  # those that are pinned
+        self.costs: dict[int, Cost] = {}  # since the start, by table of groups; nothing depends on it
         self.positions: dict[str, FeedPosition] = {}  # of feeds, by name, see positions.py; replaced, never changed
 
     @property
@@ -147,6 +149,7 @@ class State:
         for item in dropped:
             self.dropped.remove(item)
             self.changed_at.pop(item.id, None)
+            self.costs.pop(item.id, None)
             del self.stores[item.id]
 
     def forget(self, horizon: Horizon) -> None:
@@ -216,7 +219,10 @@ class State:
         self, change: Change, entries: Sequence[Index], views: Sequence[Maintained], *, ordinal: int = 0
     ) -> Iterator[Operation]:
         yield from indexes.operations(change, self.stores, entries, ordinal=ordinal)
-        yield from maintain.operations(change, self.stores, views, ordinal=ordinal)
+        for view in views:
+            began = monotonic()
+            yield from maintain.operations(change, self.stores, view, ordinal=ordinal)
+            self.costs.setdefault(view.id, Cost()).add(change, monotonic() - began)
 
     def _columns_of(self, store: TableStore, views: Sequence[Maintained]) -> tuple[int, ...]:
         return tuple(dict.fromkeys((*indexes.columns_needed(store.table), *maintain.columns_needed(views))))

@@ -31,6 +31,7 @@ from ..storage.archive import Archive
 from ..storage.log import CommitLog
 from ..storage.storage import Storage
 from ..storage.temporary import TemporaryFolder
+from .aggregates.maintain import Cost
 from .apply import State
 from .catalog import Catalog
 from .changes import Change, Commit, Isolation, WriterToken
@@ -46,7 +47,7 @@ from .gauges import register_memory, register_meters
 from .horizon import HoldFacts
 from .identity import IdentityValues
 from .idle import IdleTransactions
-from .inventory import SegmentFacts, TableFacts, index_facts, segment_facts, table_facts
+from .inventory import SegmentFacts, TableFacts, index_facts, segment_facts, table_facts, view_facts
 from .key_encoding import KeyEncoder
 from .load import Load
 from .maintenance import Maintenance
@@ -57,7 +58,7 @@ from .options import Options
 from .positions import PositionFacts, Positions
 from .request import Request, TableChanges
 from .row_writes import RowWrites
-from .schema import Index, Table
+from .schema import Index, Table, View
 from .segment import Description
 from .segment_files import SegmentFiles
 from .sequencer import Sequencer
@@ -514,6 +515,10 @@ class Engine:
     def table_facts(self, catalog: Catalog) -> list[TableFacts]:
         """What the tables of a catalog take in memory and on disk now, by name."""
         return list(table_facts(catalog, self._state.stores))
+
+    def view_facts(self, catalog: Catalog) -> list[tuple[View, TableFacts | None, Cost]]:
+        """What the groups of each materialized view take, and what keeping them has cost."""
+        return list(view_facts(catalog, self._state.stores, self._state.costs))
 
     def index_facts(self, catalog: Catalog) -> list[tuple[Table, Index, TableFacts]]:
         """What the indexes of a catalog's tables take in memory and on disk now, by table."""

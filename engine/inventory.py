@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from .aggregates.maintain import Cost
 from .catalog import Catalog
 from .cells import TableStore
 from .retention import begin_of
-from .schema import Index, Table
+from .schema import Index, Table, View
 from .segment import Segment
 
 
@@ -57,6 +58,17 @@ def index_facts(catalog: Catalog, stores: Mapping[int, TableStore]) -> Iterator[
     for table, _ in _tables(catalog, stores):
         for index in table.indexes:
             yield table, index, _facts(table.index_tables[index.id], stores.get(index.id))
+
+
+def view_facts(
+    catalog: Catalog, stores: Mapping[int, TableStore], costs: Mapping[int, Cost]
+) -> Iterator[tuple[View, TableFacts | None, Cost]]:
+    """The materialized views of the catalog, by name, what their groups take (None: it is not maintained) and cost."""
+    for _, view in sorted(catalog.relations.items()):
+        if isinstance(view, View) and view.materialized:
+            groups = view.groups
+            facts = None if groups is None else _facts(groups, stores.get(groups.id))
+            yield view, facts, Cost() if groups is None else costs.get(groups.id, Cost())
 
 
 def _facts(table: Table, store: TableStore | None) -> TableFacts:

@@ -5,6 +5,7 @@
     weft_metrics      numbers about the engine, of this moment
     weft_tables       what each table takes in memory and on disk, of this moment
     weft_indexes      what each index takes, of this moment
+    weft_views        what each materialized view takes and has cost, of this moment
     weft_segments     the segments of every table, of this moment
     weft_statistics   what the planner knows of every column, of this moment
     weft_snapshots    named snapshots, and other versions that are held, with what they keep: of this moment
@@ -107,6 +108,20 @@ _INDEXES: Final = pa.schema(
         arrow_field("segments", BIGINT),
         arrow_field("memory_bytes", BIGINT),
         arrow_field("disk_bytes", BIGINT),
+    ]
+)
+
+_VIEWS: Final = pa.schema(
+    [
+        arrow_field("view_name", TEXT),
+        arrow_field("table_name", TEXT),
+        arrow_field("maintained", BOOLEAN),
+        arrow_field("groups", BIGINT),
+        arrow_field("segments", BIGINT),
+        arrow_field("memory_bytes", BIGINT),
+        arrow_field("disk_bytes", BIGINT),
+        arrow_field("rows_followed", BIGINT),
+        arrow_field("nanoseconds_per_row", DOUBLE),
     ]
 )
 
@@ -266,6 +281,25 @@ def _indexes(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         for table, index, facts in engine.index_facts(catalog)
     ]
     return pa.RecordBatch.from_pylist(rows, schema=_INDEXES)
+
+
+def _views(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    rows: list[dict[str, object]] = []
+    for view, facts, cost in engine.view_facts(catalog):
+        bases = [catalog.by_id[id].name for id in view.depends_on if id in catalog.by_id]
+        row: dict[str, object] = {"view_name": view.name, "table_name": bases[0] if bases else None}
+        row["maintained"] = facts is not None
+        if facts is not None:
+            row |= {
+                "groups": facts.rows_count,
+                "segments": facts.segments_count,
+                "memory_bytes": facts.memory_bytes,
+                "disk_bytes": facts.disk_bytes,
+                "rows_followed": cost.rows,
+                "nanoseconds_per_row": cost.seconds * 1e9 / cost.rows if cost.rows else None,
+            }
+        rows.append(row)
+    return pa.RecordBatch.from_pylist(rows, schema=_VIEWS)
 
 
 def _statistics(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
@@ -481,6 +515,7 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         "weft_metrics": Virtual(schema=_METRICS, rows=_metrics),
         "weft_tables": Virtual(schema=_TABLES, rows=_tables),
         "weft_indexes": Virtual(schema=_INDEXES, rows=_indexes),
+        "weft_views": Virtual(schema=_VIEWS, rows=_views),
         "weft_segments": Virtual(schema=_SEGMENTS, rows=_segments),
         "weft_statistics": Virtual(schema=_STATISTICS, rows=_statistics),
         "weft_snapshots": Virtual(schema=_SNAPSHOTS, rows=_snapshots),

@@ -285,6 +285,19 @@ def test_columns_that_a_view_reads_stay(db: Database) -> None:
     assert not {"v", "w"} & {name for name, _ in db.execute("SHOW TABLES").rows()}
 
 
+def test_weft_views_says_what_a_view_takes_and_costs(db: Database) -> None:
+    db.execute(f"CREATE MATERIALIZED VIEW v AS {QUERY}")
+    db.execute("CREATE MATERIALIZED VIEW w AS SELECT k, max(x) AS m FROM t GROUP BY k")
+    query = "SELECT view_name, table_name, maintained, groups, rows_followed, nanoseconds_per_row > 0 FROM weft_views"
+    assert db.execute(query).rows() == [("v", "t", True, 0, 0, None), ("w", "t", False, None, None, None)]
+    fill(db, 70)
+    db.execute("UPDATE t SET x = x + 1 WHERE id <= 10")
+    assert db.execute(query).rows()[0] == ("v", "t", True, 21, 90, True)
+    assert db.execute("SELECT memory_bytes > 1000, disk_bytes FROM weft_views WHERE maintained").rows() == [(True, 0)]
+    db.engine.maintenance.flush()
+    assert db.execute("SELECT segments, disk_bytes > 0 FROM weft_views WHERE maintained").rows() == [(1, True)]
+
+
 def test_min_and_max_are_computed_when_read_and_the_user_is_told(db: Database) -> None:
     fill(db, 50)
     result = db.execute("CREATE MATERIALIZED VIEW v AS SELECT k, min(x) AS low FROM t GROUP BY k")

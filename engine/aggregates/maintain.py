@@ -11,6 +11,7 @@ exact at every version however a row changes, N writers on one group never meet,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -24,18 +25,29 @@ from .definition import Maintained
 Stores: TypeAlias = Mapping[int, TableStore]
 
 
-def operations(change: Change, stores: Stores, views: Sequence[Maintained], *, ordinal: int) -> Iterator[Operation]:
-    """What a change of a table's rows does to the groups of its views."""
-    for view in views:
-        rows, signs = _signed(change, [str(id) for id in view.reads])
-        difference = view.grouper.change_of(rows, signs)
-        if not difference.num_rows:
-            continue
-        puts, gone = merged(view, difference, stores[view.id])
-        if gone.num_rows:
-            yield _operation(view, Action.DELETE, gone, ordinal)
-        if puts.num_rows:
-            yield _operation(view, Action.PUT, puts, ordinal)
+@dataclass(slots=True)
+class Cost:
+    """What keeping a view has cost since the start: rows that came or went, and seconds, writing groups included."""
+
+    rows: int = 0
+    seconds: float = 0.0
+
+    def add(self, change: Change, seconds: float) -> None:
+        self.rows += change.old.num_rows + change.new.num_rows
+        self.seconds += seconds
+
+
+def operations(change: Change, stores: Stores, view: Maintained, *, ordinal: int) -> Iterator[Operation]:
+    """What a change of a table's rows does to the groups of a view."""
+    rows, signs = _signed(change, [str(id) for id in view.reads])
+    difference = view.grouper.change_of(rows, signs)
+    if not difference.num_rows:
+        return
+    puts, gone = merged(view, difference, stores[view.id])
+    if gone.num_rows:
+        yield _operation(view, Action.DELETE, gone, ordinal)
+    if puts.num_rows:
+        yield _operation(view, Action.PUT, puts, ordinal)
 
 
 def _signed(change: Change, names: list[str]) -> tuple[pa.RecordBatch, np.ndarray | int]:
