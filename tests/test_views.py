@@ -32,9 +32,9 @@ def db(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def fill(on: Database, count: int, *, first: int = 1) -> None:
+def fill(on: Database, count: int, *, first: int = 1, step: str = "1 hour") -> None:
     on.execute(
-        "INSERT INTO t SELECT g % 7, timestamp '2026-01-01' + g * interval '1 hour', g, g % 5, g * 0.5, "
+        f"INSERT INTO t SELECT g % 7, timestamp '2026-01-01' + g * interval '{step}', g, g % 5, g * 0.5, "
         "CASE WHEN g % 3 = 0 THEN NULL ELSE 's' || g % 2 END FROM generate_series($1::bigint, $2::bigint) g",
         [first, first + count - 1],
     )
@@ -230,14 +230,14 @@ def test_a_reader_of_a_view_never_shares_a_record_with_a_writer_of_its_table(db:
 
 def test_large_transactions_and_dropped_slices_are_followed(db: Database) -> None:
     db.execute(f"CREATE MATERIALIZED VIEW v AS {QUERY}")
-    fill(db, 250_000)  # more than a record holds
+    fill(db, 250_000, step="1 minute")  # more than a record holds
     check(db)
     db.execute("UPDATE t SET x = x + 1")
     check(db)
     db.execute("DELETE FROM t WHERE id % 2 = 0")
     check(db)
     db.execute("ALTER TABLE t SET (keep = '30 days')")
-    fill(db, 1, first=300_000)
+    fill(db, 1, first=300_000, step="1 minute")
     count = db.execute("SELECT count(*) FROM t").scalar()
     assert db.engine.maintenance.retain()
     assert 0 < db.execute("SELECT count(*) FROM t").scalar() < count
