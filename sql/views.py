@@ -211,8 +211,8 @@ def _depends(what: str, view: View) -> Invalid:
 
 _AGGREGATES: Final = ("count", "sum", "min", "max", "avg")
 _SHAPE_HINT: Final = (
-    "A materialized view is SELECT group columns, count/sum/min/max/avg FROM one table [WHERE …] GROUP BY columns and "
-    "time_bucket. For anything else use CREATE VIEW."
+    "A materialized view is SELECT expressions of groups and of count, sum, avg, min, max, bool_and, bool_or FROM one "
+    "table [WHERE …] GROUP BY columns and expressions. Do the rest where the view is read, or use CREATE VIEW."
 )
 
 
