@@ -11,26 +11,18 @@ last few rows, and from that record on ``apply`` keeps the entries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from .aggregates.build import BuildingView
-from .aggregates.definition import Maintained
 from .indexes import by_id, columns_needed, entries_of, entry_keys, rows_with
 from .schema import ROW_ID, ROW_ID_NAME, Index, Table
 
 if TYPE_CHECKING:
     from .snapshot import Snapshot
     from .transaction import Transaction
-
-LAST_ROWS_MAX: Final = 1_000
-"""Changed rows that are left for the commit lock."""
-
-ROUNDS_MAX: Final = 20
-"""How often what came meanwhile is caught up with before the commit lock is taken all the same."""
 
 
 class Building:
@@ -82,66 +74,3 @@ class Building:
         complete = rows_with(self.after, by_id(self.before, rows), self._ids)
         for index in self.indexes:
             transaction.put_entries(self.after, index, entries_of(self.after, index, complete))
-
-
-class Follows(Protocol):
-    """What a transaction makes of the rows that there are, and what others write meanwhile changes."""
-
-    tables: frozenset[int]
-
-    def catch_up(self, transaction: Transaction, now: Snapshot) -> int: ...
-
-
-class Made:
-    """The indexes and materialized views that one transaction makes. ``ids``: of internal tables whose rows are logged,
-    ``apply`` does not make them.
-    """
-
-    def __init__(self) -> None:
-        self.ids: set[int] = set()
-        self._building: list[Follows] = []
-
-    @property
-    def catches_up(self) -> bool:
-        """Whether others may write rows for them."""
-        return bool(self._building)
-
-    def make(
-        self, transaction: Transaction, before: Table, after: Table, indexes: Sequence[Index], *, catches_up: bool
-    ) -> None:
-        """Write the entries of all rows of ``before`` into ``indexes`` of ``after``. Raises Invalid (23505)."""
-        building = Building(before, after, indexes, version=transaction.version)
-        self.ids |= {index.id for index in indexes}
-        building.write_all(transaction)
-        if catches_up:
-            self._building.append(building)
-
-    def make_view(
-        self, transaction: Transaction, view: Maintained, groups: Table, base: Table, snapshot: Snapshot
-    ) -> None:
-        """Write the groups of all rows of ``base`` in the snapshot."""
-        building = BuildingView(view, groups, base, version=snapshot.version)
-        self.ids |= building.tables
-        building.write_all(transaction, snapshot)
-        self._building.append(building)
-
-    def come_near(
-        self, transaction: Transaction, written: Collection[int], *, open_snapshot: Callable[[], Snapshot]
-    ) -> None:
-        """Catch up, until few rows are left for the commit lock."""
-        for _ in range(ROUNDS_MAX if self._building else 0):
-            if self.catch_up(transaction, written, open_snapshot=open_snapshot) <= LAST_ROWS_MAX:
-                return
-
-    def catch_up(
-        self, transaction: Transaction, written: Collection[int], *, open_snapshot: Callable[[], Snapshot]
-    ) -> int:
-        """Make them right for what others have committed since; returns how many rows that were.
-
-        ``written``: tables that the transaction has still written to, so not those of indexes that it has dropped.
-        """
-        made = [item for item in self._building if item.tables <= set(written)]
-        if not made:
-            return 0
-        with open_snapshot() as now:
-            return sum(item.catch_up(transaction, now) for item in made)

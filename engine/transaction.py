@@ -38,8 +38,8 @@ from .delta import NO_BOUNDS, Bounds, DefaultRows, Delta, check_addable
 from .expression.evaluate import Context
 from .expression.node import Expression
 from .idle import LOOK_SECONDS_MIN, Gate
-from .index_build import Made
 from .indexes import EntryChange, Found, columns_needed, entries_of, entries_of_large, entry_keys
+from .made import Made
 from .read_set import Locks, Reads, ReadSet
 from .reader import RowStream
 from .request import Request, TableChanges
@@ -729,6 +729,13 @@ class Transaction:
         """
         assert view.maintained is not None, "the view is maintained"
         assert view.groups is not None, "what is maintained has groups"
+        written = self._written(base)
+        if not self._is_new(base) and written is not None and not written.is_empty:
+            raise Invalid(
+                f'"{base.name}" was written by this transaction: it cannot get a materialized view before the commit',
+                hint="Commit first, or make the view before you write.",
+                sqlstate="0A000",
+            )
         self.create(view)
         guarded = replace(base, guards=(*base.guards, *view.maintained.guards))
         if guarded.guards != base.guards:

@@ -80,6 +80,8 @@ def maintained_of(query: bound.Query, *, id: int) -> tuple[Maintained, Table]:
         where=_all_of(where),
         outputs=outputs,
     )
+    if not view.reads:
+        raise NotMaintained("it groups by constants alone")
     return replace(view, fallible=tuple(_fallible(view))), star.fact.table
 
 
@@ -173,8 +175,8 @@ class _Builder:
         return make(self, argument, filter, call.type)
 
     def count(self, argument: Expression | None, filter: Expression | None) -> Expression:
-        """How many rows that pass ``filter`` have a value."""
-        if isinstance(argument, Column) and not self.table.by_id[argument.id].nullable:
+        """How many rows that pass ``filter`` have a value: all, of a primary key's column. NOT NULL may be dropped."""
+        if isinstance(argument, Column) and argument.id in self.table.primary_key:
             argument = None
         return self._columns(State(sort=Sort.COUNT, argument=argument, filter=filter))[0]
 

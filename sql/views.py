@@ -28,7 +28,7 @@ from ..base.types import TEXT, Kind, Type
 from ..engine.catalog import Catalog
 from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.schema import Table, View
-from .bind import bind_query
+from .bind import Settings, bind_query
 from .bound import BoundQuery
 from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node, relation_name, shown
 from .execution import Execution
@@ -129,10 +129,20 @@ def view_of(
 
 def _maintain(view: View, query: Any, bound: BoundQuery, execution: Execution) -> None:
     """Store a materialized view, kept by the engine where it can be. Raises Invalid (0A000) for other shapes."""
+    zone = _OTHER_ZONE if execution.binder.timezone == "UTC" else "UTC"
+    elsewhere = bind_query(query, execution.catalog, relations=VIRTUAL_SCHEMAS, settings=Settings(timezone=zone))
     try:
+        if any(isinstance(execution.catalog.by_id[id], View) for id in view.depends_on):
+            raise NotMaintained("it reads a view, which may become another one")
+        if bound.query != elsewhere.query:
+            raise NotMaintained("what it computes depends on the session's time zone")
         maintained, base = maintained_of(bound.query, id=execution.new_id())
     except NotMaintained as why:
-        _check_shape(query, execution)
+        try:
+            _check_shape(query, execution)
+        except Invalid as refusal:
+            refusal.hint = f"It cannot be kept: {why}. {refusal.hint}"
+            raise
         execution.notice(f'materialized view "{view.name}" is computed when it is read: {why}')
         execution.transaction.create(view)
         return
@@ -199,6 +209,10 @@ def check_column_unused(table: Table, column: str, execution: Execution, *, what
 
 def _bound(view: View, execution: Execution) -> BoundQuery:
     return bind_query(parse(view.query), execution.catalog, relations=VIRTUAL_SCHEMAS)
+
+
+_OTHER_ZONE: Final = "Asia/Kolkata"
+"""What says the same there and in UTC is taken to say it everywhere."""
 
 
 def _depends(what: str, view: View) -> Invalid:

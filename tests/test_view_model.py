@@ -32,6 +32,8 @@ KEYS = (
     "time_bucket('1 month', at)",
     "k % 3",
     "z",
+    "y",
+    "r",
     "coalesce(s, 'none')",
 )
 VALUES = ("x", "y", "z", "b", "n", "x * 2", "y * 0.5", "z + 1", "x / n", "abs(b)", "r")

@@ -133,6 +133,9 @@ def test_a_row_that_the_view_cannot_compute_is_refused_before_the_log(db: Databa
         db.table("t").put({"k": 1, "at": "2026-02-01", "id": 901, "x": 3_000_000})
     with pytest.raises(Invalid, match="out of range"):
         db.table("t").add((1, "2026-01-01 01:00", 1), x=3_000_000)
+    with pytest.raises(Invalid, match="out of range"):
+        db.execute("UPDATE t SET x = 3000000 WHERE id = 1")
+    assert db.execute("SELECT max(x), count(*) FROM t").rows() == [(4, 20)]
     db.execute(f"INSERT INTO t VALUES {row.format(902, -3_000_000)}")  # WHERE leaves it out
     db.execute("DROP MATERIALIZED VIEW v")
     db.execute(f"INSERT INTO t VALUES {row.format(900, 3_000_000)}")
@@ -296,6 +299,56 @@ def test_weft_views_says_what_a_view_takes_and_costs(db: Database) -> None:
     assert db.execute("SELECT memory_bytes > 1000, disk_bytes FROM weft_views WHERE maintained").rows() == [(True, 0)]
     db.engine.maintenance.flush()
     assert db.execute("SELECT segments, disk_bytes > 0 FROM weft_views WHERE maintained").rows() == [(1, True)]
+
+
+def test_not_null_may_be_dropped_from_a_column_that_a_view_counts(db: Database) -> None:
+    db.execute("CREATE TABLE u (id INT PRIMARY KEY, k INT, x INT NOT NULL)")
+    query = "SELECT k, count(x) AS n, avg(x) AS a, bool_and(x > 0) AS b FROM u GROUP BY k"
+    db.execute(f"CREATE MATERIALIZED VIEW v AS {query}")
+    db.execute("INSERT INTO u VALUES (1, 1, 1), (2, 1, 2)")
+    db.execute("ALTER TABLE u ALTER COLUMN x DROP NOT NULL")
+    db.execute("INSERT INTO u VALUES (3, 1, NULL), (4, 2, NULL)")
+    assert len(check(db, "v", query)) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("SELECT k, sum(n) AS m FROM v GROUP BY k", "a view in FROM"),
+        ("SELECT k, count(*) AS n FROM plain GROUP BY k", "which may become another one"),
+        ("SELECT 'all' AS g, count(*) AS n FROM t GROUP BY 'all'::text", "constants alone"),
+        ("SELECT k, count(*) AS n FROM t GROUP BY k HAVING count(*) > 1", "more than groups"),
+        ("SELECT a.k, count(*) AS n FROM t a JOIN t b ON a.id = b.id GROUP BY a.k", "is joined|joins"),
+        ("SELECT k, count(*) FILTER (WHERE at::timestamptz::text > 'a') AS n FROM t GROUP BY k", "time zone"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_with_the_reason(db: Database, query: str, why: str) -> None:
+    db.execute(f"CREATE MATERIALIZED VIEW v AS {QUERY}; CREATE VIEW plain AS SELECT * FROM t")
+    with pytest.raises(Invalid, match=why) as error:
+        db.execute(f"CREATE MATERIALIZED VIEW w AS {query}")
+    assert error.value.sqlstate == "0A000"
+    fill(db, 20)
+    check(db)
+
+
+def test_what_depends_on_the_time_zone_is_computed_in_that_of_the_reader(db: Database) -> None:
+    db.execute("CREATE TABLE z (id INT PRIMARY KEY, k INT, at TIMESTAMPTZ)")
+    query = "SELECT k, count(*) AS n FROM z WHERE at >= '2026-01-01' GROUP BY k"
+    db.execute(f"CREATE MATERIALIZED VIEW v AS {query}")
+    db.execute("INSERT INTO z VALUES (1, 1, '2025-12-31 20:00+00'), (2, 1, '2026-01-01 20:00+00')")
+    assert not maintained(db)
+    assert db.execute("SELECT n FROM v").scalar() == 1
+    assert db.execute("SELECT n FROM v", settings={"timezone": "Asia/Kolkata"}).scalar() == 2
+
+
+def test_a_table_that_the_transaction_wrote_gets_a_view_after_the_commit(db: Database) -> None:
+    txn = db.transaction()
+    fill(txn, 3)
+    with pytest.raises(Invalid, match="written by this transaction") as error:
+        txn.execute(f"CREATE MATERIALIZED VIEW v AS {QUERY}")
+    txn.rollback()
+    assert error.value.hint == "Commit first, or make the view before you write."
+    assert db.execute("SHOW TABLES").rows() == [("t", "table")]
 
 
 def test_min_and_max_are_computed_when_read_and_the_user_is_told(db: Database) -> None:

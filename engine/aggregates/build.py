@@ -38,7 +38,7 @@ class BuildingView:
         self.base = base
         self.version = version
         self.tables = frozenset((view.id,))
-        self._columns = list(view.reads) or [base.columns[0].id]
+        self._columns = list(view.reads)
         self._names = [str(id) for id in self._columns]
 
     def write_all(self, transaction: Transaction, snapshot: Snapshot) -> None:

@@ -68,7 +68,7 @@ class Maintained:
 
     @cached_property
     def reads(self) -> tuple[int, ...]:
-        """The columns of the base table that decide what a row adds to which group, in order."""
+        """The columns of the base table that decide what a row adds to which group, in order: one at least."""
         parts = [*self.keys, *(part for state in self.states for part in state.reads)]
         parts += [] if self.where is None else [self.where]
         return tuple(sorted({id for part in parts for id in columns_of(part)}))

@@ -32,7 +32,6 @@ class Grouper:
         self.table = view.table
         self.key_names = [str(id) for id in self.table.primary_key]
         self._layout = Layout(self.table)
-        self._key_layout = [self.table.by_id[id].type for id in self.table.primary_key]
         self._schema = pa.schema([pa.field(column.name, column.type.arrow) for column in self.table.columns])
 
     def change_of(self, rows: pa.RecordBatch, signs: np.ndarray | int) -> pa.RecordBatch:

@@ -40,10 +40,12 @@ class Cost:
 def operations(change: Change, stores: Stores, view: Maintained, *, ordinal: int) -> Iterator[Operation]:
     """What a change of a table's rows does to the groups of a view."""
     rows, signs = _signed(change, [str(id) for id in view.reads])
-    difference = view.grouper.change_of(rows, signs)
+    grouper = view.grouper
+    difference = grouper.change_of(rows, signs)
     if not difference.num_rows:
         return
-    puts, gone = merged(view, difference, stores[view.id])
+    found, places = stores[view.id].get_many(difference.select(grouper.key_names), version=NEWEST)
+    puts, gone = grouper.changed(difference, found, places)
     if gone.num_rows:
         yield _operation(view, Action.DELETE, gone, ordinal)
     if puts.num_rows:
@@ -61,13 +63,6 @@ def _signed(change: Change, names: list[str]) -> tuple[pa.RecordBatch, np.ndarra
     signs[: old.num_rows] = -1
     columns = [pa.concat_arrays([a, b]) for a, b in zip(old.columns, new.columns, strict=True)]
     return pa.RecordBatch.from_arrays(columns, names=names), signs
-
-
-def merged(view: Maintained, difference: pa.RecordBatch, store: TableStore) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """The groups to put, and the keys of those to delete, where ``difference`` is added to the newest groups."""
-    grouper = view.grouper
-    found, places = store.get_many(difference.select(grouper.key_names), version=NEWEST)
-    return grouper.changed(difference, found, places)
 
 
 def columns_needed(views: Sequence[Maintained]) -> tuple[int, ...]:
