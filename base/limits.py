@@ -182,3 +182,9 @@ GAPFILL_BUCKETS_MAX: Final = 1_000_000
 
 VIEW_BUILD_BYTES_MAX = 1 << 30
 """Groups that making a materialized view holds before it writes them."""
+
+VERIFY_VIEW_BYTES: Final = 128 * MIB
+"""Groups that VERIFY MATERIALIZED VIEW holds; more go to files and are compared in parts."""
+
+VERIFY_LISTED_MAX: Final = 100
+"""Groups that differ of which VERIFY MATERIALIZED VIEW says how; it counts all."""

@@ -360,7 +360,7 @@ class Engine:
             read_only=read_only,
             id=id,
             principal=principal,
-            scratch=self._scratch,
+            scratch=self.scratch,
             workspace=self._workspace,
             idle_limit=idle_limit,
             on_end=self._open_transactions.discard,
@@ -593,7 +593,8 @@ class Engine:
         self.maintenance.committed()
         return commit
 
-    def _scratch(self) -> Path:
+    def scratch(self) -> Path:
+        """A folder for what need not survive."""
         return self.temporary.path
 
     def _transaction_snapshot(self, holder: Holder, *, writes: bool) -> Snapshot:

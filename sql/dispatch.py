@@ -42,6 +42,7 @@ from .resources import Kept, Parsed, Script, past_of
 from .snapshots import create_snapshot, drop_feed, drop_snapshot
 from .source import Source, first_words, pointing, split
 from .statements import read
+from .verify_view import verify_view
 from .views import query_text
 from .with_changes import writes_in_with
 
@@ -187,6 +188,8 @@ def _run(
             return _comment(session, statement, running)
         case st.Refresh():
             return _refresh(session, statement.name)
+        case st.VerifyView():
+            return verify_view(session, statement.name)
         case st.CreateSnapshot():
             return create_snapshot(session, statement, running)
         case st.DropSnapshot():

@@ -90,7 +90,7 @@ def _parse(source: Source, into: Any) -> Any:
 FIRST_WORDS: Final = (
     "ALTER", "ANALYZE", "BEGIN", "CHECKPOINT", "COMMENT", "COMMIT", "COPY", "CREATE", "DEALLOCATE", "DELETE", "DISCARD",
     "DROP", "EXECUTE", "EXPLAIN", "INSERT", "MERGE", "PREPARE", "REFRESH", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT",
-    "SELECT", "SET", "SHOW", "START", "TABLE", "TRUNCATE", "UPDATE", "VACUUM", "VALUES", "WITH",
+    "SELECT", "SET", "SHOW", "START", "TABLE", "TRUNCATE", "UPDATE", "VACUUM", "VALUES", "VERIFY", "WITH",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ PREPARE and EXPLAIN as opaque text. These few have a simple grammar, so they are
     SAVEPOINT name                         ROLLBACK TO [SAVEPOINT] name                RELEASE [SAVEPOINT] name
     SHOW TABLES | COLUMNS FROM name | CREATE name
     PREPARE name [(types)] AS statement    EXECUTE name [(values)]                     DEALLOCATE name
-    EXPLAIN [ANALYZE | VERIFY | (options)] statement           REFRESH MATERIALIZED VIEW name
+    EXPLAIN [ANALYZE | VERIFY | (options)] statement           {REFRESH | VERIFY} MATERIALIZED VIEW name
     COMMENT ON TABLE | VIEW | COLUMN name IS {'text' | NULL}
     CREATE SNAPSHOT [IF NOT EXISTS] name [AS OF …]             DROP SNAPSHOT [IF EXISTS] name
 
@@ -145,6 +145,11 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyView:
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateSnapshot:
     """``as_of`` is a query with the clause at its place, since it means what it means in a query; None without."""
 
@@ -207,6 +212,7 @@ Statement = (
     | Deallocate
     | Explain
     | Refresh
+    | VerifyView
     | CreateSnapshot
     | DropSnapshot
     | DropFeed
@@ -526,6 +532,14 @@ def _refresh(tokens: Tokens) -> Statement:
     return Refresh(name=name.removeprefix("public."))
 
 
+def _verify(tokens: Tokens) -> Statement:
+    tokens.expect("MATERIALIZED")
+    tokens.expect("VIEW")
+    name = tokens.name()
+    tokens.end()
+    return VerifyView(name=name.removeprefix("public."))
+
+
 def _create_snapshot(tokens: Tokens, source: Source) -> Statement:
     tokens.expect("CREATE")
     tokens.expect("SNAPSHOT")
@@ -582,6 +596,7 @@ _READERS: Final[Mapping[str, Callable[[Tokens], Statement]]] = {
     "DEALLOCATE": _deallocate,
     "EXPLAIN": _explain,
     "REFRESH": _refresh,
+    "VERIFY": _verify,
     "VACUUM": _maintain("VACUUM"),
     "ANALYZE": _maintain("ANALYZE"),
     "ANALYSE": _maintain("ANALYZE"),

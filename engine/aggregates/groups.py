@@ -33,6 +33,7 @@ class Grouper:
         self.key_names = [str(id) for id in self.table.primary_key]
         self._layout = Layout(self.table)
         self._schema = pa.schema([pa.field(column.name, column.type.arrow) for column in self.table.columns])
+        self.nothing = pa.RecordBatch.from_pylist([], schema=self._schema)
 
     def change_of(self, rows: pa.RecordBatch, signs: np.ndarray | int) -> pa.RecordBatch:
         """What rows add (+1) and take away (-1; int8[n], or one for all). Columns are named by identifier."""
@@ -90,6 +91,20 @@ class Grouper:
         kept, gone = moved & left, moved & known & ~left
         keys = change.select(self.key_names)
         return puts if kept.all() else puts.filter(pa.array(kept)), keys.filter(pa.array(gone))
+
+    def aligned(self, left: pa.RecordBatch, right: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Of each group that either has, once, the place in ``left`` and in ``right``: -1 where it is not there."""
+        keys = [pa.concat_arrays([left.column(name), right.column(name)]) for name in self.key_names]
+        numbers, firsts = self._numbered(keys, left.num_rows + right.num_rows)
+        places = np.full((2, len(firsts)), -1, np.int64)
+        places[0, numbers[: left.num_rows]] = np.arange(left.num_rows)
+        places[1, numbers[left.num_rows :]] = np.arange(right.num_rows)
+        return places[0], places[1]
+
+    def hashes(self, groups: pa.RecordBatch) -> np.ndarray:
+        """The hash of each group's key (uint64)."""
+        values = self._layout.values(groups.select(self.key_names), by_id=True)
+        return self._layout.encode(values, count=groups.num_rows).hashes
 
     def _numbered(self, keys: Sequence[pa.Array], count: int) -> tuple[np.ndarray, pa.Array]:
         """The group of each row (int64), and the first row of each group."""
