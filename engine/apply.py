@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -173,7 +173,7 @@ class State:
         store = self.stores[operation.table]
         views = self.catalog.maintained.get(operation.table, ())
         if views or store.table.indexes:
-            self._apply_all(self._derived(store, views, operation), version=version, wall=wall)
+            self._derive(store, views, operation, version=version, wall=wall)
         self.changed_at[operation.table] = version
         match operation.action:
             case Action.PUT:
@@ -192,7 +192,7 @@ class State:
                 if derive or views:  # the rows that end are looked up anew, before they do
                     for keys in ending_keys(store, work, version=version, files=self.files):
                         gone = indexes.gone(store, keys, self._columns_of(store, views))
-                        self._apply_all(self._follow(gone, derive, views), version=version, wall=wall)
+                        self._follow(gone, derive, views, version=version, wall=wall)
                 segments = install(store, work, version=version, files=self.files, ends=ends)
                 self.installed += segments
                 self.key_files += work.key_files
@@ -201,35 +201,40 @@ class State:
                 for segment in segments if derive or views else ():
                     for rows in segment.batches(projection, NEWEST):
                         new = indexes.come(store.table, rows, columns)
-                        self._apply_all(self._follow(new, derive, views), version=version, wall=wall)
+                        self._follow(new, derive, views, version=version, wall=wall)
                 store.count_times(np.array([rows.time_high for rows in work.rows], np.int64), wall=wall)
         for watch in self.watches.get(operation.table, ()):
             watch.note(operation)
 
-    def _derived(self, store: TableStore, views: Sequence[Maintained], operation: Operation) -> Iterator[Operation]:
+    def _derive(
+        self, store: TableStore, views: Sequence[Maintained], operation: Operation, *, version: int, wall: int
+    ) -> None:
         """What an operation on a table, about to be applied, does to its indexes and views. INSTALL: see above."""
         if operation.action is Action.TRUNCATE:
             for id in (*(index.id for index in store.table.indexes), *(view.id for view in views)):
-                yield replace(operation, table=id, schema_version=1)
+                self._apply_rows(replace(operation, table=id, schema_version=1), version=version, wall=wall)
             return
         for change in indexes.changes(store, operation, self._columns_of(store, views)):
-            yield from self._follow(change, store.table.indexes, views, ordinal=operation.ordinal)
+            self._follow(change, store.table.indexes, views, version=version, wall=wall, ordinal=operation.ordinal)
 
     def _follow(
-        self, change: Change, entries: Sequence[Index], views: Sequence[Maintained], *, ordinal: int = 0
-    ) -> Iterator[Operation]:
-        yield from indexes.operations(change, self.stores, entries, ordinal=ordinal)
+        self, change: Change, entries: Sequence[Index], views: Sequence[Maintained], *, version: int, wall: int,
+        ordinal: int = 0,
+    ) -> None:  # fmt: skip
+        """Apply what a change of rows does to indexes and views. Groups that somebody follows change as rows do."""
+        for operation in indexes.operations(change, self.stores, entries, ordinal=ordinal):
+            self._apply_rows(operation, version=version, wall=wall)
         for view in views:
             began = monotonic()
-            yield from maintain.operations(change, self.stores, view, ordinal=ordinal)
+            if self.watches.get(view.id) or self.catalog.maintained.get(view.id):
+                for operation in maintain.operations(change, self.stores, view, ordinal=ordinal):
+                    self._apply_rows(operation, version=version, wall=wall)
+            elif maintain.apply(change, self.stores, view, version=version):
+                self.changed_at[view.id] = version
             self.costs.setdefault(view.id, Cost()).add(change, monotonic() - began)
 
     def _columns_of(self, store: TableStore, views: Sequence[Maintained]) -> tuple[int, ...]:
         return tuple(dict.fromkeys((*indexes.columns_needed(store.table), *maintain.columns_needed(views))))
-
-    def _apply_all(self, operations: Iterable[Operation], *, version: int, wall: int) -> None:
-        for operation in operations:
-            self._apply_rows(operation, version=version, wall=wall)
 
     def _apply_catalog(self, record: Record) -> None:
         """Make the next catalog, and the stores of new tables, before the record's rows need them.

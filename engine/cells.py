@@ -30,6 +30,7 @@ from .cell import Cell, Cells
 from .changed_rows import CellChanges, cell_changes
 from .export import Export
 from .expression.node import Expression
+from .key_encoding import Keys
 from .layout import Layout, Probe
 from .memtable import OPEN, Memtable
 from .part import Part, newest_rows, visible_rows
@@ -41,6 +42,7 @@ from .scan import Scan
 from .schema import ROW_ID, ROW_ID_NAME, Table
 from .series import read_series
 from .statistics import TableStatistics, statistics_of
+from .upsert import Upsert
 
 if TYPE_CHECKING:
     from .segment import Segment
@@ -124,6 +126,10 @@ class TableStore:
         if self._layout.sliced:
             self.count_times(self._layout.times(values), wall=wall)
         return replaced
+
+    def upsert(self, keys: Keys) -> Upsert:
+        """What ``apply`` makes rows with these keys by, all different, of what the newest hold."""
+        return Upsert(self._cells, self._layout, keys)
 
     def apply_delete(self, keys: pa.RecordBatch, *, version: int, by_id: bool = False) -> int:
         """End the rows with these primary keys (or row ids) where they live. Returns how many ended."""

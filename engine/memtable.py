@@ -24,7 +24,7 @@ This does not decide anything: apply is total, and what may be written was settl
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ import pyarrow as pa
 from ..storage.column_values import FixedValues, Values, VariableValues, address_of
 from .column_store import ColumnStore, VariableColumn, new_column
 from .kernels import index as kernels
+from .kernels import upserting
 from .key_encoding import Keys
 from .layout import Layout, Probe
 from .part import find_within
@@ -193,6 +194,19 @@ class Chunk:
                 column.trim(self.count)
 
 
+class Located(NamedTuple):
+    """Of n keys, all different, the newest rows in a memtable (int64, MISSING for none), and their slots' addresses.
+
+    They are good until the next row comes.
+    """
+
+    rows: np.ndarray
+    places: np.ndarray
+
+    def take(self, places: np.ndarray) -> Located:
+        return Located(self.rows[places], self.places[places])
+
+
 class Memtable:
     """Chunks and index. One thread writes; readers capture."""
 
@@ -220,16 +234,17 @@ class Memtable:
 
     def append(
         self, layout: Layout, values: Mapping[int, Values], keys: Keys | None, start: int, stop: int, *,
-        version: int, delta: bool, fresh: list[np.ndarray] | None = None,
+        version: int, delta: bool, fresh: list[np.ndarray] | None = None, located: Located | None = None,
     ) -> int:  # fmt: skip
         """Append rows ``start`` to ``stop`` of a batch, in order; each ends the newest row with its key.
 
         Returns how many ended. ``keys`` is None for a table without primary key. ``fresh`` gets the places in the batch
-        (int64 arrays) of keys that had no row here: an older part may have one.
+        (int64 arrays) of keys that had no row here: an older part may have one. ``located``: what ``locate`` said of
+        the keys of the batch.
         """
         assert self.late is None, "a frozen memtable takes no rows"
         self.changed_at = version
-        if keys is not None:
+        if keys is not None and located is None:
             before = self.index.bytes_used
             self.index.reserve(keys.hashes[start:stop])
             self.bytes_used += self.index.bytes_used - before
@@ -250,7 +265,10 @@ class Memtable:
             chunk.fill(values, pending, at, count=count, begin=version)
             if delta:
                 self.bytes_used += chunk.mark_deltas(count)
-            if pending is not None:
+            if pending is not None and located is not None:
+                there = Located(located.rows[at : at + count], located.places[at : at + count])
+                replaced += self._take_place(chunk, pending, there, version=version)
+            elif pending is not None:
                 replaced += self._upsert(chunk, pending, at, version=version, fresh=fresh)
             chunk.count += count
             at += count
@@ -326,6 +344,27 @@ class Memtable:
             )  # fmt: skip
             if done == len(keys):
                 return rows
+
+    def locate(self, keys: Keys) -> Located:
+        """Where the newest rows of keys are, all different, and room for rows with them. The writer alone."""
+        before = self.index.bytes_used
+        self.index.reserve(keys.hashes)
+        self.bytes_used += self.index.bytes_used - before
+        located = Located(np.empty(len(keys), np.int64), np.empty(len(keys), np.uint64))
+        slots = self.index.slots
+        upserting.locate(
+            slots.directory, slots.shift, self.table, len(self.chunks), keys.hashes, keys.words, keys.offsets,
+            keys.width, located.rows, located.places,
+        )  # fmt: skip
+        return located
+
+    def add_living(
+        self, rows: np.ndarray, sums: np.ndarray, alive: np.ndarray, *, columns: np.ndarray, last: np.ndarray,
+        heaps: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """Add what newest rows hold that have not ended, see the kernel; the places with a value in ``heaps``."""
+        varied = np.empty(len(rows), np.int64)
+        return varied[: upserting.add_living(self.table, rows, columns, last, heaps, sums, alive, varied)]
 
     def visible_of(self, probe: Probe, rows: np.ndarray, version: int) -> np.ndarray:
         """The version of each newest row that is visible, or HIDDEN, or MISSING (see the kernel)."""
@@ -438,12 +477,31 @@ class Memtable:
             fresh.append(np.flatnonzero(replaced == kernels.NONE) + at)
         return self._end(replaced, touched, version=version) if inserted < count else 0
 
+    def _take_place(self, chunk: Chunk, keys: Keys, located: Located, *, version: int) -> int:
+        """``_upsert`` of keys that are all different, and were looked up before."""
+        known = located.rows[located.rows >= 0]
+        if len(known) and chunk.previous is None:
+            self.bytes_used += chunk.need_previous()
+        touched = np.zeros(len(self.chunks), np.uint8)
+        touched[known >> 16] = 1
+        self._touch(touched, version=version)
+        slots, first = self.index.slots, ((len(self.chunks) - 1) << 16) + chunk.count
+        _, ended = upserting.take_place(
+            slots.directory, slots.shift, self.index.entries, self.table, keys.hashes, located.rows, located.places,
+            first, version,
+        )  # fmt: skip
+        return ended
+
     def _end(self, rows: np.ndarray, touched: np.ndarray, *, version: int) -> int:
+        self._touch(touched, version=version)
+        return kernels.end_rows(self.table, rows, version)
+
+    def _touch(self, touched: np.ndarray, *, version: int) -> None:
+        """Rows of these chunks are about to end."""
         for number in np.flatnonzero(touched).tolist():
             chunk = self.chunks[number]
             chunk.ended_at = version
             self.bytes_used += chunk.need_ends()
-        return kernels.end_rows(self.table, rows, version)
 
 
 def _key_words(keys: Keys | None, capacity: int) -> int:

@@ -12,16 +12,24 @@ just when all of its states are zero, also while a view is being built and knows
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from ...storage.column_values import FixedValues, Values, values_of
 from ..expression.evaluate import evaluate, evaluate_filter
 from ..kernels.numbering import number
 from ..layout import Layout
+from ..schema import Column
+from ..upsert import Sums
+from . import rest
 from .accumulators import add, fold, is_zero, partial
 from .definition import Maintained
+
+if TYPE_CHECKING:
+    from ..cells import TableStore
 
 
 class Grouper:
@@ -106,6 +114,46 @@ class Grouper:
         values = self._layout.values(groups.select(self.key_names), by_id=True)
         return self._layout.encode(values, count=groups.num_rows).hashes
 
+    def merge(self, change: pa.RecordBatch, store: TableStore, *, version: int) -> bool:
+        """Add a change to the newest groups: ``changed``, PUT and DELETE in one, without Arrow between (upsert.py).
+
+        Returns whether any group is another now.
+        """
+        if not change.num_rows:
+            return False
+        layout, sums = store.layout, self._sums
+        values = layout.values(change, by_id=True)
+        upsert = store.upsert(layout.encode(values, count=change.num_rows))
+        limbs = np.stack([_int64(values[column.id]) for column in sums.limbs]).view(np.uint64)
+        moved = np.bitwise_or.reduce(limbs) != 0
+        known, found = upsert.add(limbs, sums)
+        left = np.bitwise_or.reduce(limbs) != 0
+        for column, limb in zip(sums.limbs, limbs.view(np.int64), strict=True):
+            values[column.id] = FixedValues(limb, None)
+        for column, parts in zip(sums.heaps, found, strict=True):
+            comes = change.column(column.id - 1)
+            moved[rest.places_of(comes)] = True
+            if parts:
+                comes = rest.folded([(np.arange(change.num_rows), comes), *parts], count=change.num_rows)
+                values[column.id] = values_of(comes, column.type)
+            left[rest.places_of(comes)] = True
+        upsert.write(values, put=moved & left, gone=moved & known & ~left, version=version)
+        return bool(moved.any())
+
+    @cached_property
+    def _sums(self) -> Sums:
+        """The columns of the states."""
+        limbs: list[Column] = []
+        integers: list[slice] = []
+        heaps: list[Column] = []
+        for places in self.view.places:
+            columns = [self.table.by_id[id] for id in places]
+            first = len(limbs)
+            limbs += [column for column in columns if not column.type.is_variable]
+            heaps += [column for column in columns if column.type.is_variable]
+            integers.append(slice(first, len(limbs)))
+        return Sums(limbs, integers, heaps)
+
     def _numbered(self, keys: Sequence[pa.Array], count: int) -> tuple[np.ndarray, pa.Array]:
         """The group of each row (int64), and the first row of each group."""
         batch = pa.RecordBatch.from_arrays(list(keys), names=self.key_names)
@@ -123,3 +171,8 @@ def _states(column: pa.Array, indices: pa.Array) -> pa.Array:
     """One column of the states that were found; zero of the groups that were not."""
     taken = column.take(indices)
     return taken if pa.types.is_binary(taken.type) or pa.types.is_large_binary(taken.type) else taken.fill_null(0)
+
+
+def _int64(values: Values) -> np.ndarray:
+    assert isinstance(values, FixedValues), "states are BIGINT, but for the rest"
+    return values.values

@@ -37,6 +37,15 @@ class Cost:
         self.seconds += seconds
 
 
+def apply(change: Change, stores: Stores, view: Maintained, *, version: int) -> bool:
+    """Do what ``operations`` gives, at once: each group is looked up once, and read and written where it is.
+
+    Returns whether any group is another now.
+    """
+    rows, signs = _signed(change, [str(id) for id in view.reads])
+    return view.grouper.merge(view.grouper.change_of(rows, signs), stores[view.id], version=version)
+
+
 def operations(change: Change, stores: Stores, view: Maintained, *, ordinal: int) -> Iterator[Operation]:
     """What a change of a table's rows does to the groups of a view."""
     rows, signs = _signed(change, [str(id) for id in view.reads])

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ...base import types
 from ...base.document_texts import canonical_texts
-from ...storage.column_values import FixedValues, variable_of
+from ...storage.column_values import FixedValues, Values, variable_of
 from ...storage.kernels.narrowing import divide
 from ..aggregates import accumulators
 from ..aggregates.accumulators import Sort
@@ -38,6 +38,7 @@ from ..pipeline.work import Threads
 from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
 from ..snapshot import Snapshot
+from ..upsert import Sums
 from .bits import places_set
 from .bounds import bounds_of
 from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
@@ -55,6 +56,7 @@ _FIXED = (
     types.numeric(9, 2),
 )
 _TEXTS = types.array_of(types.TEXT)
+_STATE = (types.BIGINT, types.BIGINT, types.BYTEA)
 _DAY = 86_400_000_000
 
 _SERIES = Table(
@@ -108,6 +110,7 @@ def warm_up() -> None:
     keep_best(one, one.reshape(1, 1), one, one.reshape(1, 1).copy(), one.copy())
     _group()
     accumulate()
+    _upsert()
     _interpret()
     _number_texts()
     PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
@@ -154,6 +157,20 @@ def accumulate() -> None:
         accumulators.fold(sort, groups=groups, count=1, states=accumulators.add(sort, states, states))
         if sort in floats:
             accumulators.floats(states, sort=sort)
+
+
+def _upsert() -> None:
+    """Rows take the place of others, and end."""
+    key, limb, heap = (Column(id=id, name=str(id), type=type) for id, type in enumerate(_STATE, 1))
+    store = TableStore(Table(id=1, name="warm", columns=(key, limb, heap), primary_key=(1,), key=(1,)))
+    numbers = FixedValues(np.arange(ROWS), None)
+    bytes = variable_of(pa.array([b"1", *[None] * (ROWS - 1)], pa.binary()), types.BYTEA)
+    values: dict[int, Values] = {1: numbers, 2: numbers, 3: bytes}
+    keys, all = store.layout.encode(values, count=ROWS), np.ones(ROWS, np.bool_)
+    for version in (1, 2, 3):
+        upsert = store.upsert(keys)
+        upsert.add(np.zeros((1, ROWS), np.uint64), Sums((limb,), (slice(0, 1),), (heap,)))
+        upsert.write(values, put=all if version < 3 else ~all, gone=~all if version < 3 else all, version=version)
 
 
 def _interpret() -> None:

@@ -1,0 +1,107 @@
+"""Groups are read and replaced by one look-up (engine/upsert.py), and come to what reading, PUT and DELETE come to.
+
+Two databases are told the same. In one of them the tables of groups are watched, as a large transaction watches what it
+has written to, and so their groups change the general way. Their rows must be the same at every version, to the byte.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soak
+import weftdb
+from weftdb.engine.upsert import Upsert
+
+Database = Any
+
+DDL = "CREATE TABLE t (id BIGINT PRIMARY KEY, k BIGINT, s TEXT, x INT, y DOUBLE PRECISION, z NUMERIC(20, 3))"
+VIEWS = (
+    "SELECT k, count(*) AS n, sum(x) AS sx, sum(y) AS sy, avg(z) AS az FROM t GROUP BY k",
+    "SELECT s, k % 5 AS five, sum(y) AS sy, count(x) AS nx, sum(y * 2) AS dy FROM t WHERE x <> 3 GROUP BY 1, 2",
+)
+DOUBLES = ("0.5", "-3.25", "1e300", "-1e300", "'NaN'", "'Infinity'", "1e-300", "NULL")
+
+
+def statement(draw: random.Random) -> str:
+    first = draw.randint(1, 400)
+    last = first + draw.choice((0, 3, 300))
+    match draw.randint(0, 5):
+        case 0:
+            return f"DELETE FROM t WHERE id BETWEEN {first} AND {last}"
+        case 1:
+            return f"UPDATE t SET x = x + 1, y = {draw.choice(DOUBLES)} WHERE id BETWEEN {first} AND {last}"
+        case 2:
+            return f"UPDATE t SET k = k + 1 WHERE id BETWEEN {first} AND {last}"
+        case 3 if draw.random() < 0.2:
+            return "TRUNCATE t"
+        case _:
+            keys = draw.choice((3, 40, 10_000))
+            return (
+                f"INSERT INTO t SELECT g, g * 7919 % {keys}, CASE WHEN g % 4 > 0 THEN repeat('s', g % 9) END, g % 5 - 1"
+                f", {draw.choice(DOUBLES)}, g * 0.125 FROM generate_series({first}, {last}) g ON CONFLICT DO NOTHING"
+            )
+
+
+def rows_of_groups(db: Database, *, version: int) -> list[list[dict[str, Any]]]:
+    """Of each view its groups as they are kept."""
+    found: list[list[dict[str, Any]]] = []
+    for views in db.engine._state.catalog.maintained.values():
+        for view in views:
+            batches = db.engine._state.stores[view.id].scan(version=version).batches()
+            found.append(sorted((row for batch in batches for row in batch.to_pylist()), key=repr))
+    return found
+
+
+def watched(db: Database) -> Iterator[Any]:
+    for views in db.engine._state.catalog.maintained.values():
+        for view in views:
+            yield db.engine._sequencer.watch(view.table)[0]
+
+
+@pytest.mark.parametrize("seed", range(1000 * soak.SEED, 1000 * soak.SEED + 6 * soak.FACTOR))
+def test_groups_become_what_put_and_delete_make_of_them(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, looked_up = random.Random(seed), list[int]()
+    begin = Upsert.__init__
+
+    def counted(self: Upsert, *given: Any) -> None:
+        looked_up.append(1)
+        begin(self, *given)
+
+    monkeypatch.setattr(Upsert, "__init__", counted)
+    with ExitStack() as stack:
+        fast, slow = (stack.enter_context(weftdb.open(tmp_path / name)) for name in ("fast", "slow"))
+        for db in (fast, slow):
+            db.execute(DDL)
+            for number, query in enumerate(VIEWS):
+                db.execute(f"CREATE MATERIALIZED VIEW v{number} AS {query}")
+        watches = list(watched(slow))
+        assert len(watches) == len(VIEWS)
+        for _ in range(40):
+            text, flush, freeze = statement(draw), draw.random() < 0.1, draw.random() < 0.1
+            before = len(looked_up)
+            versions = {slow.execute(text).version}
+            assert len(looked_up) == before, "groups that are watched go the general way"
+            versions.add(fast.execute(text).version)
+            assert len(versions) == 1
+            for db in (fast, slow):
+                if freeze:
+                    with db.engine._sequencer.paused():
+                        for store in db.engine._state.stores.values():
+                            store.freeze()
+                if flush:
+                    db.engine.maintenance.flush()
+        assert looked_up, "the others do not"
+        newest = versions.pop()
+        for version in range(max(newest - 20, 1), newest + 1):
+            assert rows_of_groups(fast, version=version) == rows_of_groups(slow, version=version)
+        counts = [[store.rows_count for id, store in sorted(db.engine._state.stores.items())] for db in (fast, slow)]
+        assert counts[0] == counts[1]
+        for watch in watches:
+            slow.engine._sequencer.unwatch(watch)
