@@ -28,7 +28,6 @@ import pyarrow.compute as pc
 from ..base.errors import Closed, Conflict, Invalid, Unavailable
 from ..base.limits import ROW_WRITES_LOGGED_MAX
 from . import interrupts
-from .aggregates.definition import Maintained
 from .catalog import Catalog, stored_of
 from .changes import UNKNOWN_OUTCOME, Commit, Isolation, WriterToken
 from .clock import wall_clock
@@ -722,8 +721,8 @@ class Transaction:
         self._made.make(self, before, after, indexes, catches_up=not self._is_new(before))
 
     def create_view(self, view: View, base: Table) -> None:
-        """Add a materialized view that is maintained, with the groups of all committed rows of ``base``. ``apply`` adds
-        what this transaction writes.
+        """Add a materialized view that is maintained, with the groups of all committed rows of ``base``; in the place
+        of the one with its identifier, if there is one. ``apply`` adds what this transaction writes.
 
         Raises LimitExceeded, and Invalid for a row of which the view cannot compute what it needs.
         """
@@ -736,7 +735,13 @@ class Transaction:
                 hint="Commit first, or make the view before you write.",
                 sqlstate="0A000",
             )
-        self.create(view)
+        if view.id in self.catalog.by_id:
+            self.replace(view)
+            changed = self.catalog.by_id[base.id]  # perhaps without guards of the one before
+            assert isinstance(changed, Table), "a view's table stays a table"
+            base = changed
+        else:
+            self.create(view)
         guarded = replace(base, guards=(*base.guards, *view.maintained.guards))
         if guarded.guards != base.guards:
             guarded = replace(guarded, schema_version=base.schema_version + 1)
@@ -863,6 +868,8 @@ class Transaction:
             self._put_aside(before.index_tables.keys() - relation.index_tables.keys())
         dropped: dict[str, Relation | None] = {before.name: None} if before.name != relation.name else {}
         self._change_catalog({**dropped, relation.name: relation})
+        if isinstance(before, View) and isinstance(relation, View) and before.maintained != relation.maintained:
+            self._let_go(before)
 
     def require_unchanged(self, table: Table) -> None:
         """Conflict at the commit if anybody changes a row of ``table``: a new definition was checked against all."""
@@ -876,13 +883,17 @@ class Transaction:
         self._lay_down(relation.id)
         self._put_aside((relation.id, *(table.id for table in stored_of(relation))))
         self._change_catalog({name: None})
-        if isinstance(relation, View) and relation.maintained is not None:
-            self._unguard(relation.maintained)
+        if isinstance(relation, View):
+            self._let_go(relation)
 
-    def _unguard(self, view: Maintained) -> None:
-        base = self.catalog.by_id.get(view.base)
+    def _let_go(self, view: View) -> None:
+        """Keep the groups of a view no more."""
+        if view.maintained is None:
+            return
+        self._put_aside(table.id for table in stored_of(view))
+        base = self.catalog.by_id.get(view.maintained.base)
         if isinstance(base, Table):
-            kept = tuple(guard for guard in base.guards if guard.view != view.id)
+            kept = tuple(guard for guard in base.guards if guard.view != view.maintained.id)
             if kept != base.guards:
                 self.replace(replace(base, guards=kept, schema_version=base.schema_version + 1))
 

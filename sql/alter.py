@@ -1,4 +1,4 @@
-"""ALTER TABLE and ALTER VIEW: a new definition under the same identifiers; no row is rewritten.
+"""ALTER TABLE, VIEW and MATERIALIZED VIEW: a new definition under the same identifiers; no row is rewritten.
 
     ADD COLUMN      rows that exist read the DEFAULT, evaluated once now, from ``Column.missing``
     DROP COLUMN     the identifier is never used again, so old values cannot come back
@@ -49,7 +49,7 @@ from .views import check_column_unused, check_dependents
 
 
 def alter(statement: exp.Alter, options: Sequence[Clause], execution: Execution) -> Result:
-    """ALTER TABLE or ALTER VIEW. ``options`` are the clauses that ``SET (n)`` in the statement stands for.
+    """ALTER TABLE, VIEW or MATERIALIZED VIEW. ``options`` are the clauses that ``SET (n)`` in the statement stands for.
 
     Raises Invalid for what is not there, not possible, or in use.
     """
@@ -57,13 +57,15 @@ def alter(statement: exp.Alter, options: Sequence[Clause], execution: Execution)
     kind = str(statement.args["kind"])
     if kind == "INDEX":
         return _alter_index(statement, execution)
-    if kind not in ("TABLE", "VIEW"):
+    if kind not in ("TABLE", "VIEW", "MATERIALIZED VIEW"):
         raise refuse(f"ALTER {kind}", "See docs/sql.md.")
     name = relation_name(statement.this)
     if statement.args.get("exists") and name not in execution.catalog.relations:
         execution.notice(f'relation "{name}" does not exist, skipping')
         return execution.done(f"ALTER {kind}")
     relation = execution.catalog.relation(name)
+    if kind == "MATERIALIZED VIEW" and not (isinstance(relation, View) and relation.materialized):
+        raise Invalid(f'"{name}" is not a materialized view', sqlstate="42809")
     for action in _actions(statement):
         before = relation
         if isinstance(relation, View):
@@ -106,7 +108,7 @@ def _actions(statement: exp.Alter) -> list[exp.Expr]:
 
 def _alter_view(view: View, action: exp.Expr, execution: Execution) -> View:
     if not isinstance(action, exp.AlterRename):
-        raise refuse("this form of ALTER VIEW", "Use ALTER VIEW … RENAME TO, or drop and create it.")
+        raise refuse("this form of ALTER VIEW", "Use RENAME TO, or CREATE OR REPLACE.")
     del execution
     return replace(view, name=new_relation_name(action.this))
 

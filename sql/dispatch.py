@@ -43,7 +43,7 @@ from .snapshots import create_snapshot, drop_feed, drop_snapshot
 from .source import Source, first_words, pointing, split
 from .statements import read
 from .verify_view import verify_view
-from .views import query_text
+from .views import query_text, without_data_clause
 from .with_changes import writes_in_with
 
 if TYPE_CHECKING:
@@ -318,6 +318,7 @@ def _insert_blindly(session: Session, parsed: Parsed, execution: Callable[[Reade
 
 
 def _run_ddl(session: Session, source: Source, words: tuple[str, ...], running: Running) -> Result:
+    source = without_data_clause(source) if "MATERIALIZED" in first_words(source, 4) else source
     tree, options = parse_ddl(source, words)
     is_view = isinstance(tree, exp.Create) and tree.kind == "VIEW"
     text = query_text(source) if is_view else ""

@@ -16,6 +16,7 @@ when they are read. Either is exact at every snapshot; so REFRESH has nothing to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -27,7 +28,7 @@ from ..base.result import Result
 from ..base.types import TEXT, Kind, Type
 from ..engine.catalog import Catalog
 from ..engine.expression.functions import FUNCTIONS, Volatility
-from ..engine.schema import Table, View
+from ..engine.schema import Relation, Table, View
 from .bind import Settings, bind_query
 from .bound import BoundQuery
 from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node, relation_name, shown
@@ -53,6 +54,35 @@ def query_text(source: Source) -> str:
     return ""
 
 
+def as_alter_view(source: Source) -> str:
+    """ALTER MATERIALIZED VIEW as the parser reads it: as ALTER VIEW."""
+    return _MATERIALIZED.sub(lambda match: " " * len(match[0]), source.rewritten, count=1)
+
+
+_MATERIALIZED: Final = re.compile(r"\bMATERIALIZED\b", re.IGNORECASE)
+
+
+def without_data_clause(source: Source) -> Source:
+    """CREATE MATERIALIZED VIEW without the WITH DATA at its end, which says what is so anyway.
+
+    Raises Invalid (0A000) for WITH NO DATA.
+    """
+    match = _WITH_DATA.search(source.rewritten)
+    if match is None:
+        return source
+    if match[1]:
+        raise Invalid(
+            "CREATE MATERIALIZED VIEW … WITH NO DATA is not supported",
+            hint="A materialized view is exact at every snapshot, from the first on. Leave it out.",
+            sqlstate="0A000",
+            position=match.start(),
+        )
+    return replace(source, rewritten=source.rewritten[: match.start()] + " " * len(match[0]))
+
+
+_WITH_DATA: Final = re.compile(r"\bWITH\s+(NO\s+)?DATA\s*$", re.IGNORECASE)
+
+
 def create_view(statement: exp.Create, execution: Execution, *, query_text: str) -> Result:
     """CREATE [OR REPLACE] VIEW, CREATE MATERIALIZED VIEW. ``query_text`` is the text after AS."""
     only_parts(statement, "this", "kind", "exists", "replace", "expression", "properties")
@@ -72,11 +102,16 @@ def create_view(statement: exp.Create, execution: Execution, *, query_text: str)
     columns = [name_of(node) for node in schema.expressions] if named else None
     query = statement.args.get("expression")
     view, bound = view_of(name, query, query_text, execution, columns=columns, materialized=materialized)
-    replacing = bool(statement.args.get("replace"))
-    if materialized and not (replacing and name in execution.catalog.relations):
-        _maintain(view, query, bound, execution)
+    before = execution.catalog.relations.get(name) if statement.args.get("replace") else None
+    if before is not None:
+        _check_replaced(before, view, execution)
+        view = replace(view, id=before.id, comments=_comments_kept(before, view))
+    if materialized:
+        _maintain(view, query, bound, execution, before=before)
     else:
-        _store(view, execution, replacing=replacing)
+        _store(view, execution, before=before)
+    if before is not None:
+        check_dependents(before.id, execution, what=f'replace {tag.removeprefix("CREATE ").lower()} "{name}"')
     return execution.done(tag)
 
 
@@ -127,8 +162,11 @@ def view_of(
     return view, bound
 
 
-def _maintain(view: View, query: Any, bound: BoundQuery, execution: Execution) -> None:
-    """Store a materialized view, kept by the engine where it can be. Raises Invalid (0A000) for other shapes."""
+def _maintain(view: View, query: Any, bound: BoundQuery, execution: Execution, *, before: Relation | None) -> None:
+    """Store a materialized view, kept by the engine where it can be, in the place of ``before``, if any.
+
+    Raises Invalid (0A000) for other shapes.
+    """
     zone = _OTHER_ZONE if execution.binder.timezone == "UTC" else "UTC"
     elsewhere = bind_query(query, execution.catalog, relations=VIRTUAL_SCHEMAS, settings=Settings(timezone=zone))
     try:
@@ -144,23 +182,28 @@ def _maintain(view: View, query: Any, bound: BoundQuery, execution: Execution) -
             refusal.hint = f"It cannot be kept: {why}. {refusal.hint}"
             raise
         execution.notice(f'materialized view "{view.name}" is computed when it is read: {why}')
-        execution.transaction.create(view)
+        _store(view, execution, before=before)
         return
     execution.transaction.create_view(replace(view, maintained=maintained), base)
+
+
+def _store(view: View, execution: Execution, *, before: Relation | None) -> None:
+    if before is None:
+        execution.transaction.create(view)
+    else:
+        execution.transaction.replace(view)
 
 
 def _stored_type(column: tuple[str, Type]) -> Type:
     return TEXT if column[1].kind is Kind.UNKNOWN else column[1]
 
 
-def _store(view: View, execution: Execution, *, replacing: bool) -> None:
-    before = execution.catalog.relations.get(view.name)
-    if before is None or not replacing:
-        execution.transaction.create(view)
-        return
-    if not isinstance(before, View) or before.materialized or view.materialized:
-        raise Invalid(f'"{view.name}" is not a view', hint="Drop it first.", sqlstate="42809")
-    if view.columns[: len(before.columns)] != before.columns:
+def _check_replaced(before: Relation, view: View, execution: Execution) -> None:
+    """Raise Invalid where CREATE OR REPLACE may not put ``view`` in the place of ``before``."""
+    kind = "materialized view" if view.materialized else "view"
+    if not isinstance(before, View) or before.materialized != view.materialized:
+        raise Invalid(f'"{view.name}" is not a {kind}', hint="Drop it first.", sqlstate="42809")
+    if not view.materialized and view.columns[: len(before.columns)] != before.columns:
         raise Invalid(
             f'cannot change the columns of view "{view.name}"',
             hint="CREATE OR REPLACE VIEW may add columns at the end; for anything else drop the view first.",
@@ -168,8 +211,18 @@ def _store(view: View, execution: Execution, *, replacing: bool) -> None:
         )
     if before.id in _all_dependencies(view, execution.catalog):
         raise Invalid(f'view "{view.name}" would read itself', sqlstate="42P17")
-    execution.transaction.replace(replace(view, id=before.id, comments=before.comments))
-    check_dependents(before.id, execution, what=f'replace view "{view.name}"')
+    for above in dependents(execution.catalog, before.id):
+        if above.maintained is not None:
+            raise _depends(f'replace {kind} "{view.name}"', above)
+
+
+def _comments_kept(before: Relation, after: View) -> tuple[tuple[int, str], ...]:
+    """The comments of a view that is replaced: its own, and those of columns whose names are still there."""
+    assert isinstance(before, View), "only views are replaced"
+    places = {name: place for place, (name, _) in enumerate(after.columns, 1)}
+    names = [None, *(name for name, _ in before.columns)]
+    moved = ((0 if place == 0 else places.get(names[place] or ""), text) for place, text in before.comments)
+    return tuple(sorted((place, text) for place, text in moved if place is not None))
 
 
 def _all_dependencies(view: View, catalog: Catalog) -> set[int]:

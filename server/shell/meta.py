@@ -174,6 +174,10 @@ def _views(shell: Shell, call: Call) -> bool:
     return _relations(shell, call, kinds=("view", "materialized view"))
 
 
+def _materialized_views(shell: Shell, call: Call) -> bool:
+    return _relations(shell, call, kinds=("materialized view",))
+
+
 def _indexes(shell: Shell, call: Call) -> bool:
     if not _print_indexes(shell, call.arguments[0] if call.arguments else "*"):
         shell.out.write("There is none of that name.\n" if call.arguments else "There are none yet. CREATE INDEX\n")
@@ -442,6 +446,7 @@ _COMMANDS: Final = (
     Command(usage="\\dt [PATTERN]", help="list tables; * stands for any letters", arguments_max=1, run=_tables),
     Command(usage="\\di [PATTERN]", help="list indexes", arguments_max=1, run=_indexes),
     Command(usage="\\dv [PATTERN]", help="list views", arguments_max=1, run=_views),
+    Command(usage="\\dm [PATTERN]", help="list materialized views", arguments_max=1, run=_materialized_views),
     Command(
         usage="\\g [FILE | |COMMAND]",
         help="run, into a file or another program",
