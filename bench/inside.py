@@ -86,6 +86,19 @@ def segments_of(database: Any, table: str) -> list[int]:
     return []
 
 
+def versions_of(database: Any, view: str) -> int:
+    """How many versions of rows the table of a view's groups keeps, ended ones included."""
+    state = database.engine._state
+    relation = state.catalog.relations[view]
+    cells = state.stores[relation.maintained.id].cells
+    return sum(_rows_kept(part) for cell in cells for part in cell.parts)
+
+
+def _rows_kept(part: Any) -> int:
+    """Rows of a part, ended ones included: a memtable counts those that live."""
+    return part.rows_count if hasattr(part, "reader") else sum(chunk.count for chunk in part.chunks)
+
+
 def bytes_on_disk(folder: Path) -> dict[str, int]:
     """Bytes that the files of a folder take on the disk, by the first part of their names, ``segments`` for example.
 

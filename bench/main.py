@@ -1,7 +1,7 @@
 """The door: ``python -m weftdb.bench NAME`` (and ``weft bench NAME``).
 
-    NAME       growth, ingest, large, series, get, point, oltp, hot, minute, query, mixed, tpch, export, memory,
-               restart, or all
+    NAME       growth, ingest, aggregate, large, series, get, point, oltp, hot, minute, query, mixed, tpch, export,
+               memory, restart, or all
     --rows N   another size than the one that the goals are stated for; --rounds N, likewise
     --scale F  the same for tpch, whose goal is stated for 1
     --json F   where the figures go, besides the screen; else bench-results/NAME.json under the current folder
@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from weftdb.bench.aggregate import Aggregate
 from weftdb.bench.export import Export
 from weftdb.bench.get import Get
 from weftdb.bench.growth import Growth
@@ -49,8 +50,8 @@ from weftdb.bench.tpch import Tpch
 from weftdb.bench.workload import Size, Workload
 
 WORKLOADS: Final = (
-    Growth, Ingest, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Mixed, Tpch, Export, MemoryUse,
-    Restart,
+    Growth, Ingest, Aggregate, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Mixed, Tpch, Export,
+    MemoryUse, Restart,
 )  # fmt: skip
 RESULTS: Final = Path("bench-results")
 
@@ -147,8 +148,8 @@ def _epilog() -> str:
     lines = ["measured are:"]
     for kind in WORKLOADS:
         about = str(sys.modules[kind.__module__].__doc__).split("\n\n")[0].partition(": ")[2].replace("``", "")
-        lines += textwrap.wrap(f"{kind.name:<8}  {about}", 98, initial_indent="  ", subsequent_indent=" " * 12)
-    lines.append("  all       every one of these, at a small size")
+        lines += textwrap.wrap(f"{kind.name:<9}  {about}", 98, initial_indent="  ", subsequent_indent=" " * 13)
+    lines.append("  all        every one of these, at a small size")
     return "\n".join([*lines, "", "examples:", "  weft bench ingest", "  weft bench query --rows 2000000"])
 
 

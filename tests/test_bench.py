@@ -21,6 +21,8 @@ import pyarrow as pa
 import pytest
 from weftdb.bench import main as door
 from weftdb.bench import point, restart, series
+from weftdb.bench.aggregate import BOTH, DEVICE, MINUTE, Aggregate, WeftViews
+from weftdb.bench.aggregate import MAKERS as VIEWS
 from weftdb.bench.bandwidth import measured_bandwidth
 from weftdb.bench.clickhouse import ClickHouseStore
 from weftdb.bench.clicks import bounds, chunks
@@ -647,6 +649,49 @@ def test_hot_row_counts_every_update_and_compares_with_postgresql_where_it_is_in
         workload.close()
     assert len(report.lines) == len(workload.systems)
     assert len(report.goals) == (0 if workload.skipped else 2)
+
+
+# --- aggregates that are kept -----------------------------------------------------------------------------------------
+
+
+def test_aggregate_compares_every_view_with_what_its_rows_come_to(folder: Path) -> None:
+    workload = Aggregate(size=Size(rows=4_000, rounds=1), folder=folder)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        assert [store.name for store in workload.stores[:4]][::3] == ["WeftDB, no views", BOTH]
+        assert len(workload.stores) + len(report.skipped) == len(VIEWS)
+        both = workload.stores[3]
+        assert both.groups(MINUTE).num_rows > both.groups(DEVICE).num_rows == 200
+        for store in workload.stores:
+            if store.views:
+                first = events(4_000).slice(0, 1)
+                later = pa.array([first["event_time"][0].as_py() + timedelta(days=900)], pa.timestamp("us"))
+                store.write(store.prepare(first.set_column(1, "event_time", later).to_batches()[0]))
+                with pytest.raises(WrongAnswer, match=f"{store.name}: .* differs from that of the rows"):
+                    workload.check()
+                break
+    finally:
+        workload.close()
+    texts = [goal.text for goal in report.goals]
+    assert texts[:2] == ["both views, share of the rate without", "both views, rows/s"]
+    assert all(line.value > 0 for line in report.lines)
+    assert "200 commits of one row on one group" in report.lines[-2].note
+
+
+def test_a_sum_that_is_wrong_by_a_cent_is_found(folder: Path) -> None:
+    workload = Aggregate(size=TINY, folder=folder, makers=[partial(WeftViews, DEVICE)])
+    try:
+        workload.setup()
+        workload.run()
+        workload.check()
+        store = workload.stores[0]
+        store.database.execute("UPDATE events SET amount = amount + 0.01 WHERE device = 1 AND amount < 5")
+        with pytest.raises(WrongAnswer, match="a sum of per_device is"):
+            workload.check()
+    finally:
+        workload.close()
 
 
 # --- questions beside ingest -----------------------------------------------------------------------------------------
