@@ -268,14 +268,18 @@ class Aggregate:
             groups, memory, _ = kept(store.database, view)
             inside.seal(store.database)
             disk = kept(store.database, view)[2]
-            note = f"{groups:,} groups: {memory / groups:.0f} bytes each in memory, {disk / groups:.1f} on disk"
+            where = f"{memory / groups:.0f} bytes each in memory" if memory else "in segments at once"
+            note = f"{groups:,} groups: {where}, {disk / groups:.1f} bytes each on disk"
             rate = self._size.rows / seconds
             report.lines.append(Line(label=f"{view} made of rows", unit="rows/s", samples=(rate,), note=note))
 
     def _report_hot(self, report: Report) -> None:
         """One group that changes in every commit."""
-        count = max(self._size.rows // _COMMITS_SHARE, 1)
-        for label, options in (("history of 10 minutes", {}), ("no history", {"history_seconds": 0})):
+        commits = max(self._size.rows // _COMMITS_SHARE, 10)
+        for label, count, options in (
+            ("history of 10 minutes", commits, {}),
+            ("no history", commits // 10, {"history_seconds": 0}),
+        ):
             store = Hot(count, **options)
             try:
                 memory, seconds = store.run(fresh(self._folder / "hot"))
