@@ -32,9 +32,12 @@ _KEPT = Path("demo-data")
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help=f"keep the data in ./{_KEPT} and the server running")
+    parser.add_argument("--households", type=int, metavar="N", help="with the purchases of the first N households only")
     arguments = parser.parse_args(argv)
     try:
         retail = data.read_retail()
+        if arguments.households is not None:
+            retail = retail.of_households(arguments.households)
         with tempfile.TemporaryDirectory(prefix="weftdb-demo-") as folder:
             Demo(retail, folder=_prepared(_KEPT) if arguments.keep else Path(folder), keep=arguments.keep).run()
     except (CheckFailed, AssertionError) as error:

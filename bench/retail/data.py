@@ -10,7 +10,7 @@ that a direct marketing campaign reached at least once (1,559 of 2,469): the sto
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,6 +50,21 @@ class Retail:
     def sales(self) -> float:
         """The sum of ``sales_value``."""
         return pc.sum(self.transactions["sales_value"]).as_py()
+
+    def of_households(self, count: int) -> Retail:
+        """What the first ``count`` households have to do with, in the same order."""
+
+        def theirs(table: pa.Table) -> pa.Table:
+            return table.filter(pc.is_in(table["household_id"], wanted))
+
+        wanted = pc.unique(self.transactions["household_id"]).sort()[:count]
+        return replace(
+            self,
+            transactions=theirs(self.transactions),
+            demographics=theirs(self.demographics),
+            campaign_contacts=theirs(self.campaign_contacts),
+            coupon_redemptions=theirs(self.coupon_redemptions),
+        )
 
 
 def read_retail() -> Retail:
