@@ -26,13 +26,10 @@ demo: .venv/installed-demo $(KERNELS) ## the main job on real retail data; KEEP=
 test: .venv/installed-dev $(KERNELS) ## run all tests, in two processes (JOBS=0: in one); ARGS='-k name' for some
 	$(BIN)/python -m pytest -c tests/pytest.ini --numprocesses=$(or $(JOBS),2) --dist=worksteal tests $(ARGS)
 
-soak: .venv/installed-dev $(KERNELS) ## the long runs: FACTOR=50 times what `make test` does; SEED=1 for the threads
+# All files that ask `tests/support/soak.py` how much they do.
+soak: .venv/installed-dev $(KERNELS) ## the long runs: FACTOR=50 times what `make test` does, or more; SEED=1 for the threads
 	WEFT_SOAK=$(or $(FACTOR),50) WEFT_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -c tests/pytest.ini --timeout=7200 \
-		tests/test_model.py tests/test_stress.py tests/test_cells.py tests/test_expression.py tests/test_crash_points.py \
-		tests/test_lmdb_pages.py tests/test_disk_full.py tests/test_corruption.py tests/test_kill.py \
-		tests/test_histories.py tests/test_isolation.py tests/test_bank.py tests/test_hot_row.py \
-		tests/test_feed.py tests/test_feed_window.py tests/test_sqllogic.py tests/test_fuzz.py tests/test_tiers.py \
-		tests/test_view_model.py $(ARGS)
+		$(shell grep -lE '^(import soak|from soak)' tests/test_*.py) $(ARGS)
 
 check: .venv/installed-dev ## linter, formatter, type checker, import directions, generated stubs current
 	$(BIN)/ruff check .

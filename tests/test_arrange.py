@@ -22,7 +22,7 @@ from weftdb.sql import arrange, run
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
 
-WORLDS = 4 * soak.FACTOR
+WORLDS = soak.many(2, 4)
 QUERIES = 40
 _KEYS = tuple(name for name, type, _ in COLUMNS if type not in ("REAL", "VARCHAR(9)", "TIME"))
 _VALUES = ("count(*)", "count(a)", "sum(b)", "min(x)", "max(y)", "max(w)", "max(d)", "avg(c)", "min(o)", "sum(p)")

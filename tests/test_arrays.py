@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import soak
 import typed_values
 import weftdb
 from hypothesis import HealthCheck, given, settings
@@ -64,7 +65,7 @@ def columns(draw: st.DrawFn) -> tuple[Type, list[Any]]:
     return types.array_of(element), draw(st.lists(st.none() | lists, max_size=8))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=soak.many(150, 400), deadline=None)
 @given(columns(), st.integers(0, 3))
 def test_arrays_are_packed_item_by_item_and_come_back(column: tuple[Type, list[Any]], start: int) -> None:
     type, values = column
@@ -233,7 +234,10 @@ def test_arrays_live_through_memtables_segments_merges_and_restarts(tmp_path: Pa
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=soak.many(6, 12),
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )
 

@@ -115,7 +115,7 @@ def agree_on_changes(store: TableStore, naive: NaiveCells, low: int, high: int, 
 
 
 @given(st.data())
-@settings(max_examples=120 * soak.FACTOR, deadline=None)
+@settings(max_examples=soak.many(60, 120), deadline=None)
 def test_every_version_reads_as_in_a_dictionary_of_versions(data: st.DataObject) -> None:
     table = data.draw(tables())
     names = table.key_schema.names
@@ -151,7 +151,7 @@ def test_every_version_reads_as_in_a_dictionary_of_versions(data: st.DataObject)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), max_size=40), st.data())
-@settings(max_examples=60 * soak.FACTOR, deadline=None)
+@settings(max_examples=soak.many(40, 60), deadline=None)
 def test_rows_without_primary_key_are_addressed_by_row_id(
     steps: list[tuple[int, int, bool]], data: st.DataObject
 ) -> None:

@@ -36,7 +36,7 @@ from weftdb.storage.lmdb_pages import _Database, _Pages, _Walk
 from weftdb.storage.segment import SegmentReader, SegmentWriter
 from weftdb.storage.storage import Storage, segment_name
 
-FLIPS = 120 * soak.FACTOR
+FLIPS = soak.many(60, 120)
 DAY = 86_400_000_000
 BEGIN_DAY = 1_767_571_200_000_000  # 2026-01-05, a Monday
 TYPES = {1: BIGINT, 2: TIMESTAMP, 3: DOUBLE, 4: TEXT, BEGIN: BIGINT, DELTA: BOOLEAN}

@@ -27,7 +27,7 @@ from weftdb.engine.segment import Section, Segment
 from weftdb.storage.storage import segment_name
 
 OPTIONS = Options(maintenance=False, history_seconds=0, memory_limit=1 << 30, write_set_bytes=WRITE_SET_BYTES)
-FLIPS = 35 * soak.FACTOR
+FLIPS = soak.many(20, 35)
 
 
 @dataclass

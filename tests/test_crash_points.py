@@ -23,7 +23,7 @@ from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 
 STEPS = 70
-POINTS = 80 if soak.FACTOR == 1 else 100_000
+POINTS = 55 if soak.FACTOR == 1 else 100_000
 """Points per course: all of them in the long runs."""
 
 SEEDS = range(soak.SEED, soak.SEED + (5 if soak.FACTOR == 1 else soak.FACTOR // 2))

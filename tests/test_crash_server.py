@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
+import soak
 import weftdb
 from server_child import ForkedServer, ServerChild, Zygote
 from weftdb.base.errors import Closed, Conflict, Unavailable
 from weftdb.client.connection import RemoteDatabase
 
-ROUNDS = 25
+ROUNDS = soak.many(12, 25)
 BATCH_ROWS = 50
 ACCOUNTS = 10
 START = 1_000
@@ -41,7 +43,8 @@ class Promises:
     next_transfer: int = 0
 
 
-def test_twenty_kills_lose_nothing_and_leave_nothing_by_half(tmp_path: Path, zygote: Zygote) -> None:
+@pytest.mark.timeout(120 * soak.FACTOR)
+def test_kills_lose_nothing_and_leave_nothing_by_half(tmp_path: Path, zygote: Zygote) -> None:
     chance = random.Random(20_261_122)
     child = ForkedServer(tmp_path / "data", zygote)
     promises = Promises()

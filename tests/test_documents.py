@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import soak
 import weftdb
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -64,7 +65,7 @@ def overload_for(name: str, second: Any) -> Overload:
 @pytest.mark.parametrize("name", SECOND)
 def test_parts_are_those_that_the_parser_finds(name: str) -> None:
     @given(documents=st.lists(PARTS | st.none(), max_size=6), second=SECOND[name])
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=soak.many(60, 150), deadline=None)
     @example(documents=['{"a": [1.0, {"b": null}], "aa": "x"}', "[1, 2.50]", '"a"', None], second=None)
     def run(documents: list[str | None], second: Any) -> None:
         if second is None and name not in ("jsonb_typeof", "jsonb_array_length"):
@@ -112,7 +113,7 @@ TEXTS = (
 
 
 @given(texts=st.lists(TEXTS | st.none(), max_size=8))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=soak.many(200, 500), deadline=None)
 @example(
     texts=['{"b":1,"a":{"d":[ ],"c":{ }}}', "[" * 40 + "]" * 40, '{"a":1,"a":2}', "1e5", "-0", "-0.0", "01", " 1 ", ""]
 )

@@ -235,7 +235,7 @@ def test_batches_depend_on_the_rows_alone(monkeypatch: pytest.MonkeyPatch) -> No
     schema = pa.schema([column.field for column in columns])
     arrays = [
         typed_values.array_of(
-            [None if chance.integers(4) == 0 else of[chance.integers(len(of))] for _ in range(500)], column.type
+            [None if chance.integers(4) == 0 else of[chance.integers(len(of))] for _ in range(250)], column.type
         )
         for column in columns
         for of in [typed_values.samples_of(column.type)]
@@ -250,7 +250,7 @@ def test_batches_depend_on_the_rows_alone(monkeypatch: pytest.MonkeyPatch) -> No
         assert all(batch.num_rows == 1 or size <= bytes_max for batch, size in zip(whole, sizes, strict=True))
         for batch, after in itertools.pairwise(whole):
             assert batch.num_rows == rows or text_bytes(batch) + text_bytes(after.slice(0, 1)) > bytes_max
-        for _ in range(5):
+        for _ in range(3):
             again = pa.RecordBatchReader.from_batches(schema, pieces(table, chance))
             assert written(exact(again)) == bytes_of(whole, schema)
 

@@ -140,7 +140,7 @@ def assert_alike(mine: list[Any] | str, theirs: list[Any] | str) -> None:
         assert all(map(alike, mine, theirs)), f"{mine!r} but {theirs!r}"
 
 
-@settings(max_examples=250 * soak.FACTOR, deadline=None)
+@settings(max_examples=soak.many(120, 250), deadline=None)
 @given(ARITHMETIC | PREDICATES, ROWS)
 def test_the_vectorized_evaluation_agrees_with_the_naive_one(
     expression: Expression, rows: list[tuple[Any, ...]]
@@ -177,7 +177,7 @@ def by_rows_unbounded(expression: Expression, rows: Sequence[tuple[Any, ...]]) -
         return by_rows(expression, rows)
 
 
-@settings(max_examples=120 * soak.FACTOR, deadline=None)
+@settings(max_examples=soak.many(60, 120), deadline=None)
 @example(
     expression=call("equal", literal(0, INTEGER), call("negate", LEAVES["i"])),
     rows=[(-(2**31), None, None, None, None, None, None, None)],
@@ -285,7 +285,7 @@ def test_time_buckets_are_counted_from_one_monday() -> None:
         assert by_batch(bucket, rows) == by_rows(bucket, rows) == [expected]
 
 
-@settings(max_examples=100 * soak.FACTOR, deadline=None)
+@settings(max_examples=soak.many(50, 100), deadline=None)
 @given(
     moment=st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)),
     months=st.integers(0, 13),
@@ -316,7 +316,7 @@ def test_what_the_engine_cannot_evaluate_is_refused_by_name() -> None:
 # -- trees -----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80 * soak.FACTOR, deadline=None)
+@settings(max_examples=soak.many(40, 80), deadline=None)
 @given(ARITHMETIC | PREDICATES)
 def test_trees_survive_json(expression: Expression) -> None:
     assert serialize.from_json(serialize.to_json(expression)) == expression
@@ -379,7 +379,7 @@ def digits(type_: Type) -> st.SearchStrategy[Decimal]:
     return st.integers(-largest, largest).map(lambda units: Decimal(units).scaleb(-(type_.scale or 0)))
 
 
-@settings(max_examples=60 * soak.FACTOR, deadline=None)
+@settings(max_examples=soak.many(40, 60), deadline=None)
 @given(data=st.data(), types=st.sampled_from(QUOTIENTS))
 def test_numeric_quotients_are_exact_in_every_digit(duck: Duck, data: st.DataObject, types: tuple[Type, Type]) -> None:
     pair = st.tuples(digits(types[0]), digits(types[1]).filter(lambda number: number != 0))

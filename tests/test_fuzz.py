@@ -21,9 +21,9 @@ from fuzz_oracles import Answer, Judge, Ours, Plain, PostgresJudge, Refused, agr
 from private_postgres import private_postgres
 from weftdb.base.types import Kind
 
-WORLDS = 8 * soak.FACTOR
+WORLDS = soak.many(4, 8)
 QUERIES = 200
-"""Of each world beside PostgreSQL, a quarter as many worlds beside plain tables: 2,000; 100,000 in FACTOR=50."""
+"""Of each world beside PostgreSQL, a quarter as many worlds beside plain tables: 1,000; 100,000 in FACTOR=50."""
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import datetime
 
 import numpy as np
 import pytest
+import soak
 import sorted_rows
 import typed_values
 from hypothesis import given, settings
@@ -109,7 +110,7 @@ def cases(draw: st.DrawFn) -> tuple[Layout, list[Part], list[list[bool] | None],
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=soak.many(60, 150), deadline=None)
 def test_rows_come_by_sort_key_and_those_of_newer_segments_first(
     case: tuple[Layout, list[Part], list[list[bool] | None], int],
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import soak
 import typed_values
 from filtering import call, filters, is_true, literal, node, rows_of, tables
 from hypothesis import given, settings
@@ -51,7 +52,7 @@ def one(value: int) -> np.ndarray:
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=soak.many(150, 400), deadline=None)
 def test_no_row_for_which_a_filter_is_true_is_pruned_and_exact_ranges_hold_no_other(data: st.DataObject) -> None:
     table = data.draw(tables())
     filter = data.draw(filters(table))
@@ -83,7 +84,7 @@ def test_no_row_for_which_a_filter_is_true_is_pruned_and_exact_ranges_hold_no_ot
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=soak.many(100, 200), deadline=None)
 def test_places_keep_the_order_of_values(data: st.DataObject) -> None:
     type = data.draw(st.sampled_from([type for type in typed_values.EVERY_TYPE if place_range_or_none(type)]))
     first, second = data.draw(st.tuples(typed_values.values_of(type), typed_values.values_of(type)))

@@ -153,7 +153,7 @@ ODD = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=soak.many(80, 150), deadline=None)
 @given(name=st.sampled_from(list(VALUES)), value=ODD)
 def test_a_value_is_taken_only_if_it_is_what_a_read_gives_back(every: Any, name: str, value: Any) -> None:
     taken = every.shape.changes({name: value})

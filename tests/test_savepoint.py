@@ -65,7 +65,7 @@ def all_of(reader: Any) -> Rows:
     return rows
 
 
-@pytest.mark.parametrize("seed", range(20 * soak.FACTOR))
+@pytest.mark.parametrize("seed", range(soak.many(10, 20)))
 def test_going_back_leaves_what_was_there(engine: Engine, seed: int) -> None:
     """Random writes, also beyond memory, with savepoints inside of savepoints, against copies of a dictionary."""
     draw = random.Random(seed)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import soak
 import typed_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -115,7 +116,7 @@ def holds(row: dict[str, Any], condition: tuple[str, str, tuple[Any, ...], bool]
 
 
 @given(conditions(), st.sampled_from((TABLE, NAMED, UNSLICED)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=soak.many(80, 200), deadline=None)
 def test_a_filtered_scan_returns_exactly_the_rows_for_which_the_filter_is_true(
     drawn: list[tuple[str, str, tuple[Any, ...], bool]], table: Table
 ) -> None:

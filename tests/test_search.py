@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soak
 import sorted_rows
 import typed_values
 from hypothesis import given, settings
@@ -65,7 +66,7 @@ def cases(draw: st.DrawFn) -> tuple[Layout, list[list[Row]], list[Row]]:
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=soak.many(50, 150), deadline=None)
 def test_find_gives_the_newest_row_of_each_key(case: tuple[Layout, list[list[Row]], list[Row]]) -> None:
     layout, batches, asked = case
     segment, rows = segment_of(layout, batches)
@@ -77,7 +78,7 @@ def test_find_gives_the_newest_row_of_each_key(case: tuple[Layout, list[list[Row
 
 
 @given(cases(), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=soak.many(50, 150), deadline=None)
 def test_a_range_is_what_lies_between_two_keys_and_bounds_may_be_cut_short(
     case: tuple[Layout, list[list[Row]], list[Row]], data: st.DataObject
 ) -> None:
@@ -218,7 +219,7 @@ def devices(layout: Layout) -> Any:
 
 
 @given(st.sampled_from(typed_values.EVERY_TYPE), st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=soak.many(30, 80), deadline=None)
 def test_gather_gives_values_of_any_type_also_in_segments_older_than_the_column(
     type: types.Type, data: st.DataObject
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sealing
+import soak
 import typed_values
 import weftdb
 from filtering import call, filters, is_true, literal, node, rows_of, tables
@@ -102,7 +103,7 @@ def histories(draw: st.DrawFn, some: st.SearchStrategy[Table]) -> Both:
 
 @given(st.data())
 @pytest.mark.timeout(600)  # compiling the kernels counts, where they were not before
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=soak.many(60, 120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_scan_gives_the_rows_for_which_the_filter_is_true_whatever_was_sealed(data: st.DataObject) -> None:
     both = data.draw(histories(tables()))
     table = both.table
@@ -128,7 +129,7 @@ def test_a_scan_gives_the_rows_for_which_the_filter_is_true_whatever_was_sealed(
 
 
 @given(st.data())
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=soak.many(60, 120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_handed_over_says_the_same_and_loses_no_row_of_the_filter(data: st.DataObject) -> None:
     both = data.draw(histories(tables()))
     table = both.table
@@ -282,7 +283,7 @@ def series_tables(draw: st.DrawFn) -> Table:
 
 @given(st.data())
 @pytest.mark.timeout(600)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=soak.many(80, 200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_series_is_the_rows_of_one_key_whose_times_lie_in_the_window(data: st.DataObject) -> None:
     both = data.draw(histories(series_tables()))
     table, store = both.table, both.store

@@ -21,7 +21,7 @@ from weftdb.engine.database import Engine
 from weftdb.sql.embedded import EmbeddedDatabase
 
 THREADS = 4
-SECONDS = 6 * soak.FACTOR
+SECONDS = soak.many(4, 6)
 START = datetime(2024, 1, 1)
 
 EXPECTED = {

@@ -6,3 +6,8 @@ import os
 
 FACTOR = int(os.environ.get("WEFT_SOAK", "1"))
 SEED = int(os.environ.get("WEFT_SEED", "1"))
+
+
+def many(test: int, long: int) -> int:
+    """How many of something: ``test`` in `make test`, ``long`` times the factor in `make soak`."""
+    return test if FACTOR == 1 else long * FACTOR
