@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,9 @@ from ..storage.record import Action, Operation, Record, TransactionEntry
 from . import indexes
 from .aggregates import maintain
 from .aggregates.definition import Maintained
+from .aggregates.early import ROWS_MIN, Early
 from .aggregates.maintain import Cost
+from .beside import Task
 from .catalog import EMPTY, Catalog, decode_relation, stored_of
 from .cells import TableStore
 from .changes import TAKEN_OVER, Commit, writer_opened, writer_rows
@@ -172,8 +175,9 @@ class State:
         """
         store = self.stores[operation.table]
         views = self.catalog.maintained.get(operation.table, ())
+        following: list[Task[None]] = []
         if views or store.table.indexes:
-            self._derive(store, views, operation, version=version, wall=wall)
+            following = self._derive(store, views, operation, version=version, wall=wall)
         self.changed_at[operation.table] = version
         match operation.action:
             case Action.PUT:
@@ -192,7 +196,7 @@ class State:
                 if derive or views:  # the rows that end are looked up anew, before they do
                     for keys in ending_keys(store, work, version=version, files=self.files):
                         gone = indexes.gone(store, keys, self._columns_of(store, views))
-                        self._follow(gone, derive, views, version=version, wall=wall)
+                        _finish(self._follow(gone, derive, views, version=version, wall=wall))
                 segments = install(store, work, version=version, files=self.files, ends=ends)
                 self.installed += segments
                 self.key_files += work.key_files
@@ -201,37 +205,66 @@ class State:
                 for segment in segments if derive or views else ():
                     for rows in segment.batches(projection, NEWEST):
                         new = indexes.come(store.table, rows, columns)
-                        self._follow(new, derive, views, version=version, wall=wall)
+                        _finish(self._follow(new, derive, views, version=version, wall=wall))
                 store.count_times(np.array([rows.time_high for rows in work.rows], np.int64), wall=wall)
+        _finish(following)
         for watch in self.watches.get(operation.table, ()):
             watch.note(operation)
 
     def _derive(
         self, store: TableStore, views: Sequence[Maintained], operation: Operation, *, version: int, wall: int
-    ) -> None:
-        """What an operation on a table, about to be applied, does to its indexes and views. INSTALL: see above."""
+    ) -> list[Task[None]]:
+        """What an operation on a table, about to be applied, does to its indexes and views. INSTALL: see above.
+
+        Returns what is left to do of it.
+        """
         if operation.action is Action.TRUNCATE:
             for id in (*(index.id for index in store.table.indexes), *(view.id for view in views)):
                 self._apply_rows(replace(operation, table=id, schema_version=1), version=version, wall=wall)
-            return
+            return []
+        left: list[Task[None]] = []
         for change in indexes.changes(store, operation, self._columns_of(store, views)):
-            self._follow(change, store.table.indexes, views, version=version, wall=wall, ordinal=operation.ordinal)
+            _finish(left)
+            left = self._follow(
+                change,
+                store.table.indexes,
+                views,
+                version=version,
+                wall=wall,
+                ordinal=operation.ordinal,
+                early=operation.early,
+            )
+        return left
 
     def _follow(
         self, change: Change, entries: Sequence[Index], views: Sequence[Maintained], *, version: int, wall: int,
-        ordinal: int = 0,
-    ) -> None:  # fmt: skip
-        """Apply what a change of rows does to indexes and views. Groups that somebody follows change as rows do."""
+        ordinal: int = 0, early: Early | None = None,
+    ) -> list[Task[None]]:  # fmt: skip
+        """Apply what a change of rows does to indexes and views. Groups that somebody follows change as rows do.
+
+        Returns what is left to do of it: views of many rows, which touch nothing but their own groups.
+        """
         for operation in indexes.operations(change, self.stores, entries, ordinal=ordinal):
             self._apply_rows(operation, version=version, wall=wall)
+        left: list[Task[None]] = []
         for view in views:
-            began = monotonic()
             if self.watches.get(view.id) or self.catalog.maintained.get(view.id):
+                began = monotonic()
                 for operation in maintain.operations(change, self.stores, view, ordinal=ordinal):
                     self._apply_rows(operation, version=version, wall=wall)
-            elif maintain.apply(change, self.stores, view, version=version):
-                self.changed_at[view.id] = version
-            self.costs.setdefault(view.id, Cost()).add(change, monotonic() - began)
+                self.costs.setdefault(view.id, Cost()).add(change, monotonic() - began)
+            elif change.old.num_rows + change.new.num_rows < ROWS_MIN:
+                self._keep(view, change, early, version=version)
+            else:
+                left.append(Task(partial(self._keep, view, change, early, version=version)))
+        return left
+
+    def _keep(self, view: Maintained, change: Change, early: Early | None, *, version: int) -> None:
+        """Apply what a change of rows does to a view."""
+        moved, seconds = maintain.apply(change, self.stores, view, version=version, early=early)
+        if moved:
+            self.changed_at[view.id] = version
+        self.costs.setdefault(view.id, Cost()).add(change, seconds)
 
     def _columns_of(self, store: TableStore, views: Sequence[Maintained]) -> tuple[int, ...]:
         return tuple(dict.fromkeys((*indexes.columns_needed(store.table), *maintain.columns_needed(views))))
@@ -305,6 +338,12 @@ class State:
             self.writers.move_to_end(transaction.writer)
             if len(self.writers) > WRITERS_MAX:
                 self.writers.popitem(last=False)
+
+
+def _finish(tasks: Sequence[Task[None]]) -> None:
+    """Do the last ones here: helpers begin with the first."""
+    for task in reversed(tasks):
+        task.result()
 
 
 def _changed(known: dict[str, Item], kind: type[Item], record: Record, table: Table) -> dict[str, Item] | None:

@@ -8,6 +8,7 @@ then the rows that were written one by one, a batch for each table, then what al
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -149,7 +150,16 @@ def _row_operations(changes: TableChanges, *, ordinal: int) -> list[Operation]:
         )
         operations.append(install)
     operations += [_operation(table, Action.DELETE, keys, ordinal=ordinal) for keys in changes.deletes]
-    operations += [_operation(table, Action.PUT, rows, ordinal=ordinal) for rows in changes.puts]
+    early = {id(item.batch): item for item in changes.early}
+    distinct = changes.inserts or changes.strict  # as validated, or as a transaction's are
+    operations += [
+        replace(
+            _operation(table, Action.PUT, rows, ordinal=ordinal),
+            early=early.get(id(rows)),
+            distinct=distinct and len(changes.puts) == 1,
+        )
+        for rows in changes.puts
+    ]
     return operations
 
 

@@ -134,12 +134,13 @@ def change_of(
     look: Callable[[pa.RecordBatch, Sequence[int]], Found],
     next_row_id: int = 0,
     ids: Sequence[int] | None = None,
+    distinct: bool = False,
 ) -> Change:
     """What full rows put, and primary keys (or row ids with their routing) deleted, change; both named by identifier.
 
     ``look(keys, columns)`` finds the rows as they are, by keys named by column name. Of rows with one primary key the
     last counts. ``next_row_id`` is that of the first row put into a table without primary key. ``ids``: the columns,
-    those of ``columns_needed`` unless told.
+    those of ``columns_needed`` unless told. ``distinct``: no two rows put have one primary key.
     """
     ids = columns_needed(table) if ids is None else ids
     olds: list[pa.RecordBatch] = []
@@ -148,7 +149,8 @@ def change_of(
     if puts is not None and puts.num_rows:
         new = rows_with(table, puts, ids, next_row_id=next_row_id)
         if table.primary_key:
-            new = new.take(pa.array(_last_of_each(table, new)))
+            last = None if distinct else _last_of_each(table, new)
+            new = new if last is None else new.take(pa.array(last))
             rows, places = look(_keys(table, new), ids)
             olds.append(_numbered(rows, ids))
             replaced.append(places)
@@ -169,9 +171,14 @@ def changes(store: TableStore, operation: Operation, ids: Sequence[int]) -> Iter
     table = store.table
     match operation.action:
         case Action.PUT:
-            next_row_id = store.next_row_id
             yield change_of(
-                table, puts=operation.batch, deletes=None, look=newest_of(store), next_row_id=next_row_id, ids=ids
+                table,
+                puts=operation.batch,
+                deletes=None,
+                look=newest_of(store),
+                next_row_id=store.next_row_id,
+                ids=ids,
+                distinct=operation.distinct,
             )
         case Action.DELETE:
             yield change_of(table, puts=None, deletes=operation.batch, look=newest_of(store), ids=ids)
@@ -298,12 +305,12 @@ def _keys(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
     return rows.select(list(map(str, table.row_key))).rename_columns(names)
 
 
-def _last_of_each(table: Table, rows: pa.RecordBatch) -> np.ndarray:
-    """The rows that are the last with their primary key, in order: int64[n]."""
+def _last_of_each(table: Table, rows: pa.RecordBatch) -> np.ndarray | None:
+    """The rows that are the last with their primary key, in order: int64[n]; None where all are."""
     count = rows.num_rows
     backwards = np.arange(count - 1, -1, -1)
     last = first_of_each(table, _keys(table, rows).take(pa.array(backwards)))
-    return np.arange(count) if last is None else np.sort(count - 1 - last)
+    return None if last is None else np.sort(count - 1 - last)
 
 
 def _without(rows: pa.RecordBatch, places: np.ndarray) -> pa.RecordBatch:

@@ -15,6 +15,7 @@ from typing import Final
 import pyarrow as pa
 
 from ..base.errors import Conflict, Internal, WeftError
+from .aggregates.early import Early
 from .changes import Commit, WriterToken
 from .delta import Delta
 from .prepared import Prepared
@@ -51,6 +52,7 @@ class TableChanges:
     no group mate may touch their rows. Keys of a transaction's deletes and puts are disjoint. ``prepared`` are rows in
     files, in the place of deletes and puts; such a request has a record of its own. ``firsts`` are the written keys of
     a READ COMMITTED transaction, each to be validated against its own snapshot; empty: all against the request's.
+    ``early``: what puts come to in the table's views, where that is being found out already.
     """
 
     table: Table
@@ -63,6 +65,7 @@ class TableChanges:
     truncate: bool = False
     prepared: Prepared | None = None
     firsts: tuple[First, ...] = ()
+    early: tuple[Early, ...] = ()
 
     @property
     def rows_count(self) -> int:

@@ -27,6 +27,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from ..base.errors import Conflict, Internal, LimitExceeded, Unavailable, WeftError
@@ -34,6 +35,7 @@ from ..base.limits import TRANSACTION_BYTES_MAX, TRANSACTION_IDS_MAX
 from ..storage.log import CommitLog, Outcome
 from ..storage.record import Record
 from . import interrupts
+from .aggregates.early import early_of
 from .apply import State
 from .changes import UNKNOWN_OUTCOME, Commit
 from .clock import sleep, wall_clock
@@ -118,6 +120,7 @@ class Sequencer:
         Raises Conflict, Invalid, LimitExceeded, or Unavailable (also where the outcome is unknown).
         """
         self._before_commit(request.bytes_count)
+        self._group_early(request)
         prepared = [changes for changes in request.changes if changes.prepared is not None] if request.alone else []
         for _ in range(LOOKS_MAX if prepared or request.reads else 0):
             self._settle_reads(request)
@@ -130,6 +133,15 @@ class Sequencer:
             except LookAgain:
                 request.error = None
         return self._commit(request)
+
+    def _group_early(self, request: Request) -> None:
+        """Let rows of views be grouped while the request waits, is validated and logged."""
+        maintained = self._state.catalog.maintained
+        if any(changes.table.id in maintained for changes in request.changes):
+            request.changes = tuple(
+                replace(changes, early=early_of(changes, maintained.get(changes.table.id, ())))
+                for changes in request.changes
+            )
 
     def _settle_reads(self, request: Request) -> None:
         """Look at what was read beside commits of others. It refuses none: the request may be a repeat."""

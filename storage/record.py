@@ -25,8 +25,8 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import pyarrow as pa
 import xxhash
@@ -50,6 +50,9 @@ class Action(enum.Enum):
 class Operation:
     """Rows of one table, by one transaction.
 
+    ``early`` and ``distinct`` are not logged: what is known of the rows already, for ``apply`` to find it out no second
+    time (engine/aggregates/early.py; no two rows have one primary key).
+
     ``batch``'s fields are named by column identifier in decimal ("1", "2", ...), in public Arrow types; that of
     DROP_SLICES is ``boundary``. ``delta`` marks a PUT that came from commutative deltas: its rows are the values after
     those of all transactions of the record, and ``ordinal`` is the last of these.
@@ -61,6 +64,8 @@ class Operation:
     action: Action
     batch: pa.RecordBatch
     delta: bool = False
+    early: Any = field(default=None, compare=False, repr=False)
+    distinct: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

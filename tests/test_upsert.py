@@ -12,9 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import soak
 import weftdb
+from weftdb.engine.aggregates.definition import Maintained
+from weftdb.engine.aggregates.early import Early
 from weftdb.engine.upsert import Upsert
 
 Database = Any
@@ -105,3 +109,67 @@ def test_groups_become_what_put_and_delete_make_of_them(
         assert counts[0] == counts[1]
         for watch in watches:
             slow.engine._sequencer.unwatch(watch)
+
+
+def test_rows_that_were_grouped_before_their_commit_come_to_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blind puts of many rows, with repeats, over old rows, late ones left out; and after a replay of the log."""
+    used = list[bool]()
+    change_of = Early.change_of
+
+    def counted(self: Early, view: Maintained) -> object:
+        used.append(True)
+        return change_of(self, view)
+
+    monkeypatch.setattr(Early, "change_of", counted)
+    draw = np.random.default_rng(7)
+    db = weftdb.open(tmp_path / "data")
+    db.execute(DDL)
+    for number, query in enumerate(VIEWS):
+        db.execute(f"CREATE MATERIALIZED VIEW v{number} AS {query}")
+
+    def rows(ids: np.ndarray) -> pa.Table:
+        count = len(ids)
+        return pa.table(
+            {
+                "id": ids,
+                "k": draw.integers(0, 300, count),
+                "s": pa.array(np.char.add("s", draw.integers(0, 9, count).astype(str))),
+                "x": pa.array(draw.integers(0, 5, count).astype(np.int32)),
+                "y": draw.normal(size=count),
+                "z": pa.array(draw.integers(0, 99, count).astype(np.int32)).cast(pa.decimal128(20, 3)),
+            }
+        )
+
+    def check() -> None:
+        for number, query in enumerate(VIEWS):
+            shown, wanted = (
+                db.execute(f"SELECT * FROM ({text}) q ORDER BY 1, 2").arrow()
+                for text in (f"SELECT * FROM v{number}", query)
+            )
+            for name in shown.schema.names:
+                if pa.types.is_floating(shown[name].type):
+                    assert np.allclose(shown[name].to_numpy(), wanted[name].to_numpy(), rtol=1e-9, atol=1e-9)
+                else:
+                    assert shown[name].equals(wanted[name])
+
+    table = db.table("t")
+    table.insert(rows(np.arange(20_000)))
+    assert used, "so many rows are grouped before"
+    check()
+    table.put(rows(draw.integers(0, 15_000, 30_000)))  # half of them twice
+    check()
+    with db.transaction() as transaction:
+        transaction.table("t").put(rows(np.arange(10_000, 30_000)))
+        transaction.execute("DELETE FROM t WHERE id % 7 = 0")
+    check()
+    with pytest.raises(weftdb.Invalid, match="duplicate key"):
+        table.insert(rows(np.arange(29_999, 50_000)))
+    check()
+    before = [db.execute(f"SELECT * FROM v{number} ORDER BY 1, 2").rows() for number in range(2)]
+    db.close()
+    db = weftdb.open(tmp_path / "data")
+    assert [db.execute(f"SELECT * FROM v{number} ORDER BY 1, 2").rows() for number in range(2)] == before
+    check()
+    db.close()

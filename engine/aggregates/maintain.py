@@ -19,8 +19,10 @@ import pyarrow as pa
 
 from ...storage.record import Action, Operation
 from ..cells import TableStore
+from ..clock import monotonic
 from ..indexes import NEWEST, Change
 from .definition import Maintained
+from .early import Early
 
 Stores: TypeAlias = Mapping[int, TableStore]
 
@@ -37,13 +39,30 @@ class Cost:
         self.seconds += seconds
 
 
-def apply(change: Change, stores: Stores, view: Maintained, *, version: int) -> bool:
+def apply(
+    change: Change, stores: Stores, view: Maintained, *, version: int, early: Early | None
+) -> tuple[bool, float]:  # fmt: skip
     """Do what ``operations`` gives, at once: each group is looked up once, and read and written where it is.
 
-    Returns whether any group is another now.
+    ``early``: what is known of the rows that come, all of them. Returns whether any group is another now, and the
+    seconds that it took, those before included.
     """
-    rows, signs = _signed(change, [str(id) for id in view.reads])
-    return view.grouper.merge(view.grouper.change_of(rows, signs), stores[view.id], version=version)
+    began = monotonic()
+    difference, before = _difference(change, view, early)
+    moved = view.grouper.merge(difference, stores[view.id], version=version)
+    return moved, monotonic() - began + before
+
+
+def _difference(change: Change, view: Maintained, early: Early | None) -> tuple[pa.RecordBatch, float]:
+    """What a change of rows adds to groups, and the seconds of it that it took elsewhere."""
+    grouper, names = view.grouper, [str(id) for id in view.reads]
+    known = None if early is None or change.new.num_rows < early.rows_count else early.change_of(view)
+    if known is None:
+        return grouper.change_of(*_signed(change, names)), 0.0
+    difference, seconds = known
+    if change.old.num_rows:
+        difference = grouper.combined([grouper.change_of(change.old.select(names), -1), difference])
+    return difference, seconds
 
 
 def operations(change: Change, stores: Stores, view: Maintained, *, ordinal: int) -> Iterator[Operation]:
