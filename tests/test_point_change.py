@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import soak
 import weftdb
 from weftdb.sql import dispatch, point_change
 from weftdb.sql.embedded import EmbeddedDatabase
@@ -101,7 +102,7 @@ def test_statements_of_one_row_do_the_same_both_ways(seed: int, flag: str, monke
     databases = [weftdb.open(), weftdb.open()]
     for db in databases:
         db.execute(TABLE.replace("flag BOOLEAN", flag))
-    for _ in range(120):
+    for _ in range(soak.many(70, 120)):
         sql, given = drawn(chance)
         found = []
         for way, db in enumerate(databases):
@@ -121,7 +122,7 @@ def test_statements_of_one_row_do_the_same_in_transactions(isolation: str, monke
     for db in databases:
         db.execute(TABLE)
         db.table("t").put([{"id": id, "part": part, "n": 1} for id in IDS[:3] for part in PARTS])
-    for _ in range(25):
+    for _ in range(soak.many(15, 25)):
         mine = [drawn(chance) for _ in range(chance.randrange(1, 5))]
         others = [drawn(chance) for _ in range(chance.choice([0, 0, 1, 2]))]
         reads = chance.random() < 0.3

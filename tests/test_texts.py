@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import soak
 import weftdb
 from fuzz_pipelines import PlainKernels
 from hypothesis import given, settings
@@ -174,7 +175,7 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
     return 1 << 40 if request.param == "plenty" else 60_000
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(soak.many(4, 6)))
 def test_queries_agree_whatever_became_of_segments(tmp_path: Path, seed: int, room: int) -> None:
     """Rows are put and deleted, sealed, merged, dropped; columns come; the database is opened again."""
     choose = random.Random(seed)
