@@ -172,6 +172,7 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
     monkeypatch.setattr(texts, "UNIT_ROWS", 100)
     monkeypatch.setattr(texts, "UNIT_FIRST", 7)
     monkeypatch.setattr(texts, "UNIT_ALONE", 10)
+    monkeypatch.setattr(texts, "UNIT_FRESH", 30)
     return 1 << 40 if request.param == "plenty" else 60_000
 
 
@@ -353,6 +354,59 @@ def test_many_ask_while_one_writes_and_seals() -> None:
         for thread in threads:
             thread.join()
         assert not failures, failures[0]
+
+
+def test_readers_of_one_snapshot_agree_while_rows_come_and_get_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of many chunks get numbers from several readers' threads at once while a writer goes on."""
+    monkeypatch.setattr(texts, "UNIT_ALONE", 16)
+    monkeypatch.setattr(texts, "UNIT_FRESH", 64)
+    sql = "SELECT s, count(*) AS n, sum(k) AS t FROM p AS OF VERSION {} GROUP BY s"
+    with Engine.open(options=Options(maintenance=False)) as engine:
+        kernels = resources_of(engine).kernels = PlainKernels(threads=3)
+        written: dict[int, dict[str | None, tuple[int, int]]] = {}
+        failures: list[BaseException] = []
+        done = threading.Event()
+        with Session(engine) as session:
+            session.execute("CREATE TABLE p (k BIGINT PRIMARY KEY, s TEXT)")
+            session.execute("SET weft.tier = pipeline")
+            session.execute(sql.format(engine.version)).rows()
+
+        def ask(seed: int) -> None:
+            choose = random.Random(seed)
+            try:
+                with Session(engine) as session:
+                    session.execute("SET weft.tier = pipeline")
+                    while not done.is_set():
+                        if versions := list(written)[-4:]:
+                            version = choose.choice(versions)
+                            found = session.execute(sql.format(version)).rows()
+                            assert {text: (n, t) for text, n, t in found} == written[version]
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(3)]
+        for thread in threads:
+            thread.start()
+        choose = random.Random(7)
+        all: dict[str | None, tuple[int, int]] = {}
+        with Session(engine) as session:
+            for step in range(40):
+                rows = [
+                    {"k": k, "s": choose.choice((None, "often", f"page {choose.randrange(50 + 40 * step)}"))}
+                    for k in range(500 * step, 500 * step + 500)
+                ]
+                session.put("p", rows)
+                for row in rows:
+                    n, t = all.get(row["s"], (0, 0))
+                    all[row["s"]] = n + 1, t + row["k"]
+                written[engine.version] = dict(all)
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert not failures, failures[0]
+        (numbering,) = kernels.texts._columns.values()
+        texts_known = numbering.array(numbering.count).to_pylist()
+        assert len(set(texts_known)) == len(texts_known), "no text has two numbers"
 
 
 def test_numbers_of_texts_are_in_the_gauge_of_memory() -> None:

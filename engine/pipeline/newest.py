@@ -179,6 +179,12 @@ class _TextKey:
         numbering = texts.of(layout.table.id, column, list(there), work, need=need)
         if numbering is None:
             raise NotCovered(f"{column.name} has too many different values")
+        stores = [
+            (store, stretch.rows(0, version)[1])
+            for stretch in stretches
+            if stretch.chunk is not None and isinstance(store := stretch.chunk.columns.get(column.id), VariableColumn)
+        ]
+        numbering.extend_rows(stores, work)
         self._numbers = [_numbers(stretch, column, numbering, version) for stretch in stretches]
         self.size = numbering.count + 1
 

@@ -1,7 +1,8 @@
 """What a scan has to look at, as kernels are given it: a row of words for each piece (generate.py), and morsels.
 
     segment           one piece a block; the columns' directory entries where they lie, in the file
-    chunk             pieces of at most ``PIECE_ROWS`` rows; entries made here say how its arrays lie in memory
+    chunks            pieces of at most ``PIECE_ROWS`` rows; entries made here say how their arrays lie in memory. Those
+                      of which all rows are visible are one source, each other one is a source of its own
     rows by key       gathered into a batch, and that as a chunk
 
 A *morsel* is some pieces of one source: what a thread works on between two looks at whether to go on. Its visibility is
@@ -12,7 +13,7 @@ asked for and its blocks are verified when its turn comes. A column that a segme
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
@@ -32,7 +33,7 @@ from ...storage.column_values import (
     variable_of,
 )
 from ...storage.kernels.blocks import CONSTANT, DIRECTORY, PLAIN, WIDE
-from ..column_store import FixedColumn, VariableColumn, new_column
+from ..column_store import VALID, VALUES, FixedColumn, VariableColumn, new_column
 from ..gather import gathered
 from ..layout import Layout
 from ..memtable import Chunk
@@ -42,7 +43,7 @@ from ..scan_plan import Plan
 from ..schema import Column
 from ..segment import Segment
 from .bounds import Bounds, number_of
-from .shape import NotCovered, Pipeline
+from .shape import NotCovered, Pipeline, Slot
 from .texts import Numbering, Numbers
 
 PIECE_ROWS: Final = 16_384
@@ -55,16 +56,19 @@ _CLIPPED: Final = (1 << 63) - 1
 
 
 class Source:
-    """Pieces of one segment, chunk or batch. ``words``: uint64[pieces, words]; ``starts``: each piece's first row."""
+    """Pieces of one segment or batch, or of chunks. ``words``: uint64[pieces, words]."""
 
     __slots__ = ("dictionaries", "hidden", "kept", "numbers", "rows_count", "spans", "words")
 
-    def __init__(self, words: np.ndarray, spans: np.ndarray, hidden: Callable[[int, int], np.ndarray | None]) -> None:
+    def __init__(
+        self, words: np.ndarray, spans: np.ndarray, hidden: Callable[[int, int], np.ndarray | None] | None
+    ) -> None:
         self.words = words
         self.spans = spans
-        """int64[pieces, 2]: the first row of each piece and the one after its last, in the source."""
+        """int64[pieces, 2]: the first row of each piece and the one after its last, in the segment, chunk or batch."""
         self.hidden = hidden
-        """Makes rows ready to be read, and gives bits of those that are not visible (Overlay.hidden); None: all are."""
+        """Makes rows ready to be read, and gives bits of those that are not visible (Overlay.hidden); None: all are.
+        None itself: all rows are ready and visible."""
         self.kept: list[Any] = []
         self.numbers: dict[int, Numbers] = {}
         """Of each coded slot the numbers of its codes; ``by_row``: codes are the numbers."""
@@ -100,13 +104,14 @@ class Morsel:
         """The words of its pieces, and what is to be kept until they were read. Raises Corrupt."""
         words, spans = self.source.words[self.start : self.stop], self.source.spans[self.start : self.stop]
         kept: list[np.ndarray] = []
+        hidden = self.source.hidden
         at = 0
-        while at < len(spans):  # pieces that stand one behind the other are asked for together
+        while hidden is not None and at < len(spans):  # pieces that stand one behind the other are asked for together
             last = at + 1
             while last < len(spans) and spans[last, 0] == spans[last - 1, 1]:
                 last += 1
             first = int(spans[at, 0])
-            bits = self.source.hidden(first, int(spans[last - 1, 1]))
+            bits = hidden(first, int(spans[last - 1, 1]))
             if bits is not None:
                 if not kept:
                     words = words.copy()
@@ -134,14 +139,25 @@ def sources_of(
         spans.setdefault(id(run.segment), []).append((run.start, run.stop))
     for key, segment in segments.items():
         found.append(_of_segment(segment, spans[key], pipeline, columns, numberings, version=version, words=words))
+    alike: list[tuple[Chunk, int]] = []
+    by_dictionary = any(slot.coded and numberings[number] is None for number, slot in _numbered(pipeline))
     for chunk, rows in plan.chunks:
         if rows is None:
             count, rows = chunk.visible(version)
         else:
             count = len(rows)
-        if count:
+        if count and rows is None and chunk.layout is layout and not by_dictionary:
+            alike.append((chunk, count))
+        elif count:
             found.append(_of_chunk(chunk, count, rows, pipeline, columns, words, numberings))
+    if alike:
+        found.append(_of_chunks(alike, pipeline, columns, words, numberings))
     return found
+
+
+def _numbered(pipeline: Pipeline) -> Iterator[tuple[int, Slot]]:
+    """The table's own slots, with their numbers."""
+    return enumerate(pipeline.own_slots, pipeline.joined_count)
 
 
 def _of_segment(
@@ -228,6 +244,41 @@ def _of_chunk(
             _set_codes(source, at, number, codes, valid)
         else:
             _set_validity(source, at, valid)
+    return source
+
+
+def _of_chunks(
+    chunks: Sequence[tuple[Chunk, int]], pipeline: Pipeline, columns: Sequence[Column], words: int,
+    numberings: Numberings,
+) -> Source:  # fmt: skip
+    """The first rows of chunks of one layout, so many of each, all visible: as ``_of_chunk`` of each, but at once."""
+    counts = np.array([count for _, count in chunks], np.int64)
+    pieces = -(-counts // PIECE_ROWS)
+    of = np.repeat(np.arange(len(chunks)), pieces)
+    first = (np.arange(len(of)) - np.repeat(np.cumsum(pieces) - pieces, pieces)) * PIECE_ROWS
+    spans = np.column_stack([first, np.minimum(first + PIECE_ROWS, counts[of])])
+    table = np.zeros((len(of), words), np.uint64)
+    table[:, 0] = spans[:, 1] - spans[:, 0]
+    source = Source(table, spans, None)
+    source.kept.append(chunks)
+    doors = np.array([chunk.doors for chunk, _ in chunks])
+    for (number, slot), column in zip(_numbered(pipeline), columns, strict=True):
+        at, door = 2 + 4 * number, doors[:, 3 * column.id + 1 :][:, :3]
+        store = chunks[0][0].columns[column.id]
+        entries = np.zeros(len(chunks), DIRECTORY)
+        entries["encoding"], entries["scale"] = CONSTANT, 1
+        if slot.coded and (numbering := numberings[number]) is not None:
+            entries["encoding"], entries["bits"] = PLAIN, 32
+            source.numbers[number], entries["offset"] = numbering.of_chunks(chunks)
+        elif isinstance(store, FixedColumn):
+            wide = store.values.ndim == 2
+            entries["encoding"], entries["bits"] = (WIDE, 0) if wide else (PLAIN, 8 * store.values.itemsize)
+            entries["offset"] = door[:, VALUES]
+        source.kept.append(entries)
+        table[:, at] = entries.ctypes.data + of * DIRECTORY.itemsize
+        table[:, at + 2] = first if entries["encoding"][0] != CONSTANT else 0
+        valid = door[of, VALID]
+        table[:, at + 3] = np.where(valid == 0, valid, valid + first.astype(np.uint64))
     return source
 
 
@@ -346,6 +397,16 @@ def _set_missing(
 def _signed(values: np.ndarray) -> np.ndarray:
     """Floats as the integers that have their bits."""
     return values.view(f"i{values.itemsize}") if values.dtype.kind == "f" else values
+
+
+def stores_of(plan: Plan, id: int, *, version: int) -> list[tuple[VariableColumn, int]]:
+    """Where a text column lies in the memtables' chunks that are looked at, and how many rows of each had begun."""
+    found: list[tuple[VariableColumn, int]] = []
+    for chunk, rows in plan.chunks:
+        store = chunk.columns.get(id)
+        if isinstance(store, VariableColumn):
+            found.append((store, chunk.begun_at(version) if rows is None else int(rows.max(initial=-1)) + 1))
+    return found
 
 
 def bounds_of(plan: Plan, layout: Layout, id: int, *, version: int) -> Bounds:

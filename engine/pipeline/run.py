@@ -50,7 +50,7 @@ from .kernels import Known
 from .order import Order, own_stages
 from .packing import JOINED_TEXTS, Packing, pack
 from .parts import Parts, group_bytes
-from .pieces import Morsel, Numberings, Source, bounds_of, sources_of
+from .pieces import Morsel, Numberings, Source, bounds_of, sources_of, stores_of
 from .shape import NoRoom, NotCovered, Pipeline, Probe, Shape
 from .sides import Built, built
 from .states import merged, new_state, rows_of, rows_state
@@ -245,7 +245,10 @@ class Run:
                 threads = Threads(self.threads, self.check)
                 need = Need.AT_ONCE if self.wait else Need.KEYS if number in keys else Need.TESTS
                 column = self.layout.by_id[slot.id]
-                found[number] = self.texts.of(self.layout.table.id, column, list(there), threads, need=need)
+                numbering = self.texts.of(self.layout.table.id, column, list(there), threads, need=need)
+                if numbering is not None:
+                    numbering.extend_rows(stores_of(self.plan, slot.id, version=self.version), threads)
+                found[number] = numbering
         return found
 
     def _numbered(self, sources: Sequence[Source], numberings: Numberings) -> dict[int, pa.Array]:
@@ -299,7 +302,7 @@ class Run:
 
 def _used(sources: Sequence[Source], slot: int, count: int) -> np.ndarray | None:
     """The numbers (int64, ascending) that these sources have; None where that may be most of all ``count``."""
-    all = [source.numbers[slot].numbers for source in sources]
+    all = [numbers for source in sources for numbers in (source.numbers[slot].numbers, *source.numbers[slot].more)]
     if count <= max(sum(map(len, all)), TEXTS_ANYWAY):
         return None
     there = np.zeros(count, np.bool_)
