@@ -124,6 +124,9 @@ VIEW_DEPTH_MAX: Final = 32
 PIPELINE_ROWS_MIN: Final = 10_000  # the executor is as fast with fewer rows
 PIPELINE_ROWS_MANY: Final = 1_000_000  # below these a kernel is not compiled before its program ran for long
 PIPELINE_RUN_SECONDS: Final = 1.0  # so long: about what compiling takes
+SORTED_ROWS_MAX: Final = (
+    8_192  # of a table, that are sorted without the executor, which takes a millisecond to be asked
+)
 TOP_ROWS_MIN: Final = 16_384  # the executor sorts fewer as fast
 TOP_ROWS_MAX: Final = 65_536  # LIMIT and OFFSET together: ranks of so many are sorted again and again
 TOP_TIES_MAX: Final = 131_072  # rows that are kept where a sort key that is cut short ties

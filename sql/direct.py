@@ -3,7 +3,8 @@
 ``SELECT id, name FROM people WHERE id = $1`` is one index probe; handing the row to DuckDB would cost ten times as
 much as finding it. ``SELECT * FROM events`` on its way to a model is the scan itself, not a copy of it. The condition
 must be of the shapes that ``pushdown`` sends to the engine, completely: the engine then gives exactly the rows for
-which it is true. ORDER BY is for the few rows of one key (plan.py), which are sorted as groups are (arrange.py).
+which it is true. ORDER BY is for the few rows of one key, or of a small table (plan.py), which are sorted as groups
+are (arrange.py); if they turn out to be many, the executor is asked.
 Anything else is the relational executor's, which is this path's oracle, too.
 """
 

@@ -59,7 +59,7 @@ from .locking import locking_of, locks
 from .mutate import CHANGES, plan_of_change, run_change
 from .operators import Operator, with_names
 from .parts import Grouped, run_parts
-from .plan import Pipelined, Plan, Relational, choose
+from .plan import Pipelined, Plan, Relational, choose, few
 from .point_change import point_change
 from .pushdown import Moment, finish
 from .relational import parameter_literals, reader_of, sources_of, sql_text
@@ -124,7 +124,10 @@ def _planned(tree: exp.Expr, execution: Execution, watch: Watch) -> Plan:
     bound = watch.timed("bind", lambda: execution.bind(tree))
     better, fired = watch.timed("rules", lambda: rules.rewrite(bound))
     choice, declined = watch.timed("choose", lambda: choose(better, tier=execution.tier))
-    return Plan(bound=better, fired=fired, choice=choice, declined=declined)
+    plan = Plan(
+        bound=better, fired=fired, choice=choice, declined=declined, few=few(better, choice, tier=execution.tier)
+    )
+    return plan.settled(execution.reader, execution.past.snapshots)
 
 
 def _explain_change(

@@ -11,16 +11,18 @@
 ``CANDIDATES`` is the one place where that is decided: each looks at the query and takes it, or says why not; the
 cheapest comes first, the last takes everything. They see the shape of the query, not its parameters' values, so that a
 plan can be kept for all of these; what a value can still change (1.5 for an INTEGER key) is seen when the plan runs
-(sql/run.py), and never changes the answer. A plan is immutable and belongs to one catalog.
+(sql/run.py), and never changes the answer; so is, of a query that the engine could sort, whether its table is small
+(``Plan.few``). A plan is immutable and belongs to one catalog.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..base.errors import Invalid
+from ..base.limits import SORTED_ROWS_MAX
 from ..engine.expression.node import Call, Cast, Column, Expression
 from ..engine.expression.tree import conjuncts
 from ..engine.schema import Table
@@ -28,8 +30,12 @@ from . import rules
 from .bound import BoundQuery
 from .direct import DirectRead, direct_read
 from .pipeline import Part, Rest, with_pipelines
+from .relational import reader_of
 from .rules import Fired
 from .shown import Reason
+
+if TYPE_CHECKING:
+    from ..engine.reader import Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,8 @@ class KeyTimeRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectScan:
+    """With an order in ``read``: of few rows, sorted at once."""
+
     read: DirectRead
     reason: Reason
 
@@ -89,12 +97,22 @@ class Declined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``bound`` is the query after the rules that ``fired``."""
+    """``bound`` is the query after the rules that ``fired``; ``few``: a better choice while its table has few rows."""
 
     bound: BoundQuery
     fired: tuple[Fired, ...]
     choice: Choice
     declined: tuple[Declined, ...]
+    few: DirectScan | None = None
+
+    def settled(self, reader: Reader, past: Sequence[Reader]) -> Plan:
+        """The plan for as many rows as there are now. ``past``: what AS OF clauses read."""
+        if self.few is None:
+            return self
+        use = self.few.read.use
+        if reader_of(use, reader, past).statistics(use.table).rows > SORTED_ROWS_MAX:
+            return self
+        return replace(self, choice=self.few, few=None)
 
     def explain(self) -> list[str]:
         """The steps of planning, a line each: what the rules did, what was chosen, and why."""
@@ -110,7 +128,7 @@ def plan(query: BoundQuery, *, tier: str = "relational") -> Plan:
     choice, declined = choose(query, tier=tier)
     if tier == "pipeline" and isinstance(choice, Relational) and query.uses:
         raise not_covered(str(declined[-1].reason))
-    return Plan(bound=query, fired=fired, choice=choice, declined=declined)
+    return Plan(bound=query, fired=fired, choice=choice, declined=declined, few=few(query, choice, tier=tier))
 
 
 def not_covered(why: str) -> Invalid:
@@ -119,6 +137,21 @@ def not_covered(why: str) -> Invalid:
         f"no pipeline covers the query: {why}",
         hint="SET weft.tier = auto has the relational executor answer it.",
         sqlstate="0A000",
+    )
+
+
+def few(query: BoundQuery, choice: Choice, *, tier: str) -> DirectScan | None:
+    """The choice for few rows, instead of ``choice``: the executor takes a millisecond to be asked, whatever it sorts.
+
+    None at the tiers that say who answers.
+    """
+    if tier != "auto" or not isinstance(choice, Relational | Pipelined):
+        return None
+    read = direct_read(query)
+    if isinstance(read, Reason) or not read.order or read.computed:
+        return None
+    return DirectScan(
+        read=read, reason=Reason(text="the query is columns of one table, whose few rows are sorted at once")
     )
 
 

@@ -1,7 +1,7 @@
 """Running a plan: parameters in, rows out, as its choice says.
 
     plan + parameters ──► literals ──► engine filters (constants computed)
-    PrimaryKeyGet, KeyTimeRead, DirectScan     batches of the engine; the few rows of a key sorted
+    PrimaryKeyGet, KeyTimeRead, DirectScan     batches of the engine; the few rows of a key or table sorted
     Relational                                 batches of the executor (sql/relational.py)
     Pipelined                                  groups, and what is left: by Arrow (sql/arrange.py), or the executor
                                                └──► exactly the result's types ──► Result
@@ -75,6 +75,7 @@ def run_plan(
     released = _once(on_close)
     bound = plan.bound
     try:
+        plan = plan.settled(reader, past)
         moment = Moment(parameters=parameter_literals(bound, parameters), now=now)
         batches = _direct(plan, reader, moment, past, cancel)
         if batches is None:

@@ -205,3 +205,67 @@ def test_rows_of_a_key_have_values_of_every_type(session: Session) -> None:
     for sql in ("SELECT n FROM e WHERE k = 1 ORDER BY u", "SELECT n FROM e WHERE k = 1 ORDER BY n + 1"):
         session.execute("SET weft.tier = relational")
         assert any("has ORDER BY more" in line for (line,) in session.execute(f"EXPLAIN {sql}").rows())
+
+
+@pytest.mark.timeout(120 * soak.FACTOR)
+def test_rows_of_small_tables_come_in_the_order_of_the_executor() -> None:
+    """Every order ends in the key, or in all that is put out."""
+    direct = 0
+    for seed in range(soak.SEED * 10_000, soak.SEED * 10_000 + WORLDS):
+        rng = random.Random(f"small {seed}")
+        with small(seed), closing(World(seed)) as world, Session(world.engine) as session:
+            for _ in range(QUERIES):
+                sql = _of_small(rng)
+                answers: list[Any] = []
+                for tier in ("auto", "relational"):
+                    session.execute(f"SET weft.tier = {tier}")
+                    result = session.execute(sql)
+                    answers.append((result.schema, repr(result.rows()).replace("-0.0", "0.0")))
+                    direct += "Choice: Scan" in repr(session.execute(f"EXPLAIN {sql}").rows())
+                assert answers[0] == answers[1], f"seed {seed}: {sql}"
+    assert direct == WORLDS * QUERIES, "at the tier relational the executor sorts"
+
+
+def _of_small(rng: random.Random) -> str:
+    table = rng.choice(("plain", "series"))
+    keys = ["k"] if table == "plain" else ["k", "moment"]
+    names = [name for name, type, _ in COLUMNS if type not in ("VARCHAR(9)", "TIME")]
+    order = [
+        f"{name}{rng.choice(('', ' ASC', ' DESC'))}{rng.choice(('', ' NULLS FIRST', ' NULLS LAST'))}"
+        for name in (*rng.sample(names, rng.randint(0, 2)), *keys)
+    ]
+    outputs = rng.sample([*(name for name, _, _ in COLUMNS), *keys], rng.randint(1, 5))
+    condition = rng.choice(("", "", " WHERE b >= 0", " WHERE s = 'a' AND c < 100", " WHERE x IS NULL"))
+    limit = rng.choice(("", "", " LIMIT 1", " LIMIT 7", " LIMIT 0", " LIMIT NULL"))
+    return f"SELECT {', '.join(outputs)} FROM {table}{condition} ORDER BY {', '.join(order)}{limit}"
+
+
+def test_a_small_table_is_sorted_by_the_executor_once_it_is_large(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choice(sql: str) -> str:
+        return next(line for (line,) in session.execute(f"EXPLAIN {sql}").rows() if line.startswith("Choice: "))
+
+    monkeypatch.setattr("weftdb.sql.plan.SORTED_ROWS_MAX", 1_000)
+    session.execute("SET weft.tier = auto")
+    sql = "SELECT k, s FROM t ORDER BY s DESC, k"
+    expected = sorted(((k, f"é{k % 7}") for k in range(900)), key=lambda row: (-(row[0] % 7), row[0]))
+    assert session.execute(sql).rows() == expected
+    assert "few rows" in choice(sql)
+    with_offset = session.execute(f"{sql} LIMIT 3 OFFSET 2").rows()
+    assert with_offset == expected[2:5]
+    small = session.engine.version
+    session.execute("BEGIN")
+    session.put("t", [{"k": k, "g": 1, "s": "ü"} for k in range(900, 1_200)])
+    assert session.execute(f"{sql} LIMIT 2").rows() == [(900, "ü"), (901, "ü")], "its own rows are there"
+    session.execute("COMMIT")
+    assert "few rows" not in choice(sql)
+    large = session.engine.version
+    assert len(session.execute(sql).rows()) == 1_200
+    assert session.execute(sql.replace("FROM t", f"FROM t AS OF VERSION {small}")).rows() == expected
+    session.execute("DELETE FROM t WHERE k >= 100")
+    assert "few rows" in choice(sql)
+    monkeypatch.setattr("weftdb.sql.direct.ROWS_MAX", 500)  # of the past there are more than the statistics say
+    before = session.execute(sql.replace("FROM t", f"FROM t AS OF VERSION {large}")).rows()
+    assert before[:2] == [(900, "ü"), (901, "ü")]
+    assert len(before) == 1_200
