@@ -219,21 +219,27 @@ class State:
         Returns what is left to do of it.
         """
         if operation.action is Action.TRUNCATE:
-            for id in (*(index.id for index in store.table.indexes), *(view.id for view in views)):
+            tables = [table.id for view in views for table in view.tables]
+            for id in (*(index.id for index in store.table.indexes), *tables):
                 self._apply_rows(replace(operation, table=id, schema_version=1), version=version, wall=wall)
             return []
+        retaining = [view for view in views if view.forgotten and operation.action is Action.DROP_SLICES]
+        others = [view for view in views if view not in retaining]
         left: list[Task[None]] = []
         for change in indexes.changes(store, operation, self._columns_of(store, views)):
             _finish(left)
             left = self._follow(
                 change,
                 store.table.indexes,
-                views,
+                others,
                 version=version,
                 wall=wall,
                 ordinal=operation.ordinal,
                 early=operation.early,
             )
+            for view in retaining:
+                maintain.forget(change, self.stores, view, version=version)
+                self.changed_at.update(dict.fromkeys(view.forgotten, version))
         return left
 
     def _follow(

@@ -97,7 +97,7 @@ def stored_of(relation: Relation) -> tuple[Table, ...]:
     """What a relation has of rows: its own, and those of internal tables."""
     if isinstance(relation, Table):
         return (relation, *relation.index_tables.values())
-    return () if relation.groups is None else (relation.groups,)
+    return relation.tables
 
 
 EMPTY: Final = Catalog(version=0, relations=MappingProxyType({}))

@@ -278,6 +278,13 @@ class View:
         """The internal table of groups of a view that is maintained."""
         return None if self.maintained is None else replace(self.maintained.table, name=self.name)
 
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All internal tables of a view that is maintained: that of its groups first."""
+        if self.maintained is None or self.groups is None:
+            return ()
+        return (self.groups, *self.maintained.tables[1:])
+
 
 Relation = Table | View
 

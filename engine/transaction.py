@@ -188,6 +188,12 @@ class Transaction:
         return frozenset(view.id for view in views) | made
 
     @property
+    def incomplete(self) -> frozenset[int]:
+        """Those of ``behind`` that rows cannot stand in for: they retain what their tables have forgotten."""
+        maintained = self._base().catalog.maintained.values()
+        return self.behind.intersection(view.id for views in maintained for view in views if view.forgotten)
+
+    @property
     def catalog(self) -> Catalog:
         """The catalog with the transaction's own DDL."""
         if self._seen_catalog is None:

@@ -24,7 +24,7 @@ from .alter import alter
 from .definition import new_relation_name, only_parts, refuse, refuse_node, relation_name, table_of
 from .execution import Execution
 from .indexes import as_drop_table, create_index, cut_nulls, drop_indexes, with_uniques
-from .options import Clause, cut_options
+from .options import VIEW_OPTIONS, Clause, cut_options
 from .parse import parse
 from .source import Source, first_words
 from .views import as_alter_view, create_view, dependents
@@ -62,6 +62,8 @@ def parse_ddl(source: Source, words: tuple[str, ...]) -> tuple[exp.Expr, list[Cl
         text, options = cut_options(text, "WITH")
     elif words[:2] == ("ALTER", "TABLE"):
         text, options = cut_options(text, "SET", "RESET")
+    elif materialized and words[0] == "CREATE":
+        text, options = cut_options(text, "WITH", known=VIEW_OPTIONS)
     elif materialized and words[0] == "ALTER":
         text = as_alter_view(source)
     elif kind == "INDEX" and words[0] == "CREATE":
@@ -102,7 +104,7 @@ def run_ddl(tree: exp.Expr, options: Sequence[Clause], execution: Execution, *, 
         case exp.Create(kind="INDEX"):
             return create_index(tree, execution, nulls_distinct=tree.meta[NULLS_DISTINCT])
         case exp.Create(kind="VIEW"):
-            return create_view(tree, execution, query_text=query_text)
+            return create_view(tree, _options(options), execution, query_text=query_text)
         case exp.Drop():
             return _drop(tree, execution)
         case exp.Alter():
@@ -138,7 +140,7 @@ def _create_table(statement: exp.Create, clauses: Sequence[Clause], execution: E
 
 
 def _options(clauses: Sequence[Clause]) -> dict[str, str]:
-    """The options of the one WITH that a CREATE TABLE may have."""
+    """The options of the one WITH that a CREATE may have."""
     if len(clauses) > 1:
         raise Invalid("WITH (…) is given twice", hint="Put all options into one WITH (…).", sqlstate="42601")
     return {name: value for clause in clauses for name, value in clause.items() if value is not None}

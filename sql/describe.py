@@ -5,6 +5,7 @@ Everything is computed from a catalog, so it is right in a transaction and in a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ _COLUMNS: Final = pa.schema(
         arrow_field("default", TEXT),
     ]
 )
+WRAPPED: Final = re.compile(r"SELECT .* FROM \((.*)\) AS weft_view\((.*)\)", re.DOTALL)
+"""The query of a view with columns of its own, see views.py."""
+
 _CREATE: Final = pa.schema([arrow_field("definition", TEXT)])
 
 
@@ -111,7 +115,12 @@ _WORDS: Final = frozenset(_RESERVED.split())
 
 
 def _create_view(view: View) -> str:
-    return f"CREATE {kind_name(view).upper()} {quoted(view.name)} AS {view.query.strip()};"
+    retains = view.maintained is not None and view.maintained.forgotten
+    options = " WITH (retain = 'all')" if retains else ""
+    columns, query = "", view.query.strip()
+    if view.materialized and (match := WRAPPED.fullmatch(query)) is not None:  # of groups alone is one made
+        columns, query = f" ({match[2]})", match[1]
+    return f"CREATE {kind_name(view).upper()} {quoted(view.name)}{columns}{options} AS {query};"
 
 
 def _create_table(table: Table) -> str:

@@ -36,6 +36,9 @@ EVERY_DEFAULT: Final = "7 days"
 
 OPTIONS: Final = ("key", "time", "every", "keep", "keep_by", "late", "shards")
 
+VIEW_OPTIONS: Final = ("retain",)
+"""Of materialized views, see views.py."""
+
 OF_EVENT_TIME: Final = ("every", "keep", "keep_by", "late")
 """Options that say nothing where there is no event time."""
 
@@ -62,12 +65,13 @@ class Layout:
     shards: int
 
 
-def cut_options(text: str, *words: str) -> tuple[str, list[Clause]]:
+def cut_options(text: str, *words: str, known: Sequence[str] = OPTIONS) -> tuple[str, list[Clause]]:
     """The statement without its option clauses, and these, in order: what follows one of ``words`` in parentheses.
 
     ``WITH`` leaves blanks in the place of its clause; ``SET`` and ``RESET`` leave ``SET (n)``, which stands for clause
     number n. Only a clause outside of all parentheses counts, so queries of CREATE TABLE … AS keep theirs (``WITH x AS
-    (…)`` has no parenthesis after WITH). Raises Invalid (42601) for what is not ``name = value, …``.
+    (…)`` has no parenthesis after WITH). Raises Invalid (42601) for what is not ``name = value, …``, 22023 for names
+    that are not ``known``.
     """
     tokens = Tokens(text)
     clauses: list[Clause] = []
@@ -76,16 +80,16 @@ def cut_options(text: str, *words: str) -> tuple[str, list[Clause]]:
         tokens.next()
         if token.sort == "sign":
             depth += {"(": 1, ")": -1}.get(token.text, 0)
-        elif depth == 0 and token.upper in words and _begins_clause(tokens, token):
-            clauses.append(_clause(tokens, reset=token.upper == "RESET"))
+        elif depth == 0 and token.upper in words and _begins_clause(tokens, token, known):
+            clauses.append(_clause(tokens, known, reset=token.upper == "RESET"))
             text = _without(text, token.start, tokens.at, stands_for=_PLACE[token.upper].format(len(clauses) - 1))
     return text, clauses
 
 
-def _begins_clause(tokens: Tokens, word: Token) -> bool:
+def _begins_clause(tokens: Tokens, word: Token, known: Sequence[str]) -> bool:
     """Take the parenthesis that opens a clause. Raises Invalid where an option stands there without it."""
     bare = _BARE.match(tokens.text, word.end)
-    if bare is not None and bare[1].lower() in OPTIONS:
+    if bare is not None and bare[1].lower() in known:
         raise Invalid(
             f'syntax error at or near "{bare[1]}"',
             hint=f"Options stand in parentheses: {word.upper} ({bare[1].lower()} = …).",
@@ -104,14 +108,15 @@ def _without(text: str, start: int, stop: int, *, stands_for: str) -> str:
     return text[:start] + stands_for + blanks + text[stop:]
 
 
-def _clause(tokens: Tokens, *, reset: bool) -> Clause:
+def _clause(tokens: Tokens, known: Sequence[str], *, reset: bool) -> Clause:
     """``name = value, …)``, or ``name, …)`` of a RESET; the parenthesis that opens is taken."""
     options: dict[str, str | None] = {}
     while True:
         name = tokens.name()
-        if name not in OPTIONS:
-            hint = nearest(name, OPTIONS) or f"The options are {', '.join(OPTIONS)}."
-            raise Invalid(f'table option "{name}" does not exist', hint=hint, sqlstate="22023")
+        if name not in known:
+            hint = nearest(name, known) or f"The options are {', '.join(known)}."
+            kind = "table" if known is OPTIONS else "view"
+            raise Invalid(f'{kind} option "{name}" does not exist', hint=hint, sqlstate="22023")
         if name in options:
             raise Invalid(f'table option "{name}" is given twice', sqlstate="22023")
         options[name] = None if reset else _value(tokens, name)

@@ -603,7 +603,7 @@ class Session(Access):
         key, tier = None, self.settings.get("weft.tier")
         binder = self.binder_settings
         if isinstance(reader, Transaction) and (behind := reader.behind):
-            binder = replace(binder, computed=behind)
+            binder = replace(binder, computed=behind, incomplete=reader.incomplete)
         if source is not None and not (self.block is not None and self.block.altered):
             declared = tuple(sorted((types or {}).items(), key=lambda item: item[0]))
             key = (source.rewritten, (declared, binder, tier, reader.catalog.version))

@@ -17,7 +17,7 @@ when they are read. Either is exact at every snapshot; so REFRESH has nothing to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -83,7 +83,7 @@ def without_data_clause(source: Source) -> Source:
 _WITH_DATA: Final = re.compile(r"\bWITH\s+(NO\s+)?DATA\s*$", re.IGNORECASE)
 
 
-def create_view(statement: exp.Create, execution: Execution, *, query_text: str) -> Result:
+def create_view(statement: exp.Create, options: Mapping[str, str], execution: Execution, *, query_text: str) -> Result:
     """CREATE [OR REPLACE] VIEW, CREATE MATERIALIZED VIEW. ``query_text`` is the text after AS."""
     only_parts(statement, "this", "kind", "exists", "replace", "expression", "properties")
     properties = statement.args.get("properties")
@@ -107,7 +107,7 @@ def create_view(statement: exp.Create, execution: Execution, *, query_text: str)
         _check_replaced(before, view, execution)
         view = replace(view, id=before.id, comments=_comments_kept(before, view))
     if materialized:
-        _maintain(view, query, bound, execution, before=before)
+        _maintain(view, query, bound, execution, before=before, retains=_retains(options))
     else:
         _store(view, execution, before=before)
     if before is not None:
@@ -148,7 +148,7 @@ def view_of(
             raise Invalid(
                 f'column "{column}" specified more than once', hint="Name each column with AS.", sqlstate="42701"
             )
-    if columns is not None or query.find(exp.Star) is not None:
+    if columns is not None or any(not isinstance(star.parent, exp.Anonymous) for star in query.find_all(exp.Star)):
         listed = ", ".join(f'"{column.replace(chr(34), chr(34) * 2)}"' for column in names)
         text = f"SELECT {listed} FROM ({text}) AS weft_view({listed})"
     view = View(
@@ -162,7 +162,9 @@ def view_of(
     return view, bound
 
 
-def _maintain(view: View, query: Any, bound: BoundQuery, execution: Execution, *, before: Relation | None) -> None:
+def _maintain(
+    view: View, query: Any, bound: BoundQuery, execution: Execution, *, before: Relation | None, retains: bool
+) -> None:
     """Store a materialized view, kept by the engine where it can be, in the place of ``before``, if any.
 
     Raises Invalid (0A000) for other shapes.
@@ -181,10 +183,29 @@ def _maintain(view: View, query: Any, bound: BoundQuery, execution: Execution, *
         except Invalid as refusal:
             refusal.hint = f"It cannot be kept: {why}. {refusal.hint}"
             raise
+        if retains:
+            raise Invalid(
+                f"a view that is not kept cannot retain what its table forgets: {why}",
+                hint="Leave retain = 'all' out.",
+                sqlstate="0A000",
+            ) from None
         execution.notice(f'materialized view "{view.name}" is computed when it is read: {why}')
         _store(view, execution, before=before)
         return
+    maintained = maintained.retaining(execution.new_id) if retains else maintained
     execution.transaction.create_view(replace(view, maintained=maintained), base)
+
+
+def _retains(options: Mapping[str, str]) -> bool:
+    """Whether ``retain`` says that the view keeps what its table forgets."""
+    value = options.get("retain", "base")
+    if value not in ("base", "all"):
+        raise Invalid(
+            f"view option retain = '{value}' cannot be",
+            hint="Use 'base' (what the table forgets, the view forgets) or 'all' (the view keeps it).",
+            sqlstate="22023",
+        )
+    return value == "all"
 
 
 def _store(view: View, execution: Execution, *, before: Relation | None) -> None:
@@ -211,6 +232,14 @@ def _check_replaced(before: Relation, view: View, execution: Execution) -> None:
         )
     if before.id in _all_dependencies(view, execution.catalog):
         raise Invalid(f'view "{view.name}" would read itself', sqlstate="42P17")
+    for part in () if before.maintained is None else before.maintained.forgotten_parts:
+        if any(rows.num_rows for rows in execution.reader.scan(part.table, columns=[1]).batches()):
+            raise Invalid(
+                f'cannot replace materialized view "{view.name}": it retains what its table has forgotten, '
+                "which cannot be made anew",
+                hint="Make one of another name, or drop it, if that may go.",
+                sqlstate="55000",
+            )
     for above in dependents(execution.catalog, before.id):
         if above.maintained is not None:
             raise _depends(f'replace {kind} "{view.name}"', above)

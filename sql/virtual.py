@@ -116,6 +116,7 @@ _VIEWS: Final = pa.schema(
         arrow_field("view_name", TEXT),
         arrow_field("table_name", TEXT),
         arrow_field("maintained", BOOLEAN),
+        arrow_field("retain", TEXT),
         arrow_field("groups", BIGINT),
         arrow_field("segments", BIGINT),
         arrow_field("memory_bytes", BIGINT),
@@ -289,6 +290,8 @@ def _views(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
         bases = [catalog.by_id[id].name for id in view.depends_on if id in catalog.by_id]
         row: dict[str, object] = {"view_name": view.name, "table_name": bases[0] if bases else None}
         row["maintained"] = facts is not None
+        if view.maintained is not None:
+            row["retain"] = "all" if view.maintained.forgotten else "base"
         if facts is not None:
             row |= {
                 "groups": facts.rows_count,

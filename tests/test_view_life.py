@@ -254,3 +254,17 @@ def test_all_of_it_over_the_wire() -> None:
             assert right(txn, "w")
             with pytest.raises(Invalid, match="READ ONLY"):
                 txn.execute(f"CREATE OR REPLACE MATERIALIZED VIEW w AS {OLD}")
+
+
+def test_show_create_makes_the_view_again(db: Database) -> None:
+    db.execute(f"CREATE MATERIALIZED VIEW named (a, b, c) AS {OLD}")
+    db.execute("COMMENT ON COLUMN named.b IS 'rows'")
+    for name in ("v", "named"):
+        shown = db.execute(f"SHOW CREATE {name}").scalar()
+        db.execute(shown.replace(f"VIEW {name}", "VIEW again").replace(f"COLUMN {name}", "COLUMN again"))
+        assert db.execute("SHOW CREATE again").scalar().replace("again", name) == shown
+        assert db.execute("SELECT * FROM again ORDER BY 1").rows() == check(db, OLD, name)
+        assert right(db, "again")
+        db.execute("DROP MATERIALIZED VIEW again")
+    shown = db.execute("SHOW CREATE named").scalar()
+    assert shown.startswith('CREATE MATERIALIZED VIEW named ("a", "b", "c") AS SELECT')

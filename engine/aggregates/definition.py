@@ -11,11 +11,17 @@ The group table has the keys as primary key (NULL is a value there), then the co
 rows as any others, which ``apply`` derives (maintain.py); nobody else writes to it. Expressions read the base table by
 column identifiers. Those that ``apply`` evaluates (keys, where, arguments, filters) never vary; those that can fail are
 evaluated before the commit, too, as guards of the table, so that they do not. ``outputs`` are evaluated by who reads.
+
+**Retention.** When slices of the base table are dropped, a view forgets their rows with them: it is what its query
+says. A view that *retains* (``WITH (retain = 'all')``) keeps them in its groups. What they have added is counted again
+in internal tables beside, as the groups of the forgotten rows: so at every version the groups that are kept are those
+of the rows that there are and of those that are forgotten together, and VERIFY can tell.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,7 +56,9 @@ ROWS: Final = State(sort=Sort.COUNT)
 @dataclass(frozen=True, kw_only=True)
 class Maintained:
     """``id``: of the internal table of groups; ``base``: of the table whose rows are grouped. ``outputs``: the view's
-    columns, as expressions of the columns of ``table``. ``fallible``: what of the others can fail.
+    columns, as expressions of the columns of ``table``. ``fallible``: what of the others can fail. ``forgotten``: of a
+    view that retains, the internal tables of what forgotten rows have added to each of its ``parts``; it may be more
+    than what its query says.
     """
 
     id: int
@@ -60,6 +68,27 @@ class Maintained:
     where: Expression | None = None
     outputs: tuple[Expression, ...]
     fallible: tuple[Expression, ...] = ()
+    forgotten: tuple[int, ...] = ()
+
+    def retaining(self, new_id: Callable[[], int]) -> Maintained:
+        """The same, with what its table forgets."""
+        return replace(self, forgotten=tuple(new_id() for _ in self.parts))
+
+    @property
+    def parts(self) -> tuple[Maintained, ...]:
+        """What is kept as groups that rows are added to and taken away from."""
+        return (self,)
+
+    @cached_property
+    def forgotten_parts(self) -> tuple[Maintained, ...]:
+        """The same of the rows that are forgotten; none where the view forgets them, too."""
+        pairs = zip(self.parts, self.forgotten, strict=bool(self.forgotten))
+        return tuple(replace(part, id=id, outputs=(), fallible=(), forgotten=()) for part, id in pairs)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All internal tables of the view: that of its groups first."""
+        return (self.table, *(part.table for part in self.forgotten_parts))
 
     @property
     def guards(self) -> tuple[Guard, ...]:
@@ -120,6 +149,7 @@ def encode(view: Maintained) -> dict[str, Any]:
         "where": _text(view.where),
         "fallible": [to_json(expression) for expression in view.fallible],
         "outputs": [to_json(output) for output in view.outputs],
+        **({"forgotten": view.forgotten} if view.forgotten else {}),
     }
 
 
@@ -136,6 +166,7 @@ def decode(item: dict[str, Any]) -> Maintained:
         where=_parsed(item["where"]),
         fallible=tuple(from_json(text) for text in item["fallible"]),
         outputs=tuple(from_json(output) for output in item["outputs"]),
+        forgotten=tuple(item.get("forgotten", ())),
     )
 
 

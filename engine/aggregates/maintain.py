@@ -2,7 +2,9 @@
 
     PUT, DELETE ──► rows with these primary keys as they are (old) ── -1 ──┐
                 └─► rows as they will be (new)                     ── +1 ──┴─► change ─► groups to put, to delete
-    TRUNCATE, DROP_SLICES, large transactions ──► the rows that go, and those that come, alike
+    DROP_SLICES, large transactions ──► the rows that go, and those that come, alike          TRUNCATE ──► no groups
+
+A view that retains what its table forgets is left as it is by DROP_SLICES (``forget``, definition.py).
 
 The log holds rows of tables alone; groups are derived from state and record, as entries of indexes are. So a view is
 exact at every version however a row changes, N writers on one group never meet, and replay gives the same.
@@ -63,6 +65,13 @@ def _difference(change: Change, view: Maintained, early: Early | None) -> tuple[
     if change.old.num_rows:
         difference = grouper.combined([grouper.change_of(change.old.select(names), -1), difference])
     return difference, seconds
+
+
+def forget(change: Change, stores: Stores, view: Maintained, *, version: int) -> None:
+    """Rows of slices that are dropped go, which the view retains: note what they have added to its groups."""
+    for part in view.forgotten_parts:
+        rows = change.old.select([str(id) for id in part.reads])
+        part.grouper.merge(part.grouper.change_of(rows, 1), stores[part.id], version=version)
 
 
 def operations(change: Change, stores: Stores, view: Maintained, *, ordinal: int) -> Iterator[Operation]:

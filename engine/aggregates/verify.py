@@ -4,6 +4,8 @@
                                                       ├─ group by group ─► equal, or a ``Difference``
     groups that are kept ─────────────────────────────┘
 
+What rows have added that a view retains, and its table has forgotten, counts among the rows (definition.py).
+
 States depend on nothing but the multiset of the rows, down to their bytes (accumulators.py), so they are compared
 exactly, floats too; what a reader sees is computed from them, and cannot differ where they agree.
 
@@ -69,6 +71,9 @@ def verify(
         for rows in _scanned(snapshot, view.base, view.reads):
             found.rows += rows.num_rows
             recomputed.add(view.grouper.change_of(rows, 1))
+        for part in view.forgotten_parts:
+            for groups in _scanned(snapshot, part.id, [column.id for column in part.table.columns]):
+                recomputed.add(groups)
         for groups in _scanned(snapshot, view.id, [column.id for column in view.table.columns]):
             kept.add(groups)
         if recomputed.spilled or kept.spilled:

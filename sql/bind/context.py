@@ -43,6 +43,9 @@ class Settings:
     computed: frozenset[int] = frozenset()
     """Maintained views, by the tables of their groups, that are computed from the rows all the same."""
 
+    incomplete: frozenset[int] = frozenset()
+    """Those of them whose rows are not all there."""
+
 
 @dataclass(kw_only=True)
 class Context:

@@ -421,6 +421,14 @@ def _view(context: Context, view: schema.View, alias: exp.TableAlias | None, tre
     label = fold(alias.this) if alias is not None and alias.this is not None else view.name
     if view.maintained is not None and view.maintained.id not in context.settings.computed:
         return _ranged(groups := _groups(context, view, label), groups.columns, label, alias)
+    if view.maintained is not None and view.maintained.id in context.settings.incomplete:
+        raise fail(
+            f'the view "{view.name}" cannot be read by a transaction that has written its table: it retains rows that '
+            "the table has forgotten",
+            tree,
+            sqlstate="55000",
+            hint="Read it before you write, or after the commit.",
+        )
     if context.view_depth >= VIEW_DEPTH_MAX:
         raise fail(f'the view "{view.name}" is nested more than {VIEW_DEPTH_MAX} deep', tree, sqlstate="54001")
     context.view_depth += 1
