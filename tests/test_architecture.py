@@ -77,6 +77,13 @@ def sources() -> list[str]:
     return [path.relative_to(ROOT).as_posix() for path in found if "_pb2" not in path.name]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgetful() -> Iterator[None]:
+    """The trees go when these tests are done: a million objects that each full collection afterwards would look at."""
+    yield
+    tree.cache_clear()
+
+
 @functools.cache
 def tree(path: str) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"), path)
