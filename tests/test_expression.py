@@ -285,6 +285,50 @@ def test_time_buckets_are_counted_from_one_monday() -> None:
         assert by_batch(bucket, rows) == by_rows(bucket, rows) == [expected]
 
 
+UNITS = ("microseconds", "milliseconds", "second", "minute", "hour", "day", "week", "month", "quarter", "year")
+WIDE_UNITS = ("decade", "century", "millennium", "MONTHS", "Years")
+
+
+@pytest.mark.parametrize("zoned", [False, True])
+@settings(max_examples=soak.many(60, 300), deadline=None)
+@given(
+    moments=st.lists(st.none() | st.datetimes(dt.datetime(1, 1, 1)), min_size=1, max_size=6),
+    unit=st.sampled_from(UNITS + WIDE_UNITS),
+    months=st.integers(1, 130),
+)
+@example(moments=[dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59, 999_999)], unit="decade", months=119)
+@example(moments=[dt.datetime(1969, 12, 31, 23, 59, 59, 999_999), dt.datetime(1970, 1, 1)], unit="month", months=7)
+def test_moments_are_cut_for_whole_columns_as_one_by_one(
+    zoned: bool, moments: list[dt.datetime | None], unit: str, months: int
+) -> None:
+    type = TIMESTAMPTZ if zoned else TIMESTAMP
+    column = Column(id=1, type=type, name="at")
+    values = [None if one is None else one.replace(tzinfo=dt.UTC if zoned else None) for one in moments]
+    batch = pa.record_batch({"at": pa.array(values, type.arrow)})
+    width = literal(pa.MonthDayNano([months, 0, 0]), INTERVAL)
+    for cut in (call("date_trunc", literal(unit, TEXT), column), call("time_bucket", width, column)):
+        try:
+            wanted = [evaluate_row(cut, {1: one}, context=Context()) for one in values]
+        except Invalid:
+            with pytest.raises(Invalid, match="out of range"):
+                evaluate(cut, batch, column_ids=[1])
+            continue
+        assert python_values(evaluate(cut, batch, column_ids=[1]), type) == wanted
+
+
+def test_months_are_cut_without_a_look_at_each_row() -> None:
+    batch = pa.record_batch({"at": pa.array([dt.datetime(2024, 2, 29, 5)] * 3, TIMESTAMP.arrow)})
+    column = Column(id=1, type=TIMESTAMP, name="at")
+    with mock.patch("weftdb.engine.expression.evaluate.apply", side_effect=AssertionError):
+        for unit in ("month", "quarter", "year", "decade", "week"):
+            evaluate(call("date_trunc", literal(unit, TEXT), column), batch, column_ids=[1])
+        month = literal(pa.MonthDayNano([1, 0, 0]), INTERVAL)
+        assert (
+            evaluate(call("time_bucket", month, column), batch, column_ids=[1]).to_pylist()
+            == [dt.datetime(2024, 2, 1)] * 3
+        )
+
+
 @settings(max_examples=soak.many(50, 100), deadline=None)
 @given(
     moment=st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)),

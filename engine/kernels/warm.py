@@ -42,6 +42,7 @@ from ..upsert import Sums
 from .bits import places_set
 from .bounds import bounds_of
 from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
+from .months import months_of
 from .newest import keep_best
 from .numbering import number
 from .states import join_states, kth_greatest, places_with_rows, take
@@ -144,6 +145,7 @@ def _group() -> None:
     for values in (found, np.ones(1)):
         kth_greatest(values, 1)
     bounds_of(0, 8, 0, 0)
+    months_of(found, found)
 
 
 def accumulate() -> None:

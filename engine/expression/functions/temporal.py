@@ -452,6 +452,21 @@ def _trunc_naive(unit: str, moment: dt.datetime) -> dt.datetime:
     return day.replace(day=1, month=1, year=max(first, 1))
 
 
+def _trunc_overloads() -> list[Overload]:
+    from . import temporal_vector
+
+    return [
+        overload(
+            f"text, {kind} -> {kind}",
+            render,
+            naive=_trunc_naive,
+            arrow=temporal_vector.trunc(_unit),
+            constants=(0,),
+        )
+        for kind, render in (("timestamp", _trunc), ("timestamptz", _trunc_zoned))
+    ]
+
+
 # -- time_bucket -----------------------------------------------------------------------------------------------------
 
 _MONDAY: Final = dt.datetime(2000, 1, 3)
@@ -746,8 +761,7 @@ def functions() -> tuple[Function, ...]:
         function("date_part", *_field_overloads(exact=False)),
         function(
             "date_trunc",
-            overload("text, timestamp -> timestamp", _trunc, naive=_trunc_naive, constants=(0,)),
-            overload("text, timestamptz -> timestamptz", _trunc_zoned, naive=_trunc_naive, constants=(0,)),
+            *_trunc_overloads(),
             overload("text, interval -> interval", in_python, naive=_trunc_span, can_fail=True),
         ),
         function(
