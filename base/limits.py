@@ -189,5 +189,8 @@ VIEW_BUILD_BYTES_MAX = 1 << 30
 VERIFY_VIEW_BYTES: Final = 128 * MIB
 """Groups that VERIFY MATERIALIZED VIEW holds; more go to files and are compared in parts."""
 
+VIEW_GROUPS_MAX: Final = 4_000_000
+"""Groups of a view that one query adds up; for more the table's rows are read, by those who spill."""
+
 VERIFY_LISTED_MAX: Final = 100
 """Groups that differ of which VERIFY MATERIALIZED VIEW says how; it counts all."""

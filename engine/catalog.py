@@ -51,6 +51,16 @@ class Catalog:
         return {base: tuple(view for view in views if view.base == base) for base in bases}
 
     @cached_property
+    def matchable(self) -> Mapping[int, tuple[View, ...]]:
+        """The same views, as relations."""
+        views = [item for item in self.relations.values() if isinstance(item, View) and item.maintained is not None]
+        bases = {view.maintained.base for view in views if view.maintained is not None}
+        return {
+            base: tuple(view for view in views if view.maintained is not None and view.maintained.base == base)
+            for base in bases
+        }
+
+    @cached_property
     def names(self) -> frozenset[str]:
         """The names that are taken: of relations and of indexes."""
         tables = [relation for relation in self.relations.values() if isinstance(relation, Table)]

@@ -29,6 +29,7 @@ from .bind import bind_query
 from .bound import BoundQuery
 from .cancel import Cancel
 from .interrupt import interruptible
+from .matching.select import NO_VIEWS, Views
 from .parts import Grouped
 from .plan import Plan
 from .plan import plan as planned
@@ -45,7 +46,8 @@ class Execution:
 
     ``key``, the statement's text and more, stands for everything that binding it depends on; None where bound queries
     may not be kept. ``past`` is what the statement's AS OF clauses read (sql/as_of.py).
-    ``alone``: the statement is a transaction of its own. ``holder``: who runs it.
+    ``alone``: the statement is a transaction of its own. ``holder``: who runs it. ``match_views``: whether views answer
+    for their tables.
     ``relations``: rows that stand in for WITH queries; ``written``: the tables that those wrote (sql/with_changes.py).
     """
 
@@ -63,6 +65,7 @@ class Execution:
     past: Past = NO_PAST
     alone: bool = False
     tier: str = "relational"
+    match_views: bool = False
     holder: Holder = SOMEONE
     relations: Mapping[str, pa.Table] = field(default_factory=dict)
     written: frozenset[int] = frozenset()
@@ -135,7 +138,19 @@ class Execution:
         relations: Mapping[str, pa.Schema] | None = None,
     ) -> Plan:
         """Bind a query, and plan it."""
-        return planned(self.bind(tree, targets=targets, relations=relations), tier=self.tier)
+        return planned(self.bind(tree, targets=targets, relations=relations), tier=self.tier, views=self.views)
+
+    @property
+    def views(self) -> Views:
+        """The views that may answer a query in the place of their tables."""
+        known = self.catalog.matchable if self.match_views else NO_VIEWS
+        if not known or not self.binder.computed:
+            return known
+        computed = self.binder.computed
+        return {
+            base: tuple(view for view in views if view.maintained is not None and view.maintained.id not in computed)
+            for base, views in known.items()
+        }
 
     def run(
         self,
@@ -153,7 +168,7 @@ class Execution:
 
         def work() -> Result:
             known = {**self.relations, **(relations or {})}
-            given = {**self.virtual(plan.bound, known), **known}
+            given = {**self.virtual((plan.without or plan).bound, known), **known}
             return run_plan(
                 plan,
                 self.reader,

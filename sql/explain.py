@@ -56,10 +56,12 @@ from .execution import Execution
 from .explained import Access, Change, Explained, Measured
 from .interrupt import interruptible
 from .locking import locking_of, locks
+from .matching.run import way_of
+from .matching.select import Matched
 from .mutate import CHANGES, plan_of_change, run_change
 from .operators import Operator, with_names
-from .parts import Grouped, run_parts
-from .plan import Pipelined, Plan, Relational, choose, few
+from .parts import VIEWS, Grouped, run_parts
+from .plan import Pipelined, Plan, Relational, chosen
 from .point_change import point_change
 from .pushdown import Moment, finish
 from .relational import parameter_literals, reader_of, sources_of, sql_text
@@ -123,10 +125,7 @@ def _planned(tree: exp.Expr, execution: Execution, watch: Watch) -> Plan:
     """The plan, made anew, step by step."""
     bound = watch.timed("bind", lambda: execution.bind(tree))
     better, fired = watch.timed("rules", lambda: rules.rewrite(bound))
-    choice, declined = watch.timed("choose", lambda: choose(better, tier=execution.tier))
-    plan = Plan(
-        bound=better, fired=fired, choice=choice, declined=declined, few=few(better, choice, tier=execution.tier)
-    )
+    plan = watch.timed("choose", lambda: chosen(better, fired, tier=execution.tier, views=execution.views))
     return plan.settled(execution.reader, execution.past.snapshots)
 
 
@@ -155,6 +154,7 @@ def _explain_change(
 def _explain_query(tree: exp.Expr, execution: Execution, watch: Watch, *, analyze: bool) -> Explained:
     locking = locking_of(tree, execution) if locks(tree) else None
     plan = _planned(tree, execution, watch) if locking is None else locking.keyed
+    plan, why_not = _settled(plan, execution)
     if not analyze:
         found = _seen(plan, execution)
     elif locking is not None and isinstance(execution.reader, Transaction):
@@ -164,7 +164,24 @@ def _explain_query(tree: exp.Expr, execution: Execution, watch: Watch, *, analyz
         found = _measured(plan, execution)
     if locking is not None:
         found = replace(found, locked=tuple(target.alias for target in locking.targets))
-    return replace(found, steps=tuple(watch.steps))
+    return replace(found, steps=tuple(watch.steps), grouped=(*why_not, *found.grouped))
+
+
+def _settled(plan: Plan, execution: Execution) -> tuple[Plan, tuple[Grouped, ...]]:
+    """The plan that is run, as far as views are concerned, and why it is not the one with views."""
+    if plan.without is None or plan.matching is None:
+        return plan, ()
+    moment = _moment(plan.without.bound, execution) if execution.parameters or not plan.bound.parameters else None
+    if moment is None:
+        return plan, ()
+    chosen: list[Matched] = []
+    for part in plan.matching.matched:
+        way, why = way_of(part, execution.reader, moment)
+        if way is None:
+            return plan.without, (Grouped(alias=part.use.alias, sink=VIEWS, why_not=why),)
+        others = tuple(other for other in part.ways if other is not way.roll)
+        chosen.append(replace(part, ways=(way.roll, *others)))
+    return replace(plan, matching=replace(plan.matching, matched=tuple(chosen))), ()
 
 
 def _moment(bound: BoundQuery, execution: Execution) -> Moment:
@@ -216,6 +233,8 @@ def _grouped(plan: Plan, execution: Execution, moment: Moment) -> list[Grouped]:
 
 def _is_executor_s(plan: Plan, grouped: Sequence[Grouped]) -> bool:
     """Whether the executor runs the query as it was bound."""
+    if plan.without is not None:
+        return False
     if isinstance(plan.choice, Pipelined):
         return not plan.choice.wait and any(each.why_not is not None for each in grouped)
     return isinstance(plan.choice, Relational)

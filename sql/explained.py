@@ -21,8 +21,9 @@ from typing import Any, Final
 
 from ..engine.expression.node import Expression
 from ..engine.scan_statistics import ScanStatistics
+from .matching.explained import lines_of
 from .operators import Operator
-from .parts import METADATA, Grouped
+from .parts import METADATA, VIEWS, Grouped
 from .plan import NAMES, Plan, Relational
 from .shown import expression_text
 from .verify import Verified
@@ -146,6 +147,10 @@ class Explained:
             found["Rules"] = [{"Rule": fired.rule.name, "Effects": list(fired.effects())} for fired in self.plan.fired]
             found["Choice"] = NAMES[type(self.plan.choice)]
             found["Reason"] = str(self.plan.choice.reason)
+            if self.plan.matching is not None:
+                found["Views"] = [
+                    line.strip() for line in lines_of(self.plan.matching, used=self.plan.without is not None)
+                ]
             found["Declined"] = [{"Choice": item.name, "Reason": str(item.reason)} for item in self.plan.declined]
         if self.operators is not None:
             found["Tables"] = [access.document() for access in self.accesses]
@@ -190,6 +195,8 @@ _ROWS: Final = {
 
 
 def _grouped_line(grouped: Grouped) -> str:
+    if grouped.sink == VIEWS:
+        return _views_line(grouped)
     if grouped.why_not is not None:
         return f"  Pipeline of {grouped.alias}: not used, since {grouped.why_not}; the executor groups"
     if grouped.sink in _ROWS:
@@ -207,6 +214,13 @@ def _grouped_line(grouped: Grouped) -> str:
         return f"  Pipeline of {grouped.alias}: told by counts and zones, {rows}, in {_shown(grouped.seconds)}"
     rows = f"{grouped.groups:,} groups of {grouped.rows:,} rows"
     return f"  Pipeline of {grouped.alias}: {rows}, in {_shown(grouped.seconds)} by {grouped.kernel} ({grouped.sink})"
+
+
+def _views_line(grouped: Grouped) -> str:
+    if grouped.groups is None or grouped.rows is None or grouped.seconds is None:
+        return f"  Views of {grouped.alias}: not used, since {grouped.why_not}"
+    read = f"{grouped.groups:,} groups of {grouped.rows:,} groups and rows"
+    return f"  View {grouped.kernel} for {grouped.alias}: {read}, in {_shown(grouped.seconds)}"
 
 
 def _order_line(grouped: Grouped) -> list[str]:

@@ -22,13 +22,13 @@ from ..engine.aggregates.accumulators import Sort, state_types
 from ..engine.aggregates.definition import ROWS, Maintained, State
 from ..engine.expression.evaluate import can_fail, check_supported
 from ..engine.expression.functions import FUNCTIONS, Volatility, resolve
-from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal
+from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
 from ..engine.expression.tree import walk as walk_expression
 from ..engine.key_encoding import VARIABLE, WIDTHS
 from ..engine.pipeline.shape import NotCovered
 from ..engine.schema import Table
 from . import bound
-from .star import star_of
+from .star import Star, star_of
 from .walk import is_scalar, rewrite
 
 _WHOLE: Final = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT)
@@ -62,27 +62,31 @@ def maintained_of(query: bound.Query, *, id: int) -> tuple[Maintained, Table]:
         raise NotMaintained("it reads the past")
     if not star.keys:
         raise NotMaintained("it has no GROUP BY columns")
-    sources = {column.id: source for column, source in zip(star.fact.columns, star.fact.sources, strict=True)}
-    builder = _Builder(table=star.fact.table, sources=sources)
-    keys = tuple(builder.key(key) for key in star.keys)
-    where = [builder.own(part, "WHERE") for part in star.filter]
-    columns = {output.column.id: number for number, output in enumerate(grouping.keys)}
-    calls = {output.column.id: call for output, call in zip(grouping.aggregates, star.aggregates, strict=True)}
-    values = {id: Column(id=number + 1, type=keys[number].type) for id, number in columns.items()}
-    builder.first = len(keys) + 1
-    values_of_calls = {id: builder.value(call) for id, call in calls.items()}
-    outputs = tuple(_output(output.expression, values | values_of_calls) for output in query.outputs)
-    view = Maintained(
-        id=id,
-        base=star.fact.table.id,
-        keys=keys,
-        states=tuple(builder.states),
-        where=_all_of(where),
-        outputs=outputs,
-    )
+    asked = asked_of(star, id=id)
+    given = (*grouping.keys, *grouping.aggregates)
+    values = {output.column.id: value for output, value in zip(given, asked.outputs, strict=True)}
+    outputs = tuple(_output(output.expression, values) for output in query.outputs)
+    view = replace(asked, outputs=outputs)
     if not view.reads:
         raise NotMaintained("it groups by constants alone")
     return replace(view, fallible=tuple(_fallible(view))), star.fact.table
+
+
+def asked_of(star: Star, *, id: int, constants: bool = False) -> Maintained:
+    """What would be kept of the groups of one table; its outputs are the keys, then the aggregates.
+
+    ``constants``: its conditions may have parameters and functions of the statement's time. Raises NotMaintained.
+    """
+    sources = {column.id: source for column, source in zip(star.fact.columns, star.fact.sources, strict=True)}
+    builder = _Builder(table=star.fact.table, sources=sources)
+    keys = tuple(builder.key(key) for key in star.keys)
+    where = [builder.own(part, "WHERE", constants=constants) for part in star.filter]
+    builder.first = len(keys) + 1
+    columns = [Column(id=number, type=key.type) for number, key in enumerate(keys, 1)]
+    outputs = (*columns, *map(builder.value, star.aggregates))
+    states = tuple(builder.states)  # now that all are known
+    table = star.fact.table
+    return Maintained(id=id, base=table.id, keys=keys, states=states, where=_all_of(where), outputs=outputs)
 
 
 def _fallible(view: Maintained) -> Iterator[Expression]:
@@ -137,10 +141,16 @@ class _Builder:
     first: int = 1
     states: list[State] = field(default_factory=lambda: [ROWS])
 
-    def own(self, node: bound.Bound, what: str) -> Expression:
-        """An expression over the table's columns that the engine can compute of a row."""
+    def own(self, node: bound.Bound, what: str, *, constants: bool = False) -> Expression:
+        """An expression over the table's columns that the engine can compute of a row; see ``asked_of``."""
         names = {id: self.table.by_id[source] for id, source in self.sources.items() if source in self.table.by_id}
-        expression = rewrite(node, lambda part: names[part.id].node if isinstance(part, Column) else None)
+
+        def named(part: Any) -> Any:
+            if isinstance(part, Column) and part.id not in names:
+                raise NotMaintained(f"{what} reads what is no column of the table")
+            return names[part.id].node if isinstance(part, Column) else None
+
+        expression = rewrite(node, named)
         if not is_scalar(expression):
             raise NotMaintained(f"{what} has a part that is for queries alone")
         found = bound.expression(expression)
@@ -149,7 +159,11 @@ class _Builder:
         except Invalid as error:
             raise NotMaintained(error.message) from None
         for part in walk_expression(found):
+            if isinstance(part, Parameter) and not constants:
+                raise NotMaintained(f"{what} has a parameter")
             if isinstance(part, Call) and FUNCTIONS[part.function].volatility is not Volatility.IMMUTABLE:
+                if constants and FUNCTIONS[part.function].volatility is Volatility.STABLE and not part.arguments:
+                    continue
                 raise NotMaintained(f"{part.function}() changes with time")
         return found
 

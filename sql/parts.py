@@ -49,6 +49,10 @@ METADATA: Final = "metadata"
 """The sink of a part that needed no kernel."""
 
 
+VIEWS: Final = "views"
+"""The sink of what views answered (matching/run.py); ``kernel`` is the view then."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouped:
     """What came of a part, for EXPLAIN. ``why_not``: why the executor groups it; None: a kernel does, or metadata did.

@@ -148,13 +148,13 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
         parts.append(part)
         return select
 
-    first_id = _first_id(query.query)
+    first_id = first_id_of(query.query)
     rest = rewrite(query.query, replace)
     if not parts:
         return reasons[0] if reasons else Reason(text="nothing is grouped")
     otherwise = with_pipelines(query, by_bits=False) if any_bits else None
     return Rest(
-        bound=_query_of(rest, query, query.columns),
+        bound=query_of(rest, query, query.columns),
         parts=tuple(parts),
         otherwise=otherwise if isinstance(otherwise, Rest) else None,
     )
@@ -168,7 +168,7 @@ def _counts_distinct(select: bound.Select) -> bool:
     return bool(distinct) and all(call.function == "count" for call in distinct)
 
 
-def _first_id(query: bound.Query) -> int:
+def first_id_of(query: bound.Query) -> int:
     """An identifier behind all columns' of a query."""
     last = 0
     for node in walk(query):
@@ -186,13 +186,13 @@ def _first_id(query: bound.Query) -> int:
 
 def _side(part: bound.Query, query: bound.BoundQuery) -> SideRows:
     """What a star is joined with, by a kernel too where it is a star itself. Raises NotCovered."""
-    of = _query_of(part, query)
+    of = query_of(part, query)
     if not isinstance(part, bound.Select) or part.source is None or part.grouping is not None:
         return SideRows(query=of, part=None)
     try:
         if not only_computes(part):
             raise NotCovered("it does more than compute")
-        star = star_of(part, first_id=_first_id(part))
+        star = star_of(part, first_id=first_id_of(part))
         own = _own(star)
         pipeline = describe(
             star.fact.table,
@@ -227,7 +227,7 @@ def _sides(star: Star, own: Callable[[bound.Bound], Expression]) -> list[Side]:
     ]
 
 
-def _query_of(
+def query_of(
     part: bound.Query, query: bound.BoundQuery, columns: tuple[tuple[str, Type], ...] | None = None
 ) -> bound.BoundQuery:
     """A part of a query, or what is left of it, as a query of its own. Raises NotCovered."""
@@ -264,31 +264,37 @@ def _part(select: bound.Select, star: Star) -> tuple[Pipeline, bound.Select, bou
     filter = [own(part) for part in star.filter]
     keys = [own(key) for key in star.keys]
     aggregates: list[Aggregation] = []
-    columns = [key.column for key in grouping.keys]
-    for output, call in zip(grouping.aggregates, star.aggregates, strict=True):
+    for call in star.aggregates:
         if not isinstance(call, bound.Aggregate):
             raise NotCovered("it has more than aggregates")
         if call.order or call.within or len(call.arguments) > 1:
             raise NotCovered(f"{call.function} has ORDER BY or more than one argument")
         condition = None if call.filter is None else own(call.filter)
         argument = own(call.arguments[0]) if call.arguments else None
-        columns.append(output.column)
         aggregates.append(
             Aggregation(
                 function=call.function, argument=argument, filter=condition, type=call.type, distinct=call.distinct
             )
         )
     pipeline = describe(table, filter, keys, aggregates, _sides(star, own))
+    rest, groups = groups_of(select, scan)
+    return pipeline, rest, groups
+
+
+def groups_of(select: bound.Select, scan: bound.Scan) -> tuple[bound.Select, bound.ArrowScan]:
+    """What is left of a grouped SELECT over a table, and the relation that stands for its groups: their keys, k0 and so
+    on, and their aggregates, a0 and so on.
+    """
+    assert select.grouping is not None, "the SELECT groups"
+    keys, aggregates = select.grouping.keys, select.grouping.aggregates
     groups = bound.ArrowScan(
         reference=scan.reference,
         name=f"weft_groups_{scan.reference}",
         alias=scan.alias,
-        columns=tuple(columns),
+        columns=tuple(output.column for output in (*keys, *aggregates)),
         sources=(*(f"k{n}" for n in range(len(keys))), *(f"a{n}" for n in range(len(aggregates)))),
     )
-
-    rest = dataclasses.replace(select, source=groups, where=select.having, grouping=None, having=None)
-    return pipeline, rest, groups
+    return dataclasses.replace(select, source=groups, where=select.having, grouping=None, having=None), groups
 
 
 def _first(select: bound.Select) -> First | None:

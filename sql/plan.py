@@ -29,6 +29,8 @@ from ..engine.schema import Table
 from . import rules
 from .bound import BoundQuery
 from .direct import DirectRead, direct_read
+from .matching.explained import lines_of
+from .matching.select import NO_VIEWS, Matching, Views, matching
 from .pipeline import Part, Rest, with_pipelines
 from .relational import reader_of
 from .rules import Fired
@@ -97,13 +99,19 @@ class Declined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``bound`` is the query after the rules that ``fired``; ``few``: a better choice while its table has few rows."""
+    """``bound`` is the query after the rules that ``fired``; ``few``: a better choice while its table has few rows.
+
+    ``matching``: what views say of it. Where they answer parts, ``bound`` is what is left, and ``without`` the plan for
+    when that turns out to be no gain.
+    """
 
     bound: BoundQuery
     fired: tuple[Fired, ...]
     choice: Choice
     declined: tuple[Declined, ...]
     few: DirectScan | None = None
+    matching: Matching | None = None
+    without: Plan | None = None
 
     def settled(self, reader: Reader, past: Sequence[Reader]) -> Plan:
         """The plan for as many rows as there are now. ``past``: what AS OF clauses read."""
@@ -117,18 +125,44 @@ class Plan:
     def explain(self) -> list[str]:
         """The steps of planning, a line each: what the rules did, what was chosen, and why."""
         lines = [f"Rule {fired.rule.name}: {effect}" for fired in self.fired for effect in fired.effects()]
+        lines += [] if self.matching is None else lines_of(self.matching, used=self.without is not None)
+        if self.without is not None and not self.bound.uses:
+            return [*lines, "Choice: Views, since their groups say all that is asked"]
         lines.append(f"Choice: {NAMES[type(self.choice)]}, since {self.choice.reason}")
         others = [declined for declined in self.declined if declined.reason != self.choice.reason]
         return [*lines, *(f"  not {declined.name}: {declined.reason}" for declined in others)]
 
 
-def plan(query: BoundQuery, *, tier: str = "relational") -> Plan:
-    """The plan of a query. ``tier``: the setting weft.tier. Raises Invalid (0A000) at "pipeline" for what is none."""
+def plan(query: BoundQuery, *, tier: str = "relational", views: Views = NO_VIEWS) -> Plan:
+    """The plan of a query. ``tier``: the setting weft.tier; ``views``: those that may answer it, see matching/.
+
+    Raises Invalid (0A000) at "pipeline" for what is none.
+    """
     query, fired = rules.rewrite(query)
+    return chosen(query, fired, tier=tier, views=views)
+
+
+def chosen(query: BoundQuery, fired: tuple[Fired, ...], *, tier: str, views: Views) -> Plan:
+    """The plan of a query behind the rules, as ``plan``."""
+    found = matching(query, views)
+    plain = _chosen(query, fired, tier, found)
+    if found is not None and found.rest is not None:
+        return replace(_chosen(found.rest, fired, tier, found), without=plain)
+    if tier == "pipeline" and isinstance(plain.choice, Relational) and query.uses:
+        raise not_covered(str(plain.declined[-1].reason))
+    return plain
+
+
+def _chosen(query: BoundQuery, fired: tuple[Fired, ...], tier: str, found: Matching | None) -> Plan:
     choice, declined = choose(query, tier=tier)
-    if tier == "pipeline" and isinstance(choice, Relational) and query.uses:
-        raise not_covered(str(declined[-1].reason))
-    return Plan(bound=query, fired=fired, choice=choice, declined=declined, few=few(query, choice, tier=tier))
+    return Plan(
+        bound=query,
+        fired=fired,
+        choice=choice,
+        declined=declined,
+        few=few(query, choice, tier=tier),
+        matching=found,
+    )
 
 
 def not_covered(why: str) -> Invalid:

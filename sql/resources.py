@@ -69,6 +69,7 @@ class Kept(NamedTuple):
     types: tuple[Type, ...]
     timezone: str
     tier: str
+    match_views: bool
     catalog_version: int
     plan: Plan
 
@@ -87,16 +88,14 @@ class Script:
         self.points: dict[tuple[type, ...], PointRead | None] = {}
         self.kept: tuple[Kept, ...] = ()
 
-    def plan_for(self, types: tuple[Type, ...], timezone: str, tier: str) -> Kept | None:
+    def plan_for(self, types: tuple[Type, ...], timezone: str, tier: str, match_views: bool) -> Kept | None:
         """The newest plan for parameters of these types."""
-        for kept in self.kept:
-            if kept.types == types and kept.timezone == timezone and kept.tier == tier:
-                return kept
-        return None
+        wanted = (types, timezone, tier, match_views)
+        return next((kept for kept in self.kept if kept[:4] == wanted), None)
 
     def keep(self, kept: Kept) -> None:
         """Keep a plan, in the place of an older one for the same."""
-        others = [other for other in self.kept if other[:3] != kept[:3]]
+        others = [other for other in self.kept if other[:4] != kept[:4]]
         self.kept = (kept, *others[: KEPT_MAX - 1])
 
 

@@ -37,6 +37,7 @@ from .arrange import arranged
 from .bound import BoundQuery
 from .cancel import Cancel
 from .direct import DirectRead
+from .matching.run import answers
 from .parts import Grouped, run_parts
 from .plan import Pipelined, Plan, Relational, not_covered
 from .pushdown import Moment, finish
@@ -73,17 +74,19 @@ def run_plan(
     transaction). ``on_close`` is called once, also when this raises; ``note`` with what came of each pipeline.
     """
     released = _once(on_close)
-    bound = plan.bound
     try:
+        moment = Moment(parameters=parameter_literals(plan.bound, parameters), now=now)
+        plan, relations = _with_views(plan, reader, moment, cancel, relations, note)
         plan = plan.settled(reader, past)
-        moment = Moment(parameters=parameter_literals(bound, parameters), now=now)
+        bound = plan.bound
         batches = _direct(plan, reader, moment, past, cancel)
         if batches is None:
             query, relations = _with_groups(
                 plan, reader, moment, past, cancel, relations, kernels=kernels, executor=executor,
                 parameters=parameters, note=note,
             )  # fmt: skip
-            rows = None if query is bound else arranged(query, relations, moment)
+            ready = query is not bound or (plan.without is not None and not bound.uses)
+            rows = arranged(query, relations, moment) if ready else None
             if rows is not None:
                 batches = (batch for batch in (rows,))
             else:
@@ -116,6 +119,22 @@ def run_plan(
 def skips_executor(plan: Plan) -> bool:
     """Whether the engine alone answers the query, so that Python is never away from it for long."""
     return not isinstance(plan.choice, Relational | Pipelined) and not plan.choice.read.order
+
+
+def _with_views(
+    plan: Plan,
+    reader: Reader,
+    moment: Moment,
+    cancel: Cancel | None,
+    relations: Mapping[str, Any],
+    note: Callable[[Grouped], None] | None,
+) -> tuple[Plan, Mapping[str, Any]]:
+    """The plan that is run, and its relations: with what views answer, or without them."""
+    if plan.matching is None or plan.without is None:
+        return plan, relations
+    check = (lambda: None) if cancel is None else cancel.check
+    found = answers(plan.matching.matched, reader, moment, check=check, note=note)
+    return (plan.without, relations) if found is None else (plan, {**relations, **found})
 
 
 def _with_groups(

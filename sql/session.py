@@ -225,7 +225,10 @@ class Session(Access):
             return None
         if self.block is not None and (self.block.altered or self.block.behind):
             return None
-        return script.plan_for(tuple(types.values()), self.settings.get("timezone"), self.settings.get("weft.tier"))
+        settings = self.settings
+        return script.plan_for(
+            tuple(types.values()), settings.get("timezone"), settings.get("weft.tier"), settings.match_views
+        )
 
     def note_plan(self, source: Source, plan: Plan, execution: Execution) -> None:
         """Remember how the only statement of the text that runs can be run next time."""
@@ -236,7 +239,8 @@ class Session(Access):
             return
         if execution.past is NO_PAST:
             types = tuple(execution.parameter_types.values())
-            script.keep(Kept(types, execution.binder.timezone, execution.tier, execution.catalog.version, plan))
+            zone, tier, match_views = execution.binder.timezone, execution.tier, execution.match_views
+            script.keep(Kept(types, zone, tier, match_views, execution.catalog.version, plan))
         classes = tuple(map(type, execution.parameters))
         if classes in script.points or (len(script.points) < _POINTS_MAX and CLASSES.issuperset(classes)):
             script.points[classes] = point_read(plan)
@@ -600,13 +604,13 @@ class Session(Access):
         source: Source | None = None,
     ) -> Execution:
         """What a statement runs in. With ``source`` its bound queries are kept, where no table was altered."""
-        key, tier = None, self.settings.get("weft.tier")
+        key, tier, match_views = None, self.settings.get("weft.tier"), self.settings.match_views
         binder = self.binder_settings
         if isinstance(reader, Transaction) and (behind := reader.behind):
             binder = replace(binder, computed=behind, incomplete=reader.incomplete)
         if source is not None and not (self.block is not None and self.block.altered):
             declared = tuple(sorted((types or {}).items(), key=lambda item: item[0]))
-            key = (source.rewritten, (declared, binder, tier, reader.catalog.version))
+            key = (source.rewritten, (declared, binder, tier, match_views, reader.catalog.version))
         return Execution(
             engine=self.engine,
             reader=reader,
@@ -621,5 +625,6 @@ class Session(Access):
             key=key,
             alone=self.block is None,
             tier=tier,
+            match_views=match_views,
             holder=self.holder,
         )

@@ -126,6 +126,11 @@ class Settings:
         return ZoneInfo(self.get("timezone"))
 
     @property
+    def match_views(self) -> bool:
+        """Whether materialized views answer queries of their tables."""
+        return self.get("weft.match_views") == "on"
+
+    @property
     def statement_timeout_seconds(self) -> float | None:
         """None where there is no limit."""
         return int(self.get("statement_timeout")) / 1000 or None
@@ -304,6 +309,7 @@ _SETTINGS: Final = (
         _one_of("weft.tier", *TIERS),
         "who groups tables: auto, pipeline, relational",
     ),
+    _own("weft.match_views", "on", _switch("weft.match_views"), "may materialized views answer for their tables?"),
     _own("default_transaction_read_only", "off", _switch("default_transaction_read_only"), "is BEGIN READ ONLY?"),
     _fixed("bytea_output", "hex"),
     _fixed("client_encoding", "UTF8", "utf-8", "unicode"),

@@ -316,6 +316,20 @@ def test_moments_are_cut_for_whole_columns_as_one_by_one(
         assert python_values(evaluate(cut, batch, column_ids=[1]), type) == wanted
 
 
+@settings(max_examples=30 * soak.FACTOR, deadline=None)
+@given(zoned=st.booleans(), moments=st.lists(st.none() | st.datetimes(), max_size=6))
+def test_fields_are_taken_of_whole_columns_as_one_by_one(zoned: bool, moments: list[dt.datetime | None]) -> None:
+    type = TIMESTAMPTZ if zoned else TIMESTAMP
+    column = Column(id=1, type=type, name="at")
+    values = [None if one is None else one.replace(tzinfo=dt.UTC if zoned else None) for one in moments]
+    batch = pa.record_batch({"at": pa.array(values, type.arrow)})
+    for field in ("year", "quarter", "month", "week", "day", "dow", "isodow", "doy", "hour", "minute"):
+        for function in ("extract", "date_part"):
+            part = call(function, literal(field, TEXT), column)
+            wanted = [evaluate_row(part, {1: one}, context=Context()) for one in values]
+            assert python_values(evaluate(part, batch, column_ids=[1]), part.type) == wanted
+
+
 def test_months_are_cut_without_a_look_at_each_row() -> None:
     batch = pa.record_batch({"at": pa.array([dt.datetime(2024, 2, 29, 5)] * 3, TIMESTAMP.arrow)})
     column = Column(id=1, type=TIMESTAMP, name="at")

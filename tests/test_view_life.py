@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import weftdb
+from from_rows import from_rows
 from weftdb.base.errors import Invalid
 from weftdb.engine.database import Engine
 from weftdb.server.service import serve
@@ -37,7 +38,7 @@ def fill(on: Database, first: int, last: int) -> None:
 
 def check(on: Database, query: str, name: str = "v") -> list[Any]:
     shown = on.execute(f"SELECT * FROM {name} ORDER BY 1, 2").rows()
-    assert shown == on.execute(f"{query} ORDER BY 1, 2").rows()
+    assert shown == from_rows(on, f"{query} ORDER BY 1, 2").rows()
     return shown
 
 

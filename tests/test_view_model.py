@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soak
 import weftdb
+from from_rows import from_rows, from_views
 from weftdb.base.errors import WeftError
 
 STEPS = 40
@@ -124,10 +125,10 @@ def change(draw: random.Random, *, primary: bool) -> str:
             return f"UPDATE t SET {name} = {value(draw, name)} WHERE {where}"
 
 
-def answer(reader: Any, query: str) -> list[Any] | str:
+def answer(run: Callable[[Any, str], Any], reader: Any, query: str) -> list[Any] | str:
     """The rows, floats as they are; or the error."""
     try:
-        return sorted(reader.execute(query).rows(), key=lambda row: tuple((v is None, str(v)) for v in row))
+        return sorted(run(reader, query).rows(), key=lambda row: tuple((v is None, str(v)) for v in row))
     except WeftError as error:
         return error.sqlstate or ""
 
@@ -149,7 +150,7 @@ def scale(reader: Any) -> float:
 
 
 def compare(reader: Any, name: str, query: str) -> None:
-    shown, right = answer(reader, f"SELECT * FROM {name}"), answer(reader, query)
+    shown, right = answer(from_views, reader, f"SELECT * FROM {name}"), answer(from_rows, reader, query)
     if isinstance(shown, str) or isinstance(right, str):
         # Sums that overflow on the way, and those that only their result's type cannot hold, are errors of both.
         assert isinstance(right, str) or shown == "22003", (query, shown, right)

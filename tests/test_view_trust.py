@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import weftdb
+from from_rows import from_rows
 from weftdb.base.errors import Invalid, Unavailable
 from weftdb.engine.aggregates import verify as engine_verify
 from weftdb.engine.schema import View
@@ -99,7 +100,7 @@ def test_verify_reports_missing_and_extra_groups(db: Database) -> None:
     damage(db, delete=True)
     rows = db.execute("VERIFY MATERIALIZED VIEW v").rows()
     assert [row[1:3] for row in rows] == [("missing", "n"), ("missing", "sx"), ("missing", "ay")]
-    assert rows[0][3:] == (None, str(db.execute("SELECT count(*) FROM t WHERE k = 3 AND s = 's1'").scalar()))
+    assert rows[0][3:] == (None, str(from_rows(db, "SELECT count(*) FROM t WHERE k = 3 AND s = 's1'").scalar()))
     db.execute("DELETE FROM t WHERE k = 5 AND s = 's0'")
     damage_extra(db)
     rows = db.execute("VERIFY MATERIALIZED VIEW v").rows()

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import weftdb
+from from_rows import from_rows
 from weftdb.base.errors import Conflict, Invalid
 from weftdb.engine.conflict import GroupRows
 from weftdb.engine.read_set import Reads
@@ -42,7 +43,7 @@ def fill(on: Database, count: int, *, first: int = 1, step: str = "1 hour") -> N
 
 def check(on: Database, name: str = "v", query: str = QUERY) -> list[Any]:
     shown = on.execute(f"SELECT * FROM {name} ORDER BY 1, 2").rows()
-    assert shown == on.execute(f"{query} ORDER BY 1, 2").rows()
+    assert shown == from_rows(on, f"{query} ORDER BY 1, 2").rows()
     return shown
 
 
@@ -68,7 +69,7 @@ def test_a_view_is_kept_through_restart_and_reads_the_past(tmp_path: Path) -> No
         check(db)
         past = f"AS OF VERSION {version}"
         shown = db.execute(f"SELECT * FROM v {past} ORDER BY 1, 2").rows()
-        assert shown == db.execute(f"{QUERY.replace(' FROM t', f' FROM t {past}')} ORDER BY 1, 2").rows()
+        assert shown == from_rows(db, f"{QUERY.replace(' FROM t', f' FROM t {past}')} ORDER BY 1, 2").rows()
         assert len(shown) == 21
         fill(db, 10, first=2000)
         check(db)
@@ -81,13 +82,12 @@ def test_groups_are_found_by_key_and_sorted_by_what_is_computed(db: Database) ->
     assert "Choice: Primary Key Get" in plan
     assert "v: read as its groups" in plan
     for order in ("ay DESC, s", "sx, n DESC, s", "n + 1, s DESC", "s NULLS FIRST"):
-        wanted = db.execute(f"SELECT * FROM ({QUERY}) AS q WHERE k = 2 ORDER BY {order}").rows()
+        wanted = from_rows(db, f"SELECT * FROM ({QUERY}) AS q WHERE k = 2 ORDER BY {order}").rows()
         assert db.execute(f"SELECT * FROM v WHERE k = 2 ORDER BY {order}").rows() == wanted
-    wanted = db.execute(f"SELECT s, sum(n), max(ay) FROM ({QUERY}) AS q GROUP BY s ORDER BY 1").rows()
+    wanted = from_rows(db, f"SELECT s, sum(n), max(ay) FROM ({QUERY}) AS q GROUP BY s ORDER BY 1").rows()
     assert db.execute("SELECT s, sum(n), max(ay) FROM v GROUP BY s ORDER BY 1").rows() == wanted
-    wanted = db.execute(
-        f"SELECT a.id, b.n FROM t a LEFT JOIN ({QUERY}) AS b ON a.x = b.k AND b.s = 's0' ORDER BY 1"
-    ).rows()
+    query = f"SELECT a.id, b.n FROM t a LEFT JOIN ({QUERY}) AS b ON a.x = b.k AND b.s = 's0' ORDER BY 1"
+    wanted = from_rows(db, query).rows()
     joined = "SELECT a.id, b.n FROM t a LEFT JOIN v b ON a.x = b.k AND b.s = 's0' ORDER BY 1"
     assert db.execute(joined).rows() == wanted
 

@@ -130,7 +130,7 @@ class Maintained:
             name=f"groups of {self.base}",
             columns=tuple(columns),
             primary_key=tuple(range(1, len(self.keys) + 1)),
-            key=(1,),
+            key=(1,) if self.keys else (),
             next_column_id=len(columns) + 1,
             derived_from=self.base,
         )

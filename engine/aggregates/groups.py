@@ -60,20 +60,22 @@ class Grouper:
                 filter = evaluate_filter(state.filter, rows, column_ids=ids).to_numpy(zero_copy_only=False)
             values = None if state.argument is None else evaluate(state.argument, rows, column_ids=ids)
             columns += partial(state.sort, groups=groups, count=len(firsts), values=values, kept=filter, signs=signs)
-        return self._batch(columns)
+        return self.batch(columns)
 
     def combined(self, changes: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
         """Several changes as one."""
-        if len(changes) == 1:
-            return changes[0]
-        whole = pa.concat_batches(list(changes))
+        return changes[0] if len(changes) == 1 else self.folded(changes)
+
+    def folded(self, changes: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+        """The sums of all groups of changes that have the same keys; without keys one, also of no changes."""
+        whole = pa.concat_batches(list(changes)) if changes else self.nothing
         keys = whole.columns[: len(self.key_names)]
         groups, firsts = self._numbered(keys, whole.num_rows)
         columns = [key.take(firsts) for key in keys]
         for state, places in zip(self.view.states, self.view.places, strict=True):
             states = [whole.column(id - 1) for id in places]
             columns += fold(state.sort, groups=groups, count=len(firsts), states=states)
-        return self._batch(columns)
+        return self.batch(columns)
 
     def changed(
         self, change: pa.RecordBatch, found: pa.RecordBatch, places: np.ndarray
@@ -95,7 +97,7 @@ class Grouper:
             moved |= ~is_zero(state.sort, difference)
             left |= ~is_zero(state.sort, after)
             columns += after
-        puts = self._batch(columns)
+        puts = self.batch(columns)
         kept, gone = moved & left, moved & known & ~left
         keys = change.select(self.key_names)
         return puts if kept.all() else puts.filter(pa.array(kept)), keys.filter(pa.array(gone))
@@ -155,7 +157,9 @@ class Grouper:
         return Sums(limbs, integers, heaps)
 
     def _numbered(self, keys: Sequence[pa.Array], count: int) -> tuple[np.ndarray, pa.Array]:
-        """The group of each row (int64), and the first row of each group."""
+        """The group of each row (int64), and the first row of each group. Without keys there is one, always."""
+        if not keys:
+            return np.zeros(count, np.int64), pa.array([0])
         batch = pa.RecordBatch.from_arrays(list(keys), names=self.key_names)
         encoded = self._layout.encode(self._layout.values(batch, by_id=True), count=count)
         slots = np.zeros(1 << max(2 * count - 1, 1).bit_length(), np.int64)
@@ -163,7 +167,8 @@ class Grouper:
         groups = number(encoded.words, encoded.offsets, encoded.width, encoded.hashes, slots, numbers, firsts)
         return numbers, pa.array(firsts[:groups])
 
-    def _batch(self, columns: Sequence[Any]) -> pa.RecordBatch:
+    def batch(self, columns: Sequence[Any]) -> pa.RecordBatch:
+        """A change: the keys, then the columns of the states."""
         return pa.RecordBatch.from_arrays(list(columns), schema=self._schema)
 
 

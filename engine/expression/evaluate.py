@@ -333,6 +333,7 @@ _SAFE_CASTS: Final = frozenset(
         (Kind.REAL, Kind.DOUBLE),
         (Kind.DATE, Kind.TIMESTAMP),
         (Kind.DATE, Kind.TIMESTAMPTZ),
+        (Kind.TIMESTAMP, Kind.DATE),
         (Kind.TIMESTAMP, Kind.TIMESTAMPTZ),
         (Kind.TIMESTAMPTZ, Kind.TIMESTAMP),
         (Kind.TEXT, Kind.TEXT),
@@ -344,7 +345,6 @@ _SAFE_CASTS: Final = frozenset(
 
 _TOTAL_CASTS: Final = frozenset(
     (
-        (Kind.TIMESTAMP, Kind.DATE),
         (Kind.TIMESTAMP, Kind.TIME),
         *((kind, Kind.TEXT) for kind in (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.NUMERIC, Kind.DATE, Kind.UUID)),
     )

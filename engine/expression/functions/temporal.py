@@ -346,6 +346,8 @@ def _field(name: Any, fields: Mapping[str, Any], type_name: str) -> Any:
 
 def _field_overloads(*, exact: bool) -> list[Overload]:
     """extract(field, source) is numeric, date_part the same as double precision."""
+    from . import temporal_vector
+
     overloads: list[Overload] = []
     for source in ("timestamp", "timestamptz", "date", "time", "interval"):
         fields = _INTERVAL_FIELDS if source == "interval" else _FIELDS
@@ -374,6 +376,7 @@ def _field_overloads(*, exact: bool) -> list[Overload]:
                 render,
                 literal_result=literal_result if exact else None,
                 naive=naive,
+                arrow=temporal_vector.field if source in ("timestamp", "timestamptz") else None,
                 constants=(0,),
             )
         )

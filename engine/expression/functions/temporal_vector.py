@@ -1,4 +1,4 @@
-"""``time_bucket`` and ``date_trunc`` over Arrow arrays: whole-number arithmetic on microseconds, or on months."""
+"""``time_bucket``, ``date_trunc``, ``extract`` over Arrow arrays: whole numbers of microseconds, or of months."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ _STEPS: Final = {
     "week": 604_800_000_000,
 }
 _MONTHS: Final = {"month": 1, "quarter": 3, "year": 12, "decade": 120}
+_FIELDS: Final[dict[str, Callable[[Any], Any]]] = {
+    "year": pc.year,
+    "quarter": pc.quarter,
+    "month": pc.month,
+    "week": pc.iso_week,
+    "day": pc.day,
+    "dow": lambda moments: pc.day_of_week(moments, count_from_zero=True, week_start=7),
+    "isodow": lambda moments: pc.day_of_week(moments, count_from_zero=False, week_start=1),
+    "doy": pc.day_of_year,
+    "hour": pc.hour,
+    "minute": pc.minute,
+}
 _YEAR_ONE: Final = -12 * 1969
 _LOW: Final = np.datetime64("0020-01-01", "us").astype(np.int64)
 _HIGH: Final = np.datetime64("9999-12-31", "us").astype(np.int64)
@@ -64,6 +76,16 @@ def trunc(unit_of: Callable[[Any], str]) -> Callable[[Any, Any], Any]:
         raise NotVectorized
 
     return truncated
+
+
+def field(name: Any, moments: Any) -> Any:
+    """``extract`` of fields that are whole numbers, as int64. ``name`` is a scalar, or this is not vectorized."""
+    if not isinstance(name, pa.Scalar) or isinstance(moments, pa.Scalar) or not name.is_valid:
+        raise NotVectorized
+    found = _FIELDS.get(str(name.as_py()).lower())
+    if found is None:
+        raise NotVectorized
+    return found(moments).cast(pa.int64())
 
 
 def _floored(moments: Any, step: int) -> Any:

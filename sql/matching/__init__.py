@@ -1,0 +1,10 @@
+"""View matching: queries over tables, answered from the groups of materialized views if that is provably the same.
+
+    select.py    which SELECTs of a query, and what is left of it
+    match.py     whether one view answers one SELECT: the proof, or what is missing
+    implied.py   whether a condition follows from others
+    buckets.py   buckets of time, and windows over them
+    run.py       the cheapest view, its groups, the rows beside them
+
+The query is planned both ways; ``SET weft.match_views = off`` leaves views out of it.
+"""

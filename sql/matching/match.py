@@ -1,0 +1,287 @@
+"""Whether the groups of a view say what a query asks: the proof, step by step, or what is missing.
+
+    view    SELECT k, time_bucket('1 hour', at) AS hour, count(*), sum(x) FROM t WHERE x > 0 GROUP BY 1, 2
+    query   SELECT time_bucket('1 day', at), avg(x) FROM t WHERE x > 0 AND k = 7 AND at >= $1 GROUP BY 1
+
+    x > 0                     is the view's own condition
+    k = 7                     is about k, a column of the view: all rows of a group, or none
+    at >= $1                  whole hours from groups, the rest of the first hour from rows
+    time_bucket('1 day', at)  is made of hours: computed of the hour
+    avg(x)                    is made of sum(x) and count(x), which the view keeps
+
+Query and view are both ``Maintained``: what is grouped by, what is kept, under which condition, over the same table.
+States form a group (engine/aggregates/accumulators.py), so groups of groups, and groups with rows, are exact. What the
+values of parameters decide is left to the time when the query runs (run.py): ``given`` and ``kept`` of a ``RollUp``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ...engine.aggregates.accumulators import Sort
+from ...engine.aggregates.definition import Maintained, State
+from ...engine.expression.evaluate import check_supported
+from ...engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
+from ...engine.expression.tree import columns_of, conjuncts, nameless, walk
+from ...engine.schema import View
+from ..shown import expression_text
+from .buckets import Buckets, buckets_of, constant_in
+from .implied import may_follow
+
+_BOUNDS: Final = {"less": "greater", "less_equal": "greater_equal", "greater": "less", "greater_equal": "less_equal"}
+
+
+class NearMiss(Exception):
+    """Why a view does not answer a query. ``lacks``: what it would need."""
+
+    def __init__(self, why: str, *, keys: Sequence[Expression] = (), states: Sequence[State] = ()) -> None:
+        super().__init__(why)
+        self.keys = tuple(keys)
+        self.states = tuple(states)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """A window of time over the buckets that a view has: ``column`` of its groups. ``bounds`` are comparisons of
+    ``moment``, over the table's columns, with what is constant while the query runs.
+    """
+
+    moment: Expression
+    column: Column
+    buckets: Buckets
+    bounds: tuple[tuple[str, Expression], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picked:
+    """A state of the query: the columns of the groups that it is the sum of, where ``filter`` is true of a group."""
+
+    columns: tuple[int, ...]
+    filter: Expression | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollUp:
+    """How a query is answered from the groups of ``view``.
+
+    ``asked``: the query. ``keys``, ``filter``: over the columns of the groups. ``given``: conditions of the view that
+    must follow from the query's. ``kept``: conditions of the query that must follow from the view's. ``alone``: no two
+    groups of the view are of one group of the query. ``proof``: for people.
+    """
+
+    view: View
+    asked: Maintained
+    keys: tuple[Expression, ...]
+    filter: tuple[Expression, ...]
+    states: tuple[Picked, ...]
+    ends: Ends | None
+    given: tuple[Expression, ...]
+    kept: tuple[Expression, ...]
+    alone: bool
+    proof: tuple[str, ...]
+
+
+def match(asked: Maintained, view: View) -> RollUp:
+    """Raises NearMiss."""
+    kept = view.maintained
+    assert kept is not None, "the view is kept"
+    if kept.forgotten:
+        raise NearMiss("it retains what the table forgets")
+    return _Matching(asked, view, kept).roll_up()
+
+
+class _Matching:
+    def __init__(self, asked: Maintained, view: View, kept: Maintained) -> None:
+        self._asked, self._view, self._kept = asked, view, kept
+        names = _names(view, kept)
+        self._keys = [
+            (nameless(key), Column(id=number, type=key.type, name=names.get(number, expression_text(key))))
+            for number, key in enumerate(kept.keys, 1)
+        ]
+        found = [(buckets_of(key), column) for key, (_, column) in zip(kept.keys, self._keys, strict=True)]
+        self._buckets = [(*bucket, column) for bucket, column in found if bucket is not None]
+        self._proof: list[str] = []
+
+    def roll_up(self) -> RollUp:
+        wanted = [] if self._asked.where is None else list(conjuncts(self._asked.where))
+        own = [] if self._kept.where is None else list(conjuncts(self._kept.where))
+        for part in own:
+            if not may_follow(part, wanted):
+                why = f"it has only rows with {expression_text(part)}"
+                raise NearMiss(why)
+            self._proof.append(f"its condition {expression_text(part)} follows from the query's")
+        filter, kept, bounds = self._conditions(wanted, own)
+        keys = tuple(self._key(key) for key in self._asked.keys)
+        states = tuple(self._picked(state) for state in self._asked.states)
+        fixed = {id for part in filter for id in _fixed(part)} | {key.id for key in keys if isinstance(key, Column)}
+        return RollUp(
+            view=self._view,
+            asked=self._asked,
+            keys=keys,
+            filter=tuple(filter),
+            states=states,
+            ends=self._ends(bounds),
+            given=tuple(own),
+            kept=tuple(kept),
+            alone=bool(keys) and fixed.issuperset(self._kept.table.primary_key),
+            proof=tuple(self._proof),
+        )
+
+    def _conditions(
+        self, wanted: Sequence[Expression], own: Sequence[Expression]
+    ) -> tuple[list[Expression], list[Expression], list[tuple[Expression, str, Expression]]]:
+        """The conditions of the query: over groups, those that must follow from the view's, and bounds of time."""
+        filter: list[Expression] = []
+        kept: list[Expression] = []
+        bounds: list[tuple[Expression, str, Expression]] = []
+        for part in wanted:
+            said = self.over_groups(part)
+            bound = _bound(part)
+            if said is not None:
+                filter.append(said)
+                self._proof.append(f"{expression_text(part)} is about whole groups: {expression_text(said)}")
+            elif bound is not None and any(bound[0] == moment for moment, _, _ in self._buckets):
+                bounds.append(bound)
+                self._proof.append(f"{expression_text(part)}: whole buckets from groups, the ends from rows")
+            elif may_follow(part, own):
+                kept.append(part)
+                self._proof.append(f"{expression_text(part)} follows from its condition")
+            else:
+                why = f"{expression_text(part)} is about more than its groups"
+                raise NearMiss(why, keys=self._lacking(part))
+        return filter, kept, bounds
+
+    def _key(self, key: Expression) -> Expression:
+        found = self.over_groups(key)
+        if found is None:
+            raise NearMiss(f"it does not group by {expression_text(key)}", keys=(key,))
+        if not isinstance(found, Column):
+            self._proof.append(f"{expression_text(key)} is computed of its groups: {expression_text(found)}")
+        else:
+            self._proof.append(f"{expression_text(key)} is its column {found.name}")
+        return found
+
+    def _picked(self, state: State) -> Picked:
+        for filter, over in self._readings(state):
+            for known, places in zip(self._kept.states, self._kept.places, strict=True):
+                same = known.sort is state.sort and _same(known.argument, state.argument)
+                if same and _same(known.filter, filter):
+                    self._proof.append(f"{state_text(state)} is kept{_where(over)}")
+                    return Picked(columns=tuple(places), filter=over)
+        raise NearMiss(f"it does not keep {state_text(state)}", states=(state,))
+
+    def _readings(self, state: State) -> Iterator[tuple[Expression | None, Expression | None]]:
+        """The filter of the kept state, and that over groups: the one or the other."""
+        yield state.filter, None
+        over = None if state.filter is None else self.over_groups(state.filter)
+        if over is not None:
+            yield None, over
+
+    def _ends(self, bounds: Sequence[tuple[Expression, str, Expression]]) -> Ends | None:
+        if not bounds:
+            return None
+        moments = {repr(moment): moment for moment, _, _ in bounds}
+        if len(moments) > 1:
+            raise NearMiss("its windows are of more than one time")
+        (moment,) = moments.values()
+        candidates = [(buckets, column) for of, buckets, column in self._buckets if of == moment]
+        buckets, column = min(candidates, key=lambda found: (found[0].by_month, found[0].width))
+        found = tuple((function, value) for _, function, value in bounds)
+        return Ends(moment=moment, column=column, buckets=buckets, bounds=found)
+
+    def _lacking(self, part: Expression) -> tuple[Expression, ...]:
+        """The columns that a view would have to group by, too."""
+        known = {id for key, _ in self._keys if isinstance(key, Column) for id in (key.id,)}
+        found = {node.id: node for node in walk(part) if isinstance(node, Column) and node.id not in known}
+        return tuple(found.values())
+
+    def over_groups(self, node: Expression) -> Expression | None:
+        """An expression over the table's columns as one over those of the groups; None where groups do not say it."""
+        plain = nameless(node)
+        for key, column in self._keys:
+            if key == plain:
+                return column
+        about = constant_in(node)
+        if about is not None:
+            for moment, buckets, column in self._buckets:
+                if moment == about[0] and about[1].made_of(buckets):
+                    return _put(node, moment, column)
+        match node:
+            case Literal() | Parameter():
+                return node
+            case Column():
+                return None
+            case Call():
+                parts = self._all(node.arguments)
+                return None if parts is None else Call(function=node.function, arguments=parts, type=node.type)
+            case Cast():
+                inner = self.over_groups(node.argument)
+                return None if inner is None else Cast(argument=inner, type=node.type)
+            case Case():
+                parts = self._all([*(part for branch in node.branches for part in branch), node.default])
+                if parts is None:
+                    return None
+                branches = tuple(zip(parts[:-1:2], parts[1:-1:2], strict=True))
+                return Case(branches=branches, default=parts[-1], type=node.type)
+
+    def _all(self, nodes: Sequence[Expression]) -> tuple[Expression, ...] | None:
+        parts = [self.over_groups(part) for part in nodes]
+        known = tuple(part for part in parts if part is not None)
+        return known if len(known) == len(parts) else None
+
+
+def _put(node: Expression, moment: Expression, column: Column) -> Expression:
+    """A function of a moment as that of the start of its bucket."""
+    start: Expression = column if column.type == moment.type else Cast(argument=column, type=moment.type)
+    if isinstance(node, Cast):
+        found: Expression = Cast(argument=start, type=node.type)
+    else:
+        assert isinstance(node, Call), "what is constant in buckets is a call or a cast"
+        found = Call(function=node.function, arguments=(node.arguments[0], start), type=node.type)
+    check_supported(found)
+    return found
+
+
+def _bound(part: Expression) -> tuple[Expression, str, Expression] | None:
+    """A comparison with what has no columns: the other side, the function, the constant."""
+    if not isinstance(part, Call) or part.function not in _BOUNDS:
+        return None
+    left, right = part.arguments
+    if columns_of(left) and not columns_of(right):
+        return nameless(left), part.function, right
+    return (nameless(right), _BOUNDS[part.function], left) if columns_of(right) and not columns_of(left) else None
+
+
+def _fixed(part: Expression) -> Iterator[int]:
+    """The columns that a condition leaves one value."""
+    if isinstance(part, Call) and part.function == "equal":
+        for one, other in (part.arguments, part.arguments[::-1]):
+            if isinstance(one, Column) and not columns_of(other):
+                yield one.id
+
+
+def _same(one: Expression | None, other: Expression | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return nameless(one) == nameless(other)
+
+
+def _names(view: View, kept: Maintained) -> dict[int, str]:
+    """What the view calls the columns of its groups that it shows."""
+    pairs = zip(view.columns, kept.outputs, strict=True)
+    return {output.id: name for (name, _), output in pairs if isinstance(output, Column)}
+
+
+def state_text(state: State) -> str:
+    """A state as the aggregate that it is of."""
+    argument = "*" if state.argument is None else expression_text(state.argument)
+    function = "count" if state.sort is Sort.COUNT else "sum"
+    return f"{function}({argument})" + (
+        "" if state.filter is None else f" FILTER (WHERE {expression_text(state.filter)})"
+    )
+
+
+def _where(filter: Expression | None) -> str:
+    return "" if filter is None else f", for groups with {expression_text(filter)}"

@@ -1,0 +1,238 @@
+"""Answering the grouped SELECTs of a query from views: the cheapest that is worth it, at the reader's snapshot.
+
+    conditions, their constants computed ─► which ways hold ─► groups and rows they would read ─► the cheapest
+    its groups, and the rows of the ends of a window of time ─► RolledUp ─► keys and aggregates, as Arrow
+
+A way that does not hold for these constants, or reads nearly as much as the table's rows would be, is none. If one
+SELECT of a query has no way, the whole query runs by the plan without views.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from ...base.errors import Invalid
+from ...base.limits import VIEW_GROUPS_MAX
+from ...base.types import BOOLEAN
+from ...engine.aggregates.rollup import RolledUp
+from ...engine.clock import monotonic
+from ...engine.expression.evaluate import evaluate
+from ...engine.expression.node import Call, Expression
+from ...engine.expression.tree import columns_of, conjuncts, nameless
+from ...engine.selectivity import rows_expected
+from ..parts import VIEWS, Grouped
+from ..pushdown import Moment, finish, simple
+from .buckets import Window
+from .implied import follows
+from .match import RollUp
+from .select import Matched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...engine.reader import Reader
+
+ROWS_PER_GROUP: Final = 16
+"""A kernel looks at so many rows while a group is added to another one."""
+
+FEW: Final = 10_000
+"""Groups and rows that are always worth it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A roll-up with its constants. ``filter``: of groups; ``ends``: windows of the table's rows beside them.
+
+    ``cost``: groups and rows that it reads, about.
+    """
+
+    roll: RollUp
+    conditions: tuple[Expression, ...]
+    filter: tuple[Expression, ...]
+    ends: tuple[Window, ...]
+    cost: int
+    rows: int
+
+    @property
+    def is_worth(self) -> bool:
+        return self.cost <= max(self.rows // ROWS_PER_GROUP, FEW) and self.cost <= VIEW_GROUPS_MAX
+
+
+def way_of(matched: Matched, reader: Reader, moment: Moment) -> tuple[Way | None, str | None]:
+    """The cheapest way that is worth it; else why there is none."""
+    found = [way for roll in matched.ways if (way := _way(roll, matched, reader, moment)) is not None]
+    if not found:
+        return None, "with these constants no view says all that is asked"
+    best = min(found, key=lambda way: way.cost)
+    if best.is_worth:
+        return best, None
+    return None, f"about {best.cost:,} groups for {best.rows:,} rows are no gain"
+
+
+def answers(
+    matched: Sequence[Matched],
+    reader: Reader,
+    moment: Moment,
+    *,
+    check: Callable[[], None],
+    note: Callable[[Grouped], None] | None = None,
+) -> dict[str, pa.Table] | None:
+    """The groups of each SELECT by the name that it has for them; None where one has no way. Raises Invalid."""
+    ways: list[Way] = []
+    for part in matched:
+        way, why = way_of(part, reader, moment)
+        if way is None:
+            if note is not None:
+                note(Grouped(alias=part.use.alias, sink=VIEWS, why_not=why))
+            return None
+        ways.append(way)
+    found: dict[str, pa.Table] = {}
+    for part, way in zip(matched, ways, strict=True):
+        began = monotonic()
+        found[part.name], read = _answer(part, way, reader, check)
+        if note is not None:
+            note(
+                Grouped(
+                    alias=part.use.alias,
+                    kernel=way.roll.view.name,
+                    sink=VIEWS,
+                    groups=found[part.name].num_rows,
+                    rows=read,
+                    seconds=monotonic() - began,
+                )
+            )
+    return found
+
+
+def _way(roll: RollUp, matched: Matched, reader: Reader, moment: Moment) -> Way | None:
+    asked = roll.asked
+    conditions = _finished(() if asked.where is None else conjuncts(asked.where), moment)
+    own = _finished(roll.given, moment)
+    kept, filter = _finished(roll.kept, moment), _finished(roll.filter, moment)
+    if conditions is None or own is None or kept is None or filter is None:
+        return None
+    if not all(follows(part, conditions) for part in own) or not all(follows(part, own) for part in kept):
+        return None
+    ends: list[Window] = []
+    if roll.ends is not None:
+        try:
+            windows = _windows(roll, moment)
+            if windows is None:
+                return None
+            whole, ends = windows
+            filter = [*filter, *whole.conditions(roll.ends.column, _compare)]
+        except (OverflowError, ValueError):
+            return None
+    groups = roll.view.groups
+    assert groups is not None, "the view is kept"
+    known = reader.statistics(groups)
+    cost = rows_expected(_all_of(filter), known, rows_max=known.rows)
+    base = reader.statistics(matched.use.table)
+    for end in ends:
+        cost += rows_expected(_all_of([*conditions, *_end(roll, end)]), base, rows_max=base.rows)
+    rows = rows_expected(_all_of(conditions), base, rows_max=base.rows)
+    return Way(
+        roll=roll, conditions=tuple(conditions), filter=tuple(filter), ends=tuple(ends), cost=cost, rows=rows
+    )  # fmt: skip
+
+
+def _windows(roll: RollUp, moment: Moment) -> tuple[Window, list[Window]] | None:
+    """The whole buckets of the window of time that is asked for, and what is beside them; None: there are none."""
+    assert roll.ends is not None, "it has a window"
+    window: Window | None = Window()
+    for function, value in roll.ends.bounds:
+        bound = finish(_compare(function, roll.ends.moment, value), moment)
+        literal = bound.arguments[1] if isinstance(bound, Call) and len(bound.arguments) == 2 else None
+        if window is None or literal is None or not isinstance(bound, Call):
+            return None
+        window = window.within(bound.function, getattr(literal, "value", None))
+    if window is None:
+        return None
+    whole = window.whole(roll.ends.buckets)
+    return None if whole.is_empty else (whole, window.beside(whole))
+
+
+def _answer(
+    matched: Matched, way: Way, reader: Reader, check: Callable[[], None]
+) -> tuple[pa.Table, int]:  # fmt: skip
+    """The groups of a SELECT, and how many groups and rows were read."""
+    roll = way.roll
+    groups = roll.view.groups
+    assert groups is not None, "the view is kept"
+    filter = _all_of(way.filter)
+    pushed = _pushed(way.filter)
+    exact = pushed is not None and filter is not None and nameless(pushed) == nameless(filter)
+    read = {id for part in (*roll.keys, *way.filter) for id in columns_of(part)}
+    read |= {id for state in roll.states for id in state.columns}
+    read |= {id for state in roll.states if state.filter is not None for id in columns_of(state.filter)}
+    ids = tuple(sorted(read))
+    found = RolledUp(
+        roll.asked,
+        keys=roll.keys,
+        states=[(state.columns, state.filter) for state in roll.states],
+        filter=None if exact else filter,
+    )
+    found.add_groups(_checked(reader.scan(groups, columns=ids, filter=pushed).batches(), check), ids)
+    count = found.groups_read
+    for end in way.ends:
+        conditions = [*way.conditions, *_end(roll, end)]
+        asked = dataclasses.replace(roll.asked, where=_all_of(conditions))
+        columns = asked.reads
+        stream = reader.scan(matched.use.table, columns=columns, filter=_pushed(conditions))
+        for batch in _checked(stream.batches(), check):
+            count += batch.num_rows
+            found.add_rows([batch.rename_columns([str(id) for id in columns])], asked)
+    whole = found.groups(alone=roll.alone and not way.ends)
+    return pa.Table.from_batches([_outputs(roll, whole)]), count
+
+
+def _outputs(roll: RollUp, groups: pa.RecordBatch) -> pa.RecordBatch:
+    ids = [int(name) for name in groups.schema.names]
+    keys = len(roll.keys)
+    try:
+        columns = [evaluate(output, groups, column_ids=ids) for output in roll.asked.outputs]
+    except Invalid as error:  # its row is no row that the user knows
+        message = re.sub("^row [0-9]+: ", "", error.message)
+        raise Invalid(message, hint=error.hint, sqlstate=error.sqlstate) from None
+    names = [f"k{place}" if place < keys else f"a{place - keys}" for place in range(len(columns))]
+    return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def _end(roll: RollUp, window: Window) -> list[Expression]:
+    assert roll.ends is not None, "it has a window"
+    return window.conditions(roll.ends.moment, _compare)
+
+
+def _compare(function: str, subject: Expression, value: Expression) -> Expression:
+    return Call(function=function, arguments=(subject, value), type=BOOLEAN)
+
+
+def _finished(parts: Sequence[Expression], moment: Moment) -> list[Expression] | None:
+    """Conditions with their constants; None where one cannot be computed."""
+    found = [finish(part, moment) for part in parts]
+    known = [part for part in found if part is not None]
+    return known if len(known) == len(found) else None
+
+
+def _pushed(conditions: Sequence[Expression]) -> Expression | None:
+    """What the engine can leave rows out by."""
+    columns = {id: id for part in conditions for id in columns_of(part)}
+    return _all_of([part for each in conditions if (part := simple(each, columns)) is not None])
+
+
+def _all_of(parts: Sequence[Expression]) -> Expression | None:
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else Call(function="and", arguments=tuple(parts), type=BOOLEAN)
+
+
+def _checked(batches: Iterator[pa.RecordBatch], check: Callable[[], None]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        check()
+        yield batch

@@ -1,0 +1,136 @@
+"""The grouped SELECTs of a query that views answer, and what is left of the query.
+
+    Select(Scan t, WHERE, GROUP BY, HAVING, outputs, ORDER BY)
+      ─► Matched: the views that could answer it, and how (match.py)
+      ─► Select(ArrowScan groups, WHERE having, outputs, ORDER BY), as behind a pipeline (sql/pipeline.py)
+
+Any SELECT may be one: of a WITH query, of a subquery, of a side of a join. Which view is taken, and whether one is
+worth it, is decided when the query runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from ...engine.aggregates.definition import Maintained
+from ...engine.pipeline.shape import NotCovered
+from ...engine.schema import View
+from .. import bound
+from ..maintained import NotMaintained, asked_of
+from ..pipeline import IDS_MAX, first_id_of, groups_of, query_of
+from ..regroup import as_groups
+from ..star import star_of
+from ..walk import rewrite
+from .match import NearMiss, RollUp, match
+
+_ASKED: Final = -1
+"""The identifier of the table of groups that a query asks for: there is none."""
+
+Views = Mapping[int, Sequence[View]]
+"""The views that are kept, by the table whose rows they group."""
+
+NO_VIEWS: Final[Views] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """A view of the table that does not answer a SELECT."""
+
+    view: View
+    miss: NearMiss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """A grouped SELECT, and how views answer it. ``name``: of the relation that stands for its groups.
+
+    ``use``: of the table that would be read else.
+    """
+
+    use: bound.TableUse
+    asked: Maintained
+    name: str
+    ways: tuple[RollUp, ...]
+    missed: tuple[Missed, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmatched:
+    """A grouped SELECT of a table with views, none of which answers it; ``why`` it is none that a view could."""
+
+    use: bound.TableUse
+    asked: Maintained | None
+    why: str | None
+    missed: tuple[Missed, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """``rest``: the query over what views answer; None where they answer nothing."""
+
+    rest: bound.BoundQuery | None
+    matched: tuple[Matched, ...]
+    unmatched: tuple[Unmatched, ...]
+
+
+def matching(query: bound.BoundQuery, views: Views) -> Matching | None:
+    """Which parts of a query views answer; None where they could answer none."""
+    if not any(use.table.id in views for use in query.uses):
+        return None
+    uses = {use.reference: use for use in query.uses}
+    matched: list[Matched] = []
+    unmatched: list[Unmatched] = []
+    first_id = first_id_of(query.query)
+
+    def replace(node: Any) -> Any:
+        if not isinstance(node, bound.Select) or node.source is None or not (node.grouping or node.distinct):
+            return None
+        new_id = first_id + IDS_MAX * (len(matched) + len(unmatched))
+        use: bound.TableUse | None = None
+        try:
+            select = as_groups(node, first_id=new_id) if node.grouping is None else node
+            star = star_of(select, first_id=new_id + IDS_MAX // 2)
+            use = uses[star.fact.reference]
+            if not views.get(use.table.id):
+                return None
+            if star.sides:
+                raise NotMaintained("it joins tables")
+            if use.past is not None:
+                raise NotMaintained("it reads the past")
+            assert select.grouping is not None, "the SELECT groups"
+            if select.grouping.sets is not None:
+                raise NotMaintained("it has grouping sets")
+            asked = asked_of(star, id=_ASKED, constants=True)
+        except (NotCovered, NotMaintained) as why:
+            if use is not None:
+                unmatched.append(Unmatched(use=use, asked=None, why=str(why), missed=()))
+            return None
+        ways: list[RollUp] = []
+        missed: list[Missed] = []
+        for view in views[use.table.id]:
+            try:
+                ways.append(match(asked, view))
+            except NearMiss as miss:
+                missed.append(Missed(view=view, miss=miss))
+        if not ways:
+            unmatched.append(Unmatched(use=use, asked=asked, why=None, missed=tuple(missed)))
+            return None
+        rest, scan = groups_of(select, star.fact)
+        found = Matched(use=use, asked=asked, name=scan.name, ways=tuple(ways), missed=tuple(missed))
+        matched.append(found)
+        return rest
+
+    rest = rewrite(query.query, replace)
+    if not matched and not unmatched:
+        return None
+    return Matching(
+        rest=query_of(rest, query, query.columns) if matched else None,
+        matched=tuple(matched),
+        unmatched=tuple(unmatched),
+    )
+
+
+__all__ = ["NO_VIEWS", "Matched", "Matching", "Missed", "Unmatched", "Views", "matching"]

@@ -1,0 +1,453 @@
+"""Queries that materialized views answer for their tables: the same rows as from the tables, or no view is taken."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soak
+import weftdb
+from from_rows import from_rows, from_views
+from weftdb.base.errors import Invalid
+from weftdb.base.types import BOOLEAN, INTEGER
+from weftdb.engine.expression.node import Call, Column, Expression, Literal
+from weftdb.sql.matching.buckets import Buckets, Window
+from weftdb.sql.matching.implied import follows
+
+Database = Any
+
+DDL = """CREATE TABLE t (k INT NOT NULL, at TIMESTAMP NOT NULL, id BIGINT NOT NULL, x INT, y DOUBLE PRECISION,
+z NUMERIC(20,3), s TEXT, d DATE, flag BOOLEAN, PRIMARY KEY (k, at, id))
+WITH (key = 'k', time = 'at', every = '7 days', shards = 2)"""
+
+# -- what conditions and buckets say --------------------------------------------------------------------------------
+
+X = Column(id=1, type=INTEGER)
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+
+
+def condition(draw: random.Random, depth: int = 2) -> Expression:
+    """About a column x that is a number from 0 to 6, or NULL."""
+    kind = draw.choice(("compare", "compare", "in", "null", "not null", "and", "or")) if depth else "compare"
+    match kind:
+        case "in":
+            values = [Literal(value=draw.randint(0, 6), type=INTEGER) for _ in range(draw.randint(1, 3))]
+            return Call(function="in_list", arguments=(X, *values), type=BOOLEAN)
+        case "null":
+            return Call(function="is_null", arguments=(X,), type=BOOLEAN)
+        case "not null":
+            null = Call(function="is_null", arguments=(X,), type=BOOLEAN)
+            return Call(function="not", arguments=(null,), type=BOOLEAN)
+        case "and" | "or":
+            parts = tuple(condition(draw, depth - 1) for _ in range(draw.randint(2, 3)))
+            return Call(function=kind, arguments=parts, type=BOOLEAN)
+        case _:
+            value = Literal(value=draw.randint(0, 6), type=INTEGER)
+            sides = (X, value) if draw.random() < 0.8 else (value, X)
+            return Call(function=draw.choice(COMPARISONS), arguments=sides, type=BOOLEAN)
+
+
+def holds(part: Expression, x: int | None) -> bool | None:
+    """What it says of a value; None for unknown."""
+    match part:
+        case Call(function="and"):
+            said = [holds(each, x) for each in part.arguments]
+            return False if False in said else None if None in said else True
+        case Call(function="or"):
+            said = [holds(each, x) for each in part.arguments]
+            return True if True in said else None if None in said else False
+        case Call(function="not"):
+            said_of = holds(part.arguments[0], x)
+            return None if said_of is None else not said_of
+        case Call(function="is_null"):
+            return x is None
+        case Call(function="in_list"):
+            return None if x is None else any(each.value == x for each in part.arguments[1:])  # type: ignore[union-attr]
+        case Call():
+            a, b = (x if isinstance(each, Column) else each.value for each in part.arguments)  # type: ignore[union-attr]
+            if a is None or b is None:
+                return None
+            return {
+                "equal": a == b, "not_equal": a != b, "less": a < b, "less_equal": a <= b, "greater": a > b,
+                "greater_equal": a >= b,
+            }[part.function]  # fmt: skip
+        case _:
+            raise AssertionError(part)
+
+
+def test_what_follows_is_true_where_the_others_are() -> None:
+    draw = random.Random(soak.SEED)
+    said = 0
+    for _ in range(3_000 * soak.FACTOR):
+        wanted, given = condition(draw), [condition(draw) for _ in range(draw.randint(1, 3))]
+        if follows(wanted, given):
+            said += 1
+            for x in (None, *range(-1, 8)):
+                assert holds(wanted, x) is True or any(holds(part, x) is not True for part in given), (wanted, given, x)
+    assert said > 200
+
+
+def test_what_is_seen_to_follow() -> None:
+    def compare(function: str, value: int) -> Expression:
+        return Call(function=function, arguments=(X, Literal(value=value, type=INTEGER)), type=BOOLEAN)
+
+    assert follows(compare("greater", 7), [compare("greater", 9)])
+    assert follows(compare("greater", 7), [compare("greater_equal", 8), compare("less", 3)])
+    assert not follows(compare("greater", 7), [compare("greater_equal", 7)])
+    assert follows(compare("not_equal", 7), [compare("less", 7)])
+    assert follows(compare("less_equal", 7), [compare("equal", 7)])
+    both = Call(function="or", arguments=(compare("equal", 3), compare("equal", 4)), type=BOOLEAN)
+    assert follows(compare("less", 5), [both])
+    assert follows(both, [compare("equal", 4)])
+    assert not follows(compare("less", 4), [both])
+
+
+BUCKETS = (
+    Buckets(width=3_600_000_000),
+    Buckets(width=86_400_000_000),
+    Buckets(width=7 * 86_400_000_000, origin=946_857_600_000_000),
+    Buckets(width=5 * 86_400_000_000, origin=946_857_600_000_000),
+    Buckets(width=1, by_month=True),
+    Buckets(width=3, by_month=True),
+    Buckets(width=12, by_month=True),
+    Buckets(width=5, origin=24_000, by_month=True),
+)
+
+
+def test_buckets_are_those_of_the_functions(db: Database) -> None:
+    draw = random.Random(soak.SEED)
+    epoch = dt.datetime(1970, 1, 1)
+    texts = (
+        "date_trunc('hour', at)", "at::date", "date_trunc('week', at)", "time_bucket('5 days', at)",
+        "date_trunc('month', at)", "date_trunc('quarter', at)", "date_trunc('year', at)", "time_bucket('5 months', at)",
+    )  # fmt: skip
+    moments = [epoch + dt.timedelta(microseconds=draw.randint(-(10**16), 4 * 10**15)) for _ in range(200)]
+    rows = ", ".join(f"('{moment}'::timestamp)" for moment in moments)
+    found = db.execute(
+        f"SELECT {', '.join(f'({text})::timestamp' for text in texts)} FROM (VALUES {rows}) v(at)"
+    ).rows()
+    for moment, starts in zip(moments, found, strict=True):
+        micros = (moment - epoch) // dt.timedelta(microseconds=1)
+        for buckets, start in zip(BUCKETS, starts, strict=True):
+            assert epoch + buckets.floor(micros) * dt.timedelta(microseconds=1) == start, (moment, buckets)
+            assert buckets.floor(micros) <= micros <= buckets.ceil(micros)
+            assert buckets.floor(buckets.ceil(micros)) == buckets.ceil(micros)
+
+
+def test_what_is_made_of_what() -> None:
+    draw = random.Random(soak.SEED)
+    moments = [draw.randint(-(10**16), 4 * 10**15) for _ in range(300)]
+    for coarse, fine in itertools.product(BUCKETS, BUCKETS):
+        same = all(coarse.floor(fine.floor(moment)) == coarse.floor(moment) for moment in moments)
+        assert coarse.made_of(fine) == same, (coarse, fine)
+
+
+def test_a_window_is_its_whole_buckets_and_its_ends() -> None:
+    draw = random.Random(soak.SEED)
+    for _ in range(2_000):
+        buckets = draw.choice(BUCKETS)
+        start = draw.choice((None, draw.randint(-(10**15), 10**15)))
+        window = Window(start=start, stop=draw.choice((None, draw.randint(start or 0, 2 * 10**15))))
+        whole = window.whole(buckets)
+        if whole.is_empty:
+            continue
+        for moment in (draw.randint(-2 * 10**15, 3 * 10**15) for _ in range(20)):
+            parts = [_within(buckets.floor(moment), whole), *(_within(moment, end) for end in window.beside(whole))]
+            assert sum(parts) == _within(moment, window)
+
+
+def _within(moment: int, window: Window) -> bool:
+    return (window.start is None or window.start <= moment) and (window.stop is None or moment < window.stop)
+
+
+# -- random queries over random views -------------------------------------------------------------------------------
+
+KEYS = {
+    "k": ("k", "k % 2", "k + 1", "-k"),
+    "s": ("s", "coalesce(s, 'none')", "upper(s)"),
+    "flag": ("flag", "NOT flag"),
+    "d": ("d", "date_trunc('month', d)", "extract(dow FROM d)"),
+    "time_bucket('1 hour', at)": (
+        "time_bucket('1 hour', at)", "time_bucket('6 hours', at)", "time_bucket('1 day', at)", "at::date",
+        "date_trunc('week', at)", "date_trunc('month', at)", "extract(hour FROM at)", "extract(isodow FROM at)",
+    ),
+    "at::date": ("at::date", "date_trunc('month', at)", "date_trunc('day', at)", "extract(year FROM at)"),
+    "date_trunc('month', at)": ("date_trunc('month', at)", "date_trunc('quarter', at)", "time_bucket('1 year', at)"),
+    "time_bucket('2 days', at)": ("time_bucket('2 days', at)", "time_bucket('4 days', at)"),
+}  # fmt: skip
+"""What a view may group by, and what may be computed of that."""
+
+TIMES = ("time_bucket('1 hour', at)", "at::date", "date_trunc('month', at)", "time_bucket('2 days', at)")
+AGGREGATES = ("count(*)", "count(x)", "sum(x)", "avg(x)", "sum(y)", "avg(y)", "sum(z)", "bool_or(x > 0)", "count(s)")
+FILTERS = ("", "", "", " FILTER (WHERE x > 0)", " FILTER (WHERE k > 1)", " FILTER (WHERE s = 'a')")
+CONDITIONS = ("", "", "x > 0", "s IS NOT NULL", "k > 0", "x > 0 AND s = 'a'", "k IN (1, 2)")
+NARROWER = {
+    "": "", "x > 0": "x > 0", "s IS NOT NULL": "s = 'a'", "k > 0": "k > 1", "x > 0 AND s = 'a'": "s = 'a' AND x > 0",
+    "k IN (1, 2)": "k = 2",
+}  # fmt: skip
+OF_KEYS = {"k": ("k = 2", "k > 1", "k IN (0, 3)"), "s": ("s = 'a'", "s IS NULL", "s < 'b'"), "flag": ("flag",)}
+
+
+@dataclass(frozen=True)
+class Grouped:
+    keys: tuple[str, ...]
+    values: tuple[str, ...]
+    where: str
+
+    @property
+    def text(self) -> str:
+        columns = [f"{key} AS k{place}" for place, key in enumerate(self.keys)]
+        columns += [f"{value} AS a{place}" for place, value in enumerate(self.values)]
+        where = f" WHERE {self.where}" if self.where else ""
+        return f"SELECT {', '.join(columns)} FROM t{where}" + (f" GROUP BY {', '.join(self.keys)}" if self.keys else "")
+
+
+def a_view(draw: random.Random) -> Grouped:
+    keys = draw.sample(sorted(KEYS), draw.randint(1, 3))
+    values = [draw.choice(AGGREGATES) + draw.choice(FILTERS) for _ in range(draw.randint(1, 4))]
+    return Grouped(tuple(keys), tuple(dict.fromkeys(values)), draw.choice(CONDITIONS))
+
+
+def moment(draw: random.Random) -> str:
+    exact = draw.choice(("00:00", "00:00", "03:00", "04:17:01.5"))
+    return f"'2026-0{draw.randint(1, 3)}-{draw.randint(10, 14)} {exact}'"
+
+
+def a_query(draw: random.Random, views: list[Grouped]) -> Grouped:
+    """Mostly one that a view might answer."""
+    if not views or draw.random() < 0.15:
+        return a_view(draw)
+    of = draw.choice(views)
+    keys = [draw.choice(KEYS[key]) for key in of.keys if draw.random() < 0.6]
+    values = draw.sample(of.values, draw.randint(1, len(of.values)))
+    conditions = [NARROWER[of.where]]
+    for key in of.keys:
+        if key in OF_KEYS and draw.random() < 0.3:
+            conditions.append(draw.choice(OF_KEYS[key]))
+        if key in OF_KEYS and draw.random() < 0.3:
+            values.append(f"count(*) FILTER (WHERE {draw.choice(OF_KEYS[key])})")
+        if key in TIMES and draw.random() < 0.6:
+            conditions.append(f"at {draw.choice(('>', '>='))} {moment(draw)}")
+        if key in TIMES and draw.random() < 0.4:
+            conditions.append(f"at {draw.choice(('<', '<='))} {moment(draw)}")
+    if draw.random() < 0.1:
+        conditions.append(draw.choice(("x > 1", "id > 5", "y < 3")))
+    return Grouped(
+        tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(values)), " AND ".join(part for part in conditions if part)
+    )
+
+
+def a_row(draw: random.Random) -> str:
+    values = (
+        str(draw.randint(0, 3)),
+        f"'2026-0{draw.randint(1, 3)}-{draw.randint(10, 14)} 0{draw.randint(0, 9)}:"
+        f"{draw.choice(('00', '17:01.5', '59'))}'",
+        str(draw.randint(1, 30)),
+        draw.choice(("NULL", "0", "1", "-5", "2000000000")),
+        draw.choice(("NULL", "0.1", "-2.5", "1e300", "'NaN'", "-0.0")),
+        draw.choice(("NULL", "1.5", "-99999999999.999")),
+        draw.choice(("NULL", "'a'", "'b'", "''")),
+        draw.choice(("NULL", "'2026-01-01'", "'1999-12-31'")),
+        draw.choice(("NULL", "true", "false")),
+    )
+    return f"({', '.join(values)})"
+
+
+def a_change(draw: random.Random) -> str:
+    match draw.choice(("insert", "insert", "insert", "update", "delete")):
+        case "insert":
+            rows = {f"{row.split(',')[0]}{row.split(',')[1]}{row.split(',')[2]}": row for row in map(a_row, [draw] * 9)}
+            return f"INSERT INTO t VALUES {', '.join(rows.values())} ON CONFLICT DO NOTHING"
+        case "update":
+            return f"UPDATE t SET {draw.choice(('x = 7', 's = NULL', 'y = y + 1', 'flag = NOT flag'))} WHERE id % 3 = 1"
+        case _:
+            return f"DELETE FROM t WHERE id % 5 = {draw.randint(0, 4)}"
+
+
+def bag(rows: list[Any]) -> list[Any]:
+    return sorted(rows, key=lambda row: tuple((v is None, str(v)) for v in row if not isinstance(v, float)))
+
+
+def same(ours: list[Any], theirs: list[Any], scale: float) -> bool:
+    """Floats to 1e-9 of the sum of absolutes, all else exactly; rows in any order."""
+    if len(ours) != len(theirs):
+        return False
+    for left, right in zip(bag(ours), bag(theirs), strict=True):
+        for a, b in zip(left, right, strict=True):
+            if isinstance(a, float) and isinstance(b, float):
+                if a != b and not (math.isnan(a) and math.isnan(b)) and not abs(a - b) <= 1e-9 * scale:
+                    return False
+            elif a != b:
+                return False
+    return True
+
+
+class World:
+    """A database with views, that is asked. ``matched``: how many queries views answered."""
+
+    def __init__(self, draw: random.Random, path: Path) -> None:
+        self.draw, self.path, self.matched = draw, path, 0
+        self.db = weftdb.open(path)
+        self.db.execute(DDL)
+        self.views: dict[str, Grouped] = {}
+
+    def step(self) -> None:
+        draw = self.draw
+        what = draw.choices(("write", "view", "drop", "flush", "restart"), (6, 2, 0.5, 1, 0.5))[0]
+        match what:
+            case "write":
+                self.db.execute(a_change(draw))
+            case "view" if len(self.views) < 4:
+                name, view = f"v{draw.randint(0, 10**9)}", a_view(draw)
+                self.db.execute(f"CREATE MATERIALIZED VIEW {name} AS {view.text}")
+                self.views[name] = view
+            case "drop" if self.views:
+                name = draw.choice(sorted(self.views))
+                self.db.execute(f"DROP MATERIALIZED VIEW {name}")
+                del self.views[name]
+            case "flush":
+                self.db.engine.maintenance.flush()
+            case "restart":
+                self.db.close()
+                self.db = weftdb.open(self.path)
+            case _:
+                pass
+        scale = (
+            float(from_rows(self.db, "SELECT coalesce(sum(abs(y)) FILTER (WHERE y < 1e308), 0) FROM t").scalar()) + 1
+        )
+        for _ in range(4):
+            self.ask(self.db, a_query(draw, list(self.views.values())), scale)
+        with self.db.transaction() as txn:
+            if draw.random() < 0.3:
+                txn.execute(a_change(draw))
+            self.ask(txn, a_query(draw, list(self.views.values())), scale + 1e302)
+
+    def ask(self, on: Any, query: Grouped, scale: float) -> None:
+        theirs = from_rows(on, query.text).rows()
+        ours = from_views(on, query.text).rows()
+        assert same(ours, theirs, scale), (query.text, {n: v.text for n, v in self.views.items()}, ours, theirs)
+        plan = from_views(on, f"EXPLAIN {query.text}").rows()
+        self.matched += any(" answers for " in line for (line,) in plan)
+
+
+def worlds(count: int) -> Iterator[int]:
+    return iter(range(1000 * soak.SEED, 1000 * soak.SEED + count))
+
+
+@pytest.mark.parametrize("seed", list(worlds(2 * soak.FACTOR)))
+def test_views_answer_as_their_tables_do(seed: int, tmp_path: Path) -> None:
+    world = World(random.Random(seed), tmp_path / "data")
+    try:
+        for _ in range(25):
+            world.step()
+    finally:
+        world.db.close()
+    assert world.matched > 1
+
+
+# -- what is said, and when views are left out ----------------------------------------------------------------------
+
+
+def explained(on: Any, query: str) -> list[str]:
+    return [line.strip() for (line,) in on.execute(f"EXPLAIN {query}").rows()]
+
+
+@pytest.fixture
+def shop(db: Any) -> Any:
+    db.execute(DDL)
+    db.execute(
+        "INSERT INTO t SELECT i % 7, '2026-01-01'::timestamp + i * interval '13 minutes', i, i % 11, i * 0.5, i, "
+        "'s' || i % 3, '2026-01-01', i % 2 = 0 FROM generate_series(1, 5000) AS g(i)"
+    )
+    db.execute(
+        "CREATE MATERIALIZED VIEW hourly AS SELECT s, time_bucket('1 hour', at) AS hour, count(*) AS n, sum(x) AS sx "
+        "FROM t GROUP BY 1, 2"
+    )
+    db.execute("CREATE MATERIALIZED VIEW big AS SELECT k, sum(y) AS total FROM t WHERE x > 5 GROUP BY k")
+    return db
+
+
+def test_explain_prints_the_proof_and_what_is_missing(shop: Any) -> None:
+    lines = explained(
+        shop, "SELECT date_trunc('day', at), avg(x) FROM t WHERE s = 's1' AND at >= '2026-01-03 10:30' GROUP BY 1"
+    )
+    assert lines[2] == "View hourly answers for t, since"
+    assert "s = 's1' is about whole groups: s = 's1'" in lines
+    assert "at >= '2026-01-03 10:30:00': whole buckets from groups, the ends from rows" in lines
+    assert "date_trunc('day', at) is computed of its groups: date_trunc('day', hour)" in lines
+    assert "sum(x) is kept" in lines
+    assert "not View big: it has only rows with x > 5" in lines
+    assert lines[-1] == "Choice: Views, since their groups say all that is asked"
+    lines = explained(shop, "SELECT k, sum(y) FROM t WHERE x > 6 GROUP BY k")
+    assert "View: none answers for t" in lines
+    assert "not View big: x > 6 is about more than its groups" in lines
+    made = "SELECT k, sum(y), count(y) FROM t WHERE x > 6 GROUP BY k"
+    assert f"this one would: CREATE MATERIALIZED VIEW name AS {made}" in lines
+
+
+def test_the_view_that_explain_names_answers_the_query(shop: Any) -> None:
+    query = "SELECT s, sum(y) FROM t WHERE z > 10 AND k = 3 GROUP BY s"
+    made = next(line for line in explained(shop, query) if line.startswith("this one would: "))
+    shop.execute(made.removeprefix("this one would: ").replace("VIEW name AS", "VIEW made AS"))
+    assert "View made answers for t, since" in explained(shop, query)
+    assert sorted(from_views(shop, query).rows()) == sorted(from_rows(shop, query).rows())
+
+
+def test_what_stands_around_the_groups_stays_what_it_is(shop: Any) -> None:
+    for query in (
+        "SELECT s, count(*) AS n FROM t GROUP BY s HAVING count(*) > 1666 ORDER BY n DESC, s LIMIT 2 OFFSET 1",
+        "WITH a AS (SELECT s, sum(x) AS total FROM t GROUP BY s) SELECT max(total) FROM a",
+        "SELECT s, count(*) FROM t GROUP BY s UNION ALL SELECT 'all', count(*) FROM t ORDER BY 1",
+        "SELECT n.name, a.total FROM (VALUES ('s1', 'one')) AS n(s, name) JOIN "
+        "(SELECT s, sum(x) AS total FROM t GROUP BY s) AS a USING (s)",
+        "SELECT s, 100.0 * count(*) / (SELECT count(*) FROM t) FROM t GROUP BY s ORDER BY s",
+        "SELECT DISTINCT s FROM t ORDER BY s",
+        "SELECT extract(hour FROM at) h, count(*), rank() OVER (ORDER BY count(*) DESC) FROM t GROUP BY h ORDER BY h",
+    ):
+        assert any(line.startswith("View hourly answers") for line in explained(shop, query)), query
+        assert from_views(shop, query).rows() == from_rows(shop, query).rows(), query
+
+
+def test_parameters_decide_when_the_query_runs(shop: Any) -> None:
+    query = "SELECT sum(y), count(*) FROM t WHERE x > $1 AND at < $2"
+    shop.execute("CREATE MATERIALIZED VIEW daily AS SELECT at::date AS day, sum(y) AS sy FROM t WHERE x > 5 GROUP BY 1")
+    for x, until in itertools.product((4, 5, 6), (dt.datetime(2026, 1, 20), dt.datetime(2026, 1, 20, 13, 14, 15))):
+        found = shop.execute(query, [x, until]).rows()
+        right = shop.execute(query, [x, until], settings={"weft.match_views": "off"}).rows()
+        assert found == right
+        plan = shop.execute(f"EXPLAIN {query}", [x, until]).rows()
+        assert any(line.startswith("View daily answers") for (line,) in plan) == (x == 5)
+
+
+def test_views_are_left_out_where_they_do_not_show_what_is_read(shop: Any) -> None:
+    query = "SELECT s, count(*) FROM t GROUP BY s ORDER BY s"
+    before = shop.execute(query).rows()
+    with shop.transaction() as txn:
+        assert "View hourly answers for t, since" in explained(txn, query)
+        txn.execute("DELETE FROM t WHERE s = 's1'")
+        assert not any("View" in line for line in explained(txn, query))
+        assert [row[0] for row in txn.execute(query).rows()] == ["s0", "s2"]
+        txn.rollback()
+    version = shop.execute("SELECT count(*) FROM t").version
+    shop.execute("DELETE FROM t WHERE s = 's0'")
+    past = query.replace("FROM t", f"FROM t AS OF VERSION {version}")
+    assert any("it reads the past" in line for line in explained(shop, past))
+    assert shop.execute(past).rows() == before
+    assert [row[0] for row in shop.execute(query).rows()] == ["s1", "s2"]
+    assert not any("View" in line for (line,) in from_rows(shop, f"EXPLAIN {query}").rows())
+
+
+def test_a_sum_that_its_type_cannot_hold_is_an_error_from_views_too(shop: Any) -> None:
+    shop.execute("CREATE TABLE u (k INT, b INT); CREATE MATERIALIZED VIEW v AS SELECT k, sum(b) AS s FROM u GROUP BY k")
+    shop.execute("INSERT INTO u SELECT 1, 2147483647 FROM generate_series(1, 10)")
+    assert from_views(shop, "SELECT sum(b) FROM u").rows() == [(21474836470,)]
+    with pytest.raises(Invalid) as error:
+        from_views(shop, "SELECT sum(b)::int FROM u")
+    assert error.value.sqlstate == "22003"
