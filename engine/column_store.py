@@ -96,6 +96,12 @@ class FixedColumn:
         self._bounds = (count, low, high)
         return None if low < _LEAST else (low, high)
 
+    def exact_bounds(self, count: int) -> tuple[int, int] | None:
+        """The same of just these values; None also where others have looked at more."""
+        self.bounds(count)
+        known, low, high = self._bounds
+        return None if known != count or low < _LEAST else (low, high)
+
     def value(self, row: int) -> Any:
         """One value as Python value."""
         if self.valid is not None and not self.valid[row]:

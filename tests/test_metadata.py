@@ -192,6 +192,21 @@ def test_what_is_in_memory_is_looked_through(session: Session) -> None:
     assert math.isnan(session.execute("SELECT max(x) FROM t").scalar())
 
 
+def test_integers_in_memory_are_looked_at_once_and_an_older_version_has_its_own(session: Session) -> None:
+    sql = "SELECT count(*), count(a), min(a), max(k) FROM t"
+    ((rows, there, least, _), _) = _read(session, sql)
+    session.put("t", [{"k": k, "a": None if k % 2 else -k} for k in range(2_000, 2_020)])
+    older = session.engine.version
+    assert _read(session, sql) == ((rows + 20, there + 10, -2_018, 2_019), 0)
+    session.put("t", [{"k": k, "a": -9_999 if k == 3_000 else None} for k in range(3_000, 3_020)])
+    assert _read(session, sql) == ((rows + 40, there + 11, -9_999, 3_019), 0)
+    asked = sql.replace("FROM t", f"FROM t AS OF VERSION {older}")
+    assert session.execute(asked).rows() == [(rows + 20, there + 10, -2_018, 2_019)]
+    session.execute("DELETE FROM t WHERE k IN (3000, 3019)")
+    assert session.execute(sql).rows() == [(rows + 38, there + 10, -2_018, 3_018)]
+    assert least is not None
+
+
 def test_a_table_without_rows_has_no_least_value(session: Session) -> None:
     session.execute("CREATE TABLE e (k BIGINT PRIMARY KEY)")
     assert session.execute("SELECT count(*), min(k) FROM e").rows() == [(0, None)]

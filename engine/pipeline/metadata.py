@@ -26,7 +26,7 @@ import numpy as np
 from ...storage.column_values import FixedValues, Values, constant_array, values_of
 from ...storage.encoding import HIGHEST, LOWEST
 from ...storage.kernels.blocks import DIRECTORY
-from ..column_store import VariableColumn
+from ..column_store import FixedColumn, VariableColumn
 from ..gather import gathered
 from ..layout import Layout
 from ..memtable import Chunk
@@ -391,9 +391,33 @@ class _Look:
             tested=not sure,
         )
 
+    def _knows(self, chunk: Chunk, count: int) -> bool:
+        """Add the first ``count`` rows of a chunk, if what is kept of it tells all that is asked."""
+        if self._tests:
+            return False
+        best: list[tuple[int, int]] = []
+        for extreme in self._asked.extremes:
+            store = chunk.columns.get(self._columns[extreme.slot].id)
+            known = store.exact_bounds(count) if isinstance(store, FixedColumn) and not extreme.real else None
+            if known is None:
+                return False
+            best.append(known)
+        stores = [None if slot is None else chunk.columns.get(self._columns[slot].id) for _, slot in self._asked.counts]
+        if any(store is None and slot is not None for store, (_, slot) in zip(stores, self._asked.counts, strict=True)):
+            return False
+        for place, store in enumerate(stores):
+            valid = None if store is None else store.valid
+            self._counts[place] += count if valid is None else int(np.count_nonzero(valid[:count]))
+        for number, (low, high) in enumerate(best):
+            if low <= high:
+                self._better(number, ~high if self._asked.extremes[number].greatest else low)
+        return True
+
     def chunk(self, chunk: Chunk, count: int, rows: np.ndarray | None) -> None:
         """Look through a chunk of a memtable."""
         self._check()
+        if rows is None and self._knows(chunk, count):
+            return
         if self.reads:
             self.rows_read += count
 
