@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from array import array
@@ -31,6 +32,11 @@ def sleep(seconds: float) -> None:
 def new_uuid() -> str:
     """A random UUID as text: identities of writers and transactions."""
     return str(uuid.uuid4())
+
+
+def any_below(limit: int) -> int:
+    """A random number from 0 on, below ``limit``."""
+    return random.randrange(limit)
 
 
 class VersionClock:

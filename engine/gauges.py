@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..storage.files import FileSystem, MemoryFiles
+from .aggregates.sample import Sampled
 from .apply import State
 from .clock import monotonic
 from .idle import IdleTransactions
@@ -163,6 +164,7 @@ def register_meters(
         meters.gauge(name, unit, description, read)
     meters.include(lambda: _sizes(state))
     meters.include(lambda: _work(maintenance.work))
+    meters.include(lambda: _sampled(maintenance.sampler.sampled))
 
 
 def _sizes(state: State) -> list[Metric]:
@@ -182,6 +184,19 @@ def _work(work: Work) -> list[Metric]:
     return [
         *(_metric(name, getattr(work, name), unit, description) for name, unit, description in _WORK),
         _metric("maintenance_failures", work.failures, "failures", failures),
+    ]
+
+
+def _sampled(sampled: Sampled) -> list[Metric]:
+    last = f" The last: {sampled.last}." if sampled.last else ""
+    wrong = f"Groups of materialized views that were not what their rows say, of those verified: must stay 0.{last}"
+    verified = "Groups of materialized views that were recomputed in the background; only grows."
+    passed = "Groups that were not, since too many rows would have to be read; only grows."
+    return [
+        _metric("view_mismatches", sampled.mismatches, "groups", wrong),
+        _metric("view_groups_verified", sampled.groups, "groups", verified),
+        _metric("view_groups_passed_over", sampled.passed_over, "groups", passed),
+        _metric("view_rows_verified", sampled.rows, "rows", "Rows that were read for it; only grows."),
     ]
 
 

@@ -4,6 +4,7 @@
     hold      a checkpoint whose files stay, whatever is merged meanwhile: for backups and checks
     compact   some segments of one cell ──► one segment without dead rows ──► manifest ──► swap
     retain    ask the sequencer to drop the slices that tables do not keep any more (retention.py)
+    sampler   recompute a random group of a view (aggregates/sample.py)
     limit     give up named snapshots and feeds that keep too many bytes (named.py, positions.py)
     release   dropped tables, slices and segments that nobody can read any more: out of the manifest, files away
     tidy      files of which little is needed: what is needed moves into a new one (tidying.py)
@@ -51,6 +52,7 @@ from ..storage.log import CommitLog, Entry
 from ..storage.record import Action
 from ..storage.segment import SegmentWriter
 from ..storage.storage import Storage
+from .aggregates.sample import Sampler
 from .apply import State
 from .catalog import Catalog
 from .cell import Cell
@@ -77,7 +79,7 @@ from .seal import Pause, block_rows_of, seal
 from .segment import Description, Section, Segment
 from .segment_files import SegmentFiles
 from .sequencer import Sequencer
-from .snapshot import Pins
+from .snapshot import Pins, Snapshot
 from .tidying import moved, touches, wasteful_files
 
 CHECK_BYTES: Final = 1 << 20
@@ -184,6 +186,7 @@ class Maintenance:
         The state is that of the log's end.
         """
         self.work = Work()
+        self.sampler = Sampler(snapshot=lambda: Snapshot(state=state, pins=pins), rows_per_second=options.verify_rows)
         self._archive = archive
         self._archived = 0 if archive is None else archive.tail
         self._trimmed = 0  # the checkpoint's position up to which the log was trimmed
@@ -296,6 +299,7 @@ class Maintenance:
             while not self._stopping.is_set() and self._attempt(self.compact_once):
                 self._attempt(self.read_ahead)
             self._attempt(self.retain)
+            self._attempt(self.sampler.look)
             self._attempt(self.limit_named)
             self._attempt(self.release)
             self._attempt(self.tidy)

@@ -60,6 +60,9 @@ class Options:
 
     ``stall_seconds``: how long a commit waits for memory before it is refused.
 
+    ``verify_rows``: rows a second that are read in the background to verify random groups of materialized views, see
+    aggregates/sample.py; 0 is none.
+
     ``threads``: of the relational executor. ``temp_directory``: where it spills to; None: ``tmp`` in the data folder,
     the system's folder for a database in memory.
 
@@ -86,6 +89,7 @@ class Options:
     feed_positions_bytes: int = 64 * GIB
     idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS
     stall_seconds: float = STALL_SECONDS
+    verify_rows: int = 10_000
     threads: int = field(default_factory=machine_threads)
     temp_directory: str | Path | None = None
     archive: str | Path | None = None
@@ -96,9 +100,9 @@ class Options:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise _refused(name, value, "Give a number above 0, or leave it out.")
-        for name in ("history_seconds", "stall_seconds", "idle_transaction_seconds"):
+        for name in ("history_seconds", "stall_seconds", "idle_transaction_seconds", "verify_rows"):
             if getattr(self, name) < 0:
-                raise _refused(name, getattr(self, name), "Give a number of seconds, 0 or more.")
+                raise _refused(name, getattr(self, name), "Give 0 or more.")
 
 
 _POSITIVE = (

@@ -107,6 +107,13 @@ def _add_serve(commands: Subparsers) -> None:
         help="how long a commit waits for memory before it is refused (default: 30)",
     )
     parser.add_argument(
+        "--verify-rows",
+        type=_count_or_none,
+        metavar="N",
+        help="rows a second that are read in the background to verify groups of materialized views; 0: none "
+        "(default: 10000)",
+    )
+    parser.add_argument(
         "--threads", type=_count, metavar="N", help="threads for queries (default: one for each processor)"
     )
     parser.add_argument(
@@ -405,6 +412,12 @@ def _moment(text: str) -> datetime:
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
+    return int(text)
+
+
+def _count_or_none(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
     return int(text)
 
 

@@ -65,6 +65,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         "max_transaction_bytes": arguments.max_transaction,
         "named_snapshots_bytes": arguments.named_snapshots,
         "feed_positions_bytes": arguments.feeds,
+        "verify_rows": arguments.verify_rows,
     }
     given: dict[str, Any] = {name: int(value) for name, value in numbers.items() if value is not None}
     if arguments.stall_timeout is not None:
