@@ -56,6 +56,7 @@ from .metrics import Meters, Metric
 from .named import NamedSnapshots, SnapshotFacts
 from .options import Options
 from .positions import PositionFacts, Positions
+from .progress import Progress
 from .request import Request, TableChanges
 from .row_writes import RowWrites
 from .schema import Index, Table, View
@@ -542,6 +543,11 @@ class Engine:
         """The transactions that are open now, the oldest first."""
         facts = [transaction.facts() for transaction in self._transactions() if not transaction.ended]
         return sorted(facts, key=lambda item: item.since)
+
+    def builds(self) -> list[tuple[str, Progress]]:
+        """The indexes and materialized views that are being made, the oldest first, and by whom."""
+        found = [(one.principal, progress) for one in self._transactions() for progress in one.progress]
+        return sorted(found, key=lambda item: item[1].since)
 
     def snapshot_facts(self) -> list[SnapshotFacts]:
         """The named snapshots by name, then the versions that readers hold and nobody has named."""

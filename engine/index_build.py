@@ -21,6 +21,7 @@ from .indexes import by_id, columns_needed, entries_of, entry_keys, rows_with
 from .schema import ROW_ID, ROW_ID_NAME, Index, Table
 
 if TYPE_CHECKING:
+    from .progress import Progress
     from .snapshot import Snapshot
     from .transaction import Transaction
 
@@ -37,11 +38,12 @@ class Building:
         self._ids = columns_needed(after)
         self._columns = [id for id in self._ids if id in before.by_id]
 
-    def write_all(self, transaction: Transaction) -> None:
+    def write_all(self, transaction: Transaction, progress: Progress) -> None:
         """Write the entries of all rows that the transaction sees. Raises Invalid (23505) where rows meet."""
         rows_ids = ROW_ID in self._ids
         for rows in transaction.scan(self.before, columns=self._columns, row_ids=rows_ids).batches():
             self._put(transaction, rows)
+            progress.read(rows.num_rows)
 
     def catch_up(self, transaction: Transaction, now: Snapshot) -> int:
         """Make them right for the rows of ``now``; returns how many had changed. Raises Invalid (23505)."""

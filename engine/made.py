@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+from . import interrupts
 from .aggregates.build import BuildingView
 from .aggregates.definition import Maintained
 from .index_build import Building
+from .progress import Progress
 from .schema import Index, Table
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Made:
 
     def __init__(self) -> None:
         self.ids: set[int] = set()
+        self.progress: list[Progress] = []  # replaced, never changed: others read it
         self._building: list[Follows] = []
 
     @property
@@ -56,7 +59,12 @@ class Made:
         """Write the entries of all rows of ``before`` into ``indexes`` of ``after``. Raises Invalid (23505)."""
         building = Building(before, after, indexes, version=transaction.version)
         self.ids |= {index.id for index in indexes}
-        building.write_all(transaction)
+        name = ", ".join(index.name for index in indexes)
+        rows_total = transaction.scan(before, columns=[before.columns[0].id]).rows_estimate
+        progress = Progress(kind="index", name=name, table=before.name, rows_total=rows_total)
+        self.progress = [*self.progress, progress]
+        building.write_all(transaction, progress)
+        progress.enter("waiting for the commit")
         if catches_up:
             self._building.append(building)
 
@@ -66,15 +74,25 @@ class Made:
         """Write the groups of all rows of ``base`` in the snapshot."""
         building = BuildingView(view, groups, base, version=snapshot.version)
         self.ids |= building.tables
-        building.write_all(transaction, snapshot)
+        rows_total = snapshot.scan(base, columns=[base.columns[0].id]).rows_estimate
+        progress = Progress(kind="materialized view", name=groups.name, table=base.name, rows_total=rows_total)
+        self.progress = [*self.progress, progress]
+        building.write_all(transaction, snapshot, progress)
+        progress.enter("waiting for the commit")
         self._building.append(building)
 
     def come_near(
         self, transaction: Transaction, written: Collection[int], *, open_snapshot: Callable[[], Snapshot]
     ) -> None:
         """Catch up, until few rows are left for the commit lock."""
+        for progress in self.progress:
+            progress.enter("catching up")
         for _ in range(ROUNDS_MAX if self._building else 0):
-            if self.catch_up(transaction, written, open_snapshot=open_snapshot) <= LAST_ROWS_MAX:
+            interrupts.check()
+            count = self.catch_up(transaction, written, open_snapshot=open_snapshot)
+            for progress in self.progress:
+                progress.rows_after += count
+            if count <= LAST_ROWS_MAX:
                 return
 
     def catch_up(

@@ -39,6 +39,7 @@ from .expression.node import Expression
 from .idle import LOOK_SECONDS_MIN, Gate
 from .indexes import EntryChange, Found, columns_needed, entries_of, entries_of_large, entry_keys
 from .made import Made
+from .progress import Progress
 from .read_set import Locks, Reads, ReadSet
 from .reader import RowStream
 from .request import Request, TableChanges
@@ -186,6 +187,12 @@ class Transaction:
         made = frozenset[int]() if self._made is None else self._made.ids
         views = [view for base, views in self.catalog.maintained.items() for view in views if base in changed]
         return frozenset(view.id for view in views) | made
+
+    @property
+    def progress(self) -> list[Progress]:
+        """Of the indexes and materialized views that this transaction makes. From any thread."""
+        made = self._made
+        return [] if made is None else made.progress
 
     @property
     def incomplete(self) -> frozenset[int]:

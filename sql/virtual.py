@@ -11,6 +11,7 @@
     weft_snapshots    named snapshots, and other versions that are held, with what they keep: of this moment
     weft_feeds        named positions of change feeds, with what they keep: of this moment
     weft_transactions open transactions, of this moment
+    weft_builds       indexes and materialized views that are being made, of this moment
     weft_conflicts    refused commits by table and row, since the start
     weft_copies       COPY statements that run, of this moment
     weft_comments     what COMMENT ON says, of the catalog that the statement sees
@@ -172,6 +173,21 @@ _FEEDS: Final = pa.schema(
         arrow_field("kept_rows", BIGINT),
         arrow_field("kept_bytes", BIGINT),
         arrow_field("lost", TEXT),
+    ]
+)
+
+_BUILDS: Final = pa.schema(
+    [
+        arrow_field("kind", TEXT),
+        arrow_field("name", TEXT),
+        arrow_field("table_name", TEXT),
+        arrow_field("principal", TEXT),
+        arrow_field("phase", TEXT),
+        arrow_field("rows_done", BIGINT),
+        arrow_field("rows_total", BIGINT),
+        arrow_field("rows_after", BIGINT),
+        arrow_field("since", TIMESTAMPTZ),
+        arrow_field("age_seconds", DOUBLE),
     ]
 )
 
@@ -406,6 +422,27 @@ def _transactions(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=_TRANSACTIONS)
 
 
+def _builds(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
+    del catalog
+    now = wall_clock()
+    rows = [
+        {
+            "kind": progress.kind,
+            "name": progress.name,
+            "table_name": progress.table,
+            "principal": principal,
+            "phase": progress.phase,
+            "rows_done": progress.rows_done,
+            "rows_total": progress.rows_total,
+            "rows_after": progress.rows_after,
+            "since": progress.since,
+            "age_seconds": (now - progress.since) / 1e6,
+        }
+        for principal, progress in engine.builds()
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=_BUILDS)
+
+
 def _activity(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     """The open transactions in PostgreSQL's words."""
     del catalog
@@ -524,6 +561,7 @@ VIRTUAL: Final[Mapping[str, Virtual]] = MappingProxyType(
         "weft_snapshots": Virtual(schema=_SNAPSHOTS, rows=_snapshots),
         "weft_feeds": Virtual(schema=_FEEDS, rows=_feeds),
         "weft_transactions": Virtual(schema=_TRANSACTIONS, rows=_transactions),
+        "weft_builds": Virtual(schema=_BUILDS, rows=_builds),
         "weft_conflicts": Virtual(schema=_CONFLICTS, rows=_conflicts),
         "weft_copies": Virtual(schema=_COPIES, rows=_copies),
         "weft_comments": Virtual(schema=_COMMENTS, rows=_comments),

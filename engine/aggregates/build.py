@@ -22,6 +22,7 @@ from ..schema import Table
 from .definition import Maintained
 
 if TYPE_CHECKING:
+    from ..progress import Progress
     from ..snapshot import Snapshot
     from ..transaction import Transaction
 
@@ -41,12 +42,14 @@ class BuildingView:
         self._columns = list(view.reads)
         self._names = [str(id) for id in self._columns]
 
-    def write_all(self, transaction: Transaction, snapshot: Snapshot) -> None:
+    def write_all(self, transaction: Transaction, snapshot: Snapshot, progress: Progress) -> None:
         """Write the groups of all rows of the snapshot. Raises LimitExceeded, and Invalid for a row that fails."""
         folded = _Folded(self.view)
         for rows in snapshot.scan(self.base, columns=self._columns).batches():
             folded.add(self.view.grouper.change_of(rows.rename_columns(self._names), 1))
+            progress.read(rows.num_rows)
         for groups in folded.groups():
+            progress.enter("writing groups")
             transaction.put_groups(self.groups, groups)
 
     def catch_up(self, transaction: Transaction, now: Snapshot) -> int:
