@@ -30,9 +30,10 @@ from ..engine.catalog import Catalog
 from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.schema import Relation, Table, View
 from .bind import Settings, bind_query
-from .bound import BoundQuery
+from .bound import BoundQuery, Query
 from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node, relation_name, shown
 from .execution import Execution
+from .flatten import NotFlat, flattened
 from .lexer import Tokens
 from .maintained import NotMaintained, maintained_of
 from .parse import parse
@@ -169,15 +170,20 @@ def _maintain(
 
     Raises Invalid (0A000) for other shapes.
     """
-    zone = _OTHER_ZONE if execution.binder.timezone == "UTC" else "UTC"
-    elsewhere = bind_query(query, execution.catalog, relations=VIRTUAL_SCHEMAS, settings=Settings(timezone=zone))
     try:
-        if any(isinstance(execution.catalog.by_id[id], View) for id in view.depends_on):
-            raise NotMaintained("it reads a view, which may become another one")
-        if bound.query != elsewhere.query:
+        if bound.query != _query_in(_other_zone(execution), query, execution):
             raise NotMaintained("what it computes depends on the session's time zone")
-        maintained, base = maintained_of(bound.query, id=execution.new_id())
+        if any(isinstance(execution.catalog.by_id[id], View) for id in view.depends_on):
+            maintained, base = maintained_of(_query_of_rows(view, query, execution), id=execution.new_id())
+        else:
+            maintained, base = maintained_of(bound.query, id=execution.new_id())
     except NotMaintained as why:
+        if any(isinstance(execution.catalog.by_id[id], View) for id in view.depends_on):
+            raise Invalid(
+                f'materialized view "{view.name}" over a view cannot be kept: {why}',
+                hint="Write it over the table, or use CREATE VIEW.",
+                sqlstate="0A000",
+            ) from None
         try:
             _check_shape(query, execution)
         except Invalid as refusal:
@@ -194,6 +200,31 @@ def _maintain(
         return
     maintained = maintained.retaining(execution.new_id) if retains else maintained
     execution.transaction.create_view(replace(view, maintained=maintained), base)
+
+
+def _other_zone(execution: Execution) -> str:
+    return _OTHER_ZONE if execution.binder.timezone == "UTC" else "UTC"
+
+
+def _query_in(zone: str, query: Any, execution: Execution, *, computed: frozenset[int] = frozenset()) -> Query:
+    settings = Settings(timezone=zone, computed=computed)
+    return bind_query(query, execution.catalog, relations=VIRTUAL_SCHEMAS, settings=settings).query
+
+
+def _query_of_rows(view: View, query: Any, execution: Execution) -> Query:
+    """The query of a view over views, over the table below. Raises NotMaintained. Who has a view that is kept above it
+    cannot be replaced.
+    """
+    for id in view.depends_on:
+        below = execution.catalog.by_id[id]
+        if isinstance(below, View) and below.maintained is not None and below.maintained.forgotten:
+            raise NotMaintained("it reads a view that retains what its table forgets")
+    kept = (view for views in execution.catalog.maintained.values() for view in views)
+    computed = frozenset(maintained.id for maintained in kept)
+    try:
+        return flattened(_query_in(execution.binder.timezone, query, execution, computed=computed))
+    except NotFlat as why:
+        raise NotMaintained(str(why)) from None
 
 
 def _retains(options: Mapping[str, str]) -> bool:

@@ -1,0 +1,196 @@
+"""Materialized views over materialized views, minutes, hours, days: each shows what its query gives, at all times."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soak
+import weftdb
+from from_rows import from_rows
+from weftdb.base.errors import Invalid
+
+DDL = """CREATE TABLE t (id INT PRIMARY KEY, k INT, s TEXT, at TIMESTAMP, x INT, y DOUBLE PRECISION, z NUMERIC(12,2),
+flag BOOLEAN)"""
+MINUTES = (
+    "SELECT k, s, time_bucket('1 minute', at) AS minute, count(*) AS n, count(x) FILTER (WHERE flag) AS nx, "
+    "sum(x) AS sx, sum(y) AS sy, sum(z) FILTER (WHERE k > 1) AS sz, bool_and(flag) AS every, avg(x) AS mean "
+    "FROM t WHERE x IS NULL OR x > -5 GROUP BY 1, 2, 3"
+)
+VALUES = (
+    "sum(n) AS n", "sum(nx) AS nx", "sum(sx) AS sx", "sum(sy) AS sy", "sum(sz) AS sz", "bool_and(every) AS every",
+    "sum(sx) FILTER (WHERE k > 1) AS sf",
+)  # fmt: skip
+NAMES = {value: value.rsplit(" AS ", 1)[1] for value in VALUES}
+KEYS = (
+    ("k", "k"), ("k % 2", "k"), ("s", "s"), ("coalesce(s, 'none')", "s"), ("date_trunc('hour', minute)", "minute"),
+    ("minute::date", "minute"), ("time_bucket('5 minutes', minute)", "minute"), ("extract(dow FROM minute)", "minute"),
+)  # fmt: skip
+QUOTED = "'a'"
+WHERES = ("", "", " WHERE k <> 2", " WHERE minute >= '2026-01-02' AND s = 'a'")
+
+
+def keys_of(draw: random.Random) -> list[tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for key, name in draw.sample(KEYS, draw.randint(1, 3)):
+        found.setdefault(name, (key, name))
+    return list(found.values())
+
+
+def a_level(draw: random.Random) -> tuple[str, list[str]]:
+    """A query over the view of minutes, and the names of what it adds up."""
+    keys, values = keys_of(draw), draw.sample(VALUES, draw.randint(1, 4))
+    if "sum(sx) FILTER (WHERE k > 1) AS sf" in values and draw.random() < 0.5:
+        values = [value for value in values if " FILTER" not in value] or ["sum(n) AS n"]
+    columns = [*(f"{key} AS {name}" for key, name in keys), *values]
+    grouped = ", ".join(str(number) for number in range(1, len(keys) + 1))
+    return f"SELECT {', '.join(columns)} FROM minutes{draw.choice(WHERES)} GROUP BY {grouped}", [
+        NAMES[value] for value in values
+    ]
+
+
+def a_change(draw: random.Random) -> str:
+    match draw.choice(("insert", "insert", "update", "delete")):
+        case "insert":
+            rows = [
+                f"({draw.randint(1, 60)}, {draw.choice(('NULL', '1', '2'))}, {draw.choice(('NULL', QUOTED))}, "
+                f"'2026-01-0{draw.randint(1, 3)} 0{draw.randint(0, 1)}:{draw.randint(10, 13)}:{draw.randint(10, 59)}', "
+                f"{draw.choice(('NULL', '-7', '0', '2147483647'))}, {draw.choice(('NULL', '0.1', '2.5', '100.7'))}, "
+                f"{draw.choice(('NULL', '1.25', '-3'))}, {draw.choice(('NULL', 'true', 'false'))})"
+                for _ in range(5)
+            ]
+            upsert = "ON CONFLICT (id) DO UPDATE SET x = excluded.x, at = excluded.at"
+            return ";".join(f"INSERT INTO t VALUES {row} {upsert}" for row in rows)
+        case "update":
+            change = draw.choice(("x = 9", "k = k + 1", "s = NULL", "at = at + interval '61 minutes'", "y = NULL"))
+            return f"UPDATE t SET {change} WHERE id % 3 = 1"
+        case _:
+            return f"DELETE FROM t WHERE id % 5 = {draw.randint(0, 4)}"
+
+
+def check(on: Any, name: str, query: str) -> int:
+    """The view against its query, over the groups below; floats to 1e-9 of what they are sums of."""
+
+    def ordered(rows: list[Any]) -> list[Any]:
+        return sorted(rows, key=lambda row: [(v is None, str(v)) for v in row if not isinstance(v, float)])
+
+    shown = ordered(on.execute(f"SELECT * FROM {name}").rows())
+    right = ordered(from_rows(on, query).rows())
+    assert len(shown) == len(right), (query, shown, right)
+    for left, other in zip(shown, right, strict=True):
+        for a, b in zip(left, other, strict=True):
+            assert a == b or (isinstance(a, float) and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6)), (query, a, b)
+    return len(shown)
+
+
+@pytest.mark.parametrize("seed", list(range(1000 * soak.SEED, 1000 * soak.SEED + 2 * soak.FACTOR)))
+def test_views_over_views_show_what_their_queries_give(seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    db = weftdb.open(tmp_path / "data")
+    db.execute(DDL)
+    db.execute(f"CREATE MATERIALIZED VIEW minutes AS {MINUTES}")
+    levels: dict[str, str] = {}
+    seen = 0
+    for step in range(40):
+        if step % 8 == 0:
+            query, values = a_level(draw)
+            db.execute(f"CREATE MATERIALIZED VIEW v{step} AS {query}")
+            levels[f"v{step}"] = query
+            again = ", ".join(f"{'bool_and' if v == 'every' else 'sum'}({v}) AS {v}" for v in values)
+            key = query.split(" AS ")[1].split(",")[0]
+            top = f"SELECT {key}, {again} FROM v{step} GROUP BY {key}"
+            db.execute(f"CREATE MATERIALIZED VIEW w{step} AS {top}")
+            levels[f"w{step}"] = top
+        for _ in range(3):
+            db.execute(a_change(draw))
+        if step % 10 == 9:
+            db.engine.maintenance.flush()
+        if step % 15 == 14:
+            db.close()
+            db = weftdb.open(tmp_path / "data")
+        seen += sum(check(db, name, query) for name, query in levels.items())
+        with db.transaction() as txn:
+            txn.execute(a_change(draw))
+            for name, query in levels.items():
+                check(txn, name, query)
+            txn.rollback()
+    for name in ("minutes", *levels):
+        assert db.execute(f"VERIFY MATERIALIZED VIEW {name}").rows() == []
+    db.close()
+    assert seen > 100
+
+
+@pytest.fixture
+def minutes(tmp_path: Path) -> Iterator[Any]:
+    with weftdb.open(tmp_path / "data") as db:
+        db.execute(DDL)
+        db.execute(f"CREATE MATERIALIZED VIEW minutes AS {MINUTES}")
+        yield db
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("SELECT k, sum(mean) AS m FROM minutes GROUP BY k", r"sum\(\) of avg\(\).*keep sum and count"),
+        ("SELECT k, count(*) AS m FROM minutes GROUP BY k", r"take sum\(\) of its count"),
+        ("SELECT k, max(n) AS m FROM minutes GROUP BY k", r"max\(\) of count\(\)"),
+        ("SELECT k, sum(n) AS m FROM minutes WHERE n > 2 GROUP BY k", "WHERE is about more"),
+        ("SELECT n, sum(sx) AS m FROM minutes GROUP BY n", "GROUP BY is about more"),
+        ("SELECT k, sum(n + 1) AS m FROM minutes GROUP BY k", "no aggregate of the view below"),
+        ("SELECT k, sum(n) FILTER (WHERE k > 1) AS m FROM minutes GROUP BY k", "put it into WHERE"),
+    ],
+)
+def test_what_groups_do_not_tell_is_refused_with_the_reason(minutes: Any, query: str, why: str) -> None:
+    with pytest.raises(Invalid, match=why) as error:
+        minutes.execute(f"CREATE MATERIALIZED VIEW w AS {query}")
+    assert error.value.sqlstate == "0A000"
+
+
+def test_a_view_below_is_needed(minutes: Any) -> None:
+    minutes.execute("CREATE MATERIALIZED VIEW days AS SELECT minute::date AS day, sum(n) AS n FROM minutes GROUP BY 1")
+    for text in ("DROP MATERIALIZED VIEW minutes", "DROP TABLE t", "ALTER TABLE t DROP COLUMN at"):
+        with pytest.raises(Invalid, match="depends on"):
+            minutes.execute(text)
+    minutes.execute("INSERT INTO t VALUES (1, 1, 'a', '2026-01-01 10:00:30', 1, 1, 1, true)")
+    assert minutes.execute("SELECT sum(n) FROM days").scalar() == 1
+    minutes.execute("DROP MATERIALIZED VIEW minutes CASCADE")
+    assert minutes.execute("SHOW TABLES").rows() == [("t", "table")]
+
+
+def test_queries_of_the_table_are_answered_from_the_highest_level(minutes: Any) -> None:
+    days = "SELECT minute::date AS day, sum(n) AS n, sum(sx) AS sx FROM minutes GROUP BY 1"
+    minutes.execute(f"CREATE MATERIALIZED VIEW days AS {days}")
+    minutes.execute(
+        "INSERT INTO t SELECT i, i % 4, 's' || i % 3, '2026-01-01'::timestamp + i * interval '10 minutes', i % 50, i, "
+        "i, true FROM generate_series(1, 3000) AS g(i)"
+    )
+    query = "SELECT date_trunc('month', at) AS m, avg(x) FROM t WHERE x IS NULL OR x > -5 GROUP BY 1"
+    lines = [line for (line,) in minutes.execute(f"EXPLAIN {query}").rows()]
+    assert "View days answers for t, since" in lines
+    assert "  also View minutes could" in lines
+    assert minutes.execute(query).rows() == from_rows(minutes, query).rows()
+
+
+def test_a_plain_view_may_stand_between(minutes: Any) -> None:
+    minutes.execute("CREATE VIEW some AS SELECT id, k AS part, x FROM t WHERE flag")
+    minutes.execute("CREATE VIEW shown AS SELECT k, n AS rows, minute FROM minutes")
+    for name, query, again in (
+        (
+            "a",
+            "SELECT part, count(*) AS n, sum(x) AS s FROM some GROUP BY part",
+            "some AS SELECT id, k AS part, 1 AS x",
+        ),
+        ("b", "SELECT k, sum(rows) AS n FROM shown GROUP BY k", "shown AS SELECT k, n + 1 AS rows, minute"),
+    ):
+        minutes.execute(f"CREATE MATERIALIZED VIEW {name} AS {query}")
+        minutes.execute(
+            "INSERT INTO t SELECT i, i % 4, 's', NULL, i, i, i, i % 3 = 0 FROM generate_series(1, 30) AS g(i)"
+        )
+        assert check(minutes, name, query) == 4
+        minutes.execute("TRUNCATE t")
+        with pytest.raises(Invalid, match="depends on"):
+            minutes.execute(f"CREATE OR REPLACE VIEW {again} FROM {'t' if name == 'a' else 'minutes'}")
