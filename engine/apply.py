@@ -30,7 +30,7 @@ from ..storage.record import Action, Operation, Record, TransactionEntry
 from . import indexes
 from .aggregates import maintain
 from .aggregates.definition import Maintained
-from .aggregates.early import ROWS_MIN, Early
+from .aggregates.early import ROWS_MIN, Early, EarlyLoad
 from .aggregates.maintain import Cost
 from .beside import Task
 from .catalog import EMPTY, Catalog, decode_relation, stored_of
@@ -189,27 +189,58 @@ class State:
             case Action.DROP_SLICES:
                 store.apply_drop_slices(boundary_in(operation.batch), version=version)
             case Action.INSTALL:
-                assert self.files is not None, "prepared rows are in files"
-                ends = self.ends.pop(operation.table, None)
-                work = Install.of(operation.batch)
-                derive = [index for index in store.table.indexes if index.id not in logged]
-                if derive or views:  # the rows that end are looked up anew, before they do
-                    for keys in ending_keys(store, work, version=version, files=self.files):
-                        gone = indexes.gone(store, keys, self._columns_of(store, views))
-                        _finish(self._follow(gone, derive, views, version=version, wall=wall))
-                segments = install(store, work, version=version, files=self.files, ends=ends)
-                self.installed += segments
-                self.key_files += work.key_files
-                columns = self._columns_of(store, views)
-                projection = Projection([store.layout.by_id[id] for id in columns])
-                for segment in segments if derive or views else ():
-                    for rows in segment.batches(projection, NEWEST):
-                        new = indexes.come(store.table, rows, columns)
-                        _finish(self._follow(new, derive, views, version=version, wall=wall))
-                store.count_times(np.array([rows.time_high for rows in work.rows], np.int64), wall=wall)
+                self._apply_install(store, views, operation, version=version, wall=wall, logged=logged)
         _finish(following)
         for watch in self.watches.get(operation.table, ()):
             watch.note(operation)
+
+    def _apply_install(
+        self, store: TableStore, views: Sequence[Maintained], operation: Operation, *, version: int, wall: int,
+        logged: Container[int],
+    ) -> None:  # fmt: skip
+        """Rows of a large transaction. What they add to views was found out before, unless the log is replayed."""
+        assert self.files is not None, "prepared rows are in files"
+        ends = self.ends.pop(operation.table, None)
+        work = Install.of(operation.batch)
+        derive = [index for index in store.table.indexes if index.id not in logged]
+        if derive or views:  # the rows that end are looked up anew, before they do
+            for keys in ending_keys(store, work, version=version, files=self.files):
+                gone = indexes.gone(store, keys, self._columns_of(store, views))
+                _finish(self._follow(gone, derive, views, version=version, wall=wall))
+        segments = install(store, work, version=version, files=self.files, ends=ends)
+        self.installed += segments
+        self.key_files += work.key_files
+        left = list(views)
+        if ends is not None and ends.early is not None:
+            left = self._keep_load(ends.early, views, version=version)
+        columns = self._columns_of(store, views)
+        projection = Projection([store.layout.by_id[id] for id in columns])
+        for segment in segments if derive or left else ():
+            for rows in segment.batches(projection, NEWEST):
+                new = indexes.come(store.table, rows, columns)
+                _finish(self._follow(new, derive, left, version=version, wall=wall))
+        store.count_times(np.array([rows.time_high for rows in work.rows], np.int64), wall=wall)
+
+    def _keep_load(self, early: EarlyLoad, views: Sequence[Maintained], *, version: int) -> list[Maintained]:
+        """Apply what rows of a large transaction add to views; returns the views of which that is not known."""
+        known = [(view, changes) for view in views if (changes := early.changes_of(view)) is not None]
+        known = [(view, changes) for view, changes in known if not self._is_followed(view)]
+
+        def keep(view: Maintained, changes: Sequence[pa.RecordBatch]) -> None:
+            began = monotonic()
+            for change in changes:
+                if view.grouper.merge(change, self.stores[view.id], version=version):
+                    self.changed_at[view.id] = version
+            cost = self.costs.setdefault(view.id, Cost())
+            cost.rows += early.rows_count
+            cost.seconds += monotonic() - began + early.seconds
+
+        _finish([Task(partial(keep, view, changes)) for view, changes in known])
+        return [view for view in views if all(view is not other for other, _ in known)]
+
+    def _is_followed(self, view: Maintained) -> bool:
+        """Whether somebody has to know of each change of the view's groups."""
+        return bool(self.watches.get(view.id) or self.catalog.maintained.get(view.id))
 
     def _derive(
         self, store: TableStore, views: Sequence[Maintained], operation: Operation, *, version: int, wall: int
@@ -254,7 +285,7 @@ class State:
             self._apply_rows(operation, version=version, wall=wall)
         left: list[Task[None]] = []
         for view in views:
-            if self.watches.get(view.id) or self.catalog.maintained.get(view.id):
+            if self._is_followed(view):
                 began = monotonic()
                 for operation in maintain.operations(change, self.stores, view, ordinal=ordinal):
                     self._apply_rows(operation, version=version, wall=wall)

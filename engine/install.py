@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.errors import Corrupt
+from .aggregates.early import EarlyLoad
 from .cell import Cell
 from .cells import TableStore
 from .layout import Layout
@@ -93,10 +94,12 @@ class Ends:
     """Rows of a table that a prepared transaction ends, as they were found: locators by cell and part.
 
     ``late`` are keys that blind writes of others touched since; the newest rows with these are looked up again.
+    ``early``: what the rows that come add to the table's views.
     """
 
     found: dict[Cell, dict[Part, list[np.ndarray]]] = field(default_factory=dict[Cell, dict[Part, list[np.ndarray]]])
     late: list[pa.RecordBatch] = field(default_factory=list[pa.RecordBatch])
+    early: EarlyLoad | None = None
 
     def add(self, cell: Cell, part: Part, rows: np.ndarray) -> None:
         self.found.setdefault(cell, {}).setdefault(part, []).append(rows.astype(np.uint32))

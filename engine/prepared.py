@@ -15,12 +15,14 @@ not commit removes its files, and recovery removes those of a process that died.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
 from ..base.errors import Conflict
+from .aggregates.early import EarlyLoad
 from .cell import Cell
 from .cells import TableStore
 from .conflict import check_key_absent, key_at, row_conflict
@@ -28,6 +30,7 @@ from .install import Ends, Install
 from .watch import Watch
 
 if TYPE_CHECKING:
+    from .aggregates.definition import Maintained
     from .write_set import TableWrites
 
 LAST_ROWS_MAX: Final = 20_000
@@ -64,6 +67,7 @@ class Prepared:
         self.install = install
         self.rows_count = writes.changes_count
         self.ends = Ends()
+        self.early: EarlyLoad | None = None
         self.absent_count = 0  # keys of a blind load of deletes that had no row
         self._writes = writes
         self._watch = watch
@@ -77,6 +81,10 @@ class Prepared:
     def slices(self) -> set[int]:
         """The slices that rows go to."""
         return {description.slice for description in self.install.rows}
+
+    def group(self, views: Sequence[Maintained]) -> None:
+        """Group the rows that come, beside commits."""
+        self.early = EarlyLoad(self._writes.rows, sum(rows.rows_count for rows in self.install.rows), views)
 
     def settle(self, store: TableStore) -> None:
         """Compare with what was committed so far, beside commits. Raises Conflict, or Invalid (23505)."""

@@ -138,6 +138,9 @@ class Sequencer:
         """Let rows of views be grouped while the request waits, is validated and logged."""
         maintained = self._state.catalog.maintained
         if any(changes.table.id in maintained for changes in request.changes):
+            for changes in request.changes:
+                if changes.prepared is not None:
+                    changes.prepared.group(maintained.get(changes.table.id, ()))
             request.changes = tuple(
                 replace(changes, early=early_of(changes, maintained.get(changes.table.id, ())))
                 for changes in request.changes

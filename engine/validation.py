@@ -69,6 +69,7 @@ def validate(request: Request, *, state: State, index: ConflictIndex) -> None:
             store.check_slices(changes.prepared.slices)
             changes.prepared.last_look(store)
             _refuse_late(changes.prepared, store, request=request)
+            changes.prepared.ends.early = changes.prepared.early
             state.ends[changes.table.id] = changes.prepared.ends
             request.absent_count += changes.prepared.absent_count
         if request.snapshot is not None and state.changed_at.get(changes.table.id, 0) > request.snapshot:

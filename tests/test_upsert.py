@@ -17,8 +17,9 @@ import pyarrow as pa
 import pytest
 import soak
 import weftdb
+from weftdb.engine.aggregates import early
 from weftdb.engine.aggregates.definition import Maintained
-from weftdb.engine.aggregates.early import Early
+from weftdb.engine.aggregates.early import Early, EarlyLoad
 from weftdb.engine.upsert import Upsert
 
 Database = Any
@@ -27,6 +28,10 @@ DDL = "CREATE TABLE t (id BIGINT PRIMARY KEY, k BIGINT, s TEXT, x INT, y DOUBLE 
 VIEWS = (
     "SELECT k, count(*) AS n, sum(x) AS sx, sum(y) AS sy, avg(z) AS az FROM t GROUP BY k",
     "SELECT s, k % 5 AS five, sum(y) AS sy, count(x) AS nx, sum(y * 2) AS dy FROM t WHERE x <> 3 GROUP BY 1, 2",
+)
+QUERIES = (
+    "SELECT k, count(*) AS n, sum(x) AS sx, sum(y) AS sy FROM t GROUP BY k",
+    "SELECT x, count(*) AS n, avg(z) AS az FROM t WHERE k > 3 GROUP BY x",
 )
 DOUBLES = ("0.5", "-3.25", "1e300", "-1e300", "'NaN'", "'Infinity'", "1e-300", "NULL")
 
@@ -173,3 +178,43 @@ def test_rows_that_were_grouped_before_their_commit_come_to_the_same(
     assert [db.execute(f"SELECT * FROM v{number} ORDER BY 1, 2").rows() for number in range(2)] == before
     check()
     db.close()
+
+
+def test_a_large_transaction_groups_its_rows_before_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With rows that it replaces and deletes, and where there are too many groups; and after a replay of the log."""
+    kept = list[bool]()
+    changes_of = EarlyLoad.changes_of
+
+    def counted(self: EarlyLoad, view: Maintained) -> list[pa.RecordBatch] | None:
+        found = changes_of(self, view)
+        kept.append(found is not None)
+        return found
+
+    monkeypatch.setattr(EarlyLoad, "changes_of", counted)
+
+    def check(db: Database) -> None:
+        for number, query in enumerate(QUERIES):
+            shown, wanted = (f"SELECT * FROM ({text}) q ORDER BY 1" for text in (f"SELECT * FROM v{number}", query))
+            assert db.execute(shown).rows() == db.execute(wanted).rows()
+
+    insert = "INSERT INTO t SELECT g, g % $1, 's', g % 7, g * 0.5, 1.5 FROM generate_series(1, 150000) g"
+    with weftdb.open(tmp_path / "data") as db:
+        db.execute(DDL)
+        for number, query in enumerate(QUERIES):
+            db.execute(f"CREATE MATERIALIZED VIEW v{number} AS {query}")
+        db.execute("INSERT INTO t VALUES (200000, 5, 'x', 1, 1.0, 2.0)")
+        db.execute(insert, [90_000])
+        assert kept == [True, True]
+        check(db)
+        db.execute("UPDATE t SET k = k + 1, x = x + 1 WHERE id > 5")
+        check(db)
+        monkeypatch.setattr(early, "VIEW_EARLY_BYTES_MAX", 100_000)
+        kept.clear()
+        db.execute("DELETE FROM t WHERE id % 2 = 0")
+        db.execute(insert.replace("g, g %", "g + 300000, g %"), [80_000])
+        assert kept[-2:] == [False, True], "too many groups of the first view"
+        check(db)
+        state = db.engine._state
+        assert {cost.rows > 300_000 for cost in state.costs.values()} == {True}
+    with weftdb.open(tmp_path / "data") as db:
+        check(db)
