@@ -269,3 +269,29 @@ def test_show_create_makes_the_view_again(db: Database) -> None:
         db.execute("DROP MATERIALIZED VIEW again")
     shown = db.execute("SHOW CREATE named").scalar()
     assert shown.startswith('CREATE MATERIALIZED VIEW named ("a", "b", "c") AS SELECT')
+
+
+def test_a_view_over_a_view_keeps_it_from_being_replaced_and_is_verified(db: Database) -> None:
+    db.execute(
+        "CREATE MATERIALIZED VIEW above AS SELECT k % 2 AS odd, sum(n) AS n, sum(total) AS sums FROM v GROUP BY k % 2"
+    )
+    assert right(db, "above")
+    for sql in (f"CREATE OR REPLACE MATERIALIZED VIEW v AS {OLD}", "ALTER MATERIALIZED VIEW v RENAME TO w"):
+        error = refused(db, sql)
+        assert error.sqlstate == "2BP01"
+        assert '"above" depends on it' in error.message
+    fill(db, 501, 800)
+    db.execute("DELETE FROM t WHERE k = 3 AND id % 2 = 0")
+    assert right(db)
+    assert right(db, "above")
+    sampler = db.engine.maintenance.sampler
+    sampler._rows_left = 1e9
+    for _ in range(20):
+        sampler.look()
+    assert sampler.sampled.groups > 40
+    assert sampler.sampled.mismatches == 0
+    db.execute("CREATE OR REPLACE MATERIALIZED VIEW above AS SELECT k % 3 AS k, sum(n) AS n FROM v GROUP BY k % 3")
+    assert right(db, "above")
+    notices = db.execute("DROP MATERIALIZED VIEW v CASCADE").notices
+    assert notices == ('drop cascades to materialized view "above"',)
+    assert len(stored(db)) == 1
