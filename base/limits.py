@@ -192,7 +192,7 @@ VIEW_EARLY_BYTES_MAX: Final = 64 * MIB
 VERIFY_VIEW_BYTES: Final = 128 * MIB
 """Groups that VERIFY MATERIALIZED VIEW holds; more go to files and are compared in parts."""
 
-VIEW_GROUPS_MAX: Final = 4_000_000
+VIEW_GROUPS_MAX: Final = 1_000_000
 """Groups of a view that one query adds up; for more the table's rows are read, by those who spill."""
 
 VERIFY_LISTED_MAX: Final = 100

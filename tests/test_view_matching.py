@@ -451,3 +451,26 @@ def test_a_sum_that_its_type_cannot_hold_is_an_error_from_views_too(shop: Any) -
     with pytest.raises(Invalid) as error:
         from_views(shop, "SELECT sum(b)::int FROM u")
     assert error.value.sqlstate == "22003"
+
+
+def test_functions_of_floats_are_not_computed_of_groups_that_do_not_tell_0_from_minus_0(db: Any) -> None:
+    db.execute("CREATE TABLE u (id INT PRIMARY KEY, y DOUBLE PRECISION)")
+    db.execute("CREATE MATERIALIZED VIEW v AS SELECT y, count(*) AS n FROM u GROUP BY y")
+    db.execute("INSERT INTO u VALUES (1, '0'), (2, '-0'), (3, '-0'), (4, 2.5)")
+    by_text = "SELECT y::text, count(*) FROM u GROUP BY 1 ORDER BY 1"
+    assert from_views(db, by_text).rows() == [("-0", 2), ("0", 1), ("2.5", 1)]
+    by_value = "SELECT y, count(*) FROM u WHERE y < 1 GROUP BY y"
+    assert "View v answers for u, since" in explained(db, by_value)
+    assert from_views(db, by_value).rows() == [(0.0, 3)]
+
+
+def test_many_conditions_are_decided_at_once() -> None:
+    def either(place: int) -> Expression:
+        parts = [
+            Call(function="equal", arguments=(X, Literal(value=place + n, type=INTEGER)), type=BOOLEAN)
+            for n in range(9)
+        ]
+        return Call(function="or", arguments=tuple(parts), type=BOOLEAN)
+
+    wanted = Call(function="less", arguments=(X, Literal(value=5, type=INTEGER)), type=BOOLEAN)
+    assert not follows(wanted, [either(place) for place in range(40)])

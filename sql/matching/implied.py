@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ...engine.expression.functions.plain import compare_key
 from ...engine.expression.node import Call, Expression, Literal, Parameter
-from ...engine.expression.tree import nameless, walk
+from ...engine.expression.tree import children, nameless, walk
 
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "equal": lambda a, b: a == b,
@@ -56,11 +56,10 @@ def _follows(wanted: Expression, given: Sequence[Expression]) -> bool:
         return all(_follows(part, given) for part in wanted.arguments)
     if isinstance(wanted, Call) and wanted.function == "or" and any(_follows(part, given) for part in wanted.arguments):
         return True
+    others = [part for part in given if not (isinstance(part, Call) and part.function == "or")]
     for part in given:  # of an OR each branch has to say it
-        if isinstance(part, Call) and part.function == "or":
-            others = [other for other in given if other is not part]
-            if all(_follows(wanted, [*others, branch]) for branch in part.arguments):
-                return True
+        if part not in others and all(_follows(wanted, [*others, branch]) for branch in children(part)):
+            return True
         if isinstance(part, Call) and part.function == "and" and _follows(wanted, part.arguments):
             return True
     if _not_null(wanted) is not None:

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ...base.types import Kind
 from ...engine.aggregates.accumulators import Sort
 from ...engine.aggregates.definition import Maintained, State
 from ...engine.expression.evaluate import check_supported
@@ -31,6 +32,10 @@ from .buckets import Buckets, buckets_of, constant_in
 from .implied import may_follow
 
 _BOUNDS: Final = {"less": "greater", "less_equal": "greater_equal", "greater": "less", "greater_equal": "less_equal"}
+
+
+_BY_VALUE: Final = frozenset((*_BOUNDS, "equal", "not_equal", "in_list", "is_null"))
+"""What says the same of values that are equal."""
 
 
 class NearMiss(Exception):
@@ -215,10 +220,12 @@ class _Matching:
                 return None
             case Call():
                 parts = self._all(node.arguments)
+                if parts is not None and node.function not in _BY_VALUE and any(map(_is_float, parts)):
+                    return None
                 return None if parts is None else Call(function=node.function, arguments=parts, type=node.type)
             case Cast():
                 inner = self.over_groups(node.argument)
-                return None if inner is None else Cast(argument=inner, type=node.type)
+                return None if inner is None or _is_float(inner) else Cast(argument=inner, type=node.type)
             case Case():
                 parts = self._all([*(part for branch in node.branches for part in branch), node.default])
                 if parts is None:
@@ -230,6 +237,11 @@ class _Matching:
         parts = [self.over_groups(part) for part in nodes]
         known = tuple(part for part in parts if part is not None)
         return known if len(known) == len(parts) else None
+
+
+def _is_float(part: Expression) -> bool:
+    """Whether it is a column of groups in which 0 and -0 are one, which functions may tell apart."""
+    return isinstance(part, Column) and part.type.kind in (Kind.REAL, Kind.DOUBLE)
 
 
 def _put(node: Expression, moment: Expression, column: Column) -> Expression:
