@@ -308,6 +308,8 @@ def _keys(table: Table, rows: pa.RecordBatch) -> pa.RecordBatch:
 def _last_of_each(table: Table, rows: pa.RecordBatch) -> np.ndarray | None:
     """The rows that are the last with their primary key, in order: int64[n]; None where all are."""
     count = rows.num_rows
+    if count < 2:
+        return None
     backwards = np.arange(count - 1, -1, -1)
     last = first_of_each(table, _keys(table, rows).take(pa.array(backwards)))
     return None if last is None else np.sort(count - 1 - last)
