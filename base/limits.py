@@ -156,6 +156,7 @@ HELPER_STARTS_MAX: Final = 3  # in vain, before a database does without
 SHARDS_MAX: Final = 1_024
 SLICES_OPEN_MAX: Final = 10_000  # with rows that are not in segments yet
 SLICES_MAX: Final = 100_000  # of one table: each cell costs a few kilobytes of memory
+DROP_ROWS_MAX: Final = 100_000  # of slices that retention drops in one record, with indexes or views; or one slice
 
 # Segments of one cell before the cheapest are merged whatever their sizes; rows that one merge brings together.
 SEGMENTS_PER_CELL_MAX: Final = 12

@@ -205,6 +205,23 @@ class TableStore:
         cells = self._cells.below(boundary)
         return {cell.slice for cell in cells if any(part.living_count for part in cell.parts)}
 
+    def next_drop(self, boundary: int, *, rows_max: int) -> int | None:
+        """The boundary to drop to next, so that slices with at most so many rows go, or one slice; None: nothing goes.
+
+        It is ``boundary`` itself where all of them may go at once.
+        """
+        rows: dict[int, int] = {}
+        for cell in self._cells.below(boundary):
+            living = sum(part.living_count for part in cell.parts)
+            if living:
+                rows[cell.slice] = rows.get(cell.slice, 0) + living
+        going = 0
+        for slice in sorted(rows):
+            if going and going + rows[slice] > rows_max:
+                return slice
+            going += rows[slice]
+        return boundary if rows else None
+
     def rows_below(self, boundary: int, *, columns: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """Some columns of the rows of slices below ``boundary`` that have not ended."""
         projection = self._projection(columns, row_ids=False)

@@ -783,17 +783,23 @@ class Maintenance:
     def retain(self) -> bool:
         """Drop the slices that tables do not keep any more. Returns whether there were any.
 
-        Here it is only seen that there is something to do; what that is, the sequencer decides.
+        Here it is only seen that there is something to do; what that is, and how much at a time, the sequencer decides.
         """
+        before = due = self._not_kept()
+        while due and not self._stopping.is_set():
+            self._sequencer.commit(Request(changes=(), retains=tuple(due)))
+            due = self._not_kept()
+        return bool(before)
+
+    def _not_kept(self) -> list[int]:
+        """The tables that have slices that they do not keep."""
         due: list[int] = []
         known = self._state.catalog.by_id
         for id, store in list(self._state.stores.items()):
             boundary = store.boundary(wall=wall_clock()) if id in known else None
             if boundary is not None and store.slices_below(boundary):
                 due.append(id)
-        if due:
-            self._sequencer.commit(Request(changes=(), retains=tuple(due)))
-        return bool(due)
+        return due
 
     def limit_named(self) -> bool:
         """Give up named snapshots and feeds where they keep more than they may. Returns whether there were any.

@@ -11,6 +11,8 @@ The boundary is the slice in which the newest event time minus ``keep`` lies (``
 
 - **Dropping** is a log record (``Action.DROP_SLICES``) that maintenance asks the sequencer for. Its boundary is decided
   there, where no definition and no row can come between, and logged as a number; ``apply`` looks at no clock.
+  Where indexes and views follow the rows that go, several records with ever higher boundaries do it (``next_drop``), so
+  that no commit waits for all of them.
 - **Late rows** are those below the boundary at their place in the order, whether or not their slices are dropped yet:
   what is refused does not depend on when maintenance runs. The rows of one request are judged together, by the boundary
   before them, so a load that begins with the oldest rows passes, whatever ``keep`` is.

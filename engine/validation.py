@@ -11,6 +11,7 @@ The state is that to which the request will be applied, but for its group mates,
 from __future__ import annotations
 
 from ..base.errors import Conflict, Invalid
+from ..base.limits import DROP_ROWS_MAX
 from ..storage.record import Action, Operation
 from .apply import State
 from .cells import TableStore
@@ -144,13 +145,18 @@ def _as_defined(store: TableStore, request: Request) -> TableStore:
 
 
 def drops_of(request: Request, *, state: State) -> list[Operation]:
-    """The operations that drop what the request's tables do not keep any more."""
+    """The operations that drop what the request's tables do not keep any more: some slices at a time where indexes and
+    views follow their rows, so that nobody waits for long.
+    """
     operations: list[Operation] = []
     for id in request.retains:
         table, store = state.catalog.by_id.get(id), state.stores.get(id)
         if not isinstance(table, Table) or store is None:  # dropped meanwhile
             continue
         boundary = store.boundary(wall=wall_clock())
+        follows = table.indexes or state.catalog.maintained.get(id)  # then rows go one by one
+        if boundary is not None and follows:
+            boundary = store.next_drop(boundary, rows_max=DROP_ROWS_MAX)
         if boundary is not None and store.slices_below(boundary):
             operations.append(
                 Operation(

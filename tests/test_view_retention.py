@@ -214,3 +214,21 @@ def test_a_view_over_one_that_retains_is_refused(db: Database) -> None:
     check(db)
     assert db.execute("SELECT sum(n) FROM odd").scalar() == db.execute("SELECT count(*) FROM t").scalar()
     assert db.execute("VERIFY MATERIALIZED VIEW odd").rows() == []
+
+
+def test_many_rows_go_a_few_slices_at_a_time(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits until the groups of years are gone; a table that nothing follows drops all at once."""
+    monkeypatch.setattr("weftdb.engine.validation.DROP_ROWS_MAX", 50)
+    fill(db, 0, 700)
+    version = db.execute("SELECT 1").version
+    rows = retain(db)
+    assert rows > 400
+    records = db.execute("SELECT 1").version - version - 1  # and one that notes what is gone
+    assert rows // 50 <= records <= rows // 24 + 1
+    check(db)
+    for name in VIEWS:
+        db.execute(f"DROP MATERIALIZED VIEW {name}")
+    fill(db, 701, 1500)
+    version = db.execute("SELECT 1").version
+    assert db.engine.maintenance.retain()
+    assert db.execute("SELECT 1").version == version + 1

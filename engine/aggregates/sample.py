@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..cells import TableStore
     from ..snapshot import Snapshot
 
-_LOOKS_MAX: Final = 4
+_LOOKS_MAX: Final = 2
 _SAVED_SECONDS: Final = 10.0
 """Rows that were not looked at are saved up for so long."""
 
@@ -108,8 +108,10 @@ class Sampler:
         key = self._any_key(view, snapshot)
         if key is None:
             return Verification(listed=[])
-        base = snapshot.catalog.stored[view.base]
-        rows = snapshot.scan(base, columns=view.reads, filter=_condition(view, key))
+        base, condition = snapshot.catalog.stored[view.base], _condition(view, key)
+        if condition is None and snapshot.store(base).rows_count > self._rows_left:
+            return None  # without a look at every segment
+        rows = snapshot.scan(base, columns=view.reads, filter=condition)
         count = rows.rows_estimate
         if count > self._rows_left:
             return None
