@@ -306,7 +306,9 @@ class Engine:
         """
         self._check_open()
         dropped = None if name is None else self.positions.dropped(name, table)
-        definition = dropped or self._state.catalog.table(table)
+        view = None if dropped is not None else self._state.catalog.relations.get(table)
+        view = view if isinstance(view, View) else None
+        definition = dropped or (view and view.groups) or self._state.catalog.table(table)
         newest = self._state.version
         if after is not None and not 0 <= after <= newest:
             raise Invalid(f"version {after} does not exist: the newest is {newest}", sqlstate="22023")
@@ -322,6 +324,7 @@ class Engine:
             position=newest if after is None else after,
             before=before,
             name=name,
+            view=view,
         )
 
     def flush(self) -> bool:

@@ -31,11 +31,12 @@ from typing import TypeVar
 import pyarrow as pa
 
 from ..base.errors import Corrupt, Invalid, NotFound
+from .aggregates.shown import Shown
 from .apply import State
 from .cells import TableStore
 from .feed_window import OPERATION, VERSION, Window, pieces
 from .positions import Positions, too_old
-from .schema import Table
+from .schema import Table, View
 from .snapshot import Pins
 
 __all__ = ["OPERATION", "VERSION", "Feed"]
@@ -61,14 +62,20 @@ class Feed:
         position: int,
         before: bool,
         name: str | None,
+        view: View | None = None,
     ) -> None:
-        """``wait_for_change(table, after=…, seconds=…)``: see ``Sequencer.wait_for_change``."""
+        """``wait_for_change(table, after=…, seconds=…)``: see ``Sequencer.wait_for_change``.
+
+        ``view``: ``table`` has its groups.
+        """
         self._state = state
         self._pins = pins
         self._positions = positions
         self._wait_for_change = wait_for_change
         self._id = table.id
         self._name = table.name
+        self._shown = None if view is None else Shown(view)
+        self._wakes = table.id if table.derived_from is None else table.derived_from
         self._before = before
         self.name = name
         self._pieces: Iterator[pa.RecordBatch] = iter(())  # of the version after the position
@@ -76,6 +83,11 @@ class Feed:
         self.position = position
 
     def read(self) -> pa.RecordBatch | None:
+        """The next changes, as the view shows them, if it is one; as ``_read``."""
+        batch = self._read()
+        return batch if batch is None or self._shown is None else self._shown.of(batch)
+
+    def _read(self) -> pa.RecordBatch | None:
         """The next changes; None where there are no more up to ``position``, which is the newest version then.
 
         Raises Invalid (72000) where they are not kept any more, NotFound (42P01) behind the last change of a table that
@@ -86,7 +98,7 @@ class Feed:
                 return self._next_piece(self._ahead)
             newest = self._state.version
             if newest <= self.position or self._state.changed_at.get(self._id, 0) <= self.position:
-                if self._id not in self._state.catalog.by_id:
+                if self._id not in self._state.catalog.stored:
                     if self._id not in self._state.stores:
                         self._check_kept()
                     raise self._dropped()
@@ -109,7 +121,7 @@ class Feed:
 
     def wait(self, seconds: float) -> bool:
         """Wait for changes after ``position``, at most so long; whether there may be any. Raises Closed."""
-        return self._wait_for_change(self._id, after=self.position, seconds=seconds)
+        return self._wait_for_change(self._wakes, after=self.position, seconds=seconds)
 
     def acknowledge(self, version: int | None = None) -> None:
         """Say that all changes up to ``version`` (``position`` unless told) are done with: the name's position moves.
@@ -166,10 +178,10 @@ class Feed:
         None: it was made after that version. Raises NotFound where it was dropped.
         """
         first = self.position + 1
-        table = self._state.catalog_at(first).by_id.get(self._id)
+        table = self._state.catalog_at(first).stored.get(self._id)
         later = [catalog for catalog in list(self._state.catalogs) if first < catalog.version <= newest]
         for catalog in later:
-            other = catalog.by_id.get(self._id)
+            other = catalog.stored.get(self._id)
             if _columns(other) != _columns(table):
                 newest = catalog.version - 1
                 break

@@ -29,7 +29,7 @@ from .clock import wall_clock
 from .internal import POSITIONS, FeedPosition, encode_rows
 from .inventory import bytes_of
 from .request import Request, TableChanges
-from .schema import Table
+from .schema import Table, View
 from .snapshot import Pins, Snapshot
 
 TOO_OLD = "72000"
@@ -89,8 +89,8 @@ class Positions:
             if name in self._state.positions:
                 known = self.get(name)
                 if known.table != table.id:
-                    other = self._state.catalog.by_id.get(known.table)
-                    whose = "a table that was dropped" if other is None else f'another table, "{other.name}"'
+                    other = self._names().get(known.table)
+                    whose = "a table that was dropped" if other is None else f'another table, "{other}"'
                     raise Invalid(
                         f'feed "{name}" is one of {whose}',
                         hint="DROP FEED it, or use another name.",
@@ -113,7 +113,7 @@ class Positions:
     def dropped(self, name: str, table: str) -> Table | None:
         """The definition of a table that was dropped under this name, and whose last changes are kept by ``name``."""
         known = self._state.positions.get(name)
-        if known is None or known.table in self._state.catalog.by_id:
+        if known is None or known.table in self._state.catalog.stored:
             return None
         store = self._state.stores.get(known.table)
         return store.table if store is not None and store.table.name == table else None
@@ -163,21 +163,26 @@ class Positions:
 
     def facts(self) -> list[PositionFacts]:
         """All of them by name, with what they keep. Looks at every row that ended since."""
-        known = self._state.catalog.by_id
+        names = self._names()
         facts: list[PositionFacts] = []
         for item in self.list():
             rows, size = self._kept(item)
-            table = known.get(item.table)
             facts.append(
                 PositionFacts(
                     position=item,
-                    table=table and table.name,
+                    table=names.get(item.table),
                     changed_at=self._state.changed_at.get(item.table, 0),
                     kept_rows=rows,
                     kept_bytes=size,
                 )
             )
         return facts
+
+    def _names(self) -> dict[int, str]:
+        """Tables, and views by the tables of their groups."""
+        relations = self._state.catalog.relations.values()
+        kept = {item.maintained.id: item.name for item in relations if isinstance(item, View) and item.maintained}
+        return kept | {item.id: item.name for item in relations}
 
     def _put(self, position: FeedPosition) -> None:
         self._commit(Request(changes=(TableChanges(table=POSITIONS, puts=(encode_rows(POSITIONS, [position]),)),)))
@@ -189,7 +194,7 @@ class Positions:
         if item.lost is not None or store is None or item.version >= floor or not self._state.is_behind(item):
             return 0, 0
         rows = size = 0
-        gone = item.table not in self._state.catalog.by_id
+        gone = item.table not in self._state.catalog.stored
         for segment in store.segments:
             ended = (
                 segment.rows_count if gone else sum(len(at) for at, _ in segment.overlay.between(item.version, floor))
