@@ -69,7 +69,7 @@ def to_keys(keys: object, schema: pa.Schema) -> pa.RecordBatch:
     """Primary keys as a batch of exactly the schema's columns.
 
     ``keys``: one value (of a primary key of one column), one tuple, one dict, a list of these, or anything Arrow.
-    Raises Invalid as ``to_batch``, and for NULL in a key.
+    Raises Invalid as ``to_batch``, and for NULL in a key where the schema does not have it.
     """
     if not _is_arrow(keys):
         listed = keys if isinstance(keys, list) else [keys]
@@ -88,7 +88,7 @@ def to_keys(keys: object, schema: pa.Schema) -> pa.RecordBatch:
     if missing := [name for name in schema.names if name not in batch.schema.names]:
         raise Invalid(f'a key lacks the primary-key column "{missing[0]}"', hint=f"It has ({', '.join(schema.names)}).")
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if column.null_count:
+        if column.null_count and not schema.field(name).nullable:
             row = pc.index(column.is_null(), True).as_py() + 1
             raise Invalid(f'column "{name}", key {row}: NULL is not a primary-key value', sqlstate="23502")
     return batch

@@ -31,7 +31,7 @@ from . import indexes
 from .aggregates import maintain
 from .aggregates.definition import Maintained
 from .aggregates.early import ROWS_MIN, Early, EarlyLoad
-from .aggregates.maintain import Cost
+from .aggregates.maintain import Cost, Served
 from .beside import Task
 from .catalog import EMPTY, Catalog, decode_relation, stored_of
 from .cells import TableStore
@@ -80,6 +80,7 @@ class State:
         self.named: dict[str, NamedSnapshot] = {}  # by name, see named.py; replaced, never changed
         self.named_versions: frozenset[int] = frozenset()  # those that are pinned
         self.costs: dict[int, Cost] = {}  # since the start, by table of groups; nothing depends on it
+        self.served: dict[int, Served] = {}  # the same of reads
         self.positions: dict[str, FeedPosition] = {}  # of feeds, by name, see positions.py; replaced, never changed
 
     @property
@@ -153,7 +154,16 @@ class State:
             self.dropped.remove(item)
             self.changed_at.pop(item.id, None)
             self.costs.pop(item.id, None)
+            self.served.pop(item.id, None)
             del self.stores[item.id]
+
+    def note_served(self, view: Table, *, groups: int) -> None:
+        """Somebody reads ``groups`` groups of a view, given as their table, and not the rows that they are made of."""
+        served = self.served.get(view.id)
+        if served is None:
+            served = self.served.setdefault(view.id, Served())
+        base = None if view.derived_from is None else self.stores.get(view.derived_from)
+        served.add(0 if base is None else base.rows_count - groups)
 
     def forget(self, horizon: Horizon) -> None:
         """Forget the catalogs that nobody can read at any more, and the times before history. Keep the writer out.

@@ -94,6 +94,22 @@ class Catalog:
             )
         return found
 
+    def readable(self, name: str) -> Table:
+        """What key-value calls read under a name: a table, or a maintained view. Raises Invalid as ``table``."""
+        found = self.relations.get(name)
+        if not isinstance(found, View):
+            return self.table(name)
+        if found.rows is None:
+            what = "computed when it is read" if found.materialized else "not materialized"
+            hint = f"Use SQL: SELECT … FROM {name}."
+            raise Invalid(f'view "{name}" has no rows to be read by key: it is {what}', hint=hint, sqlstate="42809")
+        return found.rows
+
+    def has(self, table: Table) -> bool:
+        """Whether this is still the definition of a table, or of the groups of a view."""
+        found = self.relations.get(table.name)
+        return found is table or (isinstance(found, View) and found.groups is table)
+
     def changed(self, changes: Mapping[str, Relation | None], *, version: int) -> Catalog:
         """The catalog after ``changes`` (None drops the name)."""
         relations = {**self.relations, **changes}

@@ -31,7 +31,7 @@ from ..storage.archive import Archive
 from ..storage.log import CommitLog
 from ..storage.storage import Storage
 from ..storage.temporary import TemporaryFolder
-from .aggregates.maintain import Cost
+from .aggregates.maintain import Cost, Served
 from .apply import State
 from .catalog import Catalog
 from .changes import Change, Commit, Isolation, WriterToken
@@ -268,11 +268,17 @@ class Engine:
         """``newest_row`` of the table called ``name``, with a key as it was given; None also where it is not plain."""
         version = self._state.version
         catalog = self._state.catalog
-        table = catalog.relations.get(name)
-        if catalog.version > version or not isinstance(table, Table):
+        found = catalog.relations.get(name)
+        table = found.rows if isinstance(found, View) else found
+        if catalog.version > version or table is None:
             return None
         plain = table.shape.key(key)
-        return self._row_at(version, table, plain) if plain else None
+        if not plain:
+            return None
+        if table.stored is None:
+            return self._row_at(version, table, plain)
+        row = self._row_at(version, table.stored, plain)
+        return row if row is None or row[0] is None else (table.computed.row_of(row[0]), version)
 
     def newest_row(self, table: Table, key: tuple[Any, ...]) -> tuple[dict[str, Any] | None, int] | None:
         """The row with this primary key (plain values, see row_shape.py) now, and the version that it was read at.
@@ -283,7 +289,7 @@ class Engine:
         """
         version = self._state.version
         catalog = self._state.catalog
-        if catalog.version > version or catalog.relations.get(table.name) is not table:
+        if catalog.version > version or (catalog.relations.get(table.name) is not table and not catalog.has(table)):
             return None
         return self._row_at(version, table, key)
 
@@ -293,6 +299,8 @@ class Engine:
         if store is None or store.table is not table:
             return None
         row = store.get(key, version=version)
+        if table.derived_from is not None:
+            self._state.note_served(table, groups=1)
         return (row, version) if self._pins.floor <= version else None
 
     def changes(self, table: str, *, after: int | None = None, before: bool = False, name: str | None = None) -> Feed:
@@ -520,9 +528,9 @@ class Engine:
         """What the tables of a catalog take in memory and on disk now, by name."""
         return list(table_facts(catalog, self._state.stores))
 
-    def view_facts(self, catalog: Catalog) -> list[tuple[View, TableFacts | None, Cost]]:
-        """What the groups of each materialized view take, and what keeping them has cost."""
-        return list(view_facts(catalog, self._state.stores, self._state.costs))
+    def view_facts(self, catalog: Catalog) -> list[tuple[View, TableFacts | None, Cost, Served]]:
+        """What the groups of each materialized view take, what keeping them has cost, and what it has spared reads."""
+        return list(view_facts(catalog, self._state.stores, self._state.costs, self._state.served))
 
     def index_facts(self, catalog: Catalog) -> list[tuple[Table, Index, TableFacts]]:
         """What the indexes of a catalog's tables take in memory and on disk now, by table."""

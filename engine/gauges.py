@@ -137,6 +137,18 @@ def register_meters(
             lambda: sequencer.late_rows_ignored,
         ),
         (
+            "views_reads",
+            "reads",
+            "Reads that the materialized views that there are have answered since the database was opened.",
+            lambda: sum(served.reads for served in list(state.served.values())),
+        ),
+        (
+            "views_rows_saved",
+            "rows",
+            "Rows of their tables that these reads did not have to look at.",
+            lambda: sum(served.rows_saved for served in list(state.served.values())),
+        ),
+        (
             "conflict_index_rows",
             "rows",
             "Rows whose last change commits find without asking the cells; at the limit it begins anew.",

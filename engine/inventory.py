@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .aggregates.maintain import Cost
+from .aggregates.maintain import Cost, Served
 from .catalog import Catalog
 from .cells import TableStore
 from .retention import begin_of
@@ -61,14 +61,17 @@ def index_facts(catalog: Catalog, stores: Mapping[int, TableStore]) -> Iterator[
 
 
 def view_facts(
-    catalog: Catalog, stores: Mapping[int, TableStore], costs: Mapping[int, Cost]
-) -> Iterator[tuple[View, TableFacts | None, Cost]]:
-    """The materialized views of the catalog, by name, what their groups take (None: it is not maintained) and cost."""
+    catalog: Catalog, stores: Mapping[int, TableStore], costs: Mapping[int, Cost], served: Mapping[int, Served]
+) -> Iterator[tuple[View, TableFacts | None, Cost, Served]]:
+    """The materialized views of the catalog, by name: what their groups take (None: it is not maintained) and cost, and
+    what they have spared.
+    """
     for _, view in sorted(catalog.relations.items()):
         if isinstance(view, View) and view.materialized:
             groups = view.groups
             facts = None if groups is None else _facts(groups, stores.get(groups.id))
-            yield view, facts, Cost() if groups is None else costs.get(groups.id, Cost())
+            id = -1 if groups is None else groups.id
+            yield view, facts, costs.get(id, Cost()), served.get(id, Served())
 
 
 def _facts(table: Table, store: TableStore | None) -> TableFacts:

@@ -24,6 +24,7 @@ from .row_shape import RowShape
 
 if TYPE_CHECKING:
     from .aggregates.definition import Maintained
+    from .computed import Computed
 
 ROW_ID: Final = 0
 """Column identifier of the hidden row id of a table without primary key (BIGINT, dense per table)."""
@@ -46,7 +47,7 @@ class Column:
     """One column. ``id`` is stable and at least 1; ``default_text`` is for display only.
 
     ``missing`` is what rows hold that were written before the column was added: the DEFAULT of ADD COLUMN, evaluated
-    once; None reads as NULL.
+    once; None reads as NULL. ``expression``: of a table with other rows than its own, see ``Table.stored``.
     """
 
     id: int
@@ -57,6 +58,7 @@ class Column:
     default_text: str | None = None
     identity: Identity | None = None
     missing: Literal | None = None
+    expression: Expression | None = None
 
     @cached_property
     def node(self) -> ColumnNode:
@@ -138,6 +140,7 @@ class Table:
 
     ``derived_from`` is the table from whose rows those of an internal table follow: entries of an index (indexes.py),
     groups of a materialized view (aggregates/).
+    ``stored``: the rows are those of another table, read as columns of its own or computed of these (computed.py).
     ``comments``: what COMMENT ON says, by column identifier; 0 is the table.
     """
 
@@ -159,6 +162,7 @@ class Table:
     options_text: tuple[tuple[str, str], ...] = field(default=())
     indexes: tuple[Index, ...] = ()
     derived_from: int | None = None
+    stored: Table | None = None
     comments: tuple[tuple[int, str], ...] = ()
 
     @cached_property
@@ -192,6 +196,13 @@ class Table:
     def row_layout(self) -> RowLayout:
         """How one row of all columns is read."""
         return RowLayout(self.columns)
+
+    @cached_property
+    def computed(self) -> Computed:
+        """How rows are made of those of ``stored``."""
+        from .computed import Computed
+
+        return Computed(self)
 
     @cached_property
     def row_key(self) -> tuple[int, ...]:
@@ -284,6 +295,16 @@ class View:
         if self.maintained is None or self.groups is None:
             return ()
         return (self.groups, *self.maintained.tables[1:])
+
+    @cached_property
+    def rows(self) -> Table | None:
+        """What is read of a view that is maintained: its columns, made of those of its groups."""
+        from .computed import read_as
+
+        if self.groups is None or self.maintained is None:
+            return None
+        outputs = zip(self.columns, self.maintained.outputs, strict=True)
+        return read_as(self.groups, [(name, type, value) for (name, type), value in outputs])
 
 
 Relation = Table | View

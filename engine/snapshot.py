@@ -24,6 +24,7 @@ from .apply import State
 from .catalog import Catalog
 from .cells import TableStore
 from .clock import wall_clock
+from .computed import ComputedScan
 from .export import Export
 from .expression.node import Expression
 from .horizon import HoldFacts, Horizon
@@ -198,7 +199,11 @@ class Snapshot:
         columns: Sequence[int] | None = None,
         filter: Expression | None = None,
         row_ids: bool = False,
-    ) -> Scan | IndexScan:
+    ) -> Scan | IndexScan | ComputedScan:
+        if table.stored is not None:
+            rows = table.computed.scan(self.scan, columns, filter)
+            self._state.note_served(table, groups=rows.rows_estimate)
+            return rows
         store = self.store(table)
         scan = store.scan(version=self._version, columns=columns, filter=filter, row_ids=row_ids)
         if filter is None or not table.indexes:
@@ -218,9 +223,16 @@ class Snapshot:
         return self.store(table).statistics()
 
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
-        return self.store(table).get(key, version=self._version)
+        row = self.store(table).get(key, version=self._version)
+        if table.derived_from is not None:
+            self._state.note_served(table, groups=1)
+        return row if table.stored is None or row is None else table.computed.row_of(row)
 
     def get_many(self, table: Table, keys: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
+        if table.stored is not None:
+            rows, places = self.get_many(table.stored, table.computed.stored_keys(keys))
+            self._state.note_served(table, groups=rows.num_rows)
+            return table.computed.rows_of(rows), places
         return self.store(table).get_many(keys, version=self._version)
 
     def series(
@@ -232,16 +244,29 @@ class Snapshot:
         *,
         columns: Sequence[int] | None = None,
     ) -> pa.RecordBatch | None:
+        if table.stored is not None:
+            rows = self.series(table.stored, key, low, high, columns=table.computed.stored_ids(columns))
+            if rows is None:
+                return None
+            self._state.note_served(table, groups=rows.num_rows)
+            return table.computed.rows_of(rows, columns)
         return self.store(table).series(key, low, high, version=self._version, columns=columns)
 
-    def export(self, table: Table, *, columns: Sequence[int] | None = None) -> Export:
+    def export(self, table: Table, *, columns: Sequence[int] | None = None) -> Export | ComputedScan:
         """Rows of ``table`` in an order that depends on the version alone: see export.py. ``columns`` as for scan."""
+        if table.stored is not None:
+            return table.computed.scan(self._exported, columns, None)
         return self.store(table).export(version=self._version, columns=columns)
+
+    def _exported(self, table: Table, *, columns: Sequence[int], filter: None) -> Any:
+        del filter
+        return self.export(table, columns=columns)
 
     def store(self, table: Table) -> TableStore:
         """The table's cells, read by the columns of ``table`` as this snapshot knows it."""
         if self._closed:
             raise Closed("the snapshot is closed", hint="Open a new one.")
+        table = table.stored or table
         store = self._state.stores.get(table.id)
         if store is None:
             raise Invalid(f'table "{table.name}" was dropped', sqlstate="42P01")

@@ -213,6 +213,20 @@ class Transaction:
         self.refresh()
         return (self._seen_catalog or self.catalog).table(name)
 
+    def readable(self, name: str) -> Table:
+        """The same, for a call that reads: of a maintained view what is read of it. Raises Invalid (0A000), too, where
+        the view does not show what this transaction wrote.
+        """
+        self.refresh()
+        table = (self._seen_catalog or self.catalog).readable(name)
+        if table.stored is not None and table.id in self.behind:
+            raise Invalid(
+                f'"{name}" cannot be read by key in a transaction that has written to its table',
+                hint=f"Use SQL, which computes it of the rows: SELECT … FROM {name}; or read it after the commit.",
+                sqlstate="0A000",
+            )
+        return table
+
     # Statements and savepoints
 
     @contextmanager
@@ -370,6 +384,8 @@ class Transaction:
         filter: Expression | None = None,
         row_ids: bool = False,
     ) -> RowStream:
+        if table.stored is not None:
+            return table.computed.scan(self.scan, columns, filter)
         self._note_table(table)
         if self._reads is not None:
             self._reads.note_filter(table, filter)
@@ -381,7 +397,7 @@ class Transaction:
         return writes.scan(self._base(), columns=columns, filter=filter, row_ids=row_ids)
 
     def statistics(self, table: Table) -> TableStatistics:
-        return NOTHING_KNOWN if self._is_new(table) else self._base().statistics(table)
+        return NOTHING_KNOWN if self._is_new(table.stored or table) else self._base().statistics(table)
 
     def series(
         self,
@@ -392,6 +408,9 @@ class Transaction:
         *,
         columns: Sequence[int] | None = None,
     ) -> pa.RecordBatch | None:
+        if table.stored is not None:
+            rows = self.series(table.stored, key, low, high, columns=table.computed.stored_ids(columns))
+            return None if rows is None else table.computed.rows_of(rows, columns)
         if table.id in self._writes or table.id in self._rows or self._is_new(table):
             return None
         self._note_table(table)
@@ -401,6 +420,9 @@ class Transaction:
         return found
 
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
+        if table.stored is not None:
+            row = self.get(table.stored, key)
+            return None if row is None else table.computed.row_of(row)
         self._note_table(table)
         if self._reads is not None:
             self._reads.note_key(table, key)
@@ -428,6 +450,9 @@ class Transaction:
         return row
 
     def get_many(self, table: Table, keys: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
+        if table.stored is not None:
+            rows, places = self.get_many(table.stored, table.computed.stored_keys(keys))
+            return table.computed.rows_of(rows), places
         self._note_keys(table, keys)
         writes = self._written(table)
         if writes is None and self._is_new(table):

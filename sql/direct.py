@@ -10,37 +10,29 @@ Anything else is the relational executor's, which is this path's oracle, too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 
-from ..base.errors import Invalid
 from ..engine import schema
-from ..engine.expression.evaluate import check_supported, evaluate
-from ..engine.expression.functions import FUNCTIONS, Volatility
-from ..engine.expression.node import Call, Column, Expression, Literal, Parameter
-from ..engine.expression.tree import transform, walk
+from ..engine.expression.node import Call, Column, Literal, Parameter
 from . import bound
 from .arrange import ROWS_MAX, Key, keys_of, sorted_rows
 from .pushdown import Moment, Sources, conjuncts, simple
 from .shown import Reason
-from .walk import is_scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectRead:
     """``columns``: the place in the scan of each output column. ``limit``: rows at most, where one was given.
 
-    ``computed``: instead, what each output column is, over the columns of the table; of the groups of a view alone.
     ``order``: by columns of the scan.
     """
 
     use: bound.TableUse
     columns: tuple[int, ...]
-    computed: tuple[Expression, ...] = ()
     order: tuple[Key, ...] = ()
     limit: bound.Bound | None = None
 
@@ -50,19 +42,12 @@ class DirectRead:
         for batch in rows:
             if left is not None and batch.num_rows > left:
                 batch = batch.slice(0, left)
-            arrays = [batch.column(index) for index in self.columns] if not self.computed else self._values(batch)
+            arrays = [batch.column(index) for index in self.columns]
             yield pa.RecordBatch.from_arrays(arrays, names=[str(index) for index in range(len(arrays))])
             if left is not None:
                 left -= batch.num_rows
                 if left <= 0:
                     return
-
-    def _values(self, batch: pa.RecordBatch) -> list[pa.Array]:
-        try:
-            return [evaluate(value, batch, column_ids=self.use.columns) for value in self.computed]
-        except Invalid as error:  # its row is no row that the user knows
-            message = re.sub("^row [0-9]+: ", "", error.message)
-            raise Invalid(message, hint=error.hint, sqlstate=error.sqlstate) from None
 
     def in_order(self, rows: Iterable[pa.RecordBatch], moment: Moment) -> Iterator[pa.RecordBatch] | None:
         """The same in order; None where rows are many."""
@@ -115,49 +100,15 @@ def direct_read(query: bound.BoundQuery) -> DirectRead | Reason:
             return Reason(text="a condition is more than the engine evaluates", about=node)
     places = {column.id: index for index, column in enumerate(scan.columns)}
     columns: list[int] = []
-    computed: list[Expression] = []
     for output in select.outputs:
-        if scan.table.derived_from is not None:
-            if (value := _over_groups(output.expression, sources)) is None:
-                return Reason(text="a column is computed", about=output.expression)
-            computed.append(value)
-            columns.append(places.get(output.expression.id, 0) if isinstance(output.expression, Column) else 0)
-            continue
         if not isinstance(output.expression, Column) or sources[output.expression.id] == schema.ROW_ID:
             return Reason(text="a column is computed", about=output.expression)
         columns.append(places[output.expression.id])
-    named = {
-        output.column.id: place
-        for output, place in zip(select.outputs, columns, strict=True)
-        if isinstance(output.expression, Column)
-    }
+    named = {output.column.id: place for output, place in zip(select.outputs, columns, strict=True)}
     order = keys_of(select, named | places, [column.type for column in scan.columns])
     if order is None or any(scan.sources[key.place] == schema.ROW_ID for key in order):
         return Reason(text="the query has ORDER BY more than columns")
-    if all(isinstance(value, Column) for value in computed):
-        computed.clear()
-    return DirectRead(
-        use=query.uses[0], columns=tuple(columns), computed=tuple(computed), order=order, limit=select.limit
-    )
-
-
-def _over_groups(node: bound.Bound, sources: Sources) -> Expression | None:
-    """An expression over the columns of a view's groups, that the engine computes as it computes that of the view."""
-    if not is_scalar(node):
-        return None
-    value = transform(
-        bound.expression(node), lambda part: replace(part, id=sources[part.id]) if isinstance(part, Column) else part
-    )
-    for part in walk(value):
-        if isinstance(part, Parameter) or (
-            isinstance(part, Call) and FUNCTIONS[part.function].volatility is not Volatility.IMMUTABLE
-        ):
-            return None
-    try:
-        check_supported(value)
-    except Invalid:
-        return None
-    return value
+    return DirectRead(use=query.uses[0], columns=tuple(columns), order=order, limit=select.limit)
 
 
 _KINDS: Final = {bound.SetOperation: "a set operation", bound.Values: "VALUES", bound.With: "WITH"}

@@ -516,7 +516,7 @@ class _TransactionTable(EmbeddedTable):
     def _describe(self) -> Definition:
         transaction = self._transaction
         with transaction.gate:
-            return transaction.table(self._name)
+            return transaction.readable(self._name)
 
     def insert(self, rows: Rows, /) -> Written:
         return self._put_row(rows, insert=True) or super().insert(rows)
@@ -552,7 +552,7 @@ class _TransactionTable(EmbeddedTable):
     def get(self, key: Key, /, *, at_least: int | None = None) -> dict[str, object] | None:
         transaction = self._transaction
         with transaction.gate:
-            definition = transaction.table(self._name)
+            definition = transaction.readable(self._name)
             plain = definition.shape.key(key)
             if plain is not None and at_least is None:
                 return transaction.get(definition, plain)

@@ -32,7 +32,7 @@ from ..engine.layout import Layout
 from ..engine.prune import prune
 from ..engine.reader import Reader, RowStream
 from ..engine.scan_statistics import ScanStatistics
-from ..engine.schema import Table
+from ..engine.schema import Table, View
 from ..engine.selectivity import rows_expected
 from ..engine.statistics import TableStatistics
 from ..engine.transaction import Transaction
@@ -201,7 +201,7 @@ def _seen(plan: Plan, execution: Execution) -> Explained:
         stream = reader.scan(use.table, columns=use.columns, filter=filter, row_ids=use.row_ids)
         sources[scan_name(use.reference)] = stream
         version = None if use.past is None else reader.version
-        accesses.append(_access(use, filter, stream, reader.statistics(use.table), version=version))
+        accesses.append(_access(use, filter, stream, reader, version=version))
     operators = None
     grouped = [] if moment is None else _grouped(plan, execution, moment)
     if moment is not None and _is_executor_s(plan, grouped):
@@ -277,7 +277,7 @@ def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table],
         streams.remove(stream)
         of = reader if use.past is None else past[use.past]
         version = None if use.past is None else of.version
-        access = _access(use, stream.filter, stream, of.statistics(use.table), version=version)
+        access = _access(use, stream.filter, stream, of, version=version)
         accesses.append(replace(access, measured=Measured(seconds=stream.seconds, bytes=stream.bytes)))
     return Explained(
         plan=plan,
@@ -290,8 +290,9 @@ def _measured(plan: Plan, execution: Execution, *, consume: Callable[[pa.Table],
 
 
 def _access(
-    use: TableUse, filter: Expression | None, stream: RowStream, known: TableStatistics, *, version: int | None
+    use: TableUse, filter: Expression | None, stream: RowStream, reader: Reader, *, version: int | None
 ) -> Access:
+    known = reader.statistics(use.table)
     pruning = prune(filter, Layout(use.table))
     index = stream.statistics.index
     if index is not None:
@@ -314,7 +315,19 @@ def _access(
         rows_expected=rows_expected(filter, known, rows_max=rows_max),
         rows_max=rows_max,
         statistics=stream.statistics,
+        groups=_groups_of(use.table, reader),
     )
+
+
+def _groups_of(table: Table, reader: Reader) -> str | None:
+    """What a view's rows are, for a person: its groups, by which columns, of how many rows."""
+    view = reader.catalog.relations.get(table.name)
+    if table.stored is None or not isinstance(view, View) or view.maintained is None:
+        return None
+    base = reader.catalog.stored[view.maintained.base]
+    keys = [table.by_id[id].name if id in table.by_id else f"column {id}" for id in table.stored.primary_key]
+    groups, rows = reader.statistics(table).rows, reader.statistics(base).rows
+    return f"Groups of {table.name}: by {', '.join(keys)}; {groups:,} of them stand for {rows:,} rows of {base.name}"
 
 
 def _names(bound: BoundQuery) -> dict[int, str]:

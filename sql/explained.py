@@ -39,7 +39,9 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How the engine reads one table reference. ``version`` only where it is the past."""
+    """How the engine reads one table reference. ``version`` only where it is the past. ``groups``: of which rows, where
+    it is a view that is kept.
+    """
 
     choice: str
     table: str
@@ -51,6 +53,7 @@ class Access:
     rows_max: int
     statistics: ScanStatistics
     measured: Measured | None = None
+    groups: str | None = None
 
     def lines(self) -> list[str]:
         of = self.statistics
@@ -63,6 +66,7 @@ class Access:
         kept += [f"about {self.rows_expected:,}", f"at most {self.rows_max:,} rows"]
         lines = [
             f"{self.choice} on {name}  ({', '.join(kept)})",
+            *([] if self.groups is None else [f"  {self.groups}"]),
             f"  Columns: {', '.join(self.columns) or 'none'}",
         ]
         if self.filter is not None:
@@ -81,6 +85,8 @@ class Access:
         }
         if self.version is not None:
             found["Version"] = self.version
+        if self.groups is not None:
+            found["Groups"] = self.groups
         if self.filter is not None:
             found["Filter"] = self.filter
         for what, total, pruned in _pruned(of):

@@ -20,8 +20,14 @@ from ..engine.expression.node import Call, Expression, Literal
 from ..engine.prune import stored_time
 from ..engine.reader import Reader, RowStream
 from ..engine.schema import Column, Table
+from ..engine.transaction import Transaction
 from .bind import Settings as BinderSettings
 from .bind import bind_expression
+
+
+def readable(reader: Reader, name: str) -> Table:
+    """What is read under a name: a table, or a view that is maintained. Raises Invalid."""
+    return reader.readable(name) if isinstance(reader, Transaction) else reader.catalog.readable(name)
 
 
 def key_values(table: Table, key: object) -> tuple[Any, ...]:
@@ -43,6 +49,8 @@ def key_values(table: Table, key: object) -> tuple[Any, ...]:
 
 def _converted(value: object, column: Column) -> object:
     if value is None:
+        if column.nullable:  # a view has groups of NULL
+            return None
         raise Invalid(f'column "{column.name}": NULL is not a primary-key value', sqlstate="23502")
     try:
         return literal_value(value, column.type)

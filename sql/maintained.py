@@ -58,6 +58,8 @@ def maintained_of(query: bound.Query, *, id: int) -> tuple[Maintained, Table]:
         raise NotMaintained(str(why)) from None
     if star.sides:
         raise NotMaintained("it joins tables: join them where the view is read")
+    if star.fact.table.stored is not None:
+        raise NotMaintained("it reads a view")
     if star.fact.past is not None:
         raise NotMaintained("it reads the past")
     if not star.keys:

@@ -182,7 +182,7 @@ def few(query: BoundQuery, choice: Choice, *, tier: str) -> DirectScan | None:
     if tier != "auto" or not isinstance(choice, Relational | Pipelined):
         return None
     read = direct_read(query)
-    if isinstance(read, Reason) or not read.order or read.computed:
+    if isinstance(read, Reason) or not read.order:
         return None
     return DirectScan(
         read=read, reason=Reason(text="the query is columns of one table, whose few rows are sorted at once")
@@ -248,8 +248,6 @@ def _direct_scan(read: DirectRead | Reason) -> DirectScan | Reason:
         return read
     if read.order:
         return _ORDERED
-    if read.computed:
-        return Reason(text="a column of the view is computed")
     text = "the query is columns of one table"
     if read.use.filter is not None:
         text += " under a condition that the engine evaluates"
@@ -275,8 +273,6 @@ def _shown(part: Part) -> str:
 def _relational(read: DirectRead | Reason) -> Relational:
     if isinstance(read, Reason):
         return Relational(reason=read)
-    if read.computed:
-        return Relational(reason=Reason(text="a column of the view is computed"))
     assert read.order, "what is a direct read was taken before"
     return Relational(reason=_ORDERED)
 

@@ -58,16 +58,17 @@ class PointKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointRead:
-    """A query for columns of one row."""
+    """A query for columns of one row of ``stored``: the table, or that of the groups of a view."""
 
     key: PointKey
-    names: tuple[str, ...]
+    stored: Table
+    values: Callable[[dict[str, Any]], tuple[Any, ...]]
     schema: pa.Schema
     types: tuple[Type, ...]
 
     def rows(self, row: dict[str, Any] | None) -> list[tuple[Any, ...]]:
-        """The result's rows, of the table's row."""
-        return [] if row is None else [tuple([row[name] for name in self.names])]
+        """The result's rows, of the stored row. Raises Invalid for a value of a view that its type cannot hold."""
+        return [] if row is None else [self.values(row)]
 
 
 def point_read(plan: Plan) -> PointRead | None:
@@ -75,18 +76,23 @@ def point_read(plan: Plan) -> PointRead | None:
     choice = plan.choice
     if not isinstance(choice, PrimaryKeyGet) or choice.read.limit is not None or choice.read.use.past is not None:
         return None
-    if choice.read.computed:
-        return None
     table, columns = choice.read.use.table, choice.read.use.columns
     key = point_key(choice.key, table)
     if key is None or {part.number for part in key.parts} - {0} != set(plan.bound.parameters):
         return None
     return PointRead(
         key=key,
-        names=tuple(table.by_id[columns[place]].name for place in choice.read.columns),
+        stored=table.stored or table,
+        values=_values(table, tuple([table.by_id[columns[place]].name for place in choice.read.columns])),
         schema=plan.bound.schema,
         types=plan.bound.types,
     )
+
+
+def _values(table: Table, names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    if table.stored is not None:
+        return table.computed.row(names)
+    return lambda row: tuple([row[name] for name in names])
 
 
 def point_key(constants: Sequence[Expression], table: Table) -> PointKey | None:

@@ -185,12 +185,11 @@ class Session(Access):
         key = None if read is None else read.key.values(parameters)
         if read is None or key is None:
             return None
-        table = read.key.table
         try:
             if self.block is None and not self.pinned:
-                found = self.engine.newest_row(table, key)
+                found = self.engine.newest_row(read.stored, key)
             else:
-                found = self._point_within(table, key)
+                found = self._point_within(read.stored, key)
         except Invalid as error:
             if error.sqlstate != "22008":  # beyond the years that Python can say, but not those of Arrow
                 raise
@@ -204,8 +203,11 @@ class Session(Access):
         """The row as the open transaction or snapshot sees it; None where it has another definition of the table."""
 
         def work(reader: Reader) -> tuple[dict[str, Any] | None, int] | None:
-            same = reader.catalog.relations.get(table.name) is table
-            return (reader.get(table, key), reader.version) if same else None
+            if not reader.catalog.has(table):
+                return None
+            if table.derived_from is not None and isinstance(reader, Transaction) and table.id in reader.behind:
+                return None
+            return reader.get(table, key), reader.version
 
         return self.read_now(work)
 
@@ -287,12 +289,16 @@ class Session(Access):
     # Key-value calls
 
     def describe(self, table: str) -> Table:
-        """The table's definition. Raises Invalid (42P01) with the nearest name."""
+        """The definition of a table, or of a view that is maintained. Raises Invalid (42P01) with the nearest name."""
+        return self.read_now(lambda reader: reader.catalog.readable(table))
+
+    def writable(self, table: str) -> Table:
+        """The same of a table alone. Raises Invalid (42809) for a view."""
         return self.read_now(lambda reader: reader.catalog.table(table))
 
     def described(self, table: str) -> tuple[Table, int]:
         """The same, and the version of the catalog that it is from: -1 where the transaction has changed it."""
-        table_and_version = self.read_now(lambda reader: (reader.catalog.table(table), reader.catalog.version))
+        table_and_version = self.read_now(lambda reader: (reader.catalog.readable(table), reader.catalog.version))
         altered = self.block is not None and self.block.altered
         return (table_and_version[0], -1) if altered else table_and_version
 
@@ -308,7 +314,7 @@ class Session(Access):
 
     def _write_rows(self, table: str, change: Change, rows: object) -> Written:
         self.check_writable(change.name)
-        definition = self.describe(table)
+        definition = self.writable(table)
         if self.block is None and keyvalue.is_stream(rows):
             return self._load(definition, change, rows)
         if not isinstance(rows, list):
@@ -399,7 +405,7 @@ class Session(Access):
         Conflict (23514) where they would.
         """
         self.check_writable("ADD")
-        definition = self.describe(table)
+        definition = self.writable(table)
         check_addable(definition, list(amounts))
         bounds = bounds_of(list(amounts), lower=lower, upper=upper)
         if self.block is None:
@@ -436,7 +442,7 @@ class Session(Access):
                 return row
 
         def work(reader: Reader) -> tuple[dict[str, Any] | None, int]:
-            definition = reader.catalog.table(table)
+            definition = keyvalue.readable(reader, table)
             return reader.get(definition, keyvalue.key_values(definition, key)), reader.version
 
         return self.read_now(work)
@@ -446,7 +452,7 @@ class Session(Access):
         self.reach(at_least)
 
         def work(reader: Reader) -> Result:
-            definition = reader.catalog.table(table)
+            definition = keyvalue.readable(reader, table)
             rows, _ = reader.get_many(definition, to_keys(keys, keyvalue.keys_schema(definition)))
             types = [column.type for column in definition.columns]
             return Result(schema=rows.schema, batches=(rows,), version=reader.version, tag="SELECT", types=types)
@@ -471,7 +477,7 @@ class Session(Access):
                 return found
 
         def work(reader: Reader, on_close: Callable[[], None] | None) -> Result:
-            definition = reader.catalog.table(table)
+            definition = keyvalue.readable(reader, table)
             rows = keyvalue.scan(
                 reader, definition, columns=columns, where=where, key=key, time=time, settings=self.binder_settings
             )
@@ -500,7 +506,7 @@ class Session(Access):
         time: tuple[object, object] | None,
     ) -> Result | None:
         """A scan of the few rows of one key, if it is that."""
-        definition = reader.catalog.table(table)
+        definition = keyvalue.readable(reader, table)
         batch = keyvalue.series(reader, definition, columns=columns, key=key, time=time)
         if batch is None:
             return None
@@ -523,7 +529,7 @@ class Session(Access):
                     hint="Commit, and export from db.snapshot().",
                     sqlstate="25001",
                 )
-            definition = reader.catalog.table(table)
+            definition = keyvalue.readable(reader, table)
             read = definition.columns if columns is None else [definition.column(name) for name in columns]
             rows = reader.export(definition, columns=[column.id for column in read])
             return Result(

@@ -124,6 +124,8 @@ _VIEWS: Final = pa.schema(
         arrow_field("disk_bytes", BIGINT),
         arrow_field("rows_followed", BIGINT),
         arrow_field("nanoseconds_per_row", DOUBLE),
+        arrow_field("reads", BIGINT),
+        arrow_field("rows_saved", BIGINT),
     ]
 )
 
@@ -302,7 +304,7 @@ def _indexes(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
 
 def _views(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
     rows: list[dict[str, object]] = []
-    for view, facts, cost in engine.view_facts(catalog):
+    for view, facts, cost, served in engine.view_facts(catalog):
         bases = [catalog.by_id[id].name for id in view.depends_on if id in catalog.by_id]
         row: dict[str, object] = {"view_name": view.name, "table_name": bases[0] if bases else None}
         row["maintained"] = facts is not None
@@ -316,6 +318,8 @@ def _views(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
                 "disk_bytes": facts.disk_bytes,
                 "rows_followed": cost.rows,
                 "nanoseconds_per_row": cost.seconds * 1e9 / cost.rows if cost.rows else None,
+                "reads": served.reads,
+                "rows_saved": served.rows_saved,
             }
         rows.append(row)
     return pa.RecordBatch.from_pylist(rows, schema=_VIEWS)

@@ -61,7 +61,7 @@ class EmbeddedWriter(interface.Writer):
         linger: float = WRITER_LINGER_SECONDS,
         name: str | None = None,
     ) -> None:
-        self._primary_key = [column.name for column in session.describe(table).primary_key_columns]
+        self._primary_key = [column.name for column in session.writable(table).primary_key_columns]
         self._name = name
         self._sequence = self._acknowledged_sequence = 0 if name is None else session.engine.open_writer(name)
         self._session = session

@@ -264,7 +264,8 @@ def test_a_value_over_the_limit_is_refused() -> None:
 
 
 def test_keys_come_as_values_tuples_dicts_or_arrow() -> None:
-    one, two = schema_of(BIGINT), pa.schema([arrow_field("a", BIGINT), arrow_field("b", TEXT)])
+    one = schema_of(BIGINT)
+    two = pa.schema([arrow_field("a", BIGINT, nullable=False), arrow_field("b", TEXT, nullable=False)])
     assert to_keys(7, one).to_pydict() == {"v": [7]}
     assert to_keys(
         [
@@ -277,6 +278,7 @@ def test_keys_come_as_values_tuples_dicts_or_arrow() -> None:
     assert to_keys((1, "x"), two).to_pydict() == {"a": [1], "b": ["x"]}
     assert to_keys([(1, "x"), (2, "y")], two).num_rows == 2
     assert to_keys(pa.table({"b": ["x"], "a": [1]}), two).schema.names == ["a", "b"]
+    assert to_keys([(None,), 7], one).to_pydict() == {"v": [None, 7]}  # views have groups of NULL
     for bad, message in (
         (5, "the primary key has 2 columns"),
         ([(1, None)], "NULL is not"),

@@ -50,7 +50,7 @@ def check(on: Database, name: str = "v", query: str = QUERY) -> list[Any]:
 def maintained(db: Database, name: str = "v") -> bool:
     """Whether a read of the view reads its groups."""
     plan = db.execute(f"EXPLAIN SELECT * FROM {name}").rows()
-    return plan[0] == (f"Rule open_views: {name}: read as its groups",)
+    return any(line.startswith(f"  Groups of {name}: ") for (line,) in plan)
 
 
 def test_a_view_is_kept_through_restart_and_reads_the_past(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_groups_are_found_by_key_and_sorted_by_what_is_computed(db: Database) ->
     db.execute(f"CREATE MATERIALIZED VIEW v AS {QUERY}")
     plan = "\n".join(row[0] for row in db.execute("EXPLAIN SELECT * FROM v WHERE k = 2 AND s = 's1'").rows())
     assert "Choice: Primary Key Get" in plan
-    assert "v: read as its groups" in plan
+    assert "  Groups of v: by k, s; 21 of them stand for 500 rows of t" in plan
     for order in ("ay DESC, s", "sx, n DESC, s", "n + 1, s DESC", "s NULLS FIRST"):
         wanted = from_rows(db, f"SELECT * FROM ({QUERY}) AS q WHERE k = 2 ORDER BY {order}").rows()
         assert db.execute(f"SELECT * FROM v WHERE k = 2 ORDER BY {order}").rows() == wanted

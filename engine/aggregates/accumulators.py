@@ -214,6 +214,15 @@ def floats(states: Sequence[pa.Array], *, sort: Sort = Sort.FLOAT) -> tuple[np.n
     return sums, overflowed
 
 
+def float_of(whole: int, rests: bytes | None, *, sort: Sort = Sort.FLOAT) -> tuple[float, bool]:
+    """The same of one sum: the number that the limbs are, and the rest."""
+    if rests is None:
+        return whole / (1 << _unit(sort)), False
+    part = Rest()
+    part.add(rests)
+    return _rounded(part, whole, sort)
+
+
 def exact(sort: Sort, states: Sequence[pa.Array]) -> list[int | None]:
     """The sums as Python integers; of doubles in units of 2^-1074 (of squares 2^-2148), None with NaN or infinity.
 

@@ -12,6 +12,7 @@ exact at every version however a row changes, N writers on one group never meet,
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -39,6 +40,22 @@ class Cost:
     def add(self, change: Change, seconds: float) -> None:
         self.rows += change.old.num_rows + change.new.num_rows
         self.seconds += seconds
+
+
+class Served:
+    """Reads that a view has answered since the start, and rows of its table that they did not have to look at."""
+
+    __slots__ = ("_lock", "reads", "rows_saved")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reads = 0
+        self.rows_saved = 0
+
+    def add(self, rows: int) -> None:
+        with self._lock:
+            self.reads += 1
+            self.rows_saved += max(rows, 0)
 
 
 def apply(

@@ -14,6 +14,7 @@ import struct
 import uuid
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -79,10 +80,15 @@ def _ranged(value: int, type: Type) -> int:
 def _rescaled(value: Decimal, type: Type) -> Decimal:
     if not value.is_finite():
         raise Invalid("numeric field overflow", sqlstate="22003")
-    rounded = value.quantize(Decimal(1).scaleb(-(type.scale or 0)), rounding=ROUND_HALF_UP, context=_WIDE)
+    rounded = value.quantize(_unit(type.scale or 0), rounding=ROUND_HALF_UP, context=_WIDE)
     if rounded and rounded.adjusted() >= (type.precision or 38) - (type.scale or 0):
         raise Invalid("numeric field overflow", sqlstate="22003")
     return rounded if rounded else abs(rounded)  # no negative zero
+
+
+@cache
+def _unit(scale: int) -> Decimal:
+    return Decimal(1).scaleb(-scale)
 
 
 def _single(value: float) -> float:

@@ -46,7 +46,7 @@ def evaluate_row(expression: Expression, row: Mapping[int, Any], *, context: Con
 def _call(call: Call, row: Mapping[int, Any], context: Context) -> Any:
     if FUNCTIONS[call.function].volatility is Volatility.STABLE:
         return session_literal(call.function, now=context.now).value
-    lazy = _LAZY.get(call.function)
+    lazy = LAZY.get(call.function)
     if lazy is not None:
         return lazy(call, lambda argument: evaluate_row(argument, row, context=context))
     values = [evaluate_row(argument, row, context=context) for argument in call.arguments]
@@ -60,7 +60,7 @@ def apply(resolution: Resolution, values: Sequence[Any], call: Call) -> Any:
         return None
     if overload.naive is None:
         raise Invalid(f'function "{call.function}" cannot be computed outside of a query', sqlstate="0A000")
-    with decimal.localcontext(_EXACT):
+    with decimal.localcontext(EXACT):
         result = overload.naive(*values)
     overflowed = isinstance(result, float) and math.isinf(result) and overload.can_fail
     if overflowed and not any(isinstance(value, float) and math.isinf(value) for value in values):
@@ -68,7 +68,7 @@ def apply(resolution: Resolution, values: Sequence[Any], call: Call) -> Any:
     return settle(result, call.type) if call.type.kind is not Kind.ARRAY else result
 
 
-_EXACT: Final = decimal.Context(prec=120)
+EXACT: Final = decimal.Context(prec=120)
 _Evaluate = Callable[[Expression], Any]
 
 
@@ -96,7 +96,7 @@ def _lazy_coalesce(call: Call, value_of: _Evaluate) -> Any:
     return next((value for argument in call.arguments if (value := value_of(argument)) is not None), None)
 
 
-_LAZY: Final[dict[str, Callable[[Call, _Evaluate], Any]]] = {
+LAZY: Final[dict[str, Callable[[Call, _Evaluate], Any]]] = {
     "and": _lazy_and,
     "or": _lazy_or,
     "coalesce": _lazy_coalesce,

@@ -22,7 +22,7 @@ from ...engine.expression.node import Literal
 from .. import bound
 from ..parse import parse, place
 from ..pushdown import conjuncts
-from ..walk import rewrite, walk
+from ..walk import walk
 from .binder import Clause
 from .context import Context, types_of
 from .errors import fail, only, unsupported
@@ -365,24 +365,26 @@ def _table(context: Context, tree: exp.Table, outer: Scope) -> Item:
     context.depends_on[relation.id] = None
     if isinstance(relation, schema.View):
         return _view(context, relation, alias, tree)
-    columns = tuple(context.new_column(column.name, column.type) for column in relation.columns)
-    sources = tuple(column.id for column in relation.columns)
-    row_id = None
-    shown = columns
+    label = fold(alias.this) if alias is not None and alias.this is not None else name
+    scan, row_id = _scan(context, relation, label), None
+    shown = columns = scan.columns
     if not relation.primary_key:
         hidden = context.new_column(schema.ROW_ID_NAME, BIGINT)
-        columns, sources, row_id = (*columns, hidden), (*sources, schema.ROW_ID), hidden.reference()
-    label = fold(alias.this) if alias is not None and alias.this is not None else name
-    scan = bound.Scan(
+        columns, row_id = (*shown, hidden), hidden.reference()
+        scan = replace(scan, columns=columns, sources=(*scan.sources, schema.ROW_ID))
+    witness = row_id or columns[scan.sources.index(relation.primary_key[0])].reference()
+    return _ranged(scan, shown, label, alias, row_id=row_id, witness=witness)
+
+
+def _scan(context: Context, table: schema.Table, label: str) -> bound.Scan:
+    return bound.Scan(
         reference=context.new_reference(),
-        table=relation,
+        table=table,
         alias=label,
-        columns=columns,
-        sources=sources,
+        columns=tuple(context.new_column(column.name, column.type) for column in table.columns),
+        sources=tuple(column.id for column in table.columns),
         past=context.past,
     )
-    witness = row_id or columns[sources.index(relation.primary_key[0])].reference()
-    return _ranged(scan, shown, label, alias, row_id=row_id, witness=witness)
 
 
 def _given(context: Context, name: str, space: str | None) -> str | None:
@@ -419,8 +421,9 @@ def _cte(context: Context, entry: CteEntry, alias: exp.TableAlias | None) -> Ite
 def _view(context: Context, view: schema.View, alias: exp.TableAlias | None, tree: exp.Expr) -> Item:
     """A view is its query, bound in a scope of its own; a maintained one is what its groups hold."""
     label = fold(alias.this) if alias is not None and alias.this is not None else view.name
-    if view.maintained is not None and view.maintained.id not in context.settings.computed:
-        return _ranged(groups := _groups(context, view, label), groups.columns, label, alias)
+    if view.rows is not None and view.rows.id not in context.settings.computed:
+        scan = _scan(context, view.rows, label)
+        return _ranged(scan, scan.columns, label, alias)
     if view.maintained is not None and view.maintained.id in context.settings.incomplete:
         raise fail(
             f'the view "{view.name}" cannot be read by a transaction that has written its table: it retains rows that '
@@ -447,34 +450,6 @@ def _view(context: Context, view: schema.View, alias: exp.TableAlias | None, tre
     columns = tuple(context.new_column(name, type) for name, type in view.columns)
     derived = bound.Derived(reference=context.new_reference(), query=query, columns=columns)
     return _ranged(derived, columns, label, alias)
-
-
-def _groups(context: Context, view: schema.View, label: str) -> bound.Derived:
-    """What a maintained view shows, computed of the rows of its groups."""
-    table, maintained = view.groups, view.maintained
-    assert maintained is not None, "the view is maintained"
-    assert table is not None, "what is maintained has groups"
-    scan = bound.Scan(
-        reference=context.new_reference(),
-        table=table,
-        alias=label,
-        columns=tuple(context.new_column(column.name, column.type) for column in table.columns),
-        sources=tuple(column.id for column in table.columns),
-        past=context.past,
-    )
-    places = {source: column.reference() for source, column in zip(scan.sources, scan.columns, strict=True)}
-    outputs = tuple(
-        bound.Output(
-            column=context.new_column(name, type),
-            expression=bound.cast_to(
-                rewrite(output, lambda part: places[part.id] if isinstance(part, bound.Column) else None), type
-            ),
-        )
-        for output, (name, type) in zip(maintained.outputs, view.columns, strict=True)
-    )
-    query = bound.Select(source=scan, where=None, grouping=None, having=None, outputs=outputs)
-    columns = tuple(context.new_column(name, type) for name, type in view.columns)
-    return bound.Derived(reference=context.new_reference(), query=query, columns=columns)
 
 
 def _derived(context: Context, tree: exp.Expr, alias: exp.TableAlias | None, scope: Scope, *, lateral: bool) -> Item:

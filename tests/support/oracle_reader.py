@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 from weftdb.base.rows import to_batch
 from weftdb.engine.catalog import Catalog
+from weftdb.engine.computed import ComputedScan
 from weftdb.engine.expression.evaluate import evaluate
 from weftdb.engine.expression.node import Expression
 from weftdb.engine.schema import ROW_ID_NAME, Relation, Table
@@ -72,7 +73,9 @@ class OracleReader:
         columns: Sequence[int] | None = None,
         filter: Expression | None = None,
         row_ids: bool = False,
-    ) -> OracleScan:
+    ) -> OracleScan | ComputedScan:
+        if table.stored is not None:
+            return table.computed.scan(self.scan, columns, filter)
         wanted = [column.id for column in table.columns] if columns is None else list(columns)
         self.asked.append((table.name, tuple(wanted), filter))
         batch = self._batches[table.name]

@@ -6,9 +6,10 @@ rounds an exact sum of floats once. A sum that its type cannot hold is an error 
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pyarrow as pa
 
@@ -23,15 +24,23 @@ PRELUDE: Final[tuple[str, ...]] = ()
 _LIMB: Final = (1 << 64) - 1
 
 
-def _whole(*limbs: int) -> Decimal:
-    total = sum((limb & _LIMB if place < len(limbs) - 1 else limb) << 64 * place for place, limb in enumerate(limbs))
-    if abs(total) >= 10**38:
-        raise Invalid(f"the sum {total} has more than 38 digits", hint="Group by more, or filter.", sqlstate="22003")
-    return Decimal(total)
+def _integer(low: int, high: int) -> Decimal:
+    """128 bits have more than 38 digits, so this can overflow, too."""
+    total = low & _LIMB | high << 64
+    return Decimal(total) if -_BEYOND < total < _BEYOND else _refused(total)
 
 
-def _scaled(*given: int) -> Decimal:
-    return _whole(*given[:-1]).scaleb(-given[-1])
+def _numeric(low: int, middle: int, high: int, scale: int) -> Decimal:
+    total = low & _LIMB | (middle & _LIMB | high << 64) << 64
+    return Decimal(total if -_BEYOND < total < _BEYOND else _refused(total)).scaleb(-scale, _DIGITS)
+
+
+def _refused(total: int) -> NoReturn:
+    raise Invalid(f"the sum {total} has more than 38 digits", hint="Group by more, or filter.", sqlstate="22003")
+
+
+_BEYOND: Final = 10**38
+_DIGITS: Final = decimal.Context(prec=38)
 
 
 def _whole_arrow(*limbs: Any) -> pa.Array:
@@ -52,14 +61,13 @@ def _checked(limbs: Sequence[Any]) -> pa.Array:
     return values
 
 
-def _float(*state: Any) -> float:
-    values, beyond = accumulators.floats([pa.array([part], type) for part, type in zip(state, _FLOAT, strict=True)])
-    if beyond[0]:
+def _float(low: int | None, middle: int, high: int, rest: bytes | None) -> float | None:
+    if low is None:
+        return None
+    value, beyond = accumulators.float_of(low & _LIMB | (middle & _LIMB | high << 64) << 64, rest)
+    if beyond:
         raise Invalid("value out of range: overflow", sqlstate="22003")
-    return float(values[0])
-
-
-_FLOAT: Final = (pa.int64(), pa.int64(), pa.int64(), pa.binary())
+    return value
 
 
 def _float_arrow(*state: Any) -> pa.Array:
@@ -85,7 +93,7 @@ def functions() -> tuple[Function, ...]:
                 in_python,
                 result=lambda _: numeric(38, 0),
                 arrow=_whole_arrow,
-                naive=_whole,
+                naive=_integer,
                 can_fail=True,
             ),
         ),
@@ -96,7 +104,7 @@ def functions() -> tuple[Function, ...]:
                 in_python,
                 literal_result=_scale,
                 arrow=_scaled_arrow,
-                naive=_scaled,
+                naive=_numeric,
                 constants=(3,),
                 can_fail=True,
             ),
