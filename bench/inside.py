@@ -59,7 +59,8 @@ def lift(database: Any, text: str) -> object:
 def find_plan(session: Any, text: str) -> object:
     """What is looked up to run a text without parameters that was run before: the plan."""
     script = session.resources.script(text)
-    return script.plan_for((), session.settings.get("timezone"), session.settings.get("weft.tier"))
+    settings = session.settings
+    return script.plan_for((), settings.get("timezone"), settings.get("weft.tier"), settings.match_views)
 
 
 def columns_of(database: Any, table: str) -> list[tuple[str, str, int, int]]:

@@ -1,7 +1,7 @@
 """The door: ``python -m weftdb.bench NAME`` (and ``weft bench NAME``).
 
-    NAME       growth, ingest, aggregate, large, series, get, point, oltp, hot, minute, query, mixed, tpch, export,
-               memory, restart, or all
+    NAME       growth, ingest, aggregate, large, series, get, point, oltp, hot, minute, query, dashboard, mixed, tpch,
+               export, memory, restart, or all
     --rows N   another size than the one that the goals are stated for; --rounds N, likewise
     --scale F  the same for tpch, whose goal is stated for 1
     --json F   where the figures go, besides the screen; else bench-results/NAME.json under the current folder
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Final
 
 from weftdb.bench.aggregate import Aggregate
+from weftdb.bench.dashboard import Dashboard
 from weftdb.bench.export import Export
 from weftdb.bench.get import Get
 from weftdb.bench.growth import Growth
@@ -50,7 +51,7 @@ from weftdb.bench.tpch import Tpch
 from weftdb.bench.workload import Size, Workload
 
 WORKLOADS: Final = (
-    Growth, Ingest, Aggregate, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Mixed, Tpch, Export,
+    Growth, Ingest, Aggregate, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Dashboard, Mixed, Tpch, Export,
     MemoryUse, Restart,
 )  # fmt: skip
 RESULTS: Final = Path("bench-results")

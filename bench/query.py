@@ -51,7 +51,7 @@ DDL: Final = (
     f"{clicks.COLUMNS}, PRIMARY KEY (customer, event_time))"
     " WITH (key = 'customer', time = 'event_time', every = '7 days')"
 )
-_HISTORY_SECONDS: Final = 86_400
+HISTORY_SECONDS: Final = 86_400
 _CLICKHOUSE = (
     "customer Int64, event_time DateTime64(6, 'UTC'), session Int64, action LowCardinality(String),"
     " channel LowCardinality(Nullable(String)), country LowCardinality(String), page Nullable(String),"
@@ -91,7 +91,7 @@ class Query:
         self._bounds = clicks.bounds(size.rows)
         self._twenty = questions(self._bounds)
         self._further = further_questions(self._bounds)
-        self._weft = WeftStore(write="put", memory_limit=MEMORY, threads=THREADS, history_seconds=_HISTORY_SECONDS)
+        self._weft = WeftStore(write="put", memory_limit=MEMORY, threads=THREADS, history_seconds=HISTORY_SECONDS)
         self._duck = DuckStore(primary_key=False)
         self._clickhouse: ClickHouseTables | None = None
         self._polars: PolarsFrame | None = None
@@ -135,7 +135,7 @@ class Query:
             self._polars.open(folder / "polars")
         self._subjects = [
             *(Subject(name=tier, ask=self._weft_by(tier)) for tier in ("auto", "relational")),
-            Subject(name="DuckDB", ask=lambda question: _timed(lambda: self._duck.execute(question.sql))),
+            Subject(name="DuckDB", ask=lambda question: timed(lambda: self._duck.execute(question.sql))),
         ]
         if self._polars is not None:
             self._subjects.append(Subject(name="Polars", ask=self._by_polars))
@@ -222,12 +222,12 @@ class Query:
     def _weft_by(self, tier: str) -> Ask:
         session = inside.session(self._weft.database, {"weft.tier": tier})
         self._sessions.append(session)
-        return lambda question: _timed(lambda: session.execute(question.sql).arrow())
+        return lambda question: timed(lambda: session.execute(question.sql).arrow())
 
     def _by_polars(self, question: Question) -> tuple[float, pa.Table]:
         assert self._polars is not None, "it is a subject"
         polars = self._polars
-        return _timed(lambda: polars.execute(question.name))
+        return timed(lambda: polars.execute(question.name))
 
     def _by_clickhouse(self, question: Question) -> tuple[float, pa.Table]:
         assert self._clickhouse is not None, "it is a subject"
@@ -335,7 +335,7 @@ class Query:
             report.notes.append(f"kernels {state}: {count}, {float(seconds):.1f} s of compiling")
 
 
-def _timed(action: Callable[[], pa.Table]) -> tuple[float, pa.Table]:
+def timed(action: Callable[[], pa.Table]) -> tuple[float, pa.Table]:
     began = time.perf_counter()
     answer = action()
     return time.perf_counter() - began, answer

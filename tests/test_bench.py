@@ -26,6 +26,7 @@ from weftdb.bench.aggregate import MAKERS as VIEWS
 from weftdb.bench.bandwidth import measured_bandwidth
 from weftdb.bench.clickhouse import ClickHouseStore
 from weftdb.bench.clicks import bounds, chunks
+from weftdb.bench.dashboard import Dashboard
 from weftdb.bench.data import KINDS, Event, Totals, commits, devices, devices_count, events, sample, totals_of
 from weftdb.bench.duck import DuckStore
 from weftdb.bench.export import Export
@@ -690,6 +691,32 @@ def test_a_sum_that_is_wrong_by_a_cent_is_found(folder: Path) -> None:
         store.database.execute("UPDATE events SET amount = amount + 0.01 WHERE device = 1 AND amount < 5")
         with pytest.raises(WrongAnswer, match="a sum of per_device is"):
             workload.check()
+    finally:
+        workload.close()
+
+
+# --- a dashboard ------------------------------------------------------------------------------------------------------
+
+
+def test_dashboard_asks_thirty_charts_three_ways_and_its_check_finds_a_changed_answer(folder: Path) -> None:
+    workload = Dashboard(size=Size(rows=20_000, rounds=1), folder=folder)
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        assert len(report.table) == 1 + 30 + 1
+        assert all(line.value > 0 for line in report.lines)
+        assert [goal.wanted for goal in report.goals] == [50.0]
+        views = {row[-1] for row in report.table[1:]}
+        assert {"per_hour", "per_hour_action"} <= views, "charts over many hours are answered by views"
+        for (name, who), answer in list(workload.answers.items()):
+            if who == "off":
+                continue
+            assert answer.num_rows > 0, f"{name} shows nothing at this size"
+            workload.answers[name, who] = answer.slice(1)
+            with pytest.raises(WrongAnswer, match=f"{name}, {who}: .* rows"):
+                workload.check()
+            workload.answers[name, who] = answer
     finally:
         workload.close()
 
