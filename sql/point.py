@@ -9,6 +9,7 @@ values that the query would compute from them. All else is left to the ordinary 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +22,7 @@ from ..engine.row_shape import NOT_PLAIN, plain_taker
 from ..engine.schema import Table
 from .plan import Plan, PrimaryKeyGet
 
-CLASSES: Final = frozenset((int, str, float, bytes))
+CLASSES: Final = frozenset((int, str, float, bytes, dt.date, dt.datetime))
 """Of the parameters that a point read takes; for values of one of these classes one plan is right for all of them."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import random
 from collections.abc import Iterator
@@ -259,6 +260,30 @@ def test_a_view_is_exported_backed_up_and_restored(tmp_path: Path) -> None:
         fill(db, 4001, 4100)
         shown = db.execute(f"SELECT {EXACT} FROM v ORDER BY kind, k").rows()
         assert shown == db.execute(f"SELECT {EXACT} FROM ({QUERY}) q ORDER BY kind, k").rows()
+
+
+def test_a_group_of_a_time_is_found_by_its_key(db: Database) -> None:
+    db.execute("CREATE TABLE e (id BIGINT PRIMARY KEY, at TIMESTAMP, az TIMESTAMPTZ, d DATE)")
+    db.execute(
+        "INSERT INTO e SELECT g, timestamp '2026-01-01' + g * interval '20 seconds', timestamptz '2026-01-01 00:00Z', "
+        "date '2026-01-01' + g % 3 FROM generate_series(0, 99) g"
+    )
+    db.execute(
+        "CREATE MATERIALIZED VIEW w AS SELECT time_bucket('1 minute', at) AS minute, d, az, count(*) AS n FROM e "
+        "GROUP BY 1, 2, 3"
+    )
+    minute, day = dt.datetime(2026, 1, 1, 0, 5), dt.date(2026, 1, 1)
+    zoned = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    elsewhere = zoned.astimezone(dt.timezone(dt.timedelta(hours=5)))
+    query = "SELECT n FROM w WHERE minute = $1 AND d = $2 AND az = $3"
+    for _ in range(2):
+        assert db.execute(query, [minute, day, zoned]).rows() == [(1,)]
+        assert db.execute(query, [minute, day, elsewhere]).rows() == [(1,)]
+        assert db.execute(query, [minute, minute, zoned]).rows() == []
+        assert db.execute(query, [dt.datetime(2026, 1, 1, 0, 5, 1), day, zoned]).rows() == []
+        assert db.execute(query, [zoned, day, zoned]).rows() == [(1,)]  # that of midnight
+        assert db.execute(query, [elsewhere, day, zoned]).rows() == [(1,)]
+    assert db.table("w").get((minute, day, zoned)) == {"minute": minute, "d": day, "az": zoned, "n": 1}
 
 
 LIMB = st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0, 1, -1, 2**63 - 1, -(2**63)]))

@@ -330,6 +330,7 @@ _SAFE_CASTS: Final = frozenset(
         (Kind.SMALLINT, Kind.REAL),
         (Kind.SMALLINT, Kind.DOUBLE),
         (Kind.INTEGER, Kind.DOUBLE),
+        (Kind.BIGINT, Kind.DOUBLE),  # beyond 2^53 Arrow refuses, and each value is rounded
         (Kind.REAL, Kind.DOUBLE),
         (Kind.DATE, Kind.TIMESTAMP),
         (Kind.DATE, Kind.TIMESTAMPTZ),
