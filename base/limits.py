@@ -193,6 +193,9 @@ VIEW_EARLY_BYTES_MAX: Final = 64 * MIB
 VERIFY_VIEW_BYTES: Final = 128 * MIB
 """Groups that VERIFY MATERIALIZED VIEW holds; more go to files and are compared in parts."""
 
+TIME_ORDERS_BYTES_MAX: Final = 64 * MIB
+"""Of a table's segments, see engine/time_order.py; in the gauge "orders" of memory."""
+
 VIEW_GROUPS_MAX: Final = 1_000_000
 """Groups of a view that one query adds up; for more the table's rows are read, by those who spill."""
 

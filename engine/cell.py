@@ -19,6 +19,7 @@ from .memtable import CHUNKS_MAX, Memtable
 from .part import Part
 from .schema import Table
 from .shares import Shares
+from .time_order import TimeOrders
 
 if TYPE_CHECKING:
     from .row_reads import Door
@@ -66,7 +67,7 @@ class Cells:
 
     __slots__ = (
         "_cells", "_made", "_open_slices", "_slices", "chunks_most", "memtables_bytes", "newest", "next_part",
-        "next_row_id", "orders", "overlays_bytes", "rows_count", "shares", "statistics",
+        "next_row_id", "orders", "overlays_bytes", "rows_count", "shares", "statistics", "time_orders",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -81,6 +82,7 @@ class Cells:
         self.memtables_bytes = 0
         self.overlays_bytes = 0  # of segments
         self.orders: dict[int, int] = {}  # bytes of chunks' orders, see chunk_order.py
+        self.time_orders = TimeOrders(self.orders)
         self.chunks_most = 0
         self.statistics: object = None  # what is known of the columns, see statistics.py
         self.shares = Shares()

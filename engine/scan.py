@@ -41,8 +41,8 @@ class Scan:
     """Repeatable: ``batches`` and ``__arrow_c_stream__`` start anew at each call."""
 
     __slots__ = (
-        "_expected", "_filter", "_handover", "_layout", "_offers", "_parts", "_plan", "_projection", "_pruning",
-        "_statistics", "_version",
+        "_expected", "_filter", "_handover", "_layout", "_offers", "_orders", "_parts", "_plan", "_projection",
+        "_pruning", "_statistics", "_version",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,7 @@ class Scan:
         self._offers: dict[int, Offer] = {}
         self._expected = Expected()
         self._plan: Plan | None = None
+        self._orders = cells.time_orders
         pruning = self._pruning
         shards = (0,) if pruning.shards is None and not layout.sharded else pruning.shards
         kept = cells_within(cells, pruning.slice_low, pruning.slice_high, shards)
@@ -171,7 +172,7 @@ class Scan:
 
     def _planned(self) -> Plan:
         if self._plan is None:
-            self._plan = Plan(self._parts, self._pruning, self._layout, version=self._version)
+            self._plan = Plan(self._parts, self._pruning, self._layout, version=self._version, orders=self._orders)
         return self._plan
 
     def _batches(self, projection: Projection, filter: Expression | None) -> Iterator[pa.RecordBatch]:

@@ -7,6 +7,7 @@
     whole primary keys     each looked up in the parts of its cell, by index
     ranges of keys         in a segment found by bisection (behind its filter), and picked if few; in a memtable found
                            by the key's hash if the ranges are of whole keys, else its chunks are looked through
+    short windows of time  in a segment picked if few, where its rows have an order of time (time_order.py)
     anything else          blocks of segments whose zones meet the filter; chunks by event time
 
 Always true: every row visible at the scan's version for which the filter is true is in exactly one of the three.
@@ -32,6 +33,7 @@ from .prune import KeyRange, Pruning
 from .scan_statistics import ScanStatistics
 from .segment import Segment
 from .segment_index import find_ranges
+from .time_order import TimeOrders
 from .zones import PLACE_MAX, PLACE_MIN, Zones, place_range
 
 RUN_BLOCKS: Final = 8
@@ -70,10 +72,11 @@ class Plan:
     """
 
     __slots__ = (
-        "_layout", "_parts", "_pruning", "_run_blocks", "_version", "chunks", "exact", "picked", "runs",
+        "_layout", "_orders", "_parts", "_pruning", "_run_blocks", "_version", "chunks", "exact", "picked", "runs",
     )  # fmt: skip
 
-    def __init__(self, parts: Parts, pruning: Pruning, layout: Layout, *, version: int) -> None:
+    def __init__(self, parts: Parts, pruning: Pruning, layout: Layout, *, version: int, orders: TimeOrders) -> None:
+        self._orders = orders
         self._parts = parts
         self._pruning = pruning
         self._layout = layout
@@ -173,7 +176,7 @@ class Plan:
         blocks = sum(_blocks(0, segment.rows_count, BLOCK_ROWS) for _, segment in segments)
         self._run_blocks = min(max(blocks // RUNS_MANY, RUN_BLOCKS), RUN_BLOCKS_MAX)
         if ranges is None:
-            for _, segment in segments:
+            for segment in self._without_windows(segments):
                 self.runs += self._runs(segment, 0, segment.rows_count)
             return
         found: list[tuple[Segment, int, int]] = []
@@ -193,6 +196,31 @@ class Plan:
             return
         for segment, start, stop in found:
             self.runs += self._runs(segment, start, stop)
+
+    def _without_windows(self, segments: list[tuple[int, Segment]]) -> list[Segment]:
+        """Pick the rows of a short window of event time where their places are known; gives the other segments."""
+        time, low, high = self._layout.time, self._pruning.low, self._pruning.high
+        left: list[Segment] = []
+        picked: list[Segment] = []
+        places: list[np.ndarray] = []
+        count = 0
+        for _, segment in segments:
+            rows = None
+            if time is not None and low is not None and high is not None:
+                rows = self._orders.find(segment, time, low, high)
+            if rows is None or count + len(rows) > GATHER_ROWS_MAX:
+                left.append(segment)
+                continue
+            rows = rows[segment.visible_among(self._version, rows)]
+            count += len(rows)
+            picked += [segment] * len(rows)
+            places.append(rows)
+        if count:
+            rows = np.concatenate(places)
+            self.picked.add_runs(picked, rows, rows + 1, None, rows_count=count)
+            self.picked.blocks_count = count
+            self.exact = False
+        return left
 
     def _pick(self, found: list[tuple[Segment, int, int]], count: int) -> None:
         """Pick the visible ones of the ``count`` rows that were found."""

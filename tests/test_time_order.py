@@ -1,0 +1,91 @@
+"""Short windows of event time read rows of a segment by its order of time: the same rows as looking at all of them."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pytest
+import weftdb
+from weftdb.engine import time_order
+
+START = datetime(2026, 3, 2)
+
+
+def _rows(count: int, seed: int) -> pa.RecordBatch:
+    random.seed(seed)
+    seconds = [random.randrange(7 * 86_400) for _ in range(count)]
+    return pa.RecordBatch.from_pydict(
+        {
+            "k": pa.array([random.randrange(50) for _ in range(count)]),
+            "at": pa.array([START + timedelta(seconds=second) for second in seconds], pa.timestamp("us")),
+            "x": pa.array([seed * count + n for n in range(count)]),
+            "s": pa.array([None if n % 7 == 0 else f"text {n % 100}" for n in range(count)]),
+        }
+    )
+
+
+def _counted(database: weftdb.Database) -> int:
+    table = database.engine._state.catalog.relations["t"]
+    return len(database.engine._state.stores[table.id]._cells.time_orders._orders)
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "DATE"])
+def test_windows_give_the_rows_of_a_look_at_all_at_every_version(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(time_order, "ROWS_MIN", 100)
+    monkeypatch.setattr(time_order, "SHARE", 4)
+    with weftdb.open() as database:
+        database.execute(
+            f"CREATE TABLE t (k BIGINT, at {kind}, x BIGINT, s TEXT, PRIMARY KEY (k, at))"
+            " WITH (key = 'k', time = 'at', every = '7 days')"
+        )
+        table = database.table("t")
+
+        def put(seed: int) -> None:
+            batch = _rows(3_000, seed)
+            if kind == "DATE":
+                batch = batch.set_column(1, "at", batch.column(1).cast(pa.timestamp("s"), safe=False).cast(pa.date32()))
+            table.put(batch)
+
+        for seed in (1, 2):
+            put(seed)
+            database.engine.flush()
+        put(3)  # stays in a memtable
+        with database.snapshot() as before:
+            database.execute("DELETE FROM t WHERE x % 3 = 0")
+            database.execute("UPDATE t SET x = -x WHERE x % 5 = 0")
+            made = random.Random(4)
+            for turn in range(24):
+                low = START + timedelta(seconds=made.randrange(6 * 86_400))
+                high = low + timedelta(seconds=made.randrange(1, 86_400))
+                if turn == 20:
+                    database.engine.flush()
+                window = f"at >= '{low}'::TIMESTAMP::{kind} AND at < '{high}'::TIMESTAMP::{kind}"
+                all_rows = f"(at + INTERVAL '0 days') >= '{low}'::TIMESTAMP::{kind}"
+                all_rows += f" AND (at + INTERVAL '0 days') < '{high}'::TIMESTAMP::{kind}"
+                for reads in (database, before):
+                    query = "SELECT k, at, x, s FROM t WHERE {} AND x <> 1 ORDER BY k, at"
+                    found = reads.execute(query.format(window)).rows()
+                    assert found == reads.execute(query.format(all_rows)).rows(), window
+        assert _counted(database) > 0, "orders were made"
+
+
+def test_orders_have_a_limit_and_the_least_recently_used_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_order, "ROWS_MIN", 100)
+    monkeypatch.setattr(time_order, "TIME_ORDERS_BYTES_MAX", 15_000)
+    with weftdb.open() as database:
+        database.execute(
+            "CREATE TABLE t (k BIGINT, at TIMESTAMP, x BIGINT, s TEXT, PRIMARY KEY (k, at))"
+            " WITH (key = 'k', time = 'at', every = '1 day')"
+        )
+        database.table("t").put(_rows(7_000, 1))
+        database.engine.flush()
+        for day in range(7):
+            low = START + timedelta(days=day, hours=3)
+            query = f"SELECT count(x) FROM t WHERE at >= '{low}' AND at < '{low + timedelta(minutes=9)}' AND x <> 1"
+            found = {database.execute(query).scalar() for _ in range(3)}
+            assert len(found) == 1
+        assert 0 < _counted(database) < 7
+        table = database.engine._state.catalog.relations["t"]
+        assert 0 < database.engine._state.stores[table.id].orders_bytes <= 15_000
