@@ -116,13 +116,14 @@ class Computed:
         arrays = [
             rows.column(places[column.id])
             if column.expression is None
-            else _evaluated(column.expression, rows, stored_ids)
+            else evaluated(column.expression, rows, stored_ids)
             for column in projection.columns
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=projection.schema)
 
 
-def _evaluated(value: Expression, rows: pa.RecordBatch, ids: Sequence[int]) -> pa.Array:
+def evaluated(value: Expression, rows: pa.RecordBatch, ids: Sequence[int]) -> pa.Array:
+    """A value of each of the rows, whose columns are ``ids``. Raises Invalid, without the number of a row."""
     try:
         return evaluate(value, rows, column_ids=ids)
     except Invalid as error:  # its row is no row that the user knows

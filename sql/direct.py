@@ -11,28 +11,36 @@ Anything else is the relational executor's, which is this path's oracle, too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
 
+from ..base.errors import Invalid
 from ..engine import schema
-from ..engine.expression.node import Call, Column, Literal, Parameter
+from ..engine.computed import evaluated
+from ..engine.expression.evaluate import check_supported
+from ..engine.expression.functions import FUNCTIONS, Volatility
+from ..engine.expression.node import Call, Column, Expression, Literal, Parameter
+from ..engine.expression.tree import transform, walk
 from . import bound
 from .arrange import ROWS_MAX, Key, keys_of, sorted_rows
 from .pushdown import Moment, Sources, conjuncts, simple
 from .shown import Reason
+from .walk import is_scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectRead:
     """``columns``: the place in the scan of each output column. ``limit``: rows at most, where one was given.
 
-    ``order``: by columns of the scan.
+    ``order``: by columns of the scan. ``computed``: instead of ``columns``, what each output is, over the table's; only
+    for one row, since the executor computes those of many by all threads.
     """
 
     use: bound.TableUse
     columns: tuple[int, ...]
+    computed: tuple[Expression, ...] = ()
     order: tuple[Key, ...] = ()
     limit: bound.Bound | None = None
 
@@ -42,12 +50,15 @@ class DirectRead:
         for batch in rows:
             if left is not None and batch.num_rows > left:
                 batch = batch.slice(0, left)
-            arrays = [batch.column(index) for index in self.columns]
+            arrays = self._computed(batch) if self.computed else [batch.column(index) for index in self.columns]
             yield pa.RecordBatch.from_arrays(arrays, names=[str(index) for index in range(len(arrays))])
             if left is not None:
                 left -= batch.num_rows
                 if left <= 0:
                     return
+
+    def _computed(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        return [evaluated(value, batch, self.use.columns) for value in self.computed]
 
     def in_order(self, rows: Iterable[pa.RecordBatch], moment: Moment) -> Iterator[pa.RecordBatch] | None:
         """The same in order; None where rows are many."""
@@ -100,15 +111,41 @@ def direct_read(query: bound.BoundQuery) -> DirectRead | Reason:
             return Reason(text="a condition is more than the engine evaluates", about=node)
     places = {column.id: index for index, column in enumerate(scan.columns)}
     columns: list[int] = []
+    named: dict[int, int] = {}
     for output in select.outputs:
-        if not isinstance(output.expression, Column) or sources[output.expression.id] == schema.ROW_ID:
-            return Reason(text="a column is computed", about=output.expression)
-        columns.append(places[output.expression.id])
-    named = {output.column.id: place for output, place in zip(select.outputs, columns, strict=True)}
+        if isinstance(output.expression, Column) and sources[output.expression.id] != schema.ROW_ID:
+            columns.append(places[output.expression.id])
+            named[output.column.id] = columns[-1]
+    computed = () if len(columns) == len(select.outputs) else _computed(select, sources)
+    if computed is None:
+        return Reason(text="a column is computed")
     order = keys_of(select, named | places, [column.type for column in scan.columns])
     if order is None or any(scan.sources[key.place] == schema.ROW_ID for key in order):
         return Reason(text="the query has ORDER BY more than columns")
-    return DirectRead(use=query.uses[0], columns=tuple(columns), order=order, limit=select.limit)
+    return DirectRead(use=query.uses[0], columns=tuple(columns), computed=computed, order=order, limit=select.limit)
+
+
+def _computed(select: bound.Select, sources: Sources) -> tuple[Expression, ...] | None:
+    """The outputs over the table's columns, if the engine can compute them of a row."""
+    found: list[Expression] = []
+    for output in select.outputs:
+        if not is_scalar(output.expression):
+            return None
+        value = bound.expression(output.expression)
+        for part in walk(value):
+            if isinstance(part, Column) and sources.get(part.id, schema.ROW_ID) == schema.ROW_ID:
+                return None
+            if isinstance(part, Parameter):
+                return None
+            if isinstance(part, Call) and FUNCTIONS[part.function].volatility is not Volatility.IMMUTABLE:
+                return None
+        value = transform(value, lambda part: replace(part, id=sources[part.id]) if isinstance(part, Column) else part)
+        try:
+            check_supported(value)
+        except Invalid:
+            return None
+        found.append(value)
+    return tuple(found)
 
 
 _KINDS: Final = {bound.SetOperation: "a set operation", bound.Values: "VALUES", bound.With: "WITH"}

@@ -182,7 +182,7 @@ def few(query: BoundQuery, choice: Choice, *, tier: str) -> DirectScan | None:
     if tier != "auto" or not isinstance(choice, Relational | Pipelined):
         return None
     read = direct_read(query)
-    if isinstance(read, Reason) or not read.order:
+    if isinstance(read, Reason) or not read.order or read.computed:
         return None
     return DirectScan(
         read=read, reason=Reason(text="the query is columns of one table, whose few rows are sorted at once")
@@ -232,6 +232,8 @@ def _key_time_read(read: DirectRead | Reason) -> KeyTimeRead | Reason:
     if not table.key:
         return Reason(text="the table has no key")
     equal, others = _equalities(read, table.key)
+    if read.computed:
+        return _COMPUTED
     missing = _missing(table, table.key, equal)
     if missing is not None:
         return missing
@@ -248,6 +250,8 @@ def _direct_scan(read: DirectRead | Reason) -> DirectScan | Reason:
         return read
     if read.order:
         return _ORDERED
+    if read.computed:
+        return _COMPUTED
     text = "the query is columns of one table"
     if read.use.filter is not None:
         text += " under a condition that the engine evaluates"
@@ -273,10 +277,11 @@ def _shown(part: Part) -> str:
 def _relational(read: DirectRead | Reason) -> Relational:
     if isinstance(read, Reason):
         return Relational(reason=read)
-    assert read.order, "what is a direct read was taken before"
-    return Relational(reason=_ORDERED)
+    assert read.order or read.computed, "what is a direct read was taken before"
+    return Relational(reason=_COMPUTED if read.computed else _ORDERED)
 
 
+_COMPUTED: Final = Reason(text="a column is computed")
 _ORDERED: Final = Reason(text="the query has ORDER BY")
 
 Candidate: TypeAlias = Callable[[DirectRead | Reason], Choice | Reason]

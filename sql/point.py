@@ -18,6 +18,8 @@ import pyarrow as pa
 
 from ..base.types import Kind, Type
 from ..engine.expression.node import Cast, Expression, Literal, Parameter
+from ..engine.expression.rowwise import function_of_row, functions_of_row
+from ..engine.expression.tree import columns_of
 from ..engine.row_shape import NOT_PLAIN, plain_taker
 from ..engine.schema import Table
 from .plan import Plan, PrimaryKeyGet
@@ -84,10 +86,22 @@ def point_read(plan: Plan) -> PointRead | None:
     return PointRead(
         key=key,
         stored=table.stored or table,
-        values=_values(table, tuple([table.by_id[columns[place]].name for place in choice.read.columns])),
+        values=_computed(table, choice.read.computed)
+        if choice.read.computed
+        else _values(table, tuple([table.by_id[columns[place]].name for place in choice.read.columns])),
         schema=plan.bound.schema,
         types=plan.bound.types,
     )
+
+
+def _computed(table: Table, outputs: Sequence[Expression]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """What makes ``outputs``, over the table's columns, of a stored row."""
+    read = [table.by_id[id] for id in sorted({id for output in outputs for id in columns_of(output)})]
+    names = tuple([column.name for column in read])
+    row_of = _values(table, names)
+    by_id = {column.id: column.name for column in read}
+    values = functions_of_row([function_of_row(output, by_id) for output in outputs])
+    return lambda row: values(dict(zip(names, row_of(row), strict=True)))
 
 
 def _values(table: Table, names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
