@@ -309,8 +309,7 @@ class State:
     def _keep(self, view: Maintained, change: Change, early: Early | None, *, version: int) -> None:
         """Apply what a change of rows does to a view."""
         moved, seconds = maintain.apply(change, self.stores, view, version=version, early=early)
-        if moved:
-            self.changed_at[view.id] = version
+        self.changed_at.update(dict.fromkeys(moved, version))
         self.costs.setdefault(view.id, Cost()).add(change, seconds)
 
     def _columns_of(self, store: TableStore, views: Sequence[Maintained]) -> tuple[int, ...]:

@@ -21,8 +21,8 @@ from .aggregates.definition import Maintained
 from .expression.serialize import from_json, to_json
 from .schema import Check, Column, Guard, Identity, Index, Relation, Table, View
 
-FORMAT: Final = 5
-"""Maintained views, and tables that they guard, have format 5.
+FORMAT: Final = 6
+"""Maintained views with values have format 6, others, and tables that they guard, 5.
 
 Definitions without partial indexes are written as format 2, those without indexes as 1: see ``_format_of``."""
 
@@ -164,7 +164,7 @@ def encode_relation(relation: Relation) -> str:
                 document["table"]["comments"] = relation.comments
         case View():
             document = {
-                "format": 1 if relation.maintained is None else FORMAT,
+                "format": 1 if relation.maintained is None else 6 if relation.maintained.values else 5,
                 "view": {
                     "id": relation.id,
                     "name": relation.name,
@@ -211,7 +211,7 @@ def _decode_comments(item: dict[str, Any]) -> tuple[tuple[int, str], ...]:
 def _format_of(table: Table) -> int:
     """The oldest format that has all of the definition, for programs before this one."""
     if table.guards:
-        return FORMAT
+        return 5
     if any(index.expressions for index in table.indexes):
         return 4
     if any(index.where is not None for index in table.indexes):

@@ -30,6 +30,7 @@ from .cell import Cell, Cells
 from .changed_rows import CellChanges, cell_changes
 from .export import Export
 from .expression.node import Expression
+from .kernels import ordering
 from .key_encoding import Keys
 from .layout import Layout, Probe
 from .memtable import OPEN, Memtable
@@ -435,6 +436,37 @@ class TableStore:
             return rows_found, found
         order = np.argsort(found, kind="stable")
         return rows_found.take(pa.array(order)), found[order]
+
+    def extreme(self, low: Keys, high: Keys, *, last: bool) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The first (or last) row by primary key of each range of keys that has any, and of each its range's index.
+
+        Of rows as they are now, for the writer alone. Keys are bounds as of ``Part.extreme``. Takes logarithmic time
+        where the table has few cells, as internal tables have.
+        """
+        assert self._layout.encoder is not None, f'"{self.table.name}" has a primary key'
+        projection = self._projection(None, row_ids=False)
+        best: tuple[pa.RecordBatch, np.ndarray] = no_rows(projection.schema), _NO_INDICES
+        for part in [part for cell in self._cells.all() for part in cell.parts]:
+            bytes_before = part.bytes_used
+            rows = part.extreme(low, high, last=last)
+            self._cells.count_bytes(part, before=bytes_before)
+            places = np.flatnonzero(rows >= 0)
+            for batch, which in part.rows_at(projection, rows[places]) if len(places) else ():
+                best = self._more_extreme(best, (batch, places[which]), last=last)
+        return best
+
+    def _more_extreme(
+        self, left: tuple[pa.RecordBatch, np.ndarray], right: tuple[pa.RecordBatch, np.ndarray], *, last: bool
+    ) -> tuple[pa.RecordBatch, np.ndarray]:
+        """Of two sets of rows, each with the place of its range, for each place the one that comes first, or last."""
+        if not len(left[1]):
+            return right
+        rows, places = pa.concat_batches([left[0], right[0]]), np.concatenate((left[1], right[1]))
+        keys = self._layout.encode(self._layout.values(rows, by_id=False), count=rows.num_rows)
+        chosen = np.full(int(places.max()) + 1, -1, np.int64)
+        ordering.choose(keys.words, keys.offsets, keys.width, places, last, chosen)
+        found = np.flatnonzero(chosen >= 0)
+        return rows.take(pa.array(chosen[found])), found
 
     def scan(
         self,

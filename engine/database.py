@@ -47,7 +47,7 @@ from .gauges import register_memory, register_meters
 from .horizon import HoldFacts
 from .identity import IdentityValues
 from .idle import IdleTransactions
-from .inventory import SegmentFacts, TableFacts, index_facts, segment_facts, table_facts, view_facts
+from .inventory import SegmentFacts, TableFacts, ViewFacts, index_facts, segment_facts, table_facts, view_facts
 from .key_encoding import KeyEncoder
 from .load import Load
 from .maintenance import Maintenance
@@ -528,8 +528,8 @@ class Engine:
         """What the tables of a catalog take in memory and on disk now, by name."""
         return list(table_facts(catalog, self._state.stores))
 
-    def view_facts(self, catalog: Catalog) -> list[tuple[View, TableFacts | None, Cost, Served]]:
-        """What the groups of each materialized view take, what keeping them has cost, and what it has spared reads."""
+    def view_facts(self, catalog: Catalog) -> list[tuple[View, ViewFacts | None, Cost, Served]]:
+        """What each materialized view takes, what keeping it has cost, and what it has spared reads."""
         return list(view_facts(catalog, self._state.stores, self._state.costs, self._state.served))
 
     def index_facts(self, catalog: Catalog) -> list[tuple[Table, Index, TableFacts]]:

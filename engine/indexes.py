@@ -322,11 +322,13 @@ def _without(rows: pa.RecordBatch, places: np.ndarray) -> pa.RecordBatch:
 
 
 def same_rows(left: pa.RecordBatch, right: pa.RecordBatch) -> np.ndarray:
-    """Rows in which two batches agree, NULL with NULL: bool[n]. NaN may count as different from itself."""
+    """Rows in which two batches agree, NULL with NULL and NaN with NaN: bool[n]."""
     same = np.ones(left.num_rows, np.bool_)
     for a, b in zip(left.columns, right.columns, strict=True):
         a, b = (column.storage if isinstance(column, pa.ExtensionArray) else column for column in (a, b))
         equal = pc.fill_null(pc.equal(a, b if a.type == b.type else b.cast(a.type)), False)
         nulls = pc.and_(pc.is_null(a), pc.is_null(b))
+        if pa.types.is_floating(a.type):
+            nulls = pc.or_(nulls, pc.fill_null(pc.and_(pc.is_nan(a), pc.is_nan(b)), False))
         same &= pc.or_(equal, nulls).to_numpy(zero_copy_only=False).astype(np.bool_)
     return same

@@ -30,6 +30,17 @@ class TableFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ViewFacts:
+    """A materialized view: its groups, and the different values that it keeps of them."""
+
+    groups_count: int
+    values_count: int
+    segments_count: int
+    memory_bytes: int
+    disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentFacts:
     """One segment. ``slice_low`` and ``slice_high``: its slice in event time, microseconds; None without slices."""
 
@@ -62,16 +73,28 @@ def index_facts(catalog: Catalog, stores: Mapping[int, TableStore]) -> Iterator[
 
 def view_facts(
     catalog: Catalog, stores: Mapping[int, TableStore], costs: Mapping[int, Cost], served: Mapping[int, Served]
-) -> Iterator[tuple[View, TableFacts | None, Cost, Served]]:
-    """The materialized views of the catalog, by name: what their groups take (None: it is not maintained) and cost, and
-    what they have spared.
+) -> Iterator[tuple[View, ViewFacts | None, Cost, Served]]:
+    """The materialized views of the catalog, by name: what groups and values take (None: it is not maintained) and
+    cost, and what they have spared.
     """
     for _, view in sorted(catalog.relations.items()):
         if isinstance(view, View) and view.materialized:
-            groups = view.groups
-            facts = None if groups is None else _facts(groups, stores.get(groups.id))
-            id = -1 if groups is None else groups.id
+            kept = view.maintained
+            tables = [_facts(table, stores.get(table.id)) for table in view.tables]
+            facts = None if kept is None else _together(tables, len(kept.values))
+            id = -1 if kept is None else kept.id
             yield view, facts, costs.get(id, Cost()), served.get(id, Served())
+
+
+def _together(facts: list[TableFacts], values: int) -> ViewFacts:
+    """``values``: how many tables behind the first are of values."""
+    return ViewFacts(
+        groups_count=facts[0].rows_count,
+        values_count=sum(item.rows_count for item in facts[1 : 1 + values]),
+        segments_count=sum(item.segments_count for item in facts),
+        memory_bytes=sum(item.memory_bytes for item in facts),
+        disk_bytes=sum(item.disk_bytes for item in facts),
+    )
 
 
 def _facts(table: Table, store: TableStore | None) -> TableFacts:

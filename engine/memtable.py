@@ -35,6 +35,7 @@ from .kernels import index as kernels
 from .kernels import upserting
 from .key_encoding import Keys
 from .layout import Layout, Probe
+from .memtable_order import MemtableOrder, order_of
 from .part import find_within
 from .primary_index import PrimaryIndex
 from .projection import Projection, missing_value, rows_of
@@ -211,8 +212,8 @@ class Memtable:
     """Chunks and index. One thread writes; readers capture."""
 
     __slots__ = (
-        "bytes_used", "changed_at", "chunks", "header", "index", "late", "number", "rows_count", "table", "time_high",
-        "time_low",
+        "bytes_used", "changed_at", "chunks", "header", "index", "late", "number", "order", "rows_count", "table",
+        "time_high", "time_low",
     )  # fmt: skip
 
     def __init__(self, *, number: int = 0) -> None:
@@ -226,6 +227,7 @@ class Memtable:
         self.bytes_used = self.index.bytes_used
         self.changed_at = 0
         self.late: list[tuple[np.ndarray | None, int]] | None = None
+        self.order: MemtableOrder | None = None  # made when ``extreme`` is asked for
 
     @property
     def living_count(self) -> int:
@@ -329,6 +331,16 @@ class Memtable:
 
     def find_ending(self, probe: Probe) -> np.ndarray:
         return self.find(probe)
+
+    def extreme(self, low: Keys, high: Keys, *, last: bool) -> np.ndarray:
+        if not self.chunks:
+            return np.full(len(low), kernels.MISSING, np.int64)
+        if self.order is None:
+            self.order = order_of(self, self.chunks[0])
+        before = self.order.bytes_used
+        rows = self.order.extreme(low, high, last=last)
+        self.bytes_used += self.order.bytes_used - before
+        return rows
 
     def find_keys(self, keys: Keys) -> np.ndarray:
         """The newest row of each primary key, as ``find`` gives it."""

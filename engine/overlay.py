@@ -44,6 +44,8 @@ LAYER_SHARE: Final = 64
 BITS, LAST_END, REST_END, UNKNOWN = range(4)
 """Fields of the header: the address of the bitmap or 0, the versions, and 1 where the ends are not known."""
 
+_NO_BITS: Final = np.empty(0, np.uint64)
+
 LAYERS_MAX: Final = 16
 """Each costs a look at its bitmap for every end that is asked for."""
 
@@ -165,6 +167,15 @@ class Overlay:
             return None
         self._ended = last, block_rows, found
         return found
+
+    @property
+    def ended(self) -> np.ndarray | None:
+        """A bit (of uint64 words) for each row that has ended, no words where none has; None: all have. The writer
+        alone.
+        """
+        if self.rest_end != OPEN:
+            return None
+        return _NO_BITS if self._bits is None else self._bits
 
     def hidden(self, version: int, start: int, stop: int) -> np.ndarray | None:
         """A bit for each row, of ``start`` to ``stop`` those that have ended at ``version``; None: none of them.

@@ -52,6 +52,12 @@ class Part(Protocol):
         """As ``find``, for rows that end now: ``apply`` cannot fail, so a part that cannot be read is given up."""
         ...
 
+    def extreme(self, low: Keys, high: Keys, *, last: bool) -> np.ndarray:
+        """Of each range of keys, from ``low`` to before ``high`` (both may be cut short), the first row that has not
+        ended, or the last; MISSING where there is none. The writer alone.
+        """
+        ...
+
     def visible_of(self, probe: Probe, rows: np.ndarray, version: int) -> np.ndarray:
         """Of each newest row the version visible at ``version``, or HIDDEN (it had ended), or MISSING."""
         ...

@@ -249,6 +249,13 @@ class Segment:
         self._check()
         return find_within(probe, self._find_keys, low=self.description.time_low, high=self.description.time_high)
 
+    def extreme(self, low: Keys, high: Keys, *, last: bool) -> np.ndarray:
+        self._check()
+        ended = self.overlay.ended
+        if ended is None:
+            return np.full(len(low), MISSING, np.int64)
+        return self.index.extreme(low, high, ended=ended, last=last)
+
     def _find_keys(self, keys: Keys) -> np.ndarray:
         return self.index.find(keys)  # which is made when it is needed first
 

@@ -33,6 +33,7 @@ from ..storage.column_values import (
     values_of,
 )
 from ..storage.segment import SegmentReader
+from .kernels import ordering
 from .kernels import search as kernels
 from .key_encoding import VARIABLE, WIDTHS, Keys
 from .layout import Layout
@@ -95,6 +96,20 @@ class SegmentIndex:
         while True:
             done = kernels.find(self.headers, keys.hashes, keys.words, keys.offsets, keys.width, done, rows, state)
             if done == len(keys):
+                return rows
+            self.verify(state)
+
+    def extreme(self, low: Keys, high: Keys, *, ended: np.ndarray, last: bool) -> np.ndarray:
+        """The first row of each range of keys, or the last, without a bit in ``ended``: int64[n], MISSING for none."""
+        rows = np.empty(len(low), np.int64)
+        state = np.zeros(3, np.int64)
+        done = 0
+        while True:
+            done = ordering.extreme_of_segment(
+                self.headers, ended, low.words, low.offsets, low.width, high.words, high.offsets, high.width, last,
+                done, rows, state,
+            )  # fmt: skip
+            if done == len(low):
                 return rows
             self.verify(state)
 

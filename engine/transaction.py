@@ -785,7 +785,8 @@ class Transaction:
             guarded = replace(guarded, schema_version=base.schema_version + 1)
         if guarded != base or not self._is_new(base):  # nobody may alter it meanwhile
             self.replace(guarded)
-        self._writes_to(view.groups)
+        for table in view.tables:
+            self._writes_to(table)
         if self._made is None:
             self._made = Made()
         if self._is_new(base):

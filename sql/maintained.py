@@ -4,6 +4,7 @@
 
     keys, where      expressions over the table's own columns
     states           each thing that an aggregate is made of, once: rows, count(x), sum(x)
+    values           of min(x), max(x), count(DISTINCT x), once for each x and FILTER
     outputs          the SELECT list over the columns of the group table (engine/aggregates/definition.py)
 
 Sums are kept wider than any type, and what may overflow overflows where it is read. What ``apply`` computes of a row
@@ -12,14 +13,14 @@ must not fail there: expressions that can become *guards* of the table, so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ..base.errors import Invalid
 from ..base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, Kind, Type, numeric
 from ..engine.aggregates.accumulators import Sort, state_types
-from ..engine.aggregates.definition import ROWS, Maintained, State
+from ..engine.aggregates.definition import ROWS, Kept, Maintained, State, Values
 from ..engine.expression.evaluate import can_fail, check_supported
 from ..engine.expression.functions import FUNCTIONS, Volatility, resolve
 from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
@@ -40,8 +41,8 @@ class NotMaintained(Exception):
     """Why a view's query is computed when it is read."""
 
 
-def maintained_of(query: bound.Query, *, id: int) -> tuple[Maintained, Table]:
-    """What is kept of a view's query, and the table whose rows it groups. ``id``: of the internal table.
+def maintained_of(query: bound.Query, *, new_id: Callable[[], int]) -> tuple[Maintained, Table]:
+    """What is kept of a view's query, and the table whose rows it groups. ``new_id`` gives internal tables theirs.
 
     Raises NotMaintained.
     """
@@ -64,11 +65,12 @@ def maintained_of(query: bound.Query, *, id: int) -> tuple[Maintained, Table]:
         raise NotMaintained("it reads the past")
     if not star.keys:
         raise NotMaintained("it has no GROUP BY columns")
-    asked = asked_of(star, id=id)
+    asked = asked_of(star, id=new_id())
     given = (*grouping.keys, *grouping.aggregates)
     values = {output.column.id: value for output, value in zip(given, asked.outputs, strict=True)}
     outputs = tuple(_output(output.expression, values) for output in query.outputs)
-    view = replace(asked, outputs=outputs)
+    values_kept = tuple(replace(kept, id=new_id()) for kept in asked.values)
+    view = replace(asked, values=values_kept, outputs=outputs)
     if not view.reads:
         raise NotMaintained("it groups by constants alone")
     return replace(view, fallible=tuple(_fallible(view))), star.fact.table
@@ -85,10 +87,20 @@ def asked_of(star: Star, *, id: int, constants: bool = False) -> Maintained:
     where = [builder.own(part, "WHERE", constants=constants) for part in star.filter]
     builder.first = len(keys) + 1
     columns = [Column(id=number, type=key.type) for number, key in enumerate(keys, 1)]
-    outputs = (*columns, *map(builder.value, star.aggregates))
-    states = tuple(builder.states)  # now that all are known
-    table = star.fact.table
-    return Maintained(id=id, base=table.id, keys=keys, states=states, where=_all_of(where), outputs=outputs)
+    builder.where = _all_of(where)
+    for call in star.aggregates:  # columns are numbered when all states and values are known
+        builder.value(call)
+    if builder.values and constants:
+        raise NotMaintained("min, max and DISTINCT are read of a view where it is named")
+    return Maintained(
+        id=id,
+        base=star.fact.table.id,
+        keys=keys,
+        states=tuple(builder.states),
+        where=builder.where,
+        values=tuple(builder.values),
+        outputs=(*columns, *map(builder.value, star.aggregates)),
+    )
 
 
 def _fallible(view: Maintained) -> Iterator[Expression]:
@@ -98,6 +110,11 @@ def _fallible(view: Maintained) -> Iterator[Expression]:
     for part in dict.fromkeys((*view.keys, *(part for state in view.states for part in state.reads))):
         if _may_fail(part):
             yield part if view.where is None else _only_where(view.where, part)
+    for values in view.values:
+        if values.where is not None and _may_fail(values.where):
+            yield values.where
+        for part in filter(_may_fail, values.arguments):
+            yield part if values.where is None else _only_where(values.where, part)
 
 
 def _may_fail(expression: Expression) -> bool:
@@ -115,6 +132,13 @@ def _may_fail(expression: Expression) -> bool:
 def _only_where(condition: Expression, value: Expression) -> Expression:
     """The value where the condition is true, else NULL."""
     return Case(branches=((condition, value),), default=Literal(value=None, type=value.type), type=value.type)
+
+
+def _both(condition: Expression | None, other: Expression | None) -> Expression | None:
+    """Both of two conditions; the second one is asked only where the first is true, if it can fail."""
+    if condition is None or other is None:
+        return other if condition is None else condition
+    return _only_where(condition, other) if _may_fail(other) else _all_of((condition, other))
 
 
 def _all_of(parts: Sequence[Expression]) -> Expression | None:
@@ -141,7 +165,9 @@ class _Builder:
     table: Table
     sources: dict[int, int]
     first: int = 1
+    where: Expression | None = None
     states: list[State] = field(default_factory=lambda: [ROWS])
+    values: list[Values] = field(default_factory=list[Values])
 
     def own(self, node: bound.Bound, what: str, *, constants: bool = False) -> Expression:
         """An expression over the table's columns that the engine can compute of a row; see ``asked_of``."""
@@ -182,13 +208,15 @@ class _Builder:
         make = _AGGREGATES.get(call.function)
         if make is None:
             raise NotMaintained(f"{call.function} is not kept per group")
-        if call.distinct or call.order or call.within:
+        if call.distinct:
+            make = _DISTINCT.get(call.function)
+        if make is None or call.order or call.within:
             raise NotMaintained(f"{call.function} with DISTINCT or ORDER BY is not kept per group")
         filter = None if call.filter is None else self.own(call.filter, "FILTER")
-        argument = self.own(call.arguments[0], call.function) if call.arguments else None
-        if argument is not None and filter is not None and _may_fail(argument):
-            argument = _only_where(filter, argument)
-        return make(self, argument, filter, call.type)
+        arguments = [self.own(argument, call.function) for argument in call.arguments]
+        if filter is not None:
+            arguments = [_only_where(filter, part) if _may_fail(part) else part for part in arguments]
+        return make(self, *(arguments or [None]), filter, call.type)
 
     def count(self, argument: Expression | None, filter: Expression | None) -> Expression:
         """How many rows that pass ``filter`` have a value: all, of a primary key's column. NOT NULL may be dropped."""
@@ -210,6 +238,28 @@ class _Builder:
             columns = self._columns(State(sort=Sort.FLOAT, argument=argument, filter=filter))
             return _call("weft_sum_float", *columns)
         raise NotMaintained(f"sums of {argument.type} are not kept per group")
+
+    def kept(self, kept: Kept, arguments: Sequence[Expression], filter: Expression | None) -> list[Expression]:
+        """What is kept of the values of some arguments, compared one after the other; of rows that have the first."""
+        for argument in arguments:
+            if argument.type.kind not in WIDTHS and argument.type.kind not in VARIABLE:
+                raise NotMaintained(f"values of {argument.type} have no order that bytes can follow")
+        where = _both(self.where, filter)
+        first = arguments[0]
+        if not isinstance(first, Column) or first.id not in self.table.primary_key:  # NOT NULL may be dropped
+            where = _both(where, _call("is_not_null", first))
+        values = Values(id=0, arguments=tuple(arguments), where=where, kept=())
+        same = [replace(other, kept=()) == values for other in self.values]
+        place = same.index(True) if True in same else len(same)
+        values = self.values[place] if True in same else values
+        if kept not in values.kept:
+            values = replace(values, kept=(*values.kept, kept))
+            self.values[place:] = [values, *self.values[place + 1 :]]
+        id = self.first + sum(len(state_types(state.sort)) for state in self.states)
+        for other in self.values[:place]:
+            id += sum(len(other.columns(each)) for each in other.kept)
+        id += sum(len(values.columns(each)) for each in values.kept[: values.kept.index(kept)])
+        return [Column(id=id + at, type=type) for at, (type, _) in enumerate(values.columns(kept))]
 
     def _columns(self, state: State) -> list[Expression]:
         if state not in self.states:
@@ -274,6 +324,18 @@ def _any_true(builder: _Builder, argument: Expression | None, filter: Expression
     return _unless_none(builder.count(argument, filter), _call("greater", _truths(builder, argument, filter), none))
 
 
+def _least(builder: _Builder, argument: Expression, filter: Expression | None, type: Type) -> Expression:
+    return _cast(builder.kept(Kept.LEAST, (argument,), filter)[0], type)
+
+
+def _greatest(builder: _Builder, argument: Expression, filter: Expression | None, type: Type) -> Expression:
+    return _cast(builder.kept(Kept.GREATEST, (argument,), filter)[0], type)
+
+
+def _distinct(builder: _Builder, argument: Expression, filter: Expression | None, type: Type) -> Expression:
+    return _cast(builder.kept(Kept.DISTINCT, (argument,), filter)[0], type)
+
+
 _AGGREGATES: Final[dict[str, Any]] = {
     "count": _count,
     "sum": _sum,
@@ -281,4 +343,12 @@ _AGGREGATES: Final[dict[str, Any]] = {
     "bool_and": _all_true,
     "every": _all_true,
     "bool_or": _any_true,
+    "min": _least,
+    "max": _greatest,
 }
+
+_DISTINCT: Final[dict[str, Any]] = {
+    "count": _distinct,
+    **{name: make for name, make in _AGGREGATES.items() if name not in ("count", "sum", "avg")},
+}
+"""With DISTINCT: what changes nothing, and the number of different values."""

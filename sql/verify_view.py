@@ -5,7 +5,8 @@
 
 What is compared are states, exactly (engine/aggregates/verify.py); what is listed are the view's columns, as a reader
 sees them, and states by name where no column shows the difference. ``problem`` is ``value``, ``state``, ``missing``
-(the rows have a group that is not kept) or ``extra``. A view that is computed when it is read has nothing to verify.
+(the rows have a group that is not kept) or ``extra``. How often each value is there is compared, too, of
+views that keep values (``min``, ``count(DISTINCT x)``). A view that is computed when it is read has nothing to verify.
 
 It reads at the version of its transaction or snapshot, and only what was committed.
 """
@@ -21,7 +22,7 @@ from ..base.errors import Invalid
 from ..base.limits import VERIFY_LISTED_MAX
 from ..base.result import Result
 from ..base.rows import python_values
-from ..base.types import TEXT, Type, arrow_field
+from ..base.types import BIGINT, TEXT, Type, arrow_field
 from ..engine.aggregates.definition import Maintained
 from ..engine.aggregates.verify import Difference, Verification, verify
 from ..engine.expression.conversion import text_of
@@ -61,6 +62,10 @@ def _verified(session: Session, name: str, snapshot: Snapshot) -> Result:
         found = verify(view.maintained, snapshot, scratch=session.engine.scratch, listed_max=VERIFY_LISTED_MAX)
         rows = [row for difference in found.listed for row in _described(view, view.maintained, difference)]
         session.notice(_summary(name, found))
+        for values in view.maintained.value_views:
+            found = verify(values, snapshot, scratch=session.engine.scratch, listed_max=VERIFY_LISTED_MAX)
+            rows += [row for difference in found.listed for row in _counts(view, values, difference)]
+            session.notice(_summary(f"different values of {name}", found, "counts"))
     columns = [pa.array([row[place] for row in rows], pa.string()) for place in range(len(_SCHEMA))]
     batch = pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
     types = [TEXT] * len(_SCHEMA)
@@ -73,8 +78,8 @@ def _view(relation: Any) -> View:
     return relation
 
 
-def _summary(name: str, found: Verification) -> str:
-    text = f'{found.differing:,} of {found.groups:,} groups of "{name}" differ from its {found.rows:,} rows'
+def _summary(name: str, found: Verification, what: str = "groups") -> str:
+    text = f'{found.differing:,} of {found.groups:,} {what} of "{name}" differ from its {found.rows:,} rows'
     if not found.differing:
         return text
     listed = "" if len(found.listed) == found.differing else f", the first {len(found.listed)} are listed"
@@ -99,6 +104,16 @@ def _described(view: View, kept: Maintained, difference: Difference) -> Iterator
         yield from ((group, "state", *row) for row in _states(kept, difference.kept, difference.recomputed))
 
 
+def _counts(view: View, kept: Maintained, difference: Difference) -> Iterator[tuple[str | None, ...]]:
+    """How often a value is in its group."""
+    one, other = difference.kept, difference.recomputed
+    there = one if one is not None else other
+    assert there is not None, "one side has the value"
+    problem = "missing" if one is None else "extra" if other is None else "state"
+    texts = (None if side is None else _text(side.columns[-1], BIGINT) for side in (one, other))
+    yield (_key_text(view, kept, there), problem, "count of the value", *texts)
+
+
 def _values(
     view: View, kept: Maintained, one: pa.RecordBatch, other: pa.RecordBatch
 ) -> Iterator[tuple[str | None, ...]]:
@@ -121,10 +136,11 @@ def _states(kept: Maintained, one: pa.RecordBatch, other: pa.RecordBatch) -> Ite
 
 def _key_text(view: View, kept: Maintained, row: pa.RecordBatch) -> str:
     """``k = 3, day = 2026-01-05``: the group as a person says it."""
+    assert view.maintained is not None, "the view is kept"
     names = {
         output.id: name
-        for (name, _), output in zip(view.columns, kept.outputs, strict=True)
-        if isinstance(output, Column) and _is_key(kept, output)
+        for (name, _), output in zip(view.columns, view.maintained.outputs, strict=True)
+        if isinstance(output, Column) and _is_key(view.maintained, output)
     }
     keys = kept.table.columns[: len(kept.keys)]
     texts = ((column, _text(row.column(place), column.type)) for place, column in enumerate(keys))

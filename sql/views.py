@@ -174,9 +174,9 @@ def _maintain(
         if bound.query != _query_in(_other_zone(execution), query, execution):
             raise NotMaintained("what it computes depends on the session's time zone")
         if any(isinstance(execution.catalog.by_id[id], View) for id in view.depends_on):
-            maintained, base = maintained_of(_query_of_rows(view, query, execution), id=execution.new_id())
+            maintained, base = maintained_of(_query_of_rows(view, query, execution), new_id=execution.new_id)
         else:
-            maintained, base = maintained_of(bound.query, id=execution.new_id())
+            maintained, base = maintained_of(bound.query, new_id=execution.new_id)
     except NotMaintained as why:
         if any(isinstance(execution.catalog.by_id[id], View) for id in view.depends_on):
             raise Invalid(

@@ -119,6 +119,7 @@ _VIEWS: Final = pa.schema(
         arrow_field("maintained", BOOLEAN),
         arrow_field("retain", TEXT),
         arrow_field("groups", BIGINT),
+        arrow_field("different_values", BIGINT),
         arrow_field("segments", BIGINT),
         arrow_field("memory_bytes", BIGINT),
         arrow_field("disk_bytes", BIGINT),
@@ -312,7 +313,8 @@ def _views(engine: Engine, catalog: Catalog) -> pa.RecordBatch:
             row["retain"] = "all" if view.maintained.forgotten else "base"
         if facts is not None:
             row |= {
-                "groups": facts.rows_count,
+                "groups": facts.groups_count,
+                "different_values": facts.values_count,
                 "segments": facts.segments_count,
                 "memory_bytes": facts.memory_bytes,
                 "disk_bytes": facts.disk_bytes,

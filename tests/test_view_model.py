@@ -38,6 +38,8 @@ KEYS = (
     "coalesce(s, 'none')",
 )
 VALUES = ("x", "y", "z", "b", "n", "x * 2", "y * 0.5", "z + 1", "x / n", "abs(b)", "r")
+ORDERED = (*VALUES, "y", "s", "d", "at", "coalesce(s, 'z')", "at + interval '1 day'")
+EXTREMES = ("min({})", "max({})", "count(DISTINCT {})")
 TRUTHS = ("flag", "x > 0", "y < 1 OR flag", "10 / n > 1")
 WHERES = ("", "", " WHERE x > 0", " WHERE s IS NOT NULL", " WHERE s LIKE 'a%' OR y < 0", " WHERE 10 / n > 1")
 FILTERS = ("", "", "", " FILTER (WHERE x > 0)", " FILTER (WHERE flag)")
@@ -55,6 +57,8 @@ def view(draw: random.Random) -> str:
         function, filter = draw.choice(("count", "sum", "avg", "avg")), draw.choice(FILTERS)
         if draw.random() < 0.2:
             columns.append(f"{draw.choice(('bool_and', 'bool_or'))}({draw.choice(TRUTHS)}){filter} AS b{place}")
+        if draw.random() < 0.6:
+            columns.append(f"{draw.choice(EXTREMES).format(draw.choice(ORDERED))}{draw.choice(FILTERS)} AS e{place}")
         argument = "*" if function == "count" and draw.random() < 0.5 else draw.choice(VALUES)
         more = draw.choice(("", "", " + 1")) if function == "count" else ""
         columns.append(f"{function}({argument}){filter}{more} AS a{place}")

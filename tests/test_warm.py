@@ -10,7 +10,7 @@ import typed_values
 from filtering import call, literal, node
 from weftdb.base import types
 from weftdb.engine.cells import TableStore
-from weftdb.engine.kernels import accumulate, encoding, index, numbering, routing, rows, runs, search, series
+from weftdb.engine.kernels import accumulate, encoding, index, numbering, ordering, routing, rows, runs, search, series
 from weftdb.engine.kernels.warm import warm_up
 from weftdb.engine.schema import Column, Table
 from weftdb.storage.kernels import gather, narrowing
@@ -24,7 +24,8 @@ CALLED = (
     *(accumulate.add_counts, accumulate.add_integers, accumulate.add_integer_squares, accumulate.add_numerics),
     *(accumulate.add_numeric_squares, accumulate.add_floats, accumulate.add_float_squares),
     *(accumulate.fold_limbs, accumulate.round_limbs, numbering.number),
-    *(index.crowded, index.move, narrowing.divide, rows.read_row),
+    *(ordering.extreme_of_run, ordering.extreme_of_rows, ordering.extreme_of_segment, ordering.choose),
+    *(ordering.living, ordering.decide, index.crowded, index.move, narrowing.divide, rows.read_row),
 )
 """The kernels that Python calls; the others are compiled into them."""
 

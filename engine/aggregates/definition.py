@@ -7,10 +7,20 @@
     states    count of rows; count of x; sum of x                (accumulators.py: what can be added and taken away)
     outputs   1, 2, CASE WHEN 4 = 0 THEN NULL ELSE 5 / 4 END     (expressions of the group table's columns)
 
-The group table has the keys as primary key (NULL is a value there), then the columns of the states. Its rows are MVCC
-rows as any others, which ``apply`` derives (maintain.py); nobody else writes to it. Expressions read the base table by
-column identifiers. Those that ``apply`` evaluates (keys, where, arguments, filters) never vary; those that can fail are
-evaluated before the commit, too, as guards of the table, so that they do not. ``outputs`` are evaluated by who reads.
+``min``, ``max`` and ``count(DISTINCT x)`` are no such states: to take a row out one has to know the values of the
+others. They are of *values*: each argument (with its filter) has an internal table of its own, with a row for each
+different value in a group, that counts it. It is kept as groups are, since it is one more view, of finer groups: GROUP
+BY the keys and the value. The group's row has what is asked for of them (values.py).
+
+    SELECT k, min(x), count(DISTINCT x) FROM t GROUP BY k
+    values of x      the table (k, x | count)
+    groups           k | count of rows, least x, how many different x
+
+The group table has the keys as primary key (NULL is a value there), then the columns of the states, then those of the
+values. Its rows are MVCC rows as any others, which ``apply`` derives (maintain.py); nobody else writes to it.
+Expressions read the base table by column identifiers. Those that ``apply`` evaluates (keys, where, arguments, filters)
+never vary; those that can fail are evaluated before the commit, too, as guards of the table, so that they do not.
+``outputs`` are evaluated by who reads.
 
 **Retention.** When slices of the base table are dropped, a view forgets their rows with them: it is what its query
 says. A view that *retains* (``WITH (retain = 'all')``) keeps them in its groups. What they have added is counted again
@@ -20,11 +30,13 @@ of the rows that there are and of those that are forgotten together, and VERIFY 
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from ...base.types import BIGINT, Type
 from ..expression.node import Expression
 from ..expression.serialize import from_json, to_json
 from ..expression.tree import columns_of
@@ -53,12 +65,43 @@ ROWS: Final = State(sort=Sort.COUNT)
 """The first state of every view: how many rows a group has."""
 
 
+class Kept(enum.Enum):
+    """What a group has of its values; the value stands in catalogs."""
+
+    LEAST = "least"
+    GREATEST = "greatest"
+    DISTINCT = "distinct"
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """The different values of something in each group, and how often each is there.
+
+    ``id``: of the internal table. ``arguments``: the value, or several parts of it, in whose order values are compared;
+    all but the first may be NULL, which is greater than all else. ``where``: the rows that count, those of the view
+    among them; it fails in no other row. ``kept``: what the group's row has of the values.
+    """
+
+    id: int
+    arguments: tuple[Expression, ...]
+    where: Expression | None
+    kept: tuple[Kept, ...]
+
+    def columns(self, kept: Kept) -> tuple[tuple[Type, bool], ...]:
+        """Type and nullability of the columns that the group's row has."""
+        if kept is Kept.DISTINCT:
+            return ((BIGINT, False),)
+        return tuple((argument.type, True) for argument in self.arguments)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Maintained:
     """``id``: of the internal table of groups; ``base``: of the table whose rows are grouped. ``outputs``: the view's
     columns, as expressions of the columns of ``table``. ``fallible``: what of the others can fail. ``forgotten``: of a
     view that retains, the internal tables of what forgotten rows have added to each of its ``parts``; it may be more
-    than what its query says.
+    than what its query says. ``name``: of what the internal table holds.
     """
 
     id: int
@@ -66,9 +109,11 @@ class Maintained:
     keys: tuple[Expression, ...]
     states: tuple[State, ...]
     where: Expression | None = None
+    values: tuple[Values, ...] = ()
     outputs: tuple[Expression, ...]
     fallible: tuple[Expression, ...] = ()
     forgotten: tuple[int, ...] = ()
+    name: str = "groups"
 
     def retaining(self, new_id: Callable[[], int]) -> Maintained:
         """The same, with what its table forgets."""
@@ -77,18 +122,18 @@ class Maintained:
     @property
     def parts(self) -> tuple[Maintained, ...]:
         """What is kept as groups that rows are added to and taken away from."""
-        return (self,)
+        return (self, *self.value_views)
 
     @cached_property
     def forgotten_parts(self) -> tuple[Maintained, ...]:
         """The same of the rows that are forgotten; none where the view forgets them, too."""
         pairs = zip(self.parts, self.forgotten, strict=bool(self.forgotten))
-        return tuple(replace(part, id=id, outputs=(), fallible=(), forgotten=()) for part, id in pairs)
+        return tuple(replace(part, id=id, values=(), outputs=(), fallible=(), forgotten=()) for part, id in pairs)
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """All internal tables of the view: that of its groups first."""
-        return (self.table, *(part.table for part in self.forgotten_parts))
+        return tuple(part.table for part in (*self.parts, *self.forgotten_parts))
 
     @property
     def guards(self) -> tuple[Guard, ...]:
@@ -100,7 +145,8 @@ class Maintained:
         """The columns of the base table that decide what a row adds to which group, in order: one at least."""
         parts = [*self.keys, *(part for state in self.states for part in state.reads)]
         parts += [] if self.where is None else [self.where]
-        return tuple(sorted({id for part in parts for id in columns_of(part)}))
+        own = {id for part in parts for id in columns_of(part)}
+        return tuple(sorted(own.union(*(view.reads for view in self.value_views))))
 
     @cached_property
     def places(self) -> tuple[range, ...]:
@@ -110,6 +156,35 @@ class Maintained:
             places.append(range(first, first + len(state_types(state.sort))))
             first = places[-1].stop
         return tuple(places)
+
+    @cached_property
+    def kept_places(self) -> tuple[dict[Kept, range], ...]:
+        """Of each of ``values`` the identifiers of the columns that a group has of it."""
+        first = self.places[-1].stop
+        places: list[dict[Kept, range]] = []
+        for values in self.values:
+            places.append({})
+            for kept in values.kept:
+                places[-1][kept] = range(first, first + len(values.columns(kept)))
+                first = places[-1][kept].stop
+        return tuple(places)
+
+    @cached_property
+    def value_views(self) -> tuple[Maintained, ...]:
+        """Of each of ``values`` what its table is kept as: a view that counts the rows of finer groups."""
+        return tuple(
+            Maintained(
+                id=values.id,
+                base=self.base,
+                keys=(*self.keys, *values.arguments),
+                states=(ROWS,),
+                where=values.where,
+                outputs=(),
+                forgotten=self.forgotten[number : number + 1],
+                name="values",
+            )
+            for number, values in enumerate(self.values, 1)
+        )
 
     @cached_property
     def grouper(self) -> Grouper:
@@ -125,9 +200,13 @@ class Maintained:
         for state, places in zip(self.states, self.places, strict=True):
             for id, type in zip(places, state_types(state.sort), strict=True):
                 columns.append(Column(id=id, name=str(id), type=type, nullable=type.is_variable))
+        for values, kept_places in zip(self.values, self.kept_places, strict=True):
+            for kept, places in kept_places.items():
+                for id, (type, nullable) in zip(places, values.columns(kept), strict=True):
+                    columns.append(Column(id=id, name=str(id), type=type, nullable=nullable))
         return Table(
             id=self.id,
-            name=f"groups of {self.base}",
+            name=f"{self.name} of {self.base}",
             columns=tuple(columns),
             primary_key=tuple(range(1, len(self.keys) + 1)),
             key=(1,) if self.keys else (),
@@ -138,7 +217,16 @@ class Maintained:
 
 def encode(view: Maintained) -> dict[str, Any]:
     """As JSON values, for the catalog."""
-    return {
+    values = [
+        {
+            "id": item.id,
+            "arguments": [to_json(argument) for argument in item.arguments],
+            "where": _text(item.where),
+            "kept": [kept.value for kept in item.kept],
+        }
+        for item in view.values
+    ]
+    return ({"values": values} if values else {}) | {
         "id": view.id,
         "base": view.base,
         "keys": [to_json(key) for key in view.keys],
@@ -164,6 +252,15 @@ def decode(item: dict[str, Any]) -> Maintained:
             for state in item["states"]
         ),
         where=_parsed(item["where"]),
+        values=tuple(
+            Values(
+                id=values["id"],
+                arguments=tuple(from_json(argument) for argument in values["arguments"]),
+                where=_parsed(values["where"]),
+                kept=tuple(Kept(kept) for kept in values["kept"]),
+            )
+            for values in item.get("values", ())
+        ),
         fallible=tuple(from_json(text) for text in item["fallible"]),
         outputs=tuple(from_json(output) for output in item["outputs"]),
         forgotten=tuple(item.get("forgotten", ())),

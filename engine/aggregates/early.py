@@ -40,7 +40,8 @@ class Early:
         names = set(rows.schema.names)
         self._tasks = {
             view.id: (view, Task(partial(_change, view, rows)))
-            for view in views
+            for whole in views
+            for view in whole.parts
             if names.issuperset(map(str, view.reads))
         }
 

@@ -21,7 +21,7 @@ class Folded:
     """
 
     def __init__(self, view: Maintained, *, bytes_max: int) -> None:
-        self._view = view
+        self.view = view
         self._bytes_max = bytes_max
         self._changes: list[pa.RecordBatch] = []
         self._rows = 0
@@ -35,6 +35,11 @@ class Folded:
         if self._rows > 2 * self._folded_rows + CHANGE_ROWS:
             self._fold()
 
+    def whole(self) -> pa.RecordBatch:
+        """The sums."""
+        self._fold()
+        return self._changes[0] if self._changes else self.view.grouper.nothing
+
     def groups(self) -> Iterator[pa.RecordBatch]:
         """The sums, some groups at a time."""
         self._fold()
@@ -44,7 +49,7 @@ class Folded:
 
     def _fold(self) -> None:
         if len(self._changes) > 1:
-            self._changes = [self._view.grouper.combined(self._changes)]
+            self._changes = [self.view.grouper.combined(self._changes)]
         self._rows = self._folded_rows = sum(change.num_rows for change in self._changes)
         held = sum(change.nbytes for change in self._changes)
         if held > self._bytes_max:

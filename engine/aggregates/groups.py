@@ -4,9 +4,10 @@
     change, change, … ─────────── keys ─► numbers ─► one change (``combined``)
     change + the groups as they are ─► groups to put, groups to delete (``changed``)
 
-A change has the columns of the group table, and its states are differences. All of it is exact: states form a group in
-which what is added and taken away again leaves nothing, whatever came between (accumulators.py). So a group is deleted
-just when all of its states are zero, also while a view is being built and knows of deletions before it knows the rows.
+A change has the keys and states of the group table, and its states are differences. All of it is exact: states form a
+group in which what is added and taken away again leaves nothing, whatever came between (accumulators.py). So a group is
+deleted just when all of its states are zero, also while a view is being built and knows of deletions before it knows
+the rows. What groups have of values is another matter (values.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from ...base.types import no_rows
 from ...storage.column_values import FixedValues, Values, values_of
 from ..expression.evaluate import evaluate, evaluate_filter
 from ..kernels.numbering import number
@@ -27,6 +29,7 @@ from ..upsert import Sums
 from . import rest
 from .accumulators import add, fold, is_zero, partial
 from .definition import Maintained
+from .values import Had
 
 if TYPE_CHECKING:
     from ..cells import TableStore
@@ -41,7 +44,8 @@ class Grouper:
         self.key_names = [str(id) for id in self.table.primary_key]
         self._layout = Layout(self.table)
         self._schema = pa.schema([pa.field(column.name, column.type.arrow) for column in self.table.columns])
-        self.nothing = pa.RecordBatch.from_pylist([], schema=self._schema)
+        self._change_schema = pa.schema([self._schema.field(place) for place in range(view.places[-1].stop - 1)])
+        self.nothing, self.no_groups = no_rows(self._change_schema), no_rows(self._schema)
 
     def change_of(self, rows: pa.RecordBatch, signs: np.ndarray | int) -> pa.RecordBatch:
         """What rows add (+1) and take away (-1; int8[n], or one for all). Columns are named by identifier."""
@@ -77,15 +81,22 @@ class Grouper:
             columns += fold(state.sort, groups=groups, count=len(firsts), states=states)
         return self.batch(columns)
 
-    def changed(
-        self, change: pa.RecordBatch, found: pa.RecordBatch, places: np.ndarray
-    ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        """The groups to put, and the keys of those to delete. ``found``: the groups that there are, each with the place
-        of its key in ``change``.
-        """
-        count = change.num_rows
-        at = np.full(count, -1, np.int64)
+    def had(self, change: pa.RecordBatch, found: pa.RecordBatch, places: np.ndarray) -> Had:
+        """The groups as they are: ``found``, each with the place of its key in ``change``."""
+        at = np.full(change.num_rows, -1, np.int64)
         at[places] = np.arange(len(places))
+        rows = self.view.places[0].start - 1
+        count = change.column(rows).to_numpy().copy()
+        count[places] += found.column(rows).to_numpy()
+        return Had(found, at, count > 0)
+
+    def changed(
+        self, change: pa.RecordBatch, had: Had, kept: tuple[Sequence[pa.Array], np.ndarray] | None = None
+    ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """The groups to put, and the keys of those to delete. ``kept``: what they have of values, and which of them
+        have other ones than before (values.py).
+        """
+        count, found, at = change.num_rows, had.rows, had.at
         known = at >= 0
         indices = pa.array(at, mask=~known)
         columns = list(change.columns[: len(self.key_names)])
@@ -97,10 +108,13 @@ class Grouper:
             moved |= ~is_zero(state.sort, difference)
             left |= ~is_zero(state.sort, after)
             columns += after
-        puts = self.batch(columns)
-        kept, gone = moved & left, moved & known & ~left
+        if kept is not None:
+            columns += kept[0]
+            moved |= kept[1]
+        puts = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        there, gone = moved & left, moved & known & ~left
         keys = change.select(self.key_names)
-        return puts if kept.all() else puts.filter(pa.array(kept)), keys.filter(pa.array(gone))
+        return puts if there.all() else puts.filter(pa.array(there)), keys.filter(pa.array(gone))
 
     def aligned(self, left: pa.RecordBatch, right: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         """Of each group that either has, once, the place in ``left`` and in ``right``: -1 where it is not there."""
@@ -123,7 +137,7 @@ class Grouper:
         """
         if not change.num_rows:
             return False
-        layout, sums = store.layout, self._sums
+        layout, sums = store.layout, self.sums
         values = layout.values(change, by_id=True)
         upsert = store.upsert(layout.encode(values, count=change.num_rows))
         limbs = np.stack([_int64(values[column.id]) for column in sums.limbs]).view(np.uint64)
@@ -143,7 +157,7 @@ class Grouper:
         return bool(moved.any())
 
     @cached_property
-    def _sums(self) -> Sums:
+    def sums(self) -> Sums:
         """The columns of the states."""
         limbs: list[Column] = []
         integers: list[slice] = []
@@ -167,9 +181,16 @@ class Grouper:
         groups = number(encoded.words, encoded.offsets, encoded.width, encoded.hashes, slots, numbers, firsts)
         return numbers, pa.array(firsts[:groups])
 
+    def numbers_in(self, groups: pa.RecordBatch, keys: Sequence[pa.Array]) -> np.ndarray:
+        """The place in ``groups``, which are distinct, of the group of each row (int64). Its keys stand first."""
+        wanted = len(self.key_names)
+        columns = [pa.concat_arrays([group, key]) for group, key in zip(groups.columns, keys[:wanted], strict=True)]
+        numbers, _ = self._numbered(columns, len(columns[0]))
+        return numbers[groups.num_rows :]
+
     def batch(self, columns: Sequence[Any]) -> pa.RecordBatch:
         """A change: the keys, then the columns of the states."""
-        return pa.RecordBatch.from_arrays(list(columns), schema=self._schema)
+        return pa.RecordBatch.from_arrays(list(columns), schema=self._change_schema)
 
 
 def _states(column: pa.Array, indices: pa.Array) -> pa.Array:

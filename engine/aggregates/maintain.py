@@ -5,6 +5,7 @@
     DROP_SLICES, large transactions ──► the rows that go, and those that come, alike          TRUNCATE ──► no groups
 
 A view that retains what its table forgets is left as it is by DROP_SLICES (``forget``, definition.py).
+Views that have values (values.py): first their tables, then the groups.
 
 The log holds rows of tables alone; groups are derived from state and record, as entries of indexes are. So a view is
 exact at every version however a row changes, N writers on one group never meet, and replay gives the same.
@@ -26,6 +27,7 @@ from ..clock import monotonic
 from ..indexes import NEWEST, Change
 from .definition import Maintained
 from .early import Early
+from .values import Counted, Seek, count_in, counted, kept_of
 
 Stores: TypeAlias = Mapping[int, TableStore]
 
@@ -60,16 +62,37 @@ class Served:
 
 def apply(
     change: Change, stores: Stores, view: Maintained, *, version: int, early: Early | None
-) -> tuple[bool, float]:  # fmt: skip
+) -> tuple[list[int], float]:  # fmt: skip
     """Do what ``operations`` gives, at once: each group is looked up once, and read and written where it is.
 
-    ``early``: what is known of the rows that come, all of them. Returns whether any group is another now, and the
+    ``early``: what is known of the rows that come, all of them. Returns the tables that have other rows now, and the
     seconds that it took, those before included.
     """
     began = monotonic()
-    difference, before = _difference(change, view, early)
-    moved = view.grouper.merge(difference, stores[view.id], version=version)
-    return moved, monotonic() - began + before
+    differences = [_difference(change, part, early) for part in view.parts]
+    (difference, _), *values = differences
+    if values:
+        changed = _apply_values(view, difference, [values for values, _ in values], stores, version=version)
+    else:
+        changed = [view.id] if view.grouper.merge(difference, stores[view.id], version=version) else []
+    return changed, monotonic() - began + sum(seconds for _, seconds in differences)
+
+
+def _apply_values(
+    view: Maintained, difference: pa.RecordBatch, values: Sequence[pa.RecordBatch], stores: Stores, *, version: int
+) -> list[int]:  # fmt: skip
+    """The same of a view with values, and their changes."""
+    if not difference.num_rows:
+        return []
+    pairs = zip(view.value_views, values, strict=True)
+    counts = [count_in(part, change, stores[part.id], version=version) for part, change in pairs]
+    changed = [count.view.id for count in counts if (count.before != count.after).any()]
+    puts, gone = merged(view, difference, stores, counts)
+    if gone.num_rows:
+        stores[view.id].apply_delete(gone, version=version, by_id=True)
+    if puts.num_rows:
+        stores[view.id].apply_put(puts, version=version, by_id=True)
+    return [*changed, view.id] if gone.num_rows or puts.num_rows else changed
 
 
 def _difference(change: Change, view: Maintained, early: Early | None) -> tuple[pa.RecordBatch, float]:
@@ -94,16 +117,15 @@ def forget(change: Change, stores: Stores, view: Maintained, *, version: int) ->
 def operations(change: Change, stores: Stores, view: Maintained, *, ordinal: int) -> Iterator[Operation]:
     """What a change of a table's rows does to the groups of a view."""
     rows, signs = _signed(change, [str(id) for id in view.reads])
-    grouper = view.grouper
-    difference = grouper.change_of(rows, signs)
+    difference = view.grouper.change_of(rows, signs)
     if not difference.num_rows:
         return
-    found, places = stores[view.id].get_many(difference.select(grouper.key_names), version=NEWEST)
-    puts, gone = grouper.changed(difference, found, places)
-    if gone.num_rows:
-        yield _operation(view, Action.DELETE, gone, ordinal)
-    if puts.num_rows:
-        yield _operation(view, Action.PUT, puts, ordinal)
+    counts: list[Counted] = []
+    for values in view.value_views:
+        change_of_values = values.grouper.change_of(rows, signs)
+        counts.append(counted(values, change_of_values, *_newest(values, change_of_values, stores[values.id])))
+        yield from _writes(values, counts[-1].puts, counts[-1].gone, ordinal)
+    yield from _writes(view, *merged(view, difference, stores, counts), ordinal)
 
 
 def _signed(change: Change, names: list[str]) -> tuple[pa.RecordBatch, np.ndarray | int]:
@@ -119,9 +141,41 @@ def _signed(change: Change, names: list[str]) -> tuple[pa.RecordBatch, np.ndarra
     return pa.RecordBatch.from_arrays(columns, names=names), signs
 
 
+def merged(
+    view: Maintained, difference: pa.RecordBatch, stores: Stores, counts: Sequence[Counted] = ()
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """The groups to put, and the keys of those to delete, where ``difference`` is added to the newest groups.
+
+    ``counts``: what has become of the view's values, which have been written.
+    """
+    grouper = view.grouper
+    had = grouper.had(difference, *_newest(view, difference, stores[view.id]))
+    if not counts:
+        return grouper.changed(difference, had)
+    seeks = [seek_in(stores[values.id]) for values in view.value_views]
+    keys = difference.select(grouper.key_names)
+    return grouper.changed(difference, had, kept_of(view, keys, had, counts, seeks))
+
+
+def seek_in(store: TableStore) -> Seek:
+    """How the next values are found in a table of values."""
+    return lambda low, high, last: store.extreme(low, high, last=last)
+
+
+def _newest(view: Maintained, change: pa.RecordBatch, store: TableStore) -> tuple[pa.RecordBatch, np.ndarray]:
+    return store.get_many(change.select(view.grouper.key_names), version=NEWEST)
+
+
 def columns_needed(views: Sequence[Maintained]) -> tuple[int, ...]:
     """The columns of a table that its views read."""
     return tuple(sorted({id for view in views for id in view.reads}))
+
+
+def _writes(view: Maintained, puts: pa.RecordBatch, gone: pa.RecordBatch, ordinal: int) -> Iterator[Operation]:
+    if gone.num_rows:
+        yield _operation(view, Action.DELETE, gone, ordinal)
+    if puts.num_rows:
+        yield _operation(view, Action.PUT, puts, ordinal)
 
 
 def _operation(view: Maintained, action: Action, batch: pa.RecordBatch, ordinal: int) -> Operation:

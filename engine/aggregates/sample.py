@@ -205,7 +205,7 @@ def _by_id(rows: pa.RecordBatch, ids: tuple[int, ...]) -> pa.RecordBatch:
 
 def _of_groups(rows: pa.RecordBatch, view: Maintained) -> pa.RecordBatch:
     """Rows of a group table as the grouper makes them."""
-    return pa.RecordBatch.from_arrays(rows.columns, schema=view.grouper.nothing.schema)
+    return pa.RecordBatch.from_arrays(rows.columns, schema=view.grouper.no_groups.schema)
 
 
 def _kept(view: Maintained, key: pa.RecordBatch, snapshot: Snapshot) -> pa.RecordBatch:

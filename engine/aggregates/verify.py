@@ -7,7 +7,9 @@
 What rows have added that a view retains, and its table has forgotten, counts among the rows (definition.py).
 
 States depend on nothing but the multiset of the rows, down to their bytes (accumulators.py), so they are compared
-exactly, floats too; what a reader sees is computed from them, and cannot differ where they agree.
+exactly, floats too; what a reader sees is computed from them, and cannot differ where they agree. What groups have of
+their values (values.py) is recomputed from values that are counted anew; the tables of values are views to be verified
+themselves.
 
 It reads a snapshot as any query does, so readers and writers go on, and asks now and then whether it was cancelled
 (interrupts.py). What it holds is bounded: beyond ``VERIFY_VIEW_BYTES`` both sides are put aside in files, cut by the
@@ -26,10 +28,12 @@ import numpy as np
 import pyarrow as pa
 
 from ...base.limits import VERIFY_VIEW_BYTES
+from ...base.types import no_rows
 from .. import interrupts
 from ..indexes import same_rows
 from ..spool import Spool
 from .definition import Maintained
+from .values import with_values
 
 if TYPE_CHECKING:
     from ..snapshot import Snapshot
@@ -67,30 +71,33 @@ def verify(
     """
     found = Verification(listed=[])
     with ExitStack() as stack:
-        recomputed, kept = (stack.enter_context(_Side(view, scratch)) for _ in range(2))
+        kept = stack.enter_context(_Side(view, view, scratch, fold=False))
+        recomputed = [stack.enter_context(_Side(part, view, scratch)) for part in view.parts]
         for rows in _scanned(snapshot, view.base, view.reads):
             found.rows += rows.num_rows
-            recomputed.add(view.grouper.change_of(rows, 1))
-        for part in view.forgotten_parts:
+            for side in recomputed:
+                side.add(side.view.grouper.change_of(rows.select([str(id) for id in side.view.reads]), 1))
+        for side, part in zip(recomputed, view.forgotten_parts, strict=bool(view.forgotten)):
             for groups in _scanned(snapshot, part.id, [column.id for column in part.table.columns]):
-                recomputed.add(groups)
+                side.add(groups)
         for groups in _scanned(snapshot, view.id, [column.id for column in view.table.columns]):
             kept.add(groups)
-        if recomputed.spilled or kept.spilled:
-            recomputed.spill()
-            kept.spill()
-        for left, right in zip(kept.parts(), recomputed.parts(), strict=True):
+        sides = (kept, *recomputed)
+        if any(side.spilled for side in sides):
+            for side in sides:
+                side.spill()
+        for left, right, *values in zip(*(side.parts() for side in sides), strict=True):
             interrupts.check()
-            compare(view, left, right, found, listed_max=listed_max)
+            compare(view, left, with_values(view, right, values), found, listed_max=listed_max)
     return found
 
 
 def compare(
     view: Maintained, kept: pa.RecordBatch, recomputed: pa.RecordBatch, found: Verification, *, listed_max: int
 ) -> None:
-    """Count the groups of two batches into ``found``, and list those that differ."""
+    """Count the groups of two batches into ``found``, and list those that differ in what is ``recomputed``."""
     left, right = view.grouper.aligned(kept, recomputed)
-    columns = [column.name for column in view.table.columns[len(view.keys) :]]
+    columns = recomputed.schema.names[len(view.keys) :]
     differ = (left < 0) | (right < 0)
     both = np.flatnonzero(~differ)
     one, other = kept.take(pa.array(left[both])), recomputed.take(pa.array(right[both]))
@@ -117,10 +124,19 @@ def _scanned(snapshot: Snapshot, table: int, columns: Iterable[int]) -> Iterator
 
 
 class _Side:
-    """Groups of one of the two that are compared, added up; in memory, or cut into parts that lie in files."""
+    """Groups of one of the two that are compared, added up; in memory, or cut into parts that lie in files.
 
-    def __init__(self, view: Maintained, scratch: Callable[[], Path] | None) -> None:
-        self._view = view
+    They are cut by groups of ``whole``, of which those of ``view`` may be finer ones. Not to be added up (``fold``) are
+    groups that are there once.
+    """
+
+    def __init__(
+        self, view: Maintained, whole: Maintained, scratch: Callable[[], Path] | None, *, fold: bool = True
+    ) -> None:
+        self.view = view
+        self._whole_view = whole
+        self._adds_up = fold
+        self._schema = (view.grouper.nothing if fold else view.grouper.no_groups).schema
         self._scratch = scratch
         self._batches: list[pa.RecordBatch] = []
         self._rows = 0
@@ -142,7 +158,7 @@ class _Side:
             self._spools = [Spool(self._scratch, memory_bytes=size) for _ in range(_PARTS)]
         self._fold()
         for batch in self._batches:
-            parts = self._view.grouper.hashes(batch) >> np.uint64(64 - _PART_BITS)
+            parts = self._whole_view.grouper.hashes(batch) >> np.uint64(64 - _PART_BITS)
             order = np.argsort(parts, kind="stable")
             sorted_batch, bounds = batch.take(pa.array(order)), np.searchsorted(parts[order], np.arange(_PARTS + 1))
             for part, spool in enumerate(self._spools):
@@ -164,11 +180,11 @@ class _Side:
 
     def _whole(self) -> pa.RecordBatch:
         self._fold()
-        return self._batches[0] if self._batches else self._view.grouper.nothing
+        return self._batches[0] if self._batches else no_rows(self._schema)
 
     def _take(self, groups: pa.RecordBatch) -> bool:
         """Hold them too; says whether all were added up."""
-        self._batches.append(pa.RecordBatch.from_arrays(groups.columns, schema=self._view.grouper.nothing.schema))
+        self._batches.append(pa.RecordBatch.from_arrays(groups.columns, schema=self._schema))
         self._rows += groups.num_rows
         if self._rows <= 2 * self._folded + _FOLD_ROWS:
             return False
@@ -177,7 +193,8 @@ class _Side:
 
     def _fold(self) -> None:
         if len(self._batches) > 1:
-            self._batches = [self._view.grouper.combined(self._batches)]
+            combined = self.view.grouper.combined if self._adds_up else pa.concat_batches
+            self._batches = [combined(self._batches)]
         self._rows = self._folded = sum(batch.num_rows for batch in self._batches)
 
     def __enter__(self) -> _Side:

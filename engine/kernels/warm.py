@@ -39,6 +39,7 @@ from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
 from ..snapshot import Snapshot
 from ..upsert import Sums
+from . import ordering
 from .bits import places_set
 from .bounds import bounds_of
 from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
@@ -228,6 +229,7 @@ def _read(snapshot: Snapshot, table: Table) -> None:
         snapshot.get_many(table, keys)
         snapshot.store(table).newest(keys)
         snapshot.store(table).changed_since(keys, 1, ignore_deltas=True)
+        _seek(snapshot.store(table), _batch(table))
 
 
 def _one_key(table: Table) -> Expression:
@@ -268,6 +270,18 @@ def _number_keys(table: Table) -> None:
     slots = np.zeros(1 << (2 * ROWS).bit_length(), np.int64)
     numbers, firsts = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     number(keys.words, keys.offsets, keys.width, keys.hashes, slots, numbers, firsts)
+    places, flags = np.arange(ROWS), np.ones(ROWS, np.bool_)
+    ordering.decide(
+        keys.words, keys.offsets, keys.width, places, places, places, keys.words, keys.offsets, flags, flags, True,
+        np.empty(ROWS, np.int64),
+    )  # fmt: skip
+
+
+def _seek(store: TableStore, batch: pa.RecordBatch) -> None:
+    """As the next values of groups are sought."""
+    keys = store.layout.encode(store.layout.values(batch, by_id=False), count=batch.num_rows)
+    for last in (False, True):
+        store.extreme(keys.take(np.arange(2)), keys.take(np.arange(ROWS - 2, ROWS)), last=last)
 
 
 def _use(store: TableStore) -> None:
@@ -285,10 +299,14 @@ def _use(store: TableStore) -> None:
     store.newest(keys)
     store.changed_since(keys, 1, ignore_deltas=True)
     store.get_many(keys, version=1)
+    if table.primary_key:
+        _seek(store, batch)
     for version in (2, 3):
         store.apply_put(batch.slice(0, 10), version=version)
         for _ in store.scan(version=version, filter=_one_key(table)).batches():
             pass
+    if table.primary_key:
+        _seek(store, batch)
     store.apply_delete(keys, version=3)
     for _ in store.scan(version=2).batches():
         pass

@@ -1,0 +1,223 @@
+"""``min``, ``max`` and ``count(DISTINCT x)`` of maintained views, case by case; test_view_model.py has random ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import weftdb
+from weftdb.base.errors import Invalid
+
+Database = Any
+
+QUERY = (
+    "SELECT k, min(x) AS low, max(x) AS high, count(DISTINCT x) AS n, max(y) FILTER (WHERE x > 1) AS hy, min(s) AS s, "
+    "count(*) AS rows FROM t GROUP BY k"
+)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    database = weftdb.open(tmp_path / "data")
+    database.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, k INT, x INT, y DOUBLE PRECISION, s TEXT)")
+    yield database
+    database.close()
+
+
+def made(db: Database) -> None:
+    assert not db.execute(f"CREATE MATERIALIZED VIEW v AS {QUERY}").notices
+
+
+def check(on: Database) -> dict[Any, tuple[Any, ...]]:
+    shown = on.execute("SELECT * FROM v ORDER BY 1").rows()
+    assert shown == on.execute(f"{QUERY} ORDER BY 1").rows()
+    return {row[0]: row[1:] for row in shown}
+
+
+def verified(db: Database) -> None:
+    assert db.execute("VERIFY MATERIALIZED VIEW v").rows() == []
+
+
+def insert(on: Database, *rows: tuple[Any, ...]) -> None:
+    for row in rows:
+        on.execute("INSERT INTO t VALUES ($1, $2, $3, $4, $5)", [*row, *[None] * (5 - len(row))])
+
+
+def test_the_extreme_value_goes_and_the_next_one_is_found_down_to_none(db: Database) -> None:
+    made(db)
+    insert(db, (1, 1, 5), (2, 1, 3), (3, 1, 9), (4, 1, 3), (5, 1, None), (6, None, 7))
+    assert check(db)[1][:3] == (3, 9, 3)
+    assert check(db)[None][:3] == (7, 7, 1)
+    db.execute("DELETE FROM t WHERE id = 2")
+    assert check(db)[1][:3] == (3, 9, 3), "it is there once more"
+    db.execute("DELETE FROM t WHERE id = 4")
+    assert check(db)[1][:3] == (5, 9, 2)
+    db.execute("UPDATE t SET x = 4 WHERE id = 3")
+    assert check(db)[1][:3] == (4, 5, 2)
+    db.execute("UPDATE t SET k = 2 WHERE id = 3")
+    assert (check(db)[1][:3], check(db)[2][:3]) == ((5, 5, 1), (4, 4, 1))
+    db.execute("DELETE FROM t WHERE id = 1")
+    assert check(db)[1] == (None, None, 0, None, None, 1), "the row that is left has no value"
+    db.execute("DELETE FROM t WHERE id = 5")
+    assert set(check(db)) == {2, None}
+    db.execute("DELETE FROM t")
+    assert check(db) == {}
+    insert(db, (1, 1, 5))
+    assert check(db)[1][:3] == (5, 5, 1)
+    verified(db)
+
+
+def test_values_are_sought_in_segments_and_in_memory(db: Database) -> None:
+    made(db)
+    for part in range(4):
+        db.execute(
+            "INSERT INTO t SELECT g, g % 3, g * 7919 % 1000, g * 0.5, 's' || g % 50 "
+            "FROM generate_series($1::bigint, $2::bigint) g",
+            [part * 300, part * 300 + 299],
+        )
+        if part % 2:
+            db.engine.maintenance.flush()
+    for bound in (100, 300, 500, 700, 900):
+        db.execute("DELETE FROM t WHERE x < $1 OR x > 1200 - $1", [bound])
+        check(db)
+        if bound == 300:
+            db.engine.maintenance.flush()
+            db.engine.compact()
+            verified(db)
+    db.execute("UPDATE t SET x = id % 100 - 50")
+    check(db)
+    verified(db)
+
+
+def test_values_are_kept_through_restart_and_read_in_the_past(tmp_path: Path) -> None:
+    with weftdb.open(tmp_path / "data") as db:
+        db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, k INT, x INT, y DOUBLE PRECISION, s TEXT)")
+        made(db)
+        db.execute("INSERT INTO t SELECT g, g % 3, g % 100, g, 's' FROM generate_series(1, 500) g")
+        before, version = check(db), db.execute("SELECT 1").version
+        db.engine.maintenance.flush()
+        db.execute("DELETE FROM t WHERE x < 40")
+        check(db)
+    with weftdb.open(tmp_path / "data") as db:
+        check(db)
+        db.execute("DELETE FROM t WHERE x < 60 OR x > 70")
+        assert {row[1:3] for row in db.execute("SELECT * FROM v").rows()} == {(60, 70)}
+        check(db)
+        past = db.execute(f"SELECT * FROM v AS OF VERSION {version}").rows()
+        assert {row[0]: row[1:] for row in past} == before
+        verified(db)
+
+
+def test_nan_is_the_greatest_and_zeros_are_one_value(db: Database) -> None:
+    query = "SELECT k, min(y) AS low, max(y) AS high, count(DISTINCT y) AS n FROM t GROUP BY k"
+    db.execute(f"CREATE MATERIALIZED VIEW w AS {query}")
+    insert(db, (1, 1, 1, 0.0), (2, 1, 1, -0.0), (3, 1, 1, float("nan")), (4, 1, 1, float("inf")), (5, 1, 1, None))
+    (row,) = db.execute("SELECT * FROM w").rows()
+    assert (row[1], str(row[2]), row[3]) == (0.0, "nan", 3)
+    db.execute("DELETE FROM t WHERE id = 3")
+    assert db.execute("SELECT * FROM w").rows() == db.execute(query).rows() == [(1, 0.0, float("inf"), 2)]
+    db.execute("DELETE FROM t WHERE id = 1")
+    assert db.execute("SELECT low, n FROM w").rows() == [(0.0, 2)]
+
+
+def test_a_view_with_values_is_made_while_others_write(db: Database) -> None:
+    db.execute("INSERT INTO t SELECT g, g % 3, g % 100, g, 's' FROM generate_series(1, 2000) g")
+    stop, failed = threading.Event(), list[BaseException]()
+
+    def write() -> None:
+        number = 10_000
+        try:
+            while not stop.is_set():
+                insert(db, (number, 1, -number, 1.0, "a"), (number + 1, 2, number, 1.0, "b"))
+                db.execute("DELETE FROM t WHERE id = $1 OR id = $2", [number - 2, number - 9_990])
+                number += 2
+        except BaseException as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(5):
+            db.execute("DROP MATERIALIZED VIEW IF EXISTS v")
+            made(db)
+            verified(db)
+    finally:
+        stop.set()
+        writer.join()
+    assert not failed
+    check(db)
+    verified(db)
+
+
+def test_transactions_undone_and_large_and_dropped_slices_are_followed(tmp_path: Path) -> None:
+    with weftdb.open(tmp_path / "data") as db:
+        db.execute(
+            "CREATE TABLE t (id BIGINT, k INT, x INT, y DOUBLE PRECISION, s TEXT, at TIMESTAMP, PRIMARY KEY (id, at)) "
+            "WITH (time = 'at', every = '7 days')"
+        )
+        made(db)
+        fill = (
+            "INSERT INTO t SELECT g, g % 5, g % 1000, g * 0.5, 's' || g % 9, timestamp '2026-01-01' + g * interval "
+            "'1 min' FROM generate_series($1::bigint, $2::bigint) g"
+        )
+        db.execute(fill, [1, 120_000])  # more than a record holds
+        before = check(db)
+        txn = db.transaction()
+        txn.execute("DELETE FROM t WHERE x < 500")
+        assert check(txn) != before
+        txn.rollback()
+        assert check(db) == before
+        db.execute("DELETE FROM t WHERE x < 500")
+        assert {row[0] for row in check(db).values()} == set(range(500, 505))
+        db.execute("ALTER TABLE t SET (keep = '30 days')")
+        db.execute(fill, [200_000, 200_001])
+        assert db.engine.maintenance.retain()
+        check(db)
+        verified(db)
+        db.execute("TRUNCATE t")
+        assert check(db) == {}
+        verified(db)
+
+
+def test_a_value_that_cannot_be_computed_is_refused_where_it_counts(db: Database) -> None:
+    db.execute(
+        "CREATE MATERIALIZED VIEW w AS SELECT k, max(10 / x) FILTER (WHERE y > 0) AS m FROM t WHERE k > 0 GROUP BY k"
+    )
+    insert(db, (1, 0, 0, 1.0), (2, 1, 0, -1.0), (3, 1, 5, 1.0))
+    with pytest.raises(Invalid, match="division by zero"):
+        insert(db, (4, 1, 0, 1.0))
+    assert db.execute("SELECT m FROM w").rows() == [(2,)]
+
+
+def test_one_table_of_values_serves_all_that_ask_for_it_and_is_counted(db: Database) -> None:
+    made(db)
+    view = db.engine._state.catalog.relations["v"].maintained
+    assert [[kept.value for kept in values.kept] for values in view.values] == [
+        ["least", "greatest", "distinct"], ["greatest"], ["least"],
+    ]  # fmt: skip
+    insert(db, (1, 1, 5, 1.0, "a"), (2, 1, 5, 2.0, "b"), (3, 2, 5, 2.0, None))
+    shown = "SELECT groups, different_values, memory_bytes FROM weft_views"
+    (row,) = db.execute(shown).rows()
+    assert row[:2] == (2, 2 + 3 + 2)
+    tables = [db.engine._state.stores[table.id] for table in db.engine._state.catalog.relations["v"].tables]
+    assert row[2] == sum(store.bytes_used for store in tables)
+    ids = [store.table.id for store in tables]
+    db.execute("DROP MATERIALIZED VIEW v")
+    assert not set(ids) & set(db.engine._state.catalog.stored)
+
+
+def test_verify_finds_a_wrong_value(db: Database) -> None:
+    made(db)
+    insert(db, (1, 1, 5, 1.0, "a"), (2, 1, 3, 2.0, "b"))
+    view = db.engine._state.catalog.relations["v"].maintained
+    part = view.value_views[0]
+    store = db.engine._state.stores[part.id]
+    keys = next(iter(store.scan(version=db.engine._state.version).batches())).select(["1", "2"]).slice(1, 1)
+    with db.engine._sequencer.paused():
+        store.apply_delete(keys, version=db.engine._state.version)
+    ((group, problem, column, kept, counted),) = db.execute("VERIFY MATERIALIZED VIEW v").rows()
+    assert (problem, column, kept, counted) == ("missing", "count of the value", None, "1")
+    assert group.startswith("k = 1, key 2 = ")
