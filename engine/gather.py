@@ -168,13 +168,18 @@ def _values_of_runs(picked: Picked, projection: Projection) -> dict[int, Values]
 
 def _gathered_one(picked: Picked, column: Column) -> Values:
     """A column of variable width, or one that some segment is older than."""
-    return gather([segment.index for segment in picked.runs], column, *rows_between(picked.starts, picked.stops))
+    where, rows = rows_between(picked.starts, picked.stops)
+    places = {segment: place for place, segment in enumerate(dict.fromkeys(picked.runs))}
+    if len(places) < len(picked.runs):  # many runs of few segments
+        where = np.array([places[segment] for segment in picked.runs], np.int64)[where]
+    return gather([segment.index for segment in places], column, where, rows)
 
 
 def _read(picked: Picked, fixed: FixedColumns) -> tuple[pa.Buffer, np.ndarray, list[int]]:
     """The values of all columns one behind another, validity, and the state that the kernel left."""
     count, widths = picked.rows_count, fixed.widths
-    indexes = [segment.index for segment in picked.runs]
+    of = {segment: segment.index for segment in set(picked.runs)}  # runs may be many, segments are few
+    indexes = [of[segment] for segment in picked.runs]
     data: pa.Buffer = pa.py_buffer(np.empty(sum([(width * count + 7) & -8 for width in widths]), np.uint8))
     valid = np.empty((len(widths), count), np.uint8)
     state = np.zeros(3 + len(widths), np.int64)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .segment import Segment
 
 STEP: Final = 64
-ROWS_MIN: Final = 32_768
+ROWS_MIN: Final = 8_192
 """Segments with fewer rows are read at once."""
 SHARE: Final = 32
 """A window is short if it is at most one in so many of a segment's time."""

@@ -135,6 +135,11 @@ class Maintained:
         """All internal tables of the view: that of its groups first."""
         return tuple(part.table for part in (*self.parts, *self.forgotten_parts))
 
+    @cached_property
+    def unfiltered(self) -> Maintained:
+        """The same of rows of which ``where`` is known to be true."""
+        return replace(self, where=None)
+
     @property
     def guards(self) -> tuple[Guard, ...]:
         """What can fail of what ``apply`` computes of a row, for its table to refuse such rows."""
