@@ -252,10 +252,13 @@ def _computed(node: Expression, moment: Moment) -> Literal:
 
 
 def _unwrap(node: Expression) -> Expression:
-    """``CAST(column) = constant`` as ``column = constant``; ``column = ANY (array)`` as IN."""
+    """``CAST(column) = constant`` as ``column = constant``, in this order; ``column = ANY (array)`` as IN."""
     if not isinstance(node, Call) or node.function not in ("in_list", *_MIRRORED):
         return node
     column, *constants = node.arguments
+    if isinstance(column, Literal) and node.function != "in_list":
+        node = Call(function=_MIRRORED[node.function], arguments=(*constants, column), type=node.type)
+        column, *constants = node.arguments
     if node.function == "in_list" and len(constants) == 1 and constants[0].type.element is not None:
         constants = _elements(constants[0], constants[0].type.element)
     if not constants:

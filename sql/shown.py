@@ -82,8 +82,8 @@ def _call_text(node: Call) -> str:
             more = len(parts) - 1 - _LISTED_MAX
             shown = parts[1:] if more <= 0 else [*parts[1 : _LISTED_MAX + 1], f"… {more:,} more"]
             return f"{parts[0]} IN ({', '.join(shown)})"
-        case "is_null":
-            return f"{parts[0]} IS NULL"
+        case "is_null" | "is_not_null":
+            return f"{parts[0]} IS {'NOT ' * (node.function == 'is_not_null')}NULL"
         case "not":
             return f"NOT ({parts[0]})"
         case function if function in _INFIX and len(parts) == 2:

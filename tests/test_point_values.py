@@ -25,8 +25,8 @@ VALUES = (
 @pytest.fixture
 def one(database: Any) -> Any:
     database.execute(
-        "CREATE TABLE t (id INT PRIMARY KEY, i INT, k SMALLINT, big BIGINT, n NUMERIC(10,2), d DOUBLE PRECISION, r REAL, "
-        "s TEXT, v VARCHAR(9), b BOOLEAN, at TIMESTAMP, z TIMESTAMPTZ, day DATE, j JSONB, a INT[])"
+        "CREATE TABLE t (id INT PRIMARY KEY, i INT, k SMALLINT, big BIGINT, n NUMERIC(10,2), d DOUBLE PRECISION, "
+        "r REAL, s TEXT, v VARCHAR(9), b BOOLEAN, at TIMESTAMP, z TIMESTAMPTZ, day DATE, j JSONB, a INT[])"
     )
     database.execute(f"INSERT INTO t VALUES {ROWS}")
     return database

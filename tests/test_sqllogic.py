@@ -9,11 +9,13 @@ import pytest
 import soak
 import sqllogic_complete
 from private_postgres import private_postgres
+from view_scripts import Judge
 from weftdb.bench import sqllogic
 from weftdb.bench.sqllogic_script import Malformed, read
 from weftdb.bench.sqllogic_systems import Postgres, Refused, Sqlite, Weft
 
 OURS = sorted((Path(__file__).parent / "golden" / "sqllogic").glob("*.test"))
+VIEWS = sorted((Path(__file__).parent / "golden" / "views").glob("*.test"))
 SUITE = Path(__file__).parents[2] / "shared" / "suites" / "sqllogictest"
 PUBLIC = sorted(SUITE.rglob("*.test"))
 RECORDS = 60 if soak.FACTOR == 1 else None
@@ -197,7 +199,7 @@ def test_the_command_sums_up_and_its_exit_code_says_whether_all_passed(
 
 class TestJudge:
     def test_what_it_refuses_is_left_out_and_its_answer_is_the_right_one(self, tmp_path: Path, weft: Weft) -> None:
-        class Judge(Sqlite):
+        class Mistaken(Sqlite):
             """SQLite's answers, but for two."""
 
             def execute(self, sql: str):
@@ -206,7 +208,7 @@ class TestJudge:
                 return [("a\nb",)] if sql.startswith("SELECT c FROM t1") else super().execute(sql)
 
         wrong = SCRIPT.replace("a@b", "another answer than the judge's")
-        judge = Judge()
+        judge = Mistaken()
         outcome = sqllogic.run_script(script(tmp_path, wrong), weft, judge=judge)
         judge.close()
         assert (outcome.failed, outcome.passed, outcome.corrected) == (0, 9, 1), outcome.failures
@@ -215,6 +217,12 @@ class TestJudge:
     def test_our_own_scripts_have_postgresql_s_answers(self, postgres: Postgres) -> None:
         for path in OURS:
             assert sqllogic_complete.completed(path, postgres) == path.read_text(), path
+
+    def test_the_scripts_of_views_have_postgresql_s_answers(self, postgres: Postgres) -> None:
+        judge = Judge(postgres)
+        assert VIEWS
+        for path in VIEWS:
+            assert sqllogic_complete.completed(path, judge) == path.read_text(), path
 
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)

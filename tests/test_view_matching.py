@@ -44,7 +44,8 @@ def condition(draw: random.Random, depth: int = 2) -> Expression:
             return Call(function="is_null", arguments=(X,), type=BOOLEAN)
         case "not null":
             null = Call(function="is_null", arguments=(X,), type=BOOLEAN)
-            return Call(function="not", arguments=(null,), type=BOOLEAN)
+            other = Call(function="is_not_null", arguments=(X,), type=BOOLEAN)
+            return draw.choice((other, Call(function="not", arguments=(null,), type=BOOLEAN)))
         case "and" | "or":
             parts = tuple(condition(draw, depth - 1) for _ in range(draw.randint(2, 3)))
             return Call(function=kind, arguments=parts, type=BOOLEAN)
@@ -68,6 +69,8 @@ def holds(part: Expression, x: int | None) -> bool | None:
             return None if said_of is None else not said_of
         case Call(function="is_null"):
             return x is None
+        case Call(function="is_not_null"):
+            return x is not None
         case Call(function="in_list"):
             return None if x is None else any(each.value == x for each in part.arguments[1:])  # type: ignore[union-attr]
         case Call():
@@ -107,6 +110,13 @@ def test_what_is_seen_to_follow() -> None:
     assert follows(compare("less", 5), [both])
     assert follows(both, [compare("equal", 4)])
     assert not follows(compare("less", 4), [both])
+    few = Call(function="in_list", arguments=(X, *(part.arguments[1] for part in both.arguments)), type=BOOLEAN)
+    assert follows(both, [few])
+    assert not follows(both, [Call(function="in_list", arguments=(*few.arguments, X), type=BOOLEAN)])
+    null = Call(function="is_null", arguments=(X,), type=BOOLEAN)
+    there = Call(function="is_not_null", arguments=(X,), type=BOOLEAN)
+    assert follows(there, [Call(function="not", arguments=(null,), type=BOOLEAN)])
+    assert not follows(there, [null])
 
 
 BUCKETS = (

@@ -62,10 +62,19 @@ def apply(resolution: Resolution, values: Sequence[Any], call: Call) -> Any:
         raise Invalid(f'function "{call.function}" cannot be computed outside of a query', sqlstate="0A000")
     with decimal.localcontext(EXACT):
         result = overload.naive(*values)
-    overflowed = isinstance(result, float) and math.isinf(result) and overload.can_fail
-    if overflowed and not any(isinstance(value, float) and math.isinf(value) for value in values):
-        raise Invalid("value out of range: overflow", sqlstate="22003")
+    if overload.can_fail and isinstance(result, float):
+        check_finite(result, values)
     return settle(result, call.type) if call.type.kind is not Kind.ARRAY else result
+
+
+def check_finite(result: float, values: Sequence[Any]) -> None:
+    """Raise Invalid (22003) for an infinite result of finite floats. What is made of no floats says so by itself: a sum
+    of infinities is infinite, though its state has none.
+    """
+    if math.isinf(result):
+        floats = [value for value in values if isinstance(value, float)]
+        if floats and not any(map(math.isinf, floats)):
+            raise Invalid("value out of range: overflow", sqlstate="22003")
 
 
 EXACT: Final = decimal.Context(prec=120)

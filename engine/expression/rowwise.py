@@ -8,20 +8,18 @@ goes by the naive form (naive.py), which is the oracle of this one: the same val
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
 from operator import itemgetter
 from typing import Any, Final, TypeAlias, assert_never
 
-from ...base.errors import Invalid
 from ...base.types import Kind, Type
 from .context import resolution_of
 from .conversion import cast_value, settle
 from .functions import Volatility
 from .functions.operators import division_by_zero
-from .naive import EXACT, LAZY, apply
+from .naive import EXACT, LAZY, apply, check_finite
 from .node import Call, Case, Cast, Column, Expression, Literal, Parameter
 
 Row: TypeAlias = Mapping[str, Any]
@@ -138,8 +136,7 @@ def _finite(function: Any) -> Callable[..., float | None]:
         result = function(*values)
         if result is None:
             return None
-        if math.isinf(result) and not any(isinstance(each, float) and math.isinf(each) for each in values):
-            raise Invalid("value out of range: overflow", sqlstate="22003")
+        check_finite(result, values)
         return float(result)
 
     return value

@@ -56,6 +56,8 @@ def _follows(wanted: Expression, given: Sequence[Expression]) -> bool:
         return all(_follows(part, given) for part in wanted.arguments)
     if isinstance(wanted, Call) and wanted.function == "or" and any(_follows(part, given) for part in wanted.arguments):
         return True
+    if isinstance(wanted, Call) and wanted.function == "or" and any(_listed(wanted, part) for part in given):
+        return True
     others = [part for part in given if not (isinstance(part, Call) and part.function == "or")]
     for part in given:  # of an OR each branch has to say it
         if part not in others and all(_follows(wanted, [*others, branch]) for branch in children(part)):
@@ -66,6 +68,15 @@ def _follows(wanted: Expression, given: Sequence[Expression]) -> bool:
         return any(_rejects_null(part, _not_null(wanted)) for part in given)
     said = _comparison(wanted)
     return said is not None and any(_implies(known, said) for part in given if (known := _comparison(part)) is not None)
+
+
+def _listed(wanted: Call, part: Expression) -> bool:
+    """Whether each value of a list is one of a branch of an OR: x < 2 OR x > 9 follows from x IN (0, 11)."""
+    if not isinstance(part, Call) or part.function != "in_list":
+        return False
+    subject, *values = part.arguments
+    points = [Call(function="equal", arguments=(subject, value), type=part.type) for value in values]
+    return all(any(_follows(branch, [point]) for branch in wanted.arguments) for point in points)
 
 
 _Said = tuple[Expression, str, tuple[Any, ...]]
@@ -123,6 +134,8 @@ def _not_null(part: Expression) -> Expression | None:
 
 def _rejects_null(part: Expression, subject: Expression | None) -> bool:
     said = _comparison(part)
+    if _not_null(part) is not None:  # written the one way or the other
+        return _not_null(part) == subject
     if said is None and isinstance(part, Call) and part.function == "like":
         return part.arguments[0] == subject
     return said is not None and said[0] == subject

@@ -2,8 +2,8 @@
 
 python tests/support/sqllogic_complete.py "host=127.0.0.1 port=5432 user=postgres" tests/golden/sqllogic/*.test
 
-Whatever stands below ``----`` is replaced. A statement that PostgreSQL refuses where the script says ``ok``, or runs
-where it says ``error``, ends it.
+Whatever stands below ``----`` is replaced, but of records that are not for PostgreSQL. A statement that PostgreSQL
+refuses where the script says ``ok``, or runs where it says ``error``, ends it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from weftdb.bench.sqllogic_systems import Postgres, Refused, System
 
 def completed(path: Path, system: System) -> str:
     """The script with the system's answers."""
-    records = {record.line: record for record in read(path) if not record.halt and record.is_for(system.name)}
+    records = {record.line: record for record in read(path) if not record.halt}
     system.reset()
     out: list[str] = []
     dropping = False
-    answers: list[str] = []
+    answers: list[str] | None = []
     for number, line in enumerate(path.read_text().split("\n"), start=1):
         record = records.get(number)
         if record is not None:
-            answers = _run(record, system, path)
+            answers = _run(record, system, path) if record.is_for(system.name) else None
         if dropping and line:
             continue
-        dropping = line == "----"
-        out.extend([line, *answers] if dropping else [line])
+        dropping = line == "----" and answers is not None
+        out.extend([line, *(answers or ())] if dropping else [line])
     return "\n".join(out)
 
 
