@@ -29,7 +29,7 @@ from ..engine.key_encoding import VARIABLE, WIDTHS
 from ..engine.pipeline.shape import NotCovered
 from ..engine.schema import Table
 from . import bound
-from .star import Star, star_of
+from .star import SideQuery, Star, star_of
 from .walk import is_scalar, rewrite
 
 _WHOLE: Final = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT)
@@ -79,10 +79,10 @@ def maintained_of(query: bound.Query, *, new_id: Callable[[], int]) -> tuple[Mai
 def asked_of(star: Star, *, id: int, constants: bool = False) -> Maintained:
     """What would be kept of the groups of one table; its outputs are the keys, then the aggregates.
 
-    ``constants``: its conditions may have parameters and functions of the statement's time. Raises NotMaintained.
+    ``constants``: its conditions may have parameters and functions of the statement's time. Columns of the star's sides
+    stay what they are. Raises NotMaintained.
     """
-    sources = {column.id: source for column, source in zip(star.fact.columns, star.fact.sources, strict=True)}
-    builder = _Builder(table=star.fact.table, sources=sources)
+    builder = _builder(star)
     keys = tuple(builder.key(key) for key in star.keys)
     where = [builder.own(part, "WHERE", constants=constants) for part in star.filter]
     builder.first = len(keys) + 1
@@ -101,6 +101,16 @@ def asked_of(star: Star, *, id: int, constants: bool = False) -> Maintained:
         values=tuple(builder.values),
         outputs=(*columns, *map(builder.value, star.aggregates)),
     )
+
+
+def keys_of(star: Star, side: SideQuery) -> tuple[Expression, ...]:
+    """What a side is joined by, over the table's columns. Raises NotMaintained."""
+    return tuple(_builder(star).own(key, "a join") for key in side.keys)
+
+
+def _builder(star: Star) -> _Builder:
+    sources = {column.id: source for column, source in zip(star.fact.columns, star.fact.sources, strict=True)}
+    return _Builder(table=star.fact.table, sources=sources)
 
 
 def _fallible(view: Maintained) -> Iterator[Expression]:
@@ -174,9 +184,11 @@ class _Builder:
         names = {id: self.table.by_id[source] for id, source in self.sources.items() if source in self.table.by_id}
 
         def named(part: Any) -> Any:
-            if isinstance(part, Column) and part.id not in names:
+            if not isinstance(part, Column) or part.id < 0:
+                return None
+            if part.id not in names:
                 raise NotMaintained(f"{what} reads what is no column of the table")
-            return names[part.id].node if isinstance(part, Column) else None
+            return names[part.id].node
 
         expression = rewrite(node, named)
         if not is_scalar(expression):

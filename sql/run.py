@@ -38,6 +38,7 @@ from .bound import BoundQuery
 from .cancel import Cancel
 from .direct import DirectRead
 from .matching.run import answers
+from .matching.sides import RowsOf
 from .parts import Grouped, run_parts
 from .plan import Pipelined, Plan, Relational, not_covered
 from .pushdown import Moment, finish
@@ -76,15 +77,17 @@ def run_plan(
     released = _once(on_close)
     try:
         moment = Moment(parameters=parameter_literals(plan.bound, parameters), now=now)
-        plan, relations = _with_views(plan, reader, moment, cancel, relations, note)
+        rows_of = _sides(
+            reader, moment, past, cancel, relations, executor=executor, parameters=parameters
+        )  # fmt: skip
+        plan, relations = _with_views(plan, reader, moment, cancel, relations, rows_of, note)
         plan = plan.settled(reader, past)
         bound = plan.bound
         batches = _direct(plan, reader, moment, past, cancel)
         if batches is None:
             query, relations = _with_groups(
-                plan, reader, moment, past, cancel, relations, kernels=kernels, executor=executor,
-                parameters=parameters, note=note,
-            )  # fmt: skip
+                plan, reader, moment, past, cancel, relations, kernels=kernels, rows_of=rows_of, note=note
+            )
             ready = query is not bound or (plan.without is not None and not bound.uses)
             rows = arranged(query, relations, moment) if ready else None
             if rows is not None:
@@ -127,13 +130,14 @@ def _with_views(
     moment: Moment,
     cancel: Cancel | None,
     relations: Mapping[str, Any],
+    rows_of: RowsOf,
     note: Callable[[Grouped], None] | None,
 ) -> tuple[Plan, Mapping[str, Any]]:
     """The plan that is run, and its relations: with what views answer, or without them."""
     if plan.matching is None or plan.without is None:
         return plan, relations
     check = (lambda: None) if cancel is None else cancel.check
-    found = answers(plan.matching.matched, reader, moment, check=check, note=note)
+    found = answers(plan.matching.matched, reader, moment, rows_of=rows_of, check=check, note=note)
     return (plan.without, relations) if found is None else (plan, {**relations, **found})
 
 
@@ -146,15 +150,43 @@ def _with_groups(
     relations: Mapping[str, Any],
     *,
     kernels: Kernels | None,
-    executor: RelationalExecutor,
-    parameters: Sequence[object],
+    rows_of: RowsOf,
     note: Callable[[Grouped], None] | None,
 ) -> tuple[BoundQuery, Mapping[str, Any]]:
     """What the executor is asked, and its relations: the query, or what pipelines leave of it."""
     choice = plan.choice
     if not isinstance(choice, Pipelined) or kernels is None:
         return plan.bound, relations
+    try:
+        groups = run_parts(
+            choice.rest,
+            reader,
+            moment,
+            past=past,
+            kernels=kernels,
+            wait=choice.wait,
+            rows_of=rows_of,
+            cancel=cancel,
+            note=note,
+        )
+    except NotCovered as why:
+        if choice.wait:
+            raise not_covered(str(why)) from None
+        groups = None
+    return (plan.bound, relations) if groups is None else (groups[0], {**relations, **groups[1]})
 
+
+def _sides(
+    reader: Reader,
+    moment: Moment,
+    past: Sequence[Reader],
+    cancel: Cancel | None,
+    relations: Mapping[str, Any],
+    *,
+    executor: RelationalExecutor,
+    parameters: Sequence[object],
+) -> RowsOf:
+    """What answers the queries of a star's sides, each once. It raises NotCovered."""
     answered: dict[int, pa.Table] = {}
 
     def rows_of(side: BoundQuery) -> pa.Table:
@@ -181,23 +213,7 @@ def _with_groups(
         except Invalid as error:  # of a row that perhaps has no part in the answer
             raise NotCovered(f"a joined side fails: {error.message}") from None
 
-    try:
-        groups = run_parts(
-            choice.rest,
-            reader,
-            moment,
-            past=past,
-            kernels=kernels,
-            wait=choice.wait,
-            rows_of=rows_of,
-            cancel=cancel,
-            note=note,
-        )
-    except NotCovered as why:
-        if choice.wait:
-            raise not_covered(str(why)) from None
-        groups = None
-    return (plan.bound, relations) if groups is None else (groups[0], {**relations, **groups[1]})
+    return rows_of
 
 
 def _limited(result: Result) -> pa.Table:

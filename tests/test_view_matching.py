@@ -210,13 +210,15 @@ class Grouped:
     keys: tuple[str, ...]
     values: tuple[str, ...]
     where: str
+    source: str = "t"
 
     @property
     def text(self) -> str:
         columns = [f"{key} AS k{place}" for place, key in enumerate(self.keys)]
         columns += [f"{value} AS a{place}" for place, value in enumerate(self.values)]
         where = f" WHERE {self.where}" if self.where else ""
-        return f"SELECT {', '.join(columns)} FROM t{where}" + (f" GROUP BY {', '.join(self.keys)}" if self.keys else "")
+        grouped = f" GROUP BY {', '.join(self.keys)}" if self.keys else ""
+        return f"SELECT {', '.join(columns)} FROM {self.source}{where}{grouped}"
 
 
 def a_view(draw: random.Random) -> Grouped:
@@ -313,7 +315,7 @@ class World:
         what = draw.choices(("write", "view", "drop", "flush", "restart"), (6, 2, 0.5, 1, 0.5))[0]
         match what:
             case "write":
-                self.db.execute(a_change(draw))
+                self.db.execute(self.change())
             case "view" if len(self.views) < 4:
                 name, view = f"v{draw.randint(0, 10**9)}", a_view(draw)
                 self.db.execute(f"CREATE MATERIALIZED VIEW {name} AS {view.text}")
@@ -333,11 +335,17 @@ class World:
             float(from_rows(self.db, "SELECT coalesce(sum(abs(y)) FILTER (WHERE y < 1e308), 0) FROM t").scalar()) + 1
         )
         for _ in range(4):
-            self.ask(self.db, a_query(draw, list(self.views.values())), scale)
+            self.ask(self.db, self.query(), scale)
         with self.db.transaction() as txn:
             if draw.random() < 0.3:
-                txn.execute(a_change(draw))
-            self.ask(txn, a_query(draw, list(self.views.values())), scale + 1e302)
+                txn.execute(self.change())
+            self.ask(txn, self.query(), scale + 1e302)
+
+    def query(self) -> Grouped:
+        return a_query(self.draw, list(self.views.values()))
+
+    def change(self) -> str:
+        return a_change(self.draw)
 
     def ask(self, on: Any, query: Grouped, scale: float) -> None:
         theirs = from_rows(on, query.text).rows()
@@ -360,6 +368,146 @@ def test_views_answer_as_their_tables_do(seed: int, tmp_path: Path) -> None:
     finally:
         world.db.close()
     assert world.matched > 1
+
+
+# -- the same, joined with small tables -------------------------------------------------------------------------------
+
+DIMENSIONS = (
+    "CREATE TABLE dk (did INT PRIMARY KEY, city TEXT, grp INT, w DOUBLE PRECISION)",
+    "CREATE TABLE ds (sk TEXT, tag TEXT, rank INT)",
+    "CREATE TABLE dks (a INT, b TEXT, note TEXT, PRIMARY KEY (a, b))",
+)
+"""``ds`` has NULL among its keys, and now and then a key twice."""
+
+JOINS: dict[str, tuple[str, ...]] = {
+    "k": ("JOIN dk ON k = did", "LEFT JOIN dk ON k = did", "LEFT JOIN dk ON k = did AND grp = 1",
+          "JOIN dk ON k % 2 = did"),
+    "s": ("JOIN ds ON s = sk", "LEFT JOIN ds ON s = sk", "LEFT JOIN ds ON s = sk AND rank > 0"),
+}  # fmt: skip
+OF_SIDES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "k": (
+        ("city", "grp", "upper(city)", "k + grp", "coalesce(city, 'none')", "w"),
+        ("grp = 1", "city IS NULL", "grp > k", "city = 'x' OR k = 2", "w > 0.5", "city LIKE 'x%'", "NOT (grp = k)"),
+    ),
+    "s": (
+        ("tag", "rank", "s || tag"),
+        ("rank = 1", "tag IS NULL", "tag <> s", "coalesce(rank, 7) > 1"),
+    ),
+}
+"""What may be grouped by, and asked, of what is joined by a column."""
+
+LOOKED_UP: dict[str, tuple[str, ...]] = {
+    "k": (
+        "k IN (SELECT did FROM dk WHERE grp = 1)", "k NOT IN (SELECT grp FROM dk)", "k IN (SELECT grp FROM dk)",
+        "k NOT IN (SELECT grp FROM dk WHERE grp IS NOT NULL)", "k NOT IN (SELECT did FROM dk WHERE city = 'nowhere')",
+        "EXISTS (SELECT 1 FROM dk WHERE did = k AND city = 'x')", "NOT EXISTS (SELECT 1 FROM dk WHERE did = k)",
+        f"k IN ({', '.join(map(str, range(1, 60, 2)))})", f"k NOT IN ({', '.join(map(str, range(1, 60, 2)))})",
+        f"k NOT IN ({', '.join(map(str, range(1, 60, 2)))}, NULL)", "k IN (SELECT a FROM dks)",
+    ),
+    "s": (
+        "s IN (SELECT sk FROM ds)", "s NOT IN (SELECT sk FROM ds)", "s NOT IN (SELECT sk FROM ds WHERE sk IS NOT NULL)",
+        "s NOT IN (SELECT sk FROM ds WHERE tag = 'nothing')", "NOT EXISTS (SELECT 1 FROM ds WHERE sk = s AND rank > 0)",
+        "NOT (s IN (SELECT sk FROM ds WHERE rank = 1))", "s = ANY (SELECT tag FROM ds)",
+        "s <> ALL (SELECT tag FROM ds)",
+    ),
+    "flag": ("flag IN (SELECT rank > 0 FROM ds)",),
+    "d": ("d IN (SELECT '1999-12-31'::date)", "d NOT IN (SELECT '1999-12-31'::date FROM dk)"),
+}  # fmt: skip
+OF_BOTH = (
+    "(k, s) IN (SELECT a, b FROM dks)", "(k, s) NOT IN (SELECT a, b FROM dks)",
+    "NOT EXISTS (SELECT 1 FROM dks WHERE a = k AND b = s)",
+)  # fmt: skip
+
+
+def with_sides(draw: random.Random, query: Grouped, of: Grouped) -> Grouped:
+    """A query of a view, joined by what the view groups by."""
+    by = [key for key in of.keys if key in LOOKED_UP]
+    source, keys, values = "t", list(query.keys), list(query.values)
+    conditions = [query.where] if query.where else []
+    for key in by:
+        if key in JOINS and draw.random() < 0.6:
+            source += f" {draw.choice(JOINS[key])}"
+            given, asked = OF_SIDES[key]
+            keys += draw.sample(given, draw.randint(0, 2))
+            conditions += [f"({text})" for text in draw.sample(asked, draw.choice((0, 0, 1)))]
+            if draw.random() < 0.3:
+                values.append(f"count(*) FILTER (WHERE {draw.choice(asked)})")
+            if draw.random() < 0.2:
+                values.append(f"count({draw.choice(given)})")
+            if draw.random() < 0.05:
+                values.append("sum(x::bigint * grp)" if key == "k" else "sum(x::bigint * rank)")
+        if draw.random() < 0.4:
+            conditions.append(draw.choice(LOOKED_UP[key]))
+    if {"k", "s"} <= set(by):
+        if draw.random() < 0.3:
+            source += draw.choice((" JOIN dks ON k = a AND s = b", " LEFT JOIN dks ON k = a AND s = b"))
+            keys.append("note")
+        if draw.random() < 0.3:
+            conditions.append(draw.choice(OF_BOTH))
+    return Grouped(tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(values)), " AND ".join(conditions), source)
+
+
+def change_of_sides(draw: random.Random) -> str:
+    k, s = draw.randint(-1, 4), draw.choice(("NULL", "'a'", "'b'", "''", "'z'"))
+    text, number = draw.choice(("NULL", "'x'", "'xy'", "'a'")), draw.choice(("NULL", "1", "2", "0"))
+    match draw.choice(("dk", "dk", "dk", "ds", "ds", "dks", "update", "delete", "delete", "empty")):
+        case "dk":
+            w = draw.choice(("0.5", "NULL", "7"))
+            return f"INSERT INTO dk VALUES ({k}, {text}, {number}, {w}) ON CONFLICT DO NOTHING"
+        case "ds" if draw.random() < 0.9:
+            known = f"SELECT 1 FROM ds WHERE sk IS NOT DISTINCT FROM {s}"
+            return f"INSERT INTO ds SELECT {s}, {text}, {number} WHERE NOT EXISTS ({known})"
+        case "ds":
+            return f"INSERT INTO ds VALUES ({s}, {text}, {number})"
+        case "dks":
+            return f"INSERT INTO dks VALUES ({k}, {'chr(97)' if s == 'NULL' else s}, {text}) ON CONFLICT DO NOTHING"
+        case "update":
+            return f"UPDATE dk SET city = {text}, grp = {number} WHERE did % 2 = {draw.randint(0, 1)}"
+        case "delete":
+            return draw.choice((f"DELETE FROM dk WHERE did = {k}", f"DELETE FROM ds WHERE sk IS NULL OR sk = {s}"))
+        case _:
+            return draw.choice(("DELETE FROM ds", "DELETE FROM dks", "DELETE FROM dk"))
+
+
+class Joined(World):
+    """Most queries are joined with small tables, which change between them, too."""
+
+    def __init__(self, draw: random.Random, path: Path) -> None:
+        super().__init__(draw, path)
+        self.with_sides = 0
+        for text in DIMENSIONS:
+            self.db.execute(text)
+        for _ in range(12):
+            self.db.execute(change_of_sides(draw))
+
+    def step(self) -> None:
+        self.db.execute(change_of_sides(self.draw))
+        super().step()
+
+    def change(self) -> str:
+        return (change_of_sides if self.draw.random() < 0.5 else a_change)(self.draw)
+
+    def query(self) -> Grouped:
+        if not self.views:
+            return super().query()
+        of = self.draw.choice(list(self.views.values()))
+        return with_sides(self.draw, a_query(self.draw, [of]), of)
+
+    def ask(self, on: Any, query: Grouped, scale: float) -> None:
+        before = self.matched
+        super().ask(on, query, 4 * scale)
+        self.with_sides += self.matched > before and query.text.count("SELECT") + query.text.count("JOIN") > 1
+
+
+@pytest.mark.parametrize("seed", list(worlds(2 * soak.FACTOR)))
+def test_views_answer_joins_as_their_tables_do(seed: int, tmp_path: Path) -> None:
+    world = Joined(random.Random(seed), tmp_path / "data")
+    try:
+        for _ in range(25):
+            world.step()
+    finally:
+        world.db.close()
+    assert world.with_sides > 1, (world.with_sides, world.matched)
 
 
 # -- what is said, and when views are left out ----------------------------------------------------------------------

@@ -31,23 +31,49 @@ def number(words: Any, offsets: Any, width: Any, hashes: Any, slots: Any, number
                 count += 1
                 break
             first = firsts[found]
-            if hashes[first] == hashes[row] and same(words, offsets, width, first, row):
+            if hashes[first] == hashes[row] and same(words, offsets, first, words, offsets, row, width):
                 numbers[row] = found
                 break
             slot = (slot + np.uint64(1)) & mask
     return count
 
 
+@njit(nogil=True, cache=True)
+def look_up(
+    words: Any, offsets: Any, width: Any, hashes: Any, slots: Any, firsts: Any,
+    own_words: Any, own_offsets: Any, own_hashes: Any, numbers: Any,
+) -> Any:  # fmt: skip
+    """Into ``numbers`` (int64[n]) the number that each of the own keys has among others; -1: it is none of them.
+
+    The others, ``slots`` and ``firsts`` are as ``number`` left them.
+    """
+    mask = np.uint64(slots.size - 1)
+    for row in range(own_hashes.size):
+        slot = own_hashes[row] & mask
+        numbers[row] = -1
+        while True:
+            found = slots[slot] - 1
+            if found < 0:
+                break
+            first = firsts[found]
+            if hashes[first] == own_hashes[row] and same(words, offsets, first, own_words, own_offsets, row, width):
+                numbers[row] = found
+                break
+            slot = (slot + np.uint64(1)) & mask
+
+
 @njit(nogil=True, cache=True, inline="always")
-def same(words: Any, offsets: Any, width: Any, left: Any, right: Any) -> Any:
+def same(
+    words: Any, offsets: Any, left: Any, other_words: Any, other_offsets: Any, right: Any, width: Any
+) -> Any:  # fmt: skip
     """Whether two keys are equal."""
     if width:
         a, b, length = left * width, right * width, width
     else:
-        a, b, length = offsets[left], offsets[right], offsets[left + 1] - offsets[left]
-        if offsets[right + 1] - b != length:
+        a, b, length = offsets[left], other_offsets[right], offsets[left + 1] - offsets[left]
+        if other_offsets[right + 1] - b != length:
             return False
     for word in range(length):  # noqa: SIM110 - any() over a generator is not compiled
-        if words[a + word] != words[b + word]:
+        if words[a + word] != other_words[b + word]:
             return False
     return True

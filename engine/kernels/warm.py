@@ -45,7 +45,7 @@ from .bounds import bounds_of
 from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
 from .months import months_of
 from .newest import keep_best
-from .numbering import number
+from .numbering import look_up, number
 from .states import join_states, kth_greatest, places_with_rows, take
 
 _FIXED = (
@@ -264,12 +264,14 @@ def _values(type: types.Type, *, nullable: bool) -> pa.Array:
 
 
 def _number_keys(table: Table) -> None:
-    """As groups of views are numbered."""
+    """As groups of views are numbered, and looked up among others."""
     layout, rows = Layout(table), _batch(table)
     keys = layout.encode(layout.values(rows, by_id=True), count=rows.num_rows)
     slots = np.zeros(1 << (2 * ROWS).bit_length(), np.int64)
     numbers, firsts = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     number(keys.words, keys.offsets, keys.width, keys.hashes, slots, numbers, firsts)
+    others = (keys.words, keys.offsets, keys.width, keys.hashes, slots, firsts)
+    look_up(*others, keys.words, keys.offsets, keys.hashes, numbers)
     places, flags = np.arange(ROWS), np.ones(ROWS, np.bool_)
     ordering.decide(
         keys.words, keys.offsets, keys.width, places, places, places, keys.words, keys.offsets, flags, flags, True,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from ...engine.aggregates.definition import Maintained
+from ...engine.aggregates.definition import Maintained, State
 from ...engine.expression.node import Column, Expression, Parameter
-from ...engine.expression.tree import columns_of, conjuncts, nameless, walk
+from ...engine.expression.tree import conjuncts, nameless, walk
 from ...engine.schema import Table
 from ..shown import expression_text
 from .match import state_text
 from .select import Matched, Matching, Missed, Unmatched
+from .sides import Side, is_own
 
 
 def lines_of(found: Matching, *, used: bool) -> Iterator[str]:
@@ -38,7 +40,7 @@ def _matched(part: Matched, does: str) -> Iterator[str]:
 def _unmatched(part: Unmatched) -> Iterator[str]:
     yield f"View: none answers for {part.use.alias}" + ("" if part.why is None else f", since {part.why}")
     yield from _missed(part.missed)
-    query = None if part.asked is None else _that_would(part.asked, part.use.table)
+    query = None if part.asked is None else _that_would(part.asked, part.use.table, part.sides)
     if query is not None:
         yield f"  this one would: CREATE MATERIALIZED VIEW name AS {query}"
 
@@ -47,28 +49,44 @@ def _missed(missed: tuple[Missed, ...]) -> Iterator[str]:
     yield from (f"  not View {each.view.name}: {each.miss}" for each in missed)
 
 
-def _that_would(asked: Maintained, table: Table) -> str | None:
-    """The query of a view that answers a query: conditions that may be others tomorrow are about columns that it groups
-    by, and so are all where the query has no groups; without such columns a part of the primary key has to do.
+def _that_would(asked: Maintained, table: Table, sides: Sequence[Side]) -> str | None:
+    """The query of a view that answers a query: conditions that may be others tomorrow, or are about what is joined,
+    are about columns that it groups by, and so are all where the query has no groups; without such columns a part of
+    the primary key has to do. None: there is none, or something joined is added up.
     """
-    keys: list[Expression] = list(asked.keys)
+    keys: list[Expression] = []
     own: list[str] = []
+
+    def group_by(parts: Iterable[Expression]) -> None:
+        keys.extend(part for part in parts if nameless(part) not in map(nameless, keys))
+
+    for key in (*asked.keys, *(key for side in sides for key in side.keys)):
+        group_by([key] if is_own(key) else _columns(key))
     for part in () if asked.where is None else conjuncts(asked.where):
-        if not asked.keys or any(isinstance(node, Parameter) for node in walk(part)):
-            ids = columns_of(part) - {id for key in keys if isinstance(key, Column) for id in (key.id,)}
-            found = {node.id: node for node in walk(part) if isinstance(node, Column) and node.id in ids}
-            keys += [node for node in found.values() if nameless(node) not in map(nameless, keys)]
+        if not asked.keys or not is_own(part) or any(isinstance(node, Parameter) for node in walk(part)):
+            group_by(_columns(part))
         else:
             own.append(expression_text(part))
+    states: list[State] = []
+    for state in asked.states:
+        if state.filter is not None and not is_own(state.filter):
+            group_by(_columns(state.filter))
+            state = replace(state, filter=None)
+        if state.argument is not None and not is_own(state.argument):
+            return None
+        states += [] if state in states else [state]
     if not keys and len(table.primary_key) > 1:
         keys = [table.by_id[table.primary_key[0]].node]
     if not keys:
         return None
-    columns = _named(
-        [*map(expression_text, keys), *map(state_text, asked.states if len(asked.states) == 1 else asked.states[1:])]
-    )
+    columns = _named([*map(expression_text, keys), *map(state_text, states if len(states) == 1 else states[1:])])
     where = f" WHERE {' AND '.join(own)}" if own else ""
     return f"SELECT {', '.join(columns)} FROM {table.name}{where} GROUP BY {', '.join(map(expression_text, keys))}"
+
+
+def _columns(part: Expression) -> list[Column]:
+    """The table's columns that an expression reads, each once."""
+    return list({node.id: node for node in walk(part) if isinstance(node, Column) and node.id > 0}.values())
 
 
 def _named(columns: list[str]) -> list[str]:

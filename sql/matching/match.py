@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...base.types import Kind
+from ...base.types import BOOLEAN, Kind
 from ...engine.aggregates.accumulators import Sort
 from ...engine.aggregates.definition import Maintained, State
 from ...engine.expression.evaluate import check_supported
@@ -30,6 +30,7 @@ from ...engine.schema import View
 from ..shown import expression_text
 from .buckets import Buckets, buckets_of, constant_in
 from .implied import may_follow
+from .sides import Side, is_own
 
 _BOUNDS: Final = {"less": "greater", "less_equal": "greater_equal", "greater": "less", "greater_equal": "less_equal"}
 
@@ -72,8 +73,9 @@ class RollUp:
     """How a query is answered from the groups of ``view``.
 
     ``asked``: the query. ``keys``, ``filter``: over the columns of the groups. ``given``: conditions of the view that
-    must follow from the query's. ``kept``: conditions of the query that must follow from the view's. ``alone``: no two
-    groups of the view are of one group of the query. ``proof``: for people.
+    must follow from the query's. ``kept``: conditions of the query that must follow from the view's. ``sides``: of each
+    what it is joined by, over the columns of the groups, and all of these may read its columns, by identifiers below 0.
+    ``alone``: no two groups of the view are of one group of the query. ``proof``: for people.
     """
 
     view: View
@@ -84,17 +86,18 @@ class RollUp:
     ends: Ends | None
     given: tuple[Expression, ...]
     kept: tuple[Expression, ...]
+    sides: tuple[tuple[Expression, ...], ...]
     alone: bool
     proof: tuple[str, ...]
 
 
-def match(asked: Maintained, view: View) -> RollUp:
+def match(asked: Maintained, view: View, sides: Sequence[Side] = ()) -> RollUp:
     """Raises NearMiss."""
     kept = view.maintained
     assert kept is not None, "the view is kept"
     if kept.forgotten:
         raise NearMiss("it retains what the table forgets")
-    return _Matching(asked, view, kept).roll_up()
+    return _Matching(asked, view, kept).roll_up(sides)
 
 
 class _Matching:
@@ -109,7 +112,7 @@ class _Matching:
         self._buckets = [(*bucket, column) for bucket, column in found if bucket is not None]
         self._proof: list[str] = []
 
-    def roll_up(self) -> RollUp:
+    def roll_up(self, sides: Sequence[Side]) -> RollUp:
         wanted = [] if self._asked.where is None else list(conjuncts(self._asked.where))
         own = [] if self._kept.where is None else list(conjuncts(self._kept.where))
         for part in own:
@@ -117,6 +120,7 @@ class _Matching:
                 why = f"it has only rows with {expression_text(part)}"
                 raise NearMiss(why)
             self._proof.append(f"its condition {expression_text(part)} follows from the query's")
+        joined = tuple(map(self._joined, sides))
         filter, kept, bounds = self._conditions(wanted, own)
         keys = tuple(self._key(key) for key in self._asked.keys)
         states = tuple(self._picked(state) for state in self._asked.states)
@@ -130,9 +134,18 @@ class _Matching:
             ends=self._ends(bounds),
             given=tuple(own),
             kept=tuple(kept),
+            sides=joined,
             alone=bool(keys) and fixed.issuperset(self._kept.table.primary_key),
             proof=tuple(self._proof),
         )
+
+    def _joined(self, side: Side) -> tuple[Expression, ...]:
+        keys = self._all(side.keys)
+        if keys is None:
+            what = ", ".join(map(expression_text, side.keys))
+            raise NearMiss(f"it does not group by {what}, by which {side.name} is joined", keys=side.keys)
+        self._proof.append(side.step(keys))
+        return keys
 
     def _conditions(
         self, wanted: Sequence[Expression], own: Sequence[Expression]
@@ -162,27 +175,40 @@ class _Matching:
         found = self.over_groups(key)
         if found is None:
             raise NearMiss(f"it does not group by {expression_text(key)}", keys=(key,))
-        if not isinstance(found, Column):
+        if not any(id > 0 for id in columns_of(key)):
+            self._proof.append(f"{expression_text(key)} is the same for all rows of a group")
+        elif not isinstance(found, Column):
             self._proof.append(f"{expression_text(key)} is computed of its groups: {expression_text(found)}")
         else:
             self._proof.append(f"{expression_text(key)} is its column {found.name}")
         return found
 
     def _picked(self, state: State) -> Picked:
-        for filter, over in self._readings(state):
+        for argument, filter, over in self._readings(state):
             for known, places in zip(self._kept.states, self._kept.places, strict=True):
-                same = known.sort is state.sort and _same(known.argument, state.argument)
+                same = known.sort is state.sort and _same(known.argument, argument)
                 if same and _same(known.filter, filter):
                     self._proof.append(f"{state_text(state)} is kept{_where(over)}")
                     return Picked(columns=tuple(places), filter=over)
+        if state.argument is not None and not is_own(state.argument):
+            raise NearMiss(f"{state_text(state)} is of what is joined, which is not kept")
         raise NearMiss(f"it does not keep {state_text(state)}", states=(state,))
 
-    def _readings(self, state: State) -> Iterator[tuple[Expression | None, Expression | None]]:
-        """The filter of the kept state, and that over groups: the one or the other."""
-        yield state.filter, None
+    def _readings(
+        self, state: State
+    ) -> Iterator[tuple[Expression | None, Expression | None, Expression | None]]:  # fmt: skip
+        """Argument and filter of the kept state, and a filter over groups."""
+        yield state.argument, state.filter, None
         over = None if state.filter is None else self.over_groups(state.filter)
         if over is not None:
-            yield None, over
+            yield state.argument, None, over
+        counted = None if state.sort is not Sort.COUNT or state.argument is None else self.over_groups(state.argument)
+        if counted is not None:  # all rows of a group, or none
+            null = Call(function="is_null", arguments=(counted,), type=BOOLEAN)
+            there = Call(function="not", arguments=(null,), type=BOOLEAN)
+            yield None, state.filter, there
+            if over is not None:
+                yield None, None, Call(function="and", arguments=(over, there), type=BOOLEAN)
 
     def _ends(self, bounds: Sequence[tuple[Expression, str, Expression]]) -> Ends | None:
         if not bounds:
@@ -199,11 +225,15 @@ class _Matching:
     def _lacking(self, part: Expression) -> tuple[Expression, ...]:
         """The columns that a view would have to group by, too."""
         known = {id for key, _ in self._keys if isinstance(key, Column) for id in (key.id,)}
-        found = {node.id: node for node in walk(part) if isinstance(node, Column) and node.id not in known}
+        columns = [node for node in walk(part) if isinstance(node, Column) and node.id > 0]
+        found = {node.id: node for node in columns if node.id not in known}
         return tuple(found.values())
 
     def over_groups(self, node: Expression) -> Expression | None:
-        """An expression over the table's columns as one over those of the groups; None where groups do not say it."""
+        """An expression over the table's columns as one over those of the groups; None where groups do not say it.
+
+        What sides say of a row, they say of its group.
+        """
         plain = nameless(node)
         for key, column in self._keys:
             if key == plain:
@@ -217,7 +247,7 @@ class _Matching:
             case Literal() | Parameter():
                 return node
             case Column():
-                return None
+                return node if node.id < 0 else None
             case Call():
                 parts = self._all(node.arguments)
                 if parts is not None and node.function not in _BY_VALUE and any(map(_is_float, parts)):
@@ -241,7 +271,7 @@ class _Matching:
 
 def _is_float(part: Expression) -> bool:
     """Whether it is a column of groups in which 0 and -0 are one, which functions may tell apart."""
-    return isinstance(part, Column) and part.type.kind in (Kind.REAL, Kind.DOUBLE)
+    return isinstance(part, Column) and part.id > 0 and part.type.kind in (Kind.REAL, Kind.DOUBLE)
 
 
 def _put(node: Expression, moment: Expression, column: Column) -> Expression:

@@ -1,7 +1,7 @@
 """Answering the grouped SELECTs of a query from views: the cheapest that is worth it, at the reader's snapshot.
 
     conditions, their constants computed ─► which ways hold ─► groups and rows they would read ─► the cheapest
-    its groups, and the rows of the ends of a window of time ─► RolledUp ─► keys and aggregates, as Arrow
+    its groups, and the rows of the ends of a window of time ─ joined with sides ─► RolledUp ─► keys and aggregates
 
 A way that does not hold for these constants, or reads nearly as much as the table's rows would be, is none. If one
 SELECT of a query has no way, the whole query runs by the plan without views.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,11 +20,13 @@ import pyarrow as pa
 from ...base.errors import Invalid
 from ...base.limits import VIEW_GROUPS_MAX
 from ...base.types import BOOLEAN
+from ...engine.aggregates.partners import Partners
 from ...engine.aggregates.rollup import RolledUp
 from ...engine.clock import monotonic
 from ...engine.expression.evaluate import evaluate
 from ...engine.expression.node import Call, Expression
 from ...engine.expression.tree import columns_of, conjuncts, nameless
+from ...engine.pipeline.shape import NotCovered
 from ...engine.selectivity import rows_expected
 from ..parts import VIEWS, Grouped
 from ..pushdown import Moment, finish, simple
@@ -32,6 +34,7 @@ from .buckets import Window
 from .implied import follows
 from .match import RollUp
 from .select import Matched
+from .sides import RowsOf, is_own, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,22 +86,35 @@ def answers(
     reader: Reader,
     moment: Moment,
     *,
+    rows_of: RowsOf,
     check: Callable[[], None],
     note: Callable[[Grouped], None] | None = None,
 ) -> dict[str, pa.Table] | None:
-    """The groups of each SELECT by the name that it has for them; None where one has no way. Raises Invalid."""
+    """The groups of each SELECT by the name that it has for them; None where one has no way. Raises Invalid.
+
+    ``rows_of`` answers the queries of sides.
+    """
+
+    def none(part: Matched, why: str | None) -> None:
+        if note is not None:
+            note(Grouped(alias=part.use.alias, sink=VIEWS, why_not=why))
+
     ways: list[Way] = []
     for part in matched:
         way, why = way_of(part, reader, moment)
         if way is None:
-            if note is not None:
-                note(Grouped(alias=part.use.alias, sink=VIEWS, why_not=why))
-            return None
+            return none(part, why)
         ways.append(way)
+    partners: list[list[Partners]] = []
+    for part in matched:
+        try:
+            partners.append([side.partners(rows_of) for side in part.sides])
+        except NotCovered as error:
+            return none(part, str(error))
     found: dict[str, pa.Table] = {}
-    for part, way in zip(matched, ways, strict=True):
+    for part, way, sides in zip(matched, ways, partners, strict=True):
         began = monotonic()
-        found[part.name], read = _answer(part, way, reader, check)
+        found[part.name], read = _answer(part, way, sides, reader, check)
         if note is not None:
             note(
                 Grouped(
@@ -135,11 +151,11 @@ def _way(roll: RollUp, matched: Matched, reader: Reader, moment: Moment) -> Way 
     groups = roll.view.groups
     assert groups is not None, "the view is kept"
     known = reader.statistics(groups)
-    cost = rows_expected(_all_of(filter), known, rows_max=known.rows)
+    cost = rows_expected(_all_of(_own(filter)), known, rows_max=known.rows)
     base = reader.statistics(matched.use.table)
     for end in ends:
-        cost += GROUPS_PER_ROW * rows_expected(_all_of([*conditions, *_end(roll, end)]), base, rows_max=base.rows)
-    rows = rows_expected(_all_of(conditions), base, rows_max=base.rows)
+        cost += GROUPS_PER_ROW * rows_expected(_all_of([*_own(conditions), *_end(roll, end)]), base, rows_max=base.rows)
+    rows = rows_expected(_all_of(_own(conditions)), base, rows_max=base.rows)
     return Way(
         roll=roll, conditions=tuple(conditions), filter=tuple(filter), ends=tuple(ends), cost=cost, rows=rows
     )  # fmt: skip
@@ -162,8 +178,8 @@ def _windows(roll: RollUp, moment: Moment) -> tuple[Window, list[Window]] | None
 
 
 def _answer(
-    matched: Matched, way: Way, reader: Reader, check: Callable[[], None]
-) -> tuple[pa.Table, int]:  # fmt: skip
+    matched: Matched, way: Way, partners: Sequence[Partners], reader: Reader, check: Callable[[], None]
+) -> tuple[pa.Table, int]:
     """The groups of a SELECT, and how many groups and rows were read."""
     roll = way.roll
     groups = roll.view.groups
@@ -171,17 +187,20 @@ def _answer(
     filter = _all_of(way.filter)
     pushed = _pushed(way.filter)
     exact = pushed is not None and filter is not None and nameless(pushed) == nameless(filter)
-    read = {id for part in (*roll.keys, *way.filter) for id in columns_of(part)}
+    joins = [key for keys in roll.sides for key in keys]
+    read = {id for part in (*roll.keys, *way.filter, *joins) for id in columns_of(part)}
     read |= {id for state in roll.states for id in state.columns}
     read |= {id for state in roll.states if state.filter is not None for id in columns_of(state.filter)}
-    ids = tuple(sorted(read))
+    ids = _of_table(read)
+    brought = tuple(int(name) for side in partners for name in side.names)
     found = RolledUp(
         roll.asked,
         keys=roll.keys,
         states=[(state.columns, state.filter) for state in roll.states],
         filter=None if exact else filter,
     )
-    found.add_groups(_checked(reader.scan(groups, columns=ids, filter=pushed).batches(), check), ids)
+    batches = _checked(reader.scan(groups, columns=ids, filter=pushed).batches(), check)
+    found.add_groups(joined(batches, ids, partners, roll.sides), (*ids, *brought))
     count = found.groups_read
     for end in way.ends:
         conditions = [*way.conditions, *_end(roll, end)]
@@ -190,11 +209,14 @@ def _answer(
             asked = roll.asked.unfiltered  # the scan has asked it all
         else:
             asked = dataclasses.replace(roll.asked, where=where)
-        columns = asked.reads or roll.asked.reads
+        keys = [side.keys for side in matched.sides]
+        reads = {*asked.reads, *(id for parts in keys for part in parts for id in columns_of(part))}
+        columns = _of_table(reads) or _of_table(roll.asked.reads)
         stream = reader.scan(matched.use.table, columns=columns, filter=left)
         for batch in _checked(stream.batches(), check):
             count += batch.num_rows
-            found.add_rows([batch.rename_columns([str(id) for id in columns])], asked)
+            named = batch.rename_columns([str(id) for id in columns])
+            found.add_rows(joined(iter((named,)), columns, partners, keys), asked)
     whole = found.groups(alone=roll.alone and not way.ends)
     return pa.Table.from_batches([_outputs(roll, whole)]), count
 
@@ -209,6 +231,16 @@ def _outputs(roll: RollUp, groups: pa.RecordBatch) -> pa.RecordBatch:
         raise Invalid(message, hint=error.hint, sqlstate=error.sqlstate) from None
     names = [f"k{place}" if place < keys else f"a{place - keys}" for place in range(len(columns))]
     return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def _own(parts: Sequence[Expression]) -> list[Expression]:
+    """Those that read no side."""
+    return [part for part in parts if is_own(part)]
+
+
+def _of_table(ids: Collection[int]) -> tuple[int, ...]:
+    """Those of columns that no side brings, in order."""
+    return tuple(sorted(id for id in ids if id > 0))
 
 
 def _end(roll: RollUp, window: Window) -> list[Expression]:
@@ -229,7 +261,7 @@ def _finished(parts: Sequence[Expression], moment: Moment) -> list[Expression] |
 
 def _pushed(conditions: Sequence[Expression]) -> Expression | None:
     """What the engine can leave rows out by."""
-    columns = {id: id for part in conditions for id in columns_of(part)}
+    columns = {id: id for part in conditions for id in columns_of(part) if id > 0}
     return _all_of([part for each in conditions if (part := simple(each, columns)) is not None])
 
 

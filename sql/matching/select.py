@@ -4,7 +4,8 @@
       ─► Matched: the views that could answer it, and how (match.py)
       ─► Select(ArrowScan groups, WHERE having, outputs, ORDER BY), as behind a pipeline (sql/pipeline.py)
 
-Any SELECT may be one: of a WITH query, of a subquery, of a side of a join. Which view is taken, and whether one is
+Any SELECT may be one: of a WITH query, of a subquery, of a side of a join. What it is joined with below GROUP BY is
+looked up by the groups (sides.py). Which view is taken, and whether one is
 worth it, is decided when the query runs.
 """
 
@@ -25,6 +26,7 @@ from ..regroup import as_groups
 from ..star import star_of
 from ..walk import rewrite
 from .match import NearMiss, RollUp, match
+from .sides import Side, sides_of
 
 _ASKED: Final = -1
 """The identifier of the table of groups that a query asks for: there is none."""
@@ -47,11 +49,12 @@ class Missed:
 class Matched:
     """A grouped SELECT, and how views answer it. ``name``: of the relation that stands for its groups.
 
-    ``use``: of the table that would be read else.
+    ``use``: of the table that would be read else; ``sides``: what it is joined with.
     """
 
     use: bound.TableUse
     asked: Maintained
+    sides: tuple[Side, ...]
     name: str
     ways: tuple[RollUp, ...]
     missed: tuple[Missed, ...]
@@ -65,6 +68,7 @@ class Unmatched:
     asked: Maintained | None
     why: str | None
     missed: tuple[Missed, ...]
+    sides: tuple[Side, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +100,12 @@ def matching(query: bound.BoundQuery, views: Views) -> Matching | None:
             use = uses[star.fact.reference]
             if not views.get(use.table.id):
                 return None
-            if star.sides:
-                raise NotMaintained("it joins tables")
             if use.past is not None:
                 raise NotMaintained("it reads the past")
             assert select.grouping is not None, "the SELECT groups"
             if select.grouping.sets is not None:
                 raise NotMaintained("it has grouping sets")
+            star, sides = sides_of(star, query)
             asked = asked_of(star, id=_ASKED, constants=True)
         except (NotCovered, NotMaintained) as why:
             if use is not None:
@@ -112,15 +115,16 @@ def matching(query: bound.BoundQuery, views: Views) -> Matching | None:
         missed: list[Missed] = []
         for view in views[use.table.id]:
             try:
-                ways.append(match(asked, view))
+                ways.append(match(asked, view, sides))
             except NearMiss as miss:
                 missed.append(Missed(view=view, miss=miss))
         if not ways:
-            unmatched.append(Unmatched(use=use, asked=asked, why=None, missed=tuple(missed)))
+            unmatched.append(Unmatched(use=use, asked=asked, why=None, missed=tuple(missed), sides=sides))
             return None
         rest, scan = groups_of(select, star.fact)
-        found = Matched(use=use, asked=asked, name=scan.name, ways=tuple(ways), missed=tuple(missed))
-        matched.append(found)
+        matched.append(
+            Matched(use=use, asked=asked, sides=sides, name=scan.name, ways=tuple(ways), missed=tuple(missed))
+        )
         return rest
 
     rest = rewrite(query.query, replace)
