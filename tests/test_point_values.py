@@ -18,7 +18,7 @@ VALUES = (
     "b AND i > 0", "CASE WHEN i > 0 THEN s ELSE v END", "i::text", "n::int", "at::date", "date_trunc('month', at)",
     "at + interval '1 month'", "extract(dow FROM at)", "z AT TIME ZONE 'UTC'", "day + 1", "day - '2000-01-01'::date",
     "j -> 'a'", "j ->> 0", "a[1]", "i IN (1, 7)", "i IS NULL", "greatest(i, k)", "i::double precision / 3", "md5(s)",
-    "i, s, i + k", "k", "1", "NULL", "i = i", "concat(s, i, b)", "to_char(at, 'YYYY-MM-DD')", "k::int", "b::int",
+    "i, s, i + k", "k", "1", "NULL", "i = i", "concat(s, i, b)", "to_char(at, 'YYYY-MM-DD')", "b::int",
 )  # fmt: skip
 
 
