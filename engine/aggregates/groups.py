@@ -184,6 +184,8 @@ class Grouper:
     def numbers_in(self, groups: pa.RecordBatch, keys: Sequence[pa.Array]) -> np.ndarray:
         """The place in ``groups``, which are distinct, of the group of each row (int64). Its keys stand first."""
         wanted = len(self.key_names)
+        if not wanted:
+            return np.zeros(len(keys[0]), np.int64)
         columns = [pa.concat_arrays([group, key]) for group, key in zip(groups.columns, keys[:wanted], strict=True)]
         numbers, _ = self._numbered(columns, len(columns[0]))
         return numbers[groups.num_rows :]

@@ -3,28 +3,42 @@
     groups of the view ─ where, keys, states picked ─► changes ─┐
     rows beside them   ─ where, keys, states made ───► changes ─┴─► one row per group of the query, with its states
 
+The least and the greatest of a group are values of the query's group that it is part of; how many different ones there
+are the view's tables of values tell. From there they go the way of a view's own values (values.py).
+
 A query is a ``Maintained`` here, of which nothing is kept: its states are those of a view's row, so they add up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..expression.evaluate import evaluate, evaluate_filter
 from ..expression.node import Expression
 from .definition import Maintained
+from .values import with_values
 
 PIECE: Final = 1 << 18
 """Groups that are held before they are added up."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picked:
+    """Columns of the view's rows that are part of one thing that a group of the query has, where ``filter`` is true."""
+
+    columns: tuple[int, ...]
+    filter: Expression | None
+
+
 class RolledUp:
-    """Collects groups. ``keys``: those of the query, over the view's groups; ``states``: the columns of each state, and
-    the condition under which a group counts for it.
+    """Collects groups. ``keys``: those of the query, over the view's groups; ``states``: of each of its states, what it
+    is the sum of; ``values``: of each of its values (definition.py), what values groups have.
     """
 
     def __init__(
@@ -32,55 +46,101 @@ class RolledUp:
         asked: Maintained,
         *,
         keys: Sequence[Expression],
-        states: Sequence[tuple[tuple[int, ...], Expression | None]],
+        states: Sequence[Picked],
+        values: Sequence[Sequence[Picked]] = (),
         filter: Expression | None,
     ) -> None:
-        self._grouper = asked.grouper
-        self._keys, self._states, self._filter = keys, states, filter
-        self._changes: list[pa.RecordBatch] = []
-        self._held = 0
+        self._asked, self._keys, self._states, self._values, self._filter = asked, keys, states, values, filter
+        self._groups = _Sums(asked)
+        self._counts = [_Sums(view) for view in asked.value_views]
         self.groups_read = 0
 
     def add_groups(self, batches: Iterable[pa.RecordBatch], ids: Sequence[int]) -> None:
         """Groups of the view, with the columns ``ids``."""
         for batch in batches:
-            self.groups_read += batch.num_rows
-            if self._filter is not None:
-                mask = evaluate_filter(self._filter, batch, column_ids=ids)
-                batch = batch if mask.true_count == len(mask) else batch.filter(mask)
-            if batch.num_rows:
-                self._add(self._grouper.batch(self._columns(batch, ids)))
+            batch = self._passing(batch, ids)
+            if not batch.num_rows:
+                continue
+            keys = [evaluate(key, batch, column_ids=ids) for key in self._keys]
+            self._groups.add(self._asked.grouper.batch([*keys, *self._states_of(batch, ids)]))
+            for number, picked in enumerate(self._values):
+                for part in picked:
+                    self._add_values(number, batch, ids, keys, part, np.ones(batch.num_rows, np.int64))
+
+    def add_values(
+        self, number: int, batches: Iterable[pa.RecordBatch], ids: Sequence[int], picked: Picked, *, count: int
+    ) -> None:
+        """Rows of one of the view's tables of values; ``count``: the column that says how often a value is there."""
+        for batch in batches:
+            batch = self._passing(batch, ids)
+            keys = [evaluate(key, batch, column_ids=ids) for key in self._keys]
+            self._add_values(number, batch, ids, keys, picked, batch.column(ids.index(count)).to_numpy())
 
     def add_rows(self, batches: Iterable[pa.RecordBatch], of: Maintained) -> None:
         """Rows of the table, their columns named by identifiers. ``of``: the query, with its constants."""
         for batch in batches:
-            change = of.grouper.change_of(batch, 1)
-            if change.num_rows:
-                self._add(change)
+            self._groups.add(of.grouper.change_of(batch, 1))
+            for sums, view in zip(self._counts, of.value_views, strict=True):
+                sums.add(view.grouper.change_of(batch.select([str(id) for id in view.reads]), 1))
 
     def groups(self, *, alone: bool) -> pa.RecordBatch:
         """The groups of the query. ``alone``: no two of those that were added are of one."""
-        if alone and self._changes:
-            return pa.concat_batches(self._changes) if len(self._changes) > 1 else self._changes[0]
-        return self._grouper.folded(self._changes)
+        groups = self._groups.whole(alone=alone)
+        return with_values(self._asked, groups, [sums.whole() for sums in self._counts]) if self._counts else groups
 
-    def _columns(self, batch: pa.RecordBatch, ids: Sequence[int]) -> list[Any]:
-        columns = [evaluate(key, batch, column_ids=ids) for key in self._keys]
+    def _passing(self, batch: pa.RecordBatch, ids: Sequence[int]) -> pa.RecordBatch:
+        self.groups_read += batch.num_rows
+        if self._filter is None:
+            return batch
+        mask = evaluate_filter(self._filter, batch, column_ids=ids)
+        return batch if mask.true_count == len(mask) else batch.filter(mask)
+
+    def _states_of(self, batch: pa.RecordBatch, ids: Sequence[int]) -> list[Any]:
+        columns: list[Any] = []
         places = {id: place for place, id in enumerate(ids)}
-        for picked, filter in self._states:
-            parts = [batch.column(places[id]) for id in picked]
-            if filter is not None:
-                kept = evaluate_filter(filter, batch, column_ids=ids)
+        for picked in self._states:
+            parts = [batch.column(places[id]) for id in picked.columns]
+            if picked.filter is not None:
+                kept = evaluate_filter(picked.filter, batch, column_ids=ids)
                 parts = [pc.if_else(kept, part, pa.scalar(_none(part.type), part.type)) for part in parts]
             columns += parts
         return columns
 
-    def _add(self, change: pa.RecordBatch) -> None:
+    def _add_values(
+        self, number: int, batch: pa.RecordBatch, ids: Sequence[int], keys: Sequence[pa.Array], picked: Picked,
+        counts: np.ndarray,
+    ) -> None:  # fmt: skip
+        """Values that groups have; one that is NULL is none."""
+        parts = [batch.column(ids.index(id)) for id in picked.columns]
+        there = parts[0].is_valid()
+        if picked.filter is not None:
+            there = pc.and_(there, evaluate_filter(picked.filter, batch, column_ids=ids))
+        columns = [column.filter(there) for column in (*keys, *parts, pa.array(counts))]
+        self._counts[number].add(self._asked.value_views[number].grouper.batch(columns))
+
+
+class _Sums:
+    """Changes of groups, added up a few at a time."""
+
+    def __init__(self, view: Maintained) -> None:
+        self._grouper = view.grouper
+        self._changes: list[pa.RecordBatch] = []
+        self._held = 0
+
+    def add(self, change: pa.RecordBatch) -> None:
+        if not change.num_rows:
+            return
         self._changes.append(change)
         self._held += change.num_rows
         if self._held > PIECE:
             self._changes = [self._grouper.folded(self._changes)]
             self._held = self._changes[0].num_rows
+
+    def whole(self, *, alone: bool = False) -> pa.RecordBatch:
+        """The sums; ``alone``: no two changes are of one group."""
+        if alone and self._changes:
+            return pa.concat_batches(self._changes) if len(self._changes) > 1 else self._changes[0]
+        return self._grouper.folded(self._changes)
 
 
 def _none(type: pa.DataType) -> int | None:
@@ -88,4 +148,4 @@ def _none(type: pa.DataType) -> int | None:
     return None if pa.types.is_binary(type) or pa.types.is_large_binary(type) else 0
 
 
-__all__ = ["RolledUp"]
+__all__ = ["Picked", "RolledUp"]

@@ -11,7 +11,7 @@ from ...engine.expression.node import Column, Expression, Parameter
 from ...engine.expression.tree import conjuncts, nameless, walk
 from ...engine.schema import Table
 from ..shown import expression_text
-from .match import state_text
+from .match import filter_of, state_text, values_texts
 from .select import Matched, Matching, Missed, Unmatched
 from .sides import Side, is_own
 
@@ -79,7 +79,15 @@ def _that_would(asked: Maintained, table: Table, sides: Sequence[Side]) -> str |
         keys = [table.by_id[table.primary_key[0]].node]
     if not keys:
         return None
-    columns = _named([*map(expression_text, keys), *map(state_text, states if len(states) == 1 else states[1:])])
+    texts: list[str] = []
+    for values in asked.values:
+        filter = filter_of(values, asked)
+        if not all(map(is_own, (*values.arguments, *filter))):
+            return None
+        said = f" FILTER (WHERE {' AND '.join(map(expression_text, filter))})" if filter else ""
+        texts += [text + said for text in values_texts(values)]
+    states = states if len(states) == 1 and not texts else states[1:]
+    columns = _named([*map(expression_text, keys), *map(state_text, states), *texts])
     where = f" WHERE {' AND '.join(own)}" if own else ""
     return f"SELECT {', '.join(columns)} FROM {table.name}{where} GROUP BY {', '.join(map(expression_text, keys))}"
 

@@ -22,7 +22,8 @@ from typing import Final
 
 from ...base.types import BOOLEAN, Kind
 from ...engine.aggregates.accumulators import Sort
-from ...engine.aggregates.definition import Maintained, State
+from ...engine.aggregates.definition import Kept, Maintained, State, Values
+from ...engine.aggregates.rollup import Picked
 from ...engine.expression.evaluate import check_supported
 from ...engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
 from ...engine.expression.tree import columns_of, conjuncts, nameless, walk
@@ -61,11 +62,15 @@ class Ends:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picked:
-    """A state of the query: the columns of the groups that it is the sum of, where ``filter`` is true of a group."""
+class PickedValues:
+    """Values of the query: columns that groups have of them, or else all of a table of values of the view.
 
-    columns: tuple[int, ...]
-    filter: Expression | None
+    ``in_table``: the columns of a value there.
+    """
+
+    columns: tuple[Picked, ...] = ()
+    table: Maintained | None = None
+    in_table: Picked | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,7 @@ class RollUp:
     keys: tuple[Expression, ...]
     filter: tuple[Expression, ...]
     states: tuple[Picked, ...]
+    values: tuple[PickedValues, ...]
     ends: Ends | None
     given: tuple[Expression, ...]
     kept: tuple[Expression, ...]
@@ -131,6 +137,7 @@ class _Matching:
             keys=keys,
             filter=tuple(filter),
             states=states,
+            values=tuple(self._values(values) for values in self._asked.values),
             ends=self._ends(bounds),
             given=tuple(own),
             kept=tuple(kept),
@@ -193,6 +200,25 @@ class _Matching:
         if state.argument is not None and not is_own(state.argument):
             raise NearMiss(f"{state_text(state)} is of what is joined, which is not kept")
         raise NearMiss(f"it does not keep {state_text(state)}", states=(state,))
+
+    def _values(self, values: Values) -> PickedValues:
+        wanted = _without(values.where, self._asked.where)
+        for known, places, table in zip(self._kept.values, self._kept.kept_places, self._kept.value_views, strict=True):
+            if list(map(nameless, known.arguments)) != list(map(nameless, values.arguments)):
+                continue
+            own = _without(known.where, self._kept.where)
+            over = [self.over_groups(part) for part in wanted if part not in own]
+            said = [part for part in over if part is not None]
+            if len(said) < len(over) or any(part not in wanted for part in own):
+                continue
+            filter = _all_of(said)
+            self._proof += [f"{text} is kept{_where(filter)}" for text in values_texts(values)]
+            if Kept.DISTINCT in values.kept or not set(values.kept) <= set(known.kept):
+                parts = table.table.primary_key[len(self._keys) :]
+                return PickedValues(table=table, in_table=Picked(columns=parts, filter=filter))
+            columns = tuple(Picked(columns=tuple(places[kept]), filter=filter) for kept in values.kept)
+            return PickedValues(columns=columns)
+        raise NearMiss(f"it does not keep {' and '.join(values_texts(values))}")
 
     def _readings(
         self, state: State
@@ -323,6 +349,32 @@ def state_text(state: State) -> str:
     return f"{function}({argument})" + (
         "" if state.filter is None else f" FILTER (WHERE {expression_text(state.filter)})"
     )
+
+
+def values_texts(values: Values) -> list[str]:
+    """What is kept of values, as the aggregates that they are of."""
+    argument = ", ".join(map(expression_text, values.arguments))
+    names = {Kept.LEAST: "min({})", Kept.GREATEST: "max({})", Kept.DISTINCT: "count(DISTINCT {})"}
+    return [names[kept].format(argument) for kept in values.kept]
+
+
+def filter_of(values: Values, asked: Maintained) -> list[Expression]:
+    """What FILTER says of the rows whose values are kept."""
+    there = Call(function="is_not_null", arguments=(nameless(values.arguments[0]),), type=BOOLEAN)
+    return [part for part in _without(values.where, asked.where) if part != there]
+
+
+def _without(condition: Expression | None, other: Expression | None) -> list[Expression]:
+    """What one condition says more than another."""
+    left = [] if other is None else [nameless(part) for part in conjuncts(other)]
+    found = [] if condition is None else [nameless(part) for part in conjuncts(condition)]
+    return [part for part in found if part not in left]
+
+
+def _all_of(parts: Sequence[Expression]) -> Expression | None:
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else Call(function="and", arguments=tuple(parts), type=BOOLEAN)
 
 
 def _where(filter: Expression | None) -> str:

@@ -24,12 +24,13 @@ from ...engine.aggregates.partners import Partners
 from ...engine.aggregates.rollup import RolledUp
 from ...engine.clock import monotonic
 from ...engine.expression.evaluate import evaluate
-from ...engine.expression.node import Call, Expression
-from ...engine.expression.tree import columns_of, conjuncts, nameless
+from ...engine.expression.node import Call, Expression, Parameter
+from ...engine.expression.tree import columns_of, conjuncts, nameless, transform
 from ...engine.pipeline.shape import NotCovered
 from ...engine.selectivity import rows_expected
 from ..parts import VIEWS, Grouped
 from ..pushdown import Moment, finish, simple
+from ..pushdown import constant as value_of
 from .buckets import Window
 from .implied import follows
 from .match import RollUp
@@ -114,7 +115,7 @@ def answers(
     found: dict[str, pa.Table] = {}
     for part, way, sides in zip(matched, ways, partners, strict=True):
         began = monotonic()
-        found[part.name], read = _answer(part, way, sides, reader, check)
+        found[part.name], read = _answer(part, way, sides, reader, moment, check)
         if note is not None:
             note(
                 Grouped(
@@ -150,8 +151,10 @@ def _way(roll: RollUp, matched: Matched, reader: Reader, moment: Moment) -> Way 
             return None
     groups = roll.view.groups
     assert groups is not None, "the view is kept"
-    known = reader.statistics(groups)
-    cost = rows_expected(_all_of(_own(filter)), known, rows_max=known.rows)
+    cost = 0
+    for table in (groups, *(values.table.table for values in roll.values if values.table is not None)):
+        known = reader.statistics(table)
+        cost += rows_expected(_all_of(_own(filter)), known, rows_max=known.rows)
     base = reader.statistics(matched.use.table)
     for end in ends:
         cost += GROUPS_PER_ROW * rows_expected(_all_of([*_own(conditions), *_end(roll, end)]), base, rows_max=base.rows)
@@ -178,7 +181,7 @@ def _windows(roll: RollUp, moment: Moment) -> tuple[Window, list[Window]] | None
 
 
 def _answer(
-    matched: Matched, way: Way, partners: Sequence[Partners], reader: Reader, check: Callable[[], None]
+    matched: Matched, way: Way, partners: Sequence[Partners], reader: Reader, moment: Moment, check: Callable[[], None]
 ) -> tuple[pa.Table, int]:
     """The groups of a SELECT, and how many groups and rows were read."""
     roll = way.roll
@@ -189,23 +192,35 @@ def _answer(
     exact = pushed is not None and filter is not None and nameless(pushed) == nameless(filter)
     joins = [key for keys in roll.sides for key in keys]
     read = {id for part in (*roll.keys, *way.filter, *joins) for id in columns_of(part)}
-    read |= {id for state in roll.states for id in state.columns}
-    read |= {id for state in roll.states if state.filter is not None for id in columns_of(state.filter)}
+    for picked in (*roll.states, *(part for values in roll.values for part in values.columns)):
+        read |= {*picked.columns, *(() if picked.filter is None else columns_of(picked.filter))}
     ids = _of_table(read)
     brought = tuple(int(name) for side in partners for name in side.names)
     found = RolledUp(
         roll.asked,
         keys=roll.keys,
-        states=[(state.columns, state.filter) for state in roll.states],
+        states=roll.states,
+        values=[values.columns for values in roll.values],
         filter=None if exact else filter,
     )
     batches = _checked(reader.scan(groups, columns=ids, filter=pushed).batches(), check)
     found.add_groups(joined(batches, ids, partners, roll.sides), (*ids, *brought))
+    for number, values in enumerate(roll.values):
+        if values.table is not None and values.in_table is not None:
+            of = values.table.table
+            everything = tuple(column.id for column in of.columns)
+            batches = joined(
+                _checked(reader.scan(of, filter=pushed).batches(), check), everything, partners, roll.sides
+            )
+            found.add_values(number, batches, (*everything, *brought), values.in_table, count=everything[-1])
     count = found.groups_read
     for end in way.ends:
         conditions = [*way.conditions, *_end(roll, end)]
         left, where = _pushed(conditions), _all_of(conditions)
-        if left is not None and where is not None and nameless(left) == nameless(where):
+        if roll.asked.values:
+            given = (dataclasses.replace(values, where=_constant(values.where, moment)) for values in roll.asked.values)
+            asked = dataclasses.replace(roll.asked, where=where, values=tuple(given))
+        elif left is not None and where is not None and nameless(left) == nameless(where):
             asked = roll.asked.unfiltered  # the scan has asked it all
         else:
             asked = dataclasses.replace(roll.asked, where=where)
@@ -250,6 +265,18 @@ def _end(roll: RollUp, window: Window) -> list[Expression]:
 
 def _compare(function: str, subject: Expression, value: Expression) -> Expression:
     return Call(function=function, arguments=(subject, value), type=BOOLEAN)
+
+
+def _constant(condition: Expression | None, moment: Moment) -> Expression | None:
+    """A condition with the values of its parameters, and the statement's time."""
+    if condition is None:
+        return None
+
+    def known(part: Expression) -> Expression:
+        constant = isinstance(part, Parameter) or (isinstance(part, Call) and not part.arguments)
+        return value_of(part, moment) if constant else part
+
+    return transform(condition, known)
 
 
 def _finished(parts: Sequence[Expression], moment: Moment) -> list[Expression] | None:
