@@ -195,7 +195,10 @@ KEYS = {
 """What a view may group by, and what may be computed of that."""
 
 TIMES = ("time_bucket('1 hour', at)", "at::date", "date_trunc('month', at)", "time_bucket('2 days', at)")
-AGGREGATES = ("count(*)", "count(x)", "sum(x)", "avg(x)", "sum(y)", "avg(y)", "sum(z)", "bool_or(x > 0)", "count(s)")
+AGGREGATES = (
+    "count(*)", "count(x)", "sum(x)", "avg(x)", "sum(y)", "avg(y)", "sum(z)", "bool_or(x > 0)", "count(s)", "min(x)",
+    "max(y)", "count(DISTINCT s)", "max(s)", "min(z)", "max(at)",
+)  # fmt: skip
 FILTERS = ("", "", "", " FILTER (WHERE x > 0)", " FILTER (WHERE k > 1)", " FILTER (WHERE s = 'a')")
 CONDITIONS = ("", "", "x > 0", "s IS NOT NULL", "k > 0", "x > 0 AND s = 'a'", "k IN (1, 2)")
 NARROWER = {
