@@ -155,7 +155,9 @@ def change_of(
             olds.append(_numbered(rows, ids))
             replaced.append(places)
     if deletes is not None and deletes.num_rows:
-        rows, _ = look(_keys(table, deletes), ids)
+        keys = _keys(table, deletes)
+        first = first_of_each(table, keys)
+        rows, _ = look(keys if first is None else keys.take(pa.array(first)), ids)
         olds.append(_numbered(rows, ids))
         replaced.append(np.full(rows.num_rows, -1, np.int64))
     old = olds[0] if len(olds) == 1 else pa.concat_batches(olds) if olds else _nothing(table, ids)
