@@ -303,6 +303,12 @@ class Engine:
             self._state.note_served(table, groups=1)
         return (row, version) if self._pins.floor <= version else None
 
+    def note_served(self, view: str, *, groups: int) -> None:
+        """A view has answered a query of its table, by so many groups and rows."""
+        found = self._state.catalog.relations.get(view)
+        if isinstance(found, View) and found.groups is not None:
+            self._state.note_served(found.groups, groups=groups)
+
     def changes(self, table: str, *, after: int | None = None, before: bool = False, name: str | None = None) -> Feed:
         """The changes of a table that were committed after a version, see feed.py: the newest, unless told.
 

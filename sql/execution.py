@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
@@ -30,7 +31,7 @@ from .bound import BoundQuery
 from .cancel import Cancel
 from .interrupt import interruptible
 from .matching.select import NO_VIEWS, Views
-from .parts import Grouped
+from .parts import VIEWS, Grouped
 from .plan import Plan
 from .plan import plan as planned
 from .resources import Resources
@@ -181,10 +182,17 @@ class Execution:
                 past=self.past.snapshots if past is None else past,
                 on_close=on_close,
                 read_all=on_close is None,
-                note=note,
+                note=note if plan.without is None else partial(self._note, note),
             )
 
         return work() if skips_executor(plan) else interruptible(work, cancel=self.cancel.cancel)
+
+    def _note(self, note: Callable[[Grouped], None] | None, grouped: Grouped) -> None:
+        """Count the reads that views have answered for their tables."""
+        if grouped.sink == VIEWS and grouped.kernel is not None:
+            self.engine.note_served(grouped.kernel, groups=grouped.rows or 0)
+        if note is not None:
+            note(grouped)
 
     def query(
         self,

@@ -174,7 +174,7 @@ def test_years_that_only_arrow_can_say_are_read(db: EmbeddedDatabase) -> None:
         "SELECT * FROM t WHERE id = $1 OR id = 2",
         "SELECT * FROM t WHERE id = $1 AND n = 1",
         "SELECT * FROM t WHERE id <= $1",
-        "SELECT id + 1 FROM t WHERE id = $1",
+        "SELECT id + $1 FROM t WHERE id = $1",
         "SELECT count(*) FROM t WHERE id = $1",
         "SELECT * FROM t WHERE id = $1 LIMIT 0",
         "SELECT * FROM t WHERE id = $1 AND id = 2",

@@ -635,3 +635,15 @@ def test_many_conditions_are_decided_at_once() -> None:
 
     wanted = Call(function="less", arguments=(X, Literal(value=5, type=INTEGER)), type=BOOLEAN)
     assert not follows(wanted, [either(place) for place in range(40)])
+
+
+def test_views_count_the_queries_that_they_answer_for_their_tables(shop: Any) -> None:
+    before = dict(shop.execute("SELECT view_name, reads FROM weft_views").rows())
+    shop.execute("SELECT s, count(*) FROM t GROUP BY s").rows()
+    shop.execute("SELECT s, count(*) FROM t GROUP BY s").rows()
+    found = {name: (reads, saved) for name, reads, saved in shop.execute(
+        "SELECT view_name, reads, rows_saved FROM weft_views"
+    ).rows()}  # fmt: skip
+    assert found["hourly"][0] == before["hourly"] + 2
+    assert found["hourly"][1] > 2_000
+    assert found["big"][0] == before["big"]
