@@ -359,7 +359,11 @@ def test_what_a_client_cannot_read_is_an_error_and_no_wait_for_ever(
             remote.table("items").put((1, 1, None))
             with pytest.raises(Internal, match="the feed stopped by a bug"):
                 changes.poll(10)
-        assert [line[2] for line in lines(changes, 1)] == [1], "it comes again"
+        try:
+            found = lines(changes, 1)
+        except Internal:  # it had been read once more before the patch was gone
+            found = lines(changes, 1)
+        assert [line[2] for line in found] == [1], "it comes again"
 
 
 def test_a_server_has_a_limit_of_open_feeds(remote: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,18 @@ def test_groups_are_joined_as_their_rows_are(shop: Any) -> None:
     ask(shop, "SELECT sum(x) FROM f WHERE NOT EXISTS (SELECT 1 FROM d WHERE d.id = f.k)")
 
 
+def test_rows_of_the_ends_of_a_window_are_joined_too(shop: Any) -> None:
+    shop.execute(
+        "INSERT INTO f VALUES (0, '2026-01-03 10:45', 9001, 1000), (2, '2026-01-20 07:05', 9002, 500), "
+        "(1, '2026-01-03 10:50', 9003, 7), (5, '2026-01-03 10:55', 9004, 9)"
+    )
+    narrower = BY_CITY.replace(" GROUP BY", " AND f.at < '2026-01-20 07:10' GROUP BY")
+    whole = narrower.replace("10:30", "11:00").replace("07:10", "07:00")
+    more, less = dict(ask(shop, narrower)), dict(ask(shop, whole))
+    assert more["Trier"] >= less["Trier"] + 1000
+    assert more["Ulm"] >= less["Ulm"] + 500
+
+
 def test_a_joined_table_is_read_at_the_same_snapshot(shop: Any) -> None:
     before = ask(shop, BY_CITY)
     with shop.snapshot() as then:

@@ -4,7 +4,9 @@
     match.py     whether one view answers one SELECT: the proof, or what is missing
     implied.py   whether a condition follows from others
     buckets.py   buckets of time, and windows over them
+    sides.py     what a table is joined with, looked up by the groups
     run.py       the cheapest view, its groups, the rows beside them
+    explained.py what EXPLAIN says of it
 
 The query is planned both ways; ``SET weft.match_views = off`` leaves views out of it.
 """
