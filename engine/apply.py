@@ -250,7 +250,7 @@ class State:
 
     def _is_followed(self, view: Maintained) -> bool:
         """Whether somebody has to know of each change of the view's groups."""
-        return bool(self.watches.get(view.id) or self.catalog.maintained.get(view.id))
+        return bool(self.watches.get(view.id))
 
     def _derive(
         self, store: TableStore, views: Sequence[Maintained], operation: Operation, *, version: int, wall: int

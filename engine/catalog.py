@@ -46,19 +46,19 @@ class Catalog:
     @cached_property
     def maintained(self) -> Mapping[int, tuple[Maintained, ...]]:
         """The materialized views that the engine keeps, by the table that they group."""
-        views = [item.maintained for item in self.relations.values() if isinstance(item, View) and item.maintained]
-        bases = {view.base for view in views}
-        return {base: tuple(view for view in views if view.base == base) for base in bases}
+        return {
+            base: tuple(view.maintained for view in views if view.maintained is not None)
+            for base, views in self.kept_views.items()
+        }
 
     @cached_property
-    def matchable(self) -> Mapping[int, tuple[View, ...]]:
+    def kept_views(self) -> Mapping[int, tuple[View, ...]]:
         """The same views, as relations."""
-        views = [item for item in self.relations.values() if isinstance(item, View) and item.maintained is not None]
-        bases = {view.maintained.base for view in views if view.maintained is not None}
-        return {
-            base: tuple(view for view in views if view.maintained is not None and view.maintained.base == base)
-            for base in bases
-        }
+        found: dict[int, list[View]] = {}
+        for item in self.relations.values():
+            if isinstance(item, View) and item.maintained is not None:
+                found.setdefault(item.maintained.base, []).append(item)
+        return {base: tuple(views) for base, views in found.items()}
 
     @cached_property
     def names(self) -> frozenset[str]:

@@ -144,7 +144,7 @@ class Execution:
     @property
     def views(self) -> Views:
         """The views that may answer a query in the place of their tables."""
-        known = self.catalog.matchable if self.match_views else NO_VIEWS
+        known = self.catalog.kept_views if self.match_views else NO_VIEWS
         if not known or not self.binder.computed:
             return known
         computed = self.binder.computed

@@ -14,8 +14,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from ..base.types import BOOLEAN, Kind, Type
+from ..base.types import Kind, Type
 from ..engine.expression.node import Call, Cast, Column, Expression
+from ..engine.expression.tree import all_of
 from . import bound
 from .matching.buckets import buckets_of, constant_in
 from .walk import columns_read, is_scalar, rewrite, walk
@@ -154,7 +155,5 @@ def _plain(node: Any) -> Any:
     return rewrite(node, replace)
 
 
-def _all_of(parts: list[Any]) -> Any:
-    if not parts:
-        return None
-    return parts[0] if len(parts) == 1 else bound.call("and", *parts, type=BOOLEAN)
+def _all_of(parts: list[bound.Bound]) -> bound.Bound | None:
+    return all_of([bound.expression(part) for part in parts])

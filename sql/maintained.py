@@ -24,6 +24,7 @@ from ..engine.aggregates.definition import ROWS, Kept, Maintained, State, Values
 from ..engine.expression.evaluate import can_fail, check_supported
 from ..engine.expression.functions import FUNCTIONS, Volatility, resolve
 from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
+from ..engine.expression.tree import all_of
 from ..engine.expression.tree import walk as walk_expression
 from ..engine.key_encoding import VARIABLE, WIDTHS
 from ..engine.pipeline.shape import NotCovered
@@ -87,7 +88,7 @@ def asked_of(star: Star, *, id: int, constants: bool = False) -> Maintained:
     where = [builder.own(part, "WHERE", constants=constants) for part in star.filter]
     builder.first = len(keys) + 1
     columns = [Column(id=number, type=key.type) for number, key in enumerate(keys, 1)]
-    builder.where = _all_of(where)
+    builder.where = all_of(where)
     for call in star.aggregates:  # columns are numbered when all states and values are known
         builder.value(call)
     return Maintained(
@@ -146,13 +147,7 @@ def _both(condition: Expression | None, other: Expression | None) -> Expression 
     """Both of two conditions; the second one is asked only where the first is true, if it can fail."""
     if condition is None or other is None:
         return other if condition is None else condition
-    return _only_where(condition, other) if _may_fail(other) else _all_of((condition, other))
-
-
-def _all_of(parts: Sequence[Expression]) -> Expression | None:
-    if not parts:
-        return None
-    return parts[0] if len(parts) == 1 else Call(function="and", arguments=tuple(parts), type=BOOLEAN)
+    return _only_where(condition, other) if _may_fail(other) else all_of((condition, other))
 
 
 def _output(node: bound.Bound, values: dict[int, Expression]) -> Expression:

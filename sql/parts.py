@@ -19,9 +19,7 @@ import pyarrow as pa
 from ..base.errors import LimitExceeded
 from ..base.limits import PIPELINE_ROWS_MANY
 from ..engine.clock import monotonic
-from ..engine.expression.functions import FUNCTIONS, Volatility, session_literal
-from ..engine.expression.node import Call, Expression, Literal, Parameter
-from ..engine.expression.tree import transform
+from ..engine.expression.node import Expression, Literal
 from ..engine.layout import Layout
 from ..engine.pipeline import metadata
 from ..engine.pipeline.answers import table_of
@@ -330,15 +328,7 @@ class _Constants:
         return pushdown.constant(expression, self.moment)
 
     def fold(self, expression: Expression) -> Expression:
-        def known(part: Expression) -> Expression:
-            if isinstance(part, Parameter):
-                return self.moment.parameters[part.number]
-            if not isinstance(part, Call) or part.arguments:
-                return part
-            stable = FUNCTIONS[part.function].volatility is Volatility.STABLE
-            return session_literal(part.function, now=self.moment.now) if stable else part
-
-        return transform(expression, known)
+        return pushdown.with_constants(expression, self.moment)
 
 
 def _cut(part: Part, moment: pushdown.Moment) -> Cut | None:

@@ -35,7 +35,7 @@ from ..engine.expression.tree import columns_of, nameless, transform
 from . import bound
 from .walk import is_scalar, walk
 
-_MIRRORED: Final = {
+MIRRORED: Final = {
     "equal": "equal",
     "less": "greater",
     "less_equal": "greater_equal",
@@ -122,14 +122,14 @@ def _simple(node: bound.Bound, sources: _Table) -> Expression | None:
             if column is None or not _constant(arguments[1]):
                 return None
             return _call("like", column, bound.expression(arguments[1]))
-        case function if function in _MIRRORED and arguments[0].type.element is None:  # DuckDB compares arrays faster
+        case function if function in MIRRORED and arguments[0].type.element is None:  # DuckDB compares arrays faster
             left, right = arguments
             column = _column(left, sources)
             if column is not None and _constant(right):
                 return _call(function, column, right)
             column = _column(right, sources)
             if column is not None and _constant(left):
-                return _call(_MIRRORED[function], column, left)
+                return _call(MIRRORED[function], column, left)
             return None
         case _:
             return None
@@ -220,6 +220,20 @@ def constant(node: Expression, moment: Moment) -> Literal:
     return _computed(found, moment)
 
 
+def with_constants(node: Expression, moment: Moment) -> Expression:
+    """The values of parameters and the statement's time in their places, nothing else computed."""
+
+    def known(part: Expression) -> Expression:
+        if isinstance(part, Parameter):
+            return moment.parameters[part.number]
+        if not isinstance(part, Call) or part.arguments:
+            return part
+        stable = FUNCTIONS[part.function].volatility is Volatility.STABLE
+        return session_literal(part.function, now=moment.now) if stable else part
+
+    return transform(node, known)
+
+
 def _fold(node: Expression, moment: Moment) -> Expression:
     """Constants as literals, everything else kept."""
     match node:
@@ -253,11 +267,11 @@ def _computed(node: Expression, moment: Moment) -> Literal:
 
 def _unwrap(node: Expression) -> Expression:
     """``CAST(column) = constant`` as ``column = constant``, in this order; ``column = ANY (array)`` as IN."""
-    if not isinstance(node, Call) or node.function not in ("in_list", *_MIRRORED):
+    if not isinstance(node, Call) or node.function not in ("in_list", *MIRRORED):
         return node
     column, *constants = node.arguments
     if isinstance(column, Literal) and node.function != "in_list":
-        node = Call(function=_MIRRORED[node.function], arguments=(*constants, column), type=node.type)
+        node = Call(function=MIRRORED[node.function], arguments=(*constants, column), type=node.type)
         column, *constants = node.arguments
     if node.function == "in_list" and len(constants) == 1 and constants[0].type.element is not None:
         constants = _elements(constants[0], constants[0].type.element)

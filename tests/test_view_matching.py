@@ -18,6 +18,7 @@ from from_rows import from_rows, from_views
 from weftdb.base.errors import Invalid
 from weftdb.base.types import BOOLEAN, INTEGER
 from weftdb.engine.expression.node import Call, Column, Expression, Literal
+from weftdb.sql.matching import run
 from weftdb.sql.matching.buckets import Buckets, Window
 from weftdb.sql.matching.implied import follows
 
@@ -647,3 +648,23 @@ def test_views_count_the_queries_that_they_answer_for_their_tables(shop: Any) ->
     assert found["hourly"][0] == before["hourly"] + 2
     assert found["hourly"][1] > 2_000
     assert found["big"][0] == before["big"]
+
+
+def test_groups_that_turn_out_to_be_too_many_are_left_to_those_who_spill(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "SELECT s, count(*) FROM t GROUP BY s ORDER BY s"
+    right = from_rows(shop, query).rows()
+    monkeypatch.setattr(run.Way, "is_worth", True)
+    monkeypatch.setattr(run, "VIEW_GROUPS_MAX", 20)
+    assert shop.execute(query).rows() == right
+    lines = [line for (line,) in shop.execute(f"EXPLAIN ANALYZE {query}").rows()]
+    assert any("turned out to be more than 20 groups" in line for line in lines), lines
+
+
+def test_a_case_of_floats_is_not_computed_of_groups_either(db: Any) -> None:
+    db.execute("CREATE TABLE u (id INT PRIMARY KEY, y DOUBLE PRECISION)")
+    db.execute("CREATE MATERIALIZED VIEW v AS SELECT y, count(*) AS n FROM u GROUP BY y")
+    db.execute("INSERT INTO u VALUES (1, '0'), (2, '-0')")
+    query = "SELECT (CASE WHEN y < 1 THEN y END)::text, count(*) FROM u GROUP BY 1 ORDER BY 1"
+    assert from_views(db, query).rows() == [("-0", 1), ("0", 1)]

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from ..expression.evaluate import evaluate, evaluate_filter
 from ..expression.node import Expression
+from ..pipeline.shape import NotCovered
 from .definition import Maintained
 from .values import with_values
 
@@ -39,6 +40,8 @@ class Picked:
 class RolledUp:
     """Collects groups. ``keys``: those of the query, over the view's groups; ``states``: of each of its states, what it
     is the sum of; ``values``: of each of its values (definition.py), what values groups have.
+
+    Raises NotCovered where more than ``groups_max`` groups of the view are read.
     """
 
     def __init__(
@@ -49,7 +52,9 @@ class RolledUp:
         states: Sequence[Picked],
         values: Sequence[Sequence[Picked]] = (),
         filter: Expression | None,
+        groups_max: int,
     ) -> None:
+        self._groups_max = groups_max
         self._asked, self._keys, self._states, self._values, self._filter = asked, keys, states, values, filter
         self._groups = _Sums(asked)
         self._counts = [_Sums(view) for view in asked.value_views]
@@ -90,6 +95,8 @@ class RolledUp:
 
     def _passing(self, batch: pa.RecordBatch, ids: Sequence[int]) -> pa.RecordBatch:
         self.groups_read += batch.num_rows
+        if self.groups_read > self._groups_max:
+            raise NotCovered(f"they turned out to be more than {self._groups_max:,} groups")
         if self._filter is None:
             return batch
         mask = evaluate_filter(self._filter, batch, column_ids=ids)

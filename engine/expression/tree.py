@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
+from ...base.types import BOOLEAN
 from .node import Call, Case, Cast, Column, Expression, Literal, Parameter
 
 
@@ -64,6 +65,13 @@ def conjuncts(expression: Expression) -> tuple[Expression, ...]:
     if isinstance(expression, Call) and expression.function == "and":
         return tuple(part for argument in expression.arguments for part in conjuncts(argument))
     return (expression,)
+
+
+def all_of(parts: Sequence[Expression]) -> Expression | None:
+    """The inverse of ``conjuncts``: a condition that is true where all parts are; None without any."""
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else Call(function="and", arguments=tuple(parts), type=BOOLEAN)
 
 
 def substitute_parameters(expression: Expression, values: Mapping[int, Literal]) -> Expression:

@@ -17,15 +17,15 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ...base.types import Kind, Type
+from ...base.values import EPOCH
 from ...engine.expression.functions.plain import interval_span
 from ...engine.expression.node import Call, Cast, Expression, Literal
 from ...engine.expression.tree import nameless
 
 _MICRO: Final = dt.timedelta(microseconds=1)
-_EPOCH: Final = dt.datetime(1970, 1, 1)
 _SECOND: Final = 1_000_000
 _DAY: Final = 86_400 * _SECOND
-_MONDAY: Final = (dt.datetime(2000, 1, 3) - _EPOCH) // _MICRO
+_MONDAY: Final = (dt.datetime(2000, 1, 3) - EPOCH) // _MICRO
 _MONTHS_SINCE_1: Final = 12
 _CLOCKS: Final = {
     "microseconds": 1,
@@ -64,7 +64,7 @@ class Buckets:
         """The start of the bucket that holds a moment. Raises OverflowError beyond the calendar."""
         if not self.by_month:
             return moment - (moment - self.origin) % self.width
-        day = _EPOCH + moment * _MICRO
+        day = EPOCH + moment * _MICRO
         return _month(self._number(day))
 
     def ceil(self, moment: int) -> int:
@@ -74,7 +74,7 @@ class Buckets:
             return start
         if not self.by_month:
             return start + self.width
-        return _month(self._number(_EPOCH + start * _MICRO) + self.width)
+        return _month(self._number(EPOCH + start * _MICRO) + self.width)
 
     def _number(self, day: dt.datetime) -> int:
         months = day.year * 12 + day.month - 1
@@ -85,7 +85,7 @@ def _month(number: int) -> int:
     if number < _MONTHS_SINCE_1:
         raise OverflowError("before the first month")
     try:
-        return (dt.datetime(number // 12, number % 12 + 1, 1) - _EPOCH) // _MICRO
+        return (dt.datetime(number // 12, number % 12 + 1, 1) - EPOCH) // _MICRO
     except ValueError:
         raise OverflowError("behind the last month") from None
 
@@ -188,15 +188,15 @@ def _micros(value: object) -> tuple[int | None, int]:
     """A moment, and the least step to the next one of its type."""
     if isinstance(value, dt.datetime):
         plain = value if value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
-        return (plain - _EPOCH) // _MICRO, 1
+        return (plain - EPOCH) // _MICRO, 1
     if isinstance(value, dt.date):
-        return (value - _EPOCH.date()).days * _DAY, _DAY
+        return (value - EPOCH.date()).days * _DAY, _DAY
     return None, 0
 
 
 def _value(moment: int, type: Type) -> object:
     """A moment as a value of a type. Raises OverflowError beyond the calendar."""
-    found = _EPOCH + moment * _MICRO
+    found = EPOCH + moment * _MICRO
     if type.kind is Kind.DATE:  # a day is its midnight: the first day that is not before the moment
         day = found.date()
         return day if found.time() == dt.time() else day + dt.timedelta(days=1)

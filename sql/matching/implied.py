@@ -15,6 +15,7 @@ from typing import Any, Final
 from ...engine.expression.functions.plain import compare_key
 from ...engine.expression.node import Call, Expression, Literal, Parameter
 from ...engine.expression.tree import children, nameless, walk
+from ..pushdown import MIRRORED
 
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "equal": lambda a, b: a == b,
@@ -24,14 +25,7 @@ _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "greater": lambda a, b: a > b,
     "greater_equal": lambda a, b: a >= b,
 }
-_MIRRORED: Final = {
-    "equal": "equal",
-    "not_equal": "not_equal",
-    "less": "greater",
-    "less_equal": "greater_equal",
-    "greater": "less",
-    "greater_equal": "less_equal",
-}
+_MIRRORED: Final = {**MIRRORED, "not_equal": "not_equal"}
 
 
 def follows(wanted: Expression, given: Sequence[Expression]) -> bool:

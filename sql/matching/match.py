@@ -26,27 +26,23 @@ from ...engine.aggregates.definition import Kept, Maintained, State, Values
 from ...engine.aggregates.rollup import Picked
 from ...engine.expression.evaluate import check_supported
 from ...engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
-from ...engine.expression.tree import columns_of, conjuncts, nameless, walk
+from ...engine.expression.tree import all_of, columns_of, conjuncts, nameless
 from ...engine.schema import View
+from ..pushdown import MIRRORED
 from ..shown import expression_text
 from .buckets import Buckets, buckets_of, constant_in
 from .implied import may_follow
 from .sides import Side, is_own
 
-_BOUNDS: Final = {"less": "greater", "less_equal": "greater_equal", "greater": "less", "greater_equal": "less_equal"}
-
+_BOUNDS: Final = {function: other for function, other in MIRRORED.items() if function != "equal"}
+"""Comparisons that bound a window, and what they are with their sides exchanged."""
 
 _BY_VALUE: Final = frozenset((*_BOUNDS, "equal", "not_equal", "in_list", "is_null"))
 """What says the same of values that are equal."""
 
 
 class NearMiss(Exception):
-    """Why a view does not answer a query. ``lacks``: what it would need."""
-
-    def __init__(self, why: str, *, keys: Sequence[Expression] = (), states: Sequence[State] = ()) -> None:
-        super().__init__(why)
-        self.keys = tuple(keys)
-        self.states = tuple(states)
+    """Why a view does not answer a query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +119,7 @@ class _Matching:
         own = [] if self._kept.where is None else list(conjuncts(self._kept.where))
         for part in own:
             if not may_follow(part, wanted):
-                why = f"it has only rows with {expression_text(part)}"
-                raise NearMiss(why)
+                raise NearMiss(f"it has only rows with {expression_text(part)}")
             self._proof.append(f"its condition {expression_text(part)} follows from the query's")
         joined = tuple(map(self._joined, sides))
         filter, kept, bounds = self._conditions(wanted, own)
@@ -150,7 +145,7 @@ class _Matching:
         keys = self._all(side.keys)
         if keys is None:
             what = ", ".join(map(expression_text, side.keys))
-            raise NearMiss(f"it does not group by {what}, by which {side.name} is joined", keys=side.keys)
+            raise NearMiss(f"it does not group by {what}, by which {side.name} is joined")
         self._proof.append(side.step(keys))
         return keys
 
@@ -174,14 +169,13 @@ class _Matching:
                 kept.append(part)
                 self._proof.append(f"{expression_text(part)} follows from its condition")
             else:
-                why = f"{expression_text(part)} is about more than its groups"
-                raise NearMiss(why, keys=self._lacking(part))
+                raise NearMiss(f"{expression_text(part)} is about more than its groups")
         return filter, kept, bounds
 
     def _key(self, key: Expression) -> Expression:
         found = self.over_groups(key)
         if found is None:
-            raise NearMiss(f"it does not group by {expression_text(key)}", keys=(key,))
+            raise NearMiss(f"it does not group by {expression_text(key)}")
         if not any(id > 0 for id in columns_of(key)):
             self._proof.append(f"{expression_text(key)} is the same for all rows of a group")
         elif not isinstance(found, Column):
@@ -199,7 +193,7 @@ class _Matching:
                     return Picked(columns=tuple(places), filter=over)
         if state.argument is not None and not is_own(state.argument):
             raise NearMiss(f"{state_text(state)} is of what is joined, which is not kept")
-        raise NearMiss(f"it does not keep {state_text(state)}", states=(state,))
+        raise NearMiss(f"it does not keep {state_text(state)}")
 
     def _values(self, values: Values) -> PickedValues:
         wanted = _without(values.where, self._asked.where)
@@ -211,7 +205,7 @@ class _Matching:
             said = [part for part in over if part is not None]
             if len(said) < len(over) or any(part not in wanted for part in own):
                 continue
-            filter = _all_of(said)
+            filter = all_of(said)
             self._proof += [f"{text} is kept{_where(filter)}" for text in values_texts(values)]
             if Kept.DISTINCT in values.kept or not set(values.kept) <= set(known.kept):
                 parts = table.table.primary_key[len(self._keys) :]
@@ -248,13 +242,6 @@ class _Matching:
         found = tuple((function, value) for _, function, value in bounds)
         return Ends(moment=moment, column=column, buckets=buckets, bounds=found)
 
-    def _lacking(self, part: Expression) -> tuple[Expression, ...]:
-        """The columns that a view would have to group by, too."""
-        known = {id for key, _ in self._keys if isinstance(key, Column) for id in (key.id,)}
-        columns = [node for node in walk(part) if isinstance(node, Column) and node.id > 0]
-        found = {node.id: node for node in columns if node.id not in known}
-        return tuple(found.values())
-
     def over_groups(self, node: Expression) -> Expression | None:
         """An expression over the table's columns as one over those of the groups; None where groups do not say it.
 
@@ -284,7 +271,7 @@ class _Matching:
                 return None if inner is None or _is_float(inner) else Cast(argument=inner, type=node.type)
             case Case():
                 parts = self._all([*(part for branch in node.branches for part in branch), node.default])
-                if parts is None:
+                if parts is None or any(map(_is_float, parts)):
                     return None
                 branches = tuple(zip(parts[:-1:2], parts[1:-1:2], strict=True))
                 return Case(branches=branches, default=parts[-1], type=node.type)
@@ -297,7 +284,8 @@ class _Matching:
 
 def _is_float(part: Expression) -> bool:
     """Whether it is a column of groups in which 0 and -0 are one, which functions may tell apart."""
-    return isinstance(part, Column) and part.id > 0 and part.type.kind in (Kind.REAL, Kind.DOUBLE)
+    type = part.type.element or part.type
+    return isinstance(part, Column) and part.id > 0 and type.kind in (Kind.REAL, Kind.DOUBLE)
 
 
 def _put(node: Expression, moment: Expression, column: Column) -> Expression:
@@ -369,12 +357,6 @@ def _without(condition: Expression | None, other: Expression | None) -> list[Exp
     left = [] if other is None else [nameless(part) for part in conjuncts(other)]
     found = [] if condition is None else [nameless(part) for part in conjuncts(condition)]
     return [part for part in found if part not in left]
-
-
-def _all_of(parts: Sequence[Expression]) -> Expression | None:
-    if not parts:
-        return None
-    return parts[0] if len(parts) == 1 else Call(function="and", arguments=tuple(parts), type=BOOLEAN)
 
 
 def _where(filter: Expression | None) -> str:

@@ -10,27 +10,24 @@ SELECT of a query has no way, the whole query runs by the plan without views.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from ...base.errors import Invalid
 from ...base.limits import VIEW_GROUPS_MAX
 from ...base.types import BOOLEAN
 from ...engine.aggregates.partners import Partners
 from ...engine.aggregates.rollup import RolledUp
 from ...engine.clock import monotonic
-from ...engine.expression.evaluate import evaluate
-from ...engine.expression.node import Call, Expression, Parameter
-from ...engine.expression.tree import columns_of, conjuncts, nameless, transform
+from ...engine.computed import evaluated
+from ...engine.expression.node import Call, Expression
+from ...engine.expression.tree import all_of, columns_of, conjuncts, nameless
 from ...engine.pipeline.shape import NotCovered
 from ...engine.selectivity import rows_expected
 from ..parts import VIEWS, Grouped
-from ..pushdown import Moment, finish, simple
-from ..pushdown import constant as value_of
+from ..pushdown import Moment, finish, simple, with_constants
 from .buckets import Window
 from .implied import follows
 from .match import RollUp
@@ -115,7 +112,10 @@ def answers(
     found: dict[str, pa.Table] = {}
     for part, way, sides in zip(matched, ways, partners, strict=True):
         began = monotonic()
-        found[part.name], read = _answer(part, way, sides, reader, moment, check)
+        try:
+            found[part.name], read = _answer(part, way, sides, reader, moment, check)
+        except NotCovered as error:
+            return none(part, str(error))
         if note is not None:
             note(
                 Grouped(
@@ -154,11 +154,11 @@ def _way(roll: RollUp, matched: Matched, reader: Reader, moment: Moment) -> Way 
     cost = 0
     for table in (groups, *(values.table.table for values in roll.values if values.table is not None)):
         known = reader.statistics(table)
-        cost += rows_expected(_all_of(_own(filter)), known, rows_max=known.rows)
+        cost += rows_expected(all_of(_own(filter)), known, rows_max=known.rows)
     base = reader.statistics(matched.use.table)
     for end in ends:
-        cost += GROUPS_PER_ROW * rows_expected(_all_of([*_own(conditions), *_end(roll, end)]), base, rows_max=base.rows)
-    rows = rows_expected(_all_of(_own(conditions)), base, rows_max=base.rows)
+        cost += GROUPS_PER_ROW * rows_expected(all_of([*_own(conditions), *_end(roll, end)]), base, rows_max=base.rows)
+    rows = rows_expected(all_of(_own(conditions)), base, rows_max=base.rows)
     return Way(
         roll=roll, conditions=tuple(conditions), filter=tuple(filter), ends=tuple(ends), cost=cost, rows=rows
     )  # fmt: skip
@@ -187,7 +187,7 @@ def _answer(
     roll = way.roll
     groups = roll.view.groups
     assert groups is not None, "the view is kept"
-    filter = _all_of(way.filter)
+    filter = all_of(way.filter)
     pushed = _pushed(way.filter)
     exact = pushed is not None and filter is not None and nameless(pushed) == nameless(filter)
     joins = [key for keys in roll.sides for key in keys]
@@ -202,6 +202,7 @@ def _answer(
         states=roll.states,
         values=[values.columns for values in roll.values],
         filter=None if exact else filter,
+        groups_max=VIEW_GROUPS_MAX,
     )
     batches = _checked(reader.scan(groups, columns=ids, filter=pushed).batches(), check)
     found.add_groups(joined(batches, ids, partners, roll.sides), (*ids, *brought))
@@ -213,37 +214,44 @@ def _answer(
                 _checked(reader.scan(of, filter=pushed).batches(), check), everything, partners, roll.sides
             )
             found.add_values(number, batches, (*everything, *brought), values.in_table, count=everything[-1])
-    count = found.groups_read
-    for end in way.ends:
-        conditions = [*way.conditions, *_end(roll, end)]
-        left, where = _pushed(conditions), _all_of(conditions)
-        if roll.asked.values:
-            given = (dataclasses.replace(values, where=_constant(values.where, moment)) for values in roll.asked.values)
-            asked = dataclasses.replace(roll.asked, where=where, values=tuple(given))
-        elif left is not None and where is not None and nameless(left) == nameless(where):
-            asked = roll.asked.unfiltered  # the scan has asked it all
-        else:
-            asked = dataclasses.replace(roll.asked, where=where)
-        keys = [side.keys for side in matched.sides]
-        reads = {*asked.reads, *(id for parts in keys for part in parts for id in columns_of(part))}
-        columns = _of_table(reads) or _of_table(roll.asked.reads)
-        stream = reader.scan(matched.use.table, columns=columns, filter=left)
-        for batch in _checked(stream.batches(), check):
-            count += batch.num_rows
-            named = batch.rename_columns([str(id) for id in columns])
-            found.add_rows(joined(iter((named,)), columns, partners, keys), asked)
+    ends = [_add_end(found, matched, way, end, partners, reader, moment, check) for end in way.ends]
     whole = found.groups(alone=roll.alone and not way.ends)
-    return pa.Table.from_batches([_outputs(roll, whole)]), count
+    return pa.Table.from_batches([_outputs(roll, whole)]), found.groups_read + sum(ends)
+
+
+def _add_end(
+    found: RolledUp, matched: Matched, way: Way, end: Window, partners: Sequence[Partners], reader: Reader,
+    moment: Moment, check: Callable[[], None],
+) -> int:  # fmt: skip
+    """Add the rows of one end of the window of time; returns how many they are."""
+    roll, count = way.roll, 0
+    conditions = [*way.conditions, *_end(roll, end)]
+    left, where = _pushed(conditions), all_of(conditions)
+    if roll.asked.values:
+        given = (
+            values if values.where is None else dataclasses.replace(values, where=with_constants(values.where, moment))
+            for values in roll.asked.values
+        )
+        asked = dataclasses.replace(roll.asked, where=where, values=tuple(given))
+    elif left is not None and where is not None and nameless(left) == nameless(where):
+        asked = roll.asked.unfiltered  # the scan has asked it all
+    else:
+        asked = dataclasses.replace(roll.asked, where=where)
+    keys = [side.keys for side in matched.sides]
+    reads = {*asked.reads, *(id for parts in keys for part in parts for id in columns_of(part))}
+    columns = _of_table(reads) or _of_table(roll.asked.reads)
+    stream = reader.scan(matched.use.table, columns=columns, filter=left)
+    for batch in _checked(stream.batches(), check):
+        count += batch.num_rows
+        named = batch.rename_columns([str(id) for id in columns])
+        found.add_rows(joined(iter((named,)), columns, partners, keys), asked)
+    return count
 
 
 def _outputs(roll: RollUp, groups: pa.RecordBatch) -> pa.RecordBatch:
     ids = [int(name) for name in groups.schema.names]
     keys = len(roll.keys)
-    try:
-        columns = [evaluate(output, groups, column_ids=ids) for output in roll.asked.outputs]
-    except Invalid as error:  # its row is no row that the user knows
-        message = re.sub("^row [0-9]+: ", "", error.message)
-        raise Invalid(message, hint=error.hint, sqlstate=error.sqlstate) from None
+    columns = [evaluated(output, groups, ids) for output in roll.asked.outputs]
     names = [f"k{place}" if place < keys else f"a{place - keys}" for place in range(len(columns))]
     return pa.RecordBatch.from_arrays(columns, names=names)
 
@@ -267,18 +275,6 @@ def _compare(function: str, subject: Expression, value: Expression) -> Expressio
     return Call(function=function, arguments=(subject, value), type=BOOLEAN)
 
 
-def _constant(condition: Expression | None, moment: Moment) -> Expression | None:
-    """A condition with the values of its parameters, and the statement's time."""
-    if condition is None:
-        return None
-
-    def known(part: Expression) -> Expression:
-        constant = isinstance(part, Parameter) or (isinstance(part, Call) and not part.arguments)
-        return value_of(part, moment) if constant else part
-
-    return transform(condition, known)
-
-
 def _finished(parts: Sequence[Expression], moment: Moment) -> list[Expression] | None:
     """Conditions with their constants; None where one cannot be computed."""
     found = [finish(part, moment) for part in parts]
@@ -289,13 +285,7 @@ def _finished(parts: Sequence[Expression], moment: Moment) -> list[Expression] |
 def _pushed(conditions: Sequence[Expression]) -> Expression | None:
     """What the engine can leave rows out by."""
     columns = {id: id for part in conditions for id in columns_of(part) if id > 0}
-    return _all_of([part for each in conditions if (part := simple(each, columns)) is not None])
-
-
-def _all_of(parts: Sequence[Expression]) -> Expression | None:
-    if not parts:
-        return None
-    return parts[0] if len(parts) == 1 else Call(function="and", arguments=tuple(parts), type=BOOLEAN)
+    return all_of([part for each in conditions if (part := simple(each, columns)) is not None])
 
 
 def _checked(batches: Iterator[pa.RecordBatch], check: Callable[[], None]) -> Iterator[pa.RecordBatch]:

@@ -5,8 +5,7 @@
       ─► Select(ArrowScan groups, WHERE having, outputs, ORDER BY), as behind a pipeline (sql/pipeline.py)
 
 Any SELECT may be one: of a WITH query, of a subquery, of a side of a join. What it is joined with below GROUP BY is
-looked up by the groups (sides.py). Which view is taken, and whether one is
-worth it, is decided when the query runs.
+looked up by the groups (sides.py). Which view is taken, and whether one is worth it, is decided when the query runs.
 """
 
 from __future__ import annotations
