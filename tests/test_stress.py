@@ -16,6 +16,7 @@ from pathlib import Path
 
 import soak
 import weftdb
+from from_rows import from_rows
 from weftdb.base.interface import Database
 from weftdb.engine.database import Engine
 from weftdb.sql.embedded import EmbeddedDatabase
@@ -142,8 +143,8 @@ class Actions:
 
     def compare(self) -> None:
         with self.database.snapshot() as snapshot:
-            base = snapshot.execute("SELECT k, count(*) FROM events GROUP BY k ORDER BY k").rows()
             view = snapshot.execute("SELECT k, n FROM per_key ORDER BY k").rows()
+            base = from_rows(snapshot, "SELECT k, count(*) FROM events GROUP BY k ORDER BY k").rows()
             scanned = sum(batch.num_rows for batch in snapshot.table("events").scan(columns=["k"]))
         assert base == view
         assert scanned == sum(count for _, count in base)

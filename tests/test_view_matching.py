@@ -132,6 +132,16 @@ BUCKETS = (
 )
 
 
+SHIFTED = (
+    Buckets(width=7 * 86_400_000_000),
+    Buckets(width=10 * 86_400_000_000, origin=946_857_600_000_000),
+    Buckets(width=10 * 86_400_000_000, origin=946_857_600_000_000 + 86_400_000_000),
+    Buckets(width=3_600_000_000, origin=1_800_000_000),
+    Buckets(width=6, origin=2, by_month=True),
+)
+"""Widths that divide one another, and beginnings that do not meet."""
+
+
 def test_buckets_are_those_of_the_functions(db: Database) -> None:
     draw = random.Random(soak.SEED)
     epoch = dt.datetime(1970, 1, 1)
@@ -155,8 +165,9 @@ def test_buckets_are_those_of_the_functions(db: Database) -> None:
 def test_what_is_made_of_what() -> None:
     draw = random.Random(soak.SEED)
     moments = [draw.randint(-(10**16), 4 * 10**15) for _ in range(300)]
-    for coarse, fine in itertools.product(BUCKETS, BUCKETS):
-        same = all(coarse.floor(fine.floor(moment)) == coarse.floor(moment) for moment in moments)
+    for coarse, fine in itertools.product((*BUCKETS, *SHIFTED), repeat=2):
+        starts = [coarse.floor(moment) for moment in moments]  # what is cut elsewhere differs there at once
+        same = all(coarse.floor(fine.floor(moment)) == coarse.floor(moment) for moment in (*moments, *starts))
         assert coarse.made_of(fine) == same, (coarse, fine)
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import weftdb
+from from_rows import from_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from weftdb.base.errors import Invalid
@@ -170,8 +171,8 @@ def test_queries_over_groups_are_those_over_the_rows(db: Database) -> None:
         "SELECT DISTINCT ON (kind) kind, k, sx FROM $v ORDER BY kind, sx DESC",
     ):
         shown = db.execute(query.replace("$v", "v")).rows()
-        assert shown == db.execute(query.replace("$v w", f"({QUERY}) w").replace("$v u", f"({QUERY}) u")
-                                   .replace("$v", f"({QUERY}) q")).rows(), query  # fmt: skip
+        rows = query.replace("$v w", f"({QUERY}) w").replace("$v u", f"({QUERY}) u").replace("$v", f"({QUERY}) q")
+        assert shown == from_rows(db, rows).rows(), query
         assert shown, query
 
 
@@ -259,7 +260,7 @@ def test_a_view_is_exported_backed_up_and_restored(tmp_path: Path) -> None:
         assert db.execute("SELECT * FROM v ORDER BY kind, k").arrow().to_pylist() == wanted.to_pylist()
         fill(db, 4001, 4100)
         shown = db.execute(f"SELECT {EXACT} FROM v ORDER BY kind, k").rows()
-        assert shown == db.execute(f"SELECT {EXACT} FROM ({QUERY}) q ORDER BY kind, k").rows()
+        assert shown == from_rows(db, f"SELECT {EXACT} FROM ({QUERY}) q ORDER BY kind, k").rows()
 
 
 def test_a_group_of_a_time_is_found_by_its_key(db: Database) -> None:

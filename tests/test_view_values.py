@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import weftdb
+from from_rows import from_rows
 from weftdb.base.errors import Invalid
 
 Database = Any
@@ -33,7 +34,7 @@ def made(db: Database) -> None:
 
 def check(on: Database) -> dict[Any, tuple[Any, ...]]:
     shown = on.execute("SELECT * FROM v ORDER BY 1").rows()
-    assert shown == on.execute(f"{QUERY} ORDER BY 1").rows()
+    assert shown == from_rows(on, f"{QUERY} ORDER BY 1").rows()
     return {row[0]: row[1:] for row in shown}
 
 
@@ -118,7 +119,7 @@ def test_nan_is_the_greatest_and_zeros_are_one_value(db: Database) -> None:
     (row,) = db.execute("SELECT * FROM w").rows()
     assert (row[1], str(row[2]), row[3]) == (0.0, "nan", 3)
     db.execute("DELETE FROM t WHERE id = 3")
-    assert db.execute("SELECT * FROM w").rows() == db.execute(query).rows() == [(1, 0.0, float("inf"), 2)]
+    assert db.execute("SELECT * FROM w").rows() == from_rows(db, query).rows() == [(1, 0.0, float("inf"), 2)]
     db.execute("DELETE FROM t WHERE id = 1")
     assert db.execute("SELECT low, n FROM w").rows() == [(0.0, 2)]
 
