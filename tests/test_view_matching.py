@@ -177,12 +177,17 @@ def test_a_window_is_its_whole_buckets_and_its_ends() -> None:
         buckets = draw.choice(BUCKETS)
         start = draw.choice((None, draw.randint(-(10**15), 10**15)))
         window = Window(start=start, stop=draw.choice((None, draw.randint(start or 0, 2 * 10**15))))
-        whole = window.whole(buckets)
-        if whole.is_empty:
-            continue
-        for moment in (draw.randint(-2 * 10**15, 3 * 10**15) for _ in range(20)):
-            parts = [_within(buckets.floor(moment), whole), *(_within(moment, end) for end in window.beside(whole))]
-            assert sum(parts) == _within(moment, window)
+        starts, stops = window.cut_at_start(buckets) or (None,), window.cut_at_stop(buckets) or (None,)
+        for cuts in itertools.product(starts, stops):
+            low, high = (None if cut is None else cut.at for cut in cuts)
+            whole = Window(start=low, stop=high)
+            if whole.is_empty:
+                continue
+            near = [at for cut in cuts if cut is not None for at in (cut.at, *cut.beside)]
+            for moment in (at + draw.choice((-1, 0, 1, draw.randint(-(10**10), 10**10))) for at in near * 4):
+                told = int(_within(buckets.floor(moment), whole))
+                told += sum(cut.sign * (cut.beside[0] <= moment < cut.beside[1]) for cut in cuts if cut is not None)
+                assert told == _within(moment, window)
 
 
 def _within(moment: int, window: Window) -> bool:

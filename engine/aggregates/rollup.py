@@ -3,6 +3,9 @@
     groups of the view ─ where, keys, states picked ─► changes ─┐
     rows beside them   ─ where, keys, states made ───► changes ─┴─► one row per group of the query, with its states
 
+Rows that the groups have and the query does not want go out of them again, with the sign -1; a group without any row
+left is none.
+
 The least and the greatest of a group are values of the query's group that it is part of; how many different ones there
 are the view's tables of values tell. From there they go the way of a view's own values (values.py).
 
@@ -11,7 +14,7 @@ A query is a ``Maintained`` here, of which nothing is kept: its states are those
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +26,7 @@ from ..expression.evaluate import evaluate, evaluate_filter
 from ..expression.node import Expression
 from ..pipeline.shape import NotCovered
 from .definition import Maintained
+from .folded import CHANGE_ROWS
 from .values import with_values
 
 PIECE: Final = 1 << 18
@@ -58,7 +62,8 @@ class RolledUp:
         self._asked, self._keys, self._states, self._values, self._filter = asked, keys, states, values, filter
         self._groups = _Sums(asked)
         self._counts = [_Sums(view) for view in asked.value_views]
-        self.groups_read = 0
+        self._takes_away = False
+        self.groups_read = self.rows_read = 0
 
     def add_groups(self, batches: Iterable[pa.RecordBatch], ids: Sequence[int]) -> None:
         """Groups of the view, with the columns ``ids``."""
@@ -81,16 +86,23 @@ class RolledUp:
             keys = [evaluate(key, batch, column_ids=ids) for key in self._keys]
             self._add_values(number, batch, ids, keys, picked, batch.column(ids.index(count)).to_numpy())
 
-    def add_rows(self, batches: Iterable[pa.RecordBatch], of: Maintained) -> None:
-        """Rows of the table, their columns named by identifiers. ``of``: the query, with its constants."""
-        for batch in batches:
-            self._groups.add(of.grouper.change_of(batch, 1))
+    def add_rows(self, batches: Iterable[tuple[pa.RecordBatch, int]], of: Maintained) -> None:
+        """Rows of the table that come (1) or go (-1), their columns named by identifiers. ``of``: the query of such
+        rows; those of one with values only come.
+        """
+        for batch, signs in _together(batches):
+            self.rows_read += batch.num_rows
+            self._takes_away |= not isinstance(signs, int) or signs < 0
+            self._groups.add(of.grouper.change_of(batch, signs))
             for sums, view in zip(self._counts, of.value_views, strict=True):
-                sums.add(view.grouper.change_of(batch.select([str(id) for id in view.reads]), 1))
+                sums.add(view.grouper.change_of(batch.select([str(id) for id in view.reads]), signs))
 
     def groups(self, *, alone: bool) -> pa.RecordBatch:
         """The groups of the query. ``alone``: no two of those that were added are of one."""
         groups = self._groups.whole(alone=alone)
+        if self._takes_away and self._keys:
+            there = groups.column(len(self._keys)).to_numpy() > 0  # ROWS, the first state
+            groups = groups if there.all() else groups.filter(pa.array(there))
         return with_values(self._asked, groups, [sums.whole() for sums in self._counts]) if self._counts else groups
 
     def _passing(self, batch: pa.RecordBatch, ids: Sequence[int]) -> pa.RecordBatch:
@@ -148,6 +160,29 @@ class _Sums:
         if alone and self._changes:
             return pa.concat_batches(self._changes) if len(self._changes) > 1 else self._changes[0]
         return self._grouper.folded(self._changes)
+
+
+def _together(batches: Iterable[tuple[pa.RecordBatch, int]]) -> Iterator[tuple[pa.RecordBatch, np.ndarray | int]]:
+    """Small batches as larger ones, with the sign of each row, or the one that all have."""
+    held: list[tuple[pa.RecordBatch, int]] = []
+
+    def whole() -> tuple[pa.RecordBatch, np.ndarray | int]:
+        batch = held[0][0] if len(held) == 1 else pa.concat_batches([batch for batch, _ in held])
+        if len({sign for _, sign in held}) == 1:
+            return batch, held[0][1]
+        return batch, np.repeat(np.array([sign for _, sign in held], np.int8), [batch.num_rows for batch, _ in held])
+
+    rows = 0
+    for batch, sign in batches:
+        if not batch.num_rows:
+            continue
+        held.append((batch, sign))
+        rows += batch.num_rows
+        if rows >= CHANGE_ROWS:
+            yield whole()
+            held, rows = [], 0
+    if held:
+        yield whole()
 
 
 def _none(type: pa.DataType) -> int | None:

@@ -4,8 +4,9 @@
     at::date                    days                            extract(dow FROM at)      says the same all day
 
 What is the same all through each bucket of a view is computed of the bucket's start (``constant_in``): a day of hours,
-a month of days, the hour of day of quarters of an hour. A window of time is the whole buckets in it and two ends
-(``Window``), which are cut at microseconds; moments are counted from 1970.
+a month of days, the hour of day of quarters of an hour. A window of time is whole buckets and what is beside them: the
+rows of its ends, or, less the rows before and behind it, all buckets that it touches (``Cut``). Windows are cut at
+microseconds; moments are counted from 1970.
 """
 
 from __future__ import annotations
@@ -133,6 +134,17 @@ def _of_unit(unit: Any) -> Buckets | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A bound ``at`` the start of a bucket, and moments ``beside`` it, from and before: the rows that are then added
+    (``sign`` 1), or taken away (-1).
+    """
+
+    at: int
+    beside: tuple[int, int]
+    sign: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """Moments from ``start`` on and before ``stop``; None: without a bound."""
 
@@ -154,22 +166,21 @@ class Window:
             case _:
                 return None
 
-    def whole(self, buckets: Buckets) -> Window:
-        """The whole buckets in it. Raises OverflowError beyond the calendar."""
-        return Window(
-            start=None if self.start is None else buckets.ceil(self.start),
-            stop=None if self.stop is None else buckets.floor(self.stop),
-        )
+    def cut_at_start(self, buckets: Buckets) -> tuple[Cut, ...]:
+        """Where whole buckets can begin; none where it has no start. Raises OverflowError beyond the calendar."""
+        if self.start is None:
+            return ()
+        low, high = buckets.floor(self.start), buckets.ceil(self.start)
+        inside = Cut(at=high, beside=(self.start, high), sign=1)
+        return inside, Cut(at=low, beside=(low, self.start), sign=-1)
 
-    def beside(self, whole: Window) -> list[Window]:
-        """What the whole buckets leave of it."""
-        ends = [Window(start=self.start, stop=whole.start), Window(start=whole.stop, stop=self.stop)]
-        bounded = [(end.start, end.stop) for end in ends]
-        return [
-            Window(start=start, stop=stop)
-            for start, stop in bounded
-            if start is not None and stop is not None and start < stop
-        ]
+    def cut_at_stop(self, buckets: Buckets) -> tuple[Cut, ...]:
+        """Where whole buckets can end; none where it has no stop. Raises OverflowError beyond the calendar."""
+        if self.stop is None:
+            return ()
+        low, high = buckets.floor(self.stop), buckets.ceil(self.stop)
+        inside = Cut(at=low, beside=(low, self.stop), sign=1)
+        return inside, Cut(at=high, beside=(self.stop, high), sign=-1)
 
     @property
     def is_empty(self) -> bool:
@@ -203,4 +214,4 @@ def _value(moment: int, type: Type) -> object:
     return found if type.kind is Kind.TIMESTAMP else found.replace(tzinfo=dt.UTC)
 
 
-__all__ = ["Buckets", "Window", "buckets_of", "constant_in"]
+__all__ = ["Buckets", "Cut", "Window", "buckets_of", "constant_in"]

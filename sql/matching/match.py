@@ -48,13 +48,15 @@ class NearMiss(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
     """A window of time over the buckets that a view has: ``column`` of its groups. ``bounds`` are comparisons of
-    ``moment``, over the table's columns, with what is constant while the query runs.
+    ``moment``, over the table's columns, with what is constant while the query runs; ``others``: all else that the
+    query demands of rows.
     """
 
     moment: Expression
     column: Column
     buckets: Buckets
     bounds: tuple[tuple[str, Expression], ...]
+    others: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,7 @@ class _Matching:
             filter=tuple(filter),
             states=states,
             values=tuple(self._values(values) for values in self._asked.values),
-            ends=self._ends(bounds),
+            ends=self._ends(bounds, wanted),
             given=tuple(own),
             kept=tuple(kept),
             sides=joined,
@@ -230,7 +232,7 @@ class _Matching:
             if over is not None:
                 yield None, None, Call(function="and", arguments=(over, there), type=BOOLEAN)
 
-    def _ends(self, bounds: Sequence[tuple[Expression, str, Expression]]) -> Ends | None:
+    def _ends(self, bounds: Sequence[tuple[Expression, str, Expression]], wanted: Sequence[Expression]) -> Ends | None:
         if not bounds:
             return None
         moments = {repr(moment): moment for moment, _, _ in bounds}
@@ -240,7 +242,8 @@ class _Matching:
         candidates = [(buckets, column) for of, buckets, column in self._buckets if of == moment]
         buckets, column = min(candidates, key=lambda found: (found[0].by_month, found[0].width))
         found = tuple((function, value) for _, function, value in bounds)
-        return Ends(moment=moment, column=column, buckets=buckets, bounds=found)
+        others = tuple(part for part in wanted if _bound(part) not in bounds)
+        return Ends(moment=moment, column=column, buckets=buckets, bounds=found, others=others)
 
     def over_groups(self, node: Expression) -> Expression | None:
         """An expression over the table's columns as one over those of the groups; None where groups do not say it.

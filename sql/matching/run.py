@@ -1,7 +1,7 @@
 """Answering the grouped SELECTs of a query from views: the cheapest that is worth it, at the reader's snapshot.
 
     conditions, their constants computed ─► which ways hold ─► groups and rows they would read ─► the cheapest
-    its groups, and the rows of the ends of a window of time ─ joined with sides ─► RolledUp ─► keys and aggregates
+    its groups, and rows beside them (End) ─ joined with sides ─► RolledUp ─► keys and aggregates
 
 A way that does not hold for these constants, or reads nearly as much as the table's rows would be, is none. If one
 SELECT of a query has no way, the whole query runs by the plan without views.
@@ -17,20 +17,22 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from ...base.limits import VIEW_GROUPS_MAX
-from ...base.types import BOOLEAN
+from ...base.types import BOOLEAN, Kind
+from ...engine.aggregates.definition import Maintained
 from ...engine.aggregates.partners import Partners
 from ...engine.aggregates.rollup import RolledUp
 from ...engine.clock import monotonic
 from ...engine.computed import evaluated
-from ...engine.expression.node import Call, Expression
+from ...engine.expression.evaluate import evaluate_filter
+from ...engine.expression.node import Call, Column, Expression
 from ...engine.expression.tree import all_of, columns_of, conjuncts, nameless
 from ...engine.pipeline.shape import NotCovered
 from ...engine.selectivity import rows_expected
 from ..parts import VIEWS, Grouped
 from ..pushdown import Moment, finish, simple, with_constants
-from .buckets import Window
+from .buckets import Cut, Window
 from .implied import follows
-from .match import RollUp
+from .match import Ends, RollUp
 from .select import Matched
 from .sides import RowsOf, is_own, joined
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...engine.reader import Reader
+    from ...engine.statistics import TableStatistics
 
 ROWS_PER_GROUP: Final = 16
 """A kernel looks at so many rows while a group is added to another one."""
@@ -50,8 +53,16 @@ FEW: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """Rows of the table beside the buckets that are read: to be added (``sign`` 1), or taken away (-1)."""
+
+    conditions: tuple[Expression, ...]
+    sign: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A roll-up with its constants. ``filter``: of groups; ``ends``: windows of the table's rows beside them.
+    """A roll-up with its constants. ``filter``: of groups; ``ends``: the table's rows beside them.
 
     ``cost``: groups that it reads, about, and what its rows are worth in groups.
     """
@@ -59,7 +70,7 @@ class Way:
     roll: RollUp
     conditions: tuple[Expression, ...]
     filter: tuple[Expression, ...]
-    ends: tuple[Window, ...]
+    ends: tuple[End, ...]
     cost: int
     rows: int
 
@@ -139,14 +150,20 @@ def _way(roll: RollUp, matched: Matched, reader: Reader, moment: Moment) -> Way 
         return None
     if not all(follows(part, conditions) for part in own) or not all(follows(part, own) for part in kept):
         return None
-    ends: list[Window] = []
+    base = reader.statistics(matched.use.table)
+    ends: list[End] = []
     if roll.ends is not None:
+        others = _finished(roll.ends.others, moment)
         try:
-            windows = _windows(roll, moment)
-            if windows is None:
+            window = None if others is None else _window(roll.ends, moment)
+            found = None if window is None else _cut(window, roll, base)
+            if found is None or others is None:
                 return None
-            whole, ends = windows
+            whole, cuts = found
             filter = [*filter, *whole.conditions(roll.ends.column, _compare)]
+            for cut in cuts:
+                beside = Window(start=cut.beside[0], stop=cut.beside[1]).conditions(roll.ends.moment, _compare)
+                ends.append(End(conditions=(*own, *others, *beside), sign=cut.sign))
         except (OverflowError, ValueError):
             return None
     groups = roll.view.groups
@@ -155,29 +172,49 @@ def _way(roll: RollUp, matched: Matched, reader: Reader, moment: Moment) -> Way 
     for table in (groups, *(values.table.table for values in roll.values if values.table is not None)):
         known = reader.statistics(table)
         cost += rows_expected(all_of(_own(filter)), known, rows_max=known.rows)
-    base = reader.statistics(matched.use.table)
     for end in ends:
-        cost += GROUPS_PER_ROW * rows_expected(all_of([*_own(conditions), *_end(roll, end)]), base, rows_max=base.rows)
+        cost += GROUPS_PER_ROW * rows_expected(all_of(_own(end.conditions)), base, rows_max=base.rows)
     rows = rows_expected(all_of(_own(conditions)), base, rows_max=base.rows)
     return Way(
         roll=roll, conditions=tuple(conditions), filter=tuple(filter), ends=tuple(ends), cost=cost, rows=rows
     )  # fmt: skip
 
 
-def _windows(roll: RollUp, moment: Moment) -> tuple[Window, list[Window]] | None:
-    """The whole buckets of the window of time that is asked for, and what is beside them; None: there are none."""
-    assert roll.ends is not None, "it has a window"
+def _window(ends: Ends, moment: Moment) -> Window | None:
+    """The window of time that is asked for; None: there is no telling."""
     window: Window | None = Window()
-    for function, value in roll.ends.bounds:
-        bound = finish(_compare(function, roll.ends.moment, value), moment)
+    for function, value in ends.bounds:
+        bound = finish(_compare(function, ends.moment, value), moment)
         literal = bound.arguments[1] if isinstance(bound, Call) and len(bound.arguments) == 2 else None
         if window is None or literal is None or not isinstance(bound, Call):
             return None
         window = window.within(bound.function, getattr(literal, "value", None))
-    if window is None:
-        return None
-    whole = window.whole(roll.ends.buckets)
-    return None if whole.is_empty else (whole, window.beside(whole))
+    return window
+
+
+def _cut(window: Window, roll: RollUp, base: TableStatistics) -> tuple[Window, list[Cut]] | None:
+    """The buckets to read, and what is beside them: of both ways to cut an end the one with fewer rows, about.
+
+    Rows are taken away again from counts and sums only. None: there are no buckets.
+    """
+    assert roll.ends is not None, "it has a window"
+    ends = roll.ends
+    known = base.columns.get(ends.moment.id) if isinstance(ends.moment, Column) else None
+    micros = known is not None and ends.moment.type.kind is not Kind.DATE
+
+    def length(cut: Cut) -> int:
+        start, stop = cut.beside
+        if known is not None and known.low is not None and known.high is not None and micros:
+            start, stop = max(start, known.low), min(stop, known.high + 1)
+        return max(stop - start, 0)
+
+    cuts: list[Cut] = []
+    for found in (window.cut_at_start(ends.buckets), window.cut_at_stop(ends.buckets)):
+        cuts += [min(found[: 1 if roll.asked.values else 2], key=length)] if found else []
+    start = None if window.start is None else cuts[0].at
+    stop = None if window.stop is None else cuts[-1].at
+    whole = Window(start=start, stop=stop)
+    return None if whole.is_empty else (whole, [cut for cut in cuts if cut.beside[0] < cut.beside[1]])
 
 
 def _answer(
@@ -214,38 +251,42 @@ def _answer(
                 _checked(reader.scan(of, filter=pushed).batches(), check), everything, partners, roll.sides
             )
             found.add_values(number, batches, (*everything, *brought), values.in_table, count=everything[-1])
-    ends = [_add_end(found, matched, way, end, partners, reader, moment, check) for end in way.ends]
+    if way.ends:
+        found.add_rows(_beside(matched, way, partners, reader, check), _rows_asked(roll.asked, moment))
     whole = found.groups(alone=roll.alone and not way.ends)
-    return pa.Table.from_batches([_outputs(roll, whole)]), found.groups_read + sum(ends)
+    return pa.Table.from_batches([_outputs(roll, whole)]), found.groups_read + found.rows_read
 
 
-def _add_end(
-    found: RolledUp, matched: Matched, way: Way, end: Window, partners: Sequence[Partners], reader: Reader,
-    moment: Moment, check: Callable[[], None],
-) -> int:  # fmt: skip
-    """Add the rows of one end of the window of time; returns how many they are."""
-    roll, count = way.roll, 0
-    conditions = [*way.conditions, *_end(roll, end)]
-    left, where = _pushed(conditions), all_of(conditions)
-    if roll.asked.values:
-        given = (
-            values if values.where is None else dataclasses.replace(values, where=with_constants(values.where, moment))
-            for values in roll.asked.values
-        )
-        asked = dataclasses.replace(roll.asked, where=where, values=tuple(given))
-    elif left is not None and where is not None and nameless(left) == nameless(where):
-        asked = roll.asked.unfiltered  # the scan has asked it all
-    else:
-        asked = dataclasses.replace(roll.asked, where=where)
+def _beside(
+    matched: Matched, way: Way, partners: Sequence[Partners], reader: Reader, check: Callable[[], None]
+) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """The rows of the ends, joined with sides, each batch with its sign. Columns are named by identifiers."""
     keys = [side.keys for side in matched.sides]
-    reads = {*asked.reads, *(id for parts in keys for part in parts for id in columns_of(part))}
-    columns = _of_table(reads) or _of_table(roll.asked.reads)
-    stream = reader.scan(matched.use.table, columns=columns, filter=left)
-    for batch in _checked(stream.batches(), check):
-        count += batch.num_rows
-        named = batch.rename_columns([str(id) for id in columns])
-        found.add_rows(joined(iter((named,)), columns, partners, keys), asked)
-    return count
+    read = {id for end in way.ends for part in end.conditions for id in columns_of(part)}
+    read |= {*way.roll.asked.reads, *(id for parts in keys for part in parts for id in columns_of(part))}
+    ids = _of_table(read)
+    names = [str(id) for id in ids]
+    for end in way.ends:
+        pushed, where = _pushed(end.conditions), all_of(end.conditions)
+        scan = reader.scan(matched.use.table, columns=ids, filter=pushed)
+        batches = (batch.rename_columns(names) for batch in _checked(scan.batches(), check))
+        if pushed is not None and where is not None and nameless(pushed) == nameless(where):
+            where = None  # the scan asks it all
+        for batch in joined(batches, ids, partners, keys):
+            if where is not None:
+                batch = batch.filter(evaluate_filter(where, batch, column_ids=list(map(int, batch.schema.names))))
+            yield batch, end.sign
+
+
+def _rows_asked(asked: Maintained, moment: Moment) -> Maintained:
+    """The query of rows of which its conditions are known to be true."""
+    if not asked.values:
+        return asked.unfiltered
+    values = (
+        each if each.where is None else dataclasses.replace(each, where=with_constants(each.where, moment))
+        for each in asked.values
+    )
+    return dataclasses.replace(asked, where=None, values=tuple(values))
 
 
 def _outputs(roll: RollUp, groups: pa.RecordBatch) -> pa.RecordBatch:
@@ -264,11 +305,6 @@ def _own(parts: Sequence[Expression]) -> list[Expression]:
 def _of_table(ids: Collection[int]) -> tuple[int, ...]:
     """Those of columns that no side brings, in order."""
     return tuple(sorted(id for id in ids if id > 0))
-
-
-def _end(roll: RollUp, window: Window) -> list[Expression]:
-    assert roll.ends is not None, "it has a window"
-    return window.conditions(roll.ends.moment, _compare)
 
 
 def _compare(function: str, subject: Expression, value: Expression) -> Expression:
