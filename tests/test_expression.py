@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 from unittest import mock
@@ -446,6 +446,75 @@ def test_numeric_quotients_are_exact_in_every_digit(duck: Duck, data: st.DataObj
     expected = [evaluate_row(quotient, {1: a, 2: b}, context=Context()) for a, b in rows]
     values = ", ".join(f"({render_literal(a, types[0])}, {render_literal(b, types[1])})" for a, b in rows)
     assert duck.run(f'SELECT {sql_of(quotient)} AS x FROM (VALUES {values}) AS t("a", "b")', quotient.type) == expected
+    columns = [pa.array(column, type.storage) for column, type in zip(zip(*rows, strict=True), types, strict=True)]
+    batch = pa.RecordBatch.from_arrays(columns, names=["a", "b"])
+    assert evaluate(quotient, batch, column_ids=(1, 2)).to_pylist() == expected
+
+
+@settings(max_examples=soak.many(60, 100), deadline=None)
+@given(data=st.data())
+def test_numeric_quotients_of_columns_are_those_of_rows(data: st.DataObject) -> None:
+    """Of all sizes, with NULLs and divisors of 0, as columns and as constants."""
+    scales = st.integers(0, 9)
+    types = [
+        numeric(data.draw(st.integers(max(scale, 1), 38)), scale) for scale in data.draw(st.tuples(scales, scales))
+    ]
+    numbers = []
+    for type_ in types:
+        most = data.draw(st.sampled_from((9, 10**6, 2**32 + 1, 10 ** (type_.precision or 1) - 1)))
+        most = min(most, 10 ** (type_.precision or 1) - 1)
+        units = st.integers(-most, most).map(lambda units, scale=type_.scale: Decimal(f"{units}E-{scale}"))
+        numbers.append(st.one_of(units, units, units, st.none()))
+    rows = data.draw(st.lists(st.tuples(*numbers), min_size=1, max_size=9))
+    left: Any = Column(id=1, type=types[0], name="a")
+    right: Any = Column(id=2, type=types[1], name="b")
+    if data.draw(st.integers(0, 3)) == 0:
+        right = literal(rows[0][1], types[1])
+        rows = [(a, rows[0][1]) for a, _ in rows]
+    quotient = call("divide", left, right)
+    columns = [pa.array(column, type.storage) for column, type in zip(zip(*rows, strict=True), types, strict=True)]
+    batch = pa.RecordBatch.from_arrays(columns, names=["a", "b"])
+    assert outcome(lambda: evaluate(quotient, batch, column_ids=(1, 2)).to_pylist()) == outcome(
+        lambda: [at_row(number, lambda row=row: evaluate_row(quotient, {1: row[0], 2: row[1]}, context=Context()))
+                 for number, row in enumerate(rows, 1)]
+    )  # fmt: skip
+
+
+@settings(max_examples=soak.many(60, 100), deadline=None)
+@given(data=st.data())
+def test_numeric_casts_of_columns_are_those_of_rows(data: st.DataObject) -> None:
+    def drawn() -> Type:
+        scale = data.draw(st.integers(0, 9))
+        return numeric(data.draw(st.integers(max(scale, 1), 38)), scale)
+
+    source = data.draw(st.sampled_from((SMALLINT, INTEGER, BIGINT, drawn())))
+    target = drawn()
+    most = {SMALLINT: 2**15 - 1, INTEGER: 2**31 - 1, BIGINT: 2**63 - 1}.get(source) or 10 ** (source.precision or 1) - 1
+    few = min(most, data.draw(st.sampled_from((9, 10**6, most))))
+    units = st.integers(-few, few)
+    scale = source.scale if source.is_numeric and source.precision else None
+    values = units if scale is None else units.map(lambda units: Decimal(f"{units}E-{scale}"))
+    rows = data.draw(st.lists(st.one_of(values, values, st.none()), min_size=1, max_size=9))
+    cast = Cast(argument=Column(id=1, type=source, name="a"), type=target)
+    batch = pa.RecordBatch.from_arrays([pa.array(rows, source.storage)], names=["a"])
+    assert outcome(lambda: evaluate(cast, batch, column_ids=(1,)).to_pylist()) == outcome(
+        lambda: [at_row(number, lambda row=row: evaluate_row(cast, {1: row}, context=Context()))
+                 for number, row in enumerate(rows, 1)]
+    )  # fmt: skip
+
+
+def outcome(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except Invalid as error:
+        return error.message
+
+
+def at_row(number: int, work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except Invalid as error:
+        raise Invalid(f"row {number}: {error.message}") from None
 
 
 def test_a_float_at_a_power_of_two_has_its_shortest_digits() -> None:

@@ -24,6 +24,7 @@ from ...storage.column_values import FixedValues, Values, values_of
 from ..expression.evaluate import evaluate, evaluate_filter
 from ..kernels.numbering import number
 from ..layout import Layout
+from ..numbered import has_numbers, numbered
 from ..schema import Column
 from ..upsert import Sums
 from . import rest
@@ -43,6 +44,8 @@ class Grouper:
         self.table = view.table
         self.key_names = [str(id) for id in self.table.primary_key]
         self._layout = Layout(self.table)
+        self._key_types = [key.type for key in view.keys]
+        self._has_numbers = has_numbers(self._key_types)
         self._schema = pa.schema([pa.field(column.name, column.type.arrow) for column in self.table.columns])
         self._change_schema = pa.schema([self._schema.field(place) for place in range(view.places[-1].stop - 1)])
         self.nothing, self.no_groups = no_rows(self._change_schema), no_rows(self._schema)
@@ -174,6 +177,9 @@ class Grouper:
         """The group of each row (int64), and the first row of each group. Without keys there is one, always."""
         if not keys:
             return np.zeros(count, np.int64), pa.array([0])
+        if self._has_numbers:
+            numbers, firsts = numbered(keys, self._key_types, count)
+            return numbers, pa.array(firsts)
         batch = pa.RecordBatch.from_arrays(list(keys), names=self.key_names)
         encoded = self._layout.encode(self._layout.values(batch, by_id=True), count=count)
         slots = np.zeros(1 << max(2 * count - 1, 1).bit_length(), np.int64)

@@ -301,7 +301,8 @@ def _cast(cast: Cast, rows: _Rows) -> Datum:
     source, target = cast.argument.type, cast.type
     if source == target:
         return value
-    if (source.kind, target.kind) in _SAFE_CASTS and target.length is None:
+    kinds = source.kind, target.kind
+    if (kinds in _SAFE_CASTS or kinds in _NUMERIC_CASTS) and target.length is None:
         try:
             return value.cast(_storage(target))
         except pa.ArrowException:
@@ -343,6 +344,11 @@ _SAFE_CASTS: Final = frozenset(
         (Kind.UNKNOWN, Kind.TEXT),
     )
 )
+
+_NUMERIC_CASTS: Final = frozenset(
+    (kind, Kind.NUMERIC) for kind in (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.NUMERIC)
+)
+"""Casts that Arrow does exactly, or refuses where a value does not fit or has to be rounded."""
 
 _TOTAL_CASTS: Final = frozenset(
     (

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ...base import types
 from ...base.document_texts import canonical_texts
-from ...storage.column_values import FixedValues, Values, variable_of
+from ...storage.column_values import EMPTY_BYTES, FixedValues, Values, frozen, variable_of
 from ...storage.kernels.narrowing import divide
 from ..aggregates import accumulators
 from ..aggregates.accumulators import Sort
@@ -39,13 +39,13 @@ from ..primary_index import SLOTS_WHOLE_MAX, PrimaryIndex
 from ..schema import Column, Table
 from ..snapshot import Snapshot
 from ..upsert import Sums
-from . import ordering
+from . import ordering, quotients
 from .bits import places_set
 from .bounds import bounds_of
 from .groups import PAGE, PARTS, counts_of, give_way_all, merge, place_again
 from .months import months_of
 from .newest import keep_best
-from .numbering import look_up, number
+from .numbering import look_up, number, number_codes, number_words
 from .states import join_states, kth_greatest, places_with_rows, take
 
 _FIXED = (
@@ -147,6 +147,8 @@ def _group() -> None:
         kth_greatest(values, 1)
     bounds_of(0, 8, 0, 0)
     months_of(found, found)
+    pairs = frozen(np.ones((1, 2), np.uint64))
+    quotients.divide(pairs, pairs, EMPTY_BYTES, 0, 38, np.empty((1, 2), np.uint64))
 
 
 def accumulate() -> None:
@@ -270,6 +272,9 @@ def _number_keys(table: Table) -> None:
     slots = np.zeros(1 << (2 * ROWS).bit_length(), np.int64)
     numbers, firsts = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     number(keys.words, keys.offsets, keys.width, keys.hashes, slots, numbers, firsts)
+    held, words = np.empty(len(slots), np.int64), frozen(np.arange(ROWS))
+    number_words(words, EMPTY_BYTES, slots.astype(np.int32), held, numbers, firsts)
+    number_codes(words, np.zeros(ROWS, np.int32), numbers, firsts)
     others = (keys.words, keys.offsets, keys.width, keys.hashes, slots, firsts)
     look_up(*others, keys.words, keys.offsets, keys.hashes, numbers)
     places, flags = np.arange(ROWS), np.ones(ROWS, np.bool_)

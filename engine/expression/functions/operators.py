@@ -12,16 +12,20 @@ division by zero by themselves; its floats do not, and its NUMERIC division give
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ....base.errors import Invalid
-from ....base.types import Kind, Type
+from ....base.types import Kind, Type, numeric
+from ....storage.column_values import EMPTY_BYTES, fixed_array, fixed_of, frozen
 from . import vector
 from .arrays import append, cat, prepend
 from .coercion import digits, limited
@@ -153,6 +157,24 @@ def _divide_decimal(a: Decimal, b: Decimal) -> Decimal:
     if not b:
         raise division_by_zero()
     return a / b
+
+
+def _divide_decimals(a: vector.Datum, b: vector.Datum) -> vector.Datum:
+    """``_divide_decimal`` of arrays; NotVectorized where a divisor is 0 or has many digits, or the quotient has."""
+    from ...kernels.quotients import divide  # with the compiler, which who only reads names does without
+
+    count = len(a) if isinstance(a, pa.Array) else len(b)
+    types = [numeric(each.type.precision, each.type.scale) for each in (a, b)]
+    arrays = [each if isinstance(each, pa.Array) else pa.repeat(each, count) for each in (a, b)]
+    dividend, divisor = (fixed_of(array, type) for array, type in zip(arrays, types, strict=True))
+    found = [each.valid for each in (dividend, divisor) if each.valid is not None]
+    valid = None if not found else frozen(functools.reduce(np.bitwise_and, found))
+    result, values = divide_type(types), np.empty((count, 2), np.uint64)
+    shift = (result.scale or 0) - (types[0].scale or 0) + (types[1].scale or 0)
+    flags = EMPTY_BYTES if valid is None else valid
+    if not divide(dividend.values, divisor.values, flags, shift, result.precision or 0, values):
+        raise vector.NotVectorized
+    return fixed_array(values, valid, result)
 
 
 def modulo_decimal(a: Decimal, b: Decimal) -> Decimal:
@@ -302,7 +324,7 @@ def _arithmetic() -> tuple[Function, ...]:
             arrow=pc.divide_checked,
             numeric_type=divide_type,
             numeric_template=_numeric_divide,
-            numeric_arrow=None,
+            numeric_arrow=_divide_decimals,
             more=temporal.DIVIDE,
         ),
         arithmetic(

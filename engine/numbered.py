@@ -1,0 +1,74 @@
+"""Numbers for keys of several columns: rows whose keys are equal get one, counted from 0 in the order of first rows.
+
+    each column ─► a code for each of its values       integers and times by themselves, texts by a dictionary
+    the columns' codes ─► one word ─► a number         by a table of all words where these are few, else by their hash
+
+Keys are equal as those are that key_encoding.py encodes: NULL is NULL. Columns of other types than these are encoded
+(``number`` of kernels/numbering.py), which is the slow twin of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from ..base.types import Kind, Type
+from ..storage.column_values import EMPTY_BYTES, fixed_of, frozen
+from .kernels.numbering import number_codes, number_words
+
+_WORDS: Final = frozenset(
+    (Kind.BOOLEAN, Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+)
+
+_SPARE: Final = 4
+_FEW: Final = 1 << 12
+"""How many more words than rows there may be for a table of all of them."""
+
+
+def has_numbers(types: Sequence[Type]) -> bool:
+    """Whether ``numbered`` knows keys of these types."""
+    return bool(types) and all(type.kind in _WORDS or type.is_text for type in types)
+
+
+def numbered(keys: Sequence[pa.Array], types: Sequence[Type], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each of ``count`` rows (int64), and the first row of each number. ``keys``: one at least."""
+    dense = _SPARE * count + _FEW
+    codes, size = _codes_of(keys[0], types[0], dense)
+    for key, type in zip(keys[1:], types[1:], strict=True):
+        if size > dense:
+            codes, firsts = _number(codes, EMPTY_BYTES)
+            size = len(firsts)
+        others, other_size = _codes_of(key, type, dense)
+        codes, size = codes * other_size + others, size * other_size
+    if size > dense:
+        return _number(codes, EMPTY_BYTES)
+    numbers, firsts = np.empty(count, np.int64), np.empty(count, np.int64)
+    groups = number_codes(frozen(codes), np.zeros(size, np.int32), numbers, firsts)
+    return numbers, firsts[:groups]
+
+
+def _codes_of(key: pa.Array, type: Type, dense: int) -> tuple[np.ndarray, int]:
+    """Codes from 0, and more than the largest: of equal values the same. There are few spare ones."""
+    if type.is_text:
+        encoded = key.dictionary_encode()
+        size = len(encoded.dictionary)
+        return encoded.indices.fill_null(size).to_numpy().astype(np.int64), size + 1
+    values = fixed_of(key, type)
+    words = values.values.astype(np.int64, copy=False)
+    if values.valid is None and len(words):
+        low, high = int(words.min()), int(words.max())
+        if high - low < dense:
+            return words - low, high - low + 1
+    numbers, firsts = _number(words, EMPTY_BYTES if values.valid is None else values.valid)
+    return numbers, max(len(firsts), 1)
+
+
+def _number(words: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    count = len(words)
+    slots = np.zeros(1 << max(2 * count - 1, 1).bit_length(), np.int32)
+    numbers, firsts = np.empty(count, np.int64), np.empty(count, np.int64)
+    groups = number_words(frozen(words), valid, slots, np.empty(len(slots), np.int64), numbers, firsts)
+    return numbers, firsts[:groups]

@@ -1,0 +1,74 @@
+"""Numbers for keys by their values, against those by their encodings."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pyarrow as pa
+import soak
+from weftdb.base import types
+from weftdb.engine.kernels.numbering import number
+from weftdb.engine.key_encoding import KeyEncoder
+from weftdb.engine.numbered import has_numbers, numbered
+from weftdb.engine.schema import Column
+from weftdb.storage.column_values import values_of
+
+TYPES = (
+    types.BOOLEAN, types.SMALLINT, types.INTEGER, types.BIGINT, types.DATE, types.TIME, types.TIMESTAMP,
+    types.TIMESTAMPTZ, types.TEXT, types.varchar(9),
+)  # fmt: skip
+
+
+def key(draw: random.Random, type: types.Type, count: int) -> pa.Array:
+    """Many distinct values or few, near each other or not, in runs or not."""
+    if type.is_text:
+        pool = [
+            None,
+            "",
+            "a",
+            "\0",
+            "a\0",
+            "ä",
+            *(str(draw.randrange(count + 1)) for _ in range(draw.choice((1, 9, count)))),
+        ]
+    elif type.kind is types.Kind.BOOLEAN:
+        pool = [None, True, False]
+    else:
+        wide = {types.Kind.SMALLINT: 2**15, types.Kind.BIGINT: 2**63, types.Kind.TIME: 86_399_999_999}
+        span = draw.choice((5, 1000, wide.get(type.kind, 2**31)))
+        low = 0 if type.kind is types.Kind.TIME else -span
+        pool = [None, low, span - 1, *(draw.randrange(low, span) for _ in range(draw.choice((1, 9, count))))]
+    pool = pool if draw.random() < 0.5 else pool[1:]
+    length = draw.choice((1, 1, 30))
+    values = [value for value in draw.choices(pool, k=count) for _ in range(length)][:count]
+    storage = type.storage
+    if not type.is_text and type.kind is not types.Kind.BOOLEAN:
+        found = pa.array([None, *values], f"int{storage.bit_width}").view(storage)
+    else:
+        found = pa.array([None, *values], storage)
+    return types.wrapped(found[1:], type)  # a slice: buffers begin before it
+
+
+def test_numbers_are_those_of_encoded_keys() -> None:
+    draw = random.Random(soak.SEED)
+    for _ in range(300 * soak.FACTOR):
+        chosen = draw.choices(TYPES, k=draw.randint(1, 4))
+        count = draw.choice((0, 1, 2, 50, 3000))
+        keys = [key(draw, type, count) for type in chosen]
+        columns = [Column(id=place, name=str(place), type=type) for place, type in enumerate(chosen, 1)]
+        encoder = KeyEncoder(columns)
+        found = encoder.encode([values_of(key, type) for key, type in zip(keys, chosen, strict=True)], count=count)
+        slots = np.zeros(1 << (2 * count + 1).bit_length(), np.int64)
+        numbers, firsts = np.empty(count, np.int64), np.empty(count, np.int64)
+        groups = number(found.words, found.offsets, found.width, found.hashes, slots, numbers, firsts)
+        assert has_numbers(chosen)
+        mine, my_firsts = numbered(keys, chosen, count)
+        assert mine.tolist() == numbers.tolist()
+        assert my_firsts.tolist() == firsts[:groups].tolist()
+
+
+def test_other_types_are_encoded() -> None:
+    assert not has_numbers([types.BIGINT, types.DOUBLE])
+    assert not has_numbers([types.numeric(9, 2)])
+    assert not has_numbers([])
