@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Final
 
 from ..base.errors import Invalid
 from ..base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, Kind, Type, numeric
 from ..engine.aggregates.accumulators import Sort, state_types
 from ..engine.aggregates.definition import ROWS, Kept, Maintained, State, Values
-from ..engine.expression.evaluate import can_fail, check_supported
+from ..engine.expression.evaluate import check_supported
 from ..engine.expression.functions import FUNCTIONS, Volatility, resolve
 from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
 from ..engine.expression.tree import all_of
@@ -30,7 +31,9 @@ from ..engine.key_encoding import VARIABLE, WIDTHS
 from ..engine.pipeline.shape import NotCovered
 from ..engine.schema import Table
 from . import bound
+from .guarded import both, may_fail, only_where
 from .star import SideQuery, Star, star_of
+from .terms import Term, terms_of, under
 from .walk import is_scalar, rewrite
 
 _WHOLE: Final = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT)
@@ -77,13 +80,14 @@ def maintained_of(query: bound.Query, *, new_id: Callable[[], int]) -> tuple[Mai
     return replace(view, fallible=tuple(_fallible(view))), star.fact.table
 
 
-def asked_of(star: Star, *, id: int, constants: bool = False) -> Maintained:
+def asked_of(star: Star, *, id: int, constants: bool = False, apart: bool = False) -> Maintained:
     """What would be kept of the groups of one table; its outputs are the keys, then the aggregates.
 
-    ``constants``: its conditions may have parameters and functions of the statement's time. Columns of the star's sides
-    stay what they are. Raises NotMaintained.
+    ``constants``: its conditions may have parameters and functions of the statement's time. ``apart``: all branches of
+    CASE are summed apart (terms.py). Columns of the star's sides stay what they are. Raises NotMaintained.
     """
     builder = _builder(star)
+    builder.apart = apart
     keys = tuple(builder.key(key) for key in star.keys)
     where = [builder.own(part, "WHERE", constants=constants) for part in star.filter]
     builder.first = len(keys) + 1
@@ -114,40 +118,16 @@ def _builder(star: Star) -> _Builder:
 
 def _fallible(view: Maintained) -> Iterator[Expression]:
     """What can fail of what ``apply`` computes of each row."""
-    if view.where is not None and _may_fail(view.where):
+    if view.where is not None and may_fail(view.where):
         yield view.where
     for part in dict.fromkeys((*view.keys, *(part for state in view.states for part in state.reads))):
-        if _may_fail(part):
-            yield part if view.where is None else _only_where(view.where, part)
+        if may_fail(part):
+            yield only_where(view.where, part)
     for values in view.values:
-        if values.where is not None and _may_fail(values.where):
+        if values.where is not None and may_fail(values.where):
             yield values.where
-        for part in filter(_may_fail, values.arguments):
-            yield part if values.where is None else _only_where(values.where, part)
-
-
-def _may_fail(expression: Expression) -> bool:
-    """Whether some row's value may raise; not that of a bucket of days or less, which is cut in integers."""
-    if isinstance(expression, Call) and expression.function == "time_bucket":
-        width, *others = expression.arguments
-        if isinstance(width, Literal) and len(others) == 1 and others[0].type.kind is not Kind.DATE:
-            months = getattr(width.value, "months", 1)
-            return months != 0 or _may_fail(others[0])
-    if isinstance(expression, Call) and expression.function in ("and", "or"):
-        return any(map(_may_fail, expression.arguments))
-    return can_fail(expression)
-
-
-def _only_where(condition: Expression, value: Expression) -> Expression:
-    """The value where the condition is true, else NULL."""
-    return Case(branches=((condition, value),), default=Literal(value=None, type=value.type), type=value.type)
-
-
-def _both(condition: Expression | None, other: Expression | None) -> Expression | None:
-    """Both of two conditions; the second one is asked only where the first is true, if it can fail."""
-    if condition is None or other is None:
-        return other if condition is None else condition
-    return _only_where(condition, other) if _may_fail(other) else all_of((condition, other))
+        for part in filter(may_fail, values.arguments):
+            yield only_where(values.where, part)
 
 
 def _output(node: bound.Bound, values: dict[int, Expression]) -> Expression:
@@ -163,12 +143,13 @@ def _output(node: bound.Bound, values: dict[int, Expression]) -> Expression:
 
 @dataclass(slots=True)
 class _Builder:
-    """Collects states. ``first``: the identifier of the first column behind the keys."""
+    """Collects states. ``first``: the identifier of the first column behind the keys. ``apart``: see ``asked_of``."""
 
     table: Table
     sources: dict[int, int]
     first: int = 1
     where: Expression | None = None
+    apart: bool = False
     states: list[State] = field(default_factory=lambda: [ROWS])
     values: list[Values] = field(default_factory=list[Values])
 
@@ -219,15 +200,49 @@ class _Builder:
             raise NotMaintained(f"{call.function} with DISTINCT or ORDER BY is not kept per group")
         filter = None if call.filter is None else self.own(call.filter, "FILTER")
         arguments = [self.own(argument, call.function) for argument in call.arguments]
-        if filter is not None:
-            arguments = [_only_where(filter, part) if _may_fail(part) else part for part in arguments]
+        if len(arguments) == 1:
+            arguments[0], filter = under(arguments[0], filter)
+        if make not in _OF_TERMS:
+            arguments = [only_where(filter, part) for part in arguments]
         return make(self, *(arguments or [None]), filter, call.type)
 
+    def terms(self, argument: Expression, filter: Expression | None) -> list[Term]:
+        """What counts and sums of an argument are made of; see terms.py."""
+        found = terms_of(argument, filter, apart=self.apart)
+        return [replace(term, argument=only_where(term.filter, term.argument)) for term in found]
+
+    def present(self, terms: Sequence[Term]) -> Expression:
+        """How many rows have a value."""
+        factors: dict[tuple[Expression | None, Expression | None], int] = {}
+        for term in terms:
+            if term.counts:
+                of = (self._counted(term.argument), term.filter)
+                factors[of] = factors.get(of, 0) + term.factor
+        return _sum_of([(factor, self.count(*of)) for of, factor in factors.items()], BIGINT)
+
+    def total(self, terms: Sequence[Term], argument: Type) -> Expression:
+        """The sum of values of a type as NUMERIC or DOUBLE, whatever of no rows."""
+        type = DOUBLE if argument.kind in _FLOATS else numeric(38, argument.scale or 0)
+        constants: dict[Expression | None, Any] = {}
+        parts: list[tuple[int, Expression]] = []
+        for term in terms:
+            if term.totals and isinstance(term.argument, Literal):
+                value: Any = term.argument.value
+                constants[term.filter] = constants.get(term.filter, 0) + term.factor * value
+            elif term.totals:
+                parts.append((term.factor, self.sum(term.argument, term.filter)))
+        parts += [(1, _times(self.count(None, of), value, type)) for of, value in constants.items() if value]
+        return _sum_of(parts, type)
+
     def count(self, argument: Expression | None, filter: Expression | None) -> Expression:
-        """How many rows that pass ``filter`` have a value: all, of a primary key's column. NOT NULL may be dropped."""
-        if isinstance(argument, Column) and argument.id in self.table.primary_key:
-            argument = None
-        return self._columns(State(sort=Sort.COUNT, argument=argument, filter=filter))[0]
+        """How many rows that pass ``filter`` have a value."""
+        return self._columns(State(sort=Sort.COUNT, argument=self._counted(argument), filter=filter))[0]
+
+    def _counted(self, argument: Expression | None) -> Expression | None:
+        """None where all rows have a value: constants, and the primary key's columns. NOT NULL may be dropped."""
+        if isinstance(argument, Literal) and argument.value is not None:
+            return None
+        return None if isinstance(argument, Column) and argument.id in self.table.primary_key else argument
 
     def sum(self, argument: Expression, filter: Expression | None) -> Expression:
         """The sum as NUMERIC or DOUBLE, whatever of no rows."""
@@ -249,10 +264,10 @@ class _Builder:
         for argument in arguments:
             if argument.type.kind not in WIDTHS and argument.type.kind not in VARIABLE:
                 raise NotMaintained(f"values of {argument.type} have no order that bytes can follow")
-        where = _both(self.where, filter)
+        where = both(self.where, filter)
         first = arguments[0]
         if not isinstance(first, Column) or first.id not in self.table.primary_key:  # NOT NULL may be dropped
-            where = _both(where, _call("is_not_null", first))
+            where = both(where, _call("is_not_null", first))
         values = Values(id=0, arguments=tuple(arguments), where=where, kept=())
         same = [replace(other, kept=()) == values for other in self.values]
         place = same.index(True) if True in same else len(same)
@@ -294,19 +309,46 @@ def _unless_none(count: Expression, value: Expression) -> Expression:
     return Case(branches=((none, Literal(value=None, type=value.type)),), default=value, type=value.type)
 
 
+def _sum_of(parts: Sequence[tuple[int, Expression]], type: Type) -> Expression:
+    """The sum of values, each taken so many times."""
+    found: Expression | None = None
+    for factor, value in parts:
+        part = _cast(value, type)
+        for _ in range(abs(factor)):
+            if found is None:
+                found = part if factor > 0 else _call("negate", part)
+            else:
+                found = _cast(_call("add" if factor > 0 else "subtract", found, part), type)
+    return _cast(Literal(value=0, type=BIGINT), type) if found is None else found
+
+
+def _times(count: Expression, value: Any, type: Type) -> Expression:
+    """A number as often as it is counted."""
+    if value == 1:
+        return count
+    if type.kind is Kind.DOUBLE:
+        return _call("multiply", _cast(count, type), Literal(value=float(value), type=type))
+    number = Literal(value=Decimal(value), type=numeric(19 + (type.scale or 0), type.scale or 0))
+    return _call("multiply", _cast(count, numeric(19, 0)), number)
+
+
 def _count(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
-    return _cast(builder.count(argument, filter), type)
+    if argument is None:
+        return _cast(builder.count(None, filter), type)
+    return _cast(builder.present(builder.terms(argument, filter)), type)
 
 
 def _sum(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
     assert argument is not None, "sum has an argument"
-    value = builder.sum(argument, filter)
-    return _unless_none(builder.count(argument, filter), _cast(value, type))
+    terms = builder.terms(argument, filter)
+    value = builder.total(terms, argument.type)
+    return _unless_none(builder.present(terms), _cast(value, type))
 
 
 def _avg(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
     assert argument is not None, "avg has an argument"
-    total, count = builder.sum(argument, filter), builder.count(argument, filter)
+    terms = builder.terms(argument, filter)
+    total, count = builder.total(terms, argument.type), builder.present(terms)
     divisor = _cast(count, DOUBLE if total.type.kind is Kind.DOUBLE else numeric(19, 0))
     return _unless_none(count, _cast(_call("divide", total, divisor), type))
 
@@ -351,6 +393,8 @@ _AGGREGATES: Final[dict[str, Any]] = {
     "min": _least,
     "max": _greatest,
 }
+
+_OF_TERMS: Final = (_count, _sum, _avg)
 
 _DISTINCT: Final[dict[str, Any]] = {
     "count": _distinct,

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from ..expression.evaluate import evaluate, evaluate_filter
 from ..expression.node import Expression
+from ..expression.tree import columns_of
 from ..pipeline.shape import NotCovered
 from .definition import Maintained
 from .folded import CHANGE_ROWS
@@ -40,6 +41,24 @@ class Picked:
     columns: tuple[int, ...]
     filter: Expression | None
 
+    @property
+    def reads(self) -> frozenset[int]:
+        """The columns that it is made of."""
+        return frozenset(self.columns) | (frozenset() if self.filter is None else columns_of(self.filter))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickedValue:
+    """A value that each of the view's rows has, in its parts, where ``filter`` is true."""
+
+    parts: tuple[Expression, ...]
+    filter: Expression | None
+
+    @property
+    def reads(self) -> frozenset[int]:
+        """The columns that it is made of."""
+        return frozenset(id for part in (*self.parts, *filter(None, (self.filter,))) for id in columns_of(part))
+
 
 class RolledUp:
     """Collects groups. ``keys``: those of the query, over the view's groups; ``states``: of each of its states, what it
@@ -54,7 +73,7 @@ class RolledUp:
         *,
         keys: Sequence[Expression],
         states: Sequence[Picked],
-        values: Sequence[Sequence[Picked]] = (),
+        values: Sequence[Sequence[PickedValue]] = (),
         filter: Expression | None,
         groups_max: int,
     ) -> None:
@@ -78,7 +97,7 @@ class RolledUp:
                     self._add_values(number, batch, ids, keys, part, np.ones(batch.num_rows, np.int64))
 
     def add_values(
-        self, number: int, batches: Iterable[pa.RecordBatch], ids: Sequence[int], picked: Picked, *, count: int
+        self, number: int, batches: Iterable[pa.RecordBatch], ids: Sequence[int], picked: PickedValue, *, count: int
     ) -> None:
         """Rows of one of the view's tables of values; ``count``: the column that says how often a value is there."""
         for batch in batches:
@@ -126,11 +145,11 @@ class RolledUp:
         return columns
 
     def _add_values(
-        self, number: int, batch: pa.RecordBatch, ids: Sequence[int], keys: Sequence[pa.Array], picked: Picked,
+        self, number: int, batch: pa.RecordBatch, ids: Sequence[int], keys: Sequence[pa.Array], picked: PickedValue,
         counts: np.ndarray,
     ) -> None:  # fmt: skip
         """Values that groups have; one that is NULL is none."""
-        parts = [batch.column(ids.index(id)) for id in picked.columns]
+        parts = [evaluate(part, batch, column_ids=ids) for part in picked.parts]
         there = parts[0].is_valid()
         if picked.filter is not None:
             there = pc.and_(there, evaluate_filter(picked.filter, batch, column_ids=ids))
@@ -190,4 +209,4 @@ def _none(type: pa.DataType) -> int | None:
     return None if pa.types.is_binary(type) or pa.types.is_large_binary(type) else 0
 
 
-__all__ = ["Picked", "RolledUp"]
+__all__ = ["Picked", "PickedValue", "RolledUp"]

@@ -20,10 +20,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...base.types import BOOLEAN, Kind
+from ...base.types import BIGINT, BOOLEAN, Kind
 from ...engine.aggregates.accumulators import Sort
 from ...engine.aggregates.definition import Kept, Maintained, State, Values
-from ...engine.aggregates.rollup import Picked
+from ...engine.aggregates.rollup import Picked, PickedValue
 from ...engine.expression.evaluate import check_supported
 from ...engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
 from ...engine.expression.tree import all_of, columns_of, conjuncts, nameless
@@ -31,13 +31,13 @@ from ...engine.schema import View
 from ..pushdown import MIRRORED
 from ..shown import expression_text
 from .buckets import Buckets, buckets_of, constant_in
-from .implied import may_follow
+from .implied import follows, may_follow
 from .sides import Side, is_own
 
 _BOUNDS: Final = {function: other for function, other in MIRRORED.items() if function != "equal"}
 """Comparisons that bound a window, and what they are with their sides exchanged."""
 
-_BY_VALUE: Final = frozenset((*_BOUNDS, "equal", "not_equal", "in_list", "is_null"))
+_BY_VALUE: Final = frozenset((*_BOUNDS, "equal", "not_equal", "in_list", "is_null", "is_not_null"))
 """What says the same of values that are equal."""
 
 
@@ -61,14 +61,14 @@ class Ends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickedValues:
-    """Values of the query: columns that groups have of them, or else all of a table of values of the view.
+    """Values of the query: those that groups have, or else all of a table of values of the view.
 
-    ``in_table``: the columns of a value there.
+    ``in_table``: what a value is there.
     """
 
-    columns: tuple[Picked, ...] = ()
+    columns: tuple[PickedValue, ...] = ()
     table: Maintained | None = None
-    in_table: Picked | None = None
+    in_table: PickedValue | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,50 +187,76 @@ class _Matching:
         return found
 
     def _picked(self, state: State) -> Picked:
-        for argument, filter, over in self._readings(state):
-            for known, places in zip(self._kept.states, self._kept.places, strict=True):
-                same = known.sort is state.sort and _same(known.argument, argument)
-                if same and _same(known.filter, filter):
-                    self._proof.append(f"{state_text(state)} is kept{_where(over)}")
-                    return Picked(columns=tuple(places), filter=over)
+        found: list[tuple[list[Expression], range]] = []
+        wanted, argument = _counted(state)
+        for known, places in zip(self._kept.states, self._kept.places, strict=True):
+            own, kept = _counted(known)
+            left = self._left(wanted, own) if known.sort is state.sort and _same(kept, argument) else None
+            if left is not None:
+                found.append((left, places))
+        if found:
+            over, places = min(found, key=lambda one: len(one[0]))
+            self._proof.append(f"{state_text(state)} is kept{_where(all_of(over))}")
+            return Picked(columns=tuple(places), filter=all_of(over))
         if state.argument is not None and not is_own(state.argument):
             raise NearMiss(f"{state_text(state)} is of what is joined, which is not kept")
         raise NearMiss(f"it does not keep {state_text(state)}")
 
+    def _left(self, wanted: Sequence[Expression], own: Sequence[Expression]) -> list[Expression] | None:
+        """What is left to ask of groups of rows of which ``own`` is true, for all of ``wanted`` to be; None where
+        groups do not say it, or lack rows.
+        """
+        if not all(follows(part, wanted) for part in own):
+            return None
+        left = [self.over_groups(part) for part in wanted if not follows(part, own)]
+        said = [part for part in left if part is not None]
+        return said if len(said) == len(left) else None
+
     def _values(self, values: Values) -> PickedValues:
         wanted = _without(values.where, self._asked.where)
+        told = self._of_keys(values, wanted)
+        if told is not None:
+            return told
         for known, places, table in zip(self._kept.values, self._kept.kept_places, self._kept.value_views, strict=True):
             if list(map(nameless, known.arguments)) != list(map(nameless, values.arguments)):
                 continue
-            own = _without(known.where, self._kept.where)
-            over = [self.over_groups(part) for part in wanted if part not in own]
-            said = [part for part in over if part is not None]
-            if len(said) < len(over) or any(part not in wanted for part in own):
+            left = self._left(wanted, _without(known.where, self._kept.where))
+            if left is None:
                 continue
-            filter = all_of(said)
+            filter = all_of(left)
             self._proof += [f"{text} is kept{_where(filter)}" for text in values_texts(values)]
             if Kept.DISTINCT in values.kept or not set(values.kept) <= set(known.kept):
-                parts = table.table.primary_key[len(self._keys) :]
-                return PickedValues(table=table, in_table=Picked(columns=parts, filter=filter))
-            columns = tuple(Picked(columns=tuple(places[kept]), filter=filter) for kept in values.kept)
-            return PickedValues(columns=columns)
+                ids = table.table.primary_key[len(self._keys) :]
+                parts = tuple(table.table.by_id[id].node for id in ids)
+                return PickedValues(table=table, in_table=PickedValue(parts=parts, filter=filter))
+            columns = [tuple(self._view_column(id) for id in places[kept]) for kept in values.kept]
+            return PickedValues(columns=tuple(PickedValue(parts=parts, filter=filter) for parts in columns))
         raise NearMiss(f"it does not keep {' and '.join(values_texts(values))}")
 
-    def _readings(
-        self, state: State
-    ) -> Iterator[tuple[Expression | None, Expression | None, Expression | None]]:  # fmt: skip
-        """Argument and filter of the kept state, and a filter over groups."""
-        yield state.argument, state.filter, None
-        over = None if state.filter is None else self.over_groups(state.filter)
-        if over is not None:
-            yield state.argument, None, over
-        counted = None if state.sort is not Sort.COUNT or state.argument is None else self.over_groups(state.argument)
-        if counted is not None:  # all rows of a group, or none
-            null = Call(function="is_null", arguments=(counted,), type=BOOLEAN)
-            there = Call(function="not", arguments=(null,), type=BOOLEAN)
-            yield None, state.filter, there
-            if over is not None:
-                yield None, None, Call(function="and", arguments=(over, there), type=BOOLEAN)
+    def _of_keys(self, values: Values, wanted: Sequence[Expression]) -> PickedValues | None:
+        """Values that all rows of a group share. A group has one if it has a row of which ``wanted`` is true."""
+        parts = self._all(values.arguments)
+        if parts is None:
+            return None
+        found: list[list[Expression]] = []
+        for known, places in zip(self._kept.states, self._kept.places, strict=True):
+            own, kept = _counted(known)
+            left = self._left(wanted, own) if known.sort is Sort.COUNT and kept is None else None
+            if left is not None and own:
+                none = Literal(value=0, type=BIGINT)
+                some = Call(function="greater", arguments=(self._view_column(places[0]), none), type=BOOLEAN)
+                left.append(some)
+            if left is not None:
+                found.append(left)
+        if not found:
+            return None
+        filter = all_of(min(found, key=len))
+        same = ", ".join(map(expression_text, values.arguments))
+        self._proof += [f"{text} is that of its groups, whose rows share {same}" for text in values_texts(values)]
+        return PickedValues(columns=(PickedValue(parts=parts, filter=filter),))
+
+    def _view_column(self, id: int) -> Column:
+        return self._kept.table.by_id[id].node
 
     def _ends(self, bounds: Sequence[tuple[Expression, str, Expression]], wanted: Sequence[Expression]) -> Ends | None:
         if not bounds:
@@ -319,6 +345,14 @@ def _fixed(part: Expression) -> Iterator[int]:
         for one, other in (part.arguments, part.arguments[::-1]):
             if isinstance(one, Column) and not columns_of(other):
                 yield one.id
+
+
+def _counted(state: State) -> tuple[list[Expression], Expression | None]:
+    """What is true of the rows that a state is of, and its argument: to count values is to count rows with one."""
+    conditions = [] if state.filter is None else list(conjuncts(state.filter))
+    if state.sort is not Sort.COUNT or state.argument is None:
+        return conditions, state.argument
+    return [*conditions, Call(function="is_not_null", arguments=(state.argument,), type=BOOLEAN)], None
 
 
 def _same(one: Expression | None, other: Expression | None) -> bool:

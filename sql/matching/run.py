@@ -230,7 +230,7 @@ def _answer(
     joins = [key for keys in roll.sides for key in keys]
     read = {id for part in (*roll.keys, *way.filter, *joins) for id in columns_of(part)}
     for picked in (*roll.states, *(part for values in roll.values for part in values.columns)):
-        read |= {*picked.columns, *(() if picked.filter is None else columns_of(picked.filter))}
+        read |= picked.reads
     ids = _of_table(read)
     brought = tuple(int(name) for side in partners for name in side.names)
     found = RolledUp(

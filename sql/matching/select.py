@@ -106,6 +106,7 @@ def matching(query: bound.BoundQuery, views: Views) -> Matching | None:
                 raise NotMaintained("it has grouping sets")
             star, sides = sides_of(star, query)
             asked = asked_of(star, id=_ASKED, constants=True)
+            apart = asked_of(star, id=_ASKED, constants=True, apart=True)
         except (NotCovered, NotMaintained) as why:
             if use is not None:
                 unmatched.append(Unmatched(use=use, asked=None, why=str(why), missed=()))
@@ -114,7 +115,7 @@ def matching(query: bound.BoundQuery, views: Views) -> Matching | None:
         missed: list[Missed] = []
         for view in views[use.table.id]:
             try:
-                ways.append(match(asked, view, sides))
+                ways.append(_match(asked, apart, view, sides))
             except NearMiss as miss:
                 missed.append(Missed(view=view, miss=miss))
         if not ways:
@@ -134,6 +135,20 @@ def matching(query: bound.BoundQuery, views: Views) -> Matching | None:
         matched=tuple(matched),
         unmatched=tuple(unmatched),
     )
+
+
+def _match(asked: Maintained, apart: Maintained, view: View, sides: Sequence[Side]) -> RollUp:
+    """``apart``: the query with branches of CASE summed apart, for views that keep none whole. Raises NearMiss."""
+    try:
+        return match(asked, view, sides)
+    except NearMiss:
+        if apart == asked:
+            raise
+        try:
+            return match(apart, view, sides)
+        except NearMiss:
+            pass
+        raise
 
 
 __all__ = ["NO_VIEWS", "Matched", "Matching", "Missed", "Unmatched", "Views", "matching"]
