@@ -145,6 +145,16 @@ class Overlay:
                     hidden += kernels.hide(keys, ends, layer, start, stop, version, False, mask)
         return mask if hidden else None
 
+    def ended_at(self, version: int) -> int | None:
+        """How many rows have ended at ``version``; None where rows ended later: then only ``visible`` tells."""
+        count = self.ended_count  # read before last_end is, as by ``visible``
+        return count if self.last_end <= version else None
+
+    def any_ended(self, start: int, stop: int) -> bool:
+        """Whether rows of ``start`` to ``stop`` have ended by now, or of the 64 that those at its ends stand among."""
+        bits = self._bits
+        return self.rest_end != OPEN or (bits is not None and bool(bits[start >> 6 : (stop + 63) >> 6].any()))
+
     def ended_by_block(self, version: int, block_rows: int) -> np.ndarray | None:
         """How many rows of each block (of a multiple of 64 rows) have ended at ``version``: int64[blocks].
 

@@ -48,6 +48,14 @@ _FIELDS: Final[dict[type, tuple[str, ...] | None]] = {
 }
 """The fields to look into by class, none for a leaf; None for what is no node."""
 
+_PLAIN: Final = frozenset(
+    (
+        *("str", "str | None", "int", "int | None", "bool", "bool | None", "JoinKind", "SetKind"),
+        *("tuple[int, ...]", "tuple[str, ...]", "tuple[tuple[int, ...], ...] | None"),
+    )
+)
+"""Annotations of fields in which no node can be: two of three, and every walk would look at each."""
+
 
 def _fields(kind: type) -> tuple[str, ...] | None:
     if kind not in _FIELDS:
@@ -55,7 +63,8 @@ def _fields(kind: type) -> tuple[str, ...] | None:
         if issubclass(kind, _LEAVES):
             names = ()
         elif dataclasses.is_dataclass(kind):
-            names = tuple(f.name for f in dataclasses.fields(kind) if f.name not in ("type", "columns"))
+            found = [f for f in dataclasses.fields(kind) if f.name not in ("type", "columns")]
+            names = tuple(f.name for f in found if f.type not in _PLAIN)
         _FIELDS[kind] = names
     return _FIELDS[kind]
 
@@ -68,10 +77,11 @@ def walk(node: Node) -> Iterator[Node]:
         if isinstance(item, tuple):
             stack.extend(cast(tuple[Node, ...], item)[::-1])
             continue
-        names = _fields(item.__class__)
+        kind = item.__class__
+        names = _FIELDS[kind] if kind in _FIELDS else _fields(kind)  # a call for each would be a third of a walk
         if names is not None:
             yield item
-            stack.extend([getattr(item, name) for name in reversed(names)])
+            stack += [getattr(item, name) for name in names[::-1]]
 
 
 def columns_read(node: Node) -> frozenset[int]:

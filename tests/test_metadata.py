@@ -276,3 +276,18 @@ def test_ends_are_counted_by_block(rows: int) -> None:
     found = overlay.ended_by_block(30, 64)
     assert found is not None
     assert int(found.sum()) == rows
+
+
+def test_ends_are_counted_as_a_whole_only_at_versions_after_all_of_them() -> None:
+    overlay = Overlay(640)
+    assert overlay.ended_at(0) == 0
+    assert not overlay.any_ended(0, 640)
+    overlay.end(np.array([70, 200]), 5)
+    overlay.end(np.array([200, 201]), 7)  # one of them has ended before
+    assert overlay.ended_at(6) is None
+    assert overlay.ended_at(7) == 3
+    assert [overlay.any_ended(at, at + 64) for at in range(0, 256, 64)] == [False, True, False, True]
+    overlay.end_rest(9)
+    assert overlay.ended_at(8) is None
+    assert overlay.ended_at(9) == 640
+    assert overlay.any_ended(0, 64)

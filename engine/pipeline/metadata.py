@@ -3,9 +3,10 @@
     SELECT count(*), min(event_time) FROM clicks WHERE event_time >= '2026-01-05'
 
     conditions   true of all rows of a block or of none, by its zone and its NULLs; else the block is read
-    count        rows without those that ended: one number a segment, or the bits of its overlay by block
-    least        the least zone, if all rows of that block are visible; else the block is read, and the next one only
-                 where its zone goes beyond what was found
+    count        rows without those that ended: one number a segment, and the bits of its overlay by block only where
+                 conditions or NULLs tell its blocks apart
+    least        block after block in the order of their zones: of the first in which no row has ended the zone is it;
+                 others are read, and the next one only where its zone goes beyond what was found
 
 Values are compared as *places* (zones.py), in which -0.0 stands right below 0.0, NaN above all. What is in memory, or
 found by key, is looked through. Where more than ``READ_ROWS_MAX`` rows would have to be, there is no answer, and a
@@ -233,31 +234,33 @@ class _Blocks:
     """
 
     def __init__(self, plan: Plan) -> None:
-        runs: dict[int, list[Run]] = {}
-        for run in plan.runs:
-            runs.setdefault(id(run.segment), []).append(run)
-        self.segments = [of[0].segment for of in runs.values()]
+        stretches = _stretches(plan.runs)
+        self.segments = list({id(stretch.segment): stretch.segment for stretch in stretches}.values())
         self._zones: dict[int, np.ndarray] = {}
-        of: list[int] = []
-        starts: list[int] = []
-        stops: list[int] = []
-        for number, wanted in enumerate(runs.values()):
-            size = self.segments[number].reader.block_rows
-            for run in wanted:
-                edges = [run.start, *range((run.start // size + 1) * size, run.stop, size), run.stop]
-                starts += edges[:-1]
-                stops += edges[1:]
-                of += [number] * (len(edges) - 1)
-        self.of = np.array(of, np.int64)
-        self.starts = np.array(starts, np.int64)
-        self.stops = np.array(stops, np.int64)
+        readers = [segment.reader for segment in self.segments]
+        numbers = {id(segment): number for number, segment in enumerate(self.segments)}
+        starts = np.array([stretch.start for stretch in stretches], np.int64)
+        stops = np.array([stretch.stop for stretch in stretches], np.int64)
+        whose = np.array([numbers[id(stretch.segment)] for stretch in stretches], np.int64)
+        self._rows = np.array([segment.rows_count for segment in self.segments], np.int64)
+        block_rows = np.array([reader.block_rows for reader in readers], np.int64)
+        sizes = block_rows[whose]
+        firsts, counts = starts // sizes, -(-stops // sizes) - starts // sizes
+        before = np.cumsum(counts) - counts
+        self.of = np.repeat(whose, counts)
+        self.places = np.arange(len(self.of)) + np.repeat(firsts - before, counts)
+        sizes = block_rows[self.of]
+        begins = self.places * sizes
+        self.starts = np.maximum(begins, np.repeat(starts, counts))
+        self.stops = np.minimum(begins + sizes, np.repeat(stops, counts))
         self.sizes = self.stops - self.starts
-        rows = np.array([segment.rows_count for segment in self.segments], np.int64)
-        counts = np.array([segment.reader.blocks_count for segment in self.segments], np.int64)
-        sizes = np.array([segment.reader.block_rows for segment in self.segments], np.int64)[self.of]
-        self.places = self.starts // sizes
-        self.entries = self.places + (np.cumsum(counts) - counts)[self.of]
-        self.whole = self.sizes == np.minimum(sizes, rows[self.of] - self.places * sizes)
+        self.whole = self.sizes == np.minimum(sizes, self._rows[self.of] - begins)
+        self._counts = np.array([reader.blocks_count for reader in readers], np.int64)
+        self.entries = self.places + (np.cumsum(self._counts) - self._counts)[self.of]
+
+    def at(self, place: int) -> tuple[Segment, int, int]:
+        """A block's segment, and its rows."""
+        return self.segments[self.of[place]], int(self.starts[place]), int(self.stops[place])
 
     def zones(self, column: Column) -> np.ndarray:
         """Directory entries of a column, by block."""
@@ -268,12 +271,26 @@ class _Blocks:
             found = self._zones[column.id] = every[self.entries]
         return found
 
-    def ended(self, version: int) -> np.ndarray:
-        """Rows of each block that have ended at a version; -1 where only looking at them tells."""
+    def settled(self, version: int) -> np.ndarray:
+        """Of each segment, how many of its rows have ended; -1 where some began or ended after the version."""
+        found = [
+            segment.overlay.ended_at(version) if segment.version_high <= version else None for segment in self.segments
+        ]
+        return np.array([-1 if count is None else count for count in found], np.int64)
+
+    def complete(self, told: np.ndarray) -> np.ndarray:
+        """Of which segments all blocks are ``told``."""
+        return np.bincount(self.of[told], minlength=len(self.segments)) == self._counts
+
+    def living(self, settled: np.ndarray, complete: np.ndarray) -> int:
+        """Rows of complete segments that have not ended."""
+        return int((self._rows - settled)[complete].sum())
+
+    def ended(self, version: int, wanted: np.ndarray) -> np.ndarray:
+        """Rows of each block of the segments ``wanted`` that have ended; -1 where only looking at them tells."""
         found = np.full(len(self.of), -1, np.int64)
-        for number, segment in enumerate(self.segments):
-            if segment.version_high > version:
-                continue
+        for number in np.flatnonzero(wanted).tolist():
+            segment = self.segments[number]
             by_block = segment.overlay.ended_by_block(version, segment.reader.block_rows)
             if by_block is not None:
                 mine = slice(*np.searchsorted(self.of, (number, number + 1)).tolist())
@@ -281,13 +298,24 @@ class _Blocks:
         return found
 
 
+def _stretches(runs: Sequence[Run]) -> list[Run]:
+    """Runs of one segment that stand one after the other as one, those of a segment together."""
+    found: dict[int, list[Run]] = {}
+    for run in runs:
+        of = found.setdefault(id(run.segment), [])
+        if of and of[-1].stop == run.start:
+            of[-1] = Run(run.segment, of[-1].start, run.stop)
+        else:
+            of.append(run)
+    return [run for of in found.values() for run in of]
+
+
 class _Found(NamedTuple):
-    """By block: whether conditions are true of all rows; whether it has to be read, or is told; rows that ended."""
+    """By block: whether conditions are true of all rows; whether it has to be read, or is told."""
 
     sure: np.ndarray
     read: np.ndarray
     told: np.ndarray
-    ended: np.ndarray
 
 
 class _Look:
@@ -322,26 +350,37 @@ class _Look:
         return bool(self._read_slots)
 
     def tell(self, blocks: _Blocks) -> _Found:
-        """Count what need not be read."""
+        """Count what need not be read: segments that are told as a whole by their own counts, of others blocks."""
         count = len(blocks.of)
         sure, never = np.ones(count, np.bool_), np.zeros(count, np.bool_)
         for test in self._tests:
             always, nowhere = test.of_blocks(blocks.zones(self._columns[test.slot]))
             sure &= always
             never |= nowhere
-        ended = blocks.ended(self._version)
-        told = sure & ~never & blocks.whole & (ended >= 0)
+        settled = blocks.settled(self._version)
+        told = sure & ~never & blocks.whole & (settled >= 0)[blocks.of]
+        complete = blocks.complete(told)
         nulls = {slot: blocks.zones(self._columns[slot]) for _, slot in self._asked.counts if slot is not None}
+        parts = told & ~complete[blocks.of]
+        for zones in nulls.values():
+            parts |= told & (zones["nulls"] > 0)
+        wanted = np.zeros(len(complete), np.bool_)
+        wanted[blocks.of[parts]] = True
+        complete &= ~wanted
+        ended = blocks.ended(self._version, wanted)
+        told &= complete[blocks.of] | (ended >= 0)
         for zones in nulls.values():
             told &= (zones["nulls"] == 0) | (zones["nulls"] == zones["rows"]) | (ended == 0)
-        living = (blocks.sizes - ended)[told]
+        rest = told & ~complete[blocks.of]
+        living = (blocks.sizes - ended)[rest]
+        whole = blocks.living(settled, complete)
         for place, (_, slot) in enumerate(self._asked.counts):
             counted = living
             if slot is not None:
-                zones = nulls[slot][told]
+                zones = nulls[slot][rest]
                 counted = np.where(zones["nulls"] == zones["rows"], 0, living - zones["nulls"])
-            self._counts[place] += int(counted.sum())
-        return _Found(sure, ~told & ~never, told, ended)
+            self._counts[place] += whole + int(counted.sum())
+        return _Found(sure, ~told & ~never, told)
 
     def find(self, number: int, blocks: _Blocks, found: _Found) -> bool:
         """Look for an extreme in the blocks that are told; False where too many would have to be read."""
@@ -353,36 +392,34 @@ class _Look:
         if ((low == LOWEST) | (high == HIGHEST)).any():
             raise NotCovered("a number may become too large")
         places = ~high if extreme.greatest else low
-        exact = found.ended[there] == 0
-        if extreme.real:
-            exact &= (places != 0) & (places != ~0)  # of 0.0 zones do not tell the sign
-        if exact.any():
-            self._better(number, int(places[exact].min()))
-        others, places = there[~exact], places[~exact]
         for tried, next in enumerate(np.argsort(places, kind="stable").tolist()):
             best = self._best[number]
             if best is not None and int(places[next]) >= best:
                 break
+            place = int(there[next])
+            segment, start, stop = blocks.at(place)
+            exact = not segment.overlay.any_ended(start, stop)
+            if exact and not (extreme.real and places[next] in (0, -1)):  # of 0.0 zones do not tell the sign
+                self._better(number, int(places[next]))
+                break
             if tried == EXTREME_BLOCKS_MAX:
                 return False
             self._check()
-            place = int(others[next])
-            segment, start, stop = self._block(blocks, place)
+            self._count_read(stop - start)
             read, valid = _places(segment.values(column, start, stop))
             mask = segment.visible(self._version, start, stop)
             self._add_extreme(number, read, _both(valid, None if mask is None else mask.view(np.bool_)))
         return True
 
-    def _block(self, blocks: _Blocks, place: int) -> tuple[Segment, int, int]:
-        segment, start, stop = blocks.segments[blocks.of[place]], int(blocks.starts[place]), int(blocks.stops[place])
-        self.rows_read += stop - start
+    def _count_read(self, rows: int) -> None:
+        self.rows_read += rows
         self.blocks_read += 1
-        return segment, start, stop
 
     def block(self, blocks: _Blocks, place: int, *, sure: bool) -> None:
         """Read a block."""
         self._check()
-        segment, start, stop = self._block(blocks, place)
+        segment, start, stop = blocks.at(place)
+        self._count_read(stop - start)
         mask = segment.visible(self._version, start, stop)
         self._add(
             stop - start,
