@@ -38,16 +38,18 @@ GATHER_ROWS_MAX: Final = 16_384
 
 
 class Picked:
-    """Rows by part: offsets (int64) in chunks; in segments, rows ``starts[r]`` to ``stops[r]`` (int64) of ``runs[r]``.
+    """Rows by part: offsets (int64) in chunks; in segments, runs of rows ``starts[r]`` to ``stops[r]`` (int64).
 
-    ``mask`` (bool) says which rows of the runs are visible, one after another; None: all. ``blocks_count``: theirs.
+    Run r is of ``segments[where[r]]``, or of ``segments[r]`` where ``where`` is None. ``mask`` (bool) says which rows of
+    the runs are visible, one after another; None: all. ``blocks_count``: theirs.
     """
 
-    __slots__ = ("blocks_count", "chunks", "mask", "rows_count", "runs", "starts", "stops")
+    __slots__ = ("blocks_count", "chunks", "mask", "rows_count", "segments", "starts", "stops", "where")
 
     def __init__(self) -> None:
         self.chunks: list[tuple[Chunk, np.ndarray]] = []
-        self.runs: list[Segment] = []
+        self.segments: list[Segment] = []
+        self.where: np.ndarray | None = None
         self.starts = self.stops = _NONE
         self.mask: np.ndarray | None = None
         self.rows_count = 0
@@ -60,11 +62,25 @@ class Picked:
         return chunks + (self.rows_count if self.mask is None else int(np.count_nonzero(self.mask)))
 
     def add_runs(
-        self, runs: list[Segment], starts: np.ndarray, stops: np.ndarray, mask: np.ndarray | None, *, rows_count: int
-    ) -> None:
+        self, segments: list[Segment], starts: np.ndarray, stops: np.ndarray, mask: np.ndarray | None, *,
+        rows_count: int, where: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         """The one time that segments are added; ``rows_count`` in all."""
-        self.runs, self.starts, self.stops, self.mask = runs, starts, stops, mask
-        self.rows_count = rows_count
+        self.segments, self.starts, self.stops, self.mask = segments, starts, stops, mask
+        self.rows_count, self.where = rows_count, where
+
+    def add_rows(self, rows: Sequence[tuple[Segment, np.ndarray]]) -> None:
+        """The same of single rows (int64) of segments."""
+        lengths = [len(found) for _, found in rows]
+        starts = np.concatenate([found for _, found in rows])
+        where = np.repeat(np.arange(len(rows)), lengths)
+        segments = [segment for segment, _ in rows]
+        self.add_runs(segments, starts, starts + 1, None, rows_count=len(starts), where=where)
+        self.blocks_count = len(starts)
+
+    def segment_of(self, run: int) -> Segment:
+        """Whose rows a run has."""
+        return self.segments[run if self.where is None else int(self.where[run])]
 
 
 def gathered(picked: Picked, projection: Projection) -> pa.RecordBatch:
@@ -94,8 +110,7 @@ def bytes_of(picked: Picked, columns: Sequence[Column]) -> int:
         size += count * width_of(column.type)
         if column.type.is_variable:
             if picked.rows_count:
-                where = rows_between(picked.starts, picked.stops)
-                size += text_bytes([segment.index for segment in picked.runs], column, *where)
+                size += text_bytes([segment.index for segment in picked.segments], column, *_rows_of(picked))
             size += sum(chunk_text_bytes(chunk, column, rows) for chunk, rows in picked.chunks)
     return size
 
@@ -168,32 +183,43 @@ def _values_of_runs(picked: Picked, projection: Projection) -> dict[int, Values]
 
 def _gathered_one(picked: Picked, column: Column) -> Values:
     """A column of variable width, or one that some segment is older than."""
-    where, rows = rows_between(picked.starts, picked.stops)
-    places = {segment: place for place, segment in enumerate(dict.fromkeys(picked.runs))}
-    if len(places) < len(picked.runs):  # many runs of few segments
-        where = np.array([places[segment] for segment in picked.runs], np.int64)[where]
+    where, rows = _rows_of(picked)
+    places = {segment: place for place, segment in enumerate(dict.fromkeys(picked.segments))}
+    if len(places) < len(picked.segments):  # many runs of few segments
+        where = np.array([places[segment] for segment in picked.segments], np.int64)[where]
     return gather([segment.index for segment in places], column, where, rows)
+
+
+def _rows_of(picked: Picked) -> tuple[np.ndarray, np.ndarray]:
+    """(place in ``segments``, row), int64[n] each, of the rows of all runs."""
+    where, rows = rows_between(picked.starts, picked.stops)
+    return (where if picked.where is None else picked.where[where]), rows
 
 
 def _read(picked: Picked, fixed: FixedColumns) -> tuple[pa.Buffer, np.ndarray, list[int]]:
     """The values of all columns one behind another, validity, and the state that the kernel left."""
     count, widths = picked.rows_count, fixed.widths
-    of = {segment: segment.index for segment in set(picked.runs)}  # runs may be many, segments are few
-    indexes = [of[segment] for segment in picked.runs]
+    of = {segment: segment.index for segment in set(picked.segments)}  # runs may be many, segments are few
     data: pa.Buffer = pa.py_buffer(np.empty(sum([(width * count + 7) & -8 for width in widths]), np.uint8))
     valid = np.empty((len(widths), count), np.uint8)
     state = np.zeros(3 + len(widths), np.int64)
     state[0] = count
-    headers, out, valids = headers_of(indexes), data.address, pa.py_buffer(valid).address
+    headers, out, valids = (
+        headers_of([of[segment] for segment in picked.segments]),
+        data.address,
+        pa.py_buffer(valid).address,
+    )
+    if picked.where is not None:
+        headers = headers[picked.where]
     while True:
         run = kernels.read_runs(headers, picked.starts, picked.stops, fixed.places, fixed.sizes, out, valids, state)
         if run < 0:
             return data, valid, state.tolist()
-        column, block = int(state[1]), int(state[2])
+        column, block, index = int(state[1]), int(state[2]), of[picked.segment_of(run)]
         if block < 0:
-            indexes[run].know(fixed.ids)
+            index.know(fixed.ids)
         else:
-            indexes[run].reader.verify(fixed.ids[column], block)
+            index.reader.verify(fixed.ids[column], block)
 
 
 def _values_of(

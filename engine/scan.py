@@ -195,7 +195,7 @@ class Scan:
             return
         statistics.rows_read += count
         statistics.chunks_read += len(picked.chunks)
-        statistics.segments_read += len(set(map(id, picked.runs)))
+        statistics.segments_read += len(set(map(id, picked.segments)))
         statistics.blocks_read += picked.blocks_count
         read = self._read(projection, filter)
         batch = gathered(picked, read)

@@ -111,7 +111,7 @@ class Plan:
         statistics.chunks_total = sum(len(part.chunks) for part in parts if isinstance(part, Memtable))
         statistics.chunks_pruned = statistics.chunks_total - len(self.picked.chunks) - len(self.chunks)
         statistics.segments_pruned = statistics.segments_total - len(
-            {id(run.segment) for run in self.runs} | set(map(id, self.picked.runs))
+            {id(run.segment) for run in self.runs} | set(map(id, self.picked.segments))
         )
         blocks = sum(run.blocks_count for run in self.runs) + self.picked.blocks_count
         statistics.blocks_total = max(statistics.blocks_total, blocks)
@@ -201,8 +201,7 @@ class Plan:
         """Pick the rows of a short window of event time where their places are known; gives the other segments."""
         time, low, high = self._layout.time, self._pruning.low, self._pruning.high
         left: list[Segment] = []
-        picked: list[Segment] = []
-        places: list[np.ndarray] = []
+        picked: list[tuple[Segment, np.ndarray]] = []
         count = 0
         for _, segment in segments:
             rows = None
@@ -213,12 +212,9 @@ class Plan:
                 continue
             rows = rows[segment.visible_among(self._version, rows)]
             count += len(rows)
-            picked += [segment] * len(rows)
-            places.append(rows)
+            picked += [(segment, rows)] if len(rows) else []
         if count:
-            rows = np.concatenate(places)
-            self.picked.add_runs(picked, rows, rows + 1, None, rows_count=count)
-            self.picked.blocks_count = count
+            self.picked.add_rows(picked)
             self.exact = False
         return left
 
@@ -280,8 +276,7 @@ class Plan:
     def _find_keys(self) -> None:
         encoder = self._layout.encoder
         assert encoder is not None, "the table has a primary key"
-        segments: list[Segment] = []
-        rows_found: list[np.ndarray] = []
+        found: list[tuple[Segment, np.ndarray]] = []
         for cell, parts in self._parts:
             encoded = [one.padded for one in self._pruning.ranges or () if self._is_in(one, cell.shard)]
             if not encoded:
@@ -295,12 +290,9 @@ class Plan:
                         self.picked.chunks.append((part.chunks[number], rows[numbers == number] & 0xFFFF))
                 else:
                     assert isinstance(part, Segment), "a part is a memtable or a segment"
-                    segments += [part] * len(rows)
-                    rows_found.append(rows)
-        if segments:
-            rows = np.concatenate(rows_found)
-            self.picked.add_runs(segments, rows, rows + 1, None, rows_count=len(rows))
-            self.picked.blocks_count = len(rows)
+                    found.append((part, rows))
+        if found:
+            self.picked.add_rows(found)
 
 
 def _blocks(start: int, stop: int, size: int) -> int:

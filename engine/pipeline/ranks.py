@@ -349,11 +349,11 @@ def stretches_of(plan: Plan, layout: Layout, *, whole: bool = False) -> list[Str
     found = [Stretch(segment=segment, spans=of) for segment, of in spans.values()]
     found += [Stretch(chunk=chunk, chosen=rows, time=time) for chunk, rows in (*plan.chunks, *plan.picked.chunks)]
     picked = plan.picked
-    if picked.runs:
+    if picked.segments:
         rows_of: dict[int, tuple[Segment, list[np.ndarray]]] = {}
         at = 0
-        for segment, start, stop in zip(picked.runs, picked.starts.tolist(), picked.stops.tolist(), strict=True):
-            rows = np.arange(start, stop)
+        for run, (start, stop) in enumerate(zip(picked.starts.tolist(), picked.stops.tolist(), strict=True)):
+            segment, rows = picked.segment_of(run), np.arange(start, stop)
             if picked.mask is not None:
                 rows = rows[picked.mask[at : at + stop - start]]
             at += stop - start

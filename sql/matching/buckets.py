@@ -25,7 +25,7 @@ from ...engine.expression.tree import nameless
 
 _MICRO: Final = dt.timedelta(microseconds=1)
 _SECOND: Final = 1_000_000
-_DAY: Final = 86_400 * _SECOND
+DAY: Final = 86_400 * _SECOND
 _MONDAY: Final = (dt.datetime(2000, 1, 3) - EPOCH) // _MICRO
 _MONTHS_SINCE_1: Final = 12
 _CLOCKS: Final = {
@@ -34,8 +34,8 @@ _CLOCKS: Final = {
     "second": _SECOND,
     "minute": 60 * _SECOND,
     "hour": 3600 * _SECOND,
-    "day": _DAY,
-    "week": 7 * _DAY,
+    "day": DAY,
+    "week": 7 * DAY,
 }
 _CALENDAR: Final = {"month": 1, "quarter": 3, "year": 12}
 _FIELDS: Final = {
@@ -58,7 +58,7 @@ class Buckets:
         if other.by_month and not self.by_month:
             return False
         if self.by_month and not other.by_month:
-            return _DAY % other.width == 0 and (other.origin % _DAY) % other.width == 0
+            return DAY % other.width == 0 and (other.origin % DAY) % other.width == 0
         return self.width % other.width == 0 and (self.origin - other.origin) % other.width == 0
 
     def floor(self, moment: int) -> int:
@@ -94,7 +94,7 @@ def _month(number: int) -> int:
 def buckets_of(node: Expression) -> tuple[Expression, Buckets] | None:
     """The moment that an expression cuts to the start of its bucket, and the buckets; None for other expressions."""
     if isinstance(node, Cast) and node.type.kind is Kind.DATE and node.argument.type.kind is Kind.TIMESTAMP:
-        return nameless(node.argument), Buckets(width=_DAY)
+        return nameless(node.argument), Buckets(width=DAY)
     if not isinstance(node, Call) or len(node.arguments) != 2 or not isinstance(node.arguments[0], Literal):
         return None
     given, moment = node.arguments
@@ -201,7 +201,7 @@ def _micros(value: object) -> tuple[int | None, int]:
         plain = value if value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
         return (plain - EPOCH) // _MICRO, 1
     if isinstance(value, dt.date):
-        return (value - EPOCH.date()).days * _DAY, _DAY
+        return (value - EPOCH.date()).days * DAY, DAY
     return None, 0
 
 

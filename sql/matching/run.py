@@ -10,6 +10,7 @@ SELECT of a query has no way, the whole query runs by the plan without views.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -30,7 +31,7 @@ from ...engine.pipeline.shape import NotCovered
 from ...engine.selectivity import rows_expected
 from ..parts import VIEWS, Grouped
 from ..pushdown import Moment, finish, simple, with_constants
-from .buckets import Cut, Window
+from .buckets import DAY, Cut, Window
 from .implied import follows
 from .match import Ends, RollUp
 from .select import Matched
@@ -68,7 +69,6 @@ class Way:
     """
 
     roll: RollUp
-    conditions: tuple[Expression, ...]
     filter: tuple[Expression, ...]
     ends: tuple[End, ...]
     cost: int
@@ -81,7 +81,14 @@ class Way:
 
 def way_of(matched: Matched, reader: Reader, moment: Moment) -> tuple[Way | None, str | None]:
     """The cheapest way that is worth it; else why there is none."""
-    found = [way for roll in matched.ways if (way := _way(roll, matched, reader, moment)) is not None]
+    where = matched.asked.where
+    conditions = _finished(() if where is None else conjuncts(where), moment)
+    found: list[Way] = []
+    if conditions is not None:
+        base = reader.statistics(matched.use.table)
+        rows = rows_expected(all_of(_own(conditions)), base, rows_max=base.rows)
+        ways = (_way(roll, conditions, rows, base, reader, moment) for roll in matched.ways)
+        found = [way for way in ways if way is not None]
     if not found:
         return None, "with these constants no view says all that is asked"
     best = min(found, key=lambda way: way.cost)
@@ -141,17 +148,18 @@ def answers(
     return found
 
 
-def _way(roll: RollUp, matched: Matched, reader: Reader, moment: Moment) -> Way | None:
-    asked = roll.asked
-    conditions = _finished(() if asked.where is None else conjuncts(asked.where), moment)
+def _way(
+    roll: RollUp, conditions: list[Expression], rows: int, base: TableStatistics, reader: Reader, moment: Moment
+) -> Way | None:  # fmt: skip
+    """A roll-up for these constants, which select about ``rows`` rows; None where it does not hold."""
     own = _finished(roll.given, moment)
     kept, filter = _finished(roll.kept, moment), _finished(roll.filter, moment)
-    if conditions is None or own is None or kept is None or filter is None:
+    if own is None or kept is None or filter is None:
         return None
     if not all(follows(part, conditions) for part in own) or not all(follows(part, own) for part in kept):
         return None
-    base = reader.statistics(matched.use.table)
     ends: list[End] = []
+    cost = 0
     if roll.ends is not None:
         others = _finished(roll.ends.others, moment)
         try:
@@ -159,25 +167,20 @@ def _way(roll: RollUp, matched: Matched, reader: Reader, moment: Moment) -> Way 
             found = None if window is None else _cut(window, roll, base)
             if found is None or others is None:
                 return None
-            whole, cuts = found
+            whole, cuts, share = found
             filter = [*filter, *whole.conditions(roll.ends.column, _compare)]
             for cut in cuts:
                 beside = Window(start=cut.beside[0], stop=cut.beside[1]).conditions(roll.ends.moment, _compare)
                 ends.append(End(conditions=(*own, *others, *beside), sign=cut.sign))
         except (OverflowError, ValueError):
             return None
+        cost = round(GROUPS_PER_ROW * share * rows)
     groups = roll.view.groups
     assert groups is not None, "the view is kept"
-    cost = 0
     for table in (groups, *(values.table.table for values in roll.values if values.table is not None)):
         known = reader.statistics(table)
         cost += rows_expected(all_of(_own(filter)), known, rows_max=known.rows)
-    for end in ends:
-        cost += GROUPS_PER_ROW * rows_expected(all_of(_own(end.conditions)), base, rows_max=base.rows)
-    rows = rows_expected(all_of(_own(conditions)), base, rows_max=base.rows)
-    return Way(
-        roll=roll, conditions=tuple(conditions), filter=tuple(filter), ends=tuple(ends), cost=cost, rows=rows
-    )  # fmt: skip
+    return Way(roll=roll, filter=tuple(filter), ends=tuple(ends), cost=cost, rows=rows)
 
 
 def _window(ends: Ends, moment: Moment) -> Window | None:
@@ -192,29 +195,40 @@ def _window(ends: Ends, moment: Moment) -> Window | None:
     return window
 
 
-def _cut(window: Window, roll: RollUp, base: TableStatistics) -> tuple[Window, list[Cut]] | None:
-    """The buckets to read, and what is beside them: of both ways to cut an end the one with fewer rows, about.
+def _cut(window: Window, roll: RollUp, base: TableStatistics) -> tuple[Window, list[Cut], float] | None:
+    """The buckets to read, and what is beside them: of both ways to cut an end the one with fewer rows, about; and what
+    part of the window's rows these rows are. None: there are no buckets.
 
-    Rows are taken away again from counts and sums only. None: there are no buckets.
+    Rows are taken away again from counts and sums only.
     """
     assert roll.ends is not None, "it has a window"
     ends = roll.ends
-    known = base.columns.get(ends.moment.id) if isinstance(ends.moment, Column) else None
-    micros = known is not None and ends.moment.type.kind is not Kind.DATE
+    low, high = _known(ends.moment, base)
 
-    def length(cut: Cut) -> int:
-        start, stop = cut.beside
-        if known is not None and known.low is not None and known.high is not None and micros:
-            start, stop = max(start, known.low), min(stop, known.high + 1)
-        return max(stop - start, 0)
+    def length(start: int | None, stop: int | None) -> float:
+        start = low if start is None or (low is not None and start < low) else start
+        stop = high if stop is None or (high is not None and stop > high) else stop
+        return math.inf if start is None or stop is None else max(stop - start, 0)
 
     cuts: list[Cut] = []
     for found in (window.cut_at_start(ends.buckets), window.cut_at_stop(ends.buckets)):
-        cuts += [min(found[: 1 if roll.asked.values else 2], key=length)] if found else []
+        cuts += [min(found[: 1 if roll.asked.values else 2], key=lambda cut: length(*cut.beside))] if found else []
     start = None if window.start is None else cuts[0].at
     stop = None if window.stop is None else cuts[-1].at
     whole = Window(start=start, stop=stop)
-    return None if whole.is_empty else (whole, [cut for cut in cuts if cut.beside[0] < cut.beside[1]])
+    if whole.is_empty:
+        return None
+    share = sum(length(*cut.beside) for cut in cuts) / max(length(window.start, window.stop), 1)
+    return whole, [cut for cut in cuts if cut.beside[0] < cut.beside[1]], share
+
+
+def _known(moment: Expression, base: TableStatistics) -> tuple[int | None, int | None]:
+    """From where to where the moments of the rows are, in microseconds; None: not known."""
+    known = base.columns.get(moment.id) if isinstance(moment, Column) else None
+    if known is None or known.low is None or known.high is None:
+        return None, None
+    scale = DAY if moment.type.kind is Kind.DATE else 1
+    return known.low * scale, (known.high + 1) * scale
 
 
 def _answer(
