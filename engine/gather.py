@@ -40,7 +40,7 @@ GATHER_ROWS_MAX: Final = 16_384
 class Picked:
     """Rows by part: offsets (int64) in chunks; in segments, runs of rows ``starts[r]`` to ``stops[r]`` (int64).
 
-    Run r is of ``segments[where[r]]``, or of ``segments[r]`` where ``where`` is None. ``mask`` (bool) says which rows of
+    Run r is of ``segments[where[r]]``, or ``segments[r]`` where ``where`` is None. ``mask`` (bool) says which rows of
     the runs are visible, one after another; None: all. ``blocks_count``: theirs.
     """
 
