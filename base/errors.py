@@ -152,5 +152,6 @@ ERRORS: tuple[type[WeftError], ...] = (
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """Return a hint ``Did you mean "x"?`` for the candidate closest to ``name``, or None if none is close."""
-    matches = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
-    return f'Did you mean "{matches[0]}"?' if matches else None
+    folded = {candidate.lower(): candidate for candidate in candidates}  # "DAILY" is close to "daily"
+    matches = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    return f'Did you mean "{folded[matches[0]]}"?' if matches else None

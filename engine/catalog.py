@@ -89,9 +89,7 @@ class Catalog:
         """The table called ``name``. Raises Invalid: 42P01 where there is none, 42809 where it is a view."""
         found = self.relations.get(name) or self.relation(name)
         if isinstance(found, View):
-            raise Invalid(
-                f'"{name}" is a view, not a table', hint="Write to the tables that it reads.", sqlstate="42809"
-            )
+            raise Invalid(f'"{name}" is a view, not a table', hint="Name the table that it reads.", sqlstate="42809")
         return found
 
     def readable(self, name: str) -> Table:

@@ -12,7 +12,6 @@ such as a sum beyond its type, is an error of who reads that column.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import cache
@@ -22,7 +21,7 @@ import pyarrow as pa
 
 from ..base.errors import Invalid
 from ..base.types import Type
-from .expression.evaluate import evaluate
+from .expression.evaluate import evaluate, without_row
 from .expression.node import Cast, Expression
 from .expression.node import Column as ColumnNode
 from .expression.rowwise import function_of_row, functions_of_row
@@ -127,8 +126,7 @@ def evaluated(value: Expression, rows: pa.RecordBatch, ids: Sequence[int]) -> pa
     try:
         return evaluate(value, rows, column_ids=ids)
     except Invalid as error:  # its row is no row that the user knows
-        message = re.sub("^row [0-9]+: ", "", error.message)
-        raise Invalid(message, hint=error.hint, sqlstate=error.sqlstate) from None
+        raise Invalid(without_row(error), hint=error.hint, sqlstate=error.sqlstate) from None
 
 
 class ComputedScan:

@@ -60,9 +60,11 @@ def _converted(value: object, column: Column) -> object:
 
 def require_primary_key(table: Table) -> None:
     if not table.primary_key:
+        is_view = table.stored is not None
         raise Invalid(
-            f'table "{table.name}" has no primary key to find rows by',
-            hint="Use scan or SQL, or create the table with a primary key.",
+            f'{"view" if is_view else "table"} "{table.name}" has no primary key to find rows by',
+            hint="Use scan or SQL, or "
+            + ("let the view show all that it groups by." if is_view else "create the table with a primary key."),
             sqlstate="55000",
         )
 

@@ -111,14 +111,14 @@ def _without(text: str, start: int, stop: int, *, stands_for: str) -> str:
 def _clause(tokens: Tokens, known: Sequence[str], *, reset: bool) -> Clause:
     """``name = value, …)``, or ``name, …)`` of a RESET; the parenthesis that opens is taken."""
     options: dict[str, str | None] = {}
+    kind = "table" if known is OPTIONS else "view"
     while True:
         name = tokens.name()
         if name not in known:
             hint = nearest(name, known) or f"The options are {', '.join(known)}."
-            kind = "table" if known is OPTIONS else "view"
             raise Invalid(f'{kind} option "{name}" does not exist', hint=hint, sqlstate="22023")
         if name in options:
-            raise Invalid(f'table option "{name}" is given twice', sqlstate="22023")
+            raise Invalid(f'{kind} option "{name}" is given twice', sqlstate="22023")
         options[name] = None if reset else _value(tokens, name)
         if tokens.take(")"):
             return options

@@ -26,7 +26,7 @@ from ..base.types import BIGINT, TEXT, Type, arrow_field
 from ..engine.aggregates.definition import Maintained
 from ..engine.aggregates.verify import Difference, Verification, verify
 from ..engine.expression.conversion import text_of
-from ..engine.expression.evaluate import evaluate
+from ..engine.expression.evaluate import evaluate, without_row
 from ..engine.expression.node import Column
 from ..engine.schema import View
 
@@ -65,7 +65,7 @@ def _verified(session: Session, name: str, snapshot: Snapshot) -> Result:
         for values in view.maintained.value_views:
             found = verify(values, snapshot, scratch=session.engine.scratch, listed_max=VERIFY_LISTED_MAX)
             rows += [row for difference in found.listed for row in _counts(view, values, difference)]
-            session.notice(_summary(f"different values of {name}", found, "counts"))
+            session.notice(_summary(name, found, "counts of different values"))
     columns = [pa.array([row[place] for row in rows], pa.string()) for place in range(len(_SCHEMA))]
     batch = pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
     types = [TEXT] * len(_SCHEMA)
@@ -158,7 +158,7 @@ def _output(output: Any, row: pa.RecordBatch | None) -> str | None:
     try:
         return _text(evaluate(output, row, column_ids=_ids(row)), output.type)
     except Invalid as error:
-        return f"error: {error.message.removeprefix('row 1: ')}"
+        return f"error: {without_row(error)}"
 
 
 def _ids(row: pa.RecordBatch) -> Sequence[int]:

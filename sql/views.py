@@ -96,6 +96,8 @@ def create_view(statement: exp.Create, options: Mapping[str, str], execution: Ex
     schema = statement.this
     named = isinstance(schema, exp.Schema)
     name = new_relation_name(schema.this if named else schema)
+    if statement.args.get("exists") and statement.args.get("replace"):
+        raise Invalid("OR REPLACE and IF NOT EXISTS contradict each other", hint="Use one of them.", sqlstate="42601")
     tag = "CREATE MATERIALIZED VIEW" if materialized else "CREATE VIEW"
     if statement.args.get("exists") and name in execution.catalog.relations:
         execution.notice(f'relation "{name}" already exists, skipping')
@@ -254,7 +256,8 @@ def _check_replaced(before: Relation, view: View, execution: Execution) -> None:
     """Raise Invalid where CREATE OR REPLACE may not put ``view`` in the place of ``before``."""
     kind = "materialized view" if view.materialized else "view"
     if not isinstance(before, View) or before.materialized != view.materialized:
-        raise Invalid(f'"{view.name}" is not a {kind}', hint="Drop it first.", sqlstate="42809")
+        hint = "Use another name." + (" Or drop the view first." if isinstance(before, View) else "")
+        raise Invalid(f'"{view.name}" is not a {kind}', hint=hint, sqlstate="42809")
     if not view.materialized and view.columns[: len(before.columns)] != before.columns:
         raise Invalid(
             f'cannot change the columns of view "{view.name}"',
@@ -338,9 +341,17 @@ def _depends(what: str, view: View) -> Invalid:
 
 _AGGREGATES: Final = ("count", "sum", "min", "max", "avg")
 _SHAPE_HINT: Final = (
-    "A materialized view is SELECT expressions of groups and of count, sum, avg, min, max, bool_and, bool_or FROM one "
-    "table [WHERE …] GROUP BY columns and expressions. Do the rest where the view is read, or use CREATE VIEW."
+    "A materialized view is SELECT expressions of groups and of count, sum, avg, min, max, bool_and, bool_or, "
+    "count(DISTINCT …) FROM one table [WHERE …] GROUP BY columns and expressions. Do the rest where the view is read, "
+    "or use CREATE VIEW."
 )
+
+
+_SAID: Final = {
+    "order": "ORDER BY", "star": "*", "select": "a subquery", "subquery": "a subquery", "window": "a window function",
+    "with_": "WITH", "windows": "WINDOW",
+}  # fmt: skip
+"""What parts of a query are called in SQL, where the parser has another name for them."""
 
 
 def _check_shape(query: exp.Expr, execution: Execution) -> None:
@@ -349,17 +360,19 @@ def _check_shape(query: exp.Expr, execution: Execution) -> None:
         raise _not_maintained("a query other than a plain SELECT")
     for part, value in query.args.items():
         if value and part not in ("expressions", "from_", "where", "group", "kind", "hint"):
-            raise _not_maintained(part.replace("_", " ").strip().upper())
+            raise _not_maintained(_SAID.get(part, part.replace("_", " ").strip().upper()))
     source: Any = query.args["from_"].this if query.args.get("from_") else None
-    if not isinstance(source, exp.Table) or source.args.get("joins"):
+    if not isinstance(source, exp.Table) or not isinstance(source.this, exp.Identifier) or source.args.get("joins"):
         raise _not_maintained("anything but one table in FROM")
+    if source.db not in ("", "public") or source.name not in execution.catalog.relations:
+        raise _not_maintained(f'"{shown(source)}", which has no rows that are kept,')
     if not isinstance(execution.catalog.relation(relation_name(source)), Table):
         raise _not_maintained("a view in FROM")
     for node in query.walk():
         if isinstance(node, exp.Query | exp.Window | exp.Filter | exp.Distinct | exp.Star) and node is not query:
             if isinstance(node, exp.Star) and isinstance(node.parent, exp.Anonymous):
                 continue
-            raise _not_maintained(node.key.upper())
+            raise _not_maintained(_SAID.get(node.key, node.key.upper()))
         if isinstance(node, exp.Anonymous):
             _check_function(node)
     group = query.args.get("group")
@@ -394,7 +407,7 @@ def _group_keys(query: exp.Select, group: exp.Group) -> Iterator[exp.Expr]:
 def _check_function(node: exp.Anonymous) -> None:
     function = FUNCTIONS.get(node.name.lower())
     if function is not None and function.volatility is not Volatility.IMMUTABLE:
-        raise _not_maintained(f"{node.name.lower()}(), whose value changes with time")
+        raise _not_maintained(f"{node.name.lower()}(), whose value changes with time,")
 
 
 def _not_maintained(what: str) -> Invalid:

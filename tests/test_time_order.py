@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pytest
 import weftdb
 from weftdb.engine import time_order
+from weftdb.engine.schema import Column
+from weftdb.engine.segment import Segment
+from weftdb.engine.time_order import TimeOrders
 
 START = datetime(2026, 3, 2)
 
@@ -89,3 +93,99 @@ def test_orders_have_a_limit_and_the_least_recently_used_goes(monkeypatch: pytes
         assert 0 < _counted(database) < 7
         table = database.engine._state.catalog.relations["t"]
         assert 0 < database.engine._state.stores[table.id].orders_bytes <= 15_000
+
+
+def _segments_of(database: weftdb.Database) -> list[Segment]:
+    table = database.engine._state.catalog.relations["t"]
+    cells = database.engine._state.stores[table.id]._cells
+    return [part for cell in cells.all() for part in cell.parts if isinstance(part, Segment)]
+
+
+def _segments(database: weftdb.Database) -> tuple[TimeOrders, list[Segment], Column]:
+    """A table of seven segments, one a day, the orders of its segments, and its column of event time."""
+    database.execute(
+        "CREATE TABLE t (k BIGINT, at TIMESTAMP, x BIGINT, s TEXT, PRIMARY KEY (k, at))"
+        " WITH (key = 'k', time = 'at', every = '1 day')"
+    )
+    database.table("t").put(_rows(7_000, 1))
+    database.engine.flush()
+    table = database.engine._state.catalog.relations["t"]
+    segments = _segments_of(database)
+    assert len(segments) == 7
+    return database.engine._state.stores[table.id]._cells.time_orders, segments, table.column("at")
+
+
+def _look(orders: TimeOrders, segment: Segment, column: Column, *, part: int = 100) -> bool:
+    """Whether a window of one in ``part`` of the segment's time is found by its order."""
+    low, high = segment.description.time_low, segment.description.time_high
+    return orders.find(segment, column, low, low + (high - low) // part) is not None
+
+
+def test_only_the_second_look_at_a_short_window_makes_an_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_order, "ROWS_MIN", 100)
+    with weftdb.open() as database:
+        orders, (segment, other, *_), column = _segments(database)
+        assert not any(_look(orders, segment, column, part=3) for _ in range(3)), "a third of the time is not short"
+        assert [_look(orders, segment, column) for _ in range(3)] == [False, True, True]
+        assert not _look(orders, other, column)
+        assert not _look(orders, segment, column, part=3)
+
+
+def test_a_day_is_no_short_window_of_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a DATE, whose values are days."""
+    monkeypatch.setattr(time_order, "ROWS_MIN", 100)
+    with weftdb.open() as database:
+        database.execute(
+            "CREATE TABLE t (k BIGINT, at DATE, x BIGINT, s TEXT, PRIMARY KEY (k, at, x))"
+            " WITH (key = 'k', time = 'at', every = '7 days')"
+        )
+        rows = _rows(3_000, 1)
+        days = rows.column(1).cast(pa.timestamp("s"), safe=False).cast(pa.date32())
+        database.table("t").put(rows.set_column(1, "at", days))
+        database.engine.flush()
+        for _ in range(3):
+            assert database.execute("SELECT count(x) FROM t WHERE at = '2026-03-03' AND x <> 1").scalar()
+        assert _counted(database) == 0
+        monkeypatch.setattr(time_order, "SHARE", 4)
+        for _ in range(3):
+            assert database.execute("SELECT count(x) FROM t WHERE at = '2026-03-03' AND x <> 1").scalar()
+        assert _counted(database) == 1
+
+
+def test_the_order_that_was_used_last_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_order, "ROWS_MIN", 100)
+    with weftdb.open() as database:
+        orders, (first, second, third, *_), column = _segments(database)
+        for segment in (first, second):
+            assert [_look(orders, segment, column) for _ in range(2)] == [False, True]
+        held = orders._bytes
+        monkeypatch.setattr(time_order, "TIME_ORDERS_BYTES_MAX", held + held // 4)
+        assert _look(orders, first, column)
+        assert [_look(orders, third, column) for _ in range(2)] == [False, True]
+        assert set(orders._orders) == {first.description.id, third.description.id}
+        monkeypatch.setattr(time_order, "TIME_ORDERS_BYTES_MAX", 3 * second.rows_count)
+        assert not any(_look(orders, second, column) for _ in range(3)), "an order that is too large is not made"
+        assert len(orders._orders) == 2
+
+
+def test_two_readers_may_make_one_order_which_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_order, "ROWS_MIN", 100)
+    values, meanwhile = Segment.values, list[bool]()
+    with weftdb.open() as database:
+        orders, (segment, *_), column = _segments(database)
+        _look(orders, segment, column)
+
+        def read(self: Segment, *given: Any) -> Any:
+            if not meanwhile:
+                meanwhile.append(True)
+                assert _look(orders, segment, column), "the other one comes first"
+            return values(self, *given)
+
+        monkeypatch.setattr(Segment, "values", read)
+        assert _look(orders, segment, column)
+        assert meanwhile
+        assert orders._bytes == time_order._bytes(orders._orders[segment.description.id])
+        monkeypatch.setattr(time_order, "_ASKED_MAX", 2)
+        for other in _segments_of(database):
+            _look(orders, other, column)
+            assert len(orders._asked) <= 2, "what was asked once is forgotten, too"

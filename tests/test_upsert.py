@@ -113,8 +113,40 @@ def test_groups_become_what_put_and_delete_make_of_them(
             assert rows_of_groups(fast, version=version) == rows_of_groups(slow, version=version)
         counts = [[store.rows_count for id, store in sorted(db.engine._state.stores.items())] for db in (fast, slow)]
         assert counts[0] == counts[1]
+        for store in fast.engine._state.stores.values():
+            parts = [part for cell in store.cells for part in cell.parts]
+            assert store.bytes_used == sum(part.bytes_used for part in parts)
         for watch in watches:
             slow.engine._sequencer.unwatch(watch)
+
+
+@pytest.mark.parametrize("older", ["flush", "freeze", "none"])
+def test_groups_stay_where_a_change_adds_nothing_to_them(older: str, tmp_path: Path) -> None:
+    """Beside others that change and go, whether they lie in a segment, in a frozen memtable or in the newest one."""
+    query = "SELECT k, count(*) AS n, sum(x) AS sx, sum(y) AS sy FROM t GROUP BY k"
+    with weftdb.open(tmp_path / "data") as db:
+        db.execute(f"{DDL}; CREATE MATERIALIZED VIEW v AS {query}")
+        db.execute("INSERT INTO t SELECT g, g % 4, NULL, g, $1, 0 FROM generate_series(0, 39) g", [2.0**996])
+        if older == "flush":
+            db.engine.maintenance.flush()
+        elif older == "freeze":
+            with db.engine._sequencer.paused():
+                for store in db.engine._state.stores.values():
+                    store.freeze()
+        db.execute("INSERT INTO t VALUES (100, 7, NULL, 1, 'Infinity', 0)")  # the newest memtable has a group, too
+        changes = (
+            "UPDATE t SET x = x + CASE WHEN k = 2 THEN 5 ELSE 0 END",
+            "UPDATE t SET y = -y WHERE k = 1",
+            "DELETE FROM t WHERE k = 3",
+            "UPDATE t SET y = 0.5 WHERE k = 1",
+            "UPDATE t SET k = 8 WHERE k = 0",
+        )
+        for change in changes:
+            db.execute(change)
+            shown = db.execute("SELECT * FROM v ORDER BY k").rows()
+            assert shown == from_rows(db, f"{query} ORDER BY k").rows(), change
+        assert [row[0] for row in shown] == [1, 2, 7, 8]
+        assert db.execute("VERIFY MATERIALIZED VIEW v").rows() == []
 
 
 def test_rows_that_were_grouped_before_their_commit_come_to_the_same(

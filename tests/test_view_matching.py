@@ -16,7 +16,7 @@ import soak
 import weftdb
 from from_rows import from_rows, from_views
 from weftdb.base.errors import Invalid
-from weftdb.base.types import BOOLEAN, INTEGER
+from weftdb.base.types import BOOLEAN, INTEGER, TEXT, Type, numeric
 from weftdb.engine.expression.node import Call, Column, Expression, Literal
 from weftdb.sql.matching import run
 from weftdb.sql.matching.buckets import Buckets, Window
@@ -120,6 +120,24 @@ def test_what_is_seen_to_follow() -> None:
     assert not follows(there, [null])
 
 
+def test_conditions_of_null_and_of_other_types_say_nothing_and_like_says_that_there_is_something() -> None:
+    def compare(value: object, type: Type) -> Expression:
+        return Call(function="greater", arguments=(X, Literal(value=value, type=type)), type=BOOLEAN)
+
+    seven = compare(7, INTEGER)
+    assert not follows(seven, [compare(None, INTEGER)])
+    assert not follows(compare(None, INTEGER), [seven])
+    assert not follows(seven, [compare("9", TEXT)])
+    assert not follows(seven, [compare(9, numeric(5, 0))])
+    some = Call(function="in_list", arguments=(X, *(Literal(value=n, type=INTEGER) for n in (8, 9))), type=BOOLEAN)
+    assert follows(seven, [some])
+    assert not follows(some, [seven])
+    s, other = Column(id=2, type=TEXT), Column(id=3, type=TEXT)
+    like = Call(function="like", arguments=(s, Literal(value="a%", type=TEXT)), type=BOOLEAN)
+    assert follows(Call(function="is_not_null", arguments=(s,), type=BOOLEAN), [like])
+    assert not follows(Call(function="is_not_null", arguments=(other,), type=BOOLEAN), [like])
+
+
 BUCKETS = (
     Buckets(width=3_600_000_000),
     Buckets(width=86_400_000_000),
@@ -188,6 +206,26 @@ def test_a_window_is_its_whole_buckets_and_its_ends() -> None:
                 told = int(_within(buckets.floor(moment), whole))
                 told += sum(cut.sign * (cut.beside[0] <= moment < cut.beside[1]) for cut in cuts if cut is not None)
                 assert told == _within(moment, window)
+
+
+def test_bounds_of_windows() -> None:
+    day = 86_400_000_000
+    window = Window().within("less_equal", dt.date(1970, 1, 31))
+    assert window == Window(stop=31 * day), "the last day of a month ends it"
+    months = Buckets(width=1, by_month=True)
+    assert {(cut.at, cut.beside) for cut in window.cut_at_stop(months)} == {(31 * day, (31 * day, 31 * day))}
+    assert Window().within("greater", dt.date(1970, 1, 31)) == Window(start=31 * day)
+    zoned = dt.datetime(1970, 1, 2, tzinfo=dt.timezone(dt.timedelta(hours=5)))
+    assert Window().within("less", zoned) == Window(stop=19 * 3_600_000_000)
+    first, last = (
+        (moment - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
+        for moment in (dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23))
+    )
+    months = Buckets(width=7, origin=24_000, by_month=True)
+    with pytest.raises(OverflowError):
+        months.floor(first)
+    with pytest.raises(OverflowError):
+        months.ceil(last)
 
 
 def _within(moment: int, window: Window) -> bool:
@@ -576,6 +614,107 @@ def test_the_view_that_explain_names_answers_the_query(shop: Any) -> None:
     shop.execute(made.removeprefix("this one would: ").replace("VIEW name AS", "VIEW made AS"))
     assert "View made answers for t, since" in explained(shop, query)
     assert sorted(from_views(shop, query).rows()) == sorted(from_rows(shop, query).rows())
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("SELECT k, sum((x + 1) * 2 - (x - k)) FROM t GROUP BY k", "sum((x + 1) * 2 - (x - k))"),
+        ("SELECT k, sum(2 - -x) FROM t WHERE s <> 'it''s' GROUP BY k", "s <> 'it''s'"),
+        ("SELECT k, sum(x::bigint * (k + 1)) FROM t GROUP BY k", "(k + 1)::bigint"),
+        (
+            "SELECT \"Wert\", count(*) FROM t WHERE (x > 1 OR s = 's1') AND k > 0 GROUP BY 1",
+            "(x > 1 OR s = 's1') AND k",
+        ),
+        (
+            "SELECT k, min(x) FILTER (WHERE s = 's1' AND (x > 1 OR \"Wert\" = 1)) FROM t GROUP BY k",
+            '(x > 1 OR "Wert" = 1)',
+        ),
+        ('SELECT count(*) FROM t WHERE "Wert" = 1', 'GROUP BY "Wert"'),
+        ("SELECT extract(dow FROM at), count(*) FROM t GROUP BY 1", "extract(dow FROM at)"),
+        (
+            "SELECT k, count(*) FROM t WHERE at > timestamp '2026-01-02' + interval '1 day' GROUP BY k",
+            "'1 day'::interval",
+        ),
+        ("SELECT k, count(*) FROM t WHERE (s IS NULL) = false GROUP BY k", "(s IS NULL) = false"),
+        ("SELECT k, count(*) FROM t WHERE x IN (1,2,3,4,5,6,7,8,9,10,11,12) GROUP BY k", "GROUP BY k, x"),
+        (
+            "SELECT k, count(*) FROM t WHERE x IN (1, 2) AND s IS DISTINCT FROM 's1' GROUP BY k",
+            "x IN (1, 2) AND s IS DIST",
+        ),
+        ("SELECT position('1' IN s) AS p, at::date, count(*) FROM t GROUP BY 1, 2", "position('1' IN s)"),
+        ("SELECT k, sum(y) FROM t WHERE y <> 'NaN' GROUP BY k", "y <> 'NaN'"),
+        ("SELECT s || 'a' || upper(s), count(*) FROM t WHERE NOT (s LIKE '%2') GROUP BY 1", "s || 'a' || upper(s)"),
+    ],
+)
+def test_what_explain_proposes_means_what_was_asked(db: Any, query: str, said: str) -> None:
+    db.execute(
+        'CREATE TABLE t (id BIGINT PRIMARY KEY, k INT, at TIMESTAMP, x INT, s TEXT, "Wert" INT, y DOUBLE PRECISION);'
+        "CREATE MATERIALIZED VIEW other AS SELECT k, count(*) FILTER (WHERE x > 7) AS n FROM t WHERE k > 2 GROUP BY k;"
+        "INSERT INTO t SELECT g, g % 5, timestamp '2026-01-01' + g * interval '1 hour', g % 11, 's' || g % 3, g % 2, g "
+        "FROM generate_series(1, 200) g"
+    )
+    made = next(line for line in explained(db, query) if line.startswith("this one would: "))
+    assert said in made
+    db.execute(made.removeprefix("this one would: ").replace("VIEW name AS", "VIEW made AS"))
+    assert "View made answers for t, since" in explained(db, query)
+    assert bag(from_views(db, query).rows()) == bag(from_rows(db, query).rows())
+
+
+def test_windows_have_the_narrower_of_two_bounds(shop: Any) -> None:
+    low, lower, high, higher = "'2026-01-05 10:30'", "'2026-01-04'", "'2026-01-20 11:59'", "'2026-01-22'"
+    query = "SELECT s, count(*), sum(x) FROM t WHERE {} GROUP BY s ORDER BY s"
+    right = from_rows(shop, query.format(f"at >= {low} AND at < {high}")).rows()
+    for bounds in itertools.permutations((f"at >= {low}", f"at > {lower}", f"at < {high}", f"{higher} >= at")):
+        text = query.format(" AND ".join(bounds))
+        assert "View hourly answers for t, since" in explained(shop, text)
+        assert from_views(shop, text).rows() == right, bounds
+
+
+@pytest.mark.parametrize("width", ["1 hour", "7 hours", "12 hours", "36 hours", "2 days"])
+def test_dates_in_buckets_that_may_begin_within_a_day(db: Any, width: str) -> None:
+    """A DATE does not say when in its day a bucket of 36 hours begins: no view answers for its window."""
+    db.execute("CREATE TABLE e (id BIGINT PRIMARY KEY, d DATE, x INT)")
+    db.execute("INSERT INTO e SELECT g, date '2026-01-01' + g % 40, g FROM generate_series(1, 4000) g")
+    bucket = f"time_bucket('{width}', d)"
+    db.execute(f"CREATE MATERIALIZED VIEW v AS SELECT {bucket} AS b, count(*) AS n FROM e GROUP BY 1")
+    answered = list[bool]()
+    for query in (
+        *(
+            f"SELECT count(*) FROM e WHERE d >= '2026-01-{first:02}' AND d <= '2026-01-{last:02}'"
+            for first, last in itertools.product(range(1, 20, 6), range(20, 31, 3))
+        ),
+        *(f"SELECT {text}, count(*) FROM e GROUP BY 1" for text in ("date_trunc('month', d)", "extract(dow FROM d)")),
+    ):
+        answered.append("View v answers for e, since" in explained(db, query))
+        assert bag(from_views(db, query).rows()) == bag(from_rows(db, query).rows()), query
+    assert any(answered) == (width not in ("7 hours", "36 hours"))
+    query = f"SELECT {bucket}, count(*) FROM e WHERE {bucket} > '2026-01-09' GROUP BY 1"
+    assert "View v answers for e, since" in explained(db, query)
+    assert bag(from_views(db, query).rows()) == bag(from_rows(db, query).rows())
+
+
+def test_values_of_fewer_rows_are_not_those_of_all(shop: Any) -> None:
+    shop.execute("CREATE MATERIALIZED VIEW few AS SELECT k, min(x) FILTER (WHERE x > 5) AS low FROM t GROUP BY k")
+    for other in ("min(x)", "min(x) FILTER (WHERE x > 4)", "min(x) FILTER (WHERE x > 6)"):
+        assert "View: none answers for t" in explained(shop, f"SELECT k, {other} FROM t GROUP BY k"), other
+    query = "SELECT min(x) FILTER (WHERE x > 5 AND k = 2) FROM t"
+    assert "View few answers for t, since" in explained(shop, query)
+    assert from_views(shop, query).rows() == from_rows(shop, query).rows()
+
+
+def test_no_view_answers_what_differs_from_row_to_row(shop: Any) -> None:
+    for condition in ("random() < 2", "gen_random_uuid() IS NOT NULL", "clock_timestamp() > '2000-01-01'"):
+        query = f"SELECT s, count(*) FROM t WHERE {condition} GROUP BY s ORDER BY s"
+        assert not any(line.startswith("View ") for line in explained(shop, query)), query
+    query = "SELECT s, count(*) FROM t WHERE at < now() + interval '1 day' GROUP BY s ORDER BY s"
+    assert from_views(shop, query).rows() == from_rows(shop, query).rows()
+
+
+def test_a_primary_key_is_counted_as_its_rows_are(shop: Any) -> None:
+    query = "SELECT s, count(id), count(at) FROM t GROUP BY s ORDER BY s"
+    assert "View hourly answers for t, since" in explained(shop, query)
+    assert from_views(shop, query).rows() == from_rows(shop, query).rows()
 
 
 def test_what_stands_around_the_groups_stays_what_it_is(shop: Any) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import weftdb
 from from_rows import from_rows
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.base.errors import Invalid
 from weftdb.base.types import BIGINT, BOOLEAN, BYTEA, DOUBLE, INTEGER, numeric
@@ -313,18 +313,50 @@ def outputs() -> list[Expression]:
     return found
 
 
+def of_nullable() -> list[Expression]:
+    """Expressions of columns that may be NULL."""
+    a, b, c = (Column(id=id, type=BIGINT) for id in (1, 2, 3))
+    exact = [Cast(argument=part, type=numeric(19, 0)) for part in (a, b)]
+    reals = [Cast(argument=part, type=DOUBLE) for part in (a, b)]
+    huge = Literal(value=1.7e308, type=DOUBLE)
+    null = Literal(value=None, type=BOOLEAN)
+    return [
+        call("divide", *exact), call("divide", *reals), call("multiply", huge, reals[0]), call("add", reals[0], huge),
+        *(Cast(argument=a, type=numeric(*digits)) for digits in ((5, 0), (19, 0), (18, 0), (30, 4), (38, 19))),
+        Case(branches=((call("less", a, b), c),), default=a, type=BIGINT),
+        Case(branches=((call("less", a, b), c), (call("equal", b, c), b)), default=a, type=BIGINT),
+        Case(branches=((null, b),), default=c, type=BIGINT),
+        call("is_distinct", a, b), call("is_null", a), call("is_not_null", b), call("not", call("less", a, b)),
+        call("coalesce", a, b, c), call("greater_equal", a, c), call("nullif", a, b), call("negate", c),
+    ]  # fmt: skip
+
+
+VALUE = st.one_of(st.none(), st.integers(-2, 3), LIMB)
+
+
+@settings(deadline=None)
 @given(st.lists(LIMB, min_size=3, max_size=3), st.integers(0, len(outputs()) - 1), st.booleans())
 def test_a_row_computes_what_the_naive_form_and_batches_do(limbs: list[int], number: int, small: bool) -> None:
     if small:  # what sums mostly are
         limbs = [limbs[0], limbs[0] >> 63, random.Random(limbs[2]).choice([0, 1, 7, 1000])]
-    expression = outputs()[number]
-    row = dict(zip((1, 2, 3, 4), [*limbs, None], strict=True))
+    compare_forms(outputs()[number], dict(zip((1, 2, 3, 4), [*limbs, None], strict=True)))
 
+
+@settings(deadline=None)
+@given(st.lists(VALUE, min_size=3, max_size=3))
+def test_a_row_computes_of_null_what_the_naive_form_and_batches_do(values: list[int | None]) -> None:
+    for expression in of_nullable():
+        compare_forms(expression, dict(zip((1, 2, 3), values, strict=True)))
+
+
+def compare_forms(expression: Expression, row: dict[int, int | None]) -> None:
     def result(compute: Any) -> Any:
         try:
             value = compute()
         except Invalid as error:
             return error.sqlstate, error.message.removeprefix("row 1: ")
+        if isinstance(value, Decimal):  # its digits count, too
+            return str(value)
         return "nan" if isinstance(value, float) and math.isnan(value) else value
 
     names = {id: str(id) for id in row}

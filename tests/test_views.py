@@ -319,6 +319,12 @@ def test_not_null_may_be_dropped_from_a_column_that_a_view_counts(db: Database) 
         ("SELECT k, count(*) AS n FROM t GROUP BY k HAVING count(*) > 1", "more than groups"),
         ("SELECT a.k, count(*) AS n FROM t a JOIN t b ON a.id = b.id GROUP BY a.k", "is joined|joins"),
         ("SELECT k, count(*) FILTER (WHERE at::timestamptz::text > 'a') AS n FROM t GROUP BY k", "time zone"),
+        ("SELECT k, count(*) AS n FROM t GROUP BY k ORDER BY n", "^ORDER BY is not supported"),
+        ("SELECT * FROM t", r"^\* is not supported"),
+        ("SELECT k, count(*) AS n FROM t WHERE id IN (SELECT 1) GROUP BY k", "^a subquery is not supported"),
+        ("SELECT name, count(*) AS n FROM weft_metrics GROUP BY name", '^"weft_metrics", which has no rows'),
+        ("SELECT table_name, count(*) AS n FROM information_schema.columns GROUP BY 1", "which has no rows"),
+        ("SELECT g, count(*) AS n FROM generate_series(1, 3) AS s(g) GROUP BY g", "anything but one table"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_with_the_reason(db: Database, query: str, why: str) -> None:
@@ -328,6 +334,33 @@ def test_what_cannot_be_kept_is_refused_with_the_reason(db: Database, query: str
     assert error.value.sqlstate == "0A000"
     fill(db, 20)
     check(db)
+
+
+def test_a_row_that_a_view_cannot_be_made_of_is_not_called_by_a_number(db: Database) -> None:
+    fill(db, 20)
+    with pytest.raises(Invalid, match=r'^the view cannot be computed of a row of "t": division by zero') as error:
+        db.execute("CREATE MATERIALIZED VIEW w AS SELECT k, sum(1 / (id - 7)) AS n FROM t GROUP BY k")
+    assert error.value.sqlstate == "22012"
+    assert "WHERE" in str(error.value.hint)
+    assert db.execute("SHOW TABLES").rows() == [("t", "table")]
+
+
+def test_replacing_says_what_stands_in_the_way(db: Database) -> None:
+    sql = f"CREATE {{}} MATERIALIZED VIEW {{}} AS {QUERY}"
+    for how, name, message, hint in (
+        ("OR REPLACE", "t", '"t" is not a materialized view', "Use another name."),
+        ("OR REPLACE", "plain", '"plain" is not a materialized view', "Use another name. Or drop the view first."),
+    ):
+        db.execute("DROP VIEW IF EXISTS plain; CREATE VIEW plain AS SELECT k FROM t")
+        with pytest.raises(Invalid) as error:
+            db.execute(sql.format(how, name))
+        assert (error.value.message.splitlines()[0], error.value.hint) == (message, hint)
+    with pytest.raises(Invalid, match="contradict each other"):
+        db.execute(sql.format("OR REPLACE", "IF NOT EXISTS v"))
+    db.execute(sql.format("", "v"))
+    with pytest.raises(Invalid, match='view option "retain" is given twice'):
+        db.execute(f"CREATE MATERIALIZED VIEW w WITH (retain = 'all', retain = 'base') AS {QUERY}")
+    assert db.execute("SELECT view_name FROM weft_views").rows() == [("v",)]
 
 
 def test_what_depends_on_the_time_zone_is_computed_in_that_of_the_reader(db: Database) -> None:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ...base.errors import LimitExceeded
+from ...base.errors import Invalid, LimitExceeded
 from ...base.limits import VIEW_BUILD_BYTES_MAX
 from ...base.types import no_rows
 from ..cells import TableStore
+from ..expression.evaluate import without_row
 from ..indexes import NEWEST
 from ..schema import Table
 from .definition import Maintained
@@ -58,7 +59,7 @@ class BuildingView:
         for rows in snapshot.scan(self.base, columns=self._columns).batches():
             rows = rows.rename_columns(self._names)
             for part in folded:
-                part.add(part.view.grouper.change_of(rows, 1))
+                part.add(self._change_of(part.view, rows, 1))
             progress.read(rows.num_rows)
         progress.enter("writing groups")
         self._write(transaction, folded)
@@ -72,10 +73,20 @@ class BuildingView:
                     count += rows.num_rows
                     rows = rows.select(range(len(self._columns))).rename_columns(self._names)
                     for part in folded:
-                        part.add(part.view.grouper.change_of(rows, sign))
+                        part.add(self._change_of(part.view, rows, sign))
         self.version = now.version
         self._write(transaction, folded)
         return count
+
+    def _change_of(self, view: Maintained, rows: pa.RecordBatch, sign: int) -> pa.RecordBatch:
+        try:
+            return view.grouper.change_of(rows, sign)
+        except Invalid as error:
+            raise Invalid(
+                f'the view cannot be computed of a row of "{self.base.name}": {without_row(error)}',
+                hint="Leave such rows out by WHERE, or compute something else of them by CASE.",
+                sqlstate=error.sqlstate,
+            ) from None
 
     def _folded(self) -> list[Folded]:
         return [Folded(view, bytes_max=VIEW_BUILD_BYTES_MAX) for view in self.view.parts]

@@ -11,6 +11,7 @@ right. Extension types (UUID, JSON) travel as their storage and are wrapped at t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -210,6 +211,11 @@ def _applied(call: Call, resolution: Resolution, values: Sequence[Any], row: int
 
 def _at_row(error: Invalid, number: int) -> Invalid:
     return Invalid(f"row {number}: {error.message}", hint=error.hint, sqlstate=error.sqlstate)
+
+
+def without_row(error: Invalid) -> str:
+    """The message of an error of ``evaluate``, of rows whose numbers nobody knows."""
+    return re.sub("^row [0-9]+: ", "", error.message)
 
 
 # -- what is computed only where needed ------------------------------------------------------------------------------

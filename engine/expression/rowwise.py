@@ -94,7 +94,7 @@ def _call(call: Call, names: Mapping[int, str]) -> OfRow:
         return _lazily(call, arguments)
     overload, type = resolution.overload, call.type
     numeric = [part.type.kind is Kind.NUMERIC for part in (call, *call.arguments)]
-    if call.function in _EXACT_SUMS and type.precision == 38:  # of columns that are never NULL
+    if call.function in _EXACT_SUMS:  # of columns that are never NULL
         return _of_all(overload.naive, arguments)
     if call.function == "divide" and all(numeric):
         return _quotient(type, *arguments)

@@ -27,7 +27,6 @@ _MICRO: Final = dt.timedelta(microseconds=1)
 _SECOND: Final = 1_000_000
 DAY: Final = 86_400 * _SECOND
 _MONDAY: Final = (dt.datetime(2000, 1, 3) - EPOCH) // _MICRO
-_MONTHS_SINCE_1: Final = 12
 _CLOCKS: Final = {
     "microseconds": 1,
     "milliseconds": 1000,
@@ -52,6 +51,11 @@ class Buckets:
     width: int
     origin: int = 0
     by_month: bool = False
+
+    @property
+    def has_days(self) -> bool:
+        """Whether no day lies in two of these, or none of these in two days."""
+        return self.by_month or (self.origin % DAY == 0 and (self.width % DAY == 0 or DAY % self.width == 0))
 
     def made_of(self, other: Buckets) -> bool:
         """Whether each bucket of ``other`` lies in one of these."""
@@ -83,12 +87,10 @@ class Buckets:
 
 
 def _month(number: int) -> int:
-    if number < _MONTHS_SINCE_1:
-        raise OverflowError("before the first month")
     try:
         return (dt.datetime(number // 12, number % 12 + 1, 1) - EPOCH) // _MICRO
     except ValueError:
-        raise OverflowError("behind the last month") from None
+        raise OverflowError("beyond the calendar") from None
 
 
 def buckets_of(node: Expression) -> tuple[Expression, Buckets] | None:
@@ -103,6 +105,8 @@ def buckets_of(node: Expression) -> tuple[Expression, Buckets] | None:
         return None
     if node.function == "time_bucket":
         found = _of_interval(given.value)
+        if found is not None and moment.type.kind is Kind.DATE and not found.has_days:
+            return None  # a DATE says the day that such a bucket begins in, and not when
     else:
         found = _of_unit(given.value) if node.function == "date_trunc" else None
     return None if found is None else (nameless(moment), found)
@@ -208,9 +212,9 @@ def _micros(value: object) -> tuple[int | None, int]:
 def _value(moment: int, type: Type) -> object:
     """A moment as a value of a type. Raises OverflowError beyond the calendar."""
     found = EPOCH + moment * _MICRO
-    if type.kind is Kind.DATE:  # a day is its midnight: the first day that is not before the moment
-        day = found.date()
-        return day if found.time() == dt.time() else day + dt.timedelta(days=1)
+    if type.kind is Kind.DATE:
+        assert found.time() == dt.time(), f"{found} is no midnight: buckets of days begin at one"
+        return found.date()
     return found if type.kind is Kind.TIMESTAMP else found.replace(tzinfo=dt.UTC)
 
 

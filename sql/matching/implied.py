@@ -102,9 +102,7 @@ def _implies(known: _Said, wanted: _Said) -> bool:
     _, wanted_how, bounds = wanted
     if how == "equal":
         return all(any(_ORDERS[wanted_how](value, bound) for bound in bounds) for value in values)
-    if len(bounds) != 1:
-        return False
-    value, bound = values[0], bounds[0]
+    value, bound = values[0], bounds[0]  # of several bounds one has to be met, which a range never says
     if how in ("less", "less_equal"):
         if wanted_how in ("less", "not_equal"):
             return value < bound or (value == bound and how == "less")
