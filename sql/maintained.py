@@ -3,7 +3,7 @@
     SELECT k, avg(x) + 1 AS y FROM t WHERE x > 0 GROUP BY k
 
     keys, where      expressions over the table's own columns
-    states           each thing that an aggregate is made of, once: rows, count(x), sum(x)
+    states           each thing that an aggregate is made of, once: rows, count(x), sum(x) (of_states.py)
     values           of min(x), max(x), count(DISTINCT x), once for each x and FILTER
     outputs          the SELECT list over the columns of the group table (engine/aggregates/definition.py)
 
@@ -15,16 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any, Final
 
 from ..base.errors import Invalid
-from ..base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, Kind, Type, numeric
-from ..engine.aggregates.accumulators import Sort, state_types
+from ..base.types import BIGINT, DOUBLE, INTEGER, Kind, Type, numeric
+from ..engine.aggregates.accumulators import SQUARES, Sort, state_types
 from ..engine.aggregates.definition import ROWS, Kept, Maintained, State, Values
 from ..engine.expression.evaluate import check_supported
-from ..engine.expression.functions import FUNCTIONS, Volatility, resolve
-from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
+from ..engine.expression.functions import FUNCTIONS, Volatility
+from ..engine.expression.node import Call, Cast, Column, Expression, Literal, Parameter
 from ..engine.expression.tree import all_of
 from ..engine.expression.tree import walk as walk_expression
 from ..engine.key_encoding import VARIABLE, WIDTHS
@@ -32,12 +31,14 @@ from ..engine.pipeline.shape import NotCovered
 from ..engine.schema import Table
 from . import bound
 from .guarded import both, may_fail, only_where
+from .of_states import AGGREGATES, DISTINCT, OF_TERMS, SPREADS, call_of, sum_of, times
 from .star import SideQuery, Star, star_of
 from .terms import Term, terms_of, under
 from .walk import is_scalar, rewrite
 
 _WHOLE: Final = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT)
 _FLOATS: Final = (Kind.REAL, Kind.DOUBLE)
+_NUMBERS: Final = (*_WHOLE, Kind.NUMERIC, *_FLOATS)
 _NEW_ID: Final = 1 << 40
 
 
@@ -111,9 +112,9 @@ def keys_of(star: Star, side: SideQuery) -> tuple[Expression, ...]:
     return tuple(_builder(star).own(key, "a join") for key in side.keys)
 
 
-def _builder(star: Star) -> _Builder:
+def _builder(star: Star) -> Builder:
     sources = {column.id: source for column, source in zip(star.fact.columns, star.fact.sources, strict=True)}
-    return _Builder(table=star.fact.table, sources=sources)
+    return Builder(table=star.fact.table, sources=sources)
 
 
 def _fallible(view: Maintained) -> Iterator[Expression]:
@@ -142,7 +143,7 @@ def _output(node: bound.Bound, values: dict[int, Expression]) -> Expression:
 
 
 @dataclass(slots=True)
-class _Builder:
+class Builder:
     """Collects states. ``first``: the identifier of the first column behind the keys. ``apart``: see ``asked_of``."""
 
     table: Table
@@ -191,18 +192,20 @@ class _Builder:
         """What an aggregate is, of the states."""
         if not isinstance(call, bound.Aggregate):
             raise NotMaintained("it has GROUPING()")
-        make = _AGGREGATES.get(call.function)
+        make = AGGREGATES.get(call.function)
         if make is None:
             raise NotMaintained(f"{call.function} is not kept per group")
         if call.distinct:
-            make = _DISTINCT.get(call.function)
+            make = DISTINCT.get(call.function)
         if make is None or call.order or call.within:
             raise NotMaintained(f"{call.function} with DISTINCT or ORDER BY is not kept per group")
         filter = None if call.filter is None else self.own(call.filter, "FILTER")
         arguments = [self.own(argument, call.function) for argument in call.arguments]
+        if call.function in SPREADS:
+            arguments = [_number(part) for part in arguments]
         if len(arguments) == 1:
             arguments[0], filter = under(arguments[0], filter)
-        if make not in _OF_TERMS:
+        if make not in OF_TERMS:
             arguments = [only_where(filter, part) for part in arguments]
         return make(self, *(arguments or [None]), filter, call.type)
 
@@ -218,7 +221,7 @@ class _Builder:
             if term.counts:
                 of = (self._counted(term.argument), term.filter)
                 factors[of] = factors.get(of, 0) + term.factor
-        return _sum_of([(factor, self.count(*of)) for of, factor in factors.items()], BIGINT)
+        return sum_of([(factor, self.count(*of)) for of, factor in factors.items()], BIGINT)
 
     def total(self, terms: Sequence[Term], argument: Type) -> Expression:
         """The sum of values of a type as NUMERIC or DOUBLE, whatever of no rows."""
@@ -231,12 +234,12 @@ class _Builder:
                 constants[term.filter] = constants.get(term.filter, 0) + term.factor * value
             elif term.totals:
                 parts.append((term.factor, self.sum(term.argument, term.filter)))
-        parts += [(1, _times(self.count(None, of), value, type)) for of, value in constants.items() if value]
-        return _sum_of(parts, type)
+        parts += [(1, times(self.count(None, of), value, type)) for of, value in constants.items() if value]
+        return sum_of(parts, type)
 
     def count(self, argument: Expression | None, filter: Expression | None) -> Expression:
         """How many rows that pass ``filter`` have a value."""
-        return self._columns(State(sort=Sort.COUNT, argument=self._counted(argument), filter=filter))[0]
+        return self.state(State(sort=Sort.COUNT, argument=self._counted(argument), filter=filter))[0]
 
     def _counted(self, argument: Expression | None) -> Expression | None:
         """None where all rows have a value: constants, and the primary key's columns. NOT NULL may be dropped."""
@@ -246,18 +249,17 @@ class _Builder:
 
     def sum(self, argument: Expression, filter: Expression | None) -> Expression:
         """The sum as NUMERIC or DOUBLE, whatever of no rows."""
-        kind = argument.type.kind
-        if kind in _WHOLE:
-            columns = self._columns(State(sort=Sort.INTEGER, argument=argument, filter=filter))
-            return _call("weft_sum_integer", *columns)
-        if kind is Kind.NUMERIC:
-            columns = self._columns(State(sort=Sort.NUMERIC, argument=argument, filter=filter))
-            scale = Literal(value=argument.type.scale or 0, type=INTEGER)
-            return _call("weft_sum_numeric", *columns, scale)
-        if kind in _FLOATS:
-            columns = self._columns(State(sort=Sort.FLOAT, argument=argument, filter=filter))
-            return _call("weft_sum_float", *columns)
-        raise NotMaintained(f"sums of {argument.type} are not kept per group")
+        sort = _sort_of(argument)
+        columns = self.state(State(sort=sort, argument=argument, filter=filter))
+        return call_of(f"weft_sum_{sort.value}", *columns, *_scale(argument))
+
+    def variance(self, argument: Expression, filter: Expression | None, *, freedom: int) -> Expression:
+        """The sum of squared distances from the average by the number of values less ``freedom``; NULL of too few."""
+        sort = _sort_of(argument)
+        sums = [State(sort=each, argument=argument, filter=filter) for each in (sort, SQUARES[sort])]
+        columns = [self.count(argument, filter), *(column for state in sums for column in self.state(state))]
+        literal = Literal(value=freedom, type=INTEGER)
+        return call_of(f"weft_variance_{sort.value}", *columns, literal, *_scale(argument))
 
     def kept(self, kept: Kept, arguments: Sequence[Expression], filter: Expression | None) -> list[Expression]:
         """What is kept of the values of some arguments, compared one after the other; of rows that have the first."""
@@ -267,7 +269,7 @@ class _Builder:
         where = both(self.where, filter)
         first = arguments[0]
         if not isinstance(first, Column) or first.id not in self.table.primary_key:  # NOT NULL may be dropped
-            where = both(where, _call("is_not_null", first))
+            where = both(where, call_of("is_not_null", first))
         values = Values(id=0, arguments=tuple(arguments), where=where, kept=())
         same = [replace(other, kept=()) == values for other in self.values]
         place = same.index(True) if True in same else len(same)
@@ -281,7 +283,8 @@ class _Builder:
         id += sum(len(values.columns(each)) for each in values.kept[: values.kept.index(kept)])
         return [Column(id=id + at, type=type) for at, (type, _) in enumerate(values.columns(kept))]
 
-    def _columns(self, state: State) -> list[Expression]:
+    def state(self, state: State) -> list[Expression]:
+        """The columns of a state."""
         if state not in self.states:
             self.states.append(state)
         before = self.states[: self.states.index(state)]
@@ -289,115 +292,21 @@ class _Builder:
         return [Column(id=first + place, type=type) for place, type in enumerate(state_types(state.sort))]
 
 
-def _call(function: str, *arguments: Expression) -> Call:
-    literals = {place: part.value for place, part in enumerate(arguments) if isinstance(part, Literal)}
-    found = resolve(function, [part.type for part in arguments], literals=literals)
-    cast = tuple(
-        part if part.type == type else Cast(argument=part, type=type)
-        for part, type in zip(arguments, found.argument_types, strict=True)
-    )
-    return Call(function=function, arguments=cast, type=found.result)
+def _number(argument: Expression) -> Expression:
+    """What is cast to DOUBLE: it has exact sums."""
+    if isinstance(argument, Cast) and argument.type.kind is Kind.DOUBLE and argument.argument.type.kind in _NUMBERS:
+        return argument.argument
+    return argument
 
 
-def _cast(expression: Expression, type: Type) -> Expression:
-    return expression if expression.type == type else Cast(argument=expression, type=type)
+def _sort_of(argument: Expression) -> Sort:
+    """How its values are summed."""
+    kind = argument.type.kind
+    if kind not in _NUMBERS:
+        raise NotMaintained(f"sums of {argument.type} are not kept per group")
+    return Sort.INTEGER if kind in _WHOLE else Sort.NUMERIC if kind is Kind.NUMERIC else Sort.FLOAT
 
 
-def _unless_none(count: Expression, value: Expression) -> Expression:
-    """NULL of no values, as SQL's aggregates."""
-    none = _call("equal", count, Literal(value=0, type=BIGINT))
-    return Case(branches=((none, Literal(value=None, type=value.type)),), default=value, type=value.type)
-
-
-def _sum_of(parts: Sequence[tuple[int, Expression]], type: Type) -> Expression:
-    """The sum of values, each taken so many times."""
-    found: Expression | None = None
-    for factor, value in parts:
-        part = _cast(value, type)
-        for _ in range(abs(factor)):
-            if found is None:
-                found = part if factor > 0 else _call("negate", part)
-            else:
-                found = _cast(_call("add" if factor > 0 else "subtract", found, part), type)
-    return _cast(Literal(value=0, type=BIGINT), type) if found is None else found
-
-
-def _times(count: Expression, value: Any, type: Type) -> Expression:
-    """A number as often as it is counted."""
-    if value == 1:
-        return count
-    if type.kind is Kind.DOUBLE:
-        return _call("multiply", _cast(count, type), Literal(value=float(value), type=type))
-    number = Literal(value=Decimal(value), type=numeric(19 + (type.scale or 0), type.scale or 0))
-    return _call("multiply", _cast(count, numeric(19, 0)), number)
-
-
-def _count(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
-    if argument is None:
-        return _cast(builder.count(None, filter), type)
-    return _cast(builder.present(builder.terms(argument, filter)), type)
-
-
-def _sum(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
-    assert argument is not None, "sum has an argument"
-    terms = builder.terms(argument, filter)
-    value = builder.total(terms, argument.type)
-    return _unless_none(builder.present(terms), _cast(value, type))
-
-
-def _avg(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
-    assert argument is not None, "avg has an argument"
-    terms = builder.terms(argument, filter)
-    total, count = builder.total(terms, argument.type), builder.present(terms)
-    divisor = _cast(count, DOUBLE if total.type.kind is Kind.DOUBLE else numeric(19, 0))
-    return _unless_none(count, _cast(_call("divide", total, divisor), type))
-
-
-def _truths(builder: _Builder, argument: Expression, filter: Expression | None) -> Expression:
-    """How many rows that pass ``filter`` have a true value."""
-    both = argument if filter is None else Call(function="and", arguments=(filter, argument), type=BOOLEAN)
-    return builder.count(None, both)
-
-
-def _all_true(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
-    assert argument is not None, "bool_and has an argument"
-    count = builder.count(argument, filter)
-    return _unless_none(count, _call("equal", _truths(builder, argument, filter), count))
-
-
-def _any_true(builder: _Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
-    assert argument is not None, "bool_or has an argument"
-    none = Literal(value=0, type=BIGINT)
-    return _unless_none(builder.count(argument, filter), _call("greater", _truths(builder, argument, filter), none))
-
-
-def _least(builder: _Builder, argument: Expression, filter: Expression | None, type: Type) -> Expression:
-    return _cast(builder.kept(Kept.LEAST, (argument,), filter)[0], type)
-
-
-def _greatest(builder: _Builder, argument: Expression, filter: Expression | None, type: Type) -> Expression:
-    return _cast(builder.kept(Kept.GREATEST, (argument,), filter)[0], type)
-
-
-def _distinct(builder: _Builder, argument: Expression, filter: Expression | None, type: Type) -> Expression:
-    return _cast(builder.kept(Kept.DISTINCT, (argument,), filter)[0], type)
-
-
-_AGGREGATES: Final[dict[str, Any]] = {
-    "count": _count,
-    "sum": _sum,
-    "avg": _avg,
-    "bool_and": _all_true,
-    "every": _all_true,
-    "bool_or": _any_true,
-    "min": _least,
-    "max": _greatest,
-}
-
-_OF_TERMS: Final = (_count, _sum, _avg)
-
-_DISTINCT: Final[dict[str, Any]] = {
-    "count": _distinct,
-    **{name: make for name, make in _AGGREGATES.items() if name not in ("count", "sum", "avg")},
-}
-"""With DISTINCT: what changes nothing, and the number of different values."""
+def _scale(argument: Expression) -> tuple[Expression, ...]:
+    """What sums of NUMERIC have to be told."""
+    return (Literal(value=argument.type.scale or 0, type=INTEGER),) if argument.type.kind is Kind.NUMERIC else ()

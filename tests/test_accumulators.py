@@ -18,7 +18,19 @@ from hypothesis import strategies as st
 from weftdb.base import types
 from weftdb.base.errors import Internal, Invalid
 from weftdb.engine.aggregates import accumulators, rest
-from weftdb.engine.aggregates.accumulators import Sort, add, exact, floats, fold, integers, is_zero, partial, wide
+from weftdb.engine.aggregates.accumulators import (
+    SQUARES,
+    Sort,
+    add,
+    exact,
+    floats,
+    fold,
+    integers,
+    is_zero,
+    partial,
+    wide,
+)
+from weftdb.engine.expression.functions import resolve
 from weftdb.engine.kernels import accumulate, warm
 from weftdb.storage.column_values import fixed_array, frozen
 
@@ -30,7 +42,6 @@ REALS = (
     *(5e-324, -2.5e-320, 2.2250738585072014e-308, 1.7976931348623157e308, -1e308, 1e200, 1e100, 1e-200),
 )
 SPECIAL = (math.nan, math.inf, -math.inf)
-SQUARES = {Sort.INTEGER: Sort.INTEGER_SQUARES, Sort.NUMERIC: Sort.NUMERIC_SQUARES, Sort.FLOAT: Sort.FLOAT_SQUARES}
 FLOATS = (Sort.FLOAT, Sort.FLOAT_SQUARES)
 UNITS = {Sort.FLOAT: 1074, Sort.FLOAT_SQUARES: 2148}
 
@@ -272,6 +283,50 @@ def test_a_sum_of_doubles_is_the_nearest_double(values: list[float], sort: Sort)
     assert math.copysign(1.0, sums[0]) == (-1.0 if total < 0 else 1.0)
     if sort is Sort.FLOAT and sum(abs(Fraction(value)) for value in values) < Fraction(1e308):
         assert sums.tolist() == [math.fsum(values)]
+
+
+VALUE_OF = {
+    Sort.INTEGER: Fraction,
+    Sort.NUMERIC: lambda value: Fraction(value, 10**6),
+    Sort.FLOAT: Fraction,
+}
+"""The number that an element is; NUMERIC(38, 6) is made of unscaled ones."""
+
+
+@pytest.mark.parametrize("sort", list(SQUARES))
+@pytest.mark.parametrize("freedom", [0, 1])
+@settings(deadline=None)
+@given(st.data())
+def test_a_variance_is_the_nearest_double_whatever_came_and_went(sort: Sort, freedom: int, data: st.DataObject) -> None:
+    values = data.draw(st.lists(ELEMENTS[sort], max_size=12))
+    gone = data.draw(st.lists(ELEMENTS[sort], max_size=5))
+    states = {}
+    for each in (Sort.COUNT, sort, SQUARES[sort]):
+        one, other = ([0] * len(part) if each is Sort.COUNT else part for part in (values, gone))
+        states[each] = add(each, add(each, of(each, other), of(each, one)), of(each, other, -1))
+    constants = [pa.scalar(freedom), *([pa.scalar(6)] if sort is Sort.NUMERIC else [])]
+    overload = resolution_of_variance(sort).overload
+    arguments = [*(column for parts in states.values() for column in parts), *constants]
+    plain = [part[0].as_py() if isinstance(part, pa.Array) else part.as_py() for part in arguments]
+    numbers = [VALUE_OF[sort](value) for value in values if math.isfinite(value)]
+    expected: float | None = None
+    if len(values) > freedom:
+        expected = math.nan
+        if len(numbers) == len(values):
+            mean = sum(numbers) / len(numbers)
+            try:
+                expected = float(sum((number - mean) ** 2 for number in numbers) / (len(numbers) - freedom))
+            except OverflowError:
+                for refused in (lambda: overload.naive(*plain), lambda: overload.arrow(*arguments)):
+                    with pytest.raises(Invalid, match="overflow"):
+                        refused()
+                return
+    assert str(overload.naive(*plain)) == str(overload.arrow(*arguments)[0].as_py()) == str(expected)
+
+
+def resolution_of_variance(sort: Sort) -> Any:
+    kinds = [*(type for each in (Sort.COUNT, sort, SQUARES[sort]) for type in accumulators.state_types(each))]
+    return resolve(f"weft_variance_{sort.value}", [*kinds, *[types.INTEGER] * (2 if sort is Sort.NUMERIC else 1)])
 
 
 def test_half_way_goes_to_the_even_double() -> None:

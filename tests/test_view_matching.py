@@ -252,7 +252,8 @@ KEYS = {
 TIMES = ("time_bucket('1 hour', at)", "at::date", "date_trunc('month', at)", "time_bucket('2 days', at)")
 AGGREGATES = (
     "count(*)", "count(x)", "sum(x)", "avg(x)", "sum(y)", "avg(y)", "sum(z)", "bool_or(x > 0)", "count(s)", "min(x)",
-    "max(y)", "count(DISTINCT s)", "max(s)", "min(z)", "max(at)",
+    "max(y)", "count(DISTINCT s)", "max(s)", "min(z)", "max(at)", "stddev(x)", "var_pop(z)",
+    "variance(CASE WHEN y < 9 THEN y END)",
 )  # fmt: skip
 FILTERS = ("", "", "", " FILTER (WHERE x > 0)", " FILTER (WHERE k > 1)", " FILTER (WHERE s = 'a')")
 CONDITIONS = ("", "", "x > 0", "s IS NOT NULL", "k > 0", "x > 0 AND s = 'a'", "k IN (1, 2)")
@@ -346,13 +347,13 @@ def bag(rows: list[Any]) -> list[Any]:
 
 
 def same(ours: list[Any], theirs: list[Any], scale: float) -> bool:
-    """Floats to 1e-9 of the sum of absolutes, all else exactly; rows in any order."""
+    """Floats to 1e-9 of themselves or of the sum of absolutes, all else exactly; rows in any order."""
     if len(ours) != len(theirs):
         return False
     for left, right in zip(bag(ours), bag(theirs), strict=True):
         for a, b in zip(left, right, strict=True):
             if isinstance(a, float) and isinstance(b, float):
-                if a != b and not (math.isnan(a) and math.isnan(b)) and not abs(a - b) <= 1e-9 * scale:
+                if a != b and not (math.isnan(a) and math.isnan(b)) and not abs(a - b) <= 1e-9 * max(scale, abs(b)):
                     return False
             elif a != b:
                 return False

@@ -301,8 +301,16 @@ def outputs() -> list[Expression]:
     rest, zero = Column(id=4, type=BYTEA), Literal(value=0, type=BIGINT)
     integer, real = call("weft_sum_integer", a, b), call("weft_sum_float", a, b, c, rest)
     decimals = call("weft_sum_numeric", a, b, c, Literal(value=3, type=INTEGER))
+    one, scale = Literal(value=1, type=INTEGER), Literal(value=2, type=INTEGER)
+    whole = call("weft_variance_integer", c, a, b, b, a, c, one)
+    variances = [
+        whole,
+        call("weft_variance_numeric", c, a, b, c, a, b, c, a, b, one, scale),
+        call("weft_variance_float", c, a, b, c, rest, a, b, c, a, b, rest, one),
+        call("sqrt", whole),
+    ]
     none = call("equal", c, zero)
-    found: list[Expression] = [integer, decimals, real]
+    found: list[Expression] = [integer, decimals, real, *variances]
     found.append(call("divide", integer, Cast(argument=c, type=numeric(19, 0))))
     found.append(call("divide", decimals, Cast(argument=c, type=numeric(19, 0))))
     found.append(call("divide", real, Cast(argument=c, type=DOUBLE)))

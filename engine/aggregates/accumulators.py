@@ -74,6 +74,13 @@ class Sort(enum.Enum):
     __hash__ = object.__hash__  # members are singletons; Enum's own hash is a Python function
 
 
+SQUARES: Final = {
+    Sort.INTEGER: Sort.INTEGER_SQUARES,
+    Sort.NUMERIC: Sort.NUMERIC_SQUARES,
+    Sort.FLOAT: Sort.FLOAT_SQUARES,
+}
+"""The sort of the sum of squares of the same values."""
+
 _LIMBS: Final = {
     Sort.COUNT: 1,
     Sort.INTEGER: 2,
@@ -85,6 +92,10 @@ _LIMBS: Final = {
 }
 _WINDOWS: Final = {Sort.FLOAT: (96, 51), Sort.FLOAT_SQUARES: (88, 49)}
 """(u, b): the doubles in the window are the multiples of 2^-u below 2^b; of squares the unit is the square of that."""
+
+_SQUARED_UNIT: Final = 1 << 2 * _WINDOWS[Sort.FLOAT][0]
+_FINER: Final = 2 * (_WINDOWS[Sort.FLOAT][0] - _WINDOWS[Sort.FLOAT_SQUARES][0])
+"""The square of a sum of doubles counts units of 1 / _SQUARED_UNIT, 2^_FINER of which are one of the sum of squares."""
 
 _KERNELS: Final[dict[Sort, Any]] = {
     Sort.INTEGER: add_integers,
@@ -224,19 +235,34 @@ def float_of(whole: int, rests: bytes | None, *, sort: Sort = Sort.FLOAT) -> tup
 
 
 def exact(sort: Sort, states: Sequence[pa.Array]) -> list[int | None]:
-    """The sums as Python integers; of doubles in units of 2^-1074 (of squares 2^-2148), None with NaN or infinity.
-
-    A variance has to be made of these: sums rounded to doubles may have no digit of their difference left.
-    """
+    """The sums as Python integers; of doubles in units of 2^-1074 (of squares 2^-2148), None with NaN or infinity."""
     limbs = _limbs(sort, states)
-    sums: list[int | None] = [_whole(limbs, row) for row in range(limbs.shape[1])]
-    if sort in _WINDOWS:
-        sums = [_units(whole or 0, sort) for whole in sums]
-        for row in rest.places_of(states[-1]).tolist():
-            part = _rest(states, row)
-            finite = not (part.nans or part.above or part.below)
-            sums[row] = (sums[row] or 0) + part.units if finite else None
-    return sums
+    sums = [_whole(limbs, row) for row in range(limbs.shape[1])]
+    if sort not in _WINDOWS:
+        return [*sums]
+    return [_finite(whole, rests.as_py(), sort) for whole, rests in zip(sums, states[-1], strict=True)]
+
+
+def variance(count: int, total: int, squares: int, *, freedom: int, unit: int = 1) -> float:
+    """(n Σx² - (Σx)²) / (n (n - freedom)), rounded once: sums rounded before may have no digit of the difference left.
+
+    The sums are integers, ``squares`` in units of 1 / ``unit``, ``total`` in units of the root of that. Raises
+    OverflowError.
+    """
+    return (count * squares - total * total) / (count * (count - freedom) * unit)
+
+
+def float_variance(
+    count: int, total: int, rests: bytes | None, squares: int, rests_of_squares: bytes | None, *, freedom: int
+) -> float:
+    """The same of doubles: of the numbers that the limbs of both sums are, and the rests. NaN with NaN or infinity."""
+    if rests is None and rests_of_squares is None:
+        return variance(count, total, squares << _FINER, freedom=freedom, unit=_SQUARED_UNIT)
+    exact_total = _finite(total, rests, Sort.FLOAT)
+    exact_squares = _finite(squares, rests_of_squares, Sort.FLOAT_SQUARES)
+    if exact_total is None or exact_squares is None:
+        return np.nan
+    return variance(count, exact_total, exact_squares, freedom=freedom, unit=1 << _rest_unit(Sort.FLOAT_SQUARES))
 
 
 def _weights(
@@ -313,6 +339,16 @@ def _whole(limbs: np.ndarray, row: int) -> int:
 def _units(whole: int, sort: Sort) -> int:
     """A window's sum in units of the rest."""
     return whole << (_rest_unit(sort) - _unit(sort))
+
+
+def _finite(whole: int, rests: bytes | None, sort: Sort) -> int | None:
+    """The sum of a window and a rest in units of the rest, None with NaN or infinity."""
+    units = _units(whole, sort)
+    if rests is None:
+        return units
+    part = Rest()
+    part.add(rests)
+    return None if part.nans or part.above or part.below else units + part.units
 
 
 def _rest(states: Sequence[pa.Array], row: int) -> Rest:

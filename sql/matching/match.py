@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...base.types import BIGINT, BOOLEAN, Kind
-from ...engine.aggregates.accumulators import Sort
+from ...engine.aggregates.accumulators import SQUARES, Sort
 from ...engine.aggregates.definition import Kept, Maintained, State, Values
 from ...engine.aggregates.rollup import Picked, PickedValue
 from ...engine.expression.evaluate import check_supported
@@ -368,9 +368,9 @@ def _names(view: View, kept: Maintained) -> dict[int, str]:
 
 
 def state_text(state: State) -> str:
-    """A state as the aggregate that it is of."""
+    """A state as the aggregate that it is of: squares are kept for variances."""
     argument = "*" if state.argument is None else expression_text(state.argument)
-    function = "count" if state.sort is Sort.COUNT else "sum"
+    function = "count" if state.sort is Sort.COUNT else "variance" if state.sort in SQUARES.values() else "sum"
     return f"{function}({argument})" + (
         "" if state.filter is None else f" FILTER (WHERE {expression_text(state.filter)})"
     )

@@ -99,9 +99,16 @@ def _no_order(types: Sequence[Type]) -> None:
 def _spread(name: str, call: str, naive: Callable[[list[float]], float], least: int) -> Function:
     def of(rows: Rows) -> float | None:
         values = [float(row[0]) for row in rows]
-        return naive(values) if len(values) >= least else None
+        if len(values) < least:
+            return None
+        return naive(values) if all(map(math.isfinite, values)) else math.nan
 
-    return _aggregate(name, _native("double -> double", call, naive=of))
+    def render(r: Rendering) -> str:
+        """That of one infinity, or NaN, is NaN; DuckDB's is 0."""
+        found = r.call(call, r[0])
+        return found if least > 1 else f"({found} + 0 * {r.call('any_value', r[0])})"
+
+    return _aggregate(name, overload("double -> double", render, naive=of))
 
 
 def _two(name: str) -> Function:

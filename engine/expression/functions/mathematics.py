@@ -331,7 +331,10 @@ def functions() -> tuple[Function, ...]:
             overload("numeric, numeric -> numeric", _div, result=_div_type, naive=_div_naive, can_fail=True),
         ),
         function("pow", overload("double, double -> double", POWER, naive=power, can_fail=True)),
-        _one("sqrt", "weft_sqrt({0})", _sqrt, can_fail=True),
+        function(
+            "sqrt",
+            overload("double -> double", "weft_sqrt({0})", arrow=pc.sqrt_checked, naive=_guarded(_sqrt), can_fail=True),
+        ),
         _one("cbrt", "cbrt({0})", _cbrt),
         _one("exp", "weft_exp({0})", math.exp, can_fail=True),
         _one("ln", "ln(weft_log_domain({0}))", _logarithm(math.log), can_fail=True),
