@@ -1,8 +1,8 @@
 """``bench dashboard``: a dashboard of thirty charts over 20,000,000 clicks, with view matching and without it.
 
-The clicks of ``bench query``, as loaded there, and three materialized views (``charts``): by hour, action and channel;
-by hour and action; by day, country and action. Each chart asks the table, no view by its name. Windows of time end at a
-moment that is no full hour, so their ends are read from rows.
+The clicks of ``bench query``, as loaded there, and four materialized views (``charts``): by hour, action and channel;
+by hour and action; by day, action and channel; by day, country and action. Each chart asks the table, no view by its
+name. Windows of time end at a moment that is no full hour, so their ends are read from rows.
 
     views       WeftDB, as it is: SET weft.match_views = on
     off         WeftDB with SET weft.match_views = off: pipelines' kernels, compiled before, over the table's rows

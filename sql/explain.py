@@ -56,8 +56,8 @@ from .execution import Execution
 from .explained import Access, Change, Explained, Measured
 from .interrupt import interruptible
 from .locking import locking_of, locks
-from .matching.run import way_of
 from .matching.select import Matched
+from .matching.ways import way_of
 from .mutate import CHANGES, plan_of_change, run_change
 from .operators import Operator, with_names
 from .parts import VIEWS, Grouped, run_parts
@@ -179,8 +179,8 @@ def _settled(plan: Plan, execution: Execution) -> tuple[Plan, tuple[Grouped, ...
         way, why = way_of(part, execution.reader, moment)
         if way is None:
             return plan.without, (Grouped(alias=part.use.alias, sink=VIEWS, why_not=why),)
-        others = tuple(other for other in part.ways if other is not way.roll)
-        chosen.append(replace(part, ways=(way.roll, *others)))
+        others = tuple(other for other in part.ways if other is not way.pieces[0].roll)
+        chosen.append(replace(part, ways=(way.shown, *others)))
     return replace(plan, matching=replace(plan.matching, matched=tuple(chosen))), ()
 
 

@@ -18,7 +18,7 @@ from from_rows import from_rows, from_views
 from weftdb.base.errors import Invalid
 from weftdb.base.types import BOOLEAN, INTEGER, TEXT, Type, numeric
 from weftdb.engine.expression.node import Call, Column, Expression, Literal
-from weftdb.sql.matching import run
+from weftdb.sql.matching import run, ways
 from weftdb.sql.matching.buckets import Buckets, Window
 from weftdb.sql.matching.implied import follows
 
@@ -427,6 +427,52 @@ def test_views_answer_as_their_tables_do(seed: int, tmp_path: Path) -> None:
     finally:
         world.db.close()
     assert world.matched > 1
+
+
+GRAINS = {
+    "months": "date_trunc('month', at)", "days": "time_bucket('1 day', at)", "hours": "time_bucket('1 hour', at)",
+    "two_days": "time_bucket('2 days', at)",
+}  # fmt: skip
+KEPT = "count(*), count(x), sum(x), sum(y), sum(z), bool_or(x > 0)"
+KEPT_VALUES = "min(x), max(y), count(DISTINCT s)"
+
+
+def test_buckets_beside_larger_ones_come_from_other_views(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups for nothing, rows dear: so the ends of months are days, and theirs hours, wherever that can be."""
+    monkeypatch.setattr(ways, "GROUPS_PER_READ", 0)
+    monkeypatch.setattr(ways, "GROUPS_PER_ROW", 10**6)
+    monkeypatch.setattr(ways, "ROWS_PER_GROUP", 1e-9)
+    seen = {"pieces": 0, "taken away": 0, "added": 0}
+
+    def chosen(matched: Any, reader: Any, moment: Any) -> Any:
+        way, why = ways.way_of(matched, reader, moment)
+        seen["pieces"] += way is not None and len(way.pieces) > 1
+        seen["taken away"] += way is not None and any(end.sign < 0 for end in way.ends)
+        seen["added"] += way is not None and any(end.sign > 0 for end in way.ends)
+        return way, why
+
+    monkeypatch.setattr(run, "way_of", chosen)
+    draw = random.Random(soak.SEED)
+    with weftdb.open(tmp_path / "data") as db:
+        db.execute(DDL)
+        for name, bucket in GRAINS.items():
+            where = draw.choice(("", " WHERE k > 0", f" WHERE at >= {moment(draw)}"))
+            query = f"SELECT {bucket}, k, s, {KEPT}, {KEPT_VALUES} FROM t{where} GROUP BY 1, 2, 3"
+            names = ", ".join(f"c{place}" for place in range(12))
+            db.execute(f"CREATE MATERIALIZED VIEW {name} ({names}) AS {query}")
+        for _ in range(40 * soak.FACTOR):
+            db.execute(a_change(draw))
+            if draw.random() < 0.1:
+                db.engine.maintenance.flush()
+            keys = draw.choice(("", "k", "date_trunc('month', at)", "time_bucket('4 days', at), s", "upper(s)"))
+            kept = KEPT if draw.random() < 0.7 else f"{KEPT}, {KEPT_VALUES}"
+            bounds = [f"at >= {moment(draw)}", f"at < {moment(draw)}", f"at > {moment(draw)}"]
+            where = " AND ".join([*draw.sample(bounds, draw.randint(1, 3)), draw.choice(("k > 0", "s = 'a'", "true"))])
+            query = f"SELECT {keys and keys + ','} {kept} FROM t WHERE {where}{keys and ' GROUP BY ' + keys}"
+            absolutes = "SELECT coalesce(sum(abs(y)) FILTER (WHERE y < 1e308), 0) FROM t"
+            scale = float(from_rows(db, absolutes).scalar()) + 1
+            assert same(from_views(db, query).rows(), from_rows(db, query).rows(), scale), query
+    assert min(seen.values()) > 3, seen
 
 
 # -- the same, joined with small tables -------------------------------------------------------------------------------

@@ -60,49 +60,49 @@ class PickedValue:
         return frozenset(id for part in (*self.parts, *filter(None, (self.filter,))) for id in columns_of(part))
 
 
-class RolledUp:
-    """Collects groups. ``keys``: those of the query, over the view's groups; ``states``: of each of its states, what it
-    is the sum of; ``values``: of each of its values (definition.py), what values groups have.
-
-    Raises NotCovered where more than ``groups_max`` groups of the view are read.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the groups of a view say of a query, over their columns: its ``keys``; ``states``: what each is the sum of;
+    ``values``: what values groups have of each (definition.py). ``filter``: the groups that are asked for.
     """
 
-    def __init__(
-        self,
-        asked: Maintained,
-        *,
-        keys: Sequence[Expression],
-        states: Sequence[Picked],
-        values: Sequence[Sequence[PickedValue]] = (),
-        filter: Expression | None,
-        groups_max: int,
-    ) -> None:
+    keys: Sequence[Expression]
+    states: Sequence[Picked]
+    values: Sequence[Sequence[PickedValue]] = ()
+    filter: Expression | None = None
+
+
+class RolledUp:
+    """Collects groups for ``asked``. Raises NotCovered where more than ``groups_max`` groups of views are read."""
+
+    def __init__(self, asked: Maintained, *, groups_max: int) -> None:
         self._groups_max = groups_max
-        self._asked, self._keys, self._states, self._values, self._filter = asked, keys, states, values, filter
+        self._asked = asked
         self._groups = _Sums(asked)
         self._counts = [_Sums(view) for view in asked.value_views]
         self._takes_away = False
         self.groups_read = self.rows_read = 0
 
-    def add_groups(self, batches: Iterable[pa.RecordBatch], ids: Sequence[int]) -> None:
-        """Groups of the view, with the columns ``ids``."""
+    def add_groups(self, batches: Iterable[pa.RecordBatch], ids: Sequence[int], of: Reading) -> None:
+        """Groups of a view, with the columns ``ids``."""
         for batch in batches:
-            batch = self._passing(batch, ids)
+            batch = self._passing(batch, ids, of)
             if not batch.num_rows:
                 continue
-            keys = [evaluate(key, batch, column_ids=ids) for key in self._keys]
-            self._groups.add(self._asked.grouper.batch([*keys, *self._states_of(batch, ids)]))
-            for number, picked in enumerate(self._values):
+            keys = [evaluate(key, batch, column_ids=ids) for key in of.keys]
+            self._groups.add(self._asked.grouper.batch([*keys, *_states_of(of, batch, ids)]))
+            for number, picked in enumerate(of.values):
                 for part in picked:
                     self._add_values(number, batch, ids, keys, part, np.ones(batch.num_rows, np.int64))
 
     def add_values(
-        self, number: int, batches: Iterable[pa.RecordBatch], ids: Sequence[int], picked: PickedValue, *, count: int
-    ) -> None:
-        """Rows of one of the view's tables of values; ``count``: the column that says how often a value is there."""
+        self, number: int, batches: Iterable[pa.RecordBatch], ids: Sequence[int], of: Reading, picked: PickedValue, *,
+        count: int,
+    ) -> None:  # fmt: skip
+        """Rows of one of a view's tables of values; ``count``: the column that says how often a value is there."""
         for batch in batches:
-            batch = self._passing(batch, ids)
-            keys = [evaluate(key, batch, column_ids=ids) for key in self._keys]
+            batch = self._passing(batch, ids, of)
+            keys = [evaluate(key, batch, column_ids=ids) for key in of.keys]
             self._add_values(number, batch, ids, keys, picked, batch.column(ids.index(count)).to_numpy())
 
     def add_rows(self, batches: Iterable[tuple[pa.RecordBatch, int]], of: Maintained) -> None:
@@ -119,30 +119,19 @@ class RolledUp:
     def groups(self, *, alone: bool) -> pa.RecordBatch:
         """The groups of the query. ``alone``: no two of those that were added are of one."""
         groups = self._groups.whole(alone=alone)
-        if self._takes_away and self._keys:
-            there = groups.column(len(self._keys)).to_numpy() > 0  # ROWS, the first state
+        if self._takes_away and self._asked.keys:
+            there = groups.column(len(self._asked.keys)).to_numpy() > 0  # ROWS, the first state
             groups = groups if there.all() else groups.filter(pa.array(there))
         return with_values(self._asked, groups, [sums.whole() for sums in self._counts]) if self._counts else groups
 
-    def _passing(self, batch: pa.RecordBatch, ids: Sequence[int]) -> pa.RecordBatch:
+    def _passing(self, batch: pa.RecordBatch, ids: Sequence[int], of: Reading) -> pa.RecordBatch:
         self.groups_read += batch.num_rows
         if self.groups_read > self._groups_max:
             raise NotCovered(f"they turned out to be more than {self._groups_max:,} groups")
-        if self._filter is None:
+        if of.filter is None:
             return batch
-        mask = evaluate_filter(self._filter, batch, column_ids=ids)
+        mask = evaluate_filter(of.filter, batch, column_ids=ids)
         return batch if mask.true_count == len(mask) else batch.filter(mask)
-
-    def _states_of(self, batch: pa.RecordBatch, ids: Sequence[int]) -> list[Any]:
-        columns: list[Any] = []
-        places = {id: place for place, id in enumerate(ids)}
-        for picked in self._states:
-            parts = [batch.column(places[id]) for id in picked.columns]
-            if picked.filter is not None:
-                kept = evaluate_filter(picked.filter, batch, column_ids=ids)
-                parts = [pc.if_else(kept, part, pa.scalar(_none(part.type), part.type)) for part in parts]
-            columns += parts
-        return columns
 
     def _add_values(
         self, number: int, batch: pa.RecordBatch, ids: Sequence[int], keys: Sequence[pa.Array], picked: PickedValue,
@@ -204,9 +193,22 @@ def _together(batches: Iterable[tuple[pa.RecordBatch, int]]) -> Iterator[tuple[p
         yield whole()
 
 
+def _states_of(of: Reading, batch: pa.RecordBatch, ids: Sequence[int]) -> list[Any]:
+    """The states of the query that each group has."""
+    columns: list[Any] = []
+    places = {id: place for place, id in enumerate(ids)}
+    for picked in of.states:
+        parts = [batch.column(places[id]) for id in picked.columns]
+        if picked.filter is not None:
+            kept = evaluate_filter(picked.filter, batch, column_ids=ids)
+            parts = [pc.if_else(kept, part, pa.scalar(_none(part.type), part.type)) for part in parts]
+        columns += parts
+    return columns
+
+
 def _none(type: pa.DataType) -> int | None:
     """A state's part of no rows."""
     return None if pa.types.is_binary(type) or pa.types.is_large_binary(type) else 0
 
 
-__all__ = ["Picked", "PickedValue", "RolledUp"]
+__all__ = ["Picked", "PickedValue", "Reading", "RolledUp"]
