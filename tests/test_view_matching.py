@@ -440,6 +440,7 @@ KEPT_VALUES = "min(x), max(y), count(DISTINCT s)"
 def test_buckets_beside_larger_ones_come_from_other_views(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups for nothing, rows dear: so the ends of months are days, and theirs hours, wherever that can be."""
     monkeypatch.setattr(ways, "GROUPS_PER_READ", 0)
+    monkeypatch.setattr(ways, "FINER_FROM", 0)
     monkeypatch.setattr(ways, "GROUPS_PER_ROW", 10**6)
     monkeypatch.setattr(ways, "ROWS_PER_GROUP", 1e-9)
     seen = {"pieces": 0, "taken away": 0, "added": 0}

@@ -41,6 +41,9 @@ GROUPS_PER_ROW: Final = 4
 GROUPS_PER_READ: Final = 4_000
 """So many while one more table begins to be read: 0.25 ms."""
 
+FINER_FROM: Final = 12_000
+"""An end that costs less is read as rows, without a look at views of smaller buckets."""
+
 FEW: Final = 20_000
 """Groups and rows that are always worth it."""
 
@@ -194,7 +197,7 @@ class _Choice:
             return None
         best = self._by_rows(held, window, cuts)
         inside = cuts[0]
-        if best.cost > GROUPS_PER_READ:
+        if best.cost > FINER_FROM:
             beside = Window(start=inside.beside[0], stop=inside.beside[1])
             for finer in self._held:
                 if finer.window is not None and _is_finer(finer.roll, held.roll):
