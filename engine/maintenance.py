@@ -1026,7 +1026,9 @@ def _carry(old: Overlay, mapping: np.ndarray, new: Overlay, *, rows_count: int) 
     if old.rest_end != OPEN:
         rows = np.arange(rows_count, dtype=np.int64)
         ends = old.ends_of(rows)
-    new.end_at(mapping[rows].astype(np.int64), ends)
+    rows = mapping[rows]
+    there = rows >= 0  # most of them are not where a merge drops what history has forgotten
+    new.end_at(rows[there].astype(np.int64), ends[there])
 
 
 def _carry_late(segment: Segment, mapping: np.ndarray | None, new: Overlay) -> None:

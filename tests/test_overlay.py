@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.engine import overlay as overlay_module
+from weftdb.engine.maintenance import _carry as carry
 from weftdb.engine.overlay import OPEN, Overlay
 
 
@@ -96,6 +97,23 @@ def test_rows_that_end_together_take_a_bit_each() -> None:
     restored = Overlay(1_000_000)
     restored.end_at(*overlay.items(OPEN))
     assert restored.bytes_used < 300_000
+
+
+def test_what_a_merge_leaves_behind_ends_nothing_in_what_it_makes() -> None:
+    """Else each version of the rows that history has forgotten costs a layer, and a look at all rows."""
+    versions, together, living = 40, 2_000, 1_000
+    old = Overlay(versions * together + living)
+    for version in range(1, versions + 1):
+        old.end(np.arange((version - 1) * together, version * together, dtype=np.int64), version)
+    mapping = np.full(old.rows_count, -1, np.int32)
+    kept = np.r_[versions * together - 10 : old.rows_count]  # ten rows of the last version, and those that live
+    mapping[kept] = np.arange(len(kept))
+    new = Overlay(len(kept))
+    carry(old, mapping, new, rows_count=old.rows_count)
+    assert new.ended_count == 10
+    assert new.bytes_used < 2_000
+    ends = new.ends_of(np.arange(len(kept), dtype=np.int64))
+    assert ends.tolist() == [versions] * 10 + [OPEN] * living
 
 
 def test_what_has_ended_is_collected_whole_while_the_writer_goes_on() -> None:
