@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from ..base.types import Kind, Type
+from ..base.types import Kind
 from ..engine.expression.node import Call, Cast, Column, Expression
 from ..engine.expression.tree import all_of
 from . import bound
@@ -122,8 +122,7 @@ def _again(
     if below.type.kind is Kind.REAL and function == "sum":
         raise NotFlat("sums of REAL are rounded: cast to DOUBLE PRECISION in the view below")
     both = [part for part in (below.filter, filter) if part is not None]
-    type: Type = below.type if function == "count" else call.type
-    return dataclasses.replace(below, function=function, type=type, filter=_all_of(both))
+    return dataclasses.replace(below, function=function, type=call.type, filter=_all_of(both))
 
 
 def _put(node: Any, values: dict[int, bound.Bound]) -> Any:

@@ -142,12 +142,64 @@ def minutes(tmp_path: Path) -> Iterator[Any]:
         ("SELECT n, sum(sx) AS m FROM minutes GROUP BY n", "GROUP BY is about more"),
         ("SELECT k, sum(n + 1) AS m FROM minutes GROUP BY k", "no aggregate of the view below"),
         ("SELECT k, sum(n) FILTER (WHERE k > 1) AS m FROM minutes GROUP BY k", "put it into WHERE"),
+        ("SELECT k, sum(DISTINCT n) AS m FROM minutes GROUP BY k", "DISTINCT or ORDER BY"),
+        ("SELECT k, sum(sr) AS m FROM odd GROUP BY k", "sums of REAL are rounded"),
+        ("SELECT k, sum(dx) AS m FROM odd GROUP BY k", r"sum\(\) of count\(\) cannot be told"),
+        ("SELECT k, min(low) AS m FROM odd GROUP BY k", r"min\(\) of min\(\) cannot be told"),
+        *(
+            (f"SELECT k, sum(n) AS m FROM ({below}) AS q GROUP BY k", why)
+            for below, why in (
+                ("SELECT k, sum(n) AS n FROM minutes GROUP BY k HAVING sum(n) > 3", "more than groups"),
+                ("SELECT DISTINCT k, n FROM minutes", "more than groups"),
+                ("SELECT DISTINCT ON (k) k, n FROM minutes", "more than groups"),
+                ("SELECT k, n FROM minutes LIMIT 3", "more than groups"),
+                ("SELECT k, n FROM minutes OFFSET 3", "more than groups"),
+                ("SELECT k, n FROM minutes WHERE n > 2", "reads more than groups"),
+            )
+        ),
     ],
 )
 def test_what_groups_do_not_tell_is_refused_with_the_reason(minutes: Any, query: str, why: str) -> None:
+    minutes.execute(
+        "CREATE MATERIALIZED VIEW odd AS SELECT k, s, sum(y::real) AS sr, count(DISTINCT x) AS dx, "
+        "min(DISTINCT x) AS low FROM t GROUP BY k, s"
+    )
     with pytest.raises(Invalid, match=why) as error:
         minutes.execute(f"CREATE MATERIALIZED VIEW w AS {query}")
     assert error.value.sqlstate == "0A000"
+
+
+def test_buckets_and_filters_of_two_levels(minutes: Any) -> None:
+    """Weeks do not lie in months: a week belongs to the month that it begins in."""
+    minutes.execute(
+        "CREATE MATERIALIZED VIEW weeks AS SELECT k, time_bucket('1 week', at) AS week, at::date AS day, "
+        "time_bucket('1 day', at::date) AS date, count(*) AS n, sum(x) FILTER (WHERE x > 4) AS sx, "
+        "sum(z) FILTER (WHERE k > 0) AS sz FROM t GROUP BY 1, 2, 3, 4"
+    )
+    levels = (
+        "SELECT date_trunc('month', week) AS m, sum(n) AS n FROM weeks GROUP BY 1",
+        "SELECT time_bucket('10 days', day) AS m, sum(n) AS n, sum(sx) AS sx FROM weeks GROUP BY 1",
+        "SELECT date_trunc('month', day::timestamp) AS m, sum(sx) FILTER (WHERE k < 3) AS sx FROM weeks GROUP BY 1",
+        "SELECT extract(dow FROM week) AS m, week + interval '3 days' AS d, sum(n) AS n FROM weeks GROUP BY 1, 2",
+        "SELECT (week + interval '3 days')::date AS m, sum(sz) FILTER (WHERE k <> 2) AS sz FROM weeks GROUP BY 1",
+        "SELECT week::date AS m, sum(n) AS n FROM weeks GROUP BY 1",
+        "SELECT date_trunc('month', date::timestamp) AS m, sum(n) AS n FROM weeks GROUP BY 1",
+        "SELECT date_trunc('month', day::timestamp) AS m, sum(n) AS n FROM weeks GROUP BY 1",
+    )
+    for number, query in enumerate(levels):
+        minutes.execute(f"CREATE MATERIALIZED VIEW l{number} AS {query}")
+    minutes.execute(
+        "INSERT INTO t SELECT i, i % 4, 's', '2026-01-01'::timestamp + i * interval '7 hours', i % 9, i, i, true "
+        "FROM generate_series(1, 300) AS g(i)"
+    )
+    for number, query in enumerate(levels):
+        assert check(minutes, f"l{number}", query) > 1
+        schemas = [minutes.execute(f"SELECT * FROM {of} AS q").arrow().schema for of in (f"l{number}", f"({query})")]
+        assert schemas[0] == schemas[1], query
+    query = "SELECT date_trunc('month', at) AS m, count(*) FROM t GROUP BY 1"
+    lines = [line.strip() for (line,) in minutes.execute(f"EXPLAIN {query}").rows()]
+    assert "View l2 answers for t, since" in lines, "months of days are months"
+    assert sorted(minutes.execute(query).rows()) == sorted(from_rows(minutes, query).rows())
 
 
 def test_a_view_below_is_needed(minutes: Any) -> None:
