@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 import math
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -474,6 +475,31 @@ def test_buckets_beside_larger_ones_come_from_other_views(tmp_path: Path, monkey
             scale = float(from_rows(db, absolutes).scalar()) + 1
             assert same(from_views(db, query).rows(), from_rows(db, query).rows(), scale), query
     assert min(seen.values()) > 3, seen
+
+
+def test_hours_beside_days_are_shown_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "GROUPS_PER_READ", 0)
+    monkeypatch.setattr(ways, "FINER_FROM", 0)
+    with weftdb.open(tmp_path / "data") as db:
+        db.execute("CREATE TABLE e (at TIMESTAMP PRIMARY KEY, x INT)")
+        rows = "SELECT TIMESTAMP '2026-01-01' + n * INTERVAL '10 minutes', n FROM generate_series(0, 999) AS r(n)"
+        db.execute(f"INSERT INTO e {rows}")
+        for name, bucket in (("days", "1 day"), ("hours", "1 hour")):
+            query = f"SELECT time_bucket('{bucket}', at) AS start, count(*) AS n, sum(x) AS x FROM e GROUP BY 1"
+            db.execute(f"CREATE MATERIALIZED VIEW {name} AS {query}")
+        query = "SELECT count(*), sum(x) FROM e WHERE at >= '2026-01-02 11:05' AND at < '2026-01-05 13:25'"
+        found = list(range(211, 657))
+        assert from_views(db, query).rows() == from_rows(db, query).rows() == [(len(found), sum(found))]
+        lines = [line for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
+        assert "View days answers for e, since" in lines
+        assert "  smaller buckets beside these come from hours" in lines
+        lines = [line for (line,) in from_views(db, f"EXPLAIN ANALYZE {query}").rows()]
+        # Days 3 and 4; 11 to 24 and 0 to 13 o'clock; and before 11:05 one row less, from 13:00 on three more.
+        assert any(re.match(r"  View days for e: 1 groups of 6 groups and rows", line) for line in lines), lines
+        assert sum(bool(re.match(r"  View hours for e: 13 groups of 13 groups and rows", line)) for line in lines) == 2
+        reads = dict(db.execute("SELECT view_name, reads FROM weft_views").rows())
+        assert reads["days"] >= 2, reads
+        assert reads["hours"] >= 4, reads
 
 
 # -- the same, joined with small tables -------------------------------------------------------------------------------
