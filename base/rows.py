@@ -339,7 +339,7 @@ def _check_variable(array: pa.Array, field: pa.Field, type: Type) -> None:
     """No zero bytes in text, no value above the limit, no text longer than VARCHAR's length."""
     if not len(array):
         return
-    data = array.buffers()[2]
+    _, offsets, data = array.buffers()
     if data is not None and data.size > VALUE_BYTES_MAX:
         lengths = pc.binary_length(array)
         if pc.greater(pc.max(lengths), VALUE_BYTES_MAX).as_py():
@@ -348,7 +348,7 @@ def _check_variable(array: pa.Array, field: pa.Field, type: Type) -> None:
             raise _located(Refused(message, sqlstate="54000"), field, row)
     if type.kind is Kind.BYTEA:
         return
-    if data is not None and not np.frombuffer(data, np.uint8).all():
+    if data is not None and not _bytes_of(array, offsets, data).min(initial=1):
         found = pc.index(pc.match_substring(array, "\0"), True).as_py()
         if found >= 0:
             message = "the text holds a zero byte (\\0), which text cannot hold"
@@ -359,6 +359,13 @@ def _check_variable(array: pa.Array, field: pa.Field, type: Type) -> None:
             value = array[found].as_py()
             message = f"{shown(value)} has {len(value)} characters, {type} holds {type.length}"
             raise _located(Refused(message, sqlstate="22001"), field, found)
+
+
+def _bytes_of(array: pa.Array, offsets: pa.Buffer, data: pa.Buffer) -> np.ndarray:
+    """The bytes of an array's values: a slice of a large array has all of that one's."""
+    large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    places = np.frombuffer(offsets, np.int64 if large else np.int32)
+    return np.frombuffer(data, np.uint8)[places[array.offset] : places[array.offset + len(array)]]
 
 
 # -- Arrow data ------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from ..base.errors import LimitExceeded
 from ..base.types import BIGINT
@@ -59,7 +60,11 @@ class Workspace:
 
 
 class OwnRows:
-    """Rows of one table that one transaction wrote: a TableStore that can spill. One thread writes and spills."""
+    """Rows of one table that one transaction wrote: a TableStore that can spill. One thread writes and spills.
+
+    The first batch of new rows waits until somebody asks for the store: most transactions insert once and commit, and
+    then it goes into the log as it came.
+    """
 
     def __init__(self, table: Table, workspace: Workspace) -> None:
         self.table = table
@@ -69,12 +74,46 @@ class OwnRows:
         self._workspace = workspace
         if not table.primary_key:
             self.cells.next_row_id = self.first_row_id = OWN_ROW_IDS | workspace.new_number() << 32
-        self.store = TableStore(table, cells=self.cells)
+        self._store = TableStore(table, cells=self.cells)
+        self._waiting: tuple[pa.RecordBatch, int] | None = None
+
+    @property
+    def store(self) -> TableStore:
+        """All rows, also the batch that waited until now."""
+        if self._waiting is not None:
+            (rows, version), self._waiting = self._waiting, None
+            self._store.apply_put(rows, version=version)
+        return self._store
+
+    @property
+    def rows_count(self) -> int:
+        return self._store.rows_count if self._waiting is None else self._waiting[0].num_rows
+
+    @property
+    def bytes_used(self) -> int:
+        return self._store.bytes_used + self._waiting_bytes
 
     @property
     def memtable_bytes(self) -> int:
         """Memory that a spill would give back."""
-        return self.cells.memtables_bytes
+        return self.cells.memtables_bytes + self._waiting_bytes
+
+    @property
+    def _waiting_bytes(self) -> int:
+        return 0 if self._waiting is None else self._waiting[0].nbytes
+
+    @property
+    def untouched(self) -> pa.RecordBatch | None:
+        """The batch that waits: then all rows there are."""
+        return None if self._waiting is None else self._waiting[0]
+
+    def put(self, rows: pa.RecordBatch, *, version: int, distinct: bool) -> None:
+        """Put full rows; ``distinct``: no two of them have the same primary key."""
+        if distinct and rows.num_rows and self.table.primary_key and not self.store.cells_count:
+            own = pa.concat_batches([rows, rows.slice(0, 0)])  # which copies: the caller may use its buffers again
+            self._waiting = own, version
+        else:
+            self.store.apply_put(rows, version=version)
 
     def is_own(self, row_ids: np.ndarray) -> np.ndarray:
         """Which row ids are of rows of this transaction: bool[n]."""
@@ -85,6 +124,7 @@ class OwnRows:
 
         Raises Unavailable when the disk refuses.
         """
+        store = self.store
         memtables = list(self._memtables())
         if not memtables:
             return
@@ -122,7 +162,7 @@ class OwnRows:
         self._workspace.files.use([number])
         self.files.append(number)
         for cell, memtable, segment in done:
-            self.store.replace(cell, [memtable], [segment])
+            store.replace(cell, [memtable], [segment])
 
     def segments(self) -> Iterator[tuple[Cell, Segment]]:
         """All that was spilled, oldest first in each cell."""

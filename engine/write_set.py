@@ -71,7 +71,6 @@ class TableWrites:
         self._truncated = False
         self._hides_base = is_new
         self._own = OwnRows(table, workspace)
-        self._rows = self._own.store
         self._own_gone: OwnRows | None = None
         self._gone: TableStore | None = None
         self._added: TableStore | None = None
@@ -80,13 +79,17 @@ class TableWrites:
         self._firsts: list[First] = []
 
     @property
+    def _rows(self) -> TableStore:
+        return self._own.store
+
+    @property
     def rows_count(self) -> int:
-        return sum(store.rows_count for store in self._stores())
+        return sum(rows.rows_count for rows in self._held())
 
     @property
     def bytes_used(self) -> int:
         """Memory that the overlay takes, in bytes, roughly."""
-        return sum(store.bytes_used for store in self._stores())
+        return sum(rows.bytes_used for rows in self._held())
 
     @property
     def bytes_written(self) -> int:
@@ -109,7 +112,7 @@ class TableWrites:
         return pa.concat_batches([delta.key_batch for delta in deltas]) if deltas else None
 
     def put(self, rows: pa.RecordBatch, *, absent: bool = False) -> None:
-        """Put full rows; ``absent``: the transaction saw no rows with their primary keys."""
+        """Put full rows; ``absent``: the transaction saw no rows with their primary keys, no two of which are equal."""
         self.step += 1
         self.replaces |= not absent
         self._bytes_put += rows.nbytes
@@ -117,7 +120,7 @@ class TableWrites:
             self._note_first(key_columns(self.table, rows))
         if self._deltas:
             self._forget_deltas(key_columns(self.table, rows))
-        self._rows.apply_put(rows, version=self.step)
+        self._own.put(rows, version=self.step, distinct=absent)
 
     def delete(self, keys: pa.RecordBatch) -> None:
         """``keys``: primary keys, or row ids (with key and time columns) of a table without primary key."""
@@ -343,7 +346,7 @@ class TableWrites:
         """Whether it is too much for a record of the log."""
         return (
             any(own.files for own in self._owns())
-            or sum(own.store.rows_count for own in self._owns()) > RECORD_ROWS_MAX
+            or sum(own.rows_count for own in self._owns()) > RECORD_ROWS_MAX
             or self._bytes_put > RECORD_BYTES_MAX
         )
 
@@ -351,7 +354,7 @@ class TableWrites:
     def changes_count(self) -> int:
         """Rows that the commit puts or deletes, but for deltas."""
         gone = 0 if self._gone is None else sum(int((~again).sum()) for _, again in self._gone_keys())
-        return self._rows.rows_count + gone
+        return self._own.rows_count + gone
 
     def prepare(self, *, snapshot: int | None, inserts: bool = False) -> TableChanges:
         """The same for a large transaction: everything into files, but for deltas. Raises Unavailable.
@@ -407,7 +410,11 @@ class TableWrites:
 
     def changes(self) -> TableChanges:
         """What the transaction commits for this table."""
-        puts = list(self._rows.scan(version=self.step, columns=None, filter=None).batches())
+        untouched = self._own.untouched
+        if untouched is not None:
+            puts = [untouched]
+        else:
+            puts = list(self._rows.scan(version=self.step, columns=None, filter=None).batches())
         deletes = [keys for keys in self._deleted() if keys.num_rows]
         return TableChanges(
             table=self.table,
@@ -473,6 +480,10 @@ class TableWrites:
 
     def _owns(self) -> list[OwnRows]:
         return [own for own in (self._own, self._own_gone) if own is not None]
+
+    def _held(self) -> list[OwnRows | TableStore]:
+        """All that takes memory; nothing that waits is looked into."""
+        return [held for held in (self._own, self._own_gone, self._added) if held is not None]
 
     def _stores(self) -> list[TableStore]:
         return [store for store in (self._rows, self._gone, self._added) if store is not None]

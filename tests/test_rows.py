@@ -305,3 +305,13 @@ def test_python_values_have_a_natural_type() -> None:
         BYTEA,
         type_of_value("x"),
     ]
+
+
+def test_zero_bytes_are_sought_in_a_slice_alone() -> None:
+    whole = pa.table({"v": pa.array(["a\0", None, "b", "ü", "\0", "c"])})
+    schema = pa.schema([pa.field("v", pa.string())])
+    assert to_batch(whole.slice(1, 3), schema).column(0).to_pylist() == [None, "b", "ü"]
+    assert to_batch(whole.slice(5), schema).column(0).to_pylist() == ["c"]
+    for start, count, row in ((0, 2, 1), (3, 2, 2), (4, 1, 1)):
+        with pytest.raises(Invalid, match=f"row {row}: the text holds a zero byte"):
+            to_batch(whole.slice(start, count), schema)
