@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import soak
 import weftdb
 from weftdb.base.errors import Unavailable
+from weftdb.engine.aggregates import build
 from weftdb.engine.aggregates.groups import Grouper
 from weftdb.engine.check import check_folder
 from weftdb.engine.database import Engine
+from weftdb.engine.schema import Table
+from weftdb.engine.transaction import Transaction
 from weftdb.server.service import serve
 
 Database = Any
@@ -113,6 +117,23 @@ def test_a_time_out_leaves_nothing_behind(db: Database) -> None:
 def test_an_index_can_be_cancelled(db: Database) -> None:
     with pytest.raises(Unavailable, match="statement timeout"):
         db.execute("CREATE INDEX by_x ON t (x)", settings={"statement_timeout": "10ms"})
+    nothing_left(db)
+
+
+def test_groups_that_are_being_written_can_be_cancelled(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "CHANGE_ROWS", 10)
+    written: list[int] = []
+    put = Transaction.put_groups
+
+    def slow_put(transaction: Transaction, table: Table, rows: pa.RecordBatch) -> None:
+        written.append(rows.num_rows)
+        time.sleep(0.05)
+        put(transaction, table, rows)
+
+    monkeypatch.setattr(Transaction, "put_groups", slow_put)
+    with pytest.raises(Unavailable, match="statement timeout"):
+        db.execute(VIEW, settings={"statement_timeout": "1s"})
+    assert 0 < len(written) < 60, "7,000 groups are 700 pieces"
     nothing_left(db)
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 from ...base.errors import Invalid, LimitExceeded
 from ...base.limits import VIEW_BUILD_BYTES_MAX
 from ...base.types import no_rows
+from .. import interrupts
 from ..cells import TableStore
 from ..expression.evaluate import without_row
 from ..indexes import NEWEST
@@ -131,4 +132,5 @@ class BuildingView:
 
     def _put(self, transaction: Transaction, table: Table, rows: pa.RecordBatch) -> None:
         for start in range(0, rows.num_rows, CHANGE_ROWS):
+            interrupts.check()
             transaction.put_groups(table, rows.slice(start, CHANGE_ROWS))
