@@ -35,6 +35,7 @@ from ..engine.expression.functions import (
 )
 from ..engine.expression.node import Call, Case, Cast, Column, Literal, Parameter
 from . import bound
+from .guarded import only_where
 from .walk import Node, columns_read, is_scalar, rewrite, walk
 
 _HOLE: Final = re.compile("\x00([0-9]+|[a-z_]+)\x00")
@@ -311,8 +312,17 @@ def _aggregate(node: bound.Aggregate) -> str:
         nulls_first=bool(node.order) and node.order[0].nulls_first,
         filter=expression(node.filter) if node.filter is not None else "",
     )
-    arguments = [expression(argument) for argument in node.arguments]
-    return f"({resolution.render(arguments, literals=literals, modifiers=modifiers)})"
+    return f"({resolution.render(_filtered(node), literals=literals, modifiers=modifiers)})"
+
+
+def _filtered(node: bound.Aggregate | bound.Window) -> list[str]:
+    """The arguments, computed only where FILTER is true if they may fail: DuckDB computes them of all rows."""
+    parts = node.arguments if node.filter is None else (*node.arguments, node.filter)
+    filter = node.filter if all(map(is_scalar, parts)) else None
+    if filter is None:
+        return [expression(argument) for argument in node.arguments]
+    where = bound.expression(filter)
+    return [expression(only_where(where, bound.expression(argument))) for argument in node.arguments]
 
 
 def _window(node: bound.Window) -> str:
@@ -326,8 +336,7 @@ def _window(node: bound.Window) -> str:
     if node.frame is not None:
         parts.append(_frame(node.frame))
     modifiers = Modifiers(filter=expression(node.filter) if node.filter is not None else "", over=" ".join(parts))
-    arguments = [expression(argument) for argument in node.arguments]
-    return f"({resolution.render(arguments, literals=literals, modifiers=modifiers)})"
+    return f"({resolution.render(_filtered(node), literals=literals, modifiers=modifiers)})"
 
 
 def _frame(frame: bound.Frame) -> str:
