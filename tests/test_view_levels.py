@@ -1,15 +1,13 @@
-"""Materialized views over materialized views, minutes, hours, days: each shows what its query gives, at all times."""
+"""Materialized views over materialized views, minutes, hours, days, case by case; at random in test_view_model.py."""
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import soak
 import weftdb
 from from_rows import from_rows
 from weftdb.base.errors import Invalid
@@ -21,55 +19,6 @@ MINUTES = (
     "sum(x) AS sx, sum(y) AS sy, sum(z) FILTER (WHERE k > 1) AS sz, bool_and(flag) AS every, avg(x) AS mean "
     "FROM t WHERE x IS NULL OR x > -5 GROUP BY 1, 2, 3"
 )
-VALUES = (
-    "sum(n) AS n", "sum(nx) AS nx", "sum(sx) AS sx", "sum(sy) AS sy", "sum(sz) AS sz", "bool_and(every) AS every",
-    "sum(sx) FILTER (WHERE k > 1) AS sf",
-)  # fmt: skip
-NAMES = {value: value.rsplit(" AS ", 1)[1] for value in VALUES}
-KEYS = (
-    ("k", "k"), ("k % 2", "k"), ("s", "s"), ("coalesce(s, 'none')", "s"), ("date_trunc('hour', minute)", "minute"),
-    ("minute::date", "minute"), ("time_bucket('5 minutes', minute)", "minute"), ("extract(dow FROM minute)", "minute"),
-)  # fmt: skip
-QUOTED = "'a'"
-WHERES = ("", "", " WHERE k <> 2", " WHERE minute >= '2026-01-02' AND s = 'a'")
-
-
-def keys_of(draw: random.Random) -> list[tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for key, name in draw.sample(KEYS, draw.randint(1, 3)):
-        found.setdefault(name, (key, name))
-    return list(found.values())
-
-
-def a_level(draw: random.Random) -> tuple[str, list[str]]:
-    """A query over the view of minutes, and the names of what it adds up."""
-    keys, values = keys_of(draw), draw.sample(VALUES, draw.randint(1, 4))
-    if "sum(sx) FILTER (WHERE k > 1) AS sf" in values and draw.random() < 0.5:
-        values = [value for value in values if " FILTER" not in value] or ["sum(n) AS n"]
-    columns = [*(f"{key} AS {name}" for key, name in keys), *values]
-    grouped = ", ".join(str(number) for number in range(1, len(keys) + 1))
-    return f"SELECT {', '.join(columns)} FROM minutes{draw.choice(WHERES)} GROUP BY {grouped}", [
-        NAMES[value] for value in values
-    ]
-
-
-def a_change(draw: random.Random) -> str:
-    match draw.choice(("insert", "insert", "update", "delete")):
-        case "insert":
-            rows = [
-                f"({draw.randint(1, 60)}, {draw.choice(('NULL', '1', '2'))}, {draw.choice(('NULL', QUOTED))}, "
-                f"'2026-01-0{draw.randint(1, 3)} 0{draw.randint(0, 1)}:{draw.randint(10, 13)}:{draw.randint(10, 59)}', "
-                f"{draw.choice(('NULL', '-7', '0', '2147483647'))}, {draw.choice(('NULL', '0.1', '2.5', '100.7'))}, "
-                f"{draw.choice(('NULL', '1.25', '-3'))}, {draw.choice(('NULL', 'true', 'false'))})"
-                for _ in range(5)
-            ]
-            upsert = "ON CONFLICT (id) DO UPDATE SET x = excluded.x, at = excluded.at"
-            return ";".join(f"INSERT INTO t VALUES {row} {upsert}" for row in rows)
-        case "update":
-            change = draw.choice(("x = 9", "k = k + 1", "s = NULL", "at = at + interval '61 minutes'", "y = NULL"))
-            return f"UPDATE t SET {change} WHERE id % 3 = 1"
-        case _:
-            return f"DELETE FROM t WHERE id % 5 = {draw.randint(0, 4)}"
 
 
 def check(on: Any, name: str, query: str) -> int:
@@ -85,43 +34,6 @@ def check(on: Any, name: str, query: str) -> int:
         for a, b in zip(left, other, strict=True):
             assert a == b or (isinstance(a, float) and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6)), (query, a, b)
     return len(shown)
-
-
-@pytest.mark.parametrize("seed", list(range(1000 * soak.SEED, 1000 * soak.SEED + 2 * soak.FACTOR)))
-def test_views_over_views_show_what_their_queries_give(seed: int, tmp_path: Path) -> None:
-    draw = random.Random(seed)
-    db = weftdb.open(tmp_path / "data")
-    db.execute(DDL)
-    db.execute(f"CREATE MATERIALIZED VIEW minutes AS {MINUTES}")
-    levels: dict[str, str] = {}
-    seen = 0
-    for step in range(40):
-        if step % 8 == 0:
-            query, values = a_level(draw)
-            db.execute(f"CREATE MATERIALIZED VIEW v{step} AS {query}")
-            levels[f"v{step}"] = query
-            again = ", ".join(f"{'bool_and' if v == 'every' else 'sum'}({v}) AS {v}" for v in values)
-            key = query.split(" AS ")[1].split(",")[0]
-            top = f"SELECT {key}, {again} FROM v{step} GROUP BY {key}"
-            db.execute(f"CREATE MATERIALIZED VIEW w{step} AS {top}")
-            levels[f"w{step}"] = top
-        for _ in range(3):
-            db.execute(a_change(draw))
-        if step % 10 == 9:
-            db.engine.maintenance.flush()
-        if step % 15 == 14:
-            db.close()
-            db = weftdb.open(tmp_path / "data")
-        seen += sum(check(db, name, query) for name, query in levels.items())
-        with db.transaction() as txn:
-            txn.execute(a_change(draw))
-            for name, query in levels.items():
-                check(txn, name, query)
-            txn.rollback()
-    for name in ("minutes", *levels):
-        assert db.execute(f"VERIFY MATERIALIZED VIEW {name}").rows() == []
-    db.close()
-    assert seen > 100
 
 
 @pytest.fixture
