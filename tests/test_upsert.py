@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,38 @@ def test_groups_stay_where_a_change_adds_nothing_to_them(older: str, tmp_path: P
             assert shown == from_rows(db, f"{query} ORDER BY k").rows(), change
         assert [row[0] for row in shown] == [1, 2, 7, 8]
         assert db.execute("VERIFY MATERIALIZED VIEW v").rows() == []
+
+
+def test_what_is_known_early_is_of_these_rows_and_this_view(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it is not known, and apply makes it."""
+    db.execute(f"{DDL}; CREATE MATERIALIZED VIEW v AS SELECT k, count(*) AS n, sum(100 / x) AS s FROM t GROUP BY k")
+    view = db.engine._state.catalog.relations["v"].maintained
+    table = db.engine._state.catalog.relations["t"]
+
+    def rows(*numbers: int, without: str = "") -> pa.RecordBatch:
+        batch = pa.RecordBatch.from_pydict({"k": [n % 2 for n in numbers], "x": pa.array(numbers, pa.int32())})
+        batch = batch.rename_columns([str(table.column(name).id) for name in batch.schema.names])
+        return batch.drop_columns(str(table.column(without).id)) if without else batch
+
+    def early(given: pa.RecordBatch) -> Early:
+        return Early(given, given, [view])
+
+    def load(given: pa.RecordBatch) -> EarlyLoad:
+        return EarlyLoad(lambda ids: [given.select([str(id) for id in ids])], given.num_rows, [view])
+
+    right = view.grouper.change_of(rows(1, 2, 3), 1)
+    assert early(rows(1, 2, 3)).change_of(view)[0].equals(right)
+    assert pa.concat_batches(load(rows(1, 2, 3)).changes_of(view)).equals(right)
+    other = replace(view)
+    assert early(rows(1, 2, 3)).change_of(other) is None
+    assert load(rows(1, 2, 3)).changes_of(other) is None
+    assert early(rows(1, 0, 3)).change_of(view) is None, "rows that cannot be grouped"
+    assert load(rows(1, 0, 3)).changes_of(view) is None
+    assert early(rows(1, 2, 3, without="x")).change_of(view) is None, "rows from before a column that the view reads"
+    monkeypatch.setattr("weftdb.engine.aggregates.early.VIEW_EARLY_BYTES_MAX", 8)
+    assert load(rows(1, 2, 3)).changes_of(view) is None, "more groups than may be held"
+    dropped = early(rows(1, 2, 3))
+    dropped.drop()
 
 
 def test_rows_that_were_grouped_before_their_commit_come_to_the_same(

@@ -118,7 +118,7 @@ class SqlCompleter(Completer):
             )
             return
         word = arguments.rpartition(" ")[2]
-        if name.rstrip("+") in ("\\d", "\\dt", "\\di", "\\dv"):
+        if name.rstrip("+") in ("\\d", "\\dt", "\\di", "\\dv", "\\dm"):
             yield from _names(self._catalog(), word, meta="table")
         elif name in _FILE_COMMANDS or re.search(r"\b(?:from|to)\s+\S*$", arguments, re.IGNORECASE):
             yield from _files(word)

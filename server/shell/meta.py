@@ -171,7 +171,7 @@ def _tables(shell: Shell, call: Call) -> bool:
 
 
 def _views(shell: Shell, call: Call) -> bool:
-    return _relations(shell, call, kinds=("view", "materialized view"))
+    return _relations(shell, call, kinds=("view",))
 
 
 def _materialized_views(shell: Shell, call: Call) -> bool:
