@@ -477,29 +477,63 @@ def test_buckets_beside_larger_ones_come_from_other_views(tmp_path: Path, monkey
     assert min(seen.values()) > 3, seen
 
 
-def test_hours_beside_days_are_shown_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def groups_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever can be read as groups is, also where rows would be few."""
     monkeypatch.setattr(ways, "GROUPS_PER_READ", 0)
     monkeypatch.setattr(ways, "FINER_FROM", 0)
-    with weftdb.open(tmp_path / "data") as db:
-        db.execute("CREATE TABLE e (at TIMESTAMP PRIMARY KEY, x INT)")
-        rows = "SELECT TIMESTAMP '2026-01-01' + n * INTERVAL '10 minutes', n FROM generate_series(0, 999) AS r(n)"
-        db.execute(f"INSERT INTO e {rows}")
-        for name, bucket in (("days", "1 day"), ("hours", "1 hour")):
-            query = f"SELECT time_bucket('{bucket}', at) AS start, count(*) AS n, sum(x) AS x FROM e GROUP BY 1"
-            db.execute(f"CREATE MATERIALIZED VIEW {name} AS {query}")
-        query = "SELECT count(*), sum(x) FROM e WHERE at >= '2026-01-02 11:05' AND at < '2026-01-05 13:25'"
-        found = list(range(211, 657))
-        assert from_views(db, query).rows() == from_rows(db, query).rows() == [(len(found), sum(found))]
-        lines = [line for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
-        assert "View days answers for e, since" in lines
-        assert "  smaller buckets beside these come from hours" in lines
-        lines = [line for (line,) in from_views(db, f"EXPLAIN ANALYZE {query}").rows()]
-        # Days 3 and 4; 11 to 24 and 0 to 13 o'clock; and before 11:05 one row less, from 13:00 on three more.
-        assert any(re.match(r"  View days for e: 1 groups of 6 groups and rows", line) for line in lines), lines
-        assert sum(bool(re.match(r"  View hours for e: 13 groups of 13 groups and rows", line)) for line in lines) == 2
-        reads = dict(db.execute("SELECT view_name, reads FROM weft_views").rows())
-        assert reads["days"] >= 2, reads
-        assert reads["hours"] >= 4, reads
+
+
+TEN_MINUTES = """CREATE TABLE e (at TIMESTAMP PRIMARY KEY, x INT);
+INSERT INTO e SELECT TIMESTAMP '2026-01-01' + n * INTERVAL '10 minutes', n FROM generate_series(0, 999) AS r(n)"""
+
+
+@pytest.mark.usefixtures("groups_for_nothing")
+def test_rows_that_a_view_has_not_are_not_taken_out_of_it(db: Database) -> None:
+    db.execute(TEN_MINUTES)
+    kept = "SELECT time_bucket('1 day', at) AS day, count(*) AS n, sum(x) AS x FROM e WHERE at >= '2026-01-02 09:00'"
+    db.execute(f"CREATE MATERIALIZED VIEW days AS {kept} GROUP BY 1")
+    query = "SELECT count(*), sum(x) FROM e WHERE at >= '2026-01-02 11:00'"
+    assert "View days answers for e, since" in [line for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
+    found = range(144 + 66, 1000)
+    assert from_views(db, query).rows() == from_rows(db, query).rows() == [(len(found), sum(found))]
+
+
+@pytest.mark.usefixtures("groups_for_nothing")
+def test_buckets_of_two_views_are_of_the_same_things(db: Database) -> None:
+    """One keeps the sum of a CASE, the other the branches of it."""
+    db.execute(TEN_MINUTES)
+    case = "sum(CASE WHEN x % 2 = 0 THEN x ELSE 1 END)"
+    day, hour = "time_bucket('1 day', at)", "time_bucket('1 hour', at)"
+    db.execute(f"CREATE MATERIALIZED VIEW days AS SELECT {day} AS start, {case} AS x FROM e GROUP BY 1")
+    apart = "count(*) AS n, sum(x) AS x"
+    db.execute(f"CREATE MATERIALIZED VIEW hours AS SELECT {hour} AS start, x % 2 AS k, {apart} FROM e GROUP BY 1, 2")
+    query = f"SELECT {case} FROM e WHERE at >= '2026-01-02 14:30' AND at < '2026-01-05 09:30'"
+    lines = [line for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
+    assert "View days answers for e, since" in lines
+    assert "  also View hours could" in lines
+    assert from_views(db, query).rows() == from_rows(db, query).rows()
+
+
+@pytest.mark.usefixtures("groups_for_nothing")
+def test_hours_beside_days_are_shown_and_counted(db: Database) -> None:
+    db.execute(TEN_MINUTES)
+    for name, bucket in (("days", "1 day"), ("hours", "1 hour")):
+        query = f"SELECT time_bucket('{bucket}', at) AS start, count(*) AS n, sum(x) AS x FROM e GROUP BY 1"
+        db.execute(f"CREATE MATERIALIZED VIEW {name} AS {query}")
+    query = "SELECT count(*), sum(x) FROM e WHERE at >= '2026-01-02 11:05' AND at < '2026-01-05 13:25'"
+    found = list(range(211, 657))
+    assert from_views(db, query).rows() == from_rows(db, query).rows() == [(len(found), sum(found))]
+    lines = [line for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
+    assert "View days answers for e, since" in lines
+    assert "  smaller buckets beside these come from hours" in lines
+    lines = [line for (line,) in from_views(db, f"EXPLAIN ANALYZE {query}").rows()]
+    # Days 3 and 4; 11 to 24 and 0 to 13 o'clock; and before 11:05 one row less, from 13:00 on three more.
+    assert any(re.match(r"  View days for e: 1 groups of 6 groups and rows", line) for line in lines), lines
+    assert sum(bool(re.match(r"  View hours for e: 13 groups of 13 groups and rows", line)) for line in lines) == 2
+    reads = dict(db.execute("SELECT view_name, reads FROM weft_views").rows())
+    assert reads["days"] >= 2, reads
+    assert reads["hours"] >= 4, reads
 
 
 # -- the same, joined with small tables -------------------------------------------------------------------------------
