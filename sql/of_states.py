@@ -3,6 +3,7 @@
     avg(x)        CASE WHEN count(x) = 0 THEN NULL ELSE sum(x) / count(x) END
     stddev(x)     sqrt(variance of count(x), sum(x), sum(x * x))
     min(x)        the least of the values of x
+    last(x, at)   x of the greatest of the values of (at, x)
 
 An aggregate asks the builder for what it needs; what several need is kept once.
 """
@@ -125,6 +126,18 @@ def _greatest(builder: Builder, argument: Expression, filter: Expression | None,
     return _cast(builder.kept(Kept.GREATEST, (argument,), filter)[0], type)
 
 
+def _first(
+    builder: Builder, argument: Expression, time: Expression, filter: Expression | None, type: Type
+) -> Expression:
+    return _cast(builder.kept(Kept.LEAST, (time, argument), filter)[1], type)
+
+
+def _last(
+    builder: Builder, argument: Expression, time: Expression, filter: Expression | None, type: Type
+) -> Expression:
+    return _cast(builder.kept(Kept.GREATEST, (time, argument), filter)[1], type)
+
+
 def _distinct(builder: Builder, argument: Expression, filter: Expression | None, type: Type) -> Expression:
     return _cast(builder.kept(Kept.DISTINCT, (argument,), filter)[0], type)
 
@@ -145,6 +158,8 @@ AGGREGATES: Final[dict[str, Any]] = {
     "bool_or": _any_true,
     "min": _least,
     "max": _greatest,
+    "first": _first,
+    "last": _last,
     **SPREADS,
 }
 
@@ -152,6 +167,6 @@ OF_TERMS: Final = (_count, _sum, _avg)
 
 DISTINCT: Final[dict[str, Any]] = {
     "count": _distinct,
-    **{name: AGGREGATES[name] for name in ("bool_and", "every", "bool_or", "min", "max")},
+    **{name: AGGREGATES[name] for name in ("bool_and", "every", "bool_or", "min", "max", "first", "last")},
 }
 """With DISTINCT: what changes nothing, and the number of different values."""

@@ -34,7 +34,7 @@ from .walk import walk
 
 TOLERANCE: Final = 1e-9
 SHOWN_ROWS: Final = 3
-BY_ORDER: Final = frozenset(("array_agg", "string_agg", "json_agg", "json_object_agg", "first", "last", "any_value"))
+BY_ORDER: Final = frozenset(("array_agg", "string_agg", "json_agg", "json_object_agg", "any_value"))
 """Aggregates whose value depends on the order of rows."""
 
 WINDOWS_BY_ORDER: Final = BY_ORDER | {

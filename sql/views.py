@@ -342,8 +342,8 @@ def _depends(what: str, view: View) -> Invalid:
 _AGGREGATES: Final = ("count", "sum", "min", "max", "avg")
 _SHAPE_HINT: Final = (
     "A materialized view is SELECT expressions of groups and of count, sum, avg, variance, stddev, min, max, bool_and, "
-    "bool_or, count(DISTINCT …) FROM one table [WHERE …] GROUP BY columns and expressions. Do the rest where the view "
-    "is read, or use CREATE VIEW."
+    "bool_or, first, last, count(DISTINCT …) FROM one table [WHERE …] GROUP BY columns and expressions. Do the rest "
+    "where the view is read, or use CREATE VIEW."
 )
 
 

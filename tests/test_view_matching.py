@@ -254,7 +254,7 @@ TIMES = ("time_bucket('1 hour', at)", "at::date", "date_trunc('month', at)", "ti
 AGGREGATES = (
     "count(*)", "count(x)", "sum(x)", "avg(x)", "sum(y)", "avg(y)", "sum(z)", "bool_or(x > 0)", "count(s)", "min(x)",
     "max(y)", "count(DISTINCT s)", "max(s)", "min(z)", "max(at)", "stddev(x)", "var_pop(z)",
-    "variance(CASE WHEN y < 9 THEN y END)",
+    "variance(CASE WHEN y < 9 THEN y END)", "first(x, at)", "last(s, at)", "last(y, x)", "first(z, d)",
 )  # fmt: skip
 FILTERS = ("", "", "", " FILTER (WHERE x > 0)", " FILTER (WHERE k > 1)", " FILTER (WHERE s = 'a')")
 CONDITIONS = ("", "", "x > 0", "s IS NOT NULL", "k > 0", "x > 0 AND s = 'a'", "k IN (1, 2)")

@@ -1,7 +1,10 @@
-"""``min``, ``max`` and ``count(DISTINCT x)`` of maintained views, case by case; test_view_model.py has random ones."""
+"""What maintained views keep of values, case by case: ``min``, ``max``, ``count(DISTINCT x)``, ``first``, ``last``;
+test_view_model.py has random ones.
+"""
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import Any
 
 import pytest
 import weftdb
-from from_rows import from_rows
+from from_rows import from_rows, from_views
 from weftdb.base.errors import Invalid
 from weftdb.engine.cells import TableStore
 
@@ -312,3 +315,70 @@ def test_verify_finds_a_wrong_value(db: Database) -> None:
     ((group, problem, column, kept, counted),) = db.execute("VERIFY MATERIALIZED VIEW v").rows()
     assert (problem, column, kept, counted) == ("missing", "count of the value", None, "1")
     assert group.startswith("k = 1, key 2 = ")
+
+
+# -- first and last by a time ------------------------------------------------------------------------------------------
+
+OF_TIME = (
+    "SELECT k, first(s, x) AS f, last(s, x) AS l, last(y, x) FILTER (WHERE x > 1) AS ly, max(x) AS high "
+    "FROM t GROUP BY k"
+)
+
+
+def test_of_rows_at_one_time_the_value_decides_and_not_who_came_first(db: Database) -> None:
+    db.execute(f"CREATE MATERIALIZED VIEW w AS {OF_TIME}")
+    rows = [(1, 1, 1, 0.5, "b"), (2, 1, 1, 1.5, "a"), (3, 1, 9, 2.5, "c"), (4, 1, 9, 3.5, "d"), (5, 1, None, 9.5, "e")]
+    for order in itertools.permutations(rows):
+        insert(db, *order)
+        expected = [(1, "a", "d", 3.5, 9)]
+        assert from_views(db, OF_TIME).rows() == from_rows(db, OF_TIME).rows() == expected
+        assert db.execute("SELECT * FROM w").rows() == expected
+        db.execute("DELETE FROM t")
+
+
+def test_the_first_and_the_last_go_and_the_next_are_found_down_to_none(db: Database) -> None:
+    db.execute(f"CREATE MATERIALIZED VIEW w AS {OF_TIME}")
+    insert(db, (1, 1, 5, 0.5, "a"), (2, 1, 5, None, "b"), (3, 1, 7, None, None), (4, 1, 7, 1.5, "c"))
+    insert(db, (5, 1, None, 2, "e"))
+    for gone, left in (
+        (0, ("a", None, None, 7)),  # NULL is greater than all
+        (3, ("a", "c", 1.5, 7)),
+        (4, ("a", "b", None, 5)),
+        (1, ("b", "b", None, 5)),
+        (2, (None, None, None, None)),
+    ):
+        db.execute("DELETE FROM t WHERE id = $1", [gone])
+        assert from_rows(db, OF_TIME).rows() == [(1, *left)]
+        assert db.execute("SELECT * FROM w").rows() == [(1, *left)]
+        assert db.execute("VERIFY MATERIALIZED VIEW w").rows() == []
+        db.engine.maintenance.flush()
+    db.execute("UPDATE t SET x = 4")
+    assert db.execute("SELECT f, l FROM w").rows() == [("e", "e")]
+    db.execute("DELETE FROM t")
+    assert db.execute("SELECT * FROM w").rows() == []
+
+
+def test_first_and_last_have_one_table_of_values_and_say_so(db: Database) -> None:
+    outputs = "first(s, x) AS f, last(s, x) AS l, last(DISTINCT s, x) AS d"
+    db.execute(f"CREATE MATERIALIZED VIEW w AS SELECT k, {outputs} FROM t GROUP BY k")
+    insert(db, (1, 1, 5, 0.5, "a"), (2, 2, 7, None, "b"))
+    assert db.execute("SELECT different_values FROM weft_views").rows() == [(2,)]
+    plan = [line.strip() for (line,) in db.execute("EXPLAIN SELECT last(s, x) FROM t").rows()]
+    assert {"View w answers for t, since", "last(s, x) is kept"} <= set(plan)
+    plan = [line.strip() for (line,) in db.execute("EXPLAIN SELECT last(y, x) FROM t GROUP BY k").rows()]
+    assert "not View w: it does not keep last(y, x)" in plan
+    assert "this one would: CREATE MATERIALIZED VIEW name AS SELECT k, last(y, x) FROM t GROUP BY k" in plan
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("last(s, x * interval '1 day')", "values of interval have no order that bytes can follow"),
+        ("first(y * interval '1 day', x)", "values of interval have no order that bytes can follow"),
+        ("first(s, x ORDER BY id)", "first with DISTINCT or ORDER BY is not kept per group"),
+    ],
+)
+def test_first_and_last_that_cannot_be_kept_are_refused(db: Database, output: str, reason: str) -> None:
+    with pytest.raises(Invalid, match="is not supported in a materialized view") as error:
+        db.execute(f"CREATE MATERIALIZED VIEW w AS SELECT k, {output} AS o FROM t GROUP BY k")
+    assert reason in str(error.value.hint)

@@ -7,14 +7,15 @@
     states    count of rows; count of x; sum of x                (accumulators.py: what can be added and taken away)
     outputs   1, 2, CASE WHEN 4 = 0 THEN NULL ELSE 5 / 4 END     (expressions of the group table's columns)
 
-``min``, ``max`` and ``count(DISTINCT x)`` are no such states: to take a row out one has to know the values of the
-others. They are of *values*: each argument (with its filter) has an internal table of its own, with a row for each
-different value in a group, that counts it. It is kept as groups are, since it is one more view, of finer groups: GROUP
-BY the keys and the value. The group's row has what is asked for of them (values.py).
+``min``, ``max``, ``first``, ``last`` and ``count(DISTINCT x)`` are no such states: to take a row out one has to know
+the values of the others. They are of *values*: each argument (with its filter) has an internal table of its own, with a
+row for each different value in a group, that counts it. It is kept as groups are, since it is one more view, of finer
+groups: GROUP BY the keys and the value. The group's row has what is asked for of them (values.py).
 
-    SELECT k, min(x), count(DISTINCT x) FROM t GROUP BY k
-    values of x      the table (k, x | count)
-    groups           k | count of rows, least x, how many different x
+    SELECT k, min(x), count(DISTINCT x), last(x, at) FROM t GROUP BY k
+    values of x         the table (k, x | count)
+    values of (at, x)   the table (k, at, x | count)
+    groups              k | count of rows, least x, how many different x, greatest (at, x)
 
 The group table has the keys as primary key (NULL is a value there), then the columns of the states, then those of the
 values. Its rows are MVCC rows as any others, which ``apply`` derives (maintain.py); nobody else writes to it.

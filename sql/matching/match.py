@@ -378,8 +378,10 @@ def state_text(state: State) -> str:
 
 def values_texts(values: Values) -> list[str]:
     """What is kept of values, as the aggregates that they are of."""
-    argument = ", ".join(map(expression_text, values.arguments))
+    argument = ", ".join(map(expression_text, reversed(values.arguments)))
     names = {Kept.LEAST: "min({})", Kept.GREATEST: "max({})", Kept.DISTINCT: "count(DISTINCT {})"}
+    if len(values.arguments) > 1:  # the time, and what is asked of its row
+        names |= {Kept.LEAST: "first({})", Kept.GREATEST: "last({})"}
     return [names[kept].format(argument) for kept in values.kept]
 
 

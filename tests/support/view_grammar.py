@@ -267,7 +267,7 @@ class View:
 def an_aggregate(draw: random.Random, more: Sequence[Term]) -> Aggregate:
     filter = draw.choice(FILTERS)
     number = draw.choice(FALLIBLE) if draw.random() < 0.03 else draw.choice((*NUMBERS, *more))
-    match draw.choice(("count", "sum", "sum", "avg", "extreme", "extreme", "distinct", "bool", "spread")):
+    match draw.choice(("count", "sum", "sum", "avg", "extreme", "extreme", "distinct", "bool", "spread", "by time")):
         case "count" if draw.random() < 0.5:
             return Aggregate(function="count", filter=filter, plus=draw.choice((0, 0, 1)))
         case "count" | "sum" | "avg" as function:
@@ -276,6 +276,11 @@ def an_aggregate(draw: random.Random, more: Sequence[Term]) -> Aggregate:
             return Aggregate(function=draw.choice(("min", "max")), term=draw.choice(ORDERED), filter=filter)
         case "spread":
             return Aggregate(function=draw.choice(SPREADS), term=number, filter=filter)
+        case "by time":
+            time = draw.choice((AT, AT, *ORDERED))
+            return Aggregate(
+                function=draw.choice(("first", "last")), term=draw.choice(ORDERED), time=time, filter=filter
+            )
         case "distinct":
             return Aggregate(function="count", term=draw.choice(ORDERED), filter=filter, distinct=True)
         case _:

@@ -200,10 +200,13 @@ LIFTED = {"count": "sum", "sum": "sum", "min": "min", "max": "max", "bool_and": 
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """``term`` None: rows are counted. ``over``: the column of the view below that it is made of, and its depth."""
+    """``term`` None: rows are counted. ``time``: of ``first`` and ``last``. ``over``: the column of the view below that
+    it is made of, and its depth.
+    """
 
     function: str
     term: Term | None = None
+    time: Term | None = None
     filter: Term | None = None
     distinct: bool = False
     plus: int = 0
@@ -214,13 +217,14 @@ class Aggregate:
         if self.over[1]:
             return f"{LIFTED[self.function]}({self.over[0]})"
         argument = "*" if self.term is None else self.term.text
+        argument += "" if self.time is None else f", {self.time.text}"
         filter = "" if self.filter is None else f" FILTER (WHERE {self.filter.text})"
         more = f" + {self.plus}" if self.plus else ""
         return f"{self.function}({'DISTINCT ' if self.distinct else ''}{argument}){filter}{more}"
 
     @property
     def fallible(self) -> bool:
-        return any(part is not None and part.fallible for part in (self.term, self.filter))
+        return any(part is not None and part.fallible for part in (self.term, self.time, self.filter))
 
     def lifted(self, name: str) -> Aggregate | None:
         """The same as a view over ``name``, a view's column, has it; None where it cannot."""
@@ -233,6 +237,8 @@ class Aggregate:
         if self.filter is not None:
             holds = self.filter.of
             rows = [row for row in rows if holds(row) is True]
+        if self.time is not None:
+            return self._by_time(rows)
         values = rows if term is None else [value for row in rows if (value := term.of(row)) is not None]
         if self.function == "count":
             found = len(set(map(same_key, values))) if self.distinct else len(values)
@@ -242,6 +248,16 @@ class Aggregate:
         assert term is not None
         found = FOLDS[self.function](list(values), term.sort)
         return Decimal(found) if self.over[1] and self.function == "sum" and type(found) is int else found
+
+    def _by_time(self, rows: Sequence[Row]) -> Any:
+        """The value of the first or last row by time and value, NULL being the last value."""
+        assert self.term is not None
+        assert self.time is not None
+        pairs = [(time, self.term.of(row)) for row in rows if (time := self.time.of(row)) is not None]
+        if not pairs:
+            return None
+        places = [(_order(time), (True,) if value is None else (False, _order(value))) for time, value in pairs]
+        return pairs[places.index(min(places) if self.function == "first" else max(places))][1]
 
 
 # -- queries --------------------------------------------------------------------------------------------------------

@@ -35,6 +35,18 @@ CREATE FUNCTION time_bucket(width interval, moment timestamp) RETURNS timestamp 
 AS 'SELECT date_bin(width, moment, timestamp ''2000-01-03'')'
 """
 
+_BY_TIME: Final = """
+CREATE TYPE timed AS (at timestamp, x integer);
+CREATE FUNCTION value_of(state timed) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT (state).x';
+CREATE FUNCTION first_of(state timed, x integer, at timestamp) RETURNS timed IMMUTABLE LANGUAGE sql AS
+'SELECT CASE WHEN at IS NULL OR row(at, x)::timed >= state THEN state ELSE row(at, x)::timed END';
+CREATE FUNCTION last_of(state timed, x integer, at timestamp) RETURNS timed IMMUTABLE LANGUAGE sql AS
+'SELECT CASE WHEN at IS NULL OR row(at, x)::timed <= state THEN state ELSE row(at, x)::timed END';
+CREATE AGGREGATE first(integer, timestamp) (SFUNC = first_of, STYPE = timed, FINALFUNC = value_of);
+CREATE AGGREGATE last(integer, timestamp) (SFUNC = last_of, STYPE = timed, FINALFUNC = value_of);
+"""
+"""Rows compare value after value, NULL above all else."""
+
 
 class Twice(Weft):
     """Answers each query with and without views, which must be the same, and verifies all views after each change.
@@ -110,7 +122,8 @@ class Judge:
 
     def reset(self) -> None:
         self._postgres.reset()
-        self._postgres.execute(_TIME_BUCKET)
+        for statement in (_TIME_BUCKET, *_BY_TIME.split(";\n")):
+            self._postgres.execute(statement)
 
     def execute(self, sql: str) -> Sequence[Sequence[Any]]:
         return self._postgres.execute(_OURS.sub(")", sql.replace(" MATERIALIZED VIEW ", " VIEW ")))

@@ -194,13 +194,31 @@ def _median(rows: Rows) -> float | None:
 
 
 def _at_extreme(pick: Callable[..., Any]) -> Callable[[Rows], Any]:
-    """Of (value, time) pairs the value at the least or greatest time; pairs without a time do not count."""
+    """Of (value, time) pairs the value of the least or greatest (time, value); pairs without a time do not count."""
 
     def of(rows: Rows) -> Any:
         timed = [row for row in rows if row[1] is not None]
-        return pick(timed, key=lambda row: compare_key(row[1]))[0] if timed else None
+        return pick(timed, key=lambda row: (compare_key(row[1]), _or_last(row[0])))[0] if timed else None
 
     return of
+
+
+def _or_last(value: Any) -> tuple[Any, ...]:
+    """What NULL is greater than."""
+    return (True,) if value is None else (False, compare_key(value))
+
+
+def _by_time(call: str) -> Callable[[Rendering], str]:
+    """Of rows at one time the one with the least, or greatest, value: which came first must not decide.
+
+    DuckDB compares rows as PostgreSQL does: NaN above all numbers, and NULL above all else.
+    """
+
+    def render(r: Rendering) -> str:
+        timed = f"{r[1]} IS NOT NULL" + (f" AND ({r.modifiers.filter})" if r.modifiers.filter else "")
+        return replace(r.modifiers, filter=timed).call(call, f"{r[0]}, row({r[1]}, {r[0]})")
+
+    return render
 
 
 def _composed(r: Rendering) -> str:
@@ -316,7 +334,7 @@ _AGGREGATES: Final[tuple[Function, ...]] = (
     _aggregate("mode", overload("any -> any", _mode)),
     _aggregate("any_value", _native("any -> any", "any_value")),
     *(
-        _aggregate(name, _native("any, same -> any", call, naive=_at_extreme(pick), strict=False))
+        _aggregate(name, overload("any, same -> any", _by_time(call), naive=_at_extreme(pick), strict=False))
         for name, call, pick in (("first", "arg_min_null", min), ("last", "arg_max_null", max))
     ),
     _aggregate("approx_count_distinct", _native("any -> bigint", "approx_count_distinct")),
