@@ -207,3 +207,36 @@ def test_states_are_compared_where_two_sides_agree_in_their_hashes(db: Database)
     assert sorted(left.tolist()) == list(range(groups.num_rows))
     assert np.count_nonzero(right < 0) == 5
     assert (right[left >= 5] == left[left >= 5] - 5).all()
+
+
+def test_a_list_of_differences_has_a_length_whatever_the_number_of_parts(db: Database) -> None:
+    view = db.engine._state.catalog.relations["v"].maintained
+    with db.engine.snapshot() as snapshot:
+        groups = pa.Table.from_batches(snapshot.scan(view.table).batches()).combine_chunks().to_batches()[0]
+    kept, found = view.grouper.no_groups, engine_verify.Verification(listed=[])
+    recomputed = pa.RecordBatch.from_arrays(groups.columns, schema=kept.schema)
+    for _ in range(2):
+        engine_verify.compare(view, kept, recomputed, found, listed_max=25)
+    assert (found.groups, found.differing, len(found.listed)) == (42, 42, 25)
+
+
+def test_values_that_do_not_fit_in_memory_are_compared_with_the_groups_that_they_are_of(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.execute("CREATE MATERIALIZED VIEW w AS SELECT k, count(DISTINCT id) AS n, max(y) AS high FROM t GROUP BY k")
+    monkeypatch.setattr(engine_verify, "VERIFY_VIEW_BYTES", 8_000)
+    monkeypatch.setattr(engine_verify, "_FOLD_ROWS", 5)
+    spilled = list[int]()
+    spill = engine_verify._Side.spill
+
+    def counted(self: Any) -> None:
+        spilled.append(sum(batch.num_rows for batch in self._batches))
+        spill(self)
+
+    monkeypatch.setattr(engine_verify._Side, "spill", counted)
+    assert db.execute("VERIFY MATERIALIZED VIEW w").rows() == []
+    assert max(spilled) >= 500, "the values were too many"
+    assert min(spilled) <= 7, "the groups went with them"
+    damage(db, name="v", c4=0)
+    assert db.execute("VERIFY MATERIALIZED VIEW w").rows() == []
+    assert db.execute("VERIFY MATERIALIZED VIEW v").rows() != []
