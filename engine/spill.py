@@ -81,13 +81,15 @@ class OwnRows:
     def store(self) -> TableStore:
         """All rows, also the batch that waited until now."""
         if self._waiting is not None:
-            (rows, version), self._waiting = self._waiting, None
+            rows, version = self._waiting
             self._store.apply_put(rows, version=version)
+            self._waiting = None  # not before: were that interrupted, the rows would be put again, and not be lost
         return self._store
 
     @property
     def rows_count(self) -> int:
-        return self._store.rows_count if self._waiting is None else self._waiting[0].num_rows
+        untouched = self.untouched
+        return self._store.rows_count if untouched is None else untouched.num_rows
 
     @property
     def bytes_used(self) -> int:
@@ -100,12 +102,14 @@ class OwnRows:
 
     @property
     def _waiting_bytes(self) -> int:
-        return 0 if self._waiting is None else self._waiting[0].nbytes
+        untouched = self.untouched
+        return 0 if untouched is None else untouched.nbytes
 
     @property
     def untouched(self) -> pa.RecordBatch | None:
         """The batch that waits: then all rows there are."""
-        return None if self._waiting is None else self._waiting[0]
+        waiting = self._waiting  # once: gauges are read by other threads
+        return None if waiting is None else waiting[0]
 
     def put(self, rows: pa.RecordBatch, *, version: int, distinct: bool) -> None:
         """Put full rows; ``distinct``: no two of them have the same primary key."""

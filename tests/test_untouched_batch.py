@@ -138,3 +138,20 @@ def test_it_is_put_into_the_table_alone(db: Any, monkeypatch: pytest.MonkeyPatch
     with db.transaction() as txn:
         txn.table("t").insert(_batch(_FIRST))
     assert puts == [3]
+
+
+def test_rows_are_not_lost_where_the_first_look_is_interrupted(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply_put = TableStore.apply_put
+
+    def interrupted(self: TableStore, rows: pa.RecordBatch, *, version: int, **named: Any) -> Any:
+        apply_put(self, rows.slice(0, 2), version=version, **named)
+        monkeypatch.setattr(TableStore, "apply_put", apply_put)
+        raise KeyboardInterrupt
+
+    with db.transaction() as txn:
+        txn.table("t").insert(_batch(_FIRST))
+        monkeypatch.setattr(TableStore, "apply_put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            txn.table("t").get_many([1, 9])
+        assert _rows(txn) == [(0, 0, "zero"), *_FIRST, (9, 90, "nine")]
+    assert _rows(db) == [(0, 0, "zero"), *_FIRST, (9, 90, "nine")]
