@@ -1,20 +1,23 @@
 """``bench aggregate``: ingest with aggregates that are kept inside the commit, and what reading and keeping them takes.
 
 The events of ``bench ingest`` in the same commits, durable in the same way, while none, either or both of two views
-are kept: count and sum of amounts per device, and per minute and kind. WeftDB's views are exact inside the commit;
-beside it ClickHouse with two views of AggregatingMergeTree, which gets their parts written by the same insert. Rounds
-take turns, and one store is open at a time. Every view of every system must come to what its rows come to, computed
-anew from the data.
+are kept: count and sum of amounts per device, and per minute and kind; and once with least and greatest amount per
+device, for which WeftDB keeps all different amounts. WeftDB's views are exact inside the commit; beside it ClickHouse
+with two views of AggregatingMergeTree, which gets their parts written by the same insert. Rounds take turns, and one
+store is open at a time. Every view of every system must come to what its rows come to, computed anew from the data.
 
 Then what a view is for, and what it costs beside time:
 
-- one group read by its key, embedded, and DuckDB's scan of the base table for the same question;
+- one group read by its key, embedded and over gRPC, and DuckDB's scan of the base table for the same question, as in
+  ``bench group``, which does that while a table grows to 100,000,000 rows;
 - a *hot* group that changes in every commit, 20 times fewer commits than rows, each of one row: what its table takes in
   memory while they come, and how many of its versions are kept, with history (10 minutes) and after a flush without;
-- bytes of a group in memory and on disk, and how fast a view of rows that are there is made.
+- bytes of a group, and of a different amount in it, in memory and on disk; how fast a view of rows that are there is
+  made.
 
 Goals: with both views at least half the rate without, and at least 2,000,000 rows/s; a group read in at most 100 µs
-(p99), at least 100 times faster than the scan (the goal is stated for a scan of 20,000,000 rows).
+embedded and 2 ms over gRPC (p99), at least 100 times faster than the scan (the goal is stated for a scan of 20,000,000
+rows).
 """
 
 from __future__ import annotations
@@ -25,101 +28,41 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import weftdb
 from weftdb.bench import inside
-from weftdb.bench.clickhouse import ClickHouseStore
 from weftdb.bench.data import commits, events
 from weftdb.bench.duck import DuckStore
+from weftdb.bench.group import CALLS, EMBEDDED, Wanted, embedded, goals, line, over_grpc, scan_line, scans
 from weftdb.bench.report import Goal, Line, Report, figure
 from weftdb.bench.systems import Missing, Store, WrongAnswer
-from weftdb.bench.weft import WeftStore
+from weftdb.bench.views import (
+    DEVICE,
+    EXTREMES,
+    KEYS,
+    MINUTE,
+    ClickHouseViews,
+    WeftViews,
+    compare,
+    make_view,
+    name_of,
+    recomputed,
+)
 from weftdb.bench.workload import Size, available, fresh, in_turn, seconds_of
 
-DEVICE: Final = "per_device"
-MINUTE: Final = "per_minute"
-KEYS: Final = {DEVICE: ("device",), MINUTE: ("minute", "kind")}
 REFERENCE: Final = "WeftDB, no views"
 BOTH: Final = "WeftDB, both views"
-_READS: Final = 20_000
-_SCANS: Final = 50
 _COMMITS_SHARE: Final = 20
 _SAMPLES: Final = 100
-_QUERIES: Final = {
-    DEVICE: "SELECT device, count(*) AS n, sum(amount) AS total FROM events GROUP BY device",
-    MINUTE: "SELECT time_bucket('1 minute', event_time) AS minute, kind, count(*) AS n, sum(amount) AS total"
-    " FROM events GROUP BY 1, 2",
-}
-_STATES: Final = {
-    DEVICE: ("device", "device"),
-    MINUTE: ("toStartOfMinute(event_time) AS minute, kind", "minute, kind"),
-}
-
-
-class Aggregating(Store, Protocol):
-    """A store that keeps ``views``."""
-
-    views: tuple[str, ...]
-
-    def groups(self, view: str) -> pa.Table:
-        """The groups of a view: its keys, ``n`` and ``total``, in any order."""
-        ...
-
-
-class WeftViews(WeftStore):
-    """WeftDB, with views that are made before the first row."""
-
-    def __init__(self, *views: str) -> None:
-        super().__init__()
-        self.views = views
-        self.name = _name("WeftDB", views)
-
-    def open(self, folder: Path) -> None:
-        super().open(folder)
-        for view in self.views:
-            make_view(self.database, view)
-
-    def groups(self, view: str) -> pa.Table:
-        return self.execute(f"SELECT * FROM {view}")
-
-
-class ClickHouseViews(ClickHouseStore):
-    """ClickHouse, with views of AggregatingMergeTree."""
-
-    def __init__(self, *views: str) -> None:
-        super().__init__(sync=True)
-        self.views = views
-        self.name = _name("ClickHouse", views)
-
-    def open(self, folder: Path) -> None:
-        super().open(folder)
-        for view in self.views:
-            columns, keys = _STATES[view]
-            self.execute(
-                f"CREATE MATERIALIZED VIEW IF NOT EXISTS bench.{view} ENGINE = AggregatingMergeTree ORDER BY ({keys})"
-                " SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
-                f" AS SELECT {columns}, countState() AS n, sumState(amount) AS total FROM bench.events GROUP BY {keys}"
-            )
-
-    def groups(self, view: str) -> pa.Table:
-        keys = ", ".join(KEYS[view])
-        query = f"SELECT {keys}, countMerge(n) AS n, sumMerge(total) AS total FROM bench.{view} GROUP BY {keys}"
-        found = self.execute(query)
-        if view == MINUTE:  # seconds since 1970
-            minutes = found["minute"].cast(pa.int64()).to_numpy() * 1_000_000
-            found = found.set_column(0, "minute", pa.array(minutes).cast(pa.timestamp("us")))
-        return found
-
 
 MAKERS: Final[tuple[Callable[[], Store], ...]] = (
     WeftViews,
     partial(WeftViews, DEVICE),
     partial(WeftViews, MINUTE),
     partial(WeftViews, DEVICE, MINUTE),
+    partial(WeftViews, EXTREMES),
     ClickHouseViews,
     partial(ClickHouseViews, DEVICE, MINUTE),
 )
@@ -132,6 +75,8 @@ class _Runs:
     store: Any
     rates: list[float] = field(default_factory=list[float])
     commits: list[float] = field(default_factory=list[float])
+    nanoseconds: list[float] = field(default_factory=list[float])
+    """What its views cost inside of commits, per row and round; of WeftDB, which says so."""
 
 
 class Aggregate:
@@ -204,6 +149,8 @@ class Aggregate:
         each = [seconds_of(partial(store.write, prepared)) for prepared in map(store.prepare, commits(table))]
         runs.rates.append(table.num_rows / (sum(each) + seconds_of(store.finish)))
         runs.commits += each
+        if isinstance(store, WeftViews):
+            runs.nanoseconds.append(store.nanoseconds_per_row)
 
     def _place(self, store: Any) -> Path:
         return self._folder / "".join(letter if letter.isalnum() else "-" for letter in store.name.lower())
@@ -216,67 +163,51 @@ class Aggregate:
             ratio = None if base is None or name == REFERENCE else rates[name] / base
             p50, p99 = (each[len(each) * part // 100] * 1e3 for part in (50, 99))
             note = f"{runs.store.note}; commit {p50:.0f} ms, p99 {p99:.0f} ms"
+            if any(runs.nanoseconds):
+                note += f"; {statistics.median(runs.nanoseconds):.0f} ns a row for views, inside of commits"
             report.lines.append(Line(label=name, unit="rows/s", samples=tuple(runs.rates), ratio=ratio, note=note))
         if base is not None and BOTH in rates:
             report.goals += [
                 Goal(text="both views, share of the rate without", wanted=0.5, value=rates[BOTH] / base),
                 Goal(text="both views, rows/s", wanted=2_000_000, value=rates[BOTH]),
             ]
-            theirs = rates.get(_name("ClickHouse", (DEVICE, MINUTE)))
+            theirs = rates.get(name_of("ClickHouse", (DEVICE, MINUTE)))
             if theirs is not None:
                 report.goals.append(Goal(text="both views, x ClickHouse", wanted=1.0, value=rates[BOTH] / theirs))
 
     def _report_reads(self, report: Report, store: WeftViews) -> None:
-        """One group by its key, and the scan that answers the same."""
-        devices = np.random.default_rng(1).permutation(pc.unique(self._table["device"]).to_numpy())  # pyright: ignore[reportAttributeAccessIssue]
-        wanted = recomputed(self._table, DEVICE)
-        answers = dict(zip(wanted["device"].to_pylist(), wanted["n"].to_pylist(), strict=True))
-        query = f"SELECT n, total FROM {DEVICE} WHERE device = $1"
-        asked = [int(device) for device in np.resize(devices, min(_READS, 10 * len(devices)))]
-
-        def read(device: int) -> list[tuple[Any, ...]]:
-            return store.database.execute(query, [device]).rows()
-
-        microseconds = [1e6 * seconds for seconds in _timed(read, asked, answers)]
+        """One group by its key in this process, from a server in a process of its own, and by a scan."""
+        wanted = Wanted(self._table["device"].to_numpy().max())
+        wanted.add(self._table)
+        seconds = embedded(store.database, wanted)
+        store.close()
+        calls = min(CALLS, max(1, self._size.rows // _COMMITS_SHARE))
+        seconds |= over_grpc(self._place(store) / "weft", wanted, calls=calls)
+        store.open(self._place(store))
         duck = DuckStore(primary_key=False)
-        folder = fresh(self._folder / "duck")
-        duck.open(folder)
+        duck.open(fresh(self._folder / "duck"))
         try:
             duck.append("events", self._table)
-            connection = duck.cursor()
-            scan = "SELECT count(*), sum(amount) FROM events WHERE device = ?"
-            scans = _timed(lambda device: connection.execute(scan, [device]).fetchall(), asked[:_SCANS], answers)
+            scanned = scans(duck, wanted)
         finally:
             duck.close()
-        p50, p99 = np.percentile(microseconds, [50, 99]).tolist()
-        ratio = statistics.median(scans) * 1e6 / p50
-        report.lines += [
-            Line(label="one group by key, p50", unit="µs", samples=(p50,), note="execute with a parameter, embedded"),
-            Line(label="one group by key, p99", unit="µs", samples=(p99,)),
-            Line(
-                label="DuckDB's scan for one group",
-                unit="µs",
-                samples=tuple(1e6 * seconds for seconds in scans),
-                note=f"of {self._size.rows:,} rows, without an index; {ratio:,.0f} times p50",
-            ),
-        ]
-        report.goals += [
-            Goal(text="one group by key, p99, µs", wanted=100, value=p99, at_most=True),
-            Goal(text="one group by key, x DuckDB's scan", wanted=100, value=ratio),
-        ]
+        ratio = statistics.median(scanned) / statistics.median(seconds[EMBEDDED])
+        report.lines += [line(f"one group: {case}", each) for case, each in seconds.items()]
+        report.lines.append(scan_line(scanned, rows=self._size.rows, ratio=ratio))
+        report.goals += goals(seconds, ratio=ratio)
 
     def _report_groups(self, report: Report, store: WeftViews) -> None:
         """Views of rows that are there: how fast they are made, and what a group takes that has one version."""
         store.settle()
         for view in KEYS:
             seconds = seconds_of(partial(make_view, store.database, view))
-            groups, memory, _ = kept(store.database, view)
+            memory = inside.kept_of(store.database, view)
             inside.seal(store.database)
-            disk = kept(store.database, view)[2]
-            where = f"{memory / groups:.0f} bytes each in memory" if memory else "in segments at once"
-            note = f"{groups:,} groups: {where}, {disk / groups:.1f} bytes each on disk"
+            disk = inside.kept_of(store.database, view)
+            notes = [_bytes_each(*each) for each in zip(("groups", "different amounts"), memory, disk, strict=False)]
             rate = self._size.rows / seconds
-            report.lines.append(Line(label=f"{view} made of rows", unit="rows/s", samples=(rate,), note=note))
+            line = Line(label=f"{view} made of rows", unit="rows/s", samples=(rate,), note="; ".join(notes))
+            report.lines.append(line)
 
     def _report_hot(self, report: Report) -> None:
         """One group that changes in every commit."""
@@ -293,7 +224,7 @@ class Aggregate:
                 note = (
                     f"{count:,} commits of one row on one group, {label}: at most {figure(max(memory) / 1e3)} kB in"
                     f" memory, {versions:,} versions; flushed and merged {store.versions:,} versions,"
-                    f" {kept(store.database, 'hot')[2]:,} bytes on disk"
+                    f" {inside.kept_of(store.database, 'hot')[0].disk:,} bytes on disk"
                 )
                 report.lines.append(
                     Line(label="a hot group, bytes a commit", unit="bytes", samples=(max(memory) / count,), note=note)
@@ -323,12 +254,12 @@ class Hot:
         for number in range(self._commits):
             insert((number, 1, 0.25))
             if number % every == every - 1:
-                memory.append(kept(self.database, "hot")[1])
+                memory.append(inside.kept_of(self.database, "hot")[0].memory)
         seconds = time.perf_counter() - begin
         found = self.database.execute("SELECT * FROM hot").rows()
         if found != [(1, self._commits, self._commits / 4)]:
             raise WrongAnswer(f"the hot group is {found} after {self._commits:,} commits")
-        return memory or [kept(self.database, "hot")[1]], seconds
+        return memory or [inside.kept_of(self.database, "hot")[0].memory], seconds
 
     @property
     def versions(self) -> int:
@@ -340,61 +271,7 @@ class Hot:
             self.database.close()
 
 
-def make_view(database: Any, view: str) -> None:
-    """CREATE MATERIALIZED VIEW."""
-    database.execute(f"CREATE MATERIALIZED VIEW IF NOT EXISTS {view} AS {_QUERIES[view]}")
-
-
-def kept(database: Any, view: str) -> tuple[int, int, int]:
-    """Groups of a view, and their bytes in memory and on disk."""
-    query = "SELECT groups, memory_bytes, disk_bytes FROM weft_views WHERE view_name = $1"
-    [(groups, memory, disk)] = database.execute(query, [view]).rows()
-    return groups, memory, disk
-
-
-def recomputed(table: pa.Table, view: str) -> pa.Table:
-    """What a view should show of these rows."""
-    if view == MINUTE:
-        microseconds = table["event_time"].cast(pa.int64()).to_numpy()
-        minutes = pa.array(microseconds - microseconds % 60_000_000).cast(pa.timestamp("us"))
-        table = table.append_column("minute", minutes)
-    sums = table.group_by(list(KEYS[view])).aggregate([("amount", "count"), ("amount", "sum")])
-    return sums.select([*KEYS[view], "amount_count", "amount_sum"]).rename_columns([*KEYS[view], "n", "total"])
-
-
-def compare(system: str, view: str, found: pa.Table, wanted: pa.Table) -> None:
-    """Raise WrongAnswer unless both have the same groups: counts exactly, sums to 1e-9."""
-    order = [(key, "ascending") for key in KEYS[view]]
-    found, wanted = found.sort_by(order), wanted.sort_by(order)
-    for name in (*KEYS[view], "n"):
-        if not np.array_equal(_numbers(found[name]), _numbers(wanted[name])):
-            raise WrongAnswer(f"{system}: {name} of {view} differs from that of the rows")
-    sums, expected = _numbers(found["total"]), _numbers(wanted["total"])
-    if not np.allclose(sums, expected, rtol=1e-9, atol=0):
-        place = int(np.argmax(np.abs(sums - expected)))
-        raise WrongAnswer(f"{system}: a sum of {view} is {sums[place]}, that of the rows {expected[place]}")
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    if pa.types.is_timestamp(column.type):
-        return column.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
-    return column.to_numpy()
-
-
-def _timed(
-    read: Callable[[int], list[tuple[Any, ...]]], devices: Sequence[int], answers: dict[int, int]
-) -> list[float]:  # fmt: skip
-    """Seconds of each read; raises WrongAnswer for a count that is not that of ``answers``."""
-    seconds: list[float] = []
-    for device in devices:
-        begin = time.perf_counter()
-        rows = read(device)
-        seconds.append(time.perf_counter() - begin)
-        if len(rows) != 1 or rows[0][0] != answers[device]:
-            raise WrongAnswer(f"device {device} has {answers[device]} rows, read was {rows}")
-    return seconds
-
-
-def _name(system: str, views: Sequence[str]) -> str:
-    short = {(): "no views", (DEVICE,): "per key", (MINUTE,): "per minute and kind"}
-    return f"{system}, {short.get(tuple(views), 'both views')}"
+def _bytes_each(noun: str, memory: inside.Kept, disk: inside.Kept) -> str:
+    """What the rows of an internal table take, before and after all of them were put into segments."""
+    where = f"{memory.memory / memory.rows:.1f} bytes each in memory" if memory.memory else "in segments at once"
+    return f"{disk.rows:,} {noun}: {where}, {disk.disk / disk.rows:.1f} bytes each on disk"

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from weftdb.engine.inventory import bytes_of
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
 
@@ -85,6 +87,25 @@ def segments_of(database: Any, table: str) -> list[int]:
         if store.table.name == table:
             return [sum(1 for part in cell.parts if hasattr(part, "reader")) for cell in store.cells]
     return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One internal table of a view: rows that live, bytes of all versions."""
+
+    rows: int
+    memory: int
+    disk: int
+
+
+def kept_of(database: Any, view: str) -> list[Kept]:
+    """The internal tables of a view that is maintained: of its groups first, then of the different values in them."""
+    state = database.engine._state
+    stores = [state.stores[table.id] for table in state.catalog.relations[view].tables]
+    return [
+        Kept(rows=store.rows_count, memory=store.bytes_used, disk=sum(map(bytes_of, store.segments)))
+        for store in stores
+    ]
 
 
 def versions_of(database: Any, view: str) -> int:

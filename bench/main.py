@@ -1,13 +1,13 @@
 """The door: ``python -m weftdb.bench NAME`` (and ``weft bench NAME``).
 
-    NAME       growth, ingest, aggregate, large, series, get, point, oltp, hot, minute, query, dashboard, mixed, tpch,
-               export, memory, restart, or all
+    NAME       growth, ingest, aggregate, group, large, series, get, point, oltp, hot, minute, query, dashboard, mixed,
+               tpch, export, memory, restart, or all
     --rows N   another size than the one that the goals are stated for; --rounds N, likewise
     --scale F  the same for tpch, whose goal is stated for 1
     --json F   where the figures go, besides the screen; else bench-results/NAME.json under the current folder
     --folder D where the databases are made, for a disk of your choice; else a temporary folder, removed at the end
     --resume D the databases are made in D itself and stay there: growth, series and restart go on where an earlier run
-               with the same --rows was interrupted, and share the table of 100,000,000 rows
+               with the same --rows was interrupted, and share the table of 100,000,000 rows; group goes on with its own
 
 ``all`` runs every workload at its quick size, in about five minutes on two cores. A wrong answer ends the run with
 exit code 1 and without figures; a missed goal does not, for no machine is the same. What a workload needs and is not
@@ -33,6 +33,7 @@ from weftdb.bench.aggregate import Aggregate
 from weftdb.bench.dashboard import Dashboard
 from weftdb.bench.export import Export
 from weftdb.bench.get import Get
+from weftdb.bench.group import Group
 from weftdb.bench.growth import Growth
 from weftdb.bench.hot_row import HotRow
 from weftdb.bench.ingest import Ingest
@@ -51,8 +52,8 @@ from weftdb.bench.tpch import Tpch
 from weftdb.bench.workload import Size, Workload
 
 WORKLOADS: Final = (
-    Growth, Ingest, Aggregate, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Dashboard, Mixed, Tpch, Export,
-    MemoryUse, Restart,
+    Growth, Ingest, Aggregate, Group, Large, Series, Get, Point, Oltp, HotRow, Minute, Query, Dashboard, Mixed, Tpch,
+    Export, MemoryUse, Restart,
 )  # fmt: skip
 RESULTS: Final = Path("bench-results")
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 from weftdb.bench import main as door
 from weftdb.bench import point, restart, series
-from weftdb.bench.aggregate import BOTH, DEVICE, MINUTE, Aggregate, WeftViews
+from weftdb.bench.aggregate import BOTH, Aggregate
 from weftdb.bench.aggregate import MAKERS as VIEWS
 from weftdb.bench.bandwidth import measured_bandwidth
 from weftdb.bench.clickhouse import ClickHouseStore
@@ -31,6 +31,7 @@ from weftdb.bench.data import KINDS, Event, Totals, commits, devices, devices_co
 from weftdb.bench.duck import DuckStore
 from weftdb.bench.export import Export
 from weftdb.bench.get import Get
+from weftdb.bench.group import BARE, EMBEDDED, GET, SQL, Group, Wanted, embedded
 from weftdb.bench.growth import Growth, plan
 from weftdb.bench.history import LATE_MAX_DAYS, ORIGIN, History
 from weftdb.bench.hot_row import HotRow, PgbenchUpdates, WeftCalls, WeftEmbeddedWriters, WeftRemoteWriters
@@ -50,6 +51,7 @@ from weftdb.bench.restart import CLEAN, KILLED, REFERENCE, SERVER, Restart
 from weftdb.bench.series import Series
 from weftdb.bench.sqlite import SqliteStore
 from weftdb.bench.systems import Missing, Store, WrongAnswer, check_store, never_written
+from weftdb.bench.views import DEVICE, EXTREMES, MINUTE, WeftViews
 from weftdb.bench.weft import WeftServer, WeftServerRows, WeftStore
 from weftdb.bench.workload import Size, available, in_turn
 
@@ -679,6 +681,55 @@ def test_aggregate_compares_every_view_with_what_its_rows_come_to(folder: Path) 
     assert texts[:2] == ["both views, share of the rate without", "both views, rows/s"]
     assert all(line.value > 0 for line in report.lines)
     assert "200 commits of one row on one group" in report.lines[-4].note
+
+
+def test_a_least_amount_that_is_not_the_least_is_found(folder: Path) -> None:
+    workload = Aggregate(size=TINY, folder=folder, makers=[partial(WeftViews, EXTREMES)])
+    try:
+        workload.setup()
+        report = workload.run()
+        workload.check()
+        assert "ns a row for views" in report.lines[0].note
+        workload.stores[0].database.execute(
+            "UPDATE events SET amount = 0 WHERE amount = (SELECT max(amount) FROM events)"
+        )
+        with pytest.raises(WrongAnswer, match="of extremes differs from that of the rows"):
+            workload.check()
+    finally:
+        workload.close()
+
+
+def test_group_reads_one_group_in_four_ways_and_goes_on_where_it_was(folder: Path) -> None:
+    for rows, there in ((40_000, 0), (90_000, 50_000)):  # whole commits: 50,000 and 100,000
+        workload = Group(size=Size(rows=rows, rounds=1), folder=folder, calls=40)
+        try:
+            workload.setup()
+            report = workload.run()
+            workload.check()
+        finally:
+            workload.close()
+        assert f"{there:,} were there" in report.lines[0].note
+        cases = [f"{there + 50_000:,} rows: {case}" for case in (EMBEDDED, BARE, GET, SQL)]
+        assert [line.label for line in report.lines[1:5]] == cases
+        assert all(line.value > 0 for line in report.lines)
+        assert f"of {there + 50_000:,} rows" in report.lines[-1].note
+        assert len(report.goals) == 4
+
+
+def test_a_group_that_is_read_wrong_is_found(folder: Path) -> None:
+    store = WeftViews(DEVICE)
+    store.open(folder)
+    try:
+        [batch] = events(2_000).to_batches()
+        store.write(batch)
+        wanted = Wanted(devices_count(2_000))
+        wanted.add(batch)
+        embedded(store.database, wanted, calls=10)
+        store.database.execute("UPDATE events SET amount = amount + 0.01")
+        with pytest.raises(WrongAnswer, match="as count and sum, read was"):
+            embedded(store.database, wanted, calls=10)
+    finally:
+        store.close()
 
 
 def test_a_sum_that_is_wrong_by_a_cent_is_found(folder: Path) -> None:
