@@ -501,18 +501,37 @@ def test_rows_that_a_view_has_not_are_not_taken_out_of_it(db: Database) -> None:
 
 @pytest.mark.usefixtures("groups_for_nothing")
 def test_buckets_of_two_views_are_of_the_same_things(db: Database) -> None:
-    """One keeps the sum of a CASE, the other the branches of it."""
-    db.execute(TEN_MINUTES)
-    case = "sum(CASE WHEN x % 2 = 0 THEN x ELSE 1 END)"
+    """One keeps the sum of a CASE, the other its branches."""
+    db.execute(
+        TEN_MINUTES.replace("x INT)", "k INT, x INT, y INT)").replace("minutes', n FROM", "minutes', n % 2, n, -1 FROM")
+    )
+    case = "sum(CASE WHEN k = 0 THEN x ELSE y END)"
     day, hour = "time_bucket('1 day', at)", "time_bucket('1 hour', at)"
     db.execute(f"CREATE MATERIALIZED VIEW days AS SELECT {day} AS start, {case} AS x FROM e GROUP BY 1")
-    apart = "count(*) AS n, sum(x) AS x"
-    db.execute(f"CREATE MATERIALIZED VIEW hours AS SELECT {hour} AS start, x % 2 AS k, {apart} FROM e GROUP BY 1, 2")
-    query = f"SELECT {case} FROM e WHERE at >= '2026-01-02 14:30' AND at < '2026-01-05 09:30'"
+    apart = "avg(x) AS x, avg(y) AS y"
+    db.execute(f"CREATE MATERIALIZED VIEW hours AS SELECT {hour} AS start, k, {apart} FROM e GROUP BY 1, 2")
+    query = f"SELECT {case} FROM e WHERE at >= '2026-01-02 22:30' AND at < '2026-01-06 01:30'"
     lines = [line for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
     assert "View days answers for e, since" in lines
     assert "  also View hours could" in lines
     assert from_views(db, query).rows() == from_rows(db, query).rows()
+
+
+@pytest.mark.usefixtures("groups_for_nothing")
+@pytest.mark.parametrize(("width", "beside"), [("3 days", False), ("1 day", True)])
+def test_buckets_beside_others_are_parts_of_these(db: Database, width: str, *, beside: bool) -> None:
+    """A bucket of three days may lie in two months."""
+    db.execute(TEN_MINUTES.replace("10 minutes", "3 hours"))
+    for name, keys in (("months", "date_trunc('month', at)"), ("small", f"time_bucket('{width}', at), x")):
+        aggregates = "count(*) AS n, sum(x) AS total"
+        db.execute(f"CREATE MATERIALIZED VIEW {name} AS SELECT {keys}, {aggregates} FROM e GROUP BY {keys}")
+    lines: list[str] = []
+    for start, stop in itertools.product(range(25, 32), range(1, 6)):
+        query = f"SELECT count(*), sum(x) FROM e WHERE at >= '2026-01-{start:02}' AND at < '2026-04-{stop:02} 03:00'"
+        assert from_views(db, query).rows() == from_rows(db, query).rows(), query
+        lines += [line for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
+    assert "View months answers for e, since" in lines
+    assert ("  smaller buckets beside these come from small" in lines) == beside
 
 
 @pytest.mark.usefixtures("groups_for_nothing")
