@@ -45,6 +45,7 @@ PRIMARIES = (
     (("id",), ""),
     ((), ""),
 )
+INDEXES = ("CREATE INDEX ON t (x, s)", "CREATE INDEX ON t (y) WHERE x > 0", "CREATE INDEX ON t (k, flag)")
 SIDES = "CREATE TABLE dk (did INT PRIMARY KEY, city TEXT, grp INT)"
 
 
@@ -427,7 +428,9 @@ def a_change(draw: random.Random, keys: tuple[str, ...]) -> str:
     into = f"INSERT INTO t ({', '.join(COLUMNS)}) VALUES "
     where = draw.choice(CONDITIONS)
     kinds = (
-        ["insert"] * 3 + ["delete", "update", "update", "assign", "copy"] + (["upsert", "replace"] * 2 if keys else [])
+        ["insert"] * 3
+        + ["delete", "update", "update", "assign", "copy"]
+        + (["upsert", "replace", "merge"] * 2 if keys else [])
     )
     match draw.choice(kinds):
         case "insert":
@@ -438,6 +441,15 @@ def a_change(draw: random.Random, keys: tuple[str, ...]) -> str:
             once = list({tuple(row[name] for name in keys): row for row in rows}.values())
             changed = ", ".join(f"{name} = excluded.{name}" for name in draw.sample(OTHERS, 3))
             return f"{into}{values(once)} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"
+        case "merge":
+            moved = ", ".join("id % 12 + 1 AS id" if name == "id" else name for name in COLUMNS)
+            name, met = draw.choice(OTHERS), " AND ".join(f"t.{name} = n.{name}" for name in keys)
+            return (
+                f"MERGE INTO t USING (SELECT {moved} FROM t WHERE {where}) AS n ON {met} "
+                f"WHEN MATCHED AND n.flag THEN DELETE WHEN MATCHED THEN UPDATE SET {name} = n.{name} "
+                f"WHEN NOT MATCHED THEN INSERT ({', '.join(COLUMNS)}) "
+                f"VALUES ({', '.join(f'n.{name}' for name in COLUMNS)})"
+            )
         case "copy":
             moved = ", ".join("id + 3" if name == "id" else name for name in COLUMNS)
             return f"INSERT INTO t ({', '.join(COLUMNS)}) SELECT {moved} FROM t WHERE {where}" + (

@@ -52,8 +52,8 @@ NOT_BUILT = (OVERFLOW, "22012", "0A000")
 OPERATIONS = {
     "change": 20, "key_value": 20, "transaction": 5, "begin": 2, "finish": 3, "writer": 2, "twice": 1.5,
     "truncate": 0.4, "beside": 0.6, "make": 3, "build": 1, "level": 1.5, "replace": 1, "rename": 0.5, "drop": 0.8,
-    "retain": 1, "add_column": 0.5, "drop_column": 0.4, "sides": 2, "flush": 3, "compact": 1.5, "restart": 1,
-    "crash": 1, "snapshot": 4, "release": 3,
+    "retain": 1, "add_column": 0.5, "nulls": 1, "drop_column": 0.4, "sides": 2, "flush": 3, "compact": 1.5,
+    "restart": 1, "crash": 1, "snapshot": 4, "release": 3,
 }  # fmt: skip
 """How likely each is; all are methods."""
 VIEWS_MAX, SNAPSHOTS_MAX = 4, 3
@@ -85,6 +85,8 @@ class World(Checked):
         self.db = self.open()
         self.db.execute(grammar.ddl((self.keys, self.options)))
         self.db.execute(grammar.SIDES)
+        for text in draw.sample(grammar.INDEXES, draw.choice((0, 0, 1, 2))):
+            self.db.execute(text)
         self.now = self.look()
 
     # -- steps ------------------------------------------------------------------------------------------------------
@@ -452,11 +454,23 @@ class World(Checked):
                 assert not any(f"{name}" in view.grouped.text.replace(",", " ").split() for view in self.views.values())
         return True
 
+    def nulls(self) -> bool:
+        """A column takes NULL, or does not any more, if none is there."""
+        name = self.draw.choice(("x", "y", "s", "n"))
+        self.run(self.db, f"UPDATE t SET {name} = 1 WHERE {name} IS NULL", *REFUSED)
+        if not self.run(self.db, f"ALTER TABLE t ALTER COLUMN {name} SET NOT NULL", "23502"):
+            return True
+        self.make()
+        self.check(wrote=True)
+        self.run(self.db, f"ALTER TABLE t ALTER COLUMN {name} DROP NOT NULL")
+        return True
+
     def retain(self) -> bool:
         """The table forgets its oldest slices."""
         if "time" not in self.options:
             return False
-        self.run(self.db, f"ALTER TABLE t SET (keep = '{self.draw.choice((10, 35, 50))} days')")
+        late = self.draw.choice(("", "", ", late = 'ignore'"))
+        self.run(self.db, f"ALTER TABLE t SET (keep = '{self.draw.choice((10, 35, 50))} days'{late})")
         before = collections.Counter(map(repr, self.now.rows))
         self.db.engine.maintenance.retain()
         after = collections.Counter(map(repr, self.rows(self.db)))
@@ -468,7 +482,7 @@ class World(Checked):
                 for rows in self.gone.values():
                     rows.append(row)
         if self.draw.random() < 0.7:
-            self.run(self.db, "ALTER TABLE t RESET (keep)")
+            self.run(self.db, "ALTER TABLE t RESET (keep, late)")
         return True
 
     # What must not change anything.
