@@ -195,10 +195,10 @@ class Checked:
     def ask_one(self) -> None:
         """A kept query, now and then a new one, at one of the readers."""
         draw = self.draw
-        if len(self.queries) < QUERIES_MAX or draw.random() < 0.06:
+        if len(self.queries) < QUERIES_MAX or draw.random() < 0.2:
             self.queries = self.queries[-QUERIES_MAX + 1 :]
             self.queries.append(grammar.a_query(draw, list(self.views.values())))
-        query = draw.choice(self.queries)
+        query = draw.choice((*self.queries, self.queries[-1], self.queries[-1]))
         readers = [(self.db, self.now)] * 2 + [(snapshot.on, snapshot.seen) for snapshot in self.snapshots]
         if self.pending is not None and not self.pending[2]:
             readers.append(self.pending[:2])

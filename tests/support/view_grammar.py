@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from operator import ge, gt, le, lt
 from typing import Any
 
 from view_oracle import (
@@ -363,19 +364,28 @@ def moment(draw: random.Random) -> dt.datetime:
 
 
 def a_window(draw: random.Random) -> Term:
-    bound, sign = moment(draw), draw.choice((">", ">=", "<", "<="))
-    compare = {">": lambda at: at > bound, ">=": lambda at: at >= bound, "<": lambda at: at < bound}.get(
-        sign, lambda at: at <= bound
+    """From a moment on, before one, or between two."""
+    low, high = sorted((moment(draw), moment(draw)))
+    after, before = draw.choice(((">", low), (">=", low), (">=", low), None)), draw.choice((("<", high), ("<=", high)))
+    compare: dict[str, Callable[[Any, Any], bool]] = {">": gt, ">=": ge, "<": lt, "<=": le}
+    ends = [end for end in (after, before if after is None or draw.random() < 0.6 else None) if end is not None]
+    return strict(
+        " AND ".join(f"at {sign} '{bound}'" for sign, bound in ends),
+        "bool",
+        lambda at: all(compare[sign](at, bound) for sign, bound in ends),
+        "at",
     )
-    return strict(f"at {sign} '{bound}'", "bool", compare, "at")
 
 
 def a_query(draw: random.Random, views: Sequence[View]) -> Grouped:
     """Mostly one that a view might answer."""
-    of = draw.choice(views) if views and draw.random() < 0.9 else a_view(draw)
+    views = [view for view in views if not view.retains]
+    of = draw.choice(views) if views and draw.random() < 0.95 else a_view(draw)
     keys, values, join = [], list(of.grouped.values), None
-    where = next((narrow for wide, narrow in WHERES if wide is of.grouped.where), of.grouped.where)
-    if draw.random() < 0.15:
+    where = of.grouped.where
+    if draw.random() < 0.25:
+        where = next((narrow for wide, narrow in WHERES if wide is where), where)
+    if draw.random() < 0.1:
         where = draw.choice(draw.choice(WHERES))
     values = [replace(value, over=("", 0)) for value in draw.sample(values, draw.randint(1, len(values)))]
     for key in of.keys:
@@ -389,10 +399,9 @@ def a_query(draw: random.Random, views: Sequence[View]) -> Grouped:
             join = draw.choice(JOINS)
             keys += draw.sample(OF_SIDES, draw.randint(0, 2))
             where = both(where, draw.choice((None, *ASKED_OF_SIDES)))
-        if key.column == "at":
-            for _ in range(draw.choice((0, 1, 1, 2))):
-                where = both(where, a_window(draw))
-    if draw.random() < 0.08:
+        if key.column == "at" and draw.random() < 0.7:
+            where = both(where, a_window(draw))
+    if draw.random() < 0.04:
         where = both(where, strict("id > 5", "bool", lambda known: known > 5, "id"))
     values = [value for value in values if not value.fallible] or [Aggregate(function="count")]
     where = None if where is not None and where.fallible else where
