@@ -7,7 +7,7 @@ Keys come from the groups that are kept, and from rows of the table in turn, so 
 are not are found, too. Rows of the group are found by what its key says of columns (``k = 3``, and the window of a
 ``time_bucket``); where a scan that knows this would look at more rows than a look may cost, the group is passed over.
 So what is looked at are groups by a beginning of the primary key, by an index, by a window of the event time, and all
-groups of small tables; of others VERIFY alone tells.
+groups of small tables; of others VERIFY alone tells. What a group has of its values is made anew, too.
 
 What it costs is bounded: ``Options.verify_rows`` rows a second, and ``_LOOKS_MAX`` groups. It reads at a snapshot,
 takes no lock that writers need, and only counts; ``mismatches`` must stay 0.
@@ -28,10 +28,12 @@ from ...base.errors import Invalid
 from ...base.types import BOOLEAN, Kind
 from ..clock import any_below, monotonic
 from ..expression.node import Call, Column, Expression, Literal
+from ..expression.tree import all_of
 from ..memtable import Memtable
 from ..projection import Projection
 from ..schema import View
 from .definition import Maintained
+from .values import with_values
 from .verify import Verification, compare
 
 if TYPE_CHECKING:
@@ -115,11 +117,17 @@ class Sampler:
         count = rows.rows_estimate
         if count > self._rows_left:
             return None
-        grouper, found = view.grouper, Verification(rows=count, listed=[])
-        changes = [grouper.change_of(_by_id(batch, view.reads), 1) for batch in rows.batches()]
-        changes += [_kept(part, key, snapshot) for part in view.forgotten_parts]
-        there = grouper.combined([grouper.nothing, *changes])
-        compare(view, _kept(view, key, snapshot), _only(view, there, key), found, listed_max=1)
+        found, batches = Verification(rows=count, listed=[]), [_by_id(batch, view.reads) for batch in rows.batches()]
+        made: list[pa.RecordBatch] = []
+        for number, part in enumerate(view.parts):
+            changes = [part.grouper.change_of(batch.select([str(id) for id in part.reads]), 1) for batch in batches]
+            for forgotten in view.forgotten_parts[number : number + 1]:
+                if number and snapshot.store(forgotten.table).rows_count > self._rows_left:
+                    return None
+                changes += _in_group(forgotten, key, snapshot) if number else [_kept(forgotten, key, snapshot)]
+            made.append(_only(view, part.grouper.combined([part.grouper.nothing, *changes]), key))
+        there = with_values(view, made[0], made[1:]) if view.values else made[0]
+        compare(view, _kept(view, key, snapshot), there, found, listed_max=1)
         found.groups = 1  # also where both sides have none
         return found
 
@@ -213,7 +221,13 @@ def _kept(view: Maintained, key: pa.RecordBatch, snapshot: Snapshot) -> pa.Recor
     return _of_groups(snapshot.get_many(snapshot.catalog.stored[view.id], key)[0], view)
 
 
+def _in_group(part: Maintained, key: pa.RecordBatch, snapshot: Snapshot) -> list[pa.RecordBatch]:
+    """What a table of values has of the group with this key, and perhaps of others."""
+    pairs = zip(part.table.columns, key.columns, strict=False)
+    said = [condition for column, value in pairs for condition in _said(column.node, value[0].as_py())]
+    return [_of_groups(rows, part) for rows in snapshot.scan(part.table, filter=all_of(said)).batches()]
+
+
 def _only(view: Maintained, groups: pa.RecordBatch, key: pa.RecordBatch) -> pa.RecordBatch:
-    """The group with this key."""
-    _, there = view.grouper.aligned(key, groups)
-    return groups.take(pa.array(there[:1][there[:1] >= 0]))
+    """What is of the group with this key: it, or its values."""
+    return groups.filter(pa.array(view.grouper.numbers_in(key, groups.columns) == 0))
