@@ -17,7 +17,7 @@ when they are read. Either is exact at every snapshot; so REFRESH has nothing to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from ..engine.catalog import Catalog
 from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.schema import Relation, Table, View
 from .bind import Settings, bind_query
-from .bound import BoundQuery, Query
+from .bound import Aggregate, BoundQuery, Grouping, Query
 from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node, relation_name, shown
 from .execution import Execution
 from .flatten import NotFlat, flattened
@@ -40,6 +40,7 @@ from .parse import parse
 from .plan import plan
 from .source import Source
 from .virtual import VIRTUAL_SCHEMAS
+from .walk import columns_read, walk
 
 
 def query_text(source: Source) -> str:
@@ -174,7 +175,9 @@ def _maintain(
     """
     try:
         if bound.query != _query_in(_other_zone(execution), query, execution):
-            raise NotMaintained("what it computes depends on the session's time zone")
+            raise NotMaintained(
+                "what it computes depends on the session's time zone (date_trunc of a DATE does, of d::timestamp not)"
+            )
         if any(isinstance(execution.catalog.by_id[id], View) for id in view.depends_on):
             maintained, base = maintained_of(_query_of_rows(view, query, execution), new_id=execution.new_id)
         else:
@@ -187,7 +190,7 @@ def _maintain(
                 sqlstate="0A000",
             ) from None
         try:
-            _check_shape(query, execution)
+            _check_shape(query, bound, execution)
         except Invalid as refusal:
             refusal.hint = f"It cannot be kept: {why}. {refusal.hint}"
             raise
@@ -339,7 +342,8 @@ def _depends(what: str, view: View) -> Invalid:
     )
 
 
-_AGGREGATES: Final = ("count", "sum", "min", "max", "avg")
+_AGGREGATES: Final = ("count", "sum", "min", "max", "avg", "bool_and", "bool_or", "every")
+
 _SHAPE_HINT: Final = (
     "A materialized view is SELECT expressions of groups and of count, sum, avg, variance, stddev, min, max, bool_and, "
     "bool_or, first, last, count(DISTINCT …) FROM one table [WHERE …] GROUP BY columns and expressions. Do the rest "
@@ -354,7 +358,7 @@ _SAID: Final = {
 """What parts of a query are called in SQL, where the parser has another name for them."""
 
 
-def _check_shape(query: exp.Expr, execution: Execution) -> None:
+def _check_shape(query: exp.Expr, bound: BoundQuery, execution: Execution) -> None:
     """Raise Invalid (0A000) unless the query has the shape of a maintained aggregate."""
     if not isinstance(query, exp.Select):
         raise _not_maintained("a query other than a plain SELECT")
@@ -381,27 +385,11 @@ def _check_shape(query: exp.Expr, execution: Execution) -> None:
     for part, value in group.args.items():
         if value and part != "expressions":
             raise _not_maintained(f"GROUP BY {part.replace('_', ' ').upper()}")
-    keys = list(_group_keys(query, group))
-    for item in query.expressions:
-        inner = item.this if isinstance(item, exp.Alias) else item
-        if inner not in keys and not (isinstance(inner, exp.Anonymous) and inner.name.lower() in _AGGREGATES):
-            raise _not_maintained(f'"{shown(inner)}" in the select list')
-
-
-def _group_keys(query: exp.Select, group: exp.Group) -> Iterator[exp.Expr]:
-    """The grouping expressions, with ordinals and output names resolved."""
-    named = {item.alias: item.this for item in query.expressions if isinstance(item, exp.Alias)}
-    for node in group.expressions:
-        key = node
-        if isinstance(node, exp.Literal) and not node.is_string and 0 < int(node.this) <= len(query.expressions):
-            item = query.expressions[int(node.this) - 1]
-            key = item.this if isinstance(item, exp.Alias) else item
-        elif isinstance(node, exp.Column) and not node.args.get("table"):
-            key = named.get(node.name, node)
-        bucket = isinstance(key, exp.Anonymous) and key.name.lower() == "time_bucket"
-        if not isinstance(key, exp.Column) and not bucket:
-            raise _not_maintained(f'GROUP BY "{shown(key)}"')
-        yield key
+    for node in walk(bound.query):
+        if isinstance(node, Aggregate) and node.function not in _AGGREGATES:
+            raise _not_maintained(f"{node.function}()")
+        if isinstance(node, Grouping) and any(not columns_read(key.expression) for key in node.keys):
+            raise _not_maintained("GROUP BY a constant")
 
 
 def _check_function(node: exp.Anonymous) -> None:

@@ -5,6 +5,7 @@ Views answer them as their tables do, types included, and keep them as their que
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from typing import Any
 
@@ -147,3 +148,98 @@ def test_views_answer_aggregates_of_any_shape_as_their_tables_do(db: Any, seed: 
             assert ours == theirs, (seed, view, query)
             matched += any("View v answers" in line for (line,) in db.execute(f"EXPLAIN {query}").rows())
     assert matched > 40, matched
+
+
+# -- times as tools write them ----------------------------------------------------------------------------------------
+
+OF_HOURS = (
+    "floor(extract(epoch FROM at) / 3600) * 3600", "to_timestamp(floor(extract(epoch FROM at) / 86400) * 86400)",
+    "date_bin('6 hours', at, '2001-01-01 03:00')", "date_bin('1 hour', at, TIMESTAMP '1999-12-31')",
+    "floor(extract(hour FROM at) / 6)", "extract(hour FROM at)::int / 4", "date_part('hour', at)::int / 12",
+    "date_trunc('day', at) + floor(extract(hour FROM at) / 8) * interval '8 hours'",
+    "date_trunc('day', at::timestamptz)", "date_trunc('month', at::date)::date", "at::timestamptz::date",
+    "to_char(at, 'YYYY-MM-DD HH24:00')", "to_char(at, 'FMMonth DDth, IYYY \"week\" IW')", "to_char(at, 'Q/YY')",
+    "to_char(at, 'hh12 am')", "to_char(at, 'DY')", "to_char(at::timestamptz, 'DDD')",
+)  # fmt: skip
+OF_LESS = (
+    "floor(extract(epoch FROM at) / 1800)", "floor(extract(epoch FROM at) / 3601)", "to_char(at, 'SSSS')",
+    "extract(epoch FROM at)::bigint / 3600", "floor(date_part('epoch', at) / 3600)", "to_char(at, 'YYYY US')",
+    "floor(extract(epoch FROM at) / -3600)", "to_char(at, 'HH24:MI')", "extract(minute FROM at)::int / 15",
+    "date_bin('1 hour', at, '2001-01-01 00:30')", "date_bin('90 minutes', at, '2001-01-01')", "to_char(at, s)",
+)  # fmt: skip
+MOMENTS = (
+    "at > '2026-03-28 10:17'::timestamptz", "at::timestamptz >= '2026-03-28 10:00+00'", "at < now()",
+    "at >= date_trunc('day', now()) - interval '30000 days'", "at::timestamptz < '2026-03-29 12:34:56.7+02'",
+    "at > now() - interval '90 years'",
+)  # fmt: skip
+
+
+@pytest.fixture
+def hours(db: Any) -> Any:
+    draw = random.Random(soak.SEED)
+    starts = [dt.datetime(2026, 3, 28) + dt.timedelta(hours=draw.randint(-3000, 3000)) for _ in range(150)]
+    starts += [
+        dt.datetime(1969, 12, 31, 23),
+        dt.datetime(1970, 1, 1),
+        dt.datetime(1900, 2, 28, 5),
+        dt.datetime(2000, 12, 31),
+    ]
+    moments = {start + step * dt.timedelta(microseconds=1) for start in starts for step in (-1, 0, 1, 1_799_999_999)}
+    rows = ", ".join(f"({id}, '{moment}', 'HH24')" for id, moment in enumerate(moments))
+    db.execute("CREATE TABLE t (id INT, at TIMESTAMP, s TEXT, PRIMARY KEY (id, at)) WITH (key = 'id', time = 'at')")
+    db.execute(
+        "CREATE MATERIALIZED VIEW v AS SELECT time_bucket('1 hour', at) AS hour, s, count(*) AS n FROM t GROUP BY 1, 2"
+    )
+    db.execute(f"INSERT INTO t VALUES {rows}")
+    return db
+
+
+@pytest.mark.parametrize(("key", "answers"), [*((key, True) for key in OF_HOURS), *((key, False) for key in OF_LESS)])
+def test_what_is_the_same_all_hour_is_told_by_hours(hours: Any, key: str, answers: bool) -> None:
+    query = f"SELECT {key}, count(*) FROM t GROUP BY 1"
+    assert outcome(from_views, hours, query) == outcome(from_rows, hours, query)
+    assert any("View v answers" in line for (line,) in hours.execute(f"EXPLAIN {query}").rows()) == answers
+
+
+def test_a_day_in_parts_is_told_by_buckets_that_end_where_the_day_does(hours: Any) -> None:
+    hours.execute("DROP MATERIALIZED VIEW v")
+    hours.execute(
+        "CREATE MATERIALIZED VIEW v AS SELECT time_bucket('6 hours', at) AS part, count(*) AS n FROM t GROUP BY 1"
+    )
+    for parts, answers in ((3, False), (4, False), (5, False), (6, True), (12, True), (18, False), (24, True)):
+        for key in (f"floor(extract(hour FROM at) / {parts})", f"extract(hour FROM at)::int / {parts}"):
+            query = f"SELECT {key}, count(*) FROM t GROUP BY 1"
+            assert outcome(from_views, hours, query) == outcome(from_rows, hours, query), key
+            plan = hours.execute(f"EXPLAIN {query}").rows()
+            assert any("View v answers" in line for (line,) in plan) == answers, key
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+@pytest.mark.parametrize("condition", MOMENTS)
+def test_windows_of_times_with_a_zone_are_windows_in_utc_alone(hours: Any, condition: str, zone: str) -> None:
+    query, zoned = f"SELECT count(*) FROM t WHERE {condition}", {"timezone": zone}
+    right = hours.execute(query, settings={**zoned, "weft.match_views": "off"}).rows()
+    assert hours.execute(query, settings=zoned).rows() == right
+    plan = hours.execute(f"EXPLAIN {query}", settings=zoned).rows()
+    assert any("View v answers" in line for (line,) in plan) == (zone == "UTC")
+
+
+@pytest.mark.parametrize("bucket", ["time_bucket('36 hours', d::timestamp)", "date_trunc('month', d::timestamp)", "d"])
+def test_days_are_midnights_in_windows_and_buckets(db: Any, bucket: str) -> None:
+    db.execute("CREATE TABLE t (id INT PRIMARY KEY, d DATE)")
+    db.execute(f"CREATE MATERIALIZED VIEW v AS SELECT {bucket} AS bucket, count(*) AS n FROM t GROUP BY 1")
+    db.execute(
+        "INSERT INTO t SELECT i, nullif('2025-12-20'::date + i, '2026-01-09') FROM generate_series(1, 99) AS g(i)"
+    )
+    answered = 0
+    for condition in (
+        "d::timestamp > '2026-01-03 12:00'", "d::timestamp >= '2026-01-03'", "d >= '2026-02-01'",
+        "d::timestamptz < now()", "d > '2026-01-03'::timestamptz",
+        "d::timestamp < '2026-02-03 00:00:01' AND d::timestamp > '2026-01-30 23:00'",
+    ):  # fmt: skip
+        for key in ("1", "date_trunc('month', d)::date", "date_trunc('year', d::timestamp)", "to_char(d, 'YYYY')"):
+            query = f"SELECT {key} AS key, count(*) FROM t WHERE {condition} GROUP BY key"
+            assert outcome(from_views, db, query) == outcome(from_rows, db, query), query
+            plan = db.execute(f"EXPLAIN {query}").rows()
+            answered += any("View v answers" in line for (line,) in plan)
+    assert answered > 3

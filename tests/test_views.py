@@ -383,6 +383,19 @@ def test_a_table_that_the_transaction_wrote_gets_a_view_after_the_commit(db: Dat
     assert db.execute("SHOW TABLES").rows() == [("t", "table")]
 
 
+@pytest.mark.parametrize(
+    "key", ["date_trunc('month', d)", "date_trunc('month', d)::date", "upper(at::timestamptz::text)"]
+)
+def test_what_depends_on_the_time_zone_is_computed_when_read(db: Database, key: str) -> None:
+    db.execute("CREATE TABLE u (id INT PRIMARY KEY, d DATE, at TIMESTAMP)")
+    db.execute("INSERT INTO u VALUES (1, '2026-01-31', '2026-01-31 23:30'), (2, '2026-02-01', '2026-02-01 00:30')")
+    query = f"SELECT {key} AS month, count(*) AS n FROM u GROUP BY 1"
+    result = db.execute(f"CREATE MATERIALIZED VIEW v AS {query}")
+    assert any("depends on the session's time zone (date_trunc of a DATE does" in notice for notice in result.notices)
+    assert sorted(db.execute("SELECT * FROM v").rows()) == sorted(db.execute(query).rows())
+    assert db.execute("SELECT maintained FROM weft_views").rows() == [(False,)]
+
+
 def test_what_cannot_be_kept_is_computed_when_read_and_the_user_is_told(db: Database) -> None:
     fill(db, 50)
     query = "SELECT k, min(at - timestamp '2026-01-01') AS low FROM t GROUP BY k"

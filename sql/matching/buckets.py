@@ -2,22 +2,26 @@
 
     time_bucket('1 hour', at)   hours from 2000-01-03          date_trunc('month', at)   months
     at::date                    days                            extract(dow FROM at)      says the same all day
+    floor(extract(epoch FROM at) / 900), date_bin('15 minutes', at, …), to_char(at, 'YYYY-MM-DD HH24')
 
-What is the same all through each bucket of a view is computed of the bucket's start (``constant_in``): a day of hours,
-a month of days, the hour of day of quarters of an hour. A window of time is whole buckets and what is beside them: the
-rows of its ends, or, less the rows before and behind it, all buckets that it touches (``Cut``). Windows are cut at
-microseconds; moments are counted from 1970.
+Times with and without time zone are moments: what is said in another time zone than UTC is bound as other
+functions, so a cast among these types changes nothing. What is the same all through each bucket of a view is computed
+of the bucket's start (``constant_in``): a day of hours, a month of days, the hour of day of quarters of an hour. A
+window of time is whole buckets and what is beside them: the rows of its ends, or, less the rows before and behind it,
+all buckets that it touches (``Cut``). Windows are cut at microseconds; moments are counted from 1970.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
 
-from ...base.types import Kind, Type
+from ...base.types import TIMESTAMP, Kind, Type
 from ...base.values import EPOCH
 from ...engine.expression.functions.plain import interval_span
 from ...engine.expression.node import Call, Cast, Expression, Literal
@@ -41,7 +45,19 @@ _FIELDS: Final = {
     "minute": "minute", "hour": "hour", "day": "day", "dow": "day", "isodow": "day", "doy": "day", "week": "day",
     "isoyear": "day", "month": "month", "quarter": "month", "year": "year",
 }  # fmt: skip
-_TIMES: Final = (Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.DATE)
+_QUOTIENTS: Final = {"epoch": (_SECOND, None), "minute": (60 * _SECOND, 60), "hour": (3600 * _SECOND, 24)}
+"""Fields that are divided into buckets: the width of one, and how many there are until they begin anew."""
+_DIVISOR_MAX: Final = 10**8
+"""Quotients of epochs have 16 digits behind the point, so a microsecond less is seen."""
+_ZONED: Final = (Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+_TIMES: Final = (*_ZONED, Kind.DATE)
+_PATTERNS: Final = {
+    "minute": "MI", "hour": "HH24|HH12|HH|AM|PM", "day": "DDD|DD|DAY|DY|D|IYYY|IYY|IY|IW|IDDD|ID|I|WW|W",
+    "month": "MONTH|MON|MM|RM", "quarter": "Q", "year": "Y,YYY|YYYY|YYY|YY|Y|CC", "": "FM|TH|[^A-Z]",
+}  # fmt: skip
+"""The patterns of to_char by what they tell; letters that are none may be finer."""
+_PATTERN: Final = re.compile("|".join(sorted("|".join(_PATTERNS.values()).split("|"), key=len, reverse=True)))
+_UNIT_OF: Final = {pattern: unit for unit, patterns in _PATTERNS.items() for pattern in patterns.split("|")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,31 +111,76 @@ def _month(number: int) -> int:
 
 def buckets_of(node: Expression) -> tuple[Expression, Buckets] | None:
     """The moment that an expression cuts to the start of its bucket, and the buckets; None for other expressions."""
-    if isinstance(node, Cast) and node.type.kind is Kind.DATE and node.argument.type.kind is Kind.TIMESTAMP:
-        return nameless(node.argument), Buckets(width=DAY)
-    if not isinstance(node, Call) or len(node.arguments) != 2 or not isinstance(node.arguments[0], Literal):
-        return None
-    given, moment = node.arguments
-    assert isinstance(given, Literal), "seen above"
-    if moment.type.kind not in _TIMES:
-        return None
-    if node.function == "time_bucket":
-        found = _of_interval(given.value)
-        if found is not None and moment.type.kind is Kind.DATE and not found.has_days:
-            return None  # a DATE says the day that such a bucket begins in, and not when
-    else:
-        found = _of_unit(given.value) if node.function == "date_trunc" else None
-    return None if found is None else (nameless(moment), found)
+    if isinstance(node, Cast) and node.type.kind is Kind.DATE and node.argument.type.kind in _ZONED:
+        return moment_of(node.argument), Buckets(width=DAY)
+    match node:
+        case Call(function="time_bucket", arguments=(Literal() as width, moment)):
+            found = _of_interval(width.value)
+            if found is not None and moment.type.kind is Kind.DATE and not found.has_days:
+                return None  # a DATE says the day that such a bucket begins in, and not when
+        case Call(function="date_bin", arguments=(Literal() as width, moment, Literal(value=dt.datetime() as origin))):
+            found = _of_interval(width.value)
+            start, _ = _micros(origin)
+            found = None if found is None or found.by_month else replace(found, origin=start or 0)
+        case Call(function="date_trunc", arguments=(Literal() as unit, moment)):
+            found = _of_unit(unit.value)
+        case _:
+            return None
+    return None if found is None or moment.type.kind not in _TIMES else (moment_of(moment), found)
 
 
 def constant_in(node: Expression) -> tuple[Expression, Buckets] | None:
     """The moment that an expression is about, and buckets in which it is the same all through."""
-    if isinstance(node, Call) and node.function in ("extract", "date_part") and len(node.arguments) == 2:
-        field, moment = node.arguments
-        unit = _FIELDS.get(str(field.value).lower()) if isinstance(field, Literal) else None
-        found = None if unit is None or moment.type.kind not in _TIMES else _of_unit(unit)
-        return None if found is None else (nameless(moment), found)
-    return buckets_of(node)
+    match node:
+        case Call(function="extract" | "date_part", arguments=(Literal() as field, moment)):
+            found = _of_unit(_FIELDS.get(str(field.value).lower()))
+        case Call(function="to_char", arguments=(moment, Literal(value=str() as pattern))):
+            found = _of_pattern(pattern)
+        case Call(function="floor", arguments=(Call(function="divide", arguments=(Call() as field, divisor)),)):
+            return _of_quotient(field, divisor)
+        case Call(function="divide", arguments=(Cast(argument=Call() as field) as whole, divisor)):
+            return _of_quotient(field, divisor) if whole.type.is_integer and not _is_epoch(field) else None
+        case _:
+            return buckets_of(node)
+    return None if found is None or moment.type.kind not in _TIMES else (moment_of(moment), found)
+
+
+def moment_of(node: Expression) -> Expression:
+    """An expression without names, and without casts that leave a moment the same."""
+    node = nameless(node)
+    while isinstance(node, Cast) and node.type.kind in _ZONED and node.argument.type.kind in _ZONED:
+        node = node.argument
+    if isinstance(node, Cast) and node.type.kind is Kind.TIMESTAMPTZ and node.argument.type.kind is Kind.DATE:
+        return Cast(argument=node.argument, type=TIMESTAMP)
+    return node
+
+
+def _of_quotient(field: Call, divisor: Expression) -> tuple[Expression, Buckets] | None:
+    """Of floor(extract(minute FROM at) / 15) and its like."""
+    if field.function not in ("extract", "date_part") or len(field.arguments) != 2:
+        return None
+    name, moment = field.arguments
+    unit = _QUOTIENTS.get(str(name.value).lower()) if isinstance(name, Literal) else None
+    number: Any = divisor.value if isinstance(divisor, Literal) else None
+    if unit is None or moment.type.kind not in _TIMES or not isinstance(number, int | Decimal):
+        return None
+    if not 0 < number <= _DIVISOR_MAX or number % 1 or (unit[1] is not None and unit[1] % number):
+        return None
+    if _is_epoch(field) and field.type.kind is not Kind.NUMERIC:  # quotients of floats are rounded
+        return None
+    return moment_of(moment), Buckets(width=unit[0] * int(number))
+
+
+def _is_epoch(field: Call) -> bool:
+    return any(isinstance(part, Literal) and str(part.value).lower() == "epoch" for part in field.arguments)
+
+
+def _of_pattern(pattern: str) -> Buckets | None:
+    plain = re.sub(r'"[^"]*"', "", pattern).upper()
+    units = {_UNIT_OF.get(part, "") for part in _PATTERN.findall(plain)}
+    if _PATTERN.sub("", plain) or "\\" in plain:
+        return None
+    return next((_of_unit(unit) for unit in _PATTERNS if unit in units and unit), None)
 
 
 def _of_interval(width: Any) -> Buckets | None:
@@ -131,6 +192,7 @@ def _of_interval(width: Any) -> Buckets | None:
 
 
 def _of_unit(unit: Any) -> Buckets | None:
+    """Of a unit's name; None where it is none."""
     unit = str(unit).lower()
     if unit in _CALENDAR:
         return Buckets(width=_CALENDAR[unit], by_month=True)
@@ -218,4 +280,4 @@ def _value(moment: int, type: Type) -> object:
     return found if type.kind is Kind.TIMESTAMP else found.replace(tzinfo=dt.UTC)
 
 
-__all__ = ["Buckets", "Cut", "Window", "buckets_of", "constant_in"]
+__all__ = ["Buckets", "Cut", "Window", "buckets_of", "constant_in", "moment_of"]

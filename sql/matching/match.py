@@ -26,11 +26,11 @@ from ...engine.aggregates.definition import Kept, Maintained, State, Values
 from ...engine.aggregates.rollup import Picked, PickedValue
 from ...engine.expression.evaluate import check_supported
 from ...engine.expression.node import Call, Case, Cast, Column, Expression, Literal, Parameter
-from ...engine.expression.tree import all_of, columns_of, conjuncts, nameless
+from ...engine.expression.tree import all_of, columns_of, conjuncts, nameless, transform
 from ...engine.schema import View
 from ..pushdown import MIRRORED
 from ..shown import expression_text
-from .buckets import Buckets, buckets_of, constant_in
+from .buckets import Buckets, buckets_of, constant_in, moment_of
 from .implied import follows, may_follow
 from .sides import Side, is_own
 
@@ -319,12 +319,13 @@ def _is_float(part: Expression) -> bool:
 
 def _put(node: Expression, moment: Expression, column: Column) -> Expression:
     """A function of a moment as that of the start of its bucket."""
-    start: Expression = column if column.type == moment.type else Cast(argument=column, type=moment.type)
-    if isinstance(node, Cast):
-        found: Expression = Cast(argument=start, type=node.type)
-    else:
-        assert isinstance(node, Call), "what is constant in buckets is a call or a cast"
-        found = Call(function=node.function, arguments=(node.arguments[0], start), type=node.type)
+
+    def started(part: Expression) -> Expression:
+        if moment_of(part) != moment:
+            return part
+        return column if column.type == part.type else Cast(argument=column, type=part.type)
+
+    found = transform(node, started)
     check_supported(found)
     return found
 
@@ -335,8 +336,8 @@ def _bound(part: Expression) -> tuple[Expression, str, Expression] | None:
         return None
     left, right = part.arguments
     if columns_of(left) and not columns_of(right):
-        return nameless(left), part.function, right
-    return (nameless(right), _BOUNDS[part.function], left) if columns_of(right) and not columns_of(left) else None
+        return moment_of(left), part.function, right
+    return (moment_of(right), _BOUNDS[part.function], left) if columns_of(right) and not columns_of(left) else None
 
 
 def _fixed(part: Expression) -> Iterator[int]:
