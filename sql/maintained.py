@@ -33,7 +33,7 @@ from . import bound
 from .guarded import both, may_fail, only_where
 from .of_states import AGGREGATES, DISTINCT, OF_TERMS, SPREADS, call_of, sum_of, times
 from .star import SideQuery, Star, star_of
-from .terms import Term, terms_of, under
+from .terms import Term, missing_in, terms_of, under
 from .walk import is_scalar, rewrite
 
 _WHOLE: Final = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT)
@@ -239,7 +239,11 @@ class Builder:
 
     def count(self, argument: Expression | None, filter: Expression | None) -> Expression:
         """How many rows that pass ``filter`` have a value."""
-        return self.state(State(sort=Sort.COUNT, argument=self._counted(argument), filter=filter))[0]
+        counted = self._counted(argument)
+        missing, others = missing_in(filter) if self.apart and counted is None else (None, filter)
+        if missing is not None:
+            return call_of("subtract", self.count(None, others), self.count(missing, others))
+        return self.state(State(sort=Sort.COUNT, argument=counted, filter=filter))[0]
 
     def _counted(self, argument: Expression | None) -> Expression | None:
         """None where all rows have a value: constants, and the primary key's columns. NOT NULL may be dropped."""

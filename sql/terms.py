@@ -5,11 +5,12 @@
     avg(CASE WHEN c THEN 1 ELSE 0 END)      count(*) FILTER (WHERE c) / count(*)
     sum(coalesce(x, 0)), sum(x::bigint)     sum(x); NULL where no row is, as sum(x)
     sum(CASE WHEN c THEN x ELSE y END)      sum(x) FILTER (WHERE c) + sum(y) FILTER (WHERE c is not true)
+    count(*) FILTER (WHERE x IS NULL)       count(*) - count(x)
 
 So one thing that users write in many ways is kept once, and groups whose keys decide the condition tell it. A *term* is
 a value of some rows. The sum is that of the terms' sums, and as many rows have a value as the terms count together.
 
-The last form, and CASE of several branches, take more states than the CASE itself, so no view is kept that way: a query
+The last forms, and CASE of several branches, take more states than what is asked, so no view is kept that way: a query
 is taken apart like this (``apart``) where a view does not keep it whole.
 """
 
@@ -23,6 +24,7 @@ from typing import Final
 from ..base.types import BOOLEAN, Kind
 from ..engine.expression.evaluate import can_fail
 from ..engine.expression.node import Call, Case, Cast, Expression, Literal
+from ..engine.expression.tree import all_of, conjuncts
 from .guarded import both
 
 _DIGITS: Final = {Kind.SMALLINT: 5, Kind.INTEGER: 10, Kind.BIGINT: 19}
@@ -54,6 +56,15 @@ def terms_of(argument: Expression, filter: Expression | None, *, apart: bool) ->
     """The terms of an argument of count, sum and avg. ``apart``: also where that takes more states; see the module."""
     whole = Term(factor=1, argument=argument, filter=filter)
     return list(_terms(whole, apart)) if _is_simple(argument) or apart else [whole]
+
+
+def missing_in(filter: Expression | None) -> tuple[Expression | None, Expression | None]:
+    """What a filter says is NULL, and what else it says: such rows are those that count(*) has and count(x) has not."""
+    parts = () if filter is None else conjuncts(filter)
+    for place, part in enumerate(parts):
+        if isinstance(part, Call) and part.function == "is_null" and not can_fail(filter or part):
+            return part.arguments[0], all_of((*parts[:place], *parts[place + 1 :]))
+    return None, filter
 
 
 def _terms(term: Term, apart: bool) -> Iterator[Term]:
@@ -130,4 +141,4 @@ def _keeps_number(node: Cast) -> bool:
     return source.kind is Kind.REAL and target.kind is Kind.DOUBLE
 
 
-__all__ = ["Term", "terms_of", "under"]
+__all__ = ["Term", "missing_in", "terms_of", "under"]

@@ -25,7 +25,7 @@ OF_KEYS = {
     "d": ("d > '2026-01-02'", "extract(day FROM d) = 1", "d IS NULL"),
     "time_bucket('1 hour', at)": ("extract(hour FROM at) < 3", "at::date = '2026-01-02'"),
 }
-OF_ROWS = ("x > 0", "y < 1", "z IS NULL", "x BETWEEN 1 AND 5", "b = 7")
+OF_ROWS = ("x > 0", "b IS NULL", "y < 1", "z IS NULL", "x BETWEEN 1 AND 5", "b = 7")
 """Conditions about more than group columns, some of which views keep."""
 VALUES = ("x", "b", "y", "z")
 OF_GROUPS = {

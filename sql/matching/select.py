@@ -10,7 +10,7 @@ looked up by the groups (sides.py). Which view is taken, and whether one is wort
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -108,7 +108,10 @@ def matching(query: bound.BoundQuery, views: Views) -> Matching | None:
             asked = asked_of(star, id=_ASKED, constants=True)
             apart = asked_of(star, id=_ASKED, constants=True, apart=True)
         except (NotCovered, NotMaintained) as why:
-            if use is not None:
+            use = use or next(
+                (of for scan in _scans(node.source) if views.get((of := uses[scan.reference]).table.id)), None
+            )
+            if use is not None and views.get(use.table.id):
                 unmatched.append(Unmatched(use=use, asked=None, why=str(why), missed=()))
             return None
         ways: list[RollUp] = []
@@ -135,6 +138,15 @@ def matching(query: bound.BoundQuery, views: Views) -> Matching | None:
         matched=tuple(matched),
         unmatched=tuple(unmatched),
     )
+
+
+def _scans(relation: bound.Relation) -> Iterator[bound.Scan]:
+    """The tables that are joined."""
+    if isinstance(relation, bound.Scan):
+        yield relation
+    elif isinstance(relation, bound.Join):
+        yield from _scans(relation.left)
+        yield from _scans(relation.right)
 
 
 def _match(asked: Maintained, apart: Maintained, view: View, sides: Sequence[Side]) -> RollUp:
