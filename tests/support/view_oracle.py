@@ -169,8 +169,10 @@ def _root(spread: float | None) -> float | None:
 
 
 def _order(value: Any) -> Any:
-    """NaN is the greatest float."""
-    return (math.isnan(value), value) if isinstance(value, float) else value
+    """What values are ordered by: NaN is the greatest float, and equal to itself."""
+    if isinstance(value, float):
+        return (True, 0.0) if math.isnan(value) else (False, value)
+    return value
 
 
 def same_key(value: Any) -> Any:
