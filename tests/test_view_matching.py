@@ -550,6 +550,8 @@ def test_rows_that_a_view_has_not_are_not_taken_out_of_it(db: Database) -> None:
     assert "View days answers for e, since" in [line for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
     found = range(144 + 66, 1000)
     assert from_views(db, query).rows() == from_rows(db, query).rows() == [(len(found), sum(found))]
+    by_day = query.replace("SELECT", "SELECT time_bucket('1 day', at),") + " GROUP BY 1 ORDER BY 1"
+    assert from_views(db, by_day).rows() == from_rows(db, by_day).rows()
 
 
 @pytest.mark.usefixtures("groups_for_nothing")
