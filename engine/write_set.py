@@ -361,6 +361,8 @@ class TableWrites:
 
         ``snapshot`` is None for a blind load, whose ``inserts`` say that no row with their primary keys may exist.
         """
+        if self.replaces:
+            self._forget_put_again()
         self.spill()
         install = Install(
             rows=self._own.describe(),
@@ -439,6 +441,12 @@ class TableWrites:
                 yield keys, _visible(self._rows, keys, version=self.step)
             else:
                 yield keys, np.zeros(keys.num_rows, np.bool_)
+
+    def _forget_put_again(self) -> None:
+        """Rows that are looked up as replaced are not to be looked up as deleted, too: they would end twice."""
+        for keys, again in list(self._gone_keys()):
+            if again.any() and self._gone is not None:
+                self._gone.apply_delete(keys.filter(pa.array(again)), version=self.step)
 
     def _touched(self, keys: pa.RecordBatch, *, step: int) -> np.ndarray:
         """Which primary keys were put or deleted up to ``step``, deltas apart."""

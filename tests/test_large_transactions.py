@@ -395,6 +395,36 @@ def test_deltas_of_a_large_transaction_commute(engine: Engine) -> None:
     assert len(rows) == 5_010
 
 
+def test_a_row_that_is_deleted_and_put_again_leaves_its_group_once(engine: Engine, folder: Path) -> None:
+    """It is one that was deleted, and one that is replaced. Seed 30001 of the model of views."""
+    session = Session(engine)
+    rows = (
+        "SELECT g, timestamp '2026-01-05' + g % 50 * interval '1 hour', g, 'before' FROM generate_series(1, 6000) AS g"
+    )
+    session.execute(f"INSERT INTO t {rows}")
+    session.execute("CREATE MATERIALIZED VIEW v AS SELECT s, count(*) AS rows, sum(n) AS total FROM t GROUP BY s")
+    session.execute("CREATE INDEX by_n ON t (n)")
+    session.execute("BEGIN")
+    session.execute("DELETE FROM t WHERE k % 100 = 7")
+    session.execute(f"INSERT INTO t {rows.replace('before', 'after')} WHERE g % 100 = 7")
+    session.execute("UPDATE t SET n = n + 1, s = 'other' WHERE k % 100 <> 7")
+    session.execute("COMMIT")
+    session.close()
+    wanted = [
+        ("after", 60, sum(range(7, 6000, 100))),
+        ("other", 5940, sum(range(1, 6001)) - sum(range(7, 6000, 100)) + 5940),
+    ]
+    for _ in range(2):
+        session = Session(engine)
+        assert session.execute("SELECT * FROM v ORDER BY s").rows() == wanted
+        assert session.execute("VERIFY MATERIALIZED VIEW v").rows() == []
+        assert session.execute("SELECT s FROM t WHERE n = 107 ORDER BY s").rows() == [("after",), ("other",)]
+        session.close()
+        engine.close()
+        engine = Engine.open(folder, options=OPTIONS)
+    engine.close()
+
+
 def test_two_large_transactions_on_one_table(engine: Engine, folder: Path) -> None:
     keys = (range(5_000), range(10_000, 15_000), range(4_999, 5_001))
     first, second, third = (begin_large(engine, range_) for range_ in keys)

@@ -90,7 +90,7 @@ def test_memory_of_tables_and_write_sets_is_counted_and_given_back(database: Dat
     empty = metric(database, "weft_memory_memtables_bytes")
     with database.transaction() as transaction:
         transaction.table("t").insert([(n, n) for n in range(20_000)])
-        assert metric(database, "weft_memory_write_sets_bytes") > 20_000 * 16
+        assert metric(database, "weft_memory_write_sets_bytes") >= 20_000 * 16
         assert metric(database, "weft_transactions_open") == 1
         assert metric(database, "weft_memory_memtables_bytes") == empty
     assert metric(database, "weft_memory_write_sets_bytes") == 0
