@@ -3,7 +3,7 @@ to where. Plans are judged by it; no answer depends on it.
 
     rows              counted by every commit
     distinct values   sketches that every segment of 1,024 rows or more has (storage/kernels/sketch.py), joined
-    NULLs, zones      of the segments' columns, counted when they were written
+    NULLs, zones      of the segments' columns, counted when they were written; of the event time those of all segments
     memtables         a sample of the newest rows, sketched when it is asked for
 
 So nobody ever has to run a command, and what came a moment ago counts. The largest segments speak for the others, a
@@ -25,11 +25,13 @@ from typing import Final
 import numpy as np
 
 from ..base.errors import WeftError
+from ..base.types import Kind
 from ..storage.column_values import FixedValues, Values, VariableValues
 from ..storage.encoding import HIGHEST, LOWEST, Encoder, add_to_sketch, count_of, new_entries, order_of, physical_of
 from ..storage.kernels import sketch
 from .cell import Cells
 from .column_store import VariableColumn
+from .layout import DAY
 from .memtable import Chunk, Memtable
 from .part import Part
 from .schema import Column, Table
@@ -75,6 +77,7 @@ class CellStatistics(Mapping[int, ColumnStatistics]):
         self._parts_made = cells.next_part
         self._columns = table.by_id
         parts = [part for cell in cells.all() for part in cell.parts]
+        self._times = _times_of(table, parts)
         self._segments = sorted((part for part in parts if isinstance(part, Segment)), key=lambda one: -one.rows_count)[
             :SEGMENTS_LOOKED_AT
         ]
@@ -105,6 +108,8 @@ class CellStatistics(Mapping[int, ColumnStatistics]):
             with suppress(WeftError):  # damage is for those who read rows
                 seen.segment(segment)
         seen.sample(self._memtables)
+        if self._times is not None and self._table.time == column.id:
+            seen.extend(*self._times)
         return seen.statistics(rows=self._rows_in_parts, living=self.rows)
 
 
@@ -136,7 +141,7 @@ class _Seen:
             self._sketched += count
         self._rows += segment.rows_count
         self._nulls += reader.nulls_count(id)
-        self._extend(*reader.zone(id))
+        self.extend(*reader.zone(id))
 
     def sample(self, memtables: Sequence[Memtable]) -> None:
         """The newest rows of memtables."""
@@ -149,7 +154,7 @@ class _Seen:
                 values = _newest_of(chunk, self._column, count)
                 add_to_sketch(self._registers, values)
                 low, high, nulls = _zone_of(values, self._column)
-                self._extend(low, high)
+                self.extend(low, high)
                 self._sketched, self._rows, self._nulls = (
                     self._sketched + count,
                     self._rows + count,
@@ -170,7 +175,8 @@ class _Seen:
             high=self._high if known else None,
         )
 
-    def _extend(self, low: int, high: int) -> None:
+    def extend(self, low: int, high: int) -> None:
+        """There are values between these places, both included."""
         if low <= high:
             self._low, self._high = min(self._low, low), max(self._high, high)
 
@@ -199,6 +205,22 @@ def statistics_of(table: Table, cells: Cells) -> TableStatistics:
     if not isinstance(kept, CellStatistics) or not kept.is_of(table, cells):
         kept = cells.statistics = CellStatistics(table, cells)
     return TableStatistics(cells.rows_count, kept, cells.shares)
+
+
+def _times_of(table: Table, parts: Sequence[Part]) -> tuple[int, int] | None:
+    """The least and the greatest event time, as places: windows of time are of the newest parts, seldom the largest."""
+    if table.time is None:
+        return None
+    spans = [
+        part.description if isinstance(part, Segment) else part
+        for part in parts
+        if isinstance(part, Segment | Memtable)
+    ]
+    there = [span for span in spans if span.time_low <= span.time_high]
+    scale = DAY if table.by_id[table.time].type.kind is Kind.DATE else 1
+    if not there:
+        return None
+    return min(span.time_low for span in there) // scale, max(span.time_high for span in there) // scale
 
 
 def _rows_of(part: Part) -> int:

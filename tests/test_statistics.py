@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import weftdb
 from weftdb.base.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, SMALLINT, TEXT, UUID, Type
+from weftdb.engine import statistics
 from weftdb.engine.statistics import SAMPLE_ROWS, TableStatistics, of_all_rows
 from weftdb.sql.embedded import EmbeddedDatabase
 from weftdb.storage import segment_writer
@@ -180,6 +181,26 @@ def test_rows_in_memory_count_at_once(db: EmbeddedDatabase) -> None:
     assert known(db)[1]["more"].null_fraction == pytest.approx(1.0)
     db.execute("TRUNCATE t")
     assert known(db)[0].rows == 0
+
+
+@pytest.mark.parametrize("type", ["TIMESTAMP", "DATE"])
+def test_event_times_are_known_of_all_parts(db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, type: str) -> None:
+    """Also where the segments that are looked at are others: windows of time are mostly of the newest."""
+    monkeypatch.setattr(statistics, "SEGMENTS_LOOKED_AT", 1)
+    db.execute(
+        f"CREATE TABLE e (k BIGINT, at {type}, PRIMARY KEY (k, at)) WITH (key = 'k', time = 'at', every = '7 days')"
+    )
+    for start, rows in (("2026-01-01", 5_000), ("2026-02-01", 2_000), ("2026-03-01", 1_500)):
+        db.execute(
+            f"INSERT INTO e SELECT g, timestamp '{start}' + g % 3 * interval '1 day' FROM generate_series(1, {rows}) g"
+        )
+        db.engine.maintenance.flush()
+    db.execute("INSERT INTO e SELECT g, timestamp '2026-04-01' FROM generate_series(1, 5000) g")
+    known = db.engine.snapshot().statistics(db.engine.snapshot().catalog.relations["e"]).columns[2]
+    day = dt.timedelta(days=1) // dt.timedelta(microseconds=1) if type == "TIMESTAMP" else 1
+    epoch = dt.date(1970, 1, 1)
+    assert known.low == (dt.date(2026, 1, 1) - epoch).days * day
+    assert known.high == (dt.date(2026, 4, 1) - epoch).days * day
 
 
 def test_segments_without_sketches_are_sampled(db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
