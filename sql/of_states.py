@@ -25,13 +25,11 @@ if TYPE_CHECKING:
 
 
 def call_of(function: str, *arguments: Expression) -> Call:
+    """A call of the overload that PostgreSQL's rules choose, its arguments cast to that."""
     literals = {place: part.value for place, part in enumerate(arguments) if isinstance(part, Literal)}
     found = resolve(function, [part.type for part in arguments], literals=literals)
-    cast = tuple(
-        part if part.type == type else Cast(argument=part, type=type)
-        for part, type in zip(arguments, found.argument_types, strict=True)
-    )
-    return Call(function=function, arguments=cast, type=found.result)
+    parts = zip(arguments, found.argument_types, strict=True)
+    return Call(function=function, arguments=tuple(_cast(part, type) for part, type in parts), type=found.result)
 
 
 def _cast(expression: Expression, type: Type) -> Expression:

@@ -115,16 +115,19 @@ class _Held:
     rows: tuple[Expression, ...]
     window: Window | None
 
+    @property
+    def ends(self) -> Ends:
+        assert self.roll.ends is not None, "it has a window"
+        return self.roll.ends
+
     def beside(self, cut: Cut) -> End:
         """The rows beside a cut of its window."""
-        assert self.roll.ends is not None, "it has a window"
         window = Window(start=cut.beside[0], stop=cut.beside[1])
-        return End(conditions=(*self.rows, *window.conditions(self.roll.ends.moment, _compare)), sign=cut.sign)
+        return End(conditions=(*self.rows, *window.conditions(self.ends.moment, _compare)), sign=cut.sign)
 
     def within(self, window: Window) -> Piece:
         """The groups of whole buckets."""
-        assert self.roll.ends is not None, "it has a window"
-        bounds = window.conditions(self.roll.ends.column, _compare)
+        bounds = window.conditions(self.ends.column, _compare)
         return Piece(roll=self.roll, filter=(*self.filter, *bounds))
 
 
@@ -191,7 +194,6 @@ class _Choice:
 
     def _edge(self, held: _Held, window: Window, *, at_start: bool) -> _Edge | None:
         """The cheapest way to cut a window at one side; None: it has no bound there."""
-        assert held.roll.ends is not None, "it has a window"
         cuts = self._cuts(held, window, at_start=at_start)
         if not cuts:
             return None
@@ -224,20 +226,18 @@ class _Choice:
         return replace(edge, pieces=(piece,), cost=cost)
 
     def _cuts(self, held: _Held, window: Window, *, at_start: bool) -> tuple[Cut, ...]:
-        assert held.roll.ends is not None, "it has a window"
-        buckets = held.roll.ends.buckets
+        buckets = held.ends.buckets
         cuts = window.cut_at_start(buckets) if at_start else window.cut_at_stop(buckets)
         return cuts[:1] if held.roll.asked.values else cuts  # rows come out of counts and sums again, of values not
 
     def _length(self, held: _Held, start: int | None, stop: int | None) -> float:
         """Of a window, as far as there are rows in it."""
-        assert held.roll.ends is not None, "it has a window"
-        moment = held.roll.ends.moment
+        moment = held.ends.moment
         known = self._base.columns.get(moment.id) if isinstance(moment, Column) else None
         if known is not None and known.low is not None and known.high is not None:
             scale = DAY if moment.type.kind is Kind.DATE else 1
-            start = max(known.low * scale, start or known.low * scale)
-            stop = min((known.high + 1) * scale, (known.high + 1) * scale if stop is None else stop)
+            low, high = known.low * scale, (known.high + 1) * scale
+            start, stop = low if start is None else max(start, low), high if stop is None else min(stop, high)
         return math.inf if start is None or stop is None else max(stop - start, 0)
 
 
