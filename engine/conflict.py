@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 from ..base.errors import Conflict, Invalid
 from ..storage.column_values import values_of
 from .cells import TableStore
+from .clock import wall_clock
 from .conflict_index import ConflictIndex
 from .key_encoding import KeyEncoder, hash_one
-from .retention import times_of
+from .retention import kept_text, late_rows, times_of
 from .row_writes import RowChange, key_batch
 from .schema import ROW_ID, ROW_ID_NAME, Table
 
@@ -183,7 +184,7 @@ def _check_keys_unchanged(
         if changed is None:
             asked.append(key)
         elif changed:
-            raise row_conflict(store.table, key)
+            raise row_conflict(store, key_batch(store.table, [key]))
     if asked:
         keys_asked = key_batch(store.table, asked)
         _raise_first_changed(store, keys_asked, snapshot=snapshot, ignore_deltas=ignore_deltas)
@@ -332,16 +333,23 @@ def hashes_of(table: Table, keys: pa.RecordBatch) -> np.ndarray:
 def _raise_first_changed(store: TableStore, keys: pa.RecordBatch, *, snapshot: int, ignore_deltas: bool) -> None:
     changed = store.changed_since(keys, snapshot, ignore_deltas=ignore_deltas)
     if changed.any():
-        raise row_conflict(store.table, key_at(keys, int(changed.argmax())))
+        raise row_conflict(store, keys.slice(int(changed.argmax()), 1))
 
 
-def row_conflict(table: Table, key: tuple[object, ...]) -> Conflict:
-    """The error for a row that another transaction changed."""
+def row_conflict(store: TableStore, key: pa.RecordBatch) -> Conflict:
+    """The error for a row, named by its primary key, that another transaction changed, or that is not kept any more."""
+    table, values = store.table, key_at(key, 0)
+    boundary = store.boundary(wall=wall_clock())
+    dropped = boundary is not None and len(late_rows(store.layout, key, boundary)) and not store.newest(key).alive[0]
+    if boundary is not None and dropped:
+        what, hint = f"is gone with its slice: {kept_text(table, boundary)}", "it will not find the row."
+    else:
+        what, hint = "was changed by another transaction", "it will see the other's change."
     return Conflict(
-        f"{row_text(table, key)} was changed by another transaction",
-        hint="Retry the transaction: it will see the other's change.",
+        f"{row_text(table, values)} {what}",
+        hint=f"Retry the transaction: {hint}",
         table=table.name,
-        key=key if table.primary_key else None,
+        key=values if table.primary_key else None,
     )
 
 

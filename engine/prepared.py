@@ -25,7 +25,7 @@ from ..base.errors import Conflict
 from .aggregates.early import EarlyLoad
 from .cell import Cell
 from .cells import TableStore
-from .conflict import check_key_absent, key_at, row_conflict
+from .conflict import check_key_absent, row_conflict
 from .install import Ends, Install
 from .watch import Watch
 
@@ -167,7 +167,7 @@ class Prepared:
         assert self._snapshot is not None, "a transaction has a snapshot"
         changed = store.changed_since(keys, self._snapshot, ignore_deltas=False)
         if changed.any():
-            raise row_conflict(self.table, key_at(keys, int(changed.argmax())))
+            raise row_conflict(store, keys.slice(int(changed.argmax()), 1))
 
     def _refuse_present(self, store: TableStore, keys: pa.RecordBatch) -> None:
         check_key_absent(self.table, keys, np.flatnonzero(store.newest(keys).alive), first=None)

@@ -151,6 +151,11 @@ def too_late(table: Table, time: int, boundary: int, *, which: str) -> Invalid:
     )
 
 
+def kept_text(table: Table, boundary: int) -> str:
+    """What a table keeps, for people."""
+    return f"the table keeps event times from {_shown(begin_of(table, boundary))} on (keep = '{keep_text(table)}')"
+
+
 def keep_text(table: Table) -> str:
     """``keep`` as it was written, or as an interval."""
     assert table.keep is not None, f'"{table.name}" has a boundary'

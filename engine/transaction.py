@@ -635,8 +635,8 @@ class Transaction:
     def add(self, table: Table, key: tuple[Any, ...], amounts: dict[str, Any], *, bounds: Bounds = NO_BOUNDS) -> None:
         """Add amounts to columns of one row, commutatively; an absent row starts from the defaults.
 
-        Raises Conflict (23514) where the row as the transaction sees it would be beyond ``bounds``; what others commit
-        meanwhile is judged at the commit.
+        Raises Conflict (23514) where the row as the transaction sees it would be beyond ``bounds``, and Invalid (23514)
+        for a new one that comes too late; what others commit meanwhile is judged at the commit.
         """
         self._require_primary_key(table, "add")
         check_addable(table, list(amounts))
@@ -649,8 +649,11 @@ class Transaction:
             default=DefaultRows(table, [key], now=self.now, identities=self._identities).at,
             bounds=bounds,
         )
+        row = self._get(table, key)
+        if row is None and not self.on_time(table, delta.key_batch).num_rows:
+            return
         try:
-            writes.add(delta, row=self._get(table, key) or delta.default_row)
+            writes.add(delta, row=row or delta.default_row)
         except (Conflict, Invalid):  # of a bound, or an overflow
             self._note_keys(table, delta.key_batch)
             raise

@@ -362,10 +362,39 @@ def test_every_way_to_write_refuses_late_rows(database: Database) -> None:
         lambda table: table.put([late]),
         lambda table: table.add(late[:2], celsius=1),
     ):
-        with pytest.raises(weftdb.Invalid, match="comes too late"), database.transaction() as transaction:
-            write(transaction.table("readings"))
+        with database.transaction() as transaction:
+            refused_as_late(lambda write=write, on=transaction: write(on.table("readings")))  # at once, not at the end
+            transaction.rollback()
     assert database.execute("SELECT count(*) FROM readings").scalar() == 4, "what fails changes nothing"
     readings.delete([old])
+
+
+def test_who_changed_a_row_that_went_with_its_slice_is_told_to_retry(database: Database) -> None:
+    """A row that is still there was only changed by somebody, and that is said."""
+    readings = filled(database)
+    changes = (
+        lambda table, key: table.add(key, celsius=1),
+        lambda table, key: table.update(key, celsius=1),
+        lambda table, key: table.delete([key]),
+    )
+    for number, change in enumerate(changes):
+        old = (1, DAYS[9] + timedelta(days=9 * number, hours=2))
+        readings.put([(*old, 0)])
+        with database.transaction() as dropped, database.transaction() as changed:
+            change(dropped.table("readings"), old)
+            change(changed.table("readings"), old)
+            readings.put([(*old, 1)])
+            with pytest.raises(weftdb.Conflict, match="was changed by another transaction"):
+                changed.commit()
+            readings.put([(1, old[1] + timedelta(days=9), 0)])
+            deadline = time.monotonic() + 20
+            while readings.get(old) is not None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            with pytest.raises(
+                weftdb.Conflict, match=r"is gone with its slice: the table keeps .* from 2026"
+            ) as caught:
+                dropped.commit()
+        assert (caught.value.sqlstate, caught.value.key) == ("40001", old)
 
 
 def test_every_way_to_write_leaves_late_rows_out_where_told(database: Database) -> None:
@@ -384,6 +413,7 @@ def test_every_way_to_write_leaves_late_rows_out_where_told(database: Database) 
         assert transaction.table("readings").insert([late, (1, new[4], 0)]) is not None
         assert transaction.execute("INSERT INTO readings VALUES ($1, $2, $3)", list(late)).rows_affected == 0
         transaction.table("readings").add(late[:2], celsius=1)
+        assert transaction.table("readings").get(late[:2]) is None
     rows = database.execute("SELECT at FROM readings WHERE at > $1 ORDER BY at", [DAYS[9]]).rows()
     assert [at for (at,) in rows] == new[:5]
     assert readings.get(late[:2]) is None
@@ -440,7 +470,7 @@ def test_a_transaction_that_changed_dropped_rows_is_a_conflict(engine: Engine) -
     engine.write("kept", Change.INSERT, rows_of(9))
     engine.retain()
     for transaction in transactions:
-        with pytest.raises(Conflict):
+        with pytest.raises(Conflict, match="is gone with its slice"):
             transaction.commit()
     assert days(engine) == [9]
 

@@ -46,8 +46,7 @@ from weftdb.engine.aggregates.build import BuildingView
 from weftdb.engine.changes import Change, WriterToken
 from weftdb.sql.matching.run import Way
 
-TOO_LATE = "23514"
-REFUSED = (OVERFLOW, "22012", "23502", "23505", "21000", TOO_LATE)
+REFUSED = (OVERFLOW, "22012", "23502", "23505", "21000", "23514")
 """What a change may be refused for: out of range, division by 0, NULL, a key that is there, a row twice, too late."""
 NOT_BUILT = (OVERFLOW, "22012", "0A000")
 OPERATIONS = {
@@ -240,14 +239,9 @@ class World(Checked):
                     raise _Undone
         except _Undone:
             self.say("ROLLBACK")
-        except WeftError as error:
-            if error.sqlstate != TOO_LATE:  # the slice of a row that is added to went before the commit
-                raise
-            self.say("--   refused when it commits")
-        else:
-            return True
-        self.views, self.gone = keep
-        return False
+            self.views, self.gone = keep
+            return False
+        return True
 
     def change_in(self, txn: Any, columns: tuple[str, ...]) -> bool:
         """A change, perhaps behind a savepoint that it is taken back to. Raises _Undone where it is refused.
