@@ -66,10 +66,9 @@ class Computed:
         self.row = cache(self._row)
 
     def stored_ids(self, ids: Sequence[int] | None) -> tuple[int, ...]:
-        """The stored columns that some columns (all unless told) are made of; one at least, to count rows by."""
+        """The stored columns that some columns (all unless told) are made of; none where these are constants."""
         values = [self._values[column.id] for column in self.columns(ids)]
-        found = dict.fromkeys(id for value in values for id in sorted(columns_of(value)))
-        return tuple(found) or self._stored.primary_key[:1]
+        return tuple(dict.fromkeys(id for value in values for id in sorted(columns_of(value))))
 
     def scan(
         self, scan: Callable[..., RowStream], columns: Sequence[int] | None, filter: Expression | None
@@ -85,8 +84,8 @@ class Computed:
 
     def over_stored(self, filter: Expression | None) -> Expression | None:
         """A condition on the table's columns as one on the stored columns."""
-        if filter is None or all(self._table.by_id[id].expression is None for id in columns_of(filter)):
-            return filter
+        if filter is None:
+            return None
         return transform(filter, lambda node: self._values[node.id] if isinstance(node, ColumnNode) else node)
 
     def _row(self, names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:

@@ -140,7 +140,6 @@ class Upsert:
             self._layout, values, keys, 0, len(keys), version=version, delta=False, located=located
         )
         cells.count_bytes(memtable, before=before)
-        cells.chunks_most = max(cells.chunks_most, len(memtable.chunks))
         return replaced
 
     def _locate(self, memtable: Memtable, keys: Keys) -> Located:

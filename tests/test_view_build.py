@@ -15,12 +15,15 @@ import pyarrow as pa
 import pytest
 import soak
 import weftdb
+from from_rows import from_rows
 from weftdb.base.errors import Unavailable
-from weftdb.engine.aggregates import build
+from weftdb.engine.aggregates import build, folded
+from weftdb.engine.aggregates.build import BuildingView
 from weftdb.engine.aggregates.groups import Grouper
 from weftdb.engine.check import check_folder
 from weftdb.engine.database import Engine
 from weftdb.engine.schema import Table
+from weftdb.engine.snapshot import Snapshot
 from weftdb.engine.transaction import Transaction
 from weftdb.server.service import serve
 
@@ -123,10 +126,12 @@ def test_an_index_can_be_cancelled(db: Database) -> None:
 def test_groups_that_are_being_written_can_be_cancelled(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "CHANGE_ROWS", 10)
     written: list[int] = []
+    phases: set[str] = set()
     put = Transaction.put_groups
 
     def slow_put(transaction: Transaction, table: Table, rows: pa.RecordBatch) -> None:
         written.append(rows.num_rows)
+        phases.add(db.execute("SELECT phase FROM weft_builds").scalar())
         time.sleep(0.05)
         put(transaction, table, rows)
 
@@ -134,7 +139,38 @@ def test_groups_that_are_being_written_can_be_cancelled(db: Database, monkeypatc
     with pytest.raises(Unavailable, match="statement timeout"):
         db.execute(VIEW, settings={"statement_timeout": "1s"})
     assert 0 < len(written) < 60, "7,000 groups are 700 pieces"
+    assert phases == {"writing groups"}
     nothing_left(db)
+
+
+def test_what_is_written_beside_a_build_is_caught_up_with_until_little_is_left(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that changed is two: the one that went, and the one that came."""
+    caught_up: list[int] = []
+    catch_up = BuildingView.catch_up
+
+    def noted(self: BuildingView, transaction: Transaction, now: Snapshot) -> int:
+        caught_up.append(db.execute("SELECT rows_after FROM weft_builds").scalar())
+        return catch_up(self, transaction, now)
+
+    monkeypatch.setattr(BuildingView, "catch_up", noted)
+    for number, (changes, rounds) in enumerate(((600, [0, 1200, 1200]), (400, [0, 800]))):
+        with db.transaction() as txn:
+            txn.execute(VIEW.replace(" v ", f" v{number} "))
+            db.execute("UPDATE t SET y = y + 1, x = x + 1 WHERE id <= $1", [changes])
+        assert caught_up == rounds
+        caught_up.clear()
+        assert db.execute(f"VERIFY MATERIALIZED VIEW v{number}").rows() == []
+
+
+def test_groups_with_values_may_be_more_than_are_written_at_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "CHANGE_ROWS", 100)
+    monkeypatch.setattr(folded, "CHANGE_ROWS", 100)
+    query = "SELECT k, min(y) AS low, count(DISTINCT x) AS xs, last(x, y) AS last FROM t GROUP BY k"
+    db.execute(f"CREATE MATERIALIZED VIEW v AS {query}")
+    assert sorted(db.execute("SELECT * FROM v").rows()) == sorted(from_rows(db, query).rows())
+    assert db.execute("VERIFY MATERIALIZED VIEW v").rows() == []
 
 
 @pytest.mark.usefixtures("slow")

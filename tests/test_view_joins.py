@@ -95,15 +95,35 @@ def test_not_in_knows_of_null(shop: Any) -> None:
     assert ask(shop, query.format("")) == [(0,)]
     assert ask(shop, query.format(" WHERE id IS NOT NULL")) == [(5000 - 715 - 715,)]
     assert ask(shop, query.format(" WHERE name = 'nobody'")) == [(5000,)]
+    assert ask(shop, query.format(" WHERE name = 'none'")) == [(0,)]
+
+
+def test_a_group_whose_key_is_null_is_in_nothing_and_not_in_nothing_alone(shop: Any) -> None:
+    shop.execute("CREATE MATERIALIZED VIEW by_x AS SELECT x, count(*) AS n FROM f GROUP BY x")
+    shop.execute("DROP MATERIALIZED VIEW hourly; UPDATE f SET x = NULL WHERE x = 3")
+    count = shop.execute("SELECT count(*) FROM f WHERE x IS NULL").scalar()
+    assert count > 0
+    for condition in (" WHERE name = 'nobody'", " WHERE name = 'one'", ""):
+        query = f"SELECT x, count(*) FROM f WHERE x NOT IN (SELECT id FROM loose{condition}) GROUP BY x"
+        assert "View by_x answers for f, since" in explained(shop, query)
+        found = from_views(shop, query).rows()
+        assert sorted(found, key=repr) == sorted(from_rows(shop, query).rows(), key=repr)
+        assert ((None, count) in found) == ("nobody" in condition)
 
 
 def test_a_key_that_is_there_twice_is_joined_without_views(shop: Any) -> None:
-    query = "SELECT name, sum(x) FROM f JOIN loose ON k = loose.id GROUP BY name"
-    assert len(ask(shop, query)) == 2
+    """Not so where it is only asked whether it is there."""
+    ways = (("JOIN", 2, 3), ("LEFT JOIN", 3, 4))
+    query = "SELECT name, sum(x) FROM f {} loose ON k = loose.id GROUP BY name"
+    for join, once, _ in ways:
+        assert len(ask(shop, query.format(join))) == once
     shop.execute("INSERT INTO loose VALUES (2, 'again')")
-    assert len(from_views(shop, query).rows()) == 3
-    ran = [line for (line,) in shop.execute(f"EXPLAIN ANALYZE {query}").rows()]
-    assert any("a joined side has a key twice" in line for line in ran), ran
+    for join, _, twice in ways:
+        assert len(from_views(shop, query.format(join)).rows()) == twice
+        ran = [line for (line,) in shop.execute(f"EXPLAIN ANALYZE {query.format(join)}").rows()]
+        assert any("a joined side has a key twice" in line for line in ran), ran
+    assert ask(shop, "SELECT count(*) FROM f WHERE k IN (SELECT id FROM loose)") == [(715 + 715,)]
+    assert ask(shop, "SELECT count(*) FROM f WHERE NOT EXISTS (SELECT 1 FROM loose WHERE loose.id = k)") == [(3570,)]
 
 
 def test_what_is_not_looked_up_is_said(shop: Any) -> None:
@@ -144,15 +164,19 @@ def test_partners_are_found_by_value(type: Type, known: list[Any], asked: list[A
 
 def test_partners_by_two_columns() -> None:
     draw = np.random.default_rng(7)
-    pairs = sorted({(int(a), str(b)) for a, b in draw.integers(0, 40, (300, 2))})
+    pairs: list[Any] = sorted({(int(a), str(b)) for a, b in draw.integers(0, 40, (300, 2))})
+    places = {pair: place for place, pair in enumerate(pairs)}
+    pairs[100:100] = [(7, None), (None, "7"), (None, None)]  # nobody's partners
+    places |= {pair: place + 3 for pair, place in places.items() if place >= 100}
     rows = pa.table(
         {"a": pa.array([a for a, _ in pairs]), "b": [b for _, b in pairs], "n": pa.array(range(len(pairs)))}
     )
     side = Partners(rows, kind="left", types=[BIGINT, TEXT], names=["-1"], null_matters=False)
-    asked = [(int(a), str(b)) for a, b in draw.integers(0, 45, (2000, 2))]
+    asked: list[Any] = [(int(a), str(b)) for a, b in draw.integers(0, 45, (2000, 2))]
     batch = pa.RecordBatch.from_arrays([pa.array(range(len(asked)))], names=["1"])
+    asked[::7] = [(None, b) for _, b in asked[::7]]
+    asked[::5] = [(a, None) for a, _ in asked[::5]]
     found = side.joined(batch, [pa.array([a for a, _ in asked]), pa.array([b for _, b in asked])])
-    places = {pair: place for place, pair in enumerate(pairs)}
     assert found.column(1).to_pylist() == [places.get(pair) for pair in asked]
     twice = pa.concat_tables([rows, rows.slice(0, 1)])
     with pytest.raises(NotCovered, match="twice"):

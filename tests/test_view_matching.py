@@ -853,6 +853,18 @@ def test_windows_have_the_narrower_of_two_bounds(shop: Any) -> None:
         assert from_views(shop, text).rows() == right, bounds
 
 
+def test_a_window_is_cut_by_the_smallest_buckets_that_a_view_has(db: Database) -> None:
+    """Here days lie in months, and a window within a month has whole days."""
+    db.execute(TEN_MINUTES.replace("10 minutes", "2 hours"))
+    keys = "date_trunc('month', at) AS month, time_bucket('1 hour', at) AS hour, time_bucket('1 day', at) AS day"
+    db.execute(f"CREATE MATERIALIZED VIEW v AS SELECT {keys}, count(*) AS n, sum(x) AS x FROM e GROUP BY 1, 2, 3")
+    query = "SELECT count(*), sum(x) FROM e WHERE at >= '2026-01-10 03:00' AND at < '2026-01-12 20:00'"
+    found = range(110, 142)
+    assert from_views(db, query).rows() == from_rows(db, query).rows() == [(len(found), sum(found))]
+    lines = [line for (line,) in from_views(db, f"EXPLAIN ANALYZE {query}").rows()]
+    assert any(line.startswith("  View v for e: 1 groups of 32 groups and rows") for line in lines), lines
+
+
 @pytest.mark.parametrize("width", ["1 hour", "7 hours", "12 hours", "36 hours", "2 days"])
 def test_dates_in_buckets_that_may_begin_within_a_day(db: Any, width: str) -> None:
     """A DATE does not say when in its day a bucket of 36 hours begins: no view answers for its window."""

@@ -200,6 +200,47 @@ def test_a_view_without_its_group_columns_has_no_key(db: Database) -> None:
     )
 
 
+def test_constants_in_a_view_are_there_once_per_group(db: Database) -> None:
+    db.execute("CREATE MATERIALIZED VIEW w AS SELECT k, 7 AS seven, count(*) AS n FROM t GROUP BY k")
+    for _ in range(2):
+        for query in ("SELECT seven FROM w", "SELECT 7 FROM w", "SELECT seven FROM w WHERE n > 1 AND seven = 7"):
+            assert db.execute(query).rows() == [(7,)] * 7, query
+        assert db.table("w").scan(columns=["seven"]).read_all().to_pydict() == {"seven": [7] * 7}
+        assert db.table("w").get(3)["seven"] == 7
+        if hasattr(db, "engine"):
+            db.engine.maintenance.flush()
+
+
+def test_what_cannot_be_computed_of_a_group_is_said_without_the_number_of_a_row(db: Database) -> None:
+    db.execute("CREATE MATERIALIZED VIEW w AS SELECT k, 10 / (count(*) - 142) AS q FROM t GROUP BY k")
+    assert db.execute("SELECT count(*) FROM t WHERE k = 0").scalar() == 142
+    for ask in (
+        lambda: db.execute("SELECT q FROM w").rows(),
+        lambda: db.table("w").scan().read_all(),
+        lambda: db.table("w").get_many([(1,), (0,)]),
+        lambda: db.table("w").get(0),
+    ):
+        assert refused("22012", ask).startswith("division by zero")
+
+
+def test_groups_are_handed_to_the_executor_under_the_names_that_the_view_has_for_them() -> None:
+    with weftdb.open(maintenance=False) as db:
+        db.execute(DDL)
+        fill(db)
+        db.execute("CREATE MATERIALIZED VIEW v AS SELECT kind AS what, k AS number, count(*) AS n FROM t GROUP BY 1, 2")
+        for _ in range(2):
+            with db.engine.snapshot() as snapshot:
+                view = snapshot.catalog.relations["v"].rows
+                scan = snapshot.scan(view)
+                assert scan.schema.names == ["what", "number", "n"]
+                for places in (None, [2, 0]):
+                    schema, batches = scan.handed(places)
+                    names = [scan.schema.names[place] for place in places or range(3)]
+                    assert schema.names == names
+                    assert [batch.schema.names for batch in batches] == [names]
+            db.engine.maintenance.flush()
+
+
 def test_definitions_that_change_reach_reads_by_key(db: Database) -> None:
     query = "SELECT n FROM v WHERE kind = $1 AND k = $2"
     assert db.execute(query, ["k1", 1]).scalar() == db.table("v").get(("k1", 1))["n"] == 29

@@ -12,6 +12,7 @@ import pytest
 import weftdb
 from weftdb.engine.aggregates import sample
 from weftdb.engine.aggregates.sample import Sampled
+from weftdb.engine.snapshot import Snapshot
 
 Database = Any
 
@@ -160,6 +161,31 @@ def test_what_would_cost_too_much_is_passed_over_and_the_rate_is_kept(
     assert sampler.sampled.rows - before <= 50 * 100 + 10 * 100
     assert sampler.sampled.groups > 20
     assert sampler.sampled.mismatches == 0
+
+
+def test_a_table_that_is_too_large_is_not_scanned_for_groups_that_nothing_leads_to(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is computed says nothing of columns, so the scan would be of all segments."""
+    db.execute("CREATE MATERIALIZED VIEW w AS SELECT x % 3 AS r, count(*) AS n FROM t GROUP BY 1")
+    db.execute("DROP MATERIALIZED VIEW v")
+    scanned: list[str] = []
+    scan = Snapshot.scan
+
+    def noted(self: Snapshot, table: Any, **more: Any) -> Any:
+        scanned.append(table.name)
+        return scan(self, table, **more)
+
+    monkeypatch.setattr(Snapshot, "scan", noted)
+    sampler = db.engine.maintenance.sampler
+    for rows_left, groups in ((1_999, 0), (2_000, 1)):
+        monkeypatch.setattr(sampler, "_rate", 1)
+        sampler._rows_left, sampler._looked_at = rows_left, sample.monotonic()
+        monkeypatch.setattr(sample, "_SAVED_SECONDS", rows_left)
+        monkeypatch.setattr(sample, "_LOOKS_MAX", 1)
+        assert look(db, 1).groups == groups
+        assert len(scanned) == groups
+    assert sampler.sampled.passed_over == 1
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import weftdb
 from from_rows import from_rows
 from weftdb.base.errors import Invalid, Unavailable
 from weftdb.engine.aggregates import verify as engine_verify
+from weftdb.engine.aggregates.groups import Grouper
 from weftdb.engine.schema import View
 
 Database = Any
@@ -179,6 +181,22 @@ def test_verify_is_cancelled(db: Database) -> None:
     db.execute("INSERT INTO t SELECT g, '2026-01-01', g, g % 5, g, 'z' FROM generate_series(1000, 300000) g")
     with pytest.raises(Unavailable, match="statement timeout"):
         db.execute("VERIFY MATERIALIZED VIEW v", settings={"statement_timeout": "1ms"})
+
+
+def test_verify_is_cancelled_while_it_reads(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two batches, of the table as of the groups."""
+    change_of, begun = Grouper.change_of, list[int]()
+
+    def slow(self: Grouper, *arguments: Any) -> Any:
+        begun.append(1)
+        time.sleep(0.1)
+        return change_of(self, *arguments)
+
+    fill(db, 20_000, first=1_000)
+    monkeypatch.setattr(Grouper, "change_of", slow)
+    with pytest.raises(Unavailable, match="statement timeout"):
+        db.execute("VERIFY MATERIALIZED VIEW v", settings={"statement_timeout": "150ms"})
+    assert len(begun) <= 3, "there is a batch for each of the 120 weeks at least"
 
 
 def test_what_verify_does_not_take(db: Database) -> None:

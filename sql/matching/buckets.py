@@ -184,11 +184,11 @@ def _of_pattern(pattern: str) -> Buckets | None:
 
 
 def _of_interval(width: Any) -> Buckets | None:
-    if not isinstance(width, pa.MonthDayNano) or width.nanoseconds % 1000 or interval_span(width) <= 0:
+    if not isinstance(width, pa.MonthDayNano) or interval_span(width) <= 0:
         return None
     if not width.months:
         return Buckets(width=interval_span(width), origin=_MONDAY)
-    return None if width.days or width.nanoseconds else Buckets(width=width.months, origin=2000 * 12, by_month=True)
+    return Buckets(width=width.months, origin=2000 * 12, by_month=True)  # with days, too, it is an error where computed
 
 
 def _of_unit(unit: Any) -> Buckets | None:

@@ -313,8 +313,7 @@ class _Matching:
 
 def _is_float(part: Expression) -> bool:
     """Whether it is a column of groups in which 0 and -0 are one, which functions may tell apart."""
-    type = part.type.element or part.type
-    return isinstance(part, Column) and part.id > 0 and type.kind in (Kind.REAL, Kind.DOUBLE)
+    return isinstance(part, Column) and part.id > 0 and part.type.kind in (Kind.REAL, Kind.DOUBLE)
 
 
 def _put(node: Expression, moment: Expression, column: Column) -> Expression:
