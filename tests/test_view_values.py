@@ -370,6 +370,41 @@ def test_first_and_last_have_one_table_of_values_and_say_so(db: Database) -> Non
     assert "this one would: CREATE MATERIALIZED VIEW name AS SELECT k, last(y, x) FROM t GROUP BY k" in plan
 
 
+PAIRS = "is of the pairs of {}, which are kept"
+
+
+@pytest.mark.parametrize(
+    ("kept", "asked", "proof"),
+    [
+        ("last(s, x)", "max(x)", PAIRS.format("last(s, x)")),
+        ("first(s, x)", "min(x)", PAIRS.format("first(s, x)")),
+        ("last(s, x)", "min(x)", PAIRS.format("last(s, x)")),  # of all its pairs
+        ("first(y, x)", "count(DISTINCT x)", PAIRS.format("first(y, x)")),
+        ("last(s, x), max(x)", "max(x)", "is kept"),
+        ("last(s, x) FILTER (WHERE x > 3)", "max(x) FILTER (WHERE x > 3)", PAIRS.format("last(s, x)")),
+        ("last(s, x)", "max(x) FILTER (WHERE k > 1)", PAIRS.format("last(s, x)") + ", for groups with k > 1"),
+        ("last(x, y)", "max(y)", PAIRS.format("last(x, y)")),
+        ("last(s, x)", "max(s)", None),
+        ("last(s, x) FILTER (WHERE x > 3)", "max(x)", None),
+        ("max(x)", "last(s, x)", None),
+        ("last(s, x) FILTER (WHERE s IS NOT NULL)", "max(x)", None),
+    ],
+)
+def test_the_greatest_time_is_that_of_the_last(db: Database, kept: str, asked: str, proof: str | None) -> None:
+    """Where the row with it has NULL, too, and of several rows at that time."""
+    db.execute(f"CREATE MATERIALIZED VIEW w AS SELECT k, {kept} FROM t GROUP BY k")
+    insert(db, (1, 1, 5, 0.5, "a"), (2, 1, 9, None, None), (3, 1, 9, -0.0, "c"), (4, 1, None, float("nan"), "d"))
+    insert(db, (5, 2, None, 2, "e"), (6, 3, 4, None, None), (7, 3, 4, 1.5, None), (8, 2, None, None, None))
+    queries = [f"SELECT k, {asked} FROM t GROUP BY k ORDER BY k", f"SELECT {asked} FROM t"]
+    for gone in range(9):
+        db.execute("DELETE FROM t WHERE id = $1", [gone])
+        for query in queries:
+            lines = [line.strip() for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
+            assert ("View w answers for t, since" in lines) == (proof is not None), lines
+            assert proof is None or f"{asked.split(' FILTER')[0]} {proof}" in lines, lines
+            assert repr(from_views(db, query).rows()) == repr(from_rows(db, query).rows()), (gone, query)
+
+
 @pytest.mark.parametrize(
     ("output", "reason"),
     [

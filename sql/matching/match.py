@@ -213,23 +213,27 @@ class _Matching:
         return said if len(said) == len(left) else None
 
     def _values(self, values: Values) -> PickedValues:
+        """Those of a view are the same, or pairs that begin with them: the greatest (at, x) has the greatest at."""
         wanted = _without(values.where, self._asked.where)
         told = self._of_keys(values, wanted)
         if told is not None:
             return told
-        for known, places, table in zip(self._kept.values, self._kept.kept_places, self._kept.value_views, strict=True):
-            if list(map(nameless, known.arguments)) != list(map(nameless, values.arguments)):
+        count, asked = len(values.arguments), list(map(nameless, values.arguments))
+        tables = zip(self._kept.values, self._kept.kept_places, self._kept.value_views, strict=True)
+        for known, places, table in sorted(tables, key=lambda one: len(one[0].arguments)):
+            if list(map(nameless, known.arguments[:count])) != asked:
                 continue
             left = self._left(wanted, _without(known.where, self._kept.where))
             if left is None:
                 continue
             filter = all_of(left)
-            self._proof += [f"{text} is kept{_where(filter)}" for text in values_texts(values)]
+            of = "" if len(known.arguments) == count else f"of the pairs of {values_texts(known)[0]}, which are "
+            self._proof += [f"{text} is {of}kept{_where(filter)}" for text in values_texts(values)]
             if Kept.DISTINCT in values.kept or not set(values.kept) <= set(known.kept):
-                ids = table.table.primary_key[len(self._keys) :]
+                ids = table.table.primary_key[len(self._keys) :][:count]
                 parts = tuple(table.table.by_id[id].node for id in ids)
                 return PickedValues(table=table, in_table=PickedValue(parts=parts, filter=filter))
-            columns = [tuple(self._view_column(id) for id in places[kept]) for kept in values.kept]
+            columns = [tuple(self._view_column(id) for id in places[kept][:count]) for kept in values.kept]
             return PickedValues(columns=tuple(PickedValue(parts=parts, filter=filter) for parts in columns))
         raise NearMiss(f"it does not keep {' and '.join(values_texts(values))}")
 
