@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import weftdb
 from from_rows import from_rows, from_views
-from weftdb.base.errors import Invalid
+from weftdb.base.errors import Invalid, LimitExceeded
+from weftdb.engine.aggregates import build
 from weftdb.engine.cells import TableStore
 
 Database = Any
@@ -155,6 +156,34 @@ def test_a_view_with_values_is_made_while_others_write(db: Database) -> None:
     assert not failed
     check(db)
     verified(db)
+
+
+def test_values_that_come_and_go_while_a_view_is_made_are_followed(db: Database) -> None:
+    """Two extremes go at once, and the next one is sought among what was written before."""
+    insert(db, *((number, number % 2, number) for number in range(1, 9)), (9, 5, 5))
+    with db.transaction() as txn:
+        txn.execute(f"CREATE MATERIALIZED VIEW v AS {QUERY}")
+        db.execute("DELETE FROM t WHERE id IN (1, 3, 4, 6, 8, 9)")
+        insert(db, (10, 0, 3), (11, 7, 7))
+    assert check(db) == {0: (2, 3, 2, None, None, 2), 1: (5, 7, 2, None, None, 2), 7: (7, 7, 1, None, None, 1)}
+    verified(db)
+    for query in ("SELECT count(DISTINCT x), min(x) FROM t", "SELECT k % 2, count(DISTINCT x) FROM t GROUP BY 1"):
+        assert "View v answers for t, since" in [line for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
+        assert sorted(from_views(db, query).rows()) == sorted(from_rows(db, query).rows())
+    db.execute("DELETE FROM t WHERE id = 10")
+    assert check(db)[0][:3] == (2, 2, 1)
+
+
+def test_more_groups_or_values_than_may_be_held_are_refused(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.execute("INSERT INTO t SELECT g, g % 3, g FROM generate_series(1, 5000) g")
+    monkeypatch.setattr(build, "VIEW_BUILD_BYTES_MAX", 200_000)
+    with pytest.raises(LimitExceeded, match="more than 5,000 groups, which take"):
+        db.execute("CREATE MATERIALIZED VIEW w AS SELECT id, x, s, sum(y) AS y, sum(x) AS z FROM t GROUP BY id, x, s")
+    query = "SELECT k, count(*) AS n, min(x) AS low FROM t GROUP BY k"
+    with pytest.raises(LimitExceeded, match="more than 5,000 different values in its groups, which take"):
+        db.execute(f"CREATE MATERIALIZED VIEW w AS {query}")
+    db.execute(f"CREATE MATERIALIZED VIEW w AS {query.replace('x', 'x % 1000')}")
+    assert sorted(db.execute("SELECT * FROM w").rows()) == [(0, 1666, 0), (1, 1667, 0), (2, 1667, 0)]
 
 
 def test_transactions_undone_and_large_and_dropped_slices_are_followed(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class BuildingView:
         self._rounds += 1
         counts = [self._count(transaction, *pair) for pair in zip(values, self._values, strict=True)]
         grouper = self.view.grouper
-        for change in [groups.whole()] if counts else groups.groups():
+        for change in [groups.whole()] if counts else groups.groups():  # all values are of one of these groups
             keys = change.select(grouper.key_names)
             had = grouper.had(change, *self._known(transaction, keys))
             kept = kept_of(self.view, keys, had, counts, [seek_in(store) for store in self._values])
