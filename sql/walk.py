@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias, cast
 
 from ..engine import schema
@@ -48,6 +48,9 @@ _FIELDS: Final[dict[type, tuple[str, ...] | None]] = {
 }
 """The fields to look into by class, none for a leaf; None for what is no node."""
 
+_INSIDE: Final[dict[type, Callable[[Any], tuple[Node, ...]] | tuple[()] | None]] = {}
+"""What gives the values of those fields, the last one first."""
+
 _PLAIN: Final = frozenset(
     (
         *("str", "str | None", "int", "int | None", "bool", "bool | None", "JoinKind", "SetKind"),
@@ -69,19 +72,34 @@ def _fields(kind: type) -> tuple[str, ...] | None:
     return _FIELDS[kind]
 
 
-def walk(node: Node) -> Iterator[Node]:
+def walk(node: Node) -> list[Node]:
     """``node`` and everything below it, subqueries and relations included, parents first."""
+    found: list[Node] = []
     stack: list[Node] = [node]
-    while stack:
+    while stack:  # a quarter of planning were walks: no calls here but those that are needed
         item = stack.pop()
-        if isinstance(item, tuple):
-            stack.extend(cast(tuple[Node, ...], item)[::-1])
-            continue
         kind = item.__class__
-        names = _FIELDS[kind] if kind in _FIELDS else _fields(kind)  # a call for each would be a third of a walk
-        if names is not None:
-            yield item
-            stack += [getattr(item, name) for name in names[::-1]]
+        if kind is tuple:
+            stack.extend(item[::-1])
+            continue
+        try:
+            inside = _INSIDE[kind]
+        except KeyError:
+            inside = _INSIDE[kind] = _inside(kind)
+        if inside is None:
+            continue
+        found.append(item)
+        if inside:
+            stack.extend(inside(item))
+    return found
+
+
+def _inside(kind: type) -> Callable[[Any], tuple[Node, ...]] | tuple[()] | None:
+    names = _fields(kind)
+    if not names:
+        return None if names is None else ()
+    get = operator.attrgetter(*names[::-1])
+    return get if len(names) > 1 else lambda item: (get(item),)
 
 
 def columns_read(node: Node) -> frozenset[int]:
@@ -95,11 +113,14 @@ def columns_read(node: Node) -> frozenset[int]:
 
 def rewrite(node: Node, replace: Callable[[Node], Node | None]) -> Node:
     """A copy of ``node`` in which every part for which ``replace`` gives a value is that value; parents first."""
-    if isinstance(node, tuple):
+    if node.__class__ is tuple:
         items = cast(tuple[Node, ...], node)
         new = [rewrite(item, replace) for item in items]
         return items if all(map(operator.is_, items, new)) else tuple(new)
-    names = _fields(node.__class__)
+    try:
+        names = _FIELDS[node.__class__]
+    except KeyError:
+        names = _fields(node.__class__)
     if names is None:
         return node
     found = replace(node)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never
 
 from ...base.types import BOOLEAN
@@ -25,23 +25,33 @@ def children(expression: Expression) -> tuple[Expression, ...]:
             assert_never(expression)
 
 
-def walk(expression: Expression) -> Iterator[Expression]:
+def walk(expression: Expression) -> list[Expression]:
     """The expression and all its parts, parents first."""
-    yield expression
-    for child in children(expression):
-        yield from walk(child)
+    found: list[Expression] = []
+    stack = [expression]
+    while stack:
+        part = stack.pop()
+        found.append(part)
+        stack.extend(children(part)[::-1])
+    return found
 
 
 def transform(expression: Expression, change: Callable[[Expression], Expression]) -> Expression:
-    """The tree with ``change`` applied to every part, children first."""
+    """The tree with ``change`` applied to every part, children first. What has not changed is the same object."""
     match expression:
         case Literal() | Column() | Parameter():
             return change(expression)
         case Call():
-            parts = tuple(transform(argument, change) for argument in expression.arguments)
+            old = expression.arguments
+            parts = tuple([transform(argument, change) for argument in old])
+            if all(map(operator.is_, old, parts)):
+                return change(expression)
             return change(Call(function=expression.function, arguments=parts, type=expression.type))
         case Cast():
-            return change(Cast(argument=transform(expression.argument, change), type=expression.type))
+            argument = transform(expression.argument, change)
+            if argument is expression.argument:
+                return change(expression)
+            return change(Cast(argument=argument, type=expression.type))
         case Case():
             branches = tuple((transform(test, change), transform(then, change)) for test, then in expression.branches)
             default = transform(expression.default, change)
@@ -52,7 +62,11 @@ def transform(expression: Expression, change: Callable[[Expression], Expression]
 
 def nameless(expression: Expression) -> Expression:
     """The expression, its columns told by identifiers alone."""
-    return transform(expression, lambda part: replace(part, name="") if isinstance(part, Column) else part)
+    return transform(expression, _nameless)
+
+
+def _nameless(part: Expression) -> Expression:
+    return Column(id=part.id, type=part.type) if isinstance(part, Column) and part.name else part
 
 
 def columns_of(expression: Expression) -> frozenset[int]:
