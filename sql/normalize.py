@@ -9,8 +9,10 @@ stands, and that is the same for all texts of one *shape*: the tree of one of th
 (``liftable``). Those are the ones that nothing but their value depends on, since PostgreSQL gives a parameter the type
 of such a place as it gives it to the literal:
 
-- one side of a comparison with a column, an item of IN, an end of BETWEEN, in WHERE or ON, under nothing but AND, OR
-  and NOT;
+- one side of a comparison with a column, an item of IN, an end of BETWEEN, in WHERE (not FILTER's) or ON, under
+  nothing but AND, OR and NOT;
+- there, too, a string with a type, whatever it is compared with, added to or taken from: ``TIMESTAMP '…'``, as moving
+  windows have it, becomes ``$1::TIMESTAMP``; so do DATE and TIMESTAMPTZ, and their casts;
 - a value of INSERT … VALUES;
 - a value that SET gives to a column, or adds to one, takes from one, or multiplies one with.
 
@@ -41,13 +43,13 @@ from .source import split
 _WORDS: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 
 _ODD: Final = re.compile(
-    r"""--|/\*|[;$\0]          # comments, several statements, parameters and dollar quotes
-      | (?<!\w)[0-9]+\.(?![0-9]) | (?<![0-9])\.[0-9]    # 1. and .5
-      | (?<![\w.])[0-9.]+[^\W0-9]                       # 1e5, 0x1F, 1_000
+    r"""--|/\*|[;$]             # comments, several statements, parameters and dollar quotes
+      | \0[in]\. | \.\0[in]    # 1. and .5
+      | \0[in]\w              # 1e5, 0x1F, 1_000
     """,
     re.VERBOSE,
 )
-"""What is left as it is. It may be inside of a string, too; that costs no more than the plan."""
+"""What is left as it is, looked for in a shape, so not inside of strings."""
 
 _PIECE: Final = re.compile(
     r"""'(?:[^']|'')*'                                          # a string
@@ -63,6 +65,14 @@ _PREFIX: Final = re.compile(r"[\w&']$")
 _MINUS: Final = re.compile(r"(?<=[(,=<>])\s*-$")
 """At the end of what is before a number: its sign, where that cannot be a subtraction."""
 
+_TYPED: Final = re.compile(
+    r"(?<![\w.$])(?:DATE|TIMESTAMPTZ|TIMESTAMP(?:\s+WITH(?:OUT)?\s+TIME\s+ZONE)?)\s*$", re.IGNORECASE
+)
+"""At the end of what is before a string: its type."""
+
+_TYPES: Final = (exp.DType.DATE, exp.DType.TIMESTAMP, exp.DType.TIMESTAMPTZ)
+"""Those that read a text as a value in the same way, whether it is a literal or a parameter."""
+
 
 @dataclass(slots=True)
 class Cut:
@@ -72,24 +82,34 @@ class Cut:
     literals: list[int]
     shape: str
 
-    def lift(self, lifts: tuple[bool, ...]) -> tuple[str, list[object]]:
+    def lift(self, lifts: Lifts) -> tuple[str, list[object]]:
         """The text with those literals as $1, $2, …, and their values."""
         pieces, values = list(self.pieces), list[object]()
-        for place, lifted in zip(self.literals, lifts, strict=True):
-            if lifted:
-                values.append(_value(pieces[place]))
-                pieces[place] = f"${len(values)}"
+        for place, type in zip(self.literals, lifts, strict=True):
+            if type is None:
+                continue
+            values.append(_value(pieces[place]))
+            pieces[place] = f"${len(values)}"
+            if type:
+                pieces[place - 1] = pieces[place - 1][: -len(type)]
+                pieces[place] += f"::{type.rstrip()}"
         return "".join(pieces), values
 
 
+Lifts = tuple[str | None, ...]
+"""For each literal: None if it stays; else the type that is written before it, with the blanks, or nothing."""
+
+
 class Shape:
-    """What is known of the texts of one shape. ``lifts``: which of their literals are lifted; None: not looked at."""
+    """What is known of the texts of one shape. ``lifts``: how their literals are lifted, () if none is; None: not
+    looked at.
+    """
 
     __slots__ = ("lifts", "seen")
 
     def __init__(self) -> None:
         self.seen = False
-        self.lifts: tuple[bool, ...] | None = None
+        self.lifts: Lifts | None = None
 
 
 def cut(text: str) -> Cut | None:
@@ -98,7 +118,7 @@ def cut(text: str) -> Cut | None:
     None where it has no literals, or more in it than the pieces that are known here.
     """
     text = text.rstrip("; \n")
-    if _WORDS.match(text) is None or _ODD.search(text) is not None:
+    if _WORDS.match(text) is None or "\0" in text:
         return None
     pieces = _PIECE.findall(text)
     if sum(map(len, pieces)) != len(text):
@@ -121,10 +141,11 @@ def cut(text: str) -> Cut | None:
         literals.append(place)
     if not literals or len(literals) > LITERALS_LIFTED_MAX:
         return None
-    return Cut(pieces, literals, "".join(holes))
+    shape = "".join(holes)
+    return None if _ODD.search(shape) is not None else Cut(pieces, literals, shape)
 
 
-def liftable(cut: Cut) -> tuple[bool, ...]:
+def liftable(cut: Cut) -> Lifts:
     """Which of the literals may be parameters; empty where none may."""
     text = "".join(cut.pieces)
     try:
@@ -137,7 +158,7 @@ def liftable(cut: Cut) -> tuple[bool, ...]:
     if tree.find(exp.Version) is not None:
         return ()
     places = {node.meta["start"]: node for node in tree.find_all(exp.Literal) if "start" in node.meta}
-    found: list[bool] = []
+    found: list[str | None] = []
     at = 0
     starts: list[int] = []
     for piece in cut.pieces:
@@ -146,8 +167,18 @@ def liftable(cut: Cut) -> tuple[bool, ...]:
     for place in cut.literals:
         signed = cut.pieces[place][0] == "-"
         node = places.get(starts[place] + signed)
-        found.append(node is not None and _may_be_lifted(node, signed=signed))
-    return tuple(found) if any(found) else ()
+        found.append(None if node is None else _lift_of(node, cut.pieces[place - 1] if place else "", signed=signed))
+    return () if all(type is None for type in found) else tuple(found)
+
+
+def _lift_of(literal: exp.Literal, before: str, *, signed: bool) -> str | None:
+    """How a literal is lifted; see ``Lifts``. ``before``: the text before it."""
+    if not isinstance(literal.parent, exp.Cast):
+        return "" if _may_be_lifted(literal, signed=signed) else None
+    if not _has_type(literal, literal.parent):
+        return None
+    found = _TYPED.search(before)
+    return "" if found is None else found[0]
 
 
 def _value(piece: str) -> object:
@@ -198,6 +229,17 @@ def _may_be_lifted(literal: exp.Literal, *, signed: bool) -> bool:
     return False
 
 
+def _has_type(literal: exp.Literal, cast: exp.Cast) -> bool:
+    """Whether a cast alone says what a text means, and its place that nothing but the value matters."""
+    to = cast.args["to"]
+    if not literal.is_string or not isinstance(to, exp.DataType) or to.this not in _TYPES or to.expressions:
+        return False
+    node: Any = cast
+    while isinstance(node.parent, exp.Paren | exp.Add | exp.Sub):
+        node = node.parent
+    return isinstance(node.parent, (*_COMPARISONS, exp.In, exp.Between)) and _is_condition(node.parent)
+
+
 def _is_set(node: Any) -> bool:
     """Whether it is what SET gives to a column."""
     parent = node.parent
@@ -207,8 +249,14 @@ def _is_set(node: Any) -> bool:
 
 
 def _is_condition(node: Any) -> bool:
-    """Whether it is all of a WHERE or ON, or a part of it under AND, OR, NOT and parentheses."""
-    return any(isinstance(found, exp.Where) or key == "on" for found, key in _above(node))
+    """Whether it is all of a WHERE or ON, or a part of it under AND, OR, NOT and parentheses.
+
+    Not of the WHERE in FILTER: what views keep is compared with it before its value is known.
+    """
+    return any(
+        (isinstance(found, exp.Where) and not isinstance(found.parent, exp.Filter)) or key == "on"
+        for found, key in _above(node)
+    )
 
 
 def _above(node: Any) -> Iterator[tuple[Any, str]]:

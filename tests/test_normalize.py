@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,12 @@ CONDITIONS = [
     "at >= {t} AND at < {t}", "moment > {t}", "day BETWEEN {t} AND {t}", "n + {i} > {i}", "id = {s}", "price = {s}",
     "ratio = {s}", "flag = {s}", "name = {i}", "n = (SELECT max(n) FROM t AS u WHERE u.small = {i})",
     "EXISTS (SELECT 1 FROM t AS u WHERE u.n = t.n AND u.id > {i})", "day = {t}::date", "n % {i} = {i}",
+    "at >= TIMESTAMP {t} AND at < timestamp {t}", "moment BETWEEN TIMESTAMPTZ {t} AND {t}::timestamptz",
+    "at > DATE {t}", "day IN (DATE {t}, {t})", "day <= date {t} - {i}", "at < TIMESTAMP {t} + INTERVAL '36 hours'",
+    "DATE {t} - day > {i}",
+    "date_trunc('day', at) = TIMESTAMP WITHOUT TIME ZONE {t}", "moment > TIMESTAMP WITH TIME ZONE {t}",
+    "moment <> CAST({t} AS TIMESTAMP)", "name = {t}::date::text", "(at, n) > (TIMESTAMP {t}, {i})",
+    "at <> TIMESTAMP(0) {t}",
 ]  # fmt: skip
 
 QUERIES = [
@@ -56,8 +63,11 @@ LITERALS = {
     "{i}": ["0", "1", "2", "3", "-1", "-2", "7", "2147483647", "2147483648", "-2147483648", "9223372036854775807"],
     "{d}": ["0.5", "1.25", "-2.50", "0.1", "3.14159265358979", "100.00"],
     "{s}": ["''", "'a'", "'b'", "'it''s'", "'ä'", "'long one'", "'1'", "'2'", "'true'", "' 2 '", "'-- x'"],
-    "{t}": ["'2024-02-29'", "'2024-03-01'", "'2023-12-31 12:00'", "'1999-01-01'", "'no day'"],
-}
+    "{t}": [
+        "'2024-02-29'", "'2024-03-01'", "'2023-12-31 12:00'", "'1999-01-01'", "'no day'", "'2024-02-29T10:17:33.5Z'",
+        "'2024-03-01 01:00:00+02'", "'2024-02-29 24:00'", "'infinity'", "'epoch'", "'now'", "'0044-03-15 BC'", "''",
+    ],
+}  # fmt: skip
 
 
 def drawn(template: str, chance: random.Random) -> str:
@@ -65,7 +75,7 @@ def drawn(template: str, chance: random.Random) -> str:
         template = template.replace("{c}", chance.choice(CONDITIONS), 1)
     for hole, values in LITERALS.items():
         while hole in template:
-            common = values[:5] if hole == "{i}" and chance.random() < 0.8 else values
+            common = values[:5] if hole in ("{i}", "{t}") and chance.random() < 0.8 else values
             template = template.replace(hole, chance.choice(common), 1)
     return template
 
@@ -108,6 +118,65 @@ def test_texts_answer_the_same_with_their_literals_lifted(seed: int, monkeypatch
     assert lifted > 50
 
 
+CHARTS = [
+    "SELECT time_bucket('1 hour', at) AS hour, count(*), sum(n) FROM e WHERE {w} GROUP BY 1 ORDER BY 1",
+    "SELECT date_trunc('day', at) AS day, k, avg(n) FROM e WHERE {w} AND k IN ({s}, {s}) GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT k, count(*), sum(n) FROM e WHERE {w} AND k <> {s} GROUP BY 1 HAVING count(*) > {i} ORDER BY 1 LIMIT {i}",
+    "SELECT count(*), sum(n) FILTER (WHERE k = {s}) FROM e WHERE {w}",
+    "SELECT 'this' AS week, count(*) FROM e WHERE {w} UNION ALL SELECT 'last', count(*) FROM e WHERE {w} ORDER BY 1",
+    "SELECT count(*), sum(n) FROM e WHERE k = {s} AND n > {i}",
+    "SELECT time_bucket('1 day', at) AS day, count(*) FROM e WHERE k = {s} AND {w} GROUP BY 1 ORDER BY 1",
+]
+WINDOWS = [
+    "at >= TIMESTAMP {m} AND at < TIMESTAMP {m}", "at >= {m}", "at BETWEEN {m} AND {m}", "at > {m}::timestamp",
+    "at >= TIMESTAMP {m} - INTERVAL '3 days'", "at >= DATE {d} AND at < DATE {d} + 2", "NOT (at < TIMESTAMP {m})",
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("seed", range(2))
+def test_moving_windows_answer_the_same_with_their_literals_lifted_views_included(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    lifting, plain = weftdb.open(), weftdb.open()
+    monkeypatch.setattr(resources_of(plain.engine), "lifted", lambda _: None)
+    start = dt.datetime(2024, 2, 27)
+
+    def moment() -> dt.datetime:
+        return start + dt.timedelta(seconds=chance.randrange(8 * 86_400), hours=chance.choice((0, 0, -30)))
+
+    rows = [{"id": i, "at": moment(), "k": chance.choice("abc"), "n": chance.choice((None, 1, 5))} for i in range(400)]
+    for db in (lifting, plain):
+        db.execute("CREATE TABLE e (id BIGINT, at TIMESTAMP, k TEXT, n INT, PRIMARY KEY (id, at))")
+        db.execute(
+            "CREATE MATERIALIZED VIEW h AS SELECT time_bucket('1 hour', at) AS hour, k, count(*) AS rows, sum(n),"
+            " count(n) FROM e GROUP BY 1, 2"
+        )
+        db.execute(
+            "CREATE MATERIALIZED VIEW a AS SELECT time_bucket('1 day', at) AS day, count(*), sum(n) FROM e"
+            " WHERE k = 'a' GROUP BY 1"
+        )
+        db.table("e").put(rows)
+    holes = {"{s}": ["'a'", "'a'", "'b'", "'x'"], "{i}": ["0", "3", "50"]}
+    for _ in range(120):
+        sql = chance.choice(CHARTS)
+        while "{w}" in sql:
+            sql = sql.replace("{w}", chance.choice(WINDOWS), 1)
+        for hole in ("{m}", "{d}", *holes):
+            while hole in sql:
+                at = moment().replace(minute=chance.choice((0, 17)), second=0)
+                value = f"'{at:%Y-%m-%d}'" if hole == "{d}" else f"'{at}'"
+                sql = sql.replace(hole, chance.choice(holes.get(hole, [value])), 1)
+        assert outcome(lifting, sql) == outcome(plain, sql), sql
+    lifted = lifting.execute("SELECT value FROM weft_metrics WHERE name = 'weft_statements_lifted'").scalar()
+    reads = [dict(db.execute("SELECT view_name, reads FROM weft_views").rows()) for db in (lifting, plain)]
+    assert lifted > 100
+    assert reads[0] == reads[1]
+    assert reads[0]["h"] > 20
+    assert reads[0]["a"] > 0
+
+
 def lift(text: str) -> tuple[str, list[object]]:
     pieces = cut(text)
     lifts = () if pieces is None else liftable(pieces)
@@ -124,8 +193,22 @@ def lift(text: str) -> tuple[str, list[object]]:
         ("SELECT 1, 'a', -2 FROM t LIMIT 5", None, []),
         ("SELECT a + 1 FROM t WHERE b - 5 = 3 GROUP BY a + 1 HAVING sum(b) = 4 ORDER BY 1 LIMIT 2", None, []),
         ("SELECT a FROM t WHERE b = 1.5 AND date_trunc('day', c) = '2024-01-01'", None, []),
-        ("SELECT a FROM t WHERE b = INTERVAL '1 day' AND c = DATE '2024-01-01' AND d = '5'::int", None, []),
+        ("SELECT a FROM t WHERE b = INTERVAL '1 day' AND d = '5'::int AND c = TIMESTAMP(0) '2024-01-01'", None, []),
+        ("SELECT DATE '2024-01-01' FROM t GROUP BY DATE '2024-01-01' HAVING max(c) > DATE '2024-01-01'", None, []),
+        ("SELECT a FROM t WHERE f(DATE '2024-01-01') = a AND DATE '2024-01-01'::timestamp > c", None, []),
+        (
+            "SELECT a FROM t WHERE c >= TIMESTAMP '2024-03-01T10:17:33Z' AND c < timestamp with time zone '; -- 1e5'",
+            "SELECT a FROM t WHERE c >= $1::TIMESTAMP AND c < $2::timestamp with time zone",
+            ["2024-03-01T10:17:33Z", "; -- 1e5"],
+        ),
+        (
+            "SELECT a FROM t WHERE c IN ('x'::date, CAST('y' AS date)) AND f(c) = (DATE  'z' - INTERVAL '1 day')",
+            "SELECT a FROM t WHERE c IN ($1::date, CAST($2 AS date)) AND f(c) = ($3::DATE - INTERVAL '1 day')",
+            ["x", "y", "z"],
+        ),
+        ("SELECT a FROM t WHERE date = '5' AND b > ''", "SELECT a FROM t WHERE date = $1 AND b > $2", ["5", ""]),
         ("SELECT a FROM t WHERE (b, c) = (1, 2) AND d LIKE 'x%' AND e = 1 + 1", None, []),
+        ("SELECT sum(a) FILTER (WHERE b = 5 AND c > DATE '2024-01-01') FROM t", None, []),
         ("SELECT a FROM t WHERE b = $1 AND c = 5", None, []),
         ("SELECT a FROM t WHERE b = 5 -- six", None, []),
         ("SELECT a FROM t WHERE b = E'x' AND c = 5", None, []),
