@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from server_child import Forked
 from weftdb.bench import main as door
 from weftdb.bench import point, restart, series
 from weftdb.bench.aggregate import BOTH, Aggregate
@@ -65,6 +70,18 @@ LOCAL: tuple[Callable[[], Store], ...] = (
     partial(DuckStore, primary_key=False),
     SqliteStore,
 )
+
+
+@pytest.fixture(autouse=True)
+def servers_are_forked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each of some fifteen would take three seconds of processor to start; the demo's are started as users do."""
+
+    def popen(command: list[str], *, stdout: int, stderr: IO[bytes], text: bool) -> Forked:
+        assert (command[0], stdout, text) == (sys.executable, subprocess.PIPE, True)
+        return request.getfixturevalue("zygote").popen(command[1:], errors=Path(stderr.name))
+
+    forking = SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr("weftdb.bench.process.subprocess", forking)
 
 
 @pytest.fixture
@@ -851,6 +868,7 @@ def test_ingest_compares_what_the_goals_name() -> None:
 def test_point_runs_and_notices_a_wrong_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(point, "_CALLS", 40)
     monkeypatch.setattr(point, "_CHANGES", 10)
+    monkeypatch.setattr(point, "_JOINS", 2)
     workload = point.Point(size=TINY, folder=folder)
     workload.setup()
     try:

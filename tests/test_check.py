@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,7 @@ import pyarrow as pa
 import pytest
 import soak
 import weftdb
+from server_child import Zygote
 from weftdb.base.errors import Corrupt, Unavailable, WeftError
 from weftdb.base.types import BIGINT, BOOLEAN, DOUBLE, TEXT, TIMESTAMP
 from weftdb.engine import indexes
@@ -445,7 +444,7 @@ def test_files_that_a_crash_left_over_are_noted_and_no_problem(
     assert [note.where for note in check_folder(folder).notes] == [f"{folder}/segments/notes.txt"]
 
 
-def test_a_killed_flush_leaves_a_note_and_no_problem(tmp_path: Path) -> None:
+def test_a_killed_flush_leaves_a_note_and_no_problem(tmp_path: Path, zygote: Zygote) -> None:
     """Killed between the file and the manifest that would name it."""
     script = (
         "import os, sys, weftdb\n"
@@ -455,8 +454,9 @@ def test_a_killed_flush_leaves_a_note_and_no_problem(tmp_path: Path) -> None:
         "database.engine.storage.manifest.commit = lambda **_: os.kill(os.getpid(), 9)\n"
         "database.engine.flush()\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "data")], timeout=60)
-    assert ended.returncode == -9
+    with zygote.popen(["-c", script, str(tmp_path / "data")]) as process:
+        said = process.stdout.read()
+    assert process.returncode == -9, said
     report = check_folder(tmp_path / "data")
     assert report.problems == []
     assert [note.what for note in report.notes if "left over by a crash" in note.what]

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pytest
 import weftdb
 from breaking_proxy import BreakingProxy
-from server_child import ForkedServer, ServerChild, Zygote, free_port
+from server_child import ForkedServer, Zygote, free_port
 from weftdb.base import interface
 from weftdb.base.errors import Closed, Conflict, Invalid, LimitExceeded, NotFound, Unavailable
 from weftdb.client import reads as reads_module
@@ -139,8 +139,8 @@ def test_the_client_needs_no_engine() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_same_client_finds_a_server_that_was_restarted(tmp_path: Path) -> None:
-    child = ServerChild(tmp_path / "data")
+def test_the_same_client_finds_a_server_that_was_restarted(tmp_path: Path, zygote: Zygote) -> None:
+    child = ForkedServer(tmp_path / "data", zygote)
     with child, weftdb.connect(child.url) as db:
         db.execute("CREATE TABLE t (k bigint PRIMARY KEY, v text)")
         table = db.table("t")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 import soak
 import weftdb
 from crash_course import WRITE_SET_BYTES, Course, Model, Promise, read
+from server_child import Zygote
 from simulated_disk import SimulatedDisk
 from weftdb.base.errors import Corrupt
 from weftdb.engine.changes import Change
@@ -251,7 +250,9 @@ print(database.execute("SELECT count(v) FROM small WHERE v >= 0").scalar())
 
 
 @pytest.mark.parametrize("moment", ["before it was opened", "when it was mapped"])
-def test_a_file_that_is_cut_fails_the_queries_that_come_to_it_and_does_not_kill(tmp_path: Path, moment: str) -> None:
+def test_a_file_that_is_cut_fails_the_queries_that_come_to_it_and_does_not_kill(
+    tmp_path: Path, moment: str, zygote: Zygote
+) -> None:
     """In a process of its own: touching a mapped page beyond the end of a file kills it."""
     with weftdb.open(tmp_path, maintenance=False, history_seconds=0) as database:
         for name, count in (("small", 10), ("large", 50_000)):
@@ -261,10 +262,10 @@ def test_a_file_that_is_cut_fails_the_queries_that_come_to_it_and_does_not_kill(
         file, place = file_of(database, "large"), segments_of(database.engine, "large")[0].description.place
         assert file == file_of(database, "small")
         assert place.offset < 8_192
-    command = [sys.executable, "-c", CUT, str(tmp_path), str(file), moment]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 0, ended.stderr
-    first, message, again = ended.stdout.splitlines()
+    with zygote.popen(["-c", CUT, str(tmp_path), str(file), moment]) as process:
+        said = process.stdout.read()
+    assert process.returncode == 0, said
+    first, message, again = said.splitlines()
     assert (first, again) == ("10", "10")
     assert file.name in message
     assert "the file has 8,192 bytes" in message

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import soak
 from crash_course import check_storage
 from flush_child import keys_of
+from server_child import Zygote
 from weftdb.engine.check import check_folder
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
@@ -21,14 +20,12 @@ ROUNDS = 5 * soak.FACTOR
 
 
 @pytest.mark.timeout(120 * soak.FACTOR)
-def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, zygote: Zygote) -> None:
     chance = random.Random(soak.SEED)
     tail = 0
     segments = 0
     for _ in range(ROUNDS):
-        process = subprocess.Popen([sys.executable, str(CHILD), str(tmp_path)], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        with process, process.stdout:
+        with zygote.popen([str(CHILD), str(tmp_path)]) as process:
             acknowledged = int(process.stdout.readline())
             time.sleep(chance.random() / 2)
             process.kill()

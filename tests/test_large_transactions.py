@@ -6,8 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -17,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import soak
+from server_child import Zygote
 from weftdb.base.errors import Conflict, Corrupt, Invalid, LimitExceeded
 from weftdb.engine.changes import Change
 from weftdb.engine.check import check_folder
@@ -186,7 +185,7 @@ class Model:
 
 
 @pytest.mark.parametrize("kind", CREATE)
-@pytest.mark.parametrize("seed", range(2 * soak.FACTOR))
+@pytest.mark.parametrize("seed", range(soak.many(1, 2)))
 def test_a_large_transaction_agrees_with_a_dictionary(folder: Path, kind: str, seed: int) -> None:
     chosen = random.Random(seed)
     engine = Engine.open(folder, options=OPTIONS)
@@ -700,13 +699,14 @@ CHILD = """
 
 
 @pytest.mark.parametrize("when", ["spilled", "prepared", "installed", "committed"])
-def test_a_killed_process_leaves_all_or_nothing(folder: Path, when: str) -> None:
+def test_a_killed_process_leaves_all_or_nothing(folder: Path, when: str, zygote: Zygote) -> None:
     with Engine.open(folder, options=OPTIONS) as engine:
         Session(engine).execute(CREATE["woven"])
         put(engine, rows_of(range(100)))
     code = textwrap.dedent(CHILD).format(support=str(Path(__file__).parent), folder=str(folder), when=when)
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    with zygote.popen(["-c", code]) as process:
+        said = process.stdout.read()
+    assert process.returncode == -signal.SIGKILL, said
     assert files(folder), "there were files when it died"
     with Engine.open(folder, options=OPTIONS) as engine:
         if when in ("spilled", "prepared"):

@@ -17,6 +17,7 @@ import lmdb
 import pyarrow as pa
 import pytest
 from log_records import file_size_limit, record, versions
+from server_child import Forked, Zygote
 from simulated_disk import SimulatedDisk, SimulatedLog
 from weftdb.base import errors
 from weftdb.storage import lmdb_log, lmdb_pages, lmdb_store
@@ -445,10 +446,10 @@ def test_a_commit_in_doubt_is_unknown_until_the_log_is_opened_again(
     again.close()
 
 
-def test_an_appender_of_another_process_fences_this_one(tmp_path: Path) -> None:
+def test_an_appender_of_another_process_fences_this_one(tmp_path: Path, zygote: Zygote) -> None:
     log = open_lmdb(tmp_path, map_bytes=1 << 20)
     assert log.append(record(1)) is Outcome.APPENDED
-    with child(tmp_path, rows=3_000) as process:
+    with child(tmp_path, rows=3_000, zygote=zygote) as process:
         acknowledged = [int(process.stdout.readline()) for _ in range(50)]
     assert acknowledged[0] == 2
     assert log.append(record(99)) is Outcome.FENCED
@@ -510,25 +511,20 @@ def test_a_forked_child_is_refused_and_leaves_the_log_alone(tmp_path: Path) -> N
 
 
 @contextlib.contextmanager
-def child(folder: Path, *, rows: int) -> Iterator[subprocess.Popen[str]]:
+def child(folder: Path, *, rows: int, zygote: Zygote) -> Iterator[Forked]:
     """A process that appends until the block ends; then it is killed."""
-    command = [sys.executable, str(SUPPORT / "log_child.py"), str(folder), str(rows)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    with zygote.popen([str(SUPPORT / "log_child.py"), str(folder), str(rows)]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def test_a_killed_appender_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+def test_a_killed_appender_loses_nothing_that_it_acknowledged(tmp_path: Path, zygote: Zygote) -> None:
     chance = random.Random(7)
     tail = 0
     for _ in range(6):
-        with child(tmp_path, rows=30_000) as process:
-            assert process.stdout is not None
+        with child(tmp_path, rows=30_000, zygote=zygote) as process:
             acknowledged = int(process.stdout.readline())
             time.sleep(chance.random() / 4)
             process.kill()

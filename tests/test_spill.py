@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import weftdb
+from server_child import Zygote
 from weftdb.base.errors import LimitExceeded, Unavailable
 from weftdb.base.limits import MIB, TREES_BYTES_MAX
 from weftdb.engine.database import Engine
@@ -110,7 +109,7 @@ def test_the_folder_for_spills_is_emptied_at_open_and_removed_at_close(tmp_path:
     assert not (path / "tmp").exists()
 
 
-def test_a_killed_process_leaves_spills_that_the_next_open_removes(folder: Path) -> None:
+def test_a_killed_process_leaves_spills_that_the_next_open_removes(folder: Path, zygote: Zygote) -> None:
     script = f"""
 import os, weftdb
 db = weftdb.open({str(folder)!r}, memory_limit={256 * MIB})
@@ -118,8 +117,8 @@ db.execute("SELECT b, c FROM t ORDER BY b").reader().read_next_batch()
 print(len(os.listdir({str(folder / "tmp")!r})), flush=True)
 os.kill(os.getpid(), 9)
 """
-    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert int(child.stdout) > 0, child.stderr
+    with zygote.popen(["-c", script]) as child:
+        assert int(child.stdout.read()) > 0
     assert child.returncode == -9
     assert list((folder / "tmp").iterdir())
     weftdb.open(folder).close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ import pytest
 import soak
 import weftdb
 from from_rows import from_rows
+from server_child import Zygote
 from weftdb.base.errors import Unavailable
 from weftdb.engine.aggregates import build, folded
 from weftdb.engine.aggregates.build import BuildingView
@@ -124,7 +123,6 @@ def test_an_index_can_be_cancelled(db: Database) -> None:
 
 
 def test_groups_that_are_being_written_can_be_cancelled(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "CHANGE_ROWS", 10)
     written: list[int] = []
     phases: set[str] = set()
     put = Transaction.put_groups
@@ -135,9 +133,11 @@ def test_groups_that_are_being_written_can_be_cancelled(db: Database, monkeypatc
         time.sleep(0.05)
         put(transaction, table, rows)
 
-    monkeypatch.setattr(Transaction, "put_groups", slow_put)
-    with pytest.raises(Unavailable, match="statement timeout"):
-        db.execute(VIEW, settings={"statement_timeout": "1s"})
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "CHANGE_ROWS", 10)
+        patch.setattr(Transaction, "put_groups", slow_put)
+        with pytest.raises(Unavailable, match="statement timeout"):
+            db.execute(VIEW, settings={"statement_timeout": "1s"})
     assert 0 < len(written) < 60, "7,000 groups are 700 pieces"
     assert phases == {"writing groups"}
     nothing_left(db)
@@ -218,16 +218,14 @@ while True:
 
 
 @pytest.mark.timeout(120 * soak.FACTOR)
-def test_a_killed_process_leaves_a_whole_view_or_none(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_a_whole_view_or_none(tmp_path: Path, zygote: Zygote) -> None:
     folder, chance = tmp_path / "data", random.Random(soak.SEED)
     with weftdb.open(folder) as db:
         db.execute(DDL)
         fill(db, 1, ROWS)
     whole = 0
     for round in range(4 * soak.FACTOR):
-        arguments = [sys.executable, "-c", CHILD, str(folder), str(1_000_000 * (round + 1))]
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
+        with zygote.popen(["-c", CHILD, str(folder), str(1_000_000 * (round + 1))]) as process:
             assert process.stdout.readline() == "ready\n"
             if round == 1:
                 assert process.stdout.readline() == "made\n"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 import weftdb
 from breaking_proxy import BreakingProxy
-from server_child import ForkedServer, ServerChild, Zygote
+from server_child import ForkedServer, Zygote
 from weftdb.base.errors import Closed, Invalid, Unavailable
 from weftdb.client.connection import RemoteDatabase
 from weftdb.engine.database import Engine
@@ -333,15 +333,15 @@ def test_a_program_that_starts_again_goes_on_with_its_writers_name(tmp_path: Pat
         assert db.execute("SELECT sum(n), sum(rows) FROM totals").rows() == [(sum(numbers), len(numbers))]
 
 
-def test_every_row_is_applied_once_over_a_server_that_is_stopped_and_killed(tmp_path: Path) -> None:
-    child = ServerChild(tmp_path / "data")
+def test_every_row_is_applied_once_over_a_server_that_is_stopped_and_killed(tmp_path: Path, zygote: Zygote) -> None:
+    child = ForkedServer(tmp_path / "data", zygote)
     with child, weftdb.connect(child.url) as db:
         db.execute("CREATE TABLE log (k bigint, at timestamp) WITH (key = 'k', time = 'at')")  # no primary key: a
         done = threading.Event()  # repeat would be seen
 
         def kill_and_restart() -> None:
             chance = random.Random(5)
-            for end in (child.stop, child.kill):  # in order, and not
+            for end in (child.stop, child.kill) * 2:  # in order, and not
                 time.sleep(chance.uniform(0.2, 0.5))
                 end()
                 child.start()
