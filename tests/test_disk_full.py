@@ -29,7 +29,7 @@ OPTIONS = Options(maintenance=False, history_seconds=0, memory_limit=1 << 30, wr
 
 
 @pytest.mark.timeout(120 * soak.FACTOR)
-@pytest.mark.parametrize("seed", range(soak.many(4, 6)))
+@pytest.mark.parametrize("seed", range(soak.many(3, 6)))
 def test_a_disk_that_is_full_for_a_while_refuses_commits_and_loses_nothing(seed: int) -> None:
     """Full at any step, for some steps: what is refused changed nothing, and nothing is left lying about."""
     chance = random.Random(seed)

@@ -235,7 +235,7 @@ def test_batches_depend_on_the_rows_alone(monkeypatch: pytest.MonkeyPatch) -> No
     schema = pa.schema([column.field for column in columns])
     arrays = [
         typed_values.array_of(
-            [None if chance.integers(4) == 0 else of[chance.integers(len(of))] for _ in range(250)], column.type
+            [None if chance.integers(4) == 0 else of[chance.integers(len(of))] for _ in range(130)], column.type
         )
         for column in columns
         for of in [typed_values.samples_of(column.type)]

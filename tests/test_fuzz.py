@@ -22,8 +22,8 @@ from private_postgres import private_postgres
 from weftdb.base.types import Kind
 
 WORLDS = soak.many(4, 8)
-QUERIES = 200
-"""Of each world beside PostgreSQL, a quarter as many worlds beside plain tables: 1,000; 100,000 in FACTOR=50."""
+QUERIES = 100 if soak.FACTOR == 1 else 200
+"""Of each world beside PostgreSQL, a quarter as many worlds beside plain tables: 500; 100,000 in FACTOR=50."""
 
 
 @pytest.fixture(scope="module")

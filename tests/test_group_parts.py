@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weftdb.engine.kernels import groups
@@ -56,7 +57,7 @@ def _naive(lanes: list[np.ndarray], words: int) -> dict[tuple[int, ...], list[An
     return found
 
 
-@settings(deadline=None)
+@settings(max_examples=soak.many(40, 100), deadline=None)
 @given(
     seed=st.integers(0, 1 << 32),
     words=st.integers(1, 3),

@@ -19,6 +19,7 @@ from numba.core.dispatcher import Dispatcher
 from weftdb.engine.database import Engine
 from weftdb.engine.options import Options
 from weftdb.engine.pipeline import files, generate, kernels
+from weftdb.engine.pipeline.helper import Helper
 from weftdb.engine.pipeline.kernels import Kernels
 from weftdb.engine.pipeline.shape import Shape
 from weftdb.sql.resources import resources_of
@@ -204,7 +205,15 @@ def test_a_process_that_does_not_start_is_given_up(
 def test_a_compile_that_takes_too_long_is_ended(
     made: Callable[[], Kernels], texts: dict[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weftdb.engine.pipeline.helper.COMPILE_SECONDS_MAX", 3)
+    start = Helper._start
+
+    def start_in_any_time(self: Helper) -> Any:
+        monkeypatch.setattr("weftdb.engine.pipeline.helper.COMPILE_SECONDS_MAX", 100)
+        process = start(self)
+        monkeypatch.setattr("weftdb.engine.pipeline.helper.COMPILE_SECONDS_MAX", 0.2)
+        return process
+
+    monkeypatch.setattr(Helper, "_start", start_in_any_time)
     texts[1] = "time.sleep(100)"
     of = made()
     assert of.kernel(shape(1), wait=True) is None

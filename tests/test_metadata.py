@@ -26,7 +26,7 @@ from weftdb.engine.segment import Segment
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
 
-WORLDS = soak.many(5, 12)
+WORLDS = soak.many(3, 12)
 QUERIES = 40
 _COMPARED = ("=", "<>", "<", "<=", ">", ">=")
 _ORDERED = frozenset(

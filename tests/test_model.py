@@ -343,5 +343,5 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
 TestEngineAgainstModel = EngineAgainstModel.TestCase
 TestEngineAgainstModel.settings = settings(
-    max_examples=soak.many(100, 200), stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=soak.many(60, 200), stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )

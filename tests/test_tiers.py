@@ -29,7 +29,7 @@ from weftdb.engine.pipeline.shape import Shape
 from weftdb.sql.resources import resources_of
 from weftdb.sql.session import Session
 
-WORLDS = 4 * soak.FACTOR
+WORLDS = soak.many(3, 4)
 QUERIES = 60
 """Of a world, a third of them by kernels. FACTOR=50 is 12,000 queries."""
 
@@ -51,14 +51,14 @@ def test_random_queries_are_answered_alike_by_interpreted_kernels() -> None:
 @pytest.mark.timeout(120 * soak.FACTOR)
 def test_random_queries_are_answered_alike_by_programs() -> None:
     counts = Counter[str]()
-    assert not _some(soak.many(8, 16), counts, programs=True)
+    assert not _some(soak.many(5, 16), counts, programs=True)
     assert counts["reached"] * 6 > counts["asked"]
 
 
 @pytest.mark.timeout(120 * soak.FACTOR)
 def test_random_queries_are_answered_alike_by_compiled_kernels(tmp_path: Path) -> None:
     counts = Counter[str]()
-    assert not _some(1 + soak.FACTOR // 2, counts, structures=soak.many(5, 8), folder=tmp_path)
+    assert not _some(1 + soak.FACTOR // 2, counts, structures=soak.many(3, 8), folder=tmp_path)
     assert counts["reached"] > QUERIES // 10
 
 

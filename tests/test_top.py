@@ -28,7 +28,7 @@ DDL = (
     " every = '7 days')"
 )
 COLUMNS = ("k", "m", "a", "b", "d", "s", "x", "r", "n", "f", "w", "p", "late", "word", "tag")
-QUERIES = soak.many(70, 150)
+QUERIES = soak.many(40, 150)
 CONDITIONS = (
     "a > 10",
     "a IS NOT NULL",

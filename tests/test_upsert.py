@@ -74,7 +74,7 @@ def watched(db: Database) -> Iterator[Any]:
             yield db.engine._sequencer.watch(view.table)[0]
 
 
-@pytest.mark.parametrize("seed", range(1000 * soak.SEED, 1000 * soak.SEED + 6 * soak.FACTOR))
+@pytest.mark.parametrize("seed", range(1000 * soak.SEED, 1000 * soak.SEED + soak.many(3, 6)))
 def test_groups_become_what_put_and_delete_make_of_them(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -468,6 +468,9 @@ class World:
         self.matched += any(" answers for " in line for (line,) in plan)
 
 
+STEPS = 12 if soak.FACTOR == 1 else 25
+
+
 def worlds(count: int) -> Iterator[int]:
     return iter(range(1000 * soak.SEED, 1000 * soak.SEED + count))
 
@@ -476,7 +479,7 @@ def worlds(count: int) -> Iterator[int]:
 def test_views_answer_as_their_tables_do(seed: int, tmp_path: Path) -> None:
     world = World(random.Random(seed), tmp_path / "data")
     try:
-        for _ in range(25):
+        for _ in range(STEPS):
             world.step()
     finally:
         world.db.close()
@@ -743,7 +746,7 @@ class Joined(World):
 def test_views_answer_joins_as_their_tables_do(seed: int, tmp_path: Path) -> None:
     world = Joined(random.Random(seed), tmp_path / "data")
     try:
-        for _ in range(25):
+        for _ in range(STEPS):
             world.step()
     finally:
         world.db.close()

@@ -27,7 +27,7 @@ from weftdb.engine.expression.functions import temporal_vector
 from weftdb.engine.snapshot import Snapshot
 from weftdb.sql.matching import match, ways
 
-STEPS = 60 if soak.FACTOR == 1 else 300
+STEPS = 40 if soak.FACTOR == 1 else 300
 WORLDS = range(1000 * soak.SEED, 1000 * soak.SEED + 4 * soak.FACTOR)
 
 

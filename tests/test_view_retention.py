@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soak
 import weftdb
 from from_rows import from_rows
 from weftdb.base.errors import Invalid
@@ -111,8 +112,8 @@ def test_a_view_forgets_with_its_table_or_retains_what_it_counted(db: Database, 
 
 
 def test_random_changes_and_retention(db: Database) -> None:
-    for seed in range(3):
-        chance = random.Random(seed)
+    for seed in range(soak.many(1, 3)):
+        chance = random.Random(soak.SEED * 1000 + seed)
         db.execute("TRUNCATE t; TRUNCATE gone; ALTER TABLE t SET (keep = '10 days')")
         hour = 0
         for step in range(40):

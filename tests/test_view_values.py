@@ -5,12 +5,14 @@ test_view_model.py has random ones.
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import soak
 import weftdb
 from from_rows import from_rows, from_views
 from weftdb.base.errors import Invalid, LimitExceeded
@@ -357,7 +359,8 @@ OF_TIME = (
 def test_of_rows_at_one_time_the_value_decides_and_not_who_came_first(db: Database) -> None:
     db.execute(f"CREATE MATERIALIZED VIEW w AS {OF_TIME}")
     rows = [(1, 1, 1, 0.5, "b"), (2, 1, 1, 1.5, "a"), (3, 1, 9, 2.5, "c"), (4, 1, 9, 3.5, "d"), (5, 1, None, 9.5, "e")]
-    for order in itertools.permutations(rows):
+    orders = list(itertools.permutations(rows))
+    for order in random.Random(soak.SEED).sample(orders, 30 if soak.FACTOR == 1 else len(orders)):
         insert(db, *order)
         expected = [(1, "a", "d", 3.5, 9)]
         assert from_views(db, OF_TIME).rows() == from_rows(db, OF_TIME).rows() == expected
