@@ -463,11 +463,15 @@ def test_dropped_rows_are_too_late_not_duplicates(engine: Engine) -> None:
 def test_a_transaction_that_changed_dropped_rows_is_a_conflict(engine: Engine) -> None:
     table = made(engine)
     engine.write("kept", Change.INSERT, rows_of(0, 1))
-    transactions = [engine.begin() for _ in range(3)]
+    transactions = [engine.begin() for _ in range(4)]
     transactions[0].delete(table, rows_of(0))
     transactions[1].update(table, rows_of(1), rows_of(8))
     transactions[2].put(table, rows_of(1))
+    transactions[3].delete(table, rows_of(1))
+    engine.write("kept", Change.PUT, rows_of(1))
     engine.write("kept", Change.INSERT, rows_of(9))
+    with pytest.raises(Conflict, match="was changed by another transaction"):
+        transactions.pop().commit()  # it is still there
     engine.retain()
     for transaction in transactions:
         with pytest.raises(Conflict, match="is gone with its slice"):

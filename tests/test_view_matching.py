@@ -7,17 +7,20 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import soak
 import weftdb
 from from_rows import from_rows, from_views
 from weftdb.base.errors import Invalid
 from weftdb.base.types import BOOLEAN, INTEGER, TEXT, Type, numeric
+from weftdb.engine.aggregates import rollup
+from weftdb.engine.aggregates.groups import Grouper
 from weftdb.engine.expression.node import Call, Column, Expression, Literal
 from weftdb.sql.matching import run, ways
 from weftdb.sql.matching.buckets import Buckets, Window
@@ -518,7 +521,7 @@ def test_buckets_beside_larger_ones_come_from_other_views(tmp_path: Path, monkey
             query = f"SELECT {bucket}, k, s, {KEPT}, {KEPT_VALUES} FROM t{where} GROUP BY 1, 2, 3"
             names = ", ".join(f"c{place}" for place in range(12))
             db.execute(f"CREATE MATERIALIZED VIEW {name} ({names}) AS {query}")
-        for _ in range(40 * soak.FACTOR):
+        for number in range(40 * soak.FACTOR):
             db.execute(a_change(draw))
             if draw.random() < 0.1:
                 db.engine.maintenance.flush()
@@ -529,6 +532,7 @@ def test_buckets_beside_larger_ones_come_from_other_views(tmp_path: Path, monkey
             query = f"SELECT {keys and keys + ','} {kept} FROM t WHERE {where}{keys and ' GROUP BY ' + keys}"
             absolutes = "SELECT coalesce(sum(abs(y)) FILTER (WHERE y < 1e308), 0) FROM t"
             scale = float(from_rows(db, absolutes).scalar()) + 1
+            monkeypatch.setattr(rollup, "CHANGE_ROWS", (2, 1 << 16)[number % 2])
             assert same(from_views(db, query).rows(), from_rows(db, query).rows(), scale), query
     assert min(seen.values()) > 3, seen
 
@@ -555,6 +559,30 @@ def test_rows_that_a_view_has_not_are_not_taken_out_of_it(db: Database) -> None:
     assert from_views(db, query).rows() == from_rows(db, query).rows() == [(len(found), sum(found))]
     by_day = query.replace("SELECT", "SELECT time_bucket('1 day', at),") + " GROUP BY 1 ORDER BY 1"
     assert from_views(db, by_day).rows() == from_rows(db, by_day).rows()
+
+
+@pytest.mark.usefixtures("groups_for_nothing")
+@pytest.mark.parametrize("piece", [2, 1 << 16])
+@pytest.mark.parametrize("until", ["", " AND at < '2026-01-05 01:00'"])
+def test_a_group_all_rows_of_which_are_taken_away_is_none(
+    db: Database, monkeypatch: pytest.MonkeyPatch, piece: int, until: str
+) -> None:
+    """Of a query without groups there is one all the same."""
+    monkeypatch.setattr(rollup, "CHANGE_ROWS", piece)
+    db.execute(TEN_MINUTES.replace("x INT)", "k INT, x INT)").replace("minutes', n FROM", "minutes', 0, n FROM"))
+    db.execute("UPDATE e SET k = 1 WHERE at >= '2026-01-02' AND at < '2026-01-02 01:00'")
+    day = "time_bucket('1 day', at)"
+    db.execute(
+        f"CREATE MATERIALIZED VIEW days AS SELECT {day} AS day, k, count(*) AS n, sum(x) AS x FROM e GROUP BY 1, 2"
+    )
+    within = f"WHERE at >= '2026-01-02 01:00'{until}"
+    last = 1000 if not until else 4 * 144 + 6
+    for query, found in (
+        (f"SELECT k, count(*), sum(x) FROM e {within} GROUP BY k", [(0, last - 150, sum(range(150, last)))]),
+        (f"SELECT count(*), sum(x) FROM e {within} AND k = 1", [(0, None)]),
+    ):
+        assert "View days answers for e, since" in [line for (line,) in from_views(db, f"EXPLAIN {query}").rows()]
+        assert from_views(db, query).rows() == from_rows(db, query).rows() == found
 
 
 @pytest.mark.usefixtures("groups_for_nothing")
@@ -1012,6 +1040,27 @@ def test_groups_that_turn_out_to_be_too_many_are_left_to_those_who_spill(
     assert shop.execute(query).rows() == right
     lines = [line for (line,) in shop.execute(f"EXPLAIN ANALYZE {query}").rows()]
     assert any("turned out to be more than 20 groups" in line for line in lines), lines
+
+
+def test_groups_are_added_up_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query of few groups does not hold all those of the view, and each of these is added up once."""
+    monkeypatch.setattr(rollup, "PIECE", 100)
+    folded, held = Grouper.folded, list[int]()
+
+    def noted(self: Grouper, changes: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+        held.append(sum(change.num_rows for change in changes))
+        return folded(self, changes)
+
+    with weftdb.open(maintenance=False) as db:
+        db.execute("CREATE TABLE t (k INT PRIMARY KEY, x INT)")
+        db.execute("CREATE MATERIALIZED VIEW v AS SELECT k, sum(x) AS x FROM t GROUP BY k")
+        for first in range(0, 1000, 40):
+            db.execute("INSERT INTO t SELECT g, g FROM generate_series($1::int, $1::int + 39) g", [first])
+            db.engine.maintenance.flush()  # a segment of 40 groups, and a batch
+        monkeypatch.setattr(Grouper, "folded", noted)
+        query = "SELECT k % 3, sum(x) FROM t GROUP BY 1 ORDER BY 1"
+        assert from_views(db, query).rows() == from_rows(db, query).rows()
+    assert held == [120, *[123] * 7, 43], held
 
 
 def test_a_case_of_floats_is_not_computed_of_groups_either(db: Any) -> None:
