@@ -196,6 +196,9 @@ VERIFY_VIEW_BYTES: Final = 128 * MIB
 TIME_ORDERS_BYTES_MAX: Final = 64 * MIB
 """Of a table's segments, see engine/time_order.py; in the gauge "orders" of memory."""
 
+WINDOW_ROWS_MAX: Final = 1 << 17
+"""Rows of short windows of event time that are read at once, see engine/windows.py; more are scanned."""
+
 VIEW_GROUPS_MAX: Final = 1_000_000
 """Groups of a view that one query adds up; for more the table's rows are read, by those who spill."""
 

@@ -18,10 +18,14 @@ _KEPT: Final = (
     "count(*) AS n, sum(price) AS revenue, count(price) AS priced, avg(duration) AS duration, sum(quantity) AS quantity"
 )
 VIEWS: Final = {
+    "per_minute": "SELECT time_bucket('1 minute', event_time) AS minute, action, channel,"
+    f" {_KEPT} FROM clicks GROUP BY 1, 2, 3",
     "per_hour": "SELECT time_bucket('1 hour', event_time) AS hour, action, channel,"
     f" {_KEPT} FROM clicks GROUP BY 1, 2, 3",
     "per_hour_action": f"SELECT time_bucket('1 hour', event_time) AS hour, action, {_KEPT} FROM clicks GROUP BY 1, 2",
     "per_day": f"SELECT time_bucket('1 day', event_time) AS day, action, channel, {_KEPT} FROM clicks GROUP BY 1, 2, 3",
+    "per_hour_country": "SELECT time_bucket('1 hour', event_time) AS hour, country, action,"
+    f" {_KEPT} FROM clicks GROUP BY 1, 2, 3",
     "per_day_country": "SELECT time_bucket('1 day', event_time) AS day, country, action,"
     f" {_KEPT} FROM clicks GROUP BY 1, 2, 3",
 }

@@ -9,7 +9,8 @@
                duration INTEGER      milliseconds (15 % NULL), score DOUBLE PRECISION, random in all its bits (5 % NULL)
     customers  customer BIGINT, segment TEXT, birth_year INTEGER
 
-One event every 1.296 seconds, in the order of event time, no two at the same microsecond. Customers (up to 500,000, 40
+One event every 1.296 seconds (or every ``step`` microseconds), in the order of event time, no two at the same
+microsecond. Customers (up to 500,000, 40
 rows each on average), pages and products are skewed: the most frequent hundredth of them has a tenth of the rows and
 more. One row in twenty is *corrected* after all have come: its price and score change.
 
@@ -72,9 +73,9 @@ class Bounds:
         return (window[1] - window[0]) / self.span
 
 
-def bounds(rows: int) -> Bounds:
+def bounds(rows: int, *, step: int = STEP_MICROSECONDS) -> Bounds:
     """For a table of ``rows`` rows; shorter windows where those do not fill so much time."""
-    span = timedelta(microseconds=STEP_MICROSECONDS * rows)
+    span = timedelta(microseconds=step * rows)
     middle, end = (ORIGIN + span / 2).replace(microsecond=0), (ORIGIN + span).replace(microsecond=0)
 
     def length(wanted: timedelta) -> timedelta:
@@ -93,11 +94,11 @@ def customers_count(rows: int) -> int:
     return max(1, min(500_000, rows // 40))
 
 
-def chunks(rows: int) -> Iterator[Chunk]:
+def chunks(rows: int, *, step: int = STEP_MICROSECONDS) -> Iterator[Chunk]:
     """All rows of a table of ``rows``, in the order of event time."""
     pages = pa.array(_pages(max(20, min(100_000, rows // 50))))
     for number in range((rows + CHUNK_ROWS - 1) // CHUNK_ROWS):
-        yield _chunk(number, min(CHUNK_ROWS, rows - number * CHUNK_ROWS), rows=rows, pages=pages)
+        yield _chunk(number, min(CHUNK_ROWS, rows - number * CHUNK_ROWS), rows=rows, step=step, pages=pages)
 
 
 def customers(rows: int) -> pa.Table:
@@ -113,10 +114,10 @@ def customers(rows: int) -> pa.Table:
     )
 
 
-def _chunk(number: int, count: int, *, rows: int, pages: pa.Array) -> Chunk:
+def _chunk(number: int, count: int, *, rows: int, step: int, pages: pa.Array) -> Chunk:
     random = np.random.default_rng([_SEED, number])
     at = np.arange(count, dtype=np.int64) + number * CHUNK_ROWS
-    times = at * STEP_MICROSECONDS + random.integers(0, STEP_MICROSECONDS, count)
+    times = at * step + random.integers(0, step, count)
     actions = random.choice(len(ACTIONS), count, p=_ACTION_SHARES)
     priced = random.random(count) < 0.7
     products = _skewed(random, count, max(10, min(20_000, rows // 100)), power=3)

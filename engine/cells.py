@@ -44,6 +44,7 @@ from .schema import ROW_ID, ROW_ID_NAME, Table
 from .series import read_series
 from .statistics import TableStatistics, statistics_of
 from .upsert import Upsert
+from .windows import read_windows
 
 if TYPE_CHECKING:
     from .segment import Segment
@@ -503,6 +504,18 @@ class TableStore:
         """The few rows of one key in a window of event time, see series.py; None where ``scan`` has to find them."""
         projection = self._projection(columns, row_ids=False)
         return read_series(self._cells, self._layout, projection, key, low, high, version=version)
+
+    def windows(
+        self,
+        windows: Sequence[tuple[int, int]],
+        *,
+        version: int,
+        columns: Sequence[int],
+        filter: Expression | None,
+    ) -> tuple[pa.RecordBatch, np.ndarray] | None:
+        """The few rows of short windows of event time, see windows.py; None where ``scan`` has to find them."""
+        projection = self._projection(columns, row_ids=False)
+        return read_windows(self._cells, self._layout, projection, windows, version=version, filter=filter)
 
     @property
     def rows_count(self) -> int:

@@ -75,6 +75,21 @@ class Reader(Protocol):
         """
         ...
 
+    def windows(
+        self,
+        table: Table,
+        windows: Sequence[tuple[int, int]],
+        *,
+        columns: Sequence[int],
+        filter: Expression | None = None,
+    ) -> tuple[pa.RecordBatch, np.ndarray] | None:
+        """The rows of a stored table with event time in each window ``[low, high)`` for which ``filter`` is true, and
+        the place of the window for each row (int64[n]).
+
+        Times count as for ``series``. Returns None where it is not as simple as that, or the rows are many.
+        """
+        ...
+
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         """The row with this primary key (Python values in primary-key order) as a dict by column name, or None."""
         ...

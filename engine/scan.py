@@ -181,7 +181,7 @@ class Scan:
         statistics.cells_read += len(self._parts)
         for batch in chain(
             self._picked(plan, projection, None if plan.exact else filter),
-            self._runs(plan, projection, filter),
+            self._runs(plan, projection, None if plan.exact else filter),
             self._chunks(plan, projection, filter),
         ):
             if batch.num_rows:

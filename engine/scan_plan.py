@@ -66,7 +66,8 @@ class Run:
 
 
 class Plan:
-    """``exact``: the filter is true of all that was picked. ``chunks`` with rows (int64), or None for all visible.
+    """``exact``: the filter is true of all that was picked, and of all rows of runs. ``chunks`` with rows (int64), or
+    None for all visible.
 
     Making one raises Corrupt where a segment's index is damaged.
     """
@@ -206,8 +207,8 @@ class Plan:
         for _, segment in segments:
             rows = None
             if time is not None and low is not None and high is not None:
-                rows = self._orders.find(segment, time, low, high)
-            if rows is None or count + len(rows) > GATHER_ROWS_MAX:
+                rows = self._orders.find(segment, time, low, high, rows_max=GATHER_ROWS_MAX - count)
+            if rows is None:
                 left.append(segment)
                 continue
             rows = rows[segment.visible_among(self._version, rows)]

@@ -252,6 +252,16 @@ class Snapshot:
             return table.computed.rows_of(rows, columns)
         return self.store(table).series(key, low, high, version=self._version, columns=columns)
 
+    def windows(
+        self,
+        table: Table,
+        windows: Sequence[tuple[int, int]],
+        *,
+        columns: Sequence[int],
+        filter: Expression | None = None,
+    ) -> tuple[pa.RecordBatch, np.ndarray] | None:
+        return self.store(table).windows(windows, version=self._version, columns=columns, filter=filter)
+
     def export(self, table: Table, *, columns: Sequence[int] | None = None) -> Export | ComputedScan:
         """Rows of ``table`` in an order that depends on the version alone: see export.py. ``columns`` as for scan."""
         if table.stored is not None:

@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 import numpy as np
@@ -40,6 +41,7 @@ from .shares import Shares
 
 SEGMENTS_LOOKED_AT: Final = 128
 SAMPLE_ROWS: Final = 4_096
+_NUMBERS: Final = count(1)
 UNIQUE_FROM: Final = 0.9
 """Where so many rows have a value of their own, all are taken to: sketches are not more exact."""
 
@@ -57,12 +59,17 @@ class ColumnStatistics:
 
 
 class TableStatistics:
-    """Statistics of a table at one moment. ``rows`` counts those that live now; ``shares``: what conditions kept."""
+    """Statistics of a table at one moment. ``rows`` counts those that live now; ``shares``: what conditions kept;
+    ``number``: the same while those of the columns are the same.
+    """
 
-    def __init__(self, rows: int, columns: Mapping[int, ColumnStatistics], shares: Shares | None = None) -> None:
+    def __init__(
+        self, rows: int, columns: Mapping[int, ColumnStatistics], shares: Shares | None = None, *, number: int = 0
+    ) -> None:
         self.rows = rows
         self.columns = columns
         self.shares = shares
+        self.number = number
 
 
 NOTHING_KNOWN: Final = TableStatistics(0, {})
@@ -73,6 +80,7 @@ class CellStatistics(Mapping[int, ColumnStatistics]):
 
     def __init__(self, table: Table, cells: Cells) -> None:
         self.rows = cells.rows_count
+        self.number = next(_NUMBERS)
         self._table = table
         self._parts_made = cells.next_part
         self._columns = table.by_id
@@ -204,7 +212,7 @@ def statistics_of(table: Table, cells: Cells) -> TableStatistics:
     kept = cells.statistics
     if not isinstance(kept, CellStatistics) or not kept.is_of(table, cells):
         kept = cells.statistics = CellStatistics(table, cells)
-    return TableStatistics(cells.rows_count, kept, cells.shares)
+    return TableStatistics(cells.rows_count, kept, cells.shares, number=kept.number)
 
 
 def _times_of(table: Table, parts: Sequence[Part]) -> tuple[int, int] | None:

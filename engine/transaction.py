@@ -419,6 +419,19 @@ class Transaction:
             self._reads.note_series(table, key, low, high)
         return found
 
+    def windows(
+        self,
+        table: Table,
+        windows: Sequence[tuple[int, int]],
+        *,
+        columns: Sequence[int],
+        filter: Expression | None = None,
+    ) -> tuple[pa.RecordBatch, np.ndarray] | None:
+        if self._reads is not None or self._written(table) is not None or self._is_new(table):
+            return None  # the scan notes what it reads, and has what this transaction wrote
+        self._note_table(table)
+        return self._base().windows(table, windows, columns=columns, filter=filter)
+
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         if table.stored is not None:
             row = self.get(table.stored, key)

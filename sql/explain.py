@@ -424,6 +424,9 @@ class ObservedReader:
     def series(self, *_: object, **__: object) -> None:
         """Scans can be observed, so all is scanned."""
 
+    def windows(self, *_: object, **__: object) -> None:
+        """As of ``series``."""
+
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         return self._reader.get(table, key)
 

@@ -503,11 +503,12 @@ def test_buckets_beside_larger_ones_come_from_other_views(tmp_path: Path, monkey
     monkeypatch.setattr(ways, "FINER_FROM", 0)
     monkeypatch.setattr(ways, "GROUPS_PER_ROW", 10**6)
     monkeypatch.setattr(ways, "ROWS_PER_GROUP", 1e-9)
-    seen = {"pieces": 0, "taken away": 0, "added": 0}
+    seen = {"pieces": 0, "levels": 0, "taken away": 0, "added": 0}
 
     def chosen(matched: Any, reader: Any, moment: Any) -> Any:
         way, why = ways.way_of(matched, reader, moment)
         seen["pieces"] += way is not None and len(way.pieces) > 1
+        seen["levels"] += way is not None and len({piece.roll.view.name for piece in way.pieces}) > 2
         seen["taken away"] += way is not None and any(end.sign < 0 for end in way.ends)
         seen["added"] += way is not None and any(end.sign > 0 for end in way.ends)
         return way, why
@@ -534,6 +535,7 @@ def test_buckets_beside_larger_ones_come_from_other_views(tmp_path: Path, monkey
             scale = float(from_rows(db, absolutes).scalar()) + 1
             monkeypatch.setattr(rollup, "CHANGE_ROWS", (2, 1 << 16)[number % 2])
             assert same(from_views(db, query).rows(), from_rows(db, query).rows(), scale), query
+    assert seen.pop("levels") > 0
     assert min(seen.values()) > 3, seen
 
 

@@ -105,13 +105,13 @@ class RolledUp:
             keys = [evaluate(key, batch, column_ids=ids) for key in of.keys]
             self._add_values(number, batch, ids, keys, picked, batch.column(ids.index(count)).to_numpy())
 
-    def add_rows(self, batches: Iterable[tuple[pa.RecordBatch, int]], of: Maintained) -> None:
-        """Rows of the table that come (1) or go (-1), their columns named by identifiers. ``of``: the query of such
-        rows; those of one with values only come.
+    def add_rows(self, batches: Iterable[tuple[pa.RecordBatch, np.ndarray]], of: Maintained) -> None:
+        """Rows of the table that come (1) or go (-1; int8), their columns named by identifiers. ``of``: the query of
+        such rows; those of one with values only come.
         """
         for batch, signs in _together(batches):
             self.rows_read += batch.num_rows
-            self._takes_away |= not isinstance(signs, int) or signs < 0
+            self._takes_away |= bool((signs < 0).any())
             self._groups.add(of.grouper.change_of(batch, signs))
             for sums, view in zip(self._counts, of.value_views, strict=True):
                 sums.add(view.grouper.change_of(batch.select([str(id) for id in view.reads]), signs))
@@ -170,21 +170,20 @@ class _Sums:
         return self._grouper.folded(self._changes)
 
 
-def _together(batches: Iterable[tuple[pa.RecordBatch, int]]) -> Iterator[tuple[pa.RecordBatch, np.ndarray | int]]:
-    """Small batches as larger ones, with the sign of each row, or the one that all have."""
-    held: list[tuple[pa.RecordBatch, int]] = []
+def _together(batches: Iterable[tuple[pa.RecordBatch, np.ndarray]]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Small batches as larger ones, with the sign of each row."""
+    held: list[tuple[pa.RecordBatch, np.ndarray]] = []
 
-    def whole() -> tuple[pa.RecordBatch, np.ndarray | int]:
-        batch = held[0][0] if len(held) == 1 else pa.concat_batches([batch for batch, _ in held])
-        if len({sign for _, sign in held}) == 1:
-            return batch, held[0][1]
-        return batch, np.repeat(np.array([sign for _, sign in held], np.int8), [batch.num_rows for batch, _ in held])
+    def whole() -> tuple[pa.RecordBatch, np.ndarray]:
+        if len(held) == 1:
+            return held[0]
+        return pa.concat_batches([batch for batch, _ in held]), np.concatenate([signs for _, signs in held])
 
     rows = 0
-    for batch, sign in batches:
+    for batch, signs in batches:
         if not batch.num_rows:
             continue
-        held.append((batch, sign))
+        held.append((batch, signs))
         rows += batch.num_rows
         if rows >= CHANGE_ROWS:
             yield whole()

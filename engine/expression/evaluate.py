@@ -287,10 +287,13 @@ def _case(case: Case, rows: _Rows) -> Datum:
             break
         taken = None if test is None else _as_array(_value(test, left), left.count, test.type)
         mask = pa.array(np.ones(left.count, dtype=bool)) if taken is None else pc.fill_null(taken, False)
-        if not pc.any(mask).as_py():
+        count = mask.true_count
+        if not count:
             continue
-        chosen = left.where(mask)
-        values = _as_array(_value(then, chosen), chosen.count, case.type)
+        if count == rows.count:
+            return _as_array(_value(then, rows), count, case.type)
+        chosen = left if count == left.count else left.where(mask)
+        values = _as_array(_value(then, chosen), count, case.type)
         flags = mask.to_numpy(zero_copy_only=False)
         spots = np.zeros(rows.count, dtype=bool)
         spots[place[flags]] = True

@@ -11,7 +11,7 @@ looked up by the groups (sides.py). Which view is taken, and whether one is wort
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -48,7 +48,8 @@ class Missed:
 class Matched:
     """A grouped SELECT, and how views answer it. ``name``: of the relation that stands for its groups.
 
-    ``use``: of the table that would be read else; ``sides``: what it is joined with.
+    ``use``: of the table that would be read else; ``sides``: what it is joined with. ``memo``: what was chosen last
+    (ways.py).
     """
 
     use: bound.TableUse
@@ -57,6 +58,7 @@ class Matched:
     name: str
     ways: tuple[RollUp, ...]
     missed: tuple[Missed, ...]
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

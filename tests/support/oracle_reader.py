@@ -89,6 +89,9 @@ class OracleReader:
     def series(self, *_: object, **__: object) -> None:
         """Queries scan."""
 
+    def windows(self, *_: object, **__: object) -> None:
+        """Queries scan."""
+
     def get(self, table: Table, key: tuple[Any, ...]) -> dict[str, Any] | None:
         raise NotImplementedError("queries scan")
 
