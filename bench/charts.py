@@ -79,7 +79,7 @@ def charts(bounds: Bounds) -> tuple[Chart, ...]:
         "conversion by day, 90 days": f"SELECT {day} AS day, count(*) FILTER (WHERE {bought})::DOUBLE PRECISION"
         f" / count(*) AS rate FROM clicks WHERE {quarter} GROUP BY 1 ORDER BY 1",
         "days with many carts, 90 days": f"SELECT {day} AS day, count(*) AS n FROM clicks WHERE {quarter}"
-        " AND action = 'cart' GROUP BY 1 HAVING count(*) > 100 ORDER BY 2 DESC, 1",
+        " AND action = 'cart' GROUP BY 1 HAVING count(*) > 20 ORDER BY 2 DESC, 1",
         "refund rate by week, 90 days": "SELECT date_trunc('week', event_time) AS week,"
         " 100.0 * count(*) FILTER (WHERE action = 'refund') / count(*) AS percent"
         f" FROM clicks WHERE {quarter} GROUP BY 1 ORDER BY 1",
