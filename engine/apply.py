@@ -30,6 +30,7 @@ from ..storage.record import Action, Operation, Record, TransactionEntry
 from . import indexes
 from .aggregates import maintain
 from .aggregates.definition import Maintained
+from .aggregates.difference import Difference
 from .aggregates.early import ROWS_MIN, Early, EarlyLoad
 from .aggregates.maintain import Cost, Served
 from .beside import Task
@@ -233,19 +234,19 @@ class State:
 
     def _keep_load(self, early: EarlyLoad, views: Sequence[Maintained], *, version: int) -> list[Maintained]:
         """Apply what rows of a large transaction add to views; returns the views of which that is not known."""
-        known = [(view, changes) for view in views if (changes := early.changes_of(view)) is not None]
-        known = [(view, changes) for view, changes in known if not self._is_followed(view)]
+        known = [(view, pieces) for view in views if (pieces := early.pieces_of(view)) is not None]
+        known = [(view, pieces) for view, pieces in known if not self._is_followed(view)]
 
-        def keep(view: Maintained, changes: Sequence[pa.RecordBatch]) -> None:
+        def keep(view: Maintained, pieces: Sequence[Difference]) -> None:
             began = monotonic()
-            for change in changes:
-                if view.grouper.merge(change, self.stores[view.id], version=version):
-                    self.changed_at[view.id] = version
+            for piece in pieces:
+                changed = maintain.add(piece, self.stores, view, version=version)
+                self.changed_at.update(dict.fromkeys(changed, version))
             cost = self.costs.setdefault(view.id, Cost())
             cost.rows += early.rows_count
             cost.seconds += monotonic() - began + early.seconds
 
-        _finish([Task(partial(keep, view, changes)) for view, changes in known])
+        _finish([Task(partial(keep, view, pieces)) for view, pieces in known])
         return [view for view in views if all(view is not other for other, _ in known)]
 
     def _is_followed(self, view: Maintained) -> bool:

@@ -378,6 +378,12 @@ class Memtable:
         varied = np.empty(len(rows), np.int64)
         return varied[: upserting.add_living(self.table, rows, columns, last, heaps, sums, alive, varied)]
 
+    def read_living(
+        self, rows: np.ndarray, places: np.ndarray, words: np.ndarray, valid: np.ndarray, *, column: int, size: int
+    ) -> None:  # fmt: skip
+        """What newest rows that have not ended hold in a column of fixed width, see the kernel."""
+        upserting.read_living(self.table, rows, places, column, size, words, valid)
+
     def visible_of(self, probe: Probe, rows: np.ndarray, version: int) -> np.ndarray:
         """The version of each newest row that is visible, or HIDDEN, or MISSING (see the kernel)."""
         kernels.visible(self.table, version, rows)

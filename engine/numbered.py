@@ -4,8 +4,7 @@
     the columns' codes ─► one word ─► a number         by a table of all words where these are few, else by their hash
 
 Keys are equal as those are that key_encoding.py encodes: NULL is NULL, NaN is NaN, -0.0 is 0. A NUMERIC or UUID is two
-words. Columns of other types than these are encoded (``number`` of kernels/numbering.py), which is the slow twin of
-this.
+words. The slow twin of this is to number encoded keys (``number`` of kernels/numbering.py).
 """
 
 from __future__ import annotations
@@ -21,19 +20,16 @@ from ..storage.column_values import EMPTY_BYTES, PAIRS, FixedValues, fixed_of, f
 from .kernels.numbering import number_codes, number_words
 
 _FLOATS: Final = frozenset((Kind.REAL, Kind.DOUBLE))
-_WORDS: Final = _FLOATS.union(
-    (Kind.BOOLEAN, Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ),
-    (Kind.NUMERIC, Kind.UUID),
+_INTEGERS: Final = frozenset(
+    (Kind.BOOLEAN, Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT, Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 )
+_SIZE: Final = 0x7FFF_FFFF_FFFF_FFFF
+_SIZE_NARROW: Final = 0x7FFF_FFFF
+"""The bits of a double, and of a REAL, but for its sign."""
 
 _SPARE: Final = 4
 _FEW: Final = 1 << 12
 """How many more words than rows there may be for a table of all of them."""
-
-
-def has_numbers(types: Sequence[Type]) -> bool:
-    """Whether ``numbered`` knows keys of these types."""
-    return bool(types) and all(type.kind in _WORDS or type.is_text for type in types)
 
 
 def numbered(keys: Sequence[pa.Array], types: Sequence[Type], count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,9 +50,34 @@ def numbered(keys: Sequence[pa.Array], types: Sequence[Type], count: int) -> tup
     return numbers, firsts[:groups]
 
 
+def has_order(type: Type) -> bool:
+    """Whether ``order_of`` knows values of this type."""
+    return type.kind in _FLOATS or type.kind in _INTEGERS
+
+
+def order_of(values: pa.Array, type: Type) -> np.ndarray:
+    """Words (int64) in the order of keys: equal where the values are, greater where those are. NULL may be any."""
+    plain = fixed_of(values, type).values
+    if type.kind not in _FLOATS:
+        return frozen(plain.astype(np.int64))
+    bits = _float_words(plain)
+    return frozen(bits ^ ((bits >> 63) & (_SIZE_NARROW if plain.itemsize == 4 else _SIZE)))
+
+
+def _float_words(values: np.ndarray) -> np.ndarray:
+    """Their bits: one NaN, one zero. Not by arithmetic, which minds NaN of some bits."""
+    narrow = values.itemsize == 4
+    bits = values.view(np.int32 if narrow else np.int64).astype(np.int64)
+    infinity = 0x7F80_0000 if narrow else 0x7FF0_0000_0000_0000
+    sizes = bits & (_SIZE_NARROW if narrow else _SIZE)
+    bits[sizes == 0] = 0
+    bits[sizes > infinity] = infinity + 1
+    return bits
+
+
 def _codes_of(key: pa.Array, type: Type, dense: int) -> Iterator[tuple[np.ndarray, int]]:
     """Codes from 0, and more than the largest: of equal values the same. There are few spare ones. Of each word."""
-    if type.is_text:
+    if type.is_variable:
         encoded = key.dictionary_encode()
         size = len(encoded.dictionary)
         yield encoded.indices.fill_null(size).to_numpy().astype(np.int64), size + 1
@@ -80,17 +101,6 @@ def _words_of(values: FixedValues, type: Type) -> tuple[np.ndarray, ...]:
     if type.kind in _FLOATS:
         return (_float_words(values.values),)
     return (values.values.astype(np.int64, copy=False),)
-
-
-def _float_words(values: np.ndarray) -> np.ndarray:
-    """Their bits: one NaN, one zero. Not by arithmetic, which minds NaN of some bits."""
-    narrow = values.itemsize == 4
-    bits = values.view(np.int32 if narrow else np.int64).astype(np.int64)
-    infinity = 0x7F80_0000 if narrow else 0x7FF0_0000_0000_0000
-    sizes = bits & (0x7FFF_FFFF if narrow else 0x7FFF_FFFF_FFFF_FFFF)
-    bits[sizes == 0] = 0
-    bits[sizes > infinity] = infinity + 1
-    return bits
 
 
 def _number(words: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,13 +12,13 @@ nobody else writes to the table between.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from ..storage.column_values import Values, frozen
+from ..storage.column_values import DTYPES, PAIRS, Values, fixed_array, fixed_of, frozen
 from .cell import Cells
 from .kernels.accumulate import fold_limbs
 from .key_encoding import Keys
@@ -29,6 +29,7 @@ from .projection import Projection
 from .schema import Column
 
 _NEWEST = OPEN - 1
+_ALL = frozen(np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +105,46 @@ class Upsert:
                     values.append((at, heap))
         return alive, heaps
 
+    def column(self, column: Column) -> pa.Array:
+        """What the rows hold that have not ended, by place of their key; NULL where there is none."""
+        if column.type.is_variable:
+            return self._read(column)
+        dtype, pair = DTYPES[column.type.kind], column.type.kind in PAIRS
+        size = 16 if pair else dtype.itemsize
+        words, valid = np.zeros((len(self._keys), 2 if pair else 1), np.uint64), np.zeros(len(self._keys), np.uint8)
+        for part, places, rows in self._newest():
+            if isinstance(part, Memtable):
+                part.read_living(rows, places, words, valid, column=column.id, size=size)
+                continue
+            for batch, which in part.rows_at(Projection([column]), rows):
+                found, at = fixed_of(batch.column(0), column.type), places[which]
+                words[at] = _words_of(found.values)
+                valid[at] = 1 if found.valid is None else found.valid
+        values = words if pair else words[:, 0].astype(f"u{dtype.itemsize}").view(dtype)
+        return fixed_array(values, None if valid.all() else valid, column.type)
+
+    def _read(self, column: Column) -> pa.Array:
+        """The same of a column of variable width."""
+        found = [pa.nulls(0, column.type.arrow)]
+        at, count = np.full(len(self._keys), -1, np.int64), 0
+        for part, places, rows in self._newest():
+            if isinstance(part, Memtable):
+                lives = np.flatnonzero(rows >= 0)
+                lives = lives[part.describe(rows[lives])[1] == OPEN]
+                places, rows = lives if not len(places) else places[lives], rows[lives]
+            for batch, which in part.rows_at(Projection([column]), rows) if len(rows) else ():
+                found.append(batch.column(0))
+                at[places[which]] = count + np.arange(len(which))
+                count += len(which)
+        return pa.concat_arrays(found).take(pa.array(at, mask=at < 0))
+
+    def _newest(self) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
+        """The parts that may have rows, places of keys (none: all), and rows there; in a memtable some have ended."""
+        if self._located is not None:
+            memtable, located = self._located
+            yield memtable, _ALL, located.rows
+        yield from self._older
+
     def write(self, values: Mapping[int, Values], *, put: np.ndarray, gone: np.ndarray, version: int) -> None:
         """Rows with ``values`` take the place of those whose keys are in ``put`` (bool[n]); those in ``gone`` end."""
         replaced = 0
@@ -159,3 +200,10 @@ class Upsert:
             for values, column in zip(heaps, columns.heaps, strict=True):
                 found = [part.value_of(column, row) for row in rows[varied].tolist()]
                 values.append((varied, pa.array(found, column.type.arrow)))
+
+
+def _words_of(values: np.ndarray) -> np.ndarray:
+    """Values of fixed width as words (uint64[n, 1], or two each), as kernels read them."""
+    if values.ndim == 2:
+        return values
+    return values.view(f"u{values.itemsize}").astype(np.uint64)[:, np.newaxis]

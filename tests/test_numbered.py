@@ -1,4 +1,4 @@
-"""Numbers for keys by their values, against those by their encodings."""
+"""Numbers for keys by their values, and which is the least, against those by their encodings."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 import pyarrow as pa
 import soak
 from weftdb.base import types
+from weftdb.engine.kernels import ordering
 from weftdb.engine.kernels.numbering import number
 from weftdb.engine.key_encoding import KeyEncoder
-from weftdb.engine.numbered import has_numbers, numbered
+from weftdb.engine.numbered import has_order, numbered, order_of
 from weftdb.engine.schema import Column
-from weftdb.storage.column_values import values_of
+from weftdb.storage.column_values import frozen, values_of
 
 TYPES = (
     types.BOOLEAN, types.SMALLINT, types.INTEGER, types.BIGINT, types.DATE, types.TIME, types.TIMESTAMP,
     types.TIMESTAMPTZ, types.TEXT, types.varchar(9), types.REAL, types.DOUBLE, types.numeric(9, 2),
-    types.numeric(38, 0), types.UUID,
+    types.numeric(38, 0), types.UUID, types.BYTEA,
 )  # fmt: skip
 
 
@@ -27,7 +28,7 @@ INTEGERS = {type.kind for type in TYPES[1:8]}
 
 def key(draw: random.Random, type: types.Type, count: int) -> pa.Array:
     """Many distinct values or few, near each other or not, in runs or not."""
-    if type.is_text:
+    if type.is_variable:
         pool = [
             None,
             "",
@@ -37,6 +38,8 @@ def key(draw: random.Random, type: types.Type, count: int) -> pa.Array:
             "ä",
             *(str(draw.randrange(count + 1)) for _ in range(draw.choice((1, 9, count)))),
         ]
+        if type == types.BYTEA:
+            pool = [None if value is None else value.encode() + b"\xff" for value in pool]
     elif type.kind is types.Kind.BOOLEAN:
         pool = [None, True, False]
     elif type.kind in (types.Kind.REAL, types.Kind.DOUBLE):
@@ -79,12 +82,32 @@ def test_numbers_are_those_of_encoded_keys() -> None:
         slots = np.zeros(1 << (2 * count + 1).bit_length(), np.int64)
         numbers, firsts = np.empty(count, np.int64), np.empty(count, np.int64)
         groups = number(found.words, found.offsets, found.width, found.hashes, slots, numbers, firsts)
-        assert has_numbers(chosen)
         mine, my_firsts = numbered(keys, chosen, count)
         assert mine.tolist() == numbers.tolist()
         assert my_firsts.tolist() == firsts[:groups].tolist()
 
 
-def test_other_types_are_encoded() -> None:
-    assert not has_numbers([types.BIGINT, types.BYTEA])
-    assert not has_numbers([])
+def test_the_extreme_value_is_decided_by_words_as_by_keys() -> None:
+    draw = random.Random(soak.SEED)
+    for _ in range(200 * soak.FACTOR):
+        type = draw.choice([type for type in TYPES if has_order(type)])
+        count, groups = draw.choice((0, 1, 40)), draw.choice((1, 2, 9))
+        values, current = key(draw, type, count), key(draw, type, groups)
+        encoder = KeyEncoder([Column(id=1, name="1", type=type)])
+        keys, had = (encoder.encode([values_of(array, type)], count=len(array)) for array in (values, current))
+        valid = values.is_valid().to_numpy(zero_copy_only=False)
+        known = frozen(current.is_valid().to_numpy(zero_copy_only=False))
+        of = frozen(np.array(draw.choices(range(groups), k=count), np.int64))
+        before, after = (
+            frozen(np.where(valid, np.array(draw.choices((0, 0, 1, 3), k=count), np.int64), 0)) for _ in range(2)
+        )  # NULL is no value
+        stays = frozen(np.array(draw.choices((True, True, True, False), k=groups), np.bool_))
+        for last in (False, True):
+            slow, fast = np.empty(groups, np.int64), np.empty(groups, np.int64)
+            ordering.decide(
+                keys.words, keys.offsets, keys.width, of, before, after, had.words, had.offsets, known, stays, last,
+                slow,
+            )  # fmt: skip
+            words, known_words = order_of(values, type), order_of(current, type)
+            ordering.decide_words(words, of, before, after, known_words, known, stays, last, fast)
+            assert fast.tolist() == slow.tolist()

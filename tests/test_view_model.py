@@ -63,19 +63,17 @@ def buckets_end_late(patch: Patch) -> None:
     patch.setattr(temporal_vector, "_floored", floored)
 
 
-def _changed_of(patch: Patch, other: Callable[..., Any]) -> None:
-    """``other`` in place of Grouper.change_of, which it has as its first argument."""
-    plain = Grouper.change_of
-    patch.setattr(Grouper, "change_of", lambda self, rows, signs: other(plain, self, rows, signs))
+def _kept_of(patch: Patch, other: Callable[..., Any]) -> None:
+    """``other`` in place of Grouper.kept, which rows count; it has that as its first argument."""
+    plain = Grouper.kept
+    patch.setattr(Grouper, "kept", lambda self, rows, signs: other(plain, self, rows, signs))
 
 
 def deletes_skip_where(patch: Patch) -> None:
     def other(plain: Any, grouper: Grouper, rows: Any, signs: Any) -> Any:
-        return plain(
-            grouper.view.unfiltered.grouper if isinstance(signs, int) and signs == -1 else grouper, rows, signs
-        )
+        return (rows, signs) if isinstance(signs, int) and signs == -1 else plain(grouper, rows, signs)
 
-    _changed_of(patch, other)
+    _kept_of(patch, other)
 
 
 def late_rows_are_lost(patch: Patch) -> None:
@@ -85,7 +83,7 @@ def late_rows_are_lost(patch: Patch) -> None:
             rows = rows.filter(pc.greater(times[0], pa.scalar(dt.datetime(2026, 1, 10, 5), times[0].type)))
         return plain(grouper, rows, signs)
 
-    _changed_of(patch, other)
+    _kept_of(patch, other)
 
 
 def filters_are_skipped_when_rows_go(patch: Patch) -> None:

@@ -1,17 +1,16 @@
 """Changes of groups that are made of rows before they commit: it takes the rows alone, and no lock.
 
-    commit asked for ─► rows ─► change per view (helpers)     ┊ apply: rows that go, the newest groups + change
+    commit asked for ─► rows ─► difference per view (helpers) ┊ apply: rows that go, the newest groups + difference
                     └─► validate, append to the log ──────────┊
 
-``apply`` uses a change only if it is that of the very rows and the very view that it has before it; else, and where the
-log is replayed, it makes the change itself. Both are the same function of the rows. Large transactions group all that
-they put (``EarlyLoad``); rows that they replace or delete are looked up and grouped by the commit.
+``apply`` uses a difference (difference.py) only if it is that of the very rows and the very view that it has before it;
+else, and where the log is replayed, it makes it itself. Both are the same function of the rows. Large transactions
+group all that they put (``EarlyLoad``); rows that they replace or delete are looked up and grouped by the commit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +21,8 @@ from ...base.limits import VIEW_EARLY_BYTES_MAX
 from ..beside import Task
 from ..clock import monotonic
 from .definition import Maintained
-from .folded import Folded
+from .difference import Difference, combined, difference_of, pieces
+from .folded import CHANGE_ROWS
 
 if TYPE_CHECKING:
     from ..request import TableChanges
@@ -39,14 +39,13 @@ class Early:
         self.rows_count = rows.num_rows
         names = set(rows.schema.names)
         self._tasks = {
-            view.id: (view, Task(partial(_change, view, rows)))
-            for whole in views
-            for view in whole.parts
+            view.id: (view, Task(partial(_difference, view, rows)))
+            for view in views
             if names.issuperset(map(str, view.reads))
         }
 
-    def change_of(self, view: Maintained) -> tuple[pa.RecordBatch, float] | None:
-        """The change that all the rows come to, and the seconds that it took; None where there is none."""
+    def difference_of(self, view: Maintained) -> tuple[Difference, float] | None:
+        """What all the rows come to, and the seconds that it took; None where that is not known."""
         made = self._tasks.get(view.id)
         if made is None or made[0] is not view:
             return None
@@ -69,27 +68,45 @@ class EarlyLoad:
     ) -> None:
         began = monotonic()
         self.rows_count = rows_count
-        plain = [view for view in views if len(view.tables) == 1 + len(view.forgotten_parts)]
-        folded = {view.id: Folded(view, bytes_max=VIEW_EARLY_BYTES_MAX) for view in plain}
-        columns = sorted({id for view in plain for id in view.reads})
-        for batch in rows(columns) if plain else ():
-            for view in plain:
-                if view.id in folded:
-                    try:
-                        folded[view.id].add(_change(view, batch)[0])
-                    except WeftError:  # too many groups; or rows that cannot be grouped, which the commit will tell
-                        del folded[view.id]
-        self._changes: dict[int, tuple[Maintained, list[pa.RecordBatch]]] = {}
-        for view in plain:
-            if view.id in folded:
-                with suppress(LimitExceeded):
-                    self._changes[view.id] = view, list(folded[view.id].groups())
-        self.seconds = (monotonic() - began) / max(len(plain), 1)  # of each view
+        wholes = {view.id: _Whole(view, bytes_max=VIEW_EARLY_BYTES_MAX // len(views)) for view in views}
+        columns = sorted({id for view in views for id in view.reads})
+        for batch in rows(columns) if views else ():
+            for id, whole in list(wholes.items()):
+                try:
+                    whole.add(_difference(whole.view, batch)[0])
+                except WeftError:  # too many groups; or rows that cannot be grouped, which the commit will tell
+                    del wholes[id]
+        self._pieces = {id: (whole.view, whole.pieces()) for id, whole in wholes.items()}
+        self.seconds = (monotonic() - began) / max(len(views), 1)  # of each view
 
-    def changes_of(self, view: Maintained) -> list[pa.RecordBatch] | None:
-        """The change that the rows come to, in pieces with different groups; None where there is none."""
-        made = self._changes.get(view.id)
+    def pieces_of(self, view: Maintained) -> list[Difference] | None:
+        """What the rows come to, in pieces with different groups; None where that is not known."""
+        made = self._pieces.get(view.id)
         return None if made is None or made[0] is not view else made[1]
+
+
+class _Whole:
+    """Differences that are added up: seldom, since values of many rows are mostly different ones."""
+
+    def __init__(self, view: Maintained, *, bytes_max: int) -> None:
+        self.view = view
+        self._bytes_max = bytes_max
+        self._differences: list[Difference] = []
+        self._bytes_count = 0
+
+    def add(self, difference: Difference) -> None:
+        """Raises LimitExceeded where it is too much."""
+        self._differences.append(difference)
+        self._bytes_count += difference.bytes_count
+        if self._bytes_count > self._bytes_max:
+            self._differences = [combined(self.view, self._differences)]
+            self._bytes_count = self._differences[0].bytes_count
+            if self._bytes_count > self._bytes_max // 2:
+                raise LimitExceeded(f"the groups of a large transaction take {self._bytes_count:,} bytes")
+
+    def pieces(self) -> list[Difference]:
+        found = self._differences
+        return list(pieces(combined(self.view, found), rows_max=CHANGE_ROWS)) if found else []
 
 
 def early_of(changes: TableChanges, views: Sequence[Maintained]) -> tuple[Early, ...]:
@@ -104,7 +121,7 @@ def early_of(changes: TableChanges, views: Sequence[Maintained]) -> tuple[Early,
     )
 
 
-def _change(view: Maintained, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, float]:
+def _difference(view: Maintained, rows: pa.RecordBatch) -> tuple[Difference, float]:
     began = monotonic()
-    change = view.grouper.change_of(rows.select([str(id) for id in view.reads]), 1)
-    return change, monotonic() - began
+    difference = difference_of(view, rows.select([str(id) for id in view.reads]), 1)
+    return difference, monotonic() - began

@@ -12,9 +12,10 @@ the rows. What groups have of values is another matter (values.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +23,10 @@ import pyarrow as pa
 from ...base.types import no_rows
 from ...storage.column_values import FixedValues, Values, values_of
 from ..expression.evaluate import evaluate, evaluate_filter
-from ..kernels.numbering import number
 from ..layout import Layout
-from ..numbered import has_numbers, numbered
-from ..schema import Column
-from ..upsert import Sums
+from ..numbered import numbered
+from ..schema import Column, Table
+from ..upsert import Sums, Upsert
 from . import rest
 from .accumulators import add, fold, is_zero, partial
 from .definition import Maintained
@@ -45,19 +45,31 @@ class Grouper:
         self.key_names = [str(id) for id in self.table.primary_key]
         self._layout = Layout(self.table)
         self._key_types = [key.type for key in view.keys]
-        self._has_numbers = has_numbers(self._key_types)
         self._schema = pa.schema([pa.field(column.name, column.type.arrow) for column in self.table.columns])
         self._change_schema = pa.schema([self._schema.field(place) for place in range(view.places[-1].stop - 1)])
         self.nothing, self.no_groups = no_rows(self._change_schema), no_rows(self._schema)
 
     def change_of(self, rows: pa.RecordBatch, signs: np.ndarray | int) -> pa.RecordBatch:
         """What rows add (+1) and take away (-1; int8[n], or one for all). Columns are named by identifier."""
+        rows, signs = self.kept(rows, signs)
+        return self.change_of_kept(rows, signs)[0]
+
+    def mask(self, rows: pa.RecordBatch) -> pa.Array | None:
+        """Which rows count; None where all do."""
+        if self.view.where is None:
+            return None
+        mask = evaluate_filter(self.view.where, rows, column_ids=[int(name) for name in rows.schema.names])
+        return mask if mask.true_count < rows.num_rows else None
+
+    def kept(self, rows: pa.RecordBatch, signs: np.ndarray | int) -> tuple[pa.RecordBatch, np.ndarray | int]:
+        """The rows that count."""
+        if (mask := self.mask(rows)) is None:
+            return rows, signs
+        return rows.filter(mask), signs if isinstance(signs, int) else signs[mask.to_numpy(zero_copy_only=False)]
+
+    def change_of_kept(self, rows: pa.RecordBatch, signs: np.ndarray | int) -> tuple[pa.RecordBatch, np.ndarray]:
+        """``change_of`` rows that all count, and of each its group's place there (int64[n])."""
         view, ids = self.view, [int(name) for name in rows.schema.names]
-        if view.where is not None:
-            kept = evaluate_filter(view.where, rows, column_ids=ids)
-            if kept.true_count < rows.num_rows:
-                rows = rows.filter(kept)
-                signs = signs if isinstance(signs, int) else signs[kept.to_numpy(zero_copy_only=False)]
         keys = [evaluate(key, rows, column_ids=ids) for key in view.keys]
         groups, firsts = self._numbered(keys, rows.num_rows)
         columns = [key.take(firsts) for key in keys]
@@ -67,7 +79,7 @@ class Grouper:
                 filter = evaluate_filter(state.filter, rows, column_ids=ids).to_numpy(zero_copy_only=False)
             values = None if state.argument is None else evaluate(state.argument, rows, column_ids=ids)
             columns += partial(state.sort, groups=groups, count=len(firsts), values=values, kept=filter, signs=signs)
-        return self.batch(columns)
+        return self.batch(columns), groups
 
     def combined(self, changes: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
         """Several changes as one."""
@@ -75,13 +87,19 @@ class Grouper:
 
     def folded(self, changes: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
         """The sums of all groups of changes that have the same keys; without keys one, also of no changes."""
-        whole = pa.concat_batches(list(changes)) if changes else self.nothing
-        keys = whole.columns[: len(self.key_names)]
-        groups, firsts = self._numbered(keys, whole.num_rows)
-        columns = [key.take(firsts) for key in keys]
+        return self.fold(pa.concat_batches(list(changes)) if changes else self.nothing)[0]
+
+    def fold(self, groups: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The sums of all groups that have the same keys, and of each group the place of its sum (int64[n])."""
+        numbers, firsts = self._numbered(groups.columns[: len(self.key_names)], groups.num_rows)
+        return self.sums_of(groups, numbers, firsts), numbers
+
+    def sums_of(self, groups: pa.RecordBatch, numbers: np.ndarray, firsts: pa.Array) -> pa.RecordBatch:
+        """The sums of groups with the same number, in the order of numbers; ``firsts``: a group of each."""
+        columns = [key.take(firsts) for key in groups.columns[: len(self.key_names)]]
         for state, places in zip(self.view.states, self.view.places, strict=True):
-            states = [whole.column(id - 1) for id in places]
-            columns += fold(state.sort, groups=groups, count=len(firsts), states=states)
+            states = [groups.column(id - 1) for id in places]
+            columns += fold(state.sort, groups=numbers, count=len(firsts), states=states)
         return self.batch(columns)
 
     def had(self, change: pa.RecordBatch, found: pa.RecordBatch, places: np.ndarray) -> Had:
@@ -91,7 +109,7 @@ class Grouper:
         rows = self.view.places[0].start - 1
         count = change.column(rows).to_numpy().copy()
         count[places] += found.column(rows).to_numpy()
-        return Had(found, at, count > 0)
+        return Had(found, at, at >= 0, count > 0)
 
     def changed(
         self, change: pa.RecordBatch, had: Had, kept: tuple[Sequence[pa.Array], np.ndarray] | None = None
@@ -99,14 +117,12 @@ class Grouper:
         """The groups to put, and the keys of those to delete. ``kept``: what they have of values, and which of them
         have other ones than before (values.py).
         """
-        count, found, at = change.num_rows, had.rows, had.at
-        known = at >= 0
-        indices = pa.array(at, mask=~known)
+        count, known = change.num_rows, had.known
         columns = list(change.columns[: len(self.key_names)])
         moved, left = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         for state, ids in zip(self.view.states, self.view.places, strict=True):
             difference = [change.column(id - 1) for id in ids]
-            before = [_states(found.column(id - 1), indices) for id in ids]
+            before = [_states(had.column(id)) for id in ids]
             after = add(state.sort, before, difference)
             moved |= ~is_zero(state.sort, difference)
             left |= ~is_zero(state.sort, after)
@@ -133,10 +149,12 @@ class Grouper:
         values = self._layout.values(groups.select(self.key_names), by_id=True)
         return self._layout.encode(values, count=groups.num_rows).hashes
 
-    def merge(self, change: pa.RecordBatch, store: TableStore, *, version: int) -> bool:
+    def merge(
+        self, change: pa.RecordBatch, store: TableStore, *, version: int, kept: KeptOf | None = None
+    ) -> bool:  # fmt: skip
         """Add a change to the newest groups: ``changed``, PUT and DELETE in one, without Arrow between (upsert.py).
 
-        Returns whether any group is another now.
+        ``kept``: what says what they have of values. Returns whether any group is another now.
         """
         if not change.num_rows:
             return False
@@ -156,6 +174,11 @@ class Grouper:
                 comes = rest.folded([(np.arange(change.num_rows), comes), *parts], count=change.num_rows)
                 values[column.id] = values_of(comes, column.type)
             left[rest.places_of(comes)] = True
+        if kept is not None:
+            columns, differs = kept(Newest(upsert, self.table, known, limbs[0].view(np.int64) > 0))
+            for column, array in zip(self.table.columns[len(self._change_schema) :], columns, strict=True):
+                values[column.id] = values_of(array, column.type)
+            moved |= differs
         upsert.write(values, put=moved & left, gone=moved & known & ~left, version=version)
         return bool(moved.any())
 
@@ -177,15 +200,8 @@ class Grouper:
         """The group of each row (int64), and the first row of each group. Without keys there is one, always."""
         if not keys:
             return np.zeros(count, np.int64), pa.array([0])
-        if self._has_numbers:
-            numbers, firsts = numbered(keys, self._key_types, count)
-            return numbers, pa.array(firsts)
-        batch = pa.RecordBatch.from_arrays(list(keys), names=self.key_names)
-        encoded = self._layout.encode(self._layout.values(batch, by_id=True), count=count)
-        slots = np.zeros(1 << max(2 * count - 1, 1).bit_length(), np.int64)
-        numbers, firsts = np.empty(count, np.int64), np.empty(count, np.int64)
-        groups = number(encoded.words, encoded.offsets, encoded.width, encoded.hashes, slots, numbers, firsts)
-        return numbers, pa.array(firsts[:groups])
+        numbers, firsts = numbered(keys, self._key_types, count)
+        return numbers, pa.array(firsts)
 
     def numbers_in(self, groups: pa.RecordBatch, keys: Sequence[pa.Array]) -> np.ndarray:
         """The place in ``groups``, which are distinct, of the group of each row (int64). Its keys stand first."""
@@ -201,10 +217,26 @@ class Grouper:
         return pa.RecordBatch.from_arrays(list(columns), schema=self._change_schema)
 
 
-def _states(column: pa.Array, indices: pa.Array) -> pa.Array:
+def _states(column: pa.Array) -> pa.Array:
     """One column of the states that were found; zero of the groups that were not."""
-    taken = column.take(indices)
-    return taken if pa.types.is_binary(taken.type) or pa.types.is_large_binary(taken.type) else taken.fill_null(0)
+    return column if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type) else column.fill_null(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Newest:
+    """The groups of a change as they were, read where they are; see ``values.Before``."""
+
+    upsert: Upsert
+    table: Table
+    known: np.ndarray
+    stays: np.ndarray
+
+    def column(self, id: int) -> pa.Array:
+        return self.upsert.column(self.table.by_id[id])
+
+
+KeptOf: TypeAlias = Callable[[Newest], tuple[Sequence[pa.Array], np.ndarray]]
+"""What groups have of values, and which have other ones than before (values.py)."""
 
 
 def _int64(values: Values) -> np.ndarray:

@@ -26,6 +26,7 @@ from ..cells import TableStore
 from ..clock import monotonic
 from ..indexes import NEWEST, Change
 from .definition import Maintained
+from .difference import Difference, combined, difference_of
 from .early import Early
 from .values import Counted, Seek, count_in, counted, kept_of
 
@@ -69,41 +70,38 @@ def apply(
     seconds that it took, those before included.
     """
     began = monotonic()
-    differences = [_difference(change, part, early) for part in view.parts]
-    (difference, _), *values = differences
-    if values:
-        changed = _apply_values(view, difference, [values for values, _ in values], stores, version=version)
-    else:
-        changed = [view.id] if view.grouper.merge(difference, stores[view.id], version=version) else []
-    return changed, monotonic() - began + sum(seconds for _, seconds in differences)
+    difference, seconds = _difference(change, view, early)
+    changed = add(difference, stores, view, version=version)
+    return changed, monotonic() - began + seconds
 
 
-def _apply_values(
-    view: Maintained, difference: pa.RecordBatch, values: Sequence[pa.RecordBatch], stores: Stores, *, version: int
-) -> list[int]:  # fmt: skip
-    """The same of a view with values, and their changes."""
-    if not difference.num_rows:
-        return []
-    pairs = zip(view.value_views, values, strict=True)
-    counts = [count_in(part, change, stores[part.id], version=version) for part, change in pairs]
+def add(difference: Difference, stores: Stores, view: Maintained, *, version: int) -> list[int]:
+    """Add a difference to the newest groups, and to the values in them. Returns the tables that have other rows now."""
+    store, grouper = stores[view.id], view.grouper
+    if not difference.values:
+        return [view.id] if grouper.merge(difference.groups, store, version=version) else []
+    counts = [
+        count_in(part, values, places, stores[part.id], version=version)
+        for part, values, places in zip(view.value_views, difference.values, difference.places, strict=True)
+    ]
+    keys = difference.groups.select(grouper.key_names)
+    seeks = [seek_in(stores[part.id]) for part in view.value_views]
+    moved = grouper.merge(
+        difference.groups, store, version=version, kept=lambda had: kept_of(view, keys, had, counts, seeks)
+    )
     changed = [count.view.id for count in counts if (count.before != count.after).any()]
-    puts, gone = merged(view, difference, stores, counts)
-    if gone.num_rows:
-        stores[view.id].apply_delete(gone, version=version, by_id=True)
-    if puts.num_rows:
-        stores[view.id].apply_put(puts, version=version, by_id=True)
-    return [*changed, view.id] if gone.num_rows or puts.num_rows else changed
+    return [*changed, view.id] if moved else changed
 
 
-def _difference(change: Change, view: Maintained, early: Early | None) -> tuple[pa.RecordBatch, float]:
-    """What a change of rows adds to groups, and the seconds of it that it took elsewhere."""
-    grouper, names = view.grouper, [str(id) for id in view.reads]
-    known = None if early is None or change.new.num_rows < early.rows_count else early.change_of(view)
+def _difference(change: Change, view: Maintained, early: Early | None) -> tuple[Difference, float]:
+    """What a change of rows adds to a view, and the seconds of it that it took elsewhere."""
+    names = [str(id) for id in view.reads]
+    known = None if early is None or change.new.num_rows < early.rows_count else early.difference_of(view)
     if known is None:
-        return grouper.change_of(*_signed(change, names)), 0.0
+        return difference_of(view, *_signed(change, names)), 0.0
     difference, seconds = known
     if change.old.num_rows:
-        difference = grouper.combined([grouper.change_of(change.old.select(names), -1), difference])
+        difference = combined(view, [difference_of(view, change.old.select(names), -1), difference])
     return difference, seconds
 
 

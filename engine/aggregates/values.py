@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from ...storage.column_values import FixedValues, frozen, values_of
 from ..kernels import ordering
 from ..key_encoding import KeyEncoder, Keys
 from ..layout import Layout
+from ..numbered import has_order, order_of
 from ..schema import Column, Table
 from .definition import Kept, Maintained
 
@@ -44,6 +45,7 @@ class Counted:
     """Values of some groups that came, went, or are there more or less often. ``view``: the view that counts them.
 
     ``keys`` are those of the table of values: the group's, and the value. They are distinct. ``encoded``: they too.
+    ``groups``: of each the place of its group (int64), among those that change, where that is known.
     """
 
     view: Maintained
@@ -51,6 +53,7 @@ class Counted:
     before: np.ndarray
     after: np.ndarray
     encoded: Keys | None = None
+    groups: np.ndarray | None = None
 
     @property
     def puts(self) -> pa.RecordBatch:
@@ -73,11 +76,13 @@ def counted(view: Maintained, change: pa.RecordBatch, found: pa.RecordBatch, pla
     return Counted(view=view, keys=change.select(view.grouper.key_names), before=before, after=after)
 
 
-def count_in(view: Maintained, change: pa.RecordBatch, store: TableStore, *, version: int) -> Counted:
-    """Count a change of values into their table: ``counted``, PUT and DELETE in one (upsert.py)."""
+def count_in(
+    view: Maintained, change: pa.RecordBatch, groups: np.ndarray, store: TableStore, *, version: int
+) -> Counted:  # fmt: skip
+    """Count a change of values, in their groups, into their table: ``counted``, PUT and DELETE in one (upsert.py)."""
     keys, difference = change.select(view.grouper.key_names), change.columns[-1].to_numpy()
     if not change.num_rows:
-        return Counted(view=view, keys=keys, before=difference, after=difference)
+        return Counted(view=view, keys=keys, before=difference, after=difference, groups=groups)
     values = store.layout.values(change, by_id=True)
     encoded = store.layout.encode(values, count=change.num_rows)
     upsert = store.upsert(encoded)
@@ -86,7 +91,7 @@ def count_in(view: Maintained, change: pa.RecordBatch, store: TableStore, *, ver
     values[store.table.columns[-1].id] = FixedValues(frozen(after), None)
     moved = difference != 0
     upsert.write(values, put=moved & (after != 0), gone=moved & known & (after == 0), version=version)
-    return Counted(view=view, keys=keys, before=after - difference, after=after, encoded=encoded)
+    return Counted(view=view, keys=keys, before=after - difference, after=after, encoded=encoded, groups=groups)
 
 
 def _all_new(view: Maintained, change: pa.RecordBatch) -> Counted:
@@ -95,32 +100,52 @@ def _all_new(view: Maintained, change: pa.RecordBatch) -> Counted:
     return Counted(view=view, keys=change.select(view.grouper.key_names), before=before, after=after)
 
 
+class Before(Protocol):
+    """The groups of a change as they were: ``known`` are those that there were, ``stays`` which of all groups have
+    rows afterwards (bool[n]).
+    """
+
+    @property
+    def known(self) -> np.ndarray: ...
+
+    @property
+    def stays(self) -> np.ndarray: ...
+
+    def column(self, id: int) -> pa.Array:
+        """What each had in a column; NULL where there was none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Had:
-    """The groups of a change as they were: ``at`` is the row of each in ``rows``, -1 where there was none. ``stays``:
-    which groups have rows afterwards.
-    """
+    """The same, given as rows: ``at`` is the row of each group in ``rows``, -1 where there was none."""
 
     rows: pa.RecordBatch
     at: np.ndarray
+    known: np.ndarray
     stays: np.ndarray
+
+    def column(self, id: int) -> pa.Array:
+        return self.rows.column(id - 1).take(pa.array(self.at, mask=~self.known))
 
 
 def kept_of(
-    view: Maintained, groups: pa.RecordBatch, had: Had, changes: Sequence[Counted], seeks: Sequence[Seek]
+    view: Maintained, groups: pa.RecordBatch, had: Before, changes: Sequence[Counted], seeks: Sequence[Seek]
 ) -> tuple[list[pa.Array], np.ndarray]:
     """The columns that ``groups`` (their keys) have of the values, and which groups have other ones than before."""
     columns: list[pa.Array] = []
     moved = np.zeros(groups.num_rows, np.bool_)
     for change, places, seek in zip(changes, view.kept_places, seeks, strict=True):
-        numbers = view.grouper.numbers_in(groups, change.keys.columns)
+        numbers = change.groups
+        if numbers is None:
+            numbers = view.grouper.numbers_in(groups, change.keys.columns)
         for kept, ids in places.items():
-            before = [had.rows.column(id - 1) for id in ids]
+            before = [had.column(id) for id in ids]
             if kept is Kept.DISTINCT:
-                column, differs = _distinct(change, numbers, had, before[0])
+                column, differs = _distinct(change, numbers, before[0])
                 columns.append(column)
             else:
-                extremes = _Extremes(change, numbers, groups, had, before, last=kept is Kept.GREATEST)
+                extremes = _Extremes(change, numbers, groups, before, had.stays, last=kept is Kept.GREATEST)
                 found, differs = extremes.columns(seek)
                 columns += found
             moved |= differs
@@ -132,7 +157,8 @@ def with_values(view: Maintained, groups: pa.RecordBatch, values: Sequence[pa.Re
     grouper = view.grouper
     keys = groups.select(grouper.key_names)
     counts = [_all_new(part, change) for part, change in zip(view.value_views, values, strict=True)]
-    had = Had(grouper.no_groups, np.full(groups.num_rows, -1, np.int64), np.ones(groups.num_rows, np.bool_))
+    none = np.zeros(groups.num_rows, np.bool_)
+    had = Had(grouper.no_groups, np.full(groups.num_rows, -1, np.int64), none, ~none)
     columns, _ = kept_of(view, keys, had, counts, [_no_seek] * len(counts))
     return pa.RecordBatch.from_arrays([*groups.columns, *columns], schema=grouper.no_groups.schema)
 
@@ -141,71 +167,73 @@ def _no_seek(low: Keys, high: Keys, last: bool) -> tuple[pa.RecordBatch, np.ndar
     raise AssertionError("no value has gone")
 
 
-def _distinct(change: Counted, numbers: np.ndarray, had: Had, before: pa.Array) -> tuple[pa.Array, np.ndarray]:
+def _distinct(change: Counted, numbers: np.ndarray, before: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """How many different values each group has."""
-    count = len(had.at)
     came = (change.after > 0).astype(np.int64) - (change.before > 0)
-    more = np.bincount(numbers, came, count).astype(np.int64)
-    known = had.at >= 0
-    total = more.copy()
-    total[known] += before.to_numpy()[had.at[known]]
-    return pa.array(total), more != 0
+    more = np.bincount(numbers, came, len(before)).astype(np.int64)
+    return pa.array(before.fill_null(0).to_numpy() + more), more != 0
 
 
 class _Extremes:
-    """The least (``last``: the greatest) value of each group of a change."""
+    """The least (``last``: the greatest) value of each group of a change. ``current``: what it was."""
 
     def __init__(
-        self, change: Counted, numbers: np.ndarray, groups: pa.RecordBatch, had: Had, before: list[pa.Array], *,
-        last: bool,
+        self, change: Counted, numbers: np.ndarray, groups: pa.RecordBatch, current: list[pa.Array],
+        stays: np.ndarray, *, last: bool,
     ) -> None:  # fmt: skip
         self._change = change
         self._numbers = numbers
         self._groups = groups
-        self._had = had
-        self._before = before
+        self._current = current
+        self._stays = stays
         self._last = last
-        self._layout = Layout(change.view.table)
 
     def columns(self, seek: Seek) -> tuple[list[pa.Array], np.ndarray]:
         """The columns of the value, and where it is not what it was."""
-        indices = pa.array(self._had.at, mask=self._had.at < 0)
-        current = [column.take(indices) for column in self._before]
-        known = current[0].is_valid().to_numpy(zero_copy_only=False)
-        sources, keys = self._sources(current, known)
+        known = self._current[0].is_valid().to_numpy(zero_copy_only=False)
+        sources = self._sources(known)
         sought = np.flatnonzero(sources == ordering.SEEK)
-        change = self._change.keys
-        values = change.columns[self._groups.num_columns :]
-        places = np.where(sources >= 0, sources, np.where(sources == ordering.CURRENT, 0, -1))
-        places[sources == ordering.CURRENT] = change.num_rows + np.flatnonzero(sources == ordering.CURRENT)
-        parts = [[value, now] for value, now in zip(values, current, strict=True)]
+        values = self._change.keys.columns[self._groups.num_columns :]
+        stays = sources == ordering.CURRENT
+        places = np.where(sources >= 0, sources, -1)
+        places[stays] = self._change.keys.num_rows + np.flatnonzero(stays)
+        parts = [[value, now] for value, now in zip(values, self._current, strict=True)]
         if len(sought):
-            found, at = self._next(keys, sought, seek)
-            places[sought[at]] = change.num_rows + len(sources) + np.arange(len(at))
+            found, at = self._next(sought, seek)
+            places[sought[at]] = self._change.keys.num_rows + len(sources) + np.arange(len(at))
             for part, column in zip(parts, found, strict=True):
                 part.append(column)
         taken = pa.array(places, mask=places < 0)
-        moved = (sources != ordering.CURRENT) & ((places >= 0) | known)
+        moved = ~stays & ((places >= 0) | known)
         return [pa.concat_arrays(part).take(taken) for part in parts], moved
 
-    def _sources(self, current: list[pa.Array], known: np.ndarray) -> tuple[np.ndarray, Keys]:
-        """Where each group's value comes from, and the encoded keys of those that they had."""
-        change = self._change
+    def _sources(self, known: np.ndarray) -> np.ndarray:
+        """Where each group's value comes from."""
+        change, sources = self._change, np.empty(len(known), np.int64)
+        groups, before, after = frozen(self._numbers), frozen(change.before), frozen(change.after)
+        known, stays = frozen(known), frozen(self._stays)
+        types = [column.type for column in change.view.table.primary_key_columns[self._groups.num_columns :]]
+        if len(types) == 1 and has_order(types[0]):
+            ordering.decide_words(
+                order_of(change.keys.columns[-1], types[0]), groups, before, after,
+                order_of(self._current[0], types[0]), known, stays, self._last, sources,
+            )  # fmt: skip
+            return sources
         keys = change.encoded
         if keys is None:
             keys = self._encoded(change.keys.columns, change.keys.num_rows)
-        had = self._encoded([*self._groups.columns, *current], len(known))
-        sources = np.empty(len(known), np.int64)
+        had = self._encoded([*self._groups.columns, *self._current], len(known))
         ordering.decide(
-            keys.words, keys.offsets, keys.width, self._numbers, change.before, change.after, had.words, had.offsets,
-            known, self._had.stays, self._last, sources,
+            keys.words, keys.offsets, keys.width, groups, before, after, had.words, had.offsets, known, stays,
+            self._last, sources,
         )  # fmt: skip
-        return sources, had
+        return sources
 
-    def _next(self, keys: Keys, groups: np.ndarray, seek: Seek) -> tuple[list[pa.Array], np.ndarray]:
-        """The values that follow those with these keys in some groups, and of each the place of its group."""
-        own = keys.take(groups)
-        asked = self._groups.take(pa.array(groups))
+    def _next(self, groups: np.ndarray, seek: Seek) -> tuple[list[pa.Array], np.ndarray]:
+        """The values that follow the current ones of some groups, and of each the place of its group."""
+        places = pa.array(groups)
+        asked = self._groups.take(places)
+        own = self._encoded([*asked.columns, *(column.take(places) for column in self._current)], len(groups))
         bound = group_bound(self._change.view.table, asked, behind=not self._last)
         rows, places = seek(*((bound, own) if self._last else (own, bound)), self._last)
         return rows.columns[self._groups.num_columns : -1], places
@@ -213,7 +241,8 @@ class _Extremes:
     def _encoded(self, columns: Sequence[pa.Array], count: int) -> Keys:
         names = self._change.view.grouper.key_names
         batch = pa.RecordBatch.from_arrays(list(columns), names=names)
-        return self._layout.encode(self._layout.values(batch, by_id=True), count=count)
+        layout = Layout(self._change.view.table)
+        return layout.encode(layout.values(batch, by_id=True), count=count)
 
 
 def group_bound(table: Table, groups: pa.RecordBatch, *, behind: bool) -> Keys:

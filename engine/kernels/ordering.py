@@ -311,3 +311,30 @@ def decide(
     for group in range(sources.size):
         if not stays[group]:
             sources[group] = -1
+
+
+@njit(nogil=True, cache=True)
+def decide_words(
+    words: Any, groups: Any, before: Any, after: Any, known_words: Any, known: Any, stays: Any, last: Any, sources: Any
+) -> None:
+    """``decide`` where a value's place in the order is one word (int64), in the same order as its key."""
+    for group in range(sources.size):
+        sources[group] = -2 if known[group] else -1
+    for index in range(groups.size):
+        group = groups[index]
+        if before[index] > 0 and after[index] <= 0 and known[group] and words[index] == known_words[group]:
+            sources[group] = -3
+    for index in range(groups.size):
+        group = groups[index]
+        if before[index] > 0 or after[index] <= 0:
+            continue
+        found, word = sources[group], words[index]
+        if found < 0 and not known[group]:
+            sources[group] = index
+            continue
+        other = words[found] if found >= 0 else known_words[group]
+        if (word > other) if last else (word < other):
+            sources[group] = index
+    for group in range(sources.size):
+        if not stays[group]:
+            sources[group] = -1

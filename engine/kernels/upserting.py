@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from ...storage.kernels.memory import load8, load32, load64, store32, store64
+from ...storage.kernels.memory import load8, load16, load32, load64, store32, store64
 from .accumulate import carried
 from .index import probe, slot_of, store_release, tag_of
 
@@ -90,6 +90,41 @@ def add_living(table: Any, rows: Any, columns: Any, last: Any, heaps: Any, sums:
             varied[found] = index
             found += 1
     return found
+
+
+@njit(nogil=True, cache=True)
+def read_living(table: Any, rows: Any, places: Any, column: Any, size: Any, words: Any, valid: Any) -> None:
+    """What the ``rows`` (int64 or negative) that have not ended hold in a column of values of ``size`` bytes.
+
+    Row i is that of key ``places[i]`` (empty: i). The value goes to the key's place in ``words`` (uint64[n, 1], or two
+    words), the upper bits of a narrow one being 0; ``valid`` (uint8[n]) becomes 1 there unless it is NULL.
+    """
+    for index in range(rows.size):
+        row = rows[index]
+        if row < 0:
+            continue
+        header, offset = table[row >> 16], np.uint64(row & 0xFFFF)
+        ends = load64(header + np.uint64(32))
+        if ends != np.uint64(0) and load64(ends + offset * np.uint64(8)) != np.uint64(0x7FFFFFFFFFFFFFFF):
+            continue
+        door = load64(header + np.uint64(56)) + np.uint64(8) + np.uint64(24) * np.uint64(column)
+        there = load64(door + np.uint64(8))
+        if there != np.uint64(0) and load8(there + offset) == np.uint8(0):
+            continue
+        place = places[index] if places.size else index
+        valid[place] = 1
+        value = load64(door) + offset * np.uint64(size)
+        if size == 8:
+            words[place, 0] = load64(value)
+        elif size == 4:
+            words[place, 0] = np.uint64(load32(value))
+        elif size == 2:
+            words[place, 0] = np.uint64(load16(value))
+        elif size == 1:
+            words[place, 0] = np.uint64(load8(value))
+        else:
+            words[place, 0] = load64(value)
+            words[place, 1] = load64(value + np.uint64(8))
 
 
 @njit(nogil=True, cache=True)

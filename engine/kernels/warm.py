@@ -175,6 +175,7 @@ def _upsert() -> None:
     for version in (1, 2, 3):
         upsert = store.upsert(keys)
         upsert.add(np.zeros((1, ROWS), np.uint64), Sums((limb,), (slice(0, 1),), (heap,)))
+        upsert.column(limb)
         upsert.write(values, put=all if version < 3 else ~all, gone=~all if version < 3 else all, version=version)
 
 
@@ -277,11 +278,12 @@ def _number_keys(table: Table) -> None:
     number_codes(words, np.zeros(ROWS, np.int32), numbers, firsts)
     others = (keys.words, keys.offsets, keys.width, keys.hashes, slots, firsts)
     look_up(*others, keys.words, keys.offsets, keys.hashes, numbers)
-    places, flags = np.arange(ROWS), np.ones(ROWS, np.bool_)
+    counts, flags, sources = frozen(np.arange(ROWS)), frozen(np.ones(ROWS, np.bool_)), np.empty(ROWS, np.int64)
     ordering.decide(
-        keys.words, keys.offsets, keys.width, places, places, places, keys.words, keys.offsets, flags, flags, True,
-        np.empty(ROWS, np.int64),
+        keys.words, keys.offsets, keys.width, counts, counts, counts, keys.words, keys.offsets, flags, flags, True,
+        sources,
     )  # fmt: skip
+    ordering.decide_words(counts, counts, counts, counts, counts, flags, flags, True, sources)
 
 
 def _seek(store: TableStore, batch: pa.RecordBatch) -> None:
