@@ -95,9 +95,15 @@ def read_series(reader: Reader) -> None:
     assert found is not None
 
 
+def read_windows(reader: Reader) -> None:
+    found = reader.windows(reader.catalog.table("events"), [(0, 10**15)], columns=[1])
+    assert found is None, "who asks has to scan, which is noted"
+
+
 DOORS: Final[dict[str, Callable[[Transaction], object]]] = {
     "scan": lambda reader: reader.scan(reader.catalog.table("events"), filter=None),
     "series": read_series,
+    "windows": read_windows,
     "get": lambda reader: reader.get(reader.catalog.table("t"), (3,)),
     "get_many": lambda reader: reader.get_many(reader.catalog.table("t"), ids(3, 4)),
     "present": lambda reader: reader.present(reader.catalog.table("t"), ids(3, 4)),
