@@ -10,7 +10,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
@@ -272,7 +272,7 @@ class View:
     A materialized view is exact at every snapshot. ``maintained`` is what the engine keeps of it (aggregates/); None:
     it is computed from the base rows when it is read.
     ``depends_on`` holds identifiers of the relations that the query reads. ``comments``: by the column's place from 1,
-    0 is the view.
+    0 is the view. ``memo``: what who reads it has made of it, once.
     """
 
     id: int
@@ -283,6 +283,7 @@ class View:
     maintained: Maintained | None = None
     depends_on: tuple[int, ...] = ()
     comments: tuple[tuple[int, str], ...] = ()
+    memo: dict[str, Any] = field(default_factory=dict[str, Any], init=False, compare=False, repr=False)
 
     @cached_property
     def groups(self) -> Table | None:

@@ -169,7 +169,7 @@ class Execution:
 
         def work() -> Result:
             known = {**self.relations, **(relations or {})}
-            given = {**self.virtual((plan.without or plan).bound, known), **known}
+            given = {**self.virtual(plan.asked or plan.bound, known), **known}
             return run_plan(
                 plan,
                 self.reader,
@@ -182,7 +182,7 @@ class Execution:
                 past=self.past.snapshots if past is None else past,
                 on_close=on_close,
                 read_all=on_close is None,
-                note=note if plan.without is None else partial(self._note, note),
+                note=note if plan.asked is None else partial(self._note, note),
             )
 
         return work() if skips_executor(plan) else interruptible(work, cancel=self.cancel.cancel)

@@ -142,7 +142,9 @@ def _output(node: bound.Bound, values: dict[int, Expression]) -> Expression:
 
 @dataclass(slots=True)
 class Builder:
-    """Collects states. ``first``: the identifier of the first column behind the keys. ``apart``: see ``asked_of``."""
+    """Collects states. ``first``: the identifier of the first column behind the keys. ``apart``: see ``asked_of``.
+    ``known``: what ``own`` has made, by the object that it was given: each aggregate is gone through twice.
+    """
 
     table: Table
     sources: dict[int, int]
@@ -151,17 +153,23 @@ class Builder:
     apart: bool = False
     states: list[State] = field(default_factory=lambda: [ROWS])
     values: list[Values] = field(default_factory=list[Values])
+    known: dict[tuple[int, bool], tuple[bound.Bound, Expression]] = field(
+        default_factory=dict[tuple[int, bool], tuple[bound.Bound, Expression]]
+    )
 
     def own(self, node: bound.Bound, what: str, *, constants: bool = False) -> Expression:
         """An expression over the table's columns that the engine can compute of a row; see ``asked_of``."""
-        names = {id: self.table.by_id[source] for id, source in self.sources.items() if source in self.table.by_id}
+        made = self.known.get((id(node), constants))
+        if made is not None:
+            return made[1]
 
         def named(part: Any) -> Any:
             if not isinstance(part, Column) or part.id < 0:
                 return None
-            if part.id not in names:
+            source = self.table.by_id.get(self.sources.get(part.id, 0))
+            if source is None:
                 raise NotMaintained(f"{what} reads what is no column of the table")
-            return names[part.id].node
+            return source.node
 
         expression = rewrite(node, named)
         if not is_scalar(expression):
@@ -178,6 +186,7 @@ class Builder:
                 if constants and FUNCTIONS[part.function].volatility is Volatility.STABLE and not part.arguments:
                     continue
                 raise NotMaintained(f"{part.function}() changes with time")
+        self.known[id(node), constants] = node, found
         return found
 
     def key(self, node: bound.Bound) -> Expression:

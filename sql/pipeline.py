@@ -33,7 +33,7 @@ from .regroup import as_groups, in_two_levels
 from .shown import Reason
 from .star import Star, only_computes, star_of
 from .top import RowsPart, first_of, newest_of, passing_of, top_of
-from .walk import arrow_scans, is_scalar, rewrite, walk
+from .walk import arrow_scans_among, is_scalar, rewrite, walk
 
 if TYPE_CHECKING:
     pass
@@ -231,7 +231,7 @@ def query_of(
     part: bound.Query, query: bound.BoundQuery, columns: tuple[tuple[str, Type], ...] | None = None
 ) -> bound.BoundQuery:
     """A part of a query, or what is left of it, as a query of its own. Raises NotCovered."""
-    nodes = list(walk(part))
+    nodes = walk(part)
     defined = {node.id for node in nodes if isinstance(node, bound.Cte)}
     if any(isinstance(node, bound.CteReference) and node.cte not in defined for node in nodes):
         raise NotCovered("it is joined with a WITH query")
@@ -249,7 +249,7 @@ def query_of(
             for use in query.uses
             if use.reference in references
         ),
-        arrow_scans=arrow_scans(part),
+        arrow_scans=arrow_scans_among(nodes),
     )
 
 

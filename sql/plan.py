@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..base.errors import Invalid
@@ -97,12 +98,12 @@ class Declined:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """``bound`` is the query after the rules that ``fired``; ``few``: a better choice while its table has few rows.
 
     ``matching``: what views say of it. Where they answer parts, ``bound`` is what is left, and ``without`` the plan for
-    when that turns out to be no gain.
+    when that turns out to be no gain, which is made of ``asked``, the whole query, by the first that wants it.
     """
 
     bound: BoundQuery
@@ -111,7 +112,13 @@ class Plan:
     declined: tuple[Declined, ...]
     few: DirectScan | None = None
     matching: Matching | None = None
-    without: Plan | None = None
+    asked: BoundQuery | None = None
+    tier: str = "relational"
+
+    @cached_property
+    def without(self) -> Plan | None:
+        """The plan without views; None where they answer nothing."""
+        return None if self.asked is None else _chosen(self.asked, self.fired, self.tier, self.matching)
 
     def settled(self, reader: Reader, past: Sequence[Reader]) -> Plan:
         """The plan for as many rows as there are now. ``past``: what AS OF clauses read."""
@@ -125,8 +132,8 @@ class Plan:
     def explain(self) -> list[str]:
         """The steps of planning, a line each: what the rules did, what was chosen, and why."""
         lines = [f"Rule {fired.rule.name}: {effect}" for fired in self.fired for effect in fired.effects()]
-        lines += [] if self.matching is None else lines_of(self.matching, used=self.without is not None)
-        if self.without is not None and not self.bound.uses:
+        lines += [] if self.matching is None else lines_of(self.matching, used=self.asked is not None)
+        if self.asked is not None and not self.bound.uses:
             return [*lines, "Choice: Views, since their groups say all that is asked"]
         lines.append(f"Choice: {NAMES[type(self.choice)]}, since {self.choice.reason}")
         others = [declined for declined in self.declined if declined.reason != self.choice.reason]
@@ -145,9 +152,9 @@ def plan(query: BoundQuery, *, tier: str = "relational", views: Views = NO_VIEWS
 def chosen(query: BoundQuery, fired: tuple[Fired, ...], *, tier: str, views: Views) -> Plan:
     """The plan of a query behind the rules, as ``plan``."""
     found = matching(query, views)
-    plain = _chosen(query, fired, tier, found)
     if found is not None and found.rest is not None:
-        return replace(_chosen(found.rest, fired, tier, found), without=plain)
+        return replace(_chosen(found.rest, fired, tier, found), asked=query, tier=tier)
+    plain = _chosen(query, fired, tier, found)
     if tier == "pipeline" and isinstance(plain.choice, Relational) and query.uses:
         raise not_covered(str(plain.declined[-1].reason))
     return plain

@@ -88,7 +88,7 @@ def run_plan(
             query, relations = _with_groups(
                 plan, reader, moment, past, cancel, relations, kernels=kernels, rows_of=rows_of, note=note
             )
-            ready = query is not bound or (plan.without is not None and not bound.uses)
+            ready = query is not bound or (plan.asked is not None and not bound.uses)
             rows = arranged(query, relations, moment) if ready else None
             if rows is not None:
                 batches = (batch for batch in (rows,))
@@ -134,11 +134,13 @@ def _with_views(
     note: Callable[[Grouped], None] | None,
 ) -> tuple[Plan, Mapping[str, Any]]:
     """The plan that is run, and its relations: with what views answer, or without them."""
-    if plan.matching is None or plan.without is None:
+    if plan.matching is None or plan.asked is None:
         return plan, relations
     check = (lambda: None) if cancel is None else cancel.check
     found = answers(plan.matching.matched, reader, moment, rows_of=rows_of, check=check, note=note)
-    return (plan.without, relations) if found is None else (plan, {**relations, **found})
+    if found is not None:
+        return plan, {**relations, **found}
+    return plan.without or plan, relations
 
 
 def _with_groups(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 from ..engine import schema
@@ -38,6 +38,9 @@ _QUERY_EXPRESSIONS: Final = (
     bound.GapBucket,
     bound.Filled,
 )
+
+QUERIES: Final = (bound.ScalarSubquery, bound.Exists, bound.Quantified, bound.ArrayList)
+"""Expressions that may have a query inside."""
 
 _LEAVES: Final = (Literal, Column, Parameter, schema.Table, bound.OutputColumn)
 
@@ -104,7 +107,7 @@ def _inside(kind: type) -> Callable[[Any], tuple[Node, ...]] | tuple[()] | None:
 
 def columns_read(node: Node) -> frozenset[int]:
     """The columns that an expression reads, but for those that its own subqueries bring."""
-    parts = list(walk(node))
+    parts = walk(node)
     relations = bound.Scan | bound.Derived | bound.CteReference | bound.FunctionScan | bound.ArrowScan
     brought = {column.id for part in parts if isinstance(part, relations) for column in part.columns}
     brought |= {part.column.id for part in parts if isinstance(part, bound.Output)}
@@ -182,8 +185,8 @@ class _Numbers:
         return all(a == b or kind == "reference" or (kind, a) in self._brought for (kind, a), b in self._there.items())
 
 
-def table_uses(query: bound.Query) -> tuple[bound.TableUse, ...]:
-    """What each table reference of a query asks of the engine, without filters."""
+def uses_among(nodes: Sequence[Node]) -> tuple[bound.TableUse, ...]:
+    """What each table reference of a query, whose nodes are given, asks of the engine, without filters."""
     return tuple(
         bound.TableUse(
             reference=scan.reference,
@@ -193,11 +196,11 @@ def table_uses(query: bound.Query) -> tuple[bound.TableUse, ...]:
             row_ids=schema.ROW_ID in scan.sources,
             past=scan.past,
         )
-        for scan in walk(query)
+        for scan in nodes
         if isinstance(scan, bound.Scan)
     )
 
 
-def arrow_scans(query: bound.Query) -> tuple[bound.ArrowScan, ...]:
-    """The references of a query to relations that are given as Arrow data."""
-    return tuple(node for node in walk(query) if isinstance(node, bound.ArrowScan))
+def arrow_scans_among(nodes: Sequence[Node]) -> tuple[bound.ArrowScan, ...]:
+    """The references of a query, whose nodes are given, to relations that are given as Arrow data."""
+    return tuple(node for node in nodes if isinstance(node, bound.ArrowScan))

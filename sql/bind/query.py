@@ -17,7 +17,7 @@ from ...engine.catalog import Catalog
 from ...engine.expression.functions import common_type, implicit_cast
 from ...engine.expression.node import Parameter
 from .. import bound
-from ..walk import Node, arrow_scans, rewrite, table_uses
+from ..walk import Node, arrow_scans_among, rewrite, uses_among, walk
 from .binder import Clause
 from .context import Context, Settings
 from .errors import fail, only, unsupported
@@ -78,13 +78,14 @@ def bind_query(
     if len(query.columns) > COLUMNS_MAX:
         raise LimitExceeded(f"the query has {len(query.columns)} columns, the limit is {COLUMNS_MAX}", sqlstate="54011")
     parameters = {number: context.parameters.get(number, TEXT) for number in sorted(context.parameters_seen)}
-    query = _with_parameters(query, parameters)
+    query = _with_parameters(query, parameters) if parameters else query
+    nodes = walk(query)
     return bound.BoundQuery(
         query=query,
         columns=tuple((column.name, column.type) for column in query.columns),
         parameters=parameters,
-        uses=table_uses(query),
-        arrow_scans=arrow_scans(query),
+        uses=uses_among(nodes),
+        arrow_scans=arrow_scans_among(nodes),
         depends_on=tuple(context.depends_on),
         timezone=settings.timezone,
     )

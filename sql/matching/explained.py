@@ -12,7 +12,8 @@ from ...engine.expression.tree import all_of, conjuncts, nameless, transform, wa
 from ...engine.schema import Table
 from ..describe import quoted
 from ..shown import LISTED_MAX, expression_text
-from .match import filter_of, state_text, values_texts
+from .match import filter_of
+from .said import state_text, values_texts
 from .select import Matched, Matching, Missed, Unmatched
 from .sides import Side, is_own
 

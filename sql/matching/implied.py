@@ -50,11 +50,15 @@ POINTS_MAX: Final = 1000
 
 def follows(wanted: Expression, given: Sequence[Expression]) -> bool:
     """Whether ``wanted`` is true of every row for which all of ``given`` are true."""
+    if not given or wanted in given:
+        return bool(given)
     return _follows(_plain(nameless(wanted)), [said for part in given for said in conjuncts(_plain(nameless(part)))])
 
 
 def may_follow(wanted: Expression, given: Sequence[Expression]) -> bool:
     """Whether it could, for some values of the parameters: they speak of the same things."""
+    if not given:
+        return False
     if not any(_varies(node) for part in (wanted, *given) for node in walk(part)):
         return follows(wanted, given)
     plain = [_plain(nameless(part)) for part in given]

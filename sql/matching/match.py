@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...base.types import BIGINT, BOOLEAN, Kind
-from ...engine.aggregates.accumulators import SQUARES, Sort
+from ...engine.aggregates.accumulators import Sort
 from ...engine.aggregates.definition import Kept, Maintained, State, Values
 from ...engine.aggregates.rollup import Picked, PickedValue
 from ...engine.expression.evaluate import check_supported
@@ -30,8 +30,10 @@ from ...engine.expression.tree import all_of, columns_of, conjuncts, nameless, t
 from ...engine.schema import View
 from ..pushdown import MIRRORED
 from ..shown import expression_text
-from .buckets import Buckets, buckets_of, constant_in, moment_of
+from .buckets import Buckets, constant_in, moment_of
 from .implied import follows, may_follow
+from .known import Known, counted, known_of, read_by
+from .said import About, Said, values_texts, where_said
 from .sides import Side, is_own
 
 _BOUNDS: Final = {function: other for function, other in MIRRORED.items() if function != "equal"}
@@ -92,7 +94,7 @@ class RollUp:
     kept: tuple[Expression, ...]
     sides: tuple[tuple[Expression, ...], ...]
     alone: bool
-    proof: tuple[str, ...]
+    proof: tuple[Said | str, ...]
 
 
 def match(asked: Maintained, view: View, sides: Sequence[Side] = ()) -> RollUp:
@@ -101,28 +103,26 @@ def match(asked: Maintained, view: View, sides: Sequence[Side] = ()) -> RollUp:
     assert kept is not None, "the view is kept"
     if kept.forgotten:
         raise NearMiss("it retains what the table forgets")
-    return _Matching(asked, view, kept).roll_up(sides)
+    return _Matching(asked, known_of(view)).roll_up(sides)
 
 
 class _Matching:
-    def __init__(self, asked: Maintained, view: View, kept: Maintained) -> None:
-        self._asked, self._view, self._kept = asked, view, kept
-        names = _names(view, kept)
-        self._keys = [
-            (nameless(key), Column(id=number, type=key.type, name=names.get(number, expression_text(key))))
-            for number, key in enumerate(kept.keys, 1)
-        ]
-        found = [(buckets_of(key), column) for key, (_, column) in zip(kept.keys, self._keys, strict=True)]
-        self._buckets = [(*bucket, column) for bucket, column in found if bucket is not None]
-        self._proof: list[str] = []
+    def __init__(self, asked: Maintained, known: Known) -> None:
+        self._asked, self._known = asked, known
+        self._view, self._kept = known.view, known.kept
+        self._keys, self._buckets = known.keys, known.buckets
+        self._proof: list[Said | str] = []
+
+    def _say(self, text: str, *about: About) -> None:
+        self._proof.append(Said(text, *about))
 
     def roll_up(self, sides: Sequence[Side]) -> RollUp:
         wanted = [] if self._asked.where is None else list(conjuncts(self._asked.where))
-        own = [] if self._kept.where is None else list(conjuncts(self._kept.where))
+        own = self._known.own
         for part in own:
             if not may_follow(part, wanted):
-                raise NearMiss(f"it has only rows with {expression_text(part)}")
-            self._proof.append(f"its condition {expression_text(part)} follows from the query's")
+                raise NearMiss(Said("it has only rows with {}", part))
+            self._say("its condition {} follows from the query's", part)
         joined = tuple(map(self._joined, sides))
         filter, kept, bounds = self._conditions(wanted, own)
         keys = tuple(self._key(key) for key in self._asked.keys)
@@ -136,7 +136,7 @@ class _Matching:
             states=states,
             values=tuple(self._values(values) for values in self._asked.values),
             ends=self._ends(bounds, wanted),
-            given=tuple(own),
+            given=own,
             kept=tuple(kept),
             sides=joined,
             alone=bool(keys) and fixed.issuperset(self._kept.table.primary_key),
@@ -163,44 +163,46 @@ class _Matching:
             bound = _bound(part)
             if said is not None:
                 filter.append(said)
-                self._proof.append(f"{expression_text(part)} is about whole groups: {expression_text(said)}")
+                self._say("{} is about whole groups: {}", part, said)
             elif bound is not None and any(bound[0] == moment for moment, _, _ in self._buckets):
                 bounds.append(bound)
-                self._proof.append(f"{expression_text(part)}: whole buckets from groups, the ends from rows")
+                self._say("{}: whole buckets from groups, the ends from rows", part)
             elif may_follow(part, own):
                 kept.append(part)
-                self._proof.append(f"{expression_text(part)} follows from its condition")
+                self._say("{} follows from its condition", part)
             else:
-                raise NearMiss(f"{expression_text(part)} is about more than its groups")
+                raise NearMiss(Said("{} is about more than its groups", part))
         return filter, kept, bounds
 
     def _key(self, key: Expression) -> Expression:
         found = self.over_groups(key)
         if found is None:
-            raise NearMiss(f"it does not group by {expression_text(key)}")
+            raise NearMiss(Said("it does not group by {}", key))
         if not any(id > 0 for id in columns_of(key)):
-            self._proof.append(f"{expression_text(key)} is the same for all rows of a group")
+            self._say("{} is the same for all rows of a group", key)
         elif not isinstance(found, Column):
-            self._proof.append(f"{expression_text(key)} is computed of its groups: {expression_text(found)}")
+            self._say("{} is computed of its groups: {}", key, found)
         else:
-            self._proof.append(f"{expression_text(key)} is its column {found.name}")
+            self._say("{} is its column {}", key, found)
         return found
 
     def _picked(self, state: State) -> Picked:
         found: list[tuple[list[Expression], range]] = []
-        wanted, argument = _counted(state)
-        for known, places in zip(self._kept.states, self._kept.places, strict=True):
-            own, kept = _counted(known)
-            left = self._left(wanted, own) if known.sort is state.sort and _same(kept, argument) else None
+        wanted, argument = counted(state)
+        told = read_by(wanted)
+        for known, own, kept, read, places in self._known.states:
+            if known.sort is not state.sort or kept != argument or (read and read.isdisjoint(told)):
+                continue
+            left = self._left(wanted, own)
             if left is not None:
                 found.append((left, places))
         if found:
             over, places = min(found, key=lambda one: len(one[0]))
-            self._proof.append(f"{state_text(state)} is kept{_where(all_of(over))}")
+            self._say("{} is kept{}", state, where_said(all_of(over)))
             return Picked(columns=tuple(places), filter=all_of(over))
         if state.argument is not None and not is_own(state.argument):
-            raise NearMiss(f"{state_text(state)} is of what is joined, which is not kept")
-        raise NearMiss(f"it does not keep {state_text(state)}")
+            raise NearMiss(Said("{} is of what is joined, which is not kept", state))
+        raise NearMiss(Said("it does not keep {}", state))
 
     def _left(self, wanted: Sequence[Expression], own: Sequence[Expression]) -> list[Expression] | None:
         """What is left to ask of groups of rows of which ``own`` is true, for all of ``wanted`` to be; None where
@@ -208,9 +210,8 @@ class _Matching:
         """
         if not all(follows(part, wanted) for part in own):
             return None
-        left = [self.over_groups(part) for part in wanted if not follows(part, own)]
-        said = [part for part in left if part is not None]
-        return said if len(said) == len(left) else None
+        left = self._all([part for part in wanted if not follows(part, own)])
+        return None if left is None else list(left)
 
     def _values(self, values: Values) -> PickedValues:
         """Those of a view are the same, or pairs that begin with them: the greatest (at, x) has the greatest at."""
@@ -228,7 +229,7 @@ class _Matching:
                 continue
             filter = all_of(left)
             of = "" if len(known.arguments) == count else f"of the pairs of {values_texts(known)[0]}, which are "
-            self._proof += [f"{text} is {of}kept{_where(filter)}" for text in values_texts(values)]
+            self._proof += [f"{text} is {of}kept{where_said(filter)}" for text in values_texts(values)]
             if Kept.DISTINCT in values.kept or not set(values.kept) <= set(known.kept):
                 ids = table.table.primary_key[len(self._keys) :][:count]
                 parts = tuple(table.table.by_id[id].node for id in ids)
@@ -243,8 +244,7 @@ class _Matching:
         if parts is None:
             return None
         found: list[list[Expression]] = []
-        for known, places in zip(self._kept.states, self._kept.places, strict=True):
-            own, kept = _counted(known)
+        for known, own, kept, _, places in self._known.states:
             left = self._left(wanted, own) if known.sort is Sort.COUNT and kept is None else None
             if left is not None and own:
                 none = Literal(value=0, type=BIGINT)
@@ -280,6 +280,10 @@ class _Matching:
 
         What sides say of a row, they say of its group.
         """
+        if isinstance(node, Literal | Parameter):
+            return node
+        if isinstance(node, Column) and node.id > 0 and node.id not in self._known.reads:
+            return None
         plain = nameless(node)
         for key, column in self._keys:
             if key == plain:
@@ -290,8 +294,6 @@ class _Matching:
                 if moment == about[0] and about[1].made_of(buckets):
                     return _put(node, moment, column)
         match node:
-            case Literal() | Parameter():
-                return node
             case Column():
                 return node if node.id < 0 else None
             case Call():
@@ -310,9 +312,13 @@ class _Matching:
                 return Case(branches=branches, default=parts[-1], type=node.type)
 
     def _all(self, nodes: Sequence[Expression]) -> tuple[Expression, ...] | None:
-        parts = [self.over_groups(part) for part in nodes]
-        known = tuple(part for part in parts if part is not None)
-        return known if len(known) == len(parts) else None
+        known: list[Expression] = []
+        for part in nodes:
+            found = self.over_groups(part)
+            if found is None:
+                return None
+            known.append(found)
+        return tuple(known)
 
 
 def _is_float(part: Expression) -> bool:
@@ -351,44 +357,6 @@ def _fixed(part: Expression) -> Iterator[int]:
                 yield one.id
 
 
-def _counted(state: State) -> tuple[list[Expression], Expression | None]:
-    """What is true of the rows that a state is of, and its argument: to count values is to count rows with one."""
-    conditions = [] if state.filter is None else list(conjuncts(state.filter))
-    if state.sort is not Sort.COUNT or state.argument is None:
-        return conditions, state.argument
-    return [*conditions, Call(function="is_not_null", arguments=(state.argument,), type=BOOLEAN)], None
-
-
-def _same(one: Expression | None, other: Expression | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return nameless(one) == nameless(other)
-
-
-def _names(view: View, kept: Maintained) -> dict[int, str]:
-    """What the view calls the columns of its groups that it shows."""
-    pairs = zip(view.columns, kept.outputs, strict=True)
-    return {output.id: name for (name, _), output in pairs if isinstance(output, Column)}
-
-
-def state_text(state: State) -> str:
-    """A state as the aggregate that it is of: squares are kept for variances."""
-    argument = "*" if state.argument is None else expression_text(state.argument)
-    function = "count" if state.sort is Sort.COUNT else "variance" if state.sort in SQUARES.values() else "sum"
-    return f"{function}({argument})" + (
-        "" if state.filter is None else f" FILTER (WHERE {expression_text(state.filter)})"
-    )
-
-
-def values_texts(values: Values) -> list[str]:
-    """What is kept of values, as the aggregates that they are of."""
-    argument = ", ".join(map(expression_text, reversed(values.arguments)))
-    names = {Kept.LEAST: "min({})", Kept.GREATEST: "max({})", Kept.DISTINCT: "count(DISTINCT {})"}
-    if len(values.arguments) > 1:  # the time, and what is asked of its row
-        names |= {Kept.LEAST: "first({})", Kept.GREATEST: "last({})"}
-    return [names[kept].format(argument) for kept in values.kept]
-
-
 def filter_of(values: Values, asked: Maintained) -> list[Expression]:
     """What FILTER says of the rows whose values are kept."""
     there = Call(function="is_not_null", arguments=(nameless(values.arguments[0]),), type=BOOLEAN)
@@ -400,7 +368,3 @@ def _without(condition: Expression | None, other: Expression | None) -> list[Exp
     left = [] if other is None else [nameless(part) for part in conjuncts(other)]
     found = [] if condition is None else [nameless(part) for part in conjuncts(condition)]
     return [part for part in found if part not in left]
-
-
-def _where(filter: Expression | None) -> str:
-    return "" if filter is None else f", for groups with {expression_text(filter)}"

@@ -10,20 +10,23 @@ looked up by the groups (sides.py). Which view is taken, and whether one is wort
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, Final
 
 from ...engine.aggregates.definition import Maintained
+from ...engine.expression.node import Call, Case
 from ...engine.pipeline.shape import NotCovered
 from ...engine.schema import View
 from .. import bound
 from ..maintained import NotMaintained, asked_of
 from ..pipeline import IDS_MAX, first_id_of, groups_of, query_of
 from ..regroup import as_groups
-from ..star import star_of
-from ..walk import rewrite
+from ..star import Star, star_of
+from ..walk import rewrite, walk
 from .match import NearMiss, RollUp, match
 from .sides import Side, sides_of
 
@@ -108,7 +111,6 @@ def matching(query: bound.BoundQuery, views: Views) -> Matching | None:
                 raise NotMaintained("it has grouping sets")
             star, sides = sides_of(star, query)
             asked = asked_of(star, id=_ASKED, constants=True)
-            apart = asked_of(star, id=_ASKED, constants=True, apart=True)
         except (NotCovered, NotMaintained) as why:
             use = use or next(
                 (of for scan in _scans(node.source) if views.get((of := uses[scan.reference]).table.id)), None
@@ -118,6 +120,7 @@ def matching(query: bound.BoundQuery, views: Views) -> Matching | None:
             return None
         ways: list[RollUp] = []
         missed: list[Missed] = []
+        apart = cache(partial(_apart, star, asked))
         for view in views[use.table.id]:
             try:
                 ways.append(_match(asked, apart, view, sides))
@@ -151,15 +154,26 @@ def _scans(relation: bound.Relation) -> Iterator[bound.Scan]:
         yield from _scans(relation.right)
 
 
-def _match(asked: Maintained, apart: Maintained, view: View, sides: Sequence[Side]) -> RollUp:
-    """``apart``: the query with branches of CASE summed apart, for views that keep none whole. Raises NearMiss."""
+def _apart(star: Star, asked: Maintained) -> Maintained | None:
+    """The query with branches of CASE summed apart, for views that keep none whole; None where that is no other."""
+    parts = walk(star.aggregates)
+    if not any(isinstance(part, Case) or (isinstance(part, Call) and part.function == "is_null") for part in parts):
+        return None  # nothing else is taken apart, see terms.py
+    with suppress(NotMaintained):
+        apart = asked_of(star, id=_ASKED, constants=True, apart=True)
+        return None if apart == asked else apart
+
+
+def _match(asked: Maintained, apart: Callable[[], Maintained | None], view: View, sides: Sequence[Side]) -> RollUp:
+    """Raises NearMiss."""
     try:
         return match(asked, view, sides)
     except NearMiss:
-        if apart == asked:
+        other = apart()
+        if other is None:
             raise
         try:
-            return match(apart, view, sides)
+            return match(other, view, sides)
         except NearMiss:
             pass
         raise

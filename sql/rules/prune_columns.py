@@ -8,25 +8,24 @@ DISTINCT, set operations, recursion and set-returning functions give every colum
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Final
 
 from ...engine import schema
-from ...engine.expression.node import Column
+from ...engine.expression.node import Call, Case, Cast, Column
 from .. import bound
-from ..walk import Node, arrow_scans, table_uses, walk
+from ..walk import QUERIES, Node, arrow_scans_among, uses_among, walk
 from ..walk import rewrite as rewritten
 
 
 def rewrite(query: bound.BoundQuery) -> bound.BoundQuery:
-    tree = query.query
-    while True:
-        pruned = _round(tree)
+    tree, nodes = query.query, walk(query.query)
+    while any(isinstance(node, bound.Derived) for node in nodes):
+        pruned = _round(tree, nodes)
         if pruned is tree:
             break
-        tree = pruned
-    tree = _scans(tree)
-    if tree is query.query:
-        return query
-    return dataclasses.replace(query, query=tree, uses=table_uses(tree), arrow_scans=arrow_scans(tree))
+        tree, nodes = pruned, walk(pruned)
+    return _with_scans(query, tree, nodes)
 
 
 def effects(before: bound.BoundQuery, after: bound.BoundQuery) -> tuple[str, ...]:
@@ -38,13 +37,13 @@ def effects(before: bound.BoundQuery, after: bound.BoundQuery) -> tuple[str, ...
     )
 
 
-def _used(tree: Node) -> set[int]:
-    return {node.id for node in walk(tree) if isinstance(node, Column)}
+def _used(nodes: Sequence[Node]) -> set[int]:
+    return {node.id for node in nodes if isinstance(node, Column)}
 
 
-def _round(tree: bound.Query) -> bound.Query:
+def _round(tree: bound.Query, nodes: Sequence[Node]) -> bound.Query:
     """Drop the unused columns of subqueries once; what they used in turn falls in the next round."""
-    used = _used(tree)
+    used = _used(nodes)
 
     def replace(node: Node) -> Node | None:
         if not isinstance(node, bound.Derived) or not isinstance(node.query, bound.Select):
@@ -55,7 +54,7 @@ def _round(tree: bound.Query) -> bound.Query:
         kept = [index for index, column in enumerate(node.columns) if column.id in used] or [0]
         if len(kept) == len(node.columns):
             return None
-        ordered = _used(inner.order)
+        ordered = _used(walk(inner.order))
         if any(output.column.id in ordered for index, output in enumerate(inner.outputs) if index not in kept):
             return None
         return dataclasses.replace(
@@ -67,23 +66,44 @@ def _round(tree: bound.Query) -> bound.Query:
     return rewritten(tree, replace)
 
 
-def _scans(tree: bound.Query) -> bound.Query:
-    used = _used(tree)
+def _with_scans(query: bound.BoundQuery, tree: bound.Query, nodes: Sequence[Node]) -> bound.BoundQuery:
+    """The query with ``tree``, whose nodes are given, where its scans have the columns that are used."""
+    used = _used(nodes)
+    pruned = {id(node): node if (found := _pruned(node, used)) is None else found for node in nodes if _is_scan(node)}
+    if all(pruned.get(id(node), node) is node for node in nodes):
+        return query if tree is query.query else _with(query, tree, nodes)
+    plain = not any(isinstance(node, QUERIES) for node in nodes)
 
     def replace(node: Node) -> Node | None:
-        if not isinstance(node, bound.Scan | bound.ArrowScan):
-            return None
-        kept = [index for index, column in enumerate(node.columns) if column.id in used]
-        if not kept:
-            kept = [_narrowest(node)]
-        if len(kept) == len(node.columns):
-            return None
-        columns = tuple(node.columns[index] for index in kept)
-        if isinstance(node, bound.Scan):
-            return dataclasses.replace(node, columns=columns, sources=tuple(node.sources[index] for index in kept))
-        return dataclasses.replace(node, columns=columns, sources=tuple(node.sources[index] for index in kept))
+        if id(node) in pruned:
+            return pruned[id(node)]
+        return node if plain and isinstance(node, _EXPRESSIONS) else None  # there are no scans inside
 
-    return rewritten(tree, replace)
+    return _with(query, rewritten(tree, replace), [pruned.get(id(node), node) for node in nodes])
+
+
+def _with(query: bound.BoundQuery, tree: bound.Query, nodes: Sequence[Node]) -> bound.BoundQuery:
+    return dataclasses.replace(query, query=tree, uses=uses_among(nodes), arrow_scans=arrow_scans_among(nodes))
+
+
+_EXPRESSIONS: Final = (Call, Cast, Case, bound.Output, bound.Grouping, bound.SortKey)
+
+
+def _is_scan(node: Node) -> bool:
+    return isinstance(node, bound.Scan | bound.ArrowScan)
+
+
+def _pruned(node: bound.Scan | bound.ArrowScan, used: set[int]) -> Node | None:
+    """The scan with the columns that are used; None where it has no others."""
+    kept = [index for index, column in enumerate(node.columns) if column.id in used]
+    if not kept:
+        kept = [_narrowest(node)]
+    if len(kept) == len(node.columns):
+        return None
+    columns = tuple(node.columns[index] for index in kept)
+    if isinstance(node, bound.Scan):
+        return dataclasses.replace(node, columns=columns, sources=tuple(node.sources[index] for index in kept))
+    return dataclasses.replace(node, columns=columns, sources=tuple(node.sources[index] for index in kept))
 
 
 def _narrowest(scan: bound.Scan | bound.ArrowScan) -> int:
