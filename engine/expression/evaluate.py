@@ -44,6 +44,10 @@ def evaluate(
 
     The result has ``expression.type``'s public Arrow type. Raises Invalid with the row's number (from 1).
     """
+    if isinstance(expression, Column):
+        array = batch.column(column_ids.index(expression.id))
+        if array.type == expression.type.arrow:
+            return array
     places = {id: place for place, id in enumerate(column_ids)}
     rows = _Rows(batch=batch, places=places, context=context or Context(), numbers=None)
     array = _as_array(_value(expression, rows), batch.num_rows, expression.type)

@@ -179,18 +179,23 @@ class _Held:
         """The rows beside a cut of its window."""
         return End(moment=self.ends.moment, window=cut.beside, filter=self.rows, sign=cut.sign)
 
-    def within(self, window: Window) -> Piece:
-        """The groups of whole buckets."""
-        bounds = window.conditions(self.ends.column, _compare)
-        return Piece(roll=self.roll, filter=(*self.filter, *bounds))
+    def within(self, *windows: Window) -> Piece:
+        """The groups of whole buckets: those of both ends of a window are one read."""
+        bounds = [window.conditions(self.ends.column, _compare) for window in windows]
+        if len(bounds) == 1:
+            return Piece(roll=self.roll, filter=(*self.filter, *bounds[0]))
+        either = tuple(part for found in bounds if (part := all_of(found)) is not None)
+        return Piece(roll=self.roll, filter=(*self.filter, Call(function="or", arguments=either, type=BOOLEAN)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Edge:
-    """An end of a window: where the buckets of a view are cut, and what is read beside them."""
+    """An end of a window: where the buckets of a view are cut, and what is read beside them: ``pieces``, windows of
+    other views, and rows.
+    """
 
     at: int
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[tuple[_Held, Window], ...] = ()
     ends: tuple[End, ...] = ()
     cost: float = 0
 
@@ -235,7 +240,10 @@ class _Choice:
             whole, known = Window(start=start, stop=stop), [edge for edge in edges if edge is not None]
             if whole.is_empty:
                 return None
-            pieces = (held.within(whole), *(piece for edge in known for piece in edge.pieces))
+            others: dict[str, tuple[_Held, list[Window]]] = {}
+            for finer, window in (piece for edge in known for piece in edge.pieces):
+                others.setdefault(finer.roll.view.name, (finer, []))[1].append(window)
+            pieces = (held.within(whole), *(finer.within(*windows) for finer, windows in others.values()))
             ends = tuple(end for edge in known for end in edge.ends)
             cost = sum(edge.cost for edge in known)
         return Way(pieces=pieces, ends=ends, cost=round(cost + self._groups(held, whole)), rows=self._rows)
@@ -289,7 +297,7 @@ class _Choice:
         if whole.is_empty:
             return None
         cost = edge.cost + GROUPS_PER_READ + self._groups(finer, whole)
-        return replace(edge, pieces=(finer.within(whole), *edge.pieces), cost=cost)
+        return replace(edge, pieces=((finer, whole), *edge.pieces), cost=cost)
 
     def _cuts(self, held: _Held, window: Window, *, at_start: bool) -> tuple[Cut, ...]:
         buckets = held.ends.buckets
