@@ -637,10 +637,10 @@ def test_hours_beside_days_are_shown_and_counted(db: Database) -> None:
     lines = [line for (line,) in from_views(db, f"EXPLAIN ANALYZE {query}").rows()]
     # Days 3 and 4; 11 to 24 and 0 to 13 o'clock; and before 11:05 one row less, from 13:00 on three more.
     assert any(re.match(r"  View days for e: 1 groups of 6 groups and rows", line) for line in lines), lines
-    assert sum(bool(re.match(r"  View hours for e: 13 groups of 13 groups and rows", line)) for line in lines) == 2
+    assert any(re.match(r"  View hours for e: 26 groups of 26 groups and rows", line) for line in lines), lines
     reads = dict(db.execute("SELECT view_name, reads FROM weft_views").rows())
     assert reads["days"] >= 2, reads
-    assert reads["hours"] >= 4, reads
+    assert reads["hours"] >= 2, reads
 
 
 # -- the same, joined with small tables -------------------------------------------------------------------------------
