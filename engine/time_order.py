@@ -34,7 +34,7 @@ STRIPES: Final = 64
 ROWS_MIN: Final = 8_192
 """Segments with fewer rows are read at once."""
 SHARE: Final = 4
-"""A window is short if it is at most one in so many of a segment's time, and about ``WINDOW_ROWS_MAX`` rows of it."""
+"""A window is short if it is at most one in so many of a segment's time."""
 _ASKED_MAX: Final = 4_096
 _PASS_ROWS: Final = 16 * BLOCK_ROWS
 _DAY: Final = 86_400_000_000
@@ -66,7 +66,7 @@ class TimeOrders:
         if segment.rows_count < ROWS_MIN:
             return None
         bounds = _Bounds(segment, time)
-        numbers = bounds.stripes(low, high)
+        numbers = bounds.stripes(low, high, rows_max=rows_max)
         if numbers is None:
             return None
         known = self._known(segment, numbers)
@@ -86,7 +86,7 @@ class TimeOrders:
         if segment.rows_count < ROWS_MIN:
             times = _times(segment, time, 0, segment.rows_count)
             return np.flatnonzero((times >= low) & (times <= high))
-        numbers = _Bounds(segment, time).stripes(low, high)
+        numbers = _Bounds(segment, time).stripes(low, high, rows_max=WINDOW_ROWS_MAX)
         known = {} if numbers is None else self._known(segment, numbers)
         if numbers is None or len(known) < len(numbers):
             return None
@@ -139,10 +139,10 @@ class _Bounds:
         self._count = min(STRIPES, self._span)
         self._rows = segment.rows_count
 
-    def stripes(self, low: int, high: int) -> range | None:
-        """The numbers of those that a window meets; None if it is not short."""
+    def stripes(self, low: int, high: int, *, rows_max: int) -> range | None:
+        """The numbers of those that a window meets; None if it is not short, or would have more rows than these."""
         length = high - low + 1
-        if length * SHARE > self._span or length * self._rows > WINDOW_ROWS_MAX * self._span:
+        if length * SHARE > self._span or length * self._rows > rows_max * self._span:
             return None
         low, high = max(low - self._first, 0), min(high - self._first, self._span - 1)
         if low > high:

@@ -131,6 +131,18 @@ def test_only_the_second_look_at_a_short_window_makes_an_order(monkeypatch: pyte
         assert not _look(orders, segment, column, part=3)
 
 
+def test_no_order_is_made_for_more_rows_than_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_order, "ROWS_MIN", 100)
+    with weftdb.open() as database:
+        orders, (segment, *_), column = _segments(database)
+        low, high = segment.description.time_low, segment.description.time_high
+        fifth = low + (high - low) // 5
+        assert not any(orders.find(segment, column, low, fifth, rows_max=150) is not None for _ in range(3))
+        assert not orders._asked
+        assert not orders._stripes
+        assert [orders.find(segment, column, low, fifth, rows_max=300) is not None for _ in range(2)] == [False, True]
+
+
 def test_a_day_is_a_short_window_of_a_week_and_two_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a DATE, whose values are days."""
     monkeypatch.setattr(time_order, "ROWS_MIN", 100)
