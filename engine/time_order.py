@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 STRIPES: Final = 64
 ROWS_MIN: Final = 8_192
 """Segments with fewer rows are read at once."""
-SHARE: Final = 4
+SHARE: Final = 16
 """A window is short if it is at most one in so many of a segment's time."""
 _ASKED_MAX: Final = 4_096
 _PASS_ROWS: Final = 16 * BLOCK_ROWS
