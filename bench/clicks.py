@@ -10,9 +10,9 @@
     customers  customer BIGINT, segment TEXT, birth_year INTEGER
 
 One event every 1.296 seconds (or every ``step`` microseconds), in the order of event time, no two at the same
-microsecond. Customers (up to 500,000, 40
-rows each on average), pages and products are skewed: the most frequent hundredth of them has a tenth of the rows and
-more. One row in twenty is *corrected* after all have come: its price and score change.
+microsecond. Customers (up to 500,000, 40 rows each on average), pages and products are skewed: the most frequent
+hundredth of them has a tenth of the rows and more. One row in twenty is *corrected* after all have come: its price and
+score change.
 
 Rows are made in chunks of a million with a seed of their own, so that 100,000,000 need no memory, and are always the
 same for the same number of rows.

@@ -120,29 +120,15 @@ class Plan:
 
     def _kept(self) -> tuple[list[tuple[int, Segment]], list[tuple[int, Chunk]]]:
         """Segments and chunks that can have visible rows in the range of event time, with their shards."""
-        pruning, version, layout = self._pruning, self._version, self._layout
-        scale = DAY if layout.time is not None and layout.time.type.kind is Kind.DATE else 1
-        low = None if pruning.low is None else pruning.low * scale
-        high = None if pruning.high is None else pruning.high * scale
         segments: list[tuple[int, Segment]] = []
         chunks: list[tuple[int, Chunk]] = []
-        for cell, parts in self._parts:
-            for part in reversed(parts):
-                if isinstance(part, Segment):
-                    description = part.description
-                    if (
-                        description.version_low <= version < part.overlay.rest_end
-                        and (low is None or description.time_high >= low)
-                        and (high is None or description.time_low <= high)
-                    ):
-                        segments.append((cell.shard, part))
-                    continue
-                assert isinstance(part, Memtable), "a part is a memtable or a segment"
-                chunks += [
-                    (cell.shard, chunk)
-                    for chunk in part.chunks
-                    if chunk.count and chunk.base <= version and pruning.keeps_times(chunk.time_low, chunk.time_high)
-                ]
+        for shard, part in parts_within(
+            self._parts, self._layout, self._pruning.low, self._pruning.high, version=self._version
+        ):
+            if isinstance(part, Segment):
+                segments.append((shard, part))
+            else:
+                chunks.append((shard, part))
         return segments, chunks
 
     def _is_in(self, one: KeyRange, shard: int) -> bool:
@@ -294,6 +280,37 @@ class Plan:
                     found.append((part, rows))
         if found:
             self.picked.add_rows(found)
+
+
+def parts_within(
+    parts: Parts, layout: Layout, low: int | None, high: int | None, *, version: int
+) -> Iterator[tuple[int, Segment | Chunk]]:
+    """Segments and chunks that can have rows visible at ``version`` with event times from ``low`` to ``high``, both
+    included and as the column stores them (None: no bound), with their shards.
+    """
+    scale = DAY if layout.time is not None and layout.time.type.kind is Kind.DATE else 1
+    least = None if low is None else low * scale
+    greatest = None if high is None else high * scale
+    for cell, own in parts:
+        for part in reversed(own):
+            if isinstance(part, Segment):
+                description = part.description
+                if (
+                    description.version_low <= version < part.overlay.rest_end
+                    and (least is None or description.time_high >= least)
+                    and (greatest is None or description.time_low <= greatest)
+                ):
+                    yield cell.shard, part
+                continue
+            assert isinstance(part, Memtable), "a part is a memtable or a segment"
+            for chunk in part.chunks:
+                if (
+                    chunk.count
+                    and chunk.base <= version
+                    and (low is None or chunk.time_high >= low)
+                    and (high is None or chunk.time_low <= high)
+                ):
+                    yield cell.shard, chunk
 
 
 def _blocks(start: int, stop: int, size: int) -> int:

@@ -25,6 +25,7 @@ from ..base.limits import TIME_ORDERS_BYTES_MAX, WINDOW_ROWS_MAX
 from ..base.types import Kind
 from ..storage.column_values import FixedValues
 from ..storage.kernels.blocks import BLOCK_ROWS
+from .layout import DAY
 from .schema import Column
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ SHARE: Final = 16
 """A window is short if it is at most one in so many of a segment's time."""
 _ASKED_MAX: Final = 4_096
 _PASS_ROWS: Final = 16 * BLOCK_ROWS
-_DAY: Final = 86_400_000_000
 _TOKEN: Final = -1
 """Under which their bytes are told: no address of an order of a chunk."""
 
@@ -132,7 +132,7 @@ class _Bounds:
     __slots__ = ("_count", "_first", "_rows", "_span")
 
     def __init__(self, segment: Segment, time: Column) -> None:
-        scale = _DAY if time.type.kind is Kind.DATE else 1
+        scale = DAY if time.type.kind is Kind.DATE else 1
         description = segment.description
         self._first = description.time_low // scale
         self._span = description.time_high // scale - self._first + 1

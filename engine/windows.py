@@ -24,10 +24,11 @@ from .column_store import FixedColumn
 from .expression.node import Expression
 from .gather import Picked, gathered
 from .layout import DAY, Layout
-from .memtable import Chunk, Memtable
+from .memtable import Chunk
 from .projection import Projection
 from .prune import column_ids
 from .scan import cells_within
+from .scan_plan import parts_within
 from .segment import Segment
 
 Found = list[tuple["Segment | Chunk", np.ndarray, int]]
@@ -88,25 +89,14 @@ def _gathered(found: Found, projection: Projection) -> pa.RecordBatch:
 
 def _parts_in(cells: Cells, layout: Layout, low: int, high: int, *, version: int) -> Iterator[Segment | Chunk]:
     """The segments and chunks that can have rows."""
-    scale = DAY if layout.time is not None and layout.time.type.kind is Kind.DATE else 1
+    assert layout.time is not None, "the table has an event time"
+    scale = DAY if layout.time.type.kind is Kind.DATE else 1
     first = last = None
     if layout.sliced:
         first, last = layout.slice_of(low * scale), layout.slice_of((high - 1) * scale)
-    for cell in cells_within(cells, first, last, None if layout.sharded else (0,)):
-        for part in reversed(cell.parts):
-            if isinstance(part, Segment):
-                description = part.description
-                if (
-                    description.version_low <= version < part.overlay.rest_end
-                    and description.time_high >= low * scale
-                    and description.time_low < high * scale
-                ):
-                    yield part
-                continue
-            assert isinstance(part, Memtable), "a part is a memtable or a segment"
-            for chunk in part.chunks:
-                if chunk.count and chunk.base <= version and chunk.time_high >= low and chunk.time_low < high:
-                    yield chunk
+    kept = cells_within(cells, first, last, None if layout.sharded else (0,))
+    for _, part in parts_within([(cell, cell.parts) for cell in kept], layout, low, high - 1, version=version):
+        yield part
 
 
 def _rows_in(

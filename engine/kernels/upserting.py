@@ -58,6 +58,13 @@ def locate(
 
 
 @njit(nogil=True, cache=True)
+def has_ended(header: Any, offset: Any) -> Any:
+    """Whether a row of a chunk has an end."""
+    ends = load64(header + np.uint64(32))
+    return ends != np.uint64(0) and load64(ends + offset * np.uint64(8)) != np.uint64(0x7FFFFFFFFFFFFFFF)
+
+
+@njit(nogil=True, cache=True)
 def add_living(table: Any, rows: Any, columns: Any, last: Any, heaps: Any, sums: Any, alive: Any, varied: Any) -> Any:
     """Add to ``sums`` (uint64[limbs, n]) the integers of the ``rows`` (int64 or negative) that have not ended.
 
@@ -71,8 +78,7 @@ def add_living(table: Any, rows: Any, columns: Any, last: Any, heaps: Any, sums:
         if row < 0:
             continue
         header, offset = table[row >> 16], np.uint64(row & 0xFFFF)
-        ends = load64(header + np.uint64(32))
-        if ends != np.uint64(0) and load64(ends + offset * np.uint64(8)) != np.uint64(0x7FFFFFFFFFFFFFFF):
+        if has_ended(header, offset):
             continue
         alive[index] = True
         doors, carry = load64(header + np.uint64(56)) + np.uint64(8), np.uint64(0)
@@ -104,8 +110,7 @@ def read_living(table: Any, rows: Any, places: Any, column: Any, size: Any, word
         if row < 0:
             continue
         header, offset = table[row >> 16], np.uint64(row & 0xFFFF)
-        ends = load64(header + np.uint64(32))
-        if ends != np.uint64(0) and load64(ends + offset * np.uint64(8)) != np.uint64(0x7FFFFFFFFFFFFFFF):
+        if has_ended(header, offset):
             continue
         door = load64(header + np.uint64(56)) + np.uint64(8) + np.uint64(24) * np.uint64(column)
         there = load64(door + np.uint64(8))

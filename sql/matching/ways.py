@@ -222,7 +222,6 @@ class _Choice:
         self._held, self._reader = held, reader
         self._base = base = reader.statistics(matched.use.table)
         self._rows = rows_expected(all_of(_own(conditions)), base, rows_max=base.rows)
-        self._window = Window()  # of the way that is looked for
         self._sizes: dict[str, list[tuple[int, TableStatistics]]] = {}
         """Of views by name: the groups that are asked for at all times, and values of them."""
 
@@ -231,7 +230,6 @@ class _Choice:
         if held.window is None:
             pieces, ends, cost, whole = (Piece(roll=held.roll, filter=held.filter),), (), 0.0, Window()
         else:
-            self._window = held.window
             try:
                 edges = [self._edge(held, held.window, at_start=at_start) for at_start in (True, False)]
             except (OverflowError, ValueError):  # beyond the calendar
@@ -282,9 +280,10 @@ class _Choice:
         cut = min(cuts, key=lambda cut: self._length(held, *cut.beside))
         if cut.beside[0] >= cut.beside[1]:
             return _Edge(at=cut.at)
+        window = held.window or Window()  # all of what is asked for, of each view
         length = self._length(held, *cut.beside)
         low, high = _span(held.ends.moment, self._base)
-        asked = length / max(self._length(held, self._window.start, self._window.stop), 1) * self._rows
+        asked = length / max(self._length(held, window.start, window.stop), 1) * self._rows
         read = asked if low is None or high is None else length / (high - low) * self._base.rows
         cost = GROUPS_PER_READ + GROUPS_PER_ROW_READ * read + GROUPS_PER_ROW * asked
         return _Edge(at=cut.at, ends=(held.beside(cut),), cost=cost)
