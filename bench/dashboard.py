@@ -23,9 +23,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 from weftdb.bench import clicks, inside
+from weftdb.bench.asked import HISTORY_SECONDS, MEMORY, THREADS, compare, geometric_mean, timed
 from weftdb.bench.charts import VIEWS, Chart, charts
 from weftdb.bench.duck import DuckStore
-from weftdb.bench.query import DDL, HISTORY_SECONDS, MEMORY, THREADS, compare, geometric_mean, timed
+from weftdb.bench.query import DDL
 from weftdb.bench.report import Goal, Line, Report, figure, ratio_figure
 from weftdb.bench.weft import WeftStore
 from weftdb.bench.workload import Size, fresh, seconds_of

@@ -35,9 +35,10 @@ from typing import Final, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 from weftdb.bench import clicks, inside
+from weftdb.bench.asked import MEMORY, THREADS
 from weftdb.bench.data import STEP_MICROSECONDS
 from weftdb.bench.duck import DuckStore
-from weftdb.bench.query import DDL, MEMORY, THREADS
+from weftdb.bench.query import DDL
 from weftdb.bench.questions import Question, questions
 from weftdb.bench.report import Goal, Line, Report, figure
 from weftdb.bench.systems import WrongAnswer

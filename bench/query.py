@@ -10,7 +10,7 @@ has two threads and, but for Polars, 2 GB.
     auto         WeftDB with SET weft.tier = auto: a pipeline's kernel where there is one, else the relational executor
     relational   WeftDB with SET weft.tier = relational: DuckDB over our scans
     first        auto, asked for the first time: plans and compiled kernels are not there yet, segments have
-                 been read before
+                 been read before; each sample in a process of its own, beside DuckDB (``first``)
     touched      bytes of the columns that the question is about, encoded, in the part of the table that its window of
                  time is (``Question``); divided by the time of auto: the share of what memory can deliver
                  (``bandwidth``)
@@ -22,36 +22,31 @@ question counts more than another, and of the twenty only. Three further questio
 
 from __future__ import annotations
 
-import decimal
 import gc
 import math
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-from weftdb.bench import clicks, frames, inside
+from weftdb.bench import clicks, first, frames, inside
+from weftdb.bench.asked import HISTORY_SECONDS, MEMORY, THREADS, compare, geometric_mean, timed
 from weftdb.bench.bandwidth import measured_bandwidth
 from weftdb.bench.clickhouse import ClickHouseTables
-from weftdb.bench.data import close
 from weftdb.bench.duck import DuckStore
 from weftdb.bench.frames import PolarsFrame
 from weftdb.bench.questions import Question, further_questions, questions
 from weftdb.bench.report import Goal, Line, Report, figure, ratio_figure
-from weftdb.bench.systems import Missing, WrongAnswer
+from weftdb.bench.systems import Missing
 from weftdb.bench.weft import WeftStore
 from weftdb.bench.workload import Size, fresh, in_turn
 
-THREADS: Final = 2
-MEMORY: Final = 2 * 10**9
 DDL: Final = (
     f"{clicks.COLUMNS}, PRIMARY KEY (customer, event_time))"
     " WITH (key = 'customer', time = 'event_time', every = '7 days')"
 )
-HISTORY_SECONDS: Final = 86_400
 _CLICKHOUSE = (
     "customer Int64, event_time DateTime64(6, 'UTC'), session Int64, action LowCardinality(String),"
     " channel LowCardinality(Nullable(String)), country LowCardinality(String), page Nullable(String),"
@@ -60,12 +55,6 @@ _CLICKHOUSE = (
     "PARTITION BY toYYYYMM(event_time) ORDER BY (customer, event_time)",
 )
 _CLICKHOUSE_CUSTOMERS = ("customer Int64, segment LowCardinality(String), birth_year Int32", "ORDER BY customer")
-
-_ANY: Final = Question(
-    name="any",
-    sql="SELECT quantity, sum(session) AS total FROM clicks WHERE customer < 1000 GROUP BY quantity ORDER BY quantity",
-)
-"""What is asked of a process before any question: it loads code."""
 
 Ask = Callable[[Question], tuple[float, pa.Table]]
 
@@ -100,8 +89,7 @@ class Query:
         self._subjects: list[Subject] = []
         self._answers: dict[tuple[str, str], pa.Table] = {}
         self._samples: dict[tuple[str, str], list[float]] = {}
-        self._first: dict[str, float] = {}
-        self._loading = 0.0
+        self._firsts = first.Firsts()
         self._bandwidth = 0.0
         self._cache = os.environ.get("WEFT_CACHE")
 
@@ -118,19 +106,19 @@ class Query:
     def setup(self) -> None:
         """Load all systems, unless an earlier run has done so in this folder; without any kernel."""
         os.environ["WEFT_CACHE"] = str(fresh(self._folder / "cache"))
-        folder = self._folder / f"clicks-{self._size.rows}"
+        folder = self._data
         loaded = folder / "loaded"
         load = not loaded.exists()
         if load:
             for name in ("weft", "duck", "clickhouse"):
                 fresh(folder / name)
-        self._weft.open_database(folder / "weft")
-        self._duck.open_database(folder / "duck", threads=THREADS, memory_limit=f"{MEMORY // 10**6}MB")
+        self._open()
         self._open_peers(folder)
         if load:
             self._load(folder)
             loaded.touch()
         self._weft.settle()
+        self._take_firsts()
         if self._polars is not None:
             self._polars.open(folder / "polars")
         self._subjects = [
@@ -149,12 +137,10 @@ class Query:
         for question in everything:
             for subject in self._asked(others, question):
                 self._answers[question.name, subject.name] = subject.ask(question)[1]
-        self._loading = auto.ask(_ANY)[0] * 1e3
         gc.collect()
         gc.freeze()  # as servers do: else the one question in which Python looks through all imports takes 0.1 s more
         for question in everything:
-            seconds, self._answers[question.name, "first"] = auto.ask(question)
-            self._first[question.name] = seconds * 1e3
+            self._answers[question.name, "first"] = auto.ask(question)[1]
         for question in everything:
             auto.ask(question)
         inside.await_kernels(self._weft.database)  # compiled when they are asked for again
@@ -182,6 +168,21 @@ class Query:
             os.environ.pop("WEFT_CACHE", None)
         else:
             os.environ["WEFT_CACHE"] = self._cache
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / f"clicks-{self._size.rows}"
+
+    def _open(self) -> None:
+        self._weft.open_database(self._data / "weft")
+        self._duck.open_database(self._data / "duck", threads=THREADS, memory_limit=f"{MEMORY // 10**6}MB")
+
+    def _take_firsts(self) -> None:
+        """By other processes, to which the databases are left meanwhile."""
+        self._weft.close()
+        self._duck.close()
+        self._firsts = first.samples(self._data, rows=self._size.rows, count=self._size.rounds)
+        self._open()
 
     def _open_peers(self, folder: Path) -> None:
         try:
@@ -282,14 +283,23 @@ class Query:
             question.name,
             f"{figure(auto)} ms",
             ratio_figure(self._ratio(question.name, "DuckDB")),
-            f"{figure(self._first[question.name])} ms",
+            f"{figure(self._firsts.time(question.name))} ms",
             *("" if other is None else f"{figure(other)} ms" for other in others),
             f"{figure(touched / 1e6)} MB" if touched else "",
             f"{100 * share:.1f} %" if touched else "",
         )
 
     def _lines(self, question: Question, touched: float) -> list[Line]:
-        lines = [Line(label=f"{question.name}: first", unit="ms", samples=(self._first[question.name],))]
+        firsts = self._firsts
+        lines = [
+            Line(
+                label=f"{question.name}: first",
+                unit="ms",
+                samples=tuple(firsts.weft[question.name]),
+                ratio=1 / firsts.ratio(question.name),
+                note=f"DuckDB's first ÷ its time: {firsts.duck_ratio(question.name):.2f}",
+            )
+        ]
         for subject in self._subjects:
             samples = self._samples.get((question.name, subject.name))
             if samples:
@@ -320,47 +330,19 @@ class Query:
         report.goals.append(
             Goal(text=f"the least favourable, {slowest}", wanted=0.8, value=self._ratio(slowest, "DuckDB"))
         )
-        firsts = {name: 1 / self._ratio(name, "DuckDB", self._first[name]) for name in names}
+        firsts = {name: self._firsts.ratio(name) for name in names}
         latest = max(names, key=lambda name: firsts[name])
         report.goals.append(
             Goal(text=f"first ÷ DuckDB's time at worst, {latest}", wanted=1.5, value=firsts[latest], at_most=True)
         )
         report.notes.append(f"first ÷ DuckDB's time, geometric mean: {geometric_mean(list(firsts.values())):.2f}")
-        report.notes.append(f"the process's first grouping, of few rows, which loads code: {figure(self._loading)} ms")
+        of_duck = geometric_mean([self._firsts.duck_ratio(name) for name in names])
+        report.notes.append(f"DuckDB's own first time ÷ its time, geometric mean: {of_duck:.2f}")
+        loading = Line(label="", unit="ms", samples=tuple(self._firsts.loading)).value
+        report.notes.append(f"a process's first grouping, of few rows, which loads code: {figure(loading)} ms")
         faster = sum(self._ratio(name, "DuckDB") >= 1 for name in names)
         report.notes.append(f"at least as fast as DuckDB: {faster} of {len(names)}")
         report.notes.append(f"memory's speed, two threads reading: {self._bandwidth / 1e9:.1f} GB/s")
         kernels = "SELECT state, count(*), sum(compile_seconds) FROM weft_kernels GROUP BY state ORDER BY state"
         for state, count, seconds in self._weft.database.execute(kernels).rows():
             report.notes.append(f"kernels {state}: {count}, {float(seconds):.1f} s of compiling")
-
-
-def timed(action: Callable[[], pa.Table]) -> tuple[float, pa.Table]:
-    began = time.perf_counter()
-    answer = action()
-    return time.perf_counter() - began, answer
-
-
-def geometric_mean(ratios: Sequence[float]) -> float:
-    """Of positive numbers."""
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
-
-
-def compare(question: str, weft: pa.Table, duck: pa.Table) -> None:
-    """Raise WrongAnswer at the first cell that differs; columns are compared by place, their names too."""
-    if weft.column_names != duck.column_names:
-        raise WrongAnswer(f"{question}: columns {weft.column_names} and {duck.column_names}")
-    if weft.num_rows != duck.num_rows:
-        raise WrongAnswer(f"{question}: WeftDB returned {weft.num_rows} rows, DuckDB {duck.num_rows}")
-    for name in weft.column_names:
-        pairs = zip(weft[name].to_pylist(), duck[name].to_pylist(), strict=True)
-        for row, (left, right) in enumerate(pairs, start=1):
-            if not _equal(left, right):
-                raise WrongAnswer(f"{question}: row {row}, column {name}: WeftDB {left!r}, DuckDB {right!r}")
-
-
-def _equal(left: Any, right: Any) -> bool:
-    numbers = (int, float, decimal.Decimal)
-    if isinstance(left, numbers) and isinstance(right, numbers) and float in (type(left), type(right)):
-        return close(float(left), float(right))
-    return left == right

@@ -25,8 +25,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 from weftdb.bench import inside
+from weftdb.bench.asked import compare
 from weftdb.bench.duck import DuckStore
-from weftdb.bench.query import compare
 from weftdb.bench.report import Goal, Line, Report
 from weftdb.bench.systems import Missing
 from weftdb.bench.tpch_queries import QUERIES, TABLES

@@ -24,10 +24,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from server_child import Forked
+from weftdb.bench import first, point, restart, series
 from weftdb.bench import main as door
-from weftdb.bench import point, restart, series
 from weftdb.bench.aggregate import BOTH, Aggregate
 from weftdb.bench.aggregate import MAKERS as VIEWS
+from weftdb.bench.asked import compare
 from weftdb.bench.bandwidth import measured_bandwidth
 from weftdb.bench.clickhouse import ClickHouseStore
 from weftdb.bench.clicks import bounds, chunks
@@ -49,7 +50,7 @@ from weftdb.bench.mixed import Asked, Mixed, WeftMixed, _batches, freshness
 from weftdb.bench.oltp import MAKERS as OLTP_MAKERS
 from weftdb.bench.oltp import Oltp, SqliteAccounts, System, WeftAccounts, WeftAdds, WeftWriters, race
 from weftdb.bench.postgres import PostgresStore
-from weftdb.bench.query import Query, compare
+from weftdb.bench.query import Query
 from weftdb.bench.questions import further_questions, questions
 from weftdb.bench.report import Goal, Line, Report, aligned, figure
 from weftdb.bench.restart import CLEAN, KILLED, REFERENCE, SERVER, Restart
@@ -346,6 +347,7 @@ def test_query_runs_and_its_check_finds_a_changed_answer(folder: Path) -> None:
             report.skipped
         )
         assert all(line.value > 0 for line in report.lines)
+        assert sum(line.label.endswith(": first") for line in report.lines) == len(rows)
         assert {goal.wanted for goal in report.goals} >= {2.0, 0.8, 1.5}
         for (name, system), answer in list(workload.answers.items()):
             assert answer.num_rows > 0, f"{name} answers nothing at this size"
@@ -359,6 +361,21 @@ def test_query_runs_and_its_check_finds_a_changed_answer(folder: Path) -> None:
     finally:
         workload.close()
     assert os.environ.get("WEFT_CACHE") != cache, "the kernels' folder is the user's again"
+    duck = DuckStore(primary_key=False)
+    duck.open_database(folder / "clicks-5000" / "duck")
+    duck._connection.execute("DELETE FROM clicks WHERE action = 'purchase' AND price > 100")
+    duck.close()
+    with pytest.raises(WrongAnswer, match=r"how many, .*, the first time: row 1, column n"):
+        first.samples(folder / "clicks-5000", rows=5_000, count=1)
+    with pytest.raises(RuntimeError, match="asks for the first time ended"):
+        first.samples(folder / "empty", rows=5_000, count=1)
+
+
+def test_first_times_are_medians_beside_those_of_duckdb_in_the_same_processes() -> None:
+    found = first.Firsts(
+        weft={"q": [9.0, 3.0, 4.0]}, duck={"q": [6.0, 7.0, 90.0]}, warm={"q": [2.0, 1.0, 80.0]}, loading=[1.0]
+    )
+    assert (found.time("q"), found.ratio("q"), found.duck_ratio("q")) == (4.0, 2.0, 3.5)
 
 
 def test_clicks_are_the_same_every_time_and_some_are_corrected() -> None:

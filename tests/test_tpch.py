@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from weftdb.bench.asked import compare
 from weftdb.bench.data import close
-from weftdb.bench.query import compare
 from weftdb.bench.systems import Missing, WrongAnswer
 from weftdb.bench.tpch import Tpch
 from weftdb.bench.tpch_queries import QUERIES
