@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..bound import BoundQuery
-from . import expect_keys, prune_columns, push_filters
+from . import expect_keys, inline_ctes, prune_columns, push_filters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,7 @@ class Rule:
 
 
 RULES: Final = (
+    Rule(name="inline_ctes", rewrite=inline_ctes.rewrite, effects=inline_ctes.effects),
     Rule(name="prune_columns", rewrite=prune_columns.rewrite, effects=prune_columns.effects),
     Rule(name="push_filters", rewrite=push_filters.rewrite, effects=push_filters.effects),
     Rule(name="expect_keys", rewrite=expect_keys.rewrite, effects=expect_keys.effects),
