@@ -38,7 +38,7 @@ from ..engine.expression import callback
 from ..engine.expression.functions import DUCKDB_PRELUDE, translate_error
 from ..engine.held import Held
 from .cancel import Cancel
-from .operators import Operator, operators_of
+from .operators import Operator, is_measured, operators_of
 
 try:
     # Not a public name of DuckDB's package: where it is missing, plans are worse and answers the same.
@@ -345,7 +345,11 @@ class DuckDbExecutor:
             lane.database.make_macros(lane.cursor, sql)
             if cancel is not None:
                 remove = Interrupts(lane.cursor).on(cancel)
-            rows = lane.cursor.execute(f"EXPLAIN ({'ANALYZE, ' if analyze else ''}FORMAT JSON) {sql}").fetchall()
+            if analyze:
+                rows = lane.cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}").fetchall()
+                if is_measured(rows[-1][-1]):
+                    return operators_of(rows[-1][-1])
+            rows = lane.cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}").fetchall()
             return operators_of(rows[-1][-1])
         except _RAISED as error:
             raise self._failed(error, lane, cancel, sql) from None

@@ -35,6 +35,11 @@ def operators_of(text: str) -> Operator:
     return _operator(found[0] if isinstance(found, list) else found["operator"][0])
 
 
+def is_measured(text: str) -> bool:
+    """Whether EXPLAIN ANALYZE measured anything: DuckDB does not run what is constants alone."""
+    return json.loads(text) != {"result": "error"}
+
+
 def with_names(operator: Operator, names: Mapping[int, str]) -> Operator:
     """The same with ``c<id>`` as ``names[id]``."""
 

@@ -19,6 +19,7 @@ Not here: splitting a text into statements, and the grammar of queries (sql/pars
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -475,6 +476,9 @@ def _deallocate(tokens: Tokens) -> Statement:
 
 def _explain(tokens: Tokens) -> Statement:
     explain = Explain(source=_INNER)
+    first = tokens.peek()
+    if first is not None and _IN_PARENTHESES.match(tokens.text, first.start):
+        return explain
     if tokens.take("("):
         for option in split_outside(tokens.parenthesized()):
             explain = _explain_option(option, explain)
@@ -484,6 +488,10 @@ def _explain(tokens: Tokens) -> Statement:
     analyze = tokens.take("ANALYZE", "ANALYSE")
     tokens.take("VERBOSE")
     return replace(explain, analyze=analyze)
+
+
+_IN_PARENTHESES: Final = re.compile(r"\(\s*(?:\(|(?:SELECT|WITH|VALUES|TABLE)\b)", re.IGNORECASE)
+"""A query, where options could be."""
 
 
 def _explain_option(option: str, explain: Explain) -> Explain:

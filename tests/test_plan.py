@@ -177,6 +177,12 @@ def test_explain_refuses_what_it_does_not_know(db: EmbeddedDatabase, options: st
     assert caught.value.sqlstate == state
 
 
+@pytest.mark.parametrize("query", ["(SELECT k FROM e) UNION ALL (SELECT 1)", "((SELECT k FROM e))", "(VALUES (1))"])
+@pytest.mark.parametrize("how", ["", "ANALYZE", "VERIFY", "(COSTS off)"])
+def test_explain_of_a_query_in_parentheses(db: EmbeddedDatabase, how: str, query: str) -> None:
+    assert any(line.startswith("Choice: ") for line in lines(db, f"EXPLAIN {how} {query}"))
+
+
 # EXPLAIN VERIFY
 
 
