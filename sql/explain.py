@@ -164,7 +164,19 @@ def _explain_query(tree: exp.Expr, execution: Execution, watch: Watch, *, analyz
         found = _measured(plan, execution)
     if locking is not None:
         found = replace(found, locked=tuple(target.alias for target in locking.targets))
-    return replace(found, steps=tuple(watch.steps), grouped=(*why_not, *found.grouped))
+    views_off = _views_off(plan, execution)
+    return replace(found, steps=tuple(watch.steps), grouped=(*why_not, *found.grouped), views_off=views_off)
+
+
+def _views_off(plan: Plan, execution: Execution) -> str | None:
+    """Why the views of the tables that a query reads are not looked at; None: they are, or there are none."""
+    for use in plan.bound.uses:
+        views = execution.catalog.kept_views.get(use.table.id, ())
+        if views and not execution.match_views:
+            return "weft.match_views is off"
+        if any(view.maintained is not None and view.maintained.id in execution.binder.computed for view in views):
+            return f"this transaction has written to {use.table.name}"
+    return None
 
 
 def _settled(plan: Plan, execution: Execution) -> tuple[Plan, tuple[Grouped, ...]]:

@@ -109,11 +109,15 @@ class Change:
     notes: tuple[str, ...] = ()
 
 
+_NO_VIEWS: Final = "none is looked at, since"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
     """``steps`` are names with seconds; ``rows`` and ``seconds`` are None where the statement did not run.
 
     ``plan`` is None for a change without a query. ``locked`` are the tables of which rows are locked; None: no clause.
+    ``views_off``: why views that there are, are not looked at.
     """
 
     plan: Plan | None
@@ -126,9 +130,11 @@ class Explained:
     rows: int | None = None
     seconds: float | None = None
     verified: Verified | None = None
+    views_off: str | None = None
 
     def lines(self) -> list[str]:
         lines = [] if self.plan is None else self.plan.explain()
+        lines = lines if self.views_off is None else [f"View: {_NO_VIEWS} {self.views_off}", *lines]
         for grouped in self.grouped:
             lines += [_grouped_line(grouped), *_order_line(grouped)]
         for access in self.accesses:
@@ -157,6 +163,8 @@ class Explained:
                 found["Views"] = [
                     line.strip() for line in lines_of(self.plan.matching, used=self.plan.without is not None)
                 ]
+            if self.views_off is not None:
+                found["Views"] = [f"{_NO_VIEWS} {self.views_off}"]
             found["Declined"] = [{"Choice": item.name, "Reason": str(item.reason)} for item in self.plan.declined]
         if self.operators is not None:
             found["Tables"] = [access.document() for access in self.accesses]

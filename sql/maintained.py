@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from ..base.errors import Invalid
+from ..base.errors import Invalid, WeftError
 from ..base.types import BIGINT, DOUBLE, INTEGER, Kind, Type, numeric
 from ..engine.aggregates.accumulators import SQUARES, Sort, state_types
 from ..engine.aggregates.definition import ROWS, Kept, Maintained, State, Values
 from ..engine.expression.evaluate import check_supported
 from ..engine.expression.functions import FUNCTIONS, Volatility
 from ..engine.expression.node import Call, Cast, Column, Expression, Literal, Parameter
-from ..engine.expression.tree import all_of
+from ..engine.expression.tree import all_of, conjuncts
 from ..engine.expression.tree import walk as walk_expression
 from ..engine.key_encoding import VARIABLE, WIDTHS
 from ..engine.pipeline.shape import NotCovered
@@ -32,18 +32,51 @@ from ..engine.schema import Table
 from . import bound
 from .guarded import both, may_fail, only_where
 from .of_states import AGGREGATES, DISTINCT, OF_TERMS, SPREADS, call_of, sum_of, times
+from .pushdown import Moment, constant
 from .star import SideQuery, Star, star_of
 from .terms import Term, missing_in, terms_of, under
-from .walk import is_scalar, rewrite
+from .walk import is_scalar, rewrite, walk
 
 _WHOLE: Final = (Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT)
 _FLOATS: Final = (Kind.REAL, Kind.DOUBLE)
 _NUMBERS: Final = (*_WHOLE, Kind.NUMERIC, *_FLOATS)
 _NEW_ID: Final = 1 << 40
 
+_BY_VALUE: Final = "Group by its argument, too, and count: it is computed from the values where the view is read."
+_AS_NUMBER: Final = "Keep numbers of it: extract(epoch FROM …) of an interval."
+_OF_QUERIES: Final = "Leave subqueries, windows and elements of arrays to the query that reads the view."
+OF_PRODUCTS: Final = (
+    "corr", "covar_pop", "covar_samp", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2",
+    "regr_slope", "regr_sxx", "regr_sxy", "regr_syy",
+)  # fmt: skip
+_INSTEAD: Final = {
+    "approx_count_distinct": "Use count(DISTINCT …), which is kept, and exact.",
+    **dict.fromkeys(
+        OF_PRODUCTS,
+        "Keep count(*) and the sums of x, y, x * x, y * y and x * y, each FILTER (WHERE x IS NOT NULL AND y IS NOT "
+        "NULL): it is computed from these where the view is read.",
+    ),
+}
+"""What can be kept, of aggregates that cannot."""
+
 
 class NotMaintained(Exception):
-    """Why a view's query is computed when it is read."""
+    """Why a view's query cannot be kept. ``instead``: what can, for people."""
+
+    def __init__(self, why: str, *, instead: str = "") -> None:
+        super().__init__(why)
+        self.instead = instead
+
+
+def changing(call: Call) -> NotMaintained:
+    """Why nothing is kept of what a function says at one time only."""
+    if FUNCTIONS[call.function].volatility is Volatility.VOLATILE:
+        why = f"{call.function}() gives another value for each row"
+        return NotMaintained(why, instead="Store its value in a column, or leave it to the query that reads the view.")
+    return NotMaintained(
+        f"{call.function}() changes with time",
+        instead="Group by what it is compared with, or by buckets of that time, and compare where the view is read.",
+    )
 
 
 def maintained_of(query: bound.Query, *, new_id: Callable[[], int]) -> tuple[Maintained, Table]:
@@ -52,22 +85,36 @@ def maintained_of(query: bound.Query, *, new_id: Callable[[], int]) -> tuple[Mai
     Raises NotMaintained.
     """
     if not isinstance(query, bound.Select) or query.grouping is None or query.source is None:
-        raise NotMaintained("it does not group rows")
+        raise NotMaintained(
+            "it does not group rows", instead="Make it one SELECT with GROUP BY, and do the rest where it is read."
+        )
     grouping = query.grouping
     if grouping.sets is not None:
-        raise NotMaintained("it has grouping sets")
-    if query.having is not None or query.distinct or query.distinct_on or query.order or query.limit or query.offset:
-        raise NotMaintained("it has more than groups: HAVING, DISTINCT, ORDER BY, LIMIT")
+        raise NotMaintained(
+            "it has grouping sets",
+            instead="Group by all of their columns: the query that reads the view may have the sets.",
+        )
+    if more := _more_than_groups(query):
+        raise NotMaintained(
+            f"it has more than groups: {', '.join(more)}", instead="Leave that to the query that reads the view."
+        )
+    if not any(isinstance(part, bound.Scan) for part in walk(query.source)):
+        raise NotMaintained("it reads no table", instead="Only rows of tables can be followed as they change.")
     try:
         star = star_of(query, first_id=_NEW_ID)
     except NotCovered as why:
-        raise NotMaintained(str(why)) from None
+        raise NotMaintained(str(why), instead="Leave that to the query that reads the view.") from None
     if star.sides:
-        raise NotMaintained("it joins tables: join them where the view is read")
+        raise NotMaintained(
+            "it joins tables", instead="Group by what they are joined by, and join where the view is read."
+        )
     if star.fact.table.stored is not None:
         raise NotMaintained("it reads a view")
     if not star.keys:
-        raise NotMaintained("it has no GROUP BY columns")
+        raise NotMaintained(
+            "it has no GROUP BY columns",
+            instead="Group by a column or a time_bucket: totals are added up from groups when they are asked for.",
+        )
     asked = asked_of(star, id=new_id())
     given = (*grouping.keys, *grouping.aggregates)
     values = {output.column.id: value for output, value in zip(given, asked.outputs, strict=True)}
@@ -75,8 +122,16 @@ def maintained_of(query: bound.Query, *, new_id: Callable[[], int]) -> tuple[Mai
     values_kept = tuple(replace(kept, id=new_id()) for kept in asked.values)
     view = replace(asked, values=values_kept, outputs=outputs)
     if not view.reads:
-        raise NotMaintained("it groups by constants alone")
+        raise NotMaintained("it groups by constants alone", instead="Group by a column of the table.")
     return replace(view, fallible=tuple(_fallible(view))), star.fact.table
+
+
+def _more_than_groups(query: bound.Select) -> list[str]:
+    parts = {
+        "HAVING": query.having, "DISTINCT": query.distinct or query.distinct_on, "ORDER BY": query.order,
+        "LIMIT": query.limit, "OFFSET": query.offset,
+    }  # fmt: skip
+    return [name for name, part in parts.items() if part]
 
 
 def asked_of(star: Star, *, id: int, constants: bool = False, apart: bool = False) -> Maintained:
@@ -88,7 +143,7 @@ def asked_of(star: Star, *, id: int, constants: bool = False, apart: bool = Fals
     builder = _builder(star)
     builder.apart = apart
     keys = tuple(builder.key(key) for key in star.keys)
-    where = [builder.own(part, "WHERE", constants=constants) for part in star.filter]
+    where = [part for node in star.filter if not _always(part := builder.own(node, "WHERE", constants=constants))]
     builder.first = len(keys) + 1
     columns = [Column(id=number, type=key.type) for number, key in enumerate(keys, 1)]
     builder.where = all_of(where)
@@ -133,10 +188,10 @@ def _output(node: bound.Bound, values: dict[int, Expression]) -> Expression:
     """An expression of the SELECT list over the group table's columns."""
     expression = rewrite(node, lambda part: values.get(part.id) if isinstance(part, Column) else None)
     if not is_scalar(expression):
-        raise NotMaintained("a part of its SELECT list is for queries alone")
+        raise NotMaintained("a part of its SELECT list is for queries alone", instead=_OF_QUERIES)
     for part in walk_expression(bound.expression(expression)):
         if isinstance(part, Call) and FUNCTIONS[part.function].volatility is not Volatility.IMMUTABLE:
-            raise NotMaintained(f"{part.function}() changes with time")
+            raise changing(part)
     return bound.expression(expression)
 
 
@@ -173,7 +228,7 @@ class Builder:
 
         expression = rewrite(node, named)
         if not is_scalar(expression):
-            raise NotMaintained(f"{what} has a part that is for queries alone")
+            raise NotMaintained(f"{what} has a part that is for queries alone", instead=_OF_QUERIES)
         found = bound.expression(expression)
         try:
             check_supported(found)
@@ -185,14 +240,17 @@ class Builder:
             if isinstance(part, Call) and FUNCTIONS[part.function].volatility is not Volatility.IMMUTABLE:
                 if constants and FUNCTIONS[part.function].volatility is Volatility.STABLE and not part.arguments:
                     continue
-                raise NotMaintained(f"{part.function}() changes with time")
+                raise changing(part)
         self.known[id(node), constants] = node, found
         return found
 
     def key(self, node: bound.Bound) -> Expression:
         key = self.own(node, "GROUP BY")
         if key.type.kind not in WIDTHS and key.type.kind not in VARIABLE:
-            raise NotMaintained(f"groups of {key.type} have no order that bytes can follow")
+            raise NotMaintained(
+                f"groups of {key.type} have no order that bytes can follow",
+                instead="Group by what it is as text: …::text.",
+            )
         return key
 
     def value(self, call: bound.Bound) -> Expression:
@@ -201,12 +259,15 @@ class Builder:
             raise NotMaintained("it has GROUPING()")
         make = AGGREGATES.get(call.function)
         if make is None:
-            raise NotMaintained(f"{call.function} is not kept per group")
+            raise NotMaintained(
+                f"{call.function} is not kept per group", instead=_INSTEAD.get(call.function, _BY_VALUE)
+            )
         if call.distinct:
             make = DISTINCT.get(call.function)
         if make is None or call.order or call.within:
-            raise NotMaintained(f"{call.function} with DISTINCT or ORDER BY is not kept per group")
+            raise NotMaintained(f"{call.function} with DISTINCT or ORDER BY is not kept per group", instead=_BY_VALUE)
         filter = None if call.filter is None else self.own(call.filter, "FILTER")
+        filter = all_of([part for part in conjuncts(filter) if not _always(part)]) if filter is not None else None
         arguments = [self.own(argument, call.function) for argument in call.arguments]
         if call.function in SPREADS:
             arguments = [_number(part) for part in arguments]
@@ -276,7 +337,9 @@ class Builder:
         """What is kept of the values of some arguments, compared one after the other; of rows that have the first."""
         for argument in arguments:
             if argument.type.kind not in WIDTHS and argument.type.kind not in VARIABLE:
-                raise NotMaintained(f"values of {argument.type} have no order that bytes can follow")
+                raise NotMaintained(
+                    f"values of {argument.type} have no order that bytes can follow", instead=_AS_NUMBER
+                )
         where = both(self.where, filter)
         first = arguments[0]
         if not isinstance(first, Column) or first.id not in self.table.primary_key:  # NOT NULL may be dropped
@@ -303,6 +366,19 @@ class Builder:
         return [Column(id=first + place, type=type) for place, type in enumerate(state_types(state.sort))]
 
 
+def _always(part: Expression) -> bool:
+    """Whether a condition is of constants, and true: it asks nothing."""
+    for node in walk_expression(part):
+        if isinstance(node, Column | Parameter):
+            return False
+        if isinstance(node, Call) and FUNCTIONS[node.function].volatility is not Volatility.IMMUTABLE:
+            return False
+    try:
+        return constant(part, Moment(parameters={}, now=0)).value is True
+    except WeftError:
+        return False  # it fails where it is asked
+
+
 def _number(argument: Expression) -> Expression:
     """What is cast to DOUBLE: it has exact sums."""
     if isinstance(argument, Cast) and argument.type.kind is Kind.DOUBLE and argument.argument.type.kind in _NUMBERS:
@@ -314,7 +390,7 @@ def _sort_of(argument: Expression) -> Sort:
     """How its values are summed."""
     kind = argument.type.kind
     if kind not in _NUMBERS:
-        raise NotMaintained(f"sums of {argument.type} are not kept per group")
+        raise NotMaintained(f"sums of {argument.type} are not kept per group", instead=_AS_NUMBER)
     return Sort.INTEGER if kind in _WHOLE else Sort.NUMERIC if kind is Kind.NUMERIC else Sort.FLOAT
 
 

@@ -10,8 +10,8 @@ What always holds: a view binds in the catalog that it is in, with the columns t
 refused while a view would notice it (``check_dependents``, called after the change, inside the same transaction).
 
 A materialized view is kept by the engine, group by group, inside of the commits that change its table (maintained.py
-says of which shapes it is). Some shapes that cannot be kept yet (``min``, ``max``) are computed from the table's rows
-when they are read. Either is exact at every snapshot; so REFRESH has nothing to do.
+says of which shapes it is), and so exact at every snapshot; REFRESH has nothing to do. Other shapes are refused, with
+the reason and the nearest one that can be kept. (Views of databases from before that are computed when they are read.)
 """
 
 from __future__ import annotations
@@ -28,19 +28,23 @@ from ..base.result import Result
 from ..base.types import TEXT, Kind, Type
 from ..engine.catalog import Catalog
 from ..engine.expression.functions import FUNCTIONS, Volatility
+from ..engine.expression.node import Call
 from ..engine.schema import Relation, Table, View
+from . import rules
 from .bind import Settings, bind_query
-from .bound import Aggregate, BoundQuery, Grouping, Query
-from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node, relation_name, shown
+from .bound import BoundQuery, Query
+from .definition import name_of, new_relation_name, only_parts, refuse, refuse_node
+from .describe import quoted
 from .execution import Execution
 from .flatten import NotFlat, flattened
 from .lexer import Tokens
-from .maintained import NotMaintained, maintained_of
+from .maintained import NotMaintained, changing, maintained_of
+from .matching.would import nearest_kept
 from .parse import parse
 from .plan import plan
 from .source import Source
 from .virtual import VIRTUAL_SCHEMAS
-from .walk import columns_read, walk
+from .walk import walk
 
 
 def query_text(source: Source) -> str:
@@ -169,42 +173,53 @@ def view_of(
 def _maintain(
     view: View, query: Any, bound: BoundQuery, execution: Execution, *, before: Relation | None, retains: bool
 ) -> None:
-    """Store a materialized view, kept by the engine where it can be, in the place of ``before``, if any.
-
-    Raises Invalid (0A000) for other shapes.
-    """
+    """Store a materialized view in the place of ``before``, if any. Raises Invalid (0A000) where it cannot be kept."""
     try:
-        if bound.query != _query_in(_other_zone(execution), query, execution):
-            raise NotMaintained(
-                "what it computes depends on the session's time zone (date_trunc of a DATE does, of d::timestamp not)"
-            )
+        _check_constant(bound, query, execution)
         if any(isinstance(execution.catalog.by_id[id], View) for id in view.depends_on):
             maintained, base = maintained_of(_query_of_rows(view, query, execution), new_id=execution.new_id)
         else:
-            maintained, base = maintained_of(bound.query, new_id=execution.new_id)
+            maintained, base = maintained_of(rules.rewrite(bound)[0].query, new_id=execution.new_id)
     except NotMaintained as why:
-        if any(isinstance(execution.catalog.by_id[id], View) for id in view.depends_on):
-            raise Invalid(
-                f'materialized view "{view.name}" over a view cannot be kept: {why}',
-                hint="Write it over the table, or use CREATE VIEW.",
-                sqlstate="0A000",
-            ) from None
-        try:
-            _check_shape(query, bound, execution)
-        except Invalid as refusal:
-            refusal.hint = f"It cannot be kept: {why}. {refusal.hint}"
-            raise
-        if retains:
-            raise Invalid(
-                f"a view that is not kept cannot retain what its table forgets: {why}",
-                hint="Leave retain = 'all' out.",
-                sqlstate="0A000",
-            ) from None
-        execution.notice(f'materialized view "{view.name}" is computed when it is read: {why}')
-        _store(view, execution, before=before)
-        return
+        raise _not_maintained(view, bound, why, execution) from None
     maintained = maintained.retaining(execution.new_id) if retains else maintained
     execution.transaction.create_view(replace(view, maintained=maintained), base)
+
+
+def _check_constant(bound: BoundQuery, query: Any, execution: Execution) -> None:
+    """Raises NotMaintained for what says something else of the same rows at another time, or in another place."""
+    for part in walk(bound.query):
+        if isinstance(part, Call) and FUNCTIONS[part.function].volatility is not Volatility.IMMUTABLE:
+            raise changing(part)
+    if bound.query != _query_in(_other_zone(execution), query, execution):
+        raise NotMaintained(
+            "what it computes depends on the session's time zone (date_trunc of a DATE does, of d::timestamp not)",
+            instead="Say the zone: at AT TIME ZONE 'UTC', d::timestamp, TIMESTAMPTZ '2026-01-01 00:00+00'.",
+        )
+
+
+def _not_maintained(view: View, bound: BoundQuery, why: NotMaintained, execution: Execution) -> Invalid:
+    """The refusal: the reason, and the nearest view that can be kept."""
+    hints = [why.instead] if why.instead else []
+    hints.append("CREATE VIEW has no limits, and computes its rows when it is read.")
+    query = nearest_kept(bound)
+    if query is not None and _is_kept(query, execution):
+        hints.append(f"This one can be kept: CREATE MATERIALIZED VIEW {quoted(view.name)} AS {query}")
+    return Invalid(
+        f'materialized view "{view.name}" cannot be kept: {why}', hint=" ".join(hints), sqlstate="0A000"
+    )  # fmt: skip
+
+
+def _is_kept(query: str, execution: Execution) -> bool:
+    """Whether a view of a query that was made up can be kept."""
+    try:
+        tree = parse(query)
+        bound = bind_query(tree, execution.catalog, settings=Settings(timezone=execution.binder.timezone))
+        _check_constant(bound, tree, execution)
+        maintained_of(rules.rewrite(bound)[0].query, new_id=lambda: 0)
+    except (Invalid, NotMaintained):
+        return False
+    return True
 
 
 def _other_zone(execution: Execution) -> str:
@@ -223,13 +238,15 @@ def _query_of_rows(view: View, query: Any, execution: Execution) -> Query:
     for id in view.depends_on:
         below = execution.catalog.by_id[id]
         if isinstance(below, View) and below.maintained is not None and below.maintained.forgotten:
-            raise NotMaintained("it reads a view that retains what its table forgets")
+            raise NotMaintained(
+                "it reads a view that retains what its table forgets", instead="Write it over the table."
+            )
     kept = (view for views in execution.catalog.maintained.values() for view in views)
     computed = frozenset(maintained.id for maintained in kept)
     try:
         return flattened(_query_in(execution.binder.timezone, query, execution, computed=computed))
     except NotFlat as why:
-        raise NotMaintained(str(why)) from None
+        raise NotMaintained(str(why), instead="Write it over the table, of which all can be grouped.") from None
 
 
 def _retains(options: Mapping[str, str]) -> bool:
@@ -340,63 +357,3 @@ def _depends(what: str, view: View) -> Invalid:
         hint=f'Drop the view first, and create it again afterwards; SHOW CREATE "{view.name}" prints it.',
         sqlstate="2BP01",
     )
-
-
-_AGGREGATES: Final = ("count", "sum", "min", "max", "avg", "bool_and", "bool_or", "every")
-
-_SHAPE_HINT: Final = (
-    "A materialized view is SELECT expressions of groups and of count, sum, avg, variance, stddev, min, max, bool_and, "
-    "bool_or, first, last, count(DISTINCT …) FROM one table [WHERE …] GROUP BY columns and expressions. Do the rest "
-    "where the view is read, or use CREATE VIEW."
-)
-
-
-_SAID: Final = {
-    "order": "ORDER BY", "star": "*", "select": "a subquery", "subquery": "a subquery", "window": "a window function",
-    "with_": "WITH", "windows": "WINDOW",
-}  # fmt: skip
-"""What parts of a query are called in SQL, where the parser has another name for them."""
-
-
-def _check_shape(query: exp.Expr, bound: BoundQuery, execution: Execution) -> None:
-    """Raise Invalid (0A000) unless the query has the shape of a maintained aggregate."""
-    if not isinstance(query, exp.Select):
-        raise _not_maintained("a query other than a plain SELECT")
-    for part, value in query.args.items():
-        if value and part not in ("expressions", "from_", "where", "group", "kind", "hint"):
-            raise _not_maintained(_SAID.get(part, part.replace("_", " ").strip().upper()))
-    source: Any = query.args["from_"].this if query.args.get("from_") else None
-    if not isinstance(source, exp.Table) or not isinstance(source.this, exp.Identifier) or source.args.get("joins"):
-        raise _not_maintained("anything but one table in FROM")
-    if source.db not in ("", "public") or source.name not in execution.catalog.relations:
-        raise _not_maintained(f'"{shown(source)}", which has no rows that are kept,')
-    if not isinstance(execution.catalog.relation(relation_name(source)), Table):
-        raise _not_maintained("a view in FROM")
-    for node in query.walk():
-        if isinstance(node, exp.Query | exp.Window | exp.Filter | exp.Distinct | exp.Star) and node is not query:
-            if isinstance(node, exp.Star) and isinstance(node.parent, exp.Anonymous):
-                continue
-            raise _not_maintained(_SAID.get(node.key, node.key.upper()))
-        if isinstance(node, exp.Anonymous):
-            _check_function(node)
-    group = query.args.get("group")
-    if group is None:
-        raise _not_maintained("an aggregate without GROUP BY")
-    for part, value in group.args.items():
-        if value and part != "expressions":
-            raise _not_maintained(f"GROUP BY {part.replace('_', ' ').upper()}")
-    for node in walk(bound.query):
-        if isinstance(node, Aggregate) and node.function not in _AGGREGATES:
-            raise _not_maintained(f"{node.function}()")
-        if isinstance(node, Grouping) and any(not columns_read(key.expression) for key in node.keys):
-            raise _not_maintained("GROUP BY a constant")
-
-
-def _check_function(node: exp.Anonymous) -> None:
-    function = FUNCTIONS.get(node.name.lower())
-    if function is not None and function.volatility is not Volatility.IMMUTABLE:
-        raise _not_maintained(f"{node.name.lower()}(), whose value changes with time,")
-
-
-def _not_maintained(what: str) -> Invalid:
-    return Invalid(f"{what} is not supported in a materialized view", hint=_SHAPE_HINT, sqlstate="0A000")

@@ -140,6 +140,5 @@ def test_sums_are_kept_once_for_all_that_are_made_of_them(db: Database) -> None:
 
 
 def test_those_of_different_values_are_refused(db: Database) -> None:
-    with pytest.raises(Invalid, match="DISTINCT is not supported in a materialized view") as error:
+    with pytest.raises(Invalid, match="stddev with DISTINCT or ORDER BY is not kept per group"):
         db.execute("CREATE MATERIALIZED VIEW v AS SELECT k, stddev(DISTINCT x) AS d FROM t GROUP BY k")
-    assert "stddev with DISTINCT or ORDER BY is not kept per group" in str(error.value.hint)

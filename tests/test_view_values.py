@@ -446,6 +446,5 @@ def test_the_greatest_time_is_that_of_the_last(db: Database, kept: str, asked: s
     ],
 )
 def test_first_and_last_that_cannot_be_kept_are_refused(db: Database, output: str, reason: str) -> None:
-    with pytest.raises(Invalid, match="is not supported in a materialized view") as error:
+    with pytest.raises(Invalid, match=f'materialized view "w" cannot be kept: {reason}'):
         db.execute(f"CREATE MATERIALIZED VIEW w AS SELECT k, {output} AS o FROM t GROUP BY k")
-    assert reason in str(error.value.hint)

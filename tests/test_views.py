@@ -290,9 +290,8 @@ def test_columns_that_a_view_reads_stay(db: Database) -> None:
 
 def test_weft_views_says_what_a_view_takes_and_costs(db: Database) -> None:
     db.execute(f"CREATE MATERIALIZED VIEW v AS {QUERY}")
-    db.execute("CREATE MATERIALIZED VIEW w AS SELECT k, max(at - timestamp '2026-01-01') AS m FROM t GROUP BY k")
     query = "SELECT view_name, table_name, maintained, groups, rows_followed, nanoseconds_per_row > 0 FROM weft_views"
-    assert db.execute(query).rows() == [("v", "t", True, 0, 0, None), ("w", "t", False, None, None, None)]
+    assert db.execute(query).rows() == [("v", "t", True, 0, 0, None)]
     fill(db, 70)
     db.execute("UPDATE t SET x = x + 1 WHERE id <= 10")
     assert db.execute(query).rows()[0] == ("v", "t", True, 21, 90, True)
@@ -319,12 +318,12 @@ def test_not_null_may_be_dropped_from_a_column_that_a_view_counts(db: Database) 
         ("SELECT k, count(*) AS n FROM t GROUP BY k HAVING count(*) > 1", "more than groups"),
         ("SELECT a.k, count(*) AS n FROM t a JOIN t b ON a.id = b.id GROUP BY a.k", "is joined|joins"),
         ("SELECT k, count(*) FILTER (WHERE at::timestamptz::text > 'a') AS n FROM t GROUP BY k", "time zone"),
-        ("SELECT k, count(*) AS n FROM t GROUP BY k ORDER BY n", "^ORDER BY is not supported"),
-        ("SELECT * FROM t", r"^\* is not supported"),
-        ("SELECT k, count(*) AS n FROM t WHERE id IN (SELECT 1) GROUP BY k", "^a subquery is not supported"),
-        ("SELECT name, count(*) AS n FROM weft_metrics GROUP BY name", '^"weft_metrics", which has no rows'),
-        ("SELECT table_name, count(*) AS n FROM information_schema.columns GROUP BY 1", "which has no rows"),
-        ("SELECT g, count(*) AS n FROM generate_series(1, 3) AS s(g) GROUP BY g", "anything but one table"),
+        ("SELECT k, count(*) AS n FROM t GROUP BY k ORDER BY n", "more than groups: ORDER BY"),
+        ("SELECT * FROM t", "does not group rows"),
+        ("SELECT k, count(*) AS n FROM t WHERE id IN (SELECT 1) GROUP BY k", "it joins tables"),
+        ("SELECT name, count(*) AS n FROM weft_metrics GROUP BY name", "it reads no table"),
+        ("SELECT table_name, count(*) AS n FROM information_schema.columns GROUP BY 1", "it reads no table"),
+        ("SELECT g, count(*) AS n FROM generate_series(1, 3) AS s(g) GROUP BY g", "it reads no table"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_with_the_reason(db: Database, query: str, why: str) -> None:
@@ -363,16 +362,6 @@ def test_replacing_says_what_stands_in_the_way(db: Database) -> None:
     assert db.execute("SELECT view_name FROM weft_views").rows() == [("v",)]
 
 
-def test_what_depends_on_the_time_zone_is_computed_in_that_of_the_reader(db: Database) -> None:
-    db.execute("CREATE TABLE z (id INT PRIMARY KEY, k INT, at TIMESTAMPTZ)")
-    query = "SELECT k, count(*) AS n FROM z WHERE at >= '2026-01-01' GROUP BY k"
-    db.execute(f"CREATE MATERIALIZED VIEW v AS {query}")
-    db.execute("INSERT INTO z VALUES (1, 1, '2025-12-31 20:00+00'), (2, 1, '2026-01-01 20:00+00')")
-    assert not maintained(db)
-    assert db.execute("SELECT n FROM v").scalar() == 1
-    assert db.execute("SELECT n FROM v", settings={"timezone": "Asia/Kolkata"}).scalar() == 2
-
-
 def test_a_table_that_the_transaction_wrote_gets_a_view_after_the_commit(db: Database) -> None:
     txn = db.transaction()
     fill(txn, 3)
@@ -381,25 +370,3 @@ def test_a_table_that_the_transaction_wrote_gets_a_view_after_the_commit(db: Dat
     txn.rollback()
     assert error.value.hint == "Commit first, or make the view before you write."
     assert db.execute("SHOW TABLES").rows() == [("t", "table")]
-
-
-@pytest.mark.parametrize(
-    "key", ["date_trunc('month', d)", "date_trunc('month', d)::date", "upper(at::timestamptz::text)"]
-)
-def test_what_depends_on_the_time_zone_is_computed_when_read(db: Database, key: str) -> None:
-    db.execute("CREATE TABLE u (id INT PRIMARY KEY, d DATE, at TIMESTAMP)")
-    db.execute("INSERT INTO u VALUES (1, '2026-01-31', '2026-01-31 23:30'), (2, '2026-02-01', '2026-02-01 00:30')")
-    query = f"SELECT {key} AS month, count(*) AS n FROM u GROUP BY 1"
-    result = db.execute(f"CREATE MATERIALIZED VIEW v AS {query}")
-    assert any("depends on the session's time zone (date_trunc of a DATE does" in notice for notice in result.notices)
-    assert sorted(db.execute("SELECT * FROM v").rows()) == sorted(db.execute(query).rows())
-    assert db.execute("SELECT maintained FROM weft_views").rows() == [(False,)]
-
-
-def test_what_cannot_be_kept_is_computed_when_read_and_the_user_is_told(db: Database) -> None:
-    fill(db, 50)
-    query = "SELECT k, min(at - timestamp '2026-01-01') AS low FROM t GROUP BY k"
-    result = db.execute(f"CREATE MATERIALIZED VIEW v AS {query}")
-    assert any("computed when it is read: values of interval have no order" in notice for notice in result.notices)
-    assert not maintained(db)
-    assert check(db, "v", query)

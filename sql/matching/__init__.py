@@ -9,6 +9,7 @@
     sides.py     what a table is joined with, looked up by the groups
     run.py       the cheapest view, its groups, the rows beside them
     explained.py what EXPLAIN says of it
+    would.py     the view that would do
 
 The query is planned both ways; ``SET weft.match_views = off`` leaves views out of it.
 """

@@ -36,10 +36,10 @@ from .known import Known, counted, known_of, read_by
 from .said import About, Said, values_texts, where_said
 from .sides import Side, is_own
 
-_BOUNDS: Final = {function: other for function, other in MIRRORED.items() if function != "equal"}
+BOUNDS: Final = {function: other for function, other in MIRRORED.items() if function != "equal"}
 """Comparisons that bound a window, and what they are with their sides exchanged."""
 
-_BY_VALUE: Final = frozenset((*_BOUNDS, "equal", "not_equal", "in_list", "is_null", "is_not_null"))
+_BY_VALUE: Final = frozenset((*BOUNDS, "equal", "not_equal", "in_list", "is_null", "is_not_null"))
 """What says the same of values that are equal."""
 
 
@@ -341,12 +341,12 @@ def _put(node: Expression, moment: Expression, column: Column) -> Expression:
 
 def _bound(part: Expression) -> tuple[Expression, str, Expression] | None:
     """A comparison with what has no columns: the other side, the function, the constant."""
-    if not isinstance(part, Call) or part.function not in _BOUNDS:
+    if not isinstance(part, Call) or part.function not in BOUNDS:
         return None
     left, right = part.arguments
     if columns_of(left) and not columns_of(right):
         return moment_of(left), part.function, right
-    return (moment_of(right), _BOUNDS[part.function], left) if columns_of(right) and not columns_of(left) else None
+    return (moment_of(right), BOUNDS[part.function], left) if columns_of(right) and not columns_of(left) else None
 
 
 def _fixed(part: Expression) -> Iterator[int]:
