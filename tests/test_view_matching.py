@@ -959,6 +959,29 @@ def test_what_stands_around_the_groups_stays_what_it_is(shop: Any) -> None:
         assert from_views(shop, query).rows() == from_rows(shop, query).rows(), query
 
 
+def test_a_way_that_was_chosen_is_that_of_its_constants(shop: Any) -> None:
+    query = "SELECT count(*), sum(x) FROM t WHERE at >= $1 AND at < $2"
+    start, off = dt.datetime(2026, 1, 3, 5), {"weft.match_views": "off"}
+    for days in (1, 2, 9, 1):
+        window = [start, start + dt.timedelta(days=days, hours=1)]
+        right = shop.execute(query, window, settings=off).rows()
+        assert shop.execute(query, window).rows() == right, days
+        text = query.replace("$1", f"'{window[0]}'").replace("$2", f"'{window[1]}'")  # lifted from the second on
+        assert shop.execute(text).rows() == right, days
+
+
+def test_a_way_that_was_chosen_moves_with_the_statements_time(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = "SELECT count(*), sum(x) FROM t WHERE at >= now() - interval '1 day'"
+    found: set[Any] = set()
+    for hours in (0, 1, 30, 31):
+        moment = dt.datetime(2026, 1, 5, 7, 30, tzinfo=dt.UTC) + dt.timedelta(hours=hours)
+        monkeypatch.setattr("weftdb.sql.session.wall_clock", lambda moment=moment: round(moment.timestamp() * 1e6))
+        rows = shop.execute(query).rows()
+        assert rows == shop.execute(query, settings={"weft.match_views": "off"}).rows(), hours
+        found |= set(rows)
+    assert len(found) == 4, "fewer rows are asked for each time"
+
+
 def test_parameters_decide_when_the_query_runs(shop: Any) -> None:
     query = "SELECT sum(y), count(*) FROM t WHERE x > $1 AND at < $2"
     shop.execute("CREATE MATERIALIZED VIEW daily AS SELECT at::date AS day, sum(y) AS sy FROM t WHERE x > 5 GROUP BY 1")
