@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..base.errors import LimitExceeded
 from ..base.limits import SLICES_MAX, SLICES_OPEN_MAX
 from .memtable import CHUNKS_MAX, Memtable
+from .metrics import Counter
 from .part import Part
 from .schema import Table
 from .shares import Shares
@@ -68,6 +69,7 @@ class Cells:
     __slots__ = (
         "_cells", "_made", "_open_slices", "_slices", "chunks_most", "memtables_bytes", "newest", "next_part",
         "next_row_id", "orders", "overlays_bytes", "rows_count", "shares", "statistics", "time_orders",
+        "windows_scanned",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -83,6 +85,7 @@ class Cells:
         self.overlays_bytes = 0  # of segments
         self.orders: dict[int, int] = {}  # bytes of chunks' orders, see chunk_order.py
         self.time_orders = TimeOrders(self.orders)
+        self.windows_scanned = Counter()
         self.chunks_most = 0
         self.statistics: object = None  # what is known of the columns, see statistics.py
         self.shares = Shares()

@@ -515,7 +515,15 @@ class TableStore:
     ) -> tuple[pa.RecordBatch, np.ndarray] | None:
         """The few rows of short windows of event time, see windows.py; None where ``scan`` has to find them."""
         projection = self._projection(columns, row_ids=False)
-        return read_windows(self._cells, self._layout, projection, windows, version=version, filter=filter)
+        found = read_windows(self._cells, self._layout, projection, windows, version=version, filter=filter)
+        if found is None:
+            self._cells.windows_scanned.add()
+        return found
+
+    @property
+    def windows_scanned(self) -> float:
+        """How often that was None."""
+        return self._cells.windows_scanned.value
 
     @property
     def rows_count(self) -> int:

@@ -149,6 +149,18 @@ def register_meters(
             lambda: sum(served.rows_saved for served in list(state.served.values())),
         ),
         (
+            "views_not_early",
+            "views",
+            "Views whose groups a large transaction had too many of to make them before its commit; only grows.",
+            lambda: sequencer.views_not_early.value,
+        ),
+        (
+            "windows_scanned",
+            "reads",
+            "Reads of ends of windows of time, beside buckets of views, that were scans: many rows, or no order yet.",
+            lambda: sum(store.windows_scanned for store in list(state.stores.values())),
+        ),
+        (
             "conflict_index_rows",
             "rows",
             "Rows whose last change commits find without asking the cells; at the limit it begins anew.",

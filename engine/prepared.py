@@ -82,9 +82,10 @@ class Prepared:
         """The slices that rows go to."""
         return {description.slice for description in self.install.rows}
 
-    def group(self, views: Sequence[Maintained]) -> None:
+    def group(self, views: Sequence[Maintained]) -> EarlyLoad:
         """Group the rows that come, beside commits."""
-        self.early = EarlyLoad(self._writes.rows, sum(rows.rows_count for rows in self.install.rows), views)
+        self.early = early = EarlyLoad(self._writes.rows, sum(rows.rows_count for rows in self.install.rows), views)
+        return early
 
     def settle(self, store: TableStore) -> None:
         """Compare with what was committed so far, beside commits. Raises Conflict, or Invalid (23505)."""

@@ -42,6 +42,7 @@ from .clock import sleep, wall_clock
 from .conflict_index import ConflictIndex
 from .group_commit import Group
 from .internal import CATALOG
+from .metrics import Counter
 from .prepared import LOOKS_MAX, LookAgain
 from .read_set import settle
 from .request import DELTA_BYTES, Request
@@ -104,6 +105,7 @@ class Sequencer:
         self._watch_lock = threading.Lock()
         self.logged_bytes = 0  # rows that were logged since the last checkpoint
         self.late_rows_ignored = 0  # since the start
+        self.views_not_early = Counter()
         self.index = ConflictIndex()
         self._crowd = 0  # requests of the last group
         self._wanted = 0  # requests that a leader waits for
@@ -140,7 +142,9 @@ class Sequencer:
         if any(changes.table.id in maintained for changes in request.changes):
             for changes in request.changes:
                 if changes.prepared is not None:
-                    changes.prepared.group(maintained.get(changes.table.id, ()))
+                    views = maintained.get(changes.table.id, ())
+                    early = changes.prepared.group(views)
+                    self.views_not_early.add(sum(early.pieces_of(view) is None for view in views))
             request.changes = tuple(
                 replace(changes, early=early_of(changes, maintained.get(changes.table.id, ())))
                 for changes in request.changes

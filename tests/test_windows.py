@@ -105,6 +105,8 @@ def test_windows_are_the_rows_that_scans_find(monkeypatch: pytest.MonkeyPatch, o
                         rows = zip(*(column.to_pylist() for column in batch.columns), which.tolist(), strict=True)
                         assert Counter(rows) == _scanned(reader, table, windows, columns, filter), (windows, filter)
                         read += len(which)
+        scanned = {found.name: found.value for found in database.engine.metrics()}["weft_windows_scanned"]
+        assert scanned == declined
         if old is not None:
             old.close()
     assert read > 500
