@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -79,6 +80,7 @@ class SegmentReader:
         self.column_ids: tuple[int, ...] = tuple(columns["id"].tolist())
         self._places = {id: place for place, id in enumerate(self.column_ids)}
         self._columns: dict[int, _Column] = {}
+        self._nulls, self._lows, self._highs = columns["nulls"], columns["low"], columns["high"]
         self.verified = np.zeros((len(columns), self.blocks_count), np.uint8)
         """1 for each (column in the order of ``column_ids``, block) whose checksum was found right."""
 
@@ -138,12 +140,12 @@ class SegmentReader:
 
     def zone(self, id: int) -> tuple[int, int]:
         """(low, high) of the column in the whole segment."""
-        entry = self._table[self._place(id)]
-        return int(entry["low"]), int(entry["high"])
+        place = self._place(id)
+        return self._lows.item(place), self._highs.item(place)
 
     def nulls_count(self, id: int) -> int:
         """NULLs of the column in the whole segment."""
-        return int(self._table[self._place(id)]["nulls"])
+        return self._nulls.item(self._place(id))
 
     def index(self, kind: int) -> np.ndarray | None:
         """An index array as uint64, in place; None where the segment has none."""
@@ -183,8 +185,8 @@ class SegmentReader:
         if array is None:
             return None
         table = array.reshape(-1, SKETCH_WORDS)
-        places = np.flatnonzero(table[:, 0].view(np.int64) == id)
-        return table[places[0], 1:].view(np.uint8) if len(places) else None
+        row = _rows_of(table[:, 0].tobytes()).get(id)
+        return None if row is None else table[row, 1:].view(np.uint8)
 
     def read(self, id: int, type: Type, start: int, stop: int) -> Values:
         """Rows ``start`` to ``stop``. Arrays are read-only; those of a column that is stored plainly are the file's.
@@ -542,6 +544,12 @@ class _Own(threading.local):
         self.row_address = address_of(self.row)
         self.valid_address = address_of(self.valid)
         self.out_address = address_of(self.out)
+
+
+@lru_cache(maxsize=64)
+def _rows_of(ids: bytes) -> dict[int, int]:
+    """Which row is whose, by the identifiers in their order: the same in most segments of a table."""
+    return {id: row for row, id in enumerate(np.frombuffer(ids, np.int64).tolist())}
 
 
 def _sealed(array: np.ndarray) -> np.ndarray:

@@ -162,6 +162,21 @@ def test_nothing_is_read_where_all_rows_are_visible(session: Session) -> None:
     assert _read(session, "SELECT count(*), min(k) FROM t WHERE x <> 1000") == ((640, 0), 0)
 
 
+def test_no_block_of_a_segment_that_is_told_as_a_whole_is_looked_at(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def entries(*_: object) -> None:
+        raise AssertionError("blocks are looked at")
+
+    monkeypatch.setattr(metadata, "_entries", entries)
+    asked = "SELECT count(*), min(k), max(a) FROM t"
+    assert _read(session, asked) == ((640, 0, 639), 0)
+    assert _read(session, f"{asked} WHERE x >= 0 AND m IS NOT NULL") == ((640, 0, 639), 0)
+    session.execute("DELETE FROM t WHERE k = 300")
+    with pytest.raises(AssertionError, match="blocks are looked at"):
+        session.execute(asked)
+
+
 def test_explain_alone_reads_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: object, **more: object) -> None:
         raise AssertionError("a block is read")

@@ -2,12 +2,15 @@
 
     SELECT count(*), min(event_time) FROM clicks WHERE event_time >= '2026-01-05'
 
-    conditions   true of all rows of a block or of none, by its zone and its NULLs; else the block is read
+    conditions   true of all rows of a segment or of none, by its zone and its NULLs; else of its blocks; else the
+                 block is read
     count        rows without those that ended: one number a segment, and the bits of its overlay by block only where
                  conditions or NULLs tell its blocks apart
-    least        block after block in the order of their zones: of the first in which no row has ended the zone is it;
-                 others are read, and the next one only where its zone goes beyond what was found
+    least        segment after segment in the order of their zones, in it block after block: of the first in which no
+                 row has ended the zone is it; others are read, and the next one only where its zone goes beyond what
+                 was found
 
+So a table of many blocks costs as much as it has segments, but for those whose blocks differ.
 Values are compared as *places* (zones.py), in which -0.0 stands right below 0.0, NaN above all. What is in memory, or
 found by key, is looked through. Where more than ``READ_ROWS_MAX`` rows would have to be, there is no answer, and a
 kernel gives it.
@@ -149,7 +152,11 @@ def told(
     columns = [layout.by_id[slot.id] for slot in pipeline.slots]
     tests = [_test(condition, arguments, reals) for condition in asked.conditions]
     look = _Look(asked, tests, columns, version=version, check=check)
-    blocks = _Blocks(plan)
+    stretches = _stretches(plan.runs)
+    segments = _Segments([each.segment for each in stretches if each.stop - each.start == each.segment.rows_count])
+    of_segments = look.tell(segments)
+    told_whole = {id(segments.segments[place]) for place in np.flatnonzero(~of_segments.read).tolist()}
+    blocks = _Blocks([each for each in stretches if id(each.segment) not in told_whole])
     found = look.tell(blocks)
     chunks = [(chunk, *_visible(chunk, rows, version)) for chunk, rows in plan.chunks]
     read = int(blocks.sizes[found.read].sum()) + plan.picked.count
@@ -166,8 +173,9 @@ def told(
         look.picked(plan)
     for place in np.flatnonzero(found.read).tolist():
         look.block(blocks, place, sure=bool(found.sure[place]))
-    if not all(look.find(number, blocks, found) for number in range(len(asked.extremes))):
-        return None
+    for number in range(len(asked.extremes)):
+        if not look.find(number, blocks, found.told) or not look.find(number, segments, of_segments.told):
+            return None
     return Told(look.groups(), look.rows_read, look.blocks_read)
 
 
@@ -227,14 +235,84 @@ def _test(condition: Condition, arguments: Sequence[int], reals: Sequence[float]
             return _Test(slot, least, HIGHEST)
 
 
-class _Blocks:
-    """All blocks of a plan's runs, or parts of some, a segment after the other.
+class _Units:
+    """Parts of segments that are told or not, one or more of each segment, those of a segment together.
 
-    ``of``: the number of each one's segment; ``places``: its number in that; ``entries``: among those of all segments.
+    ``of``: the number of each one's segment; ``starts``, ``stops``: its rows; ``sizes``: how many; ``whole``: whether
+    they are all that its zone is about.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        stretches = _stretches(plan.runs)
+    segments: list[Segment]
+    of: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    sizes: np.ndarray
+    whole: np.ndarray
+
+    def zones(self, column: Column) -> np.ndarray:
+        """Of each unit a record with "rows", "nulls", "low" and "high" of a column."""
+        raise NotImplementedError
+
+    def complete(self, told: np.ndarray) -> np.ndarray:
+        """Of which segments everything is ``told``."""
+        raise NotImplementedError
+
+    def ended(self, version: int, wanted: np.ndarray) -> np.ndarray:
+        """Rows of each unit of the segments ``wanted`` that have ended; -1 where only looking at them tells."""
+        raise NotImplementedError
+
+    def at(self, place: int) -> tuple[Segment, int, int]:
+        """A unit's segment, and its rows."""
+        return self.segments[self.of[place]], int(self.starts[place]), int(self.stops[place])
+
+    def settled(self, version: int) -> np.ndarray:
+        """Of each segment, how many of its rows have ended; -1 where some began or ended after the version."""
+        found = [
+            segment.overlay.ended_at(version) if segment.version_high <= version else None for segment in self.segments
+        ]
+        return np.array([-1 if count is None else count for count in found], np.int64)
+
+    def living(self, settled: np.ndarray, complete: np.ndarray) -> int:
+        """Rows of complete segments that have not ended."""
+        rows = np.array([segment.rows_count for segment in self.segments], np.int64)
+        return int((rows - settled)[complete].sum())
+
+
+class _Segments(_Units):
+    """Segments, each a unit."""
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self.segments = segments
+        self.of = np.arange(len(segments))
+        self.starts = np.zeros(len(segments), np.int64)
+        self.stops = self.sizes = np.array([segment.rows_count for segment in segments], np.int64)
+        self.whole = np.ones(len(segments), np.bool_)
+        self._zones: dict[int, np.ndarray] = {}
+
+    def zones(self, column: Column) -> np.ndarray:
+        found = self._zones.get(column.id)
+        if found is None:
+            totals = [_totals(segment, column) for segment in self.segments]
+            found = self._zones[column.id] = np.array(totals, _TOTALS)
+        return found
+
+    def complete(self, told: np.ndarray) -> np.ndarray:
+        return told.copy()
+
+    def ended(self, version: int, wanted: np.ndarray) -> np.ndarray:
+        return np.where(wanted, self.settled(version), -1)
+
+
+_TOTALS: Final = np.dtype([("rows", np.uint64), ("nulls", np.uint64), ("low", np.int64), ("high", np.int64)])
+
+
+class _Blocks(_Units):
+    """All blocks of stretches, or parts of some.
+
+    ``places``: a block's number in its segment; ``entries``: among those of all segments.
+    """
+
+    def __init__(self, stretches: Sequence[Run]) -> None:
         self.segments = list({id(stretch.segment): stretch.segment for stretch in stretches}.values())
         self._zones: dict[int, np.ndarray] = {}
         readers = [segment.reader for segment in self.segments]
@@ -258,12 +336,8 @@ class _Blocks:
         self._counts = np.array([reader.blocks_count for reader in readers], np.int64)
         self.entries = self.places + (np.cumsum(self._counts) - self._counts)[self.of]
 
-    def at(self, place: int) -> tuple[Segment, int, int]:
-        """A block's segment, and its rows."""
-        return self.segments[self.of[place]], int(self.starts[place]), int(self.stops[place])
-
     def zones(self, column: Column) -> np.ndarray:
-        """Directory entries of a column, by block."""
+        """Directory entries."""
         found = self._zones.get(column.id)
         if found is None:
             words = [_entries(segment, column).view(np.uint64) for segment in self.segments]  # fields are slow to join
@@ -271,23 +345,10 @@ class _Blocks:
             found = self._zones[column.id] = every[self.entries]
         return found
 
-    def settled(self, version: int) -> np.ndarray:
-        """Of each segment, how many of its rows have ended; -1 where some began or ended after the version."""
-        found = [
-            segment.overlay.ended_at(version) if segment.version_high <= version else None for segment in self.segments
-        ]
-        return np.array([-1 if count is None else count for count in found], np.int64)
-
     def complete(self, told: np.ndarray) -> np.ndarray:
-        """Of which segments all blocks are ``told``."""
         return np.bincount(self.of[told], minlength=len(self.segments)) == self._counts
 
-    def living(self, settled: np.ndarray, complete: np.ndarray) -> int:
-        """Rows of complete segments that have not ended."""
-        return int((self._rows - settled)[complete].sum())
-
     def ended(self, version: int, wanted: np.ndarray) -> np.ndarray:
-        """Rows of each block of the segments ``wanted`` that have ended; -1 where only looking at them tells."""
         found = np.full(len(self.of), -1, np.int64)
         for number in np.flatnonzero(wanted).tolist():
             segment = self.segments[number]
@@ -332,6 +393,7 @@ class _Look:
         self._check = check
         self._counts = [0] * len(asked.counts)
         self._best: list[int | None] = [None] * len(asked.extremes)
+        self._extremes_read = [0] * len(asked.extremes)  # blocks
         self._read_slots = tuple(
             dict.fromkeys(
                 (
@@ -349,9 +411,11 @@ class _Look:
         """Whether columns of what is in memory are looked through."""
         return bool(self._read_slots)
 
-    def tell(self, blocks: _Blocks) -> _Found:
+    def tell(self, blocks: _Units) -> _Found:
         """Count what need not be read: segments that are told as a whole by their own counts, of others blocks."""
         count = len(blocks.of)
+        if not count:
+            return _Found(*(np.zeros(0, np.bool_) for _ in range(3)))
         sure, never = np.ones(count, np.bool_), np.zeros(count, np.bool_)
         for test in self._tests:
             always, nowhere = test.of_blocks(blocks.zones(self._columns[test.slot]))
@@ -382,33 +446,44 @@ class _Look:
             self._counts[place] += whole + int(counted.sum())
         return _Found(sure, ~told & ~never, told)
 
-    def find(self, number: int, blocks: _Blocks, found: _Found) -> bool:
-        """Look for an extreme in the blocks that are told; False where too many would have to be read."""
+    def find(self, number: int, units: _Units, told: np.ndarray) -> bool:
+        """Look for an extreme in the units that are told; False where too many blocks would have to be read."""
+        if not len(told):
+            return True
         extreme = self._asked.extremes[number]
-        column = self._columns[extreme.slot]
-        zones = blocks.zones(column)
-        there = np.flatnonzero(found.told & (zones["nulls"] < zones["rows"]))
+        zones = units.zones(self._columns[extreme.slot])
+        there = np.flatnonzero(told & (zones["nulls"] < zones["rows"]))
         low, high = zones["low"][there], zones["high"][there]
         if ((low == LOWEST) | (high == HIGHEST)).any():
             raise NotCovered("a number may become too large")
         places = ~high if extreme.greatest else low
-        for tried, next in enumerate(np.argsort(places, kind="stable").tolist()):
+        for next in np.argsort(places, kind="stable").tolist():
             best = self._best[number]
             if best is not None and int(places[next]) >= best:
                 break
-            place = int(there[next])
-            segment, start, stop = blocks.at(place)
+            segment, start, stop = units.at(int(there[next]))
             exact = not segment.overlay.any_ended(start, stop)
             if exact and not (extreme.real and places[next] in (0, -1)):  # of 0.0 zones do not tell the sign
                 self._better(number, int(places[next]))
                 break
-            if tried == EXTREME_BLOCKS_MAX:
+            if not self._find_among(number, units, segment, start, stop):
                 return False
-            self._check()
-            self._count_read(stop - start)
-            read, valid = _places(segment.values(column, start, stop))
-            mask = segment.visible(self._version, start, stop)
-            self._add_extreme(number, read, _both(valid, None if mask is None else mask.view(np.bool_)))
+        return True
+
+    def _find_among(self, number: int, units: _Units, segment: Segment, start: int, stop: int) -> bool:
+        """The same in the rows of one unit: by its blocks, or where it is one by reading it."""
+        if isinstance(units, _Segments):
+            blocks = _Blocks([Run(segment, start, stop)])
+            return self.find(number, blocks, np.ones(len(blocks.of), np.bool_))
+        if self._extremes_read[number] == EXTREME_BLOCKS_MAX:
+            return False
+        self._extremes_read[number] += 1
+        self._check()
+        self._count_read(stop - start)
+        column = self._columns[self._asked.extremes[number].slot]
+        read, valid = _places(segment.values(column, start, stop))
+        mask = segment.visible(self._version, start, stop)
+        self._add_extreme(number, read, _both(valid, None if mask is None else mask.view(np.bool_)))
         return True
 
     def _count_read(self, rows: int) -> None:
@@ -530,16 +605,27 @@ class _Look:
         self._best[number] = place if best is None else min(best, place)
 
 
+def _totals(segment: Segment, column: Column) -> tuple[int, int, int, int]:
+    """What is known of a column in a whole segment, or would be if the segment had it: rows, NULLs, low, high."""
+    rows = segment.rows_count
+    if column.id in segment.description.columns:
+        reader = segment.reader
+        return rows, reader.nulls_count(column.id), *reader.zone(column.id)
+    value = missing_value(column)
+    places = None if value is None else place_range(value, column.type)
+    low, high = (HIGHEST, LOWEST) if places is None else places[:2]
+    return rows, rows if value is None else 0, low, high
+
+
 def _entries(segment: Segment, column: Column) -> np.ndarray:
     """What the directory says of a column, or would if the segment had it."""
     if column.id in segment.description.columns:
         return segment.reader.directory(column.id)
     entries = np.zeros(segment.reader.blocks_count, DIRECTORY)
-    value = missing_value(column)
+    rows, nulls, low, high = _totals(segment, column)
     entries["rows"] = 1
-    entries["nulls"] = value is None
-    places = None if value is None else place_range(value, column.type)
-    entries["low"], entries["high"] = (HIGHEST, LOWEST) if places is None else places[:2]
+    entries["nulls"] = nulls == rows
+    entries["low"], entries["high"] = low, high
     return entries
 
 
