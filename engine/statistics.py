@@ -10,8 +10,9 @@ So nobody ever has to run a command, and what came a moment ago counts. The larg
 sample for the memtables, as if all rows drew their values from one urn (``of_all_rows``). Rows that have ended count
 among values, zones and NULLs until a merge.
 
-Statistics of a column are made when they are first asked for, in some milliseconds at most, and kept with the table's
-cells until their parts change or the rows by a tenth.
+Statistics of a column are made when they are first asked for, in a millisecond or two, and kept with the table's cells
+until their parts change or the rows by a tenth. A query that reads few rows is not worth that, and goes by what there
+is (``made``).
 """
 
 from __future__ import annotations
@@ -71,6 +72,11 @@ class TableStatistics:
         self.shares = shares
         self.number = number
 
+    def made(self) -> TableStatistics:
+        """The same with those columns alone of which all is known: for who has less to do than to ask all segments."""
+        columns = self.columns.made if isinstance(self.columns, CellStatistics) else self.columns
+        return TableStatistics(self.rows, columns, self.shares, number=self.number)
+
 
 NOTHING_KNOWN: Final = TableStatistics(0, {})
 
@@ -91,7 +97,7 @@ class CellStatistics(Mapping[int, ColumnStatistics]):
         ]
         self._memtables = [part for part in parts if isinstance(part, Memtable)]
         self._rows_in_parts = sum(_rows_of(part) for part in parts)
-        self._made: dict[int, ColumnStatistics] = {}
+        self.made: dict[int, ColumnStatistics] = {}
 
     def is_of(self, table: Table, cells: Cells) -> bool:
         """Whether it still speaks of these cells."""
@@ -99,9 +105,9 @@ class CellStatistics(Mapping[int, ColumnStatistics]):
         return same and abs(cells.rows_count - self.rows) * 10 <= self.rows
 
     def __getitem__(self, id: int) -> ColumnStatistics:
-        found = self._made.get(id)
+        found = self.made.get(id)
         if found is None:
-            found = self._made[id] = self._of(self._columns[id])
+            found = self.made[id] = self._of(self._columns[id])
         return found
 
     def __iter__(self) -> Iterator[int]:

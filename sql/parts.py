@@ -90,8 +90,9 @@ def run_parts(
     """
     check = (lambda: None) if cancel is None else cancel.check
     parts = _Parts(
-        reader=reader, moment=moment, past=past, kernels=kernels, wait=wait, rows_of=rows_of, check=check, dry=dry
-    )
+        reader=reader, moment=moment, past=past, kernels=kernels, wait=wait, rows_of=rows_of, check=check, dry=dry,
+        named=note is not None,
+    )  # fmt: skip
     return _all(rest, parts, (lambda _: None) if note is None else note)
 
 
@@ -143,6 +144,8 @@ class _Parts:
     rows_of: Callable[[bound.BoundQuery], pa.Table]
     check: Callable[[], None]
     dry: bool
+    named: bool
+    """Whether it matters what a kernel is called."""
 
     def rows(self, part: RowsPart) -> tuple[Grouped, pa.Table | None]:
         """Rows that are read late; None: ``dry``."""
@@ -251,13 +254,15 @@ class _Parts:
     def _run(self, part: Part, looked: _Looked, sides: Sequence[pa.Table]) -> tuple[Grouped, pa.Table | None]:
         """What the part's kernel makes of its rows and sides."""
         kernels, plan = self.kernels, looked.plan
-        kernel = _Kernel(self, many=plan.rows_count >= PIPELINE_ROWS_MANY)
+        many = plan.rows_count >= PIPELINE_ROWS_MANY
+        kernel = _Kernel(self, many=many)
 
         known = looked.reader.statistics(part.use.table)
+        judged = known if many or self.wait else known.made()
 
         def kept(conditions: Sequence[Expression]) -> float:
             finished = [finish(each, self.moment) for each in conditions]
-            return selectivity_of_all([each for each in finished if each is not None], known)
+            return selectivity_of_all([each for each in finished if each is not None], judged)
 
         run = Run(
             pipeline=part.pipeline,
@@ -312,7 +317,8 @@ class _Kernel:
             return None
         known = parts.kernels.kernel(shape, wait=parts.wait, many=self._many, check=parts.check)
         if known is not None:
-            self.name = known.name if known.kernel is not None else f"the program of {known.name}"
+            if parts.named:
+                self.name = known.name if known.kernel is not None else f"the program of {known.name}"
         elif parts.wait:
             raise NotCovered(parts.kernels.reason(shape))
         return known

@@ -116,6 +116,17 @@ def test_another_process_finds_it_compiled(made: Callable[[], Kernels]) -> None:
     assert not known.kernel.stats.cache_misses  # pyright: ignore[reportFunctionMemberAccess, reportOptionalMemberAccess]
 
 
+def test_for_few_rows_a_program_is_run_before_anybody_looks_for_its_kernel(made: Callable[[], Kernels]) -> None:
+    made().kernel(shape(1), wait=True)
+    other = made()
+    other.runs_programs = True
+    known = other.kernel(shape(1), many=False)
+    assert known is not None
+    assert (known.state, known.kernel, known._name) == ("program", None, None)
+    assert value(other.kernel(shape(1))) == 2
+    assert (known.state, known.compile_seconds, other.helper_pid) == ("ready", 0, None)
+
+
 def test_a_program_answers_until_it_is_worth_a_compiler(made: Callable[[], Kernels]) -> None:
     of = made()
     of.runs_programs = True

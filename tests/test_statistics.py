@@ -163,6 +163,25 @@ def test_what_is_known_of_sealed_rows_is_near_the_truth(db: EmbeddedDatabase) ->
         assert columns["few"].null_fraction == 0.0
 
 
+def test_a_query_of_few_rows_makes_no_statistics_and_goes_by_those_that_there_are(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.table("t").insert(rows(0, ROWS))
+    db.engine.flush()
+    sql = "SELECT sum(few) FROM t WHERE many > {} AND x < 0.5"
+
+    def made(rows_many: int) -> dict[int, Any]:
+        monkeypatch.setattr("weftdb.sql.parts.PIPELINE_ROWS_MANY", rows_many)
+        db.execute(sql.format(rows_many % 7))
+        with db.engine.snapshot() as snapshot:
+            return dict(snapshot.statistics(snapshot.catalog.table("t")).made().columns)
+
+    assert made(1_000_000) == {}
+    after = made(0)
+    assert after, "of many rows the first order of conditions is judged"
+    assert made(1_000_001) == after
+
+
 def test_rows_in_memory_count_at_once(db: EmbeddedDatabase) -> None:
     assert known(db)[0].rows == 0
     assert known(db)[1]["few"].low is None

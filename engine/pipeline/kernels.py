@@ -4,8 +4,9 @@
 
 Compiling takes one to three seconds, so it is done by one process of low priority, a shape at a time, in the order of
 asking. Until then the shape's program (program.py) is the kernel, and who asks once has no other: a shape is compiled
-when it is asked for again, and not for few rows before the program ran for long. Where no program does what the shape
-wants, ``kernel`` gives None, and the relational executor answers. So nobody ever waits for a compiler, but who says so
+when it is asked for again, and not for few rows before the program ran for long. Until then, for few rows, nobody looks
+on the disk for its code either, which takes longer to load than they take. Where no program does what the shape wants,
+``kernel`` gives None, and the relational executor answers. So nobody ever waits for a compiler, but who says so
 (``wait``: SET weft.tier = pipeline) and has no program, not even at the end: closing ends the process at once.
 
     program      the program is all there is so far
@@ -58,7 +59,6 @@ WAIT_STEP_SECONDS: Final = 0.05
 class Known:
     """A shape that was asked for. ``state``: see the module. ``kernel``: compiled; ``program``: run until it is."""
 
-    name: str
     shape: Shape
     state: str
     kernel: Kernel | None = None
@@ -68,6 +68,14 @@ class Known:
     compile_seconds: float = 0.0
     run_seconds: float = 0.0
     done: threading.Event = field(default_factory=threading.Event)
+    _name: str | None = None
+
+    @property
+    def name(self) -> str:
+        """That of its files: made of the text, which takes longer than a program's run over few rows, when wanted."""
+        if self._name is None:
+            self._name = files.name_of(source(self.shape))
+        return self._name
 
     def fail(self, reason: str) -> None:
         self.state, self.reason = "failed", reason
@@ -107,7 +115,7 @@ class Kernels:
             if known is not None:
                 self._known.move_to_end(shape)
         if known is None:
-            known = self._meet(shape, at_once=wait or many)
+            known = self._meet(shape, many=wait or many)
         elif known.state == "seen" or (
             known.state == "program" and (many or known.run_seconds >= PIPELINE_RUN_SECONDS)
         ):
@@ -166,10 +174,12 @@ class Kernels:
         self._helper.close()
         self._folder.close()
 
-    def _meet(self, shape: Shape, *, at_once: bool) -> Known | None:
-        """Remember a shape that was not asked for. ``at_once``: compile it, if it has no program."""
-        text, program = source(shape), self._program(shape)
-        name = files.name_of(text)
+    def _meet(self, shape: Shape, *, many: bool) -> Known | None:
+        """Remember a shape that was not asked for. ``many``: it is worth compiling at once, if it has no program.
+
+        A program that is asked for few rows is done before files are found, and their code is loaded.
+        """
+        program = self._program(shape)
         with self._lock:
             known = self._known.get(shape)
             if known is not None:
@@ -177,20 +187,26 @@ class Kernels:
             if program is None and len(self._waiting) >= KERNELS_WAITING_MAX:
                 return None
             state = "seen" if program is None else "program"
-            known = self._known[shape] = Known(name=name, shape=shape, state=state, program=program)
+            known = self._known[shape] = Known(shape=shape, state=state, program=program)
             while len(self._known) > KERNELS_MAX:
                 self._known.popitem(last=False)
+        if (program is None or many) and not self._found(known) and program is None and many:
+            self._order(known)
+        return known
+
+    def _found(self, known: Known) -> bool:
+        """Load a kernel that an earlier process compiled, or know from one that it cannot be."""
         try:
-            path = self._folder.path(name)
+            path = self._folder.path(known.name)
             if files.is_ready(path):
                 self._load(known, path)
             elif (why := files.failed(path)) is not None:
                 known.fail(why)
-            elif program is None and at_once:
-                self._order(known)
+            else:
+                return False
         except OSError as error:
             known.fail(f"there is no folder for kernels: {error}")
-        return known
+        return True
 
     def _program(self, shape: Shape) -> Program | None:
         with suppress(NotCovered):
@@ -203,6 +219,8 @@ class Kernels:
             if known.state not in ("seen", "program") or len(self._waiting) >= KERNELS_WAITING_MAX:
                 return
             known.state = "waiting"
+        if self._found(known):
+            return
         try:
             files.write(self._folder.path(known.name), source(known.shape))
         except OSError as error:

@@ -45,7 +45,7 @@ class PlainKernels(Kernels):
     def kernel(self, shape: Shape, **_: Any) -> Known:
         self.used += 1
         kernel = np.errstate(all="ignore")(plain(shape))
-        return Known(name="plain", shape=shape, state="ready", kernel=kernel)
+        return Known(_name="plain", shape=shape, state="ready", kernel=kernel)
 
 
 def grouped(world: World, number: int) -> Query:

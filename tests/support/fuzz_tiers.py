@@ -107,7 +107,7 @@ class Interpreted(Kernels):
 
     def kernel(self, shape: Shape, **_: Any) -> Known:
         self.used += 1
-        return Known(name="plain", shape=shape, state="ready", kernel=self.compiled(shape))
+        return Known(_name="plain", shape=shape, state="ready", kernel=self.compiled(shape))
 
     def compiled(self, shape: Shape) -> Any:
         kernel = np.errstate(all="ignore")(self.made(shape))
