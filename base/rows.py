@@ -114,7 +114,8 @@ def python_values(column: pa.Array | pa.ChunkedArray, type: Type) -> list[Any]:
     """A column as the Python values that clients see.
 
     int, float, bool, str, bytes, Decimal, date, time, datetime (naive for TIMESTAMP, UTC for TIMESTAMPTZ), MonthDayNano
-    for INTERVAL, uuid.UUID, the text of JSON, lists of arrays, None for NULL.
+    for INTERVAL, uuid.UUID, the text of JSON, lists of arrays, None for NULL. Raises Invalid for a moment that Python
+    has no value for, which is beyond the years 1 to 9999.
     """
     if type.element is not None:
         if isinstance(column, pa.ChunkedArray):
@@ -122,9 +123,16 @@ def python_values(column: pa.Array | pa.ChunkedArray, type: Type) -> list[Any]:
         return _lists(column, type.element)
     if type.kind is Kind.UUID and not isinstance(column.type, pa.UuidType):
         return [None if value is None else _uuid(value) for value in column.to_pylist()]
-    if type.kind is Kind.TIMESTAMPTZ:
-        return [None if value is None else value.replace(tzinfo=UTC) for value in _naive(column).to_pylist()]
-    return column.to_pylist()
+    try:
+        if type.kind is Kind.TIMESTAMPTZ:
+            return [None if value is None else value.replace(tzinfo=UTC) for value in _naive(column).to_pylist()]
+        return column.to_pylist()
+    except OverflowError:
+        raise Invalid(
+            f"a {type} lies before the year 1 or after 9999, and Python has no value for it",
+            hint="Read the result as Arrow, or cast it to TEXT.",
+            sqlstate="22008",
+        ) from None
 
 
 def _lists(column: pa.Array, element: Type) -> list[Any]:

@@ -35,6 +35,7 @@ from weftdb.base.types import (
     TIMESTAMPTZ,
     UUID,
     Type,
+    array_of,
     arrow_field,
     numeric,
     varchar,
@@ -315,3 +316,13 @@ def test_zero_bytes_are_sought_in_a_slice_alone() -> None:
     for start, count, row in ((0, 2, 1), (3, 2, 2), (4, 1, 1)):
         with pytest.raises(Invalid, match=f"row {row}: the text holds a zero byte"):
             to_batch(whole.slice(start, count), schema)
+
+
+@pytest.mark.parametrize("type", [DATE, TIMESTAMP, TIMESTAMPTZ, array_of(DATE)])
+def test_a_moment_that_python_has_no_value_for_is_told(type: Type) -> None:
+    far = pa.array([None, 2_932_897], pa.date32())  # 10000-01-01
+    if type.element is not None:
+        far = pa.ListArray.from_arrays([0, 2], far)
+    with pytest.raises(Invalid, match=r"after 9999.*no value") as caught:
+        python_values(far.cast(type.arrow) if type.element is None else far, type)
+    assert caught.value.sqlstate == "22008"

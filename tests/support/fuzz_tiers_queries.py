@@ -45,6 +45,11 @@ class Query(NamedTuple):
             text = inner
         return "ORDER BY" in text
 
+    @property
+    def is_late(self) -> bool:
+        """Whether what is put out may be computed of the rows that are left alone (docs/sql.md)."""
+        return re.search("DISTINCT ON|row_number|LIMIT|FETCH", self.sql) is not None
+
 
 class Maker:
     """One query: its structure by ``rng``, its constants by ``values``."""
