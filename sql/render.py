@@ -35,7 +35,7 @@ from ..engine.expression.functions import (
 )
 from ..engine.expression.node import Call, Case, Cast, Column, Literal, Parameter
 from . import bound
-from .guarded import only_where
+from .guarded import may_fail, only_where
 from .walk import Node, columns_read, is_scalar, rewrite, walk
 
 _HOLE: Final = re.compile("\x00([0-9]+|[a-z_]+)\x00")
@@ -124,10 +124,10 @@ def _names(columns: Sequence[bound.OutputColumn]) -> str:
 
 def _select(query: bound.Select) -> str:
     source = f" FROM {_relation(query.source)}" if query.source is not None else ""
-    where = f" WHERE {expression(query.where)}" if query.where is not None else ""
+    where = f" WHERE {_condition(query.where)}" if query.where is not None else ""
     if query.grouping is not None:
         source = f" FROM ({_grouped(query.grouping, source, where)}) AS g"
-        where = f" WHERE {expression(query.having)}" if query.having is not None else ""
+        where = f" WHERE {_condition(query.having)}" if query.having is not None else ""
     distinct = "DISTINCT " if query.distinct else ""
     if query.distinct_on:
         distinct = f"DISTINCT ON ({', '.join(map(expression, query.distinct_on))}) "
@@ -190,7 +190,7 @@ def _relation(relation: bound.Relation) -> str:
             right = _relation(relation.right)
             if isinstance(relation.right, bound.Join):
                 right = f"({right})"
-            on = f" ON {expression(relation.condition)}" if relation.condition is not None else ""
+            on = f" ON {_condition(relation.condition)}" if relation.condition is not None else ""
             return f"{_relation(relation.left)} {relation.kind.value} {right}{on}"
         case _:
             assert_never(relation)
@@ -255,7 +255,7 @@ def expression(node: bound.Bound) -> str:
             return f"({render_cast(expression(node.argument), node.argument.type, node.type)})"
         case Case():
             branches = " ".join(
-                f"WHEN {expression(condition)} THEN {expression(result)}" for condition, result in node.branches
+                f"WHEN {_condition(condition)} THEN {expression(result)}" for condition, result in node.branches
             )
             return f"(CASE {branches} ELSE {expression(node.default)} END)"
         case bound.Aggregate():
@@ -295,7 +295,33 @@ def _resolution(function: str, arguments: Sequence[bound.Bound]) -> tuple[Resolu
     return resolve(function, [argument.type for argument in arguments], literals=literals), literals
 
 
+def _condition(node: bound.Bound) -> str:
+    """A condition that keeps rows: of its AND and OR DuckDB asks each part of the rows that those before it left."""
+    if isinstance(node, Call) and node.function in _WORDS:
+        return f"({_WORDS[node.function].join(map(_condition, node.arguments))})"
+    return expression(node)
+
+
+_WORDS: Final = {"and": " AND ", "or": " OR "}
+
+
+def _in_turn(function: str, parts: Sequence[bound.Bound]) -> str:
+    """AND and OR as values, of which DuckDB computes all parts of all rows: what may fail is computed only of rows that
+    the parts before it have not decided.
+    """
+    first, *others = parts
+    text = expression(first)
+    if not others:
+        return text
+    rest = _in_turn(function, others)
+    if all(map(is_scalar, parts)) and any(may_fail(bound.expression(part)) for part in others):
+        rest = f"(CASE WHEN {text} IS NOT {'FALSE' if function == 'and' else 'TRUE'} THEN {rest} END)"
+    return f"({text}{_WORDS[function]}{rest})"
+
+
 def _call(node: Call) -> str:
+    if node.function in _WORDS:
+        return _in_turn(node.function, node.arguments)
     function = FUNCTIONS[node.function]
     if function.volatility is Volatility.STABLE and not node.arguments:
         return f"\x00{node.function}\x00"
@@ -310,7 +336,7 @@ def _aggregate(node: bound.Aggregate) -> str:
         order_by=_order(node.order),
         descending=bool(node.order) and node.order[0].descending,
         nulls_first=bool(node.order) and node.order[0].nulls_first,
-        filter=expression(node.filter) if node.filter is not None else "",
+        filter=_condition(node.filter) if node.filter is not None else "",
     )
     return f"({resolution.render(_filtered(node), literals=literals, modifiers=modifiers)})"
 
@@ -335,7 +361,7 @@ def _window(node: bound.Window) -> str:
         parts.append(f"ORDER BY {_order(keys)}")
     if node.frame is not None:
         parts.append(_frame(node.frame))
-    modifiers = Modifiers(filter=expression(node.filter) if node.filter is not None else "", over=" ".join(parts))
+    modifiers = Modifiers(filter=_condition(node.filter) if node.filter is not None else "", over=" ".join(parts))
     return f"({resolution.render(_filtered(node), literals=literals, modifiers=modifiers)})"
 
 
