@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 
 from ..base.errors import Invalid
@@ -98,11 +99,12 @@ class Options:
     def __post_init__(self) -> None:
         for name in _POSITIVE:
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise _refused(name, value, "Give a number above 0, or leave it out.")
+            if value is not None and not (isinstance(value, Real) and float(value) > 0):
+                raise _refused(name, value, "Give a number above 0, sizes in bytes, or leave it out.")
         for name in ("history_seconds", "stall_seconds", "idle_transaction_seconds", "verify_rows"):
-            if getattr(self, name) < 0:
-                raise _refused(name, getattr(self, name), "Give 0 or more.")
+            value = getattr(self, name)
+            if not (isinstance(value, Real) and float(value) >= 0):
+                raise _refused(name, value, "Give a number, 0 or more.")
 
 
 _POSITIVE = (
@@ -112,7 +114,7 @@ _POSITIVE = (
 
 
 def _refused(name: str, value: object, hint: str) -> Invalid:
-    return Invalid(f"option {name} cannot be {value}", hint=hint, sqlstate="22023")
+    return Invalid(f"option {name} cannot be {value!r}", hint=hint, sqlstate="22023")
 
 
 def _group_limits() -> list[int]:

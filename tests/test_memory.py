@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -325,10 +326,18 @@ def test_the_default_limit_is_a_quarter_of_what_this_process_may_use() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("memory_limit", 0), ("flush_bytes", -1), ("threads", 0), ("stall_seconds", -1)]
+    ("name", "value"),
+    [
+        ("memory_limit", 0),
+        ("memory_limit", "200MB"),
+        ("flush_bytes", -1),
+        ("threads", 0),
+        ("stall_seconds", -1),
+        ("verify_rows", None),
+    ],
 )
-def test_options_that_cannot_be_are_invalid(name: str, value: int) -> None:
-    with pytest.raises(Invalid, match=f"option {name} cannot be {value}"):
+def test_options_that_cannot_be_are_invalid(name: str, value: Any) -> None:
+    with pytest.raises(Invalid, match=f"option {name} cannot be {value!r}"):
         Options(**{name: value})
 
 
