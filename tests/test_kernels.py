@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -351,6 +352,17 @@ def test_damaged_files_are_no_error_and_are_made_anew(made: Callable[[], Kernels
         file.write_bytes(b"nothing")
     made().kernel(shape(1), wait=True)
     assert value(made().kernel(shape(1), wait=True)) == 2
+
+
+def test_where_the_code_was_cleared_away_the_process_that_compiles_makes_it_anew(
+    made: Callable[[], Kernels], tmp_path: Path
+) -> None:
+    made().kernel(shape(1), wait=True)
+    shutil.rmtree(tmp_path / "kernels" / "__pycache__")
+    other = made()
+    assert other.kernel(shape(1)) is None, "numba would hold the interpreter's lock for seconds"
+    assert value(other.kernel(shape(1), wait=True)) == 2
+    assert other.helper_pid is not None
 
 
 def test_what_was_not_used_for_longest_goes_where_files_are_many(

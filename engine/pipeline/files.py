@@ -129,7 +129,8 @@ def load(path: Path) -> Kernel:
 
 
 def is_ready(path: Path) -> bool:
-    return path.with_suffix(".ready").exists()
+    """Whether it can be loaded without a compiler: what clears caches may take the code and leave the rest."""
+    return path.with_suffix(".ready").exists() and any(path.parent.glob(f"__pycache__/{path.stem}.*.nbc"))
 
 
 def set_ready(path: Path) -> None:
