@@ -121,7 +121,7 @@ class VariableColumn:
         self.heap = np.empty(16 * capacity, np.uint8)
         self.valid: np.ndarray | None = None
         self._codes: pa.DictionaryArray | None = None
-        self._codable_below = OFFSETS_MAX if type.kind is Kind.TEXT else 0
+        self._codable_below = OFFSETS_MAX if type.is_text else 0
         door[VALUES], door[HEAP] = address_of(self.offsets), address_of(self.heap)
 
     def append(self, at: int, source: Values, start: int, *, count: int) -> None:

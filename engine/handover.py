@@ -97,7 +97,7 @@ class Handover:
         asked = {column.id: column for column in columns}
         for id in (*columns_of(test), *column_ids(filter)):
             asked[id] = layout.by_id[id]
-        texts = {id for id, column in asked.items() if column.type.kind is Kind.TEXT}
+        texts = {id for id, column in asked.items() if column.type.is_text}
         self._coded = codable(plan, texts, version=version)
         self._types = dict.fromkeys(self._coded, CODES)
         for id, column in asked.items():

@@ -24,7 +24,7 @@ from weftdb.sql.session import Session
 
 WORLDS = soak.many(2, 4)
 QUERIES = 40
-_KEYS = tuple(name for name, type, _ in COLUMNS if type not in ("REAL", "VARCHAR(9)", "TIME"))
+_KEYS = tuple(name for name, type, _ in COLUMNS if type not in ("REAL", "VARCHAR(9)", "TIME", "BYTEA", "JSONB"))
 _VALUES = ("count(*)", "count(a)", "sum(b)", "min(x)", "max(y)", "max(w)", "max(d)", "avg(c)", "min(o)", "sum(p)")
 
 
@@ -160,7 +160,7 @@ def test_a_sum_beyond_its_type_is_out_of_range(session: Session, tier: str) -> N
 
 
 def _ordered(rng: random.Random) -> str:
-    names = [name for name, *_ in COLUMNS if name != "v"] + ["moment"]
+    names = [name for name, *_ in COLUMNS if name not in ("v", "bytes", "json")] + ["moment"]
     outputs = rng.sample(names, 5)
     order = [
         f"{name}{rng.choice(('', ' DESC'))}{rng.choice(('', ' NULLS FIRST', ' NULLS LAST'))}"
@@ -229,7 +229,7 @@ def test_rows_of_small_tables_come_in_the_order_of_the_executor() -> None:
 def _of_small(rng: random.Random) -> str:
     table = rng.choice(("plain", "series"))
     keys = ["k"] if table == "plain" else ["k", "moment"]
-    names = [name for name, type, _ in COLUMNS if type not in ("VARCHAR(9)", "TIME")]
+    names = [name for name, type, _ in COLUMNS if type not in ("VARCHAR(9)", "TIME", "BYTEA", "JSONB")]
     order = [
         f"{name}{rng.choice(('', ' ASC', ' DESC'))}{rng.choice(('', ' NULLS FIRST', ' NULLS LAST'))}"
         for name in (*rng.sample(names, rng.randint(0, 2)), *keys)

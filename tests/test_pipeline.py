@@ -43,7 +43,7 @@ from weftdb.storage.storage import segment_name
 
 DDL = (
     "CREATE TABLE t (k BIGINT PRIMARY KEY, a INTEGER, b NUMERIC(15,2), d DATE, s TEXT, x DOUBLE PRECISION,"
-    " m TIMESTAMP, n SMALLINT NOT NULL, f BOOLEAN, r REAL, w NUMERIC(38,4))"
+    " m TIMESTAMP, n SMALLINT NOT NULL, f BOOLEAN, r REAL, w NUMERIC(38,4), v VARCHAR(9), y BYTEA, j JSONB)"
 )
 _MANY = ", ".join(str(number) for number in range(-49, 700, 7))
 _MANY_TEXTS = ", ".join(f"'x{number}'" for number in range(100))
@@ -118,6 +118,10 @@ QUERIES = (
     "SELECT count(*) FROM t WHERE x IN (1.5, 0, 'NaN') OR x NOT IN (2.5, 0)",
     "SELECT k, stddev(a), var_pop(b) FILTER (WHERE f) FROM t GROUP BY k",
     "SELECT stddev(a), var_pop(a), var_samp(k) FILTER (WHERE k = 5) FROM t WHERE a > 1000 OR k = 5",
+    "SELECT v, y, j, s, count(*), sum(a), count(j) FROM t GROUP BY v, y, j, s",
+    "SELECT n, count(DISTINCT v), count(DISTINCT y), count(DISTINCT j) FROM t GROUP BY n",
+    "SELECT DISTINCT j, v FROM t WHERE v LIKE '%e%' OR v IN ('x', '') OR length(v) > 4",
+    "SELECT y, max(a) FROM t WHERE v <> 'x' GROUP BY y ORDER BY 2 DESC, y LIMIT 2",
 )
 
 
@@ -138,6 +142,9 @@ def _row(random: random.Random, k: int) -> dict[str, Any]:
         "f": maybe(random.random() < 0.5),
         "r": maybe(float(np.float32(random.uniform(-1, 1)))),
         "w": maybe(Decimal(random.randint(-(10**6), 10**6)).scaleb(-4)),
+        "v": (None, "x", "zebra", "", "y")[k % 5],
+        "y": (b"", b"\x00\xff", None, b"x")[k % 4],
+        "j": ("1", '{"a": [1, 2]}', "null", None, '"x"', "[]")[k % 6],
     }
 
 
@@ -472,11 +479,11 @@ def test_blocks_are_read_as_the_reader_of_segments_reads_them(engine: Engine) ->
         for column in table.columns:
             if column.id not in segment.description.columns:
                 continue
-            if column.type.is_text and reader.dictionary(column.id) is None:
+            if column.type.is_variable and reader.dictionary(column.id) is None:
                 continue
             first = numbers.randrange(segment.rows_count)
             count = numbers.randint(1, segment.rows_count - first)
-            if column.type.is_text:
+            if column.type.is_variable:
                 found = reader.codes(column.id, first, first + count)
             else:
                 found = reader.read(column.id, column.type, first, first + count)

@@ -35,6 +35,11 @@ def engine() -> Iterator[Engine]:
         session.execute("CREATE TABLE p (k BIGINT, l INTEGER, PRIMARY KEY (k, l))")
         session.put("p", [{"k": k, "l": two} for k in range(35) for two in range(0, 7, 2)])
         session.execute("CREATE TABLE twice (k BIGINT, name TEXT)")
+        session.execute("CREATE TABLE kinds (k INTEGER PRIMARY KEY, v VARCHAR(9), b BYTEA, j JSONB, u UUID, a INT[])")
+        session.execute(
+            "INSERT INTO kinds VALUES (0, NULL, NULL, NULL, NULL, NULL), (2, '', '', 'null', gen_random_uuid(), '{}'),"
+            " (1, 'x', '\\x00', '[1, 2]', gen_random_uuid(), '{1,NULL}'), (3, '', '', 'null', NULL, '{}')"
+        )
         session.put(
             "f",
             [
@@ -78,6 +83,9 @@ def _answers(session: Session, sql: str, *tiers: str) -> list[Any]:
         "SELECT sum(x) FROM f, d WHERE (f.k = d.k AND name = 'n1' AND x > 3) OR (d.k = f.k AND name = 'n2' AND y < 9)"
         " OR (f.k = d.k AND name > 'n2' AND up = 1 AND x < 5)",
         "SELECT s, count(*) FROM f, d, p WHERE f.k = d.k AND p.k = f.k AND p.l = f.l AND name = 'n1' GROUP BY s",
+        "SELECT v, b, j, count(*), sum(x) FROM f LEFT JOIN kinds ON f.l = kinds.k GROUP BY v, b, j",
+        "SELECT count(v), count(b), count(j), count(u), count(a), sum(x) FROM f LEFT JOIN kinds ON f.l = kinds.k",
+        "SELECT s, count(a), count(DISTINCT b) FROM f JOIN kinds ON f.l = kinds.k WHERE u IS NOT NULL GROUP BY s",
     ],
 )
 def test_a_star_is_answered_by_a_kernel_as_by_the_executor(engine: Engine, sql: str) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 
 from ...base.errors import WeftError
-from ...base.types import Kind
 from ..expression.evaluate import Context, evaluate_filter
 from ..expression.node import Call, Expression
 from ..gather import batch_of
@@ -69,7 +68,7 @@ class Condition:
             coded = {
                 column.id
                 for column in there
-                if column.type.kind is Kind.TEXT and segment.reader.dictionary(column.id) is not None
+                if column.type.is_text and segment.reader.dictionary(column.id) is not None
             }
             readable = {column.id for column in there if column.type.kind in INTEGERS and stretch.fits(column)} | coded
             test = zone_test(self._expression, lambda column: self._layout.by_id[column].type)

@@ -39,6 +39,8 @@ WHOLE: Final = frozenset((Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT))
 MOMENTS: Final = frozenset((Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMPTZ))
 INTEGERS: Final = WHOLE | MOMENTS | {Kind.NUMERIC}
 FLOATS: Final = frozenset((Kind.REAL, Kind.DOUBLE))
+TEXTS: Final = frozenset((Kind.TEXT, Kind.VARCHAR, Kind.BYTEA, Kind.JSONB))
+"""Values are equal where their bytes are."""
 
 _BITS: Final = {Kind.SMALLINT: 16, Kind.INTEGER: 32}
 _DAY: Final = 86_400_000_000
@@ -149,10 +151,10 @@ class _Builder:
 
     def key(self, expression: Expression) -> tuple[Node, Key]:
         type = expression.type
-        if isinstance(expression, Column) and expression.id in self._joined and type.is_text:
+        if isinstance(expression, Column) and expression.id in self._joined and type.kind in TEXTS:
             slot = self._slot(expression)
             return ("column", slot), Key(type=type, bucket=None, table=None, joined=slot)
-        if isinstance(expression, Column) and type.kind is Kind.TEXT:
+        if isinstance(expression, Column) and type.kind in TEXTS:
             slot = self._slot(expression, coded=True)
             table = self._dictionary_table(DictionaryTable(slot=slot, test=None))
             return ("code", slot, table), Key(type=type, bucket=None, table=table)
@@ -524,7 +526,7 @@ class _Builder:
 
     def _is_text(self, id: int) -> bool:
         column = self._table.by_id.get(id)
-        return column is not None and column.type.kind is Kind.TEXT
+        return column is not None and column.type.is_text
 
     def _slot(self, column: Column, *, coded: bool = False, values: bool = True) -> int:
         if column.id not in self._joined and column.id not in self._table.by_id:

@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from ...base.types import Kind
 from ...storage.column_values import array_of
 from ..held import Held
 from ..schema import Column
@@ -58,7 +57,7 @@ def late_rows(
 
 def _is_coded(stretch: Stretch, column: Column) -> bool:
     segment = stretch.segment
-    if segment is None or column.type.kind is not Kind.TEXT or column.id not in segment.description.columns:
+    if segment is None or not column.type.is_text or column.id not in segment.description.columns:
         return False
     return segment.reader.dictionary(column.id) is not None
 

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from ...base.limits import NEWEST_GROUPS_MAX
-from ...base.types import Kind
 from ...storage.column_values import constant_array, variable_of
 from ..column_store import VariableColumn
 from ..expression.node import Expression
@@ -74,7 +73,7 @@ class Newest:
             self._ranked.append(ranked)
         self._groups = [
             _TextKey(column, layout, self._stretches, version=version, texts=texts, need=need, work=work)
-            if column.type.kind is Kind.TEXT
+            if column.type.is_text
             else _IntegerKey(column, plan, layout, version=version)
             for column in map(layout.by_id.__getitem__, groups)
         ]

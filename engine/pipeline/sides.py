@@ -18,11 +18,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from ...base.types import Type
+from ...base.types import Kind, Type, bare
 from ...storage.column_values import fixed_of
 from ..kernels.pieces import place_all, put_ranks, ranks_of
 from .bounds import Bounds
-from .describe import FLOATS
+from .describe import FLOATS, INTEGERS, TEXTS
 from .shape import NotCovered, Side
 
 SPAN_MAX: Final = 1 << 26
@@ -147,17 +147,22 @@ def _packed(keys: list[np.ndarray]) -> tuple[tuple[tuple[int, int, int], ...], i
     return tuple(found), stride, packed
 
 
+_WORDS: Final = INTEGERS | FLOATS | {Kind.BOOLEAN}
+
+
 def _column(
     rows: pa.ChunkedArray, type: Type, at: np.ndarray | slice, places: int, *, chosen: np.ndarray | None, kind: str
 ) -> Column:
     texts = None
-    if type.is_text:
-        codes: Any = rows.combine_chunks().dictionary_encode()
+    if type.kind in TEXTS:
+        codes: Any = bare(rows.combine_chunks()).dictionary_encode()
         texts = codes.dictionary
         values = codes.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
         valid = np.asarray(codes.is_valid()) if rows.null_count else None
-    else:
+    elif type.kind in _WORDS:
         values, valid = _integers(rows, type)
+    else:  # kernels ask only whether there is one
+        values, valid = np.zeros(len(rows), np.int64), np.asarray(rows.is_valid()) if rows.null_count else None
     if chosen is not None:
         values, valid = values[chosen], None if valid is None else valid[chosen]
     by_place = np.zeros(places + 1, np.int64)

@@ -118,7 +118,7 @@ class Numbering:
     def array(self, count: int) -> pa.Array:
         """The first ``count`` texts, in place."""
         ends, heap = self._ends, self._heap
-        return pa.StringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(heap))
+        return pa.Array.from_buffers(self.column.type.storage, count, [None, pa.py_buffer(ends), pa.py_buffer(heap)])
 
     @property
     def is_stale(self) -> bool:

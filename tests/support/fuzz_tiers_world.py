@@ -7,6 +7,7 @@ updated, deleted, or are older than a column.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 import random
 from collections.abc import Callable
@@ -28,7 +29,7 @@ COLUMNS: Final = (
     ("w", "NUMERIC(38,4)", True), ("x", "DOUBLE PRECISION", True), ("y", "DOUBLE PRECISION", False),
     ("r", "REAL", True), ("s", "TEXT", True), ("t", "TEXT", False), ("z", "TEXT", True), ("v", "VARCHAR(9)", True),
     ("f", "BOOLEAN", True), ("h", "BOOLEAN", False), ("d", "DATE", True), ("i", "TIME", True), ("m", "TIMESTAMP", True),
-    ("o", "TIMESTAMPTZ", False),
+    ("o", "TIMESTAMPTZ", False), ("bytes", "BYTEA", True), ("json", "JSONB", True),
 )  # fmt: skip
 LATE: Final = (("la", "INTEGER"), ("ls", "TEXT"), ("ld", "DATE"), ("lw", "NUMERIC(38,4)"))
 """Columns that were added when there were segments."""
@@ -136,6 +137,10 @@ def value(rng: random.Random, type: str, spread: str) -> Any:
             if spread in ("wide", "many", "extreme"):
                 return rng.choice(STRINGS)[:2] + str(rng.randint(0, 10**4))
             return rng.choice(STRINGS)
+        case "BYTEA":
+            return "\\x" + value(rng, "TEXT", spread).encode()[: rng.randint(0, 4)].hex() + rng.choice(("", "00", "ff"))
+        case "JSONB":
+            return json.dumps(rng.choice((value(rng, "TEXT", spread), rng.randint(0, 3), None, [], ["a", None])))
         case "BOOLEAN":
             return rng.random() < 0.5
         case "DATE":
