@@ -47,6 +47,7 @@ def refused(db: Database, query: str) -> tuple[str, str]:
 
 
 OF_QUERIES = "a part of its SELECT list is for queries alone"
+ZONE = "what it computes depends on the session's time zone (date_trunc of a DATE does, of d::timestamp not)"
 ANSWERED = (
     ("SELECT k, count(*) AS n FROM t GROUP BY k HAVING count(*) > 3", "it has more than groups: HAVING"),
     ("SELECT k, sum(x) AS n FROM t GROUP BY k ORDER BY k DESC LIMIT 2", "it has more than groups: ORDER BY, LIMIT"),
@@ -61,6 +62,9 @@ ANSWERED = (
     ("SELECT k, count(*) AS n FROM t WHERE at > now() - interval '1 day' GROUP BY k", "now() changes with time"),
     ("SELECT k, count(*) AS n FROM t WHERE tz <= current_timestamp GROUP BY k", "now() changes with time"),
     ("SELECT k, count(*) AS n FROM t WHERE d < current_date GROUP BY k", "now() changes with time"),
+    ("SELECT date_trunc('month', d) AS m, count(*) AS n FROM t GROUP BY 1", ZONE),
+    ("SELECT date_trunc('day', tz) AS m, count(*) AS n FROM t GROUP BY 1", ZONE),
+    ("SELECT tz::date AS m, count(*) AS n FROM t WHERE x > 1 GROUP BY 1", ZONE),
 )
 
 NEAR = (
@@ -84,6 +88,7 @@ NEAR = (
 )
 
 ONLY_SAID = (
+    ("SELECT extract(hour FROM tz) AS h, count(*) AS n FROM t GROUP BY 1", "what it computes depends", "Say the zone"),
     ("SELECT k, x FROM t", "it does not group rows", "Make it one SELECT with GROUP BY"),
     ("VALUES (1)", "it does not group rows", "Make it one SELECT with GROUP BY"),
     ("SELECT k, corr(x, y) AS c FROM t GROUP BY k", "corr is not kept per group", "Keep count(*) and the sums of x"),
@@ -91,8 +96,6 @@ ONLY_SAID = (
     ("SELECT k, count(*) AS n FROM t TABLESAMPLE BERNOULLI (9) GROUP BY k", "random() gives another", "Store its"),
     ("SELECT k, min(i) AS low FROM t GROUP BY k", "values of interval have no order", "extract(epoch FROM …)"),
     ("SELECT a, count(*) AS n FROM t GROUP BY a", "groups of integer[] have no order", "…::text"),
-    ("SELECT date_trunc('month', d) AS m, count(*) AS n FROM t GROUP BY 1", "what it computes depends", "d::timestamp"),
-    ("SELECT date_trunc('day', tz) AS m, count(*) AS n FROM t GROUP BY 1", "what it computes depends", "AT TIME ZONE"),
 )
 
 
@@ -139,6 +142,28 @@ def test_what_hints_say_instead_can_be_kept(db: Database, query: str) -> None:
     db.execute(f"CREATE MATERIALIZED VIEW v AS {query}")
     assert db.execute("SELECT maintained FROM weft_views").rows() == [(True,)]
     assert sorted(db.execute("SELECT * FROM v").rows()) == sorted(from_rows(db, query).rows())
+
+
+@pytest.mark.parametrize(
+    "key", ["date_trunc('hour', tz, 'UTC')", "date_trunc('hour', tz AT TIME ZONE 'UTC')", "time_bucket('1 hour', tz)"]
+)
+def test_times_in_utc_are_those_of_sessions_in_utc(db: Database, key: str) -> None:
+    db.execute(f"CREATE MATERIALIZED VIEW v AS SELECT {key} AS hour, count(*) AS n, sum(x) AS total FROM t GROUP BY 1")
+    for query in (
+        "SELECT date_trunc('hour', tz), sum(x) FROM t GROUP BY 1",
+        "SELECT date_trunc('day', tz, 'UTC'), sum(x) FROM t GROUP BY 1",
+        "SELECT tz::date, count(*) FROM t GROUP BY 1",
+        "SELECT (tz AT TIME ZONE 'UTC')::date, extract(hour FROM tz), count(*) FROM t GROUP BY 1, 2",
+        "SELECT date_trunc('month', tz AT TIME ZONE 'UTC'), sum(x) FROM t WHERE tz >= '2026-01-02 03:04' GROUP BY 1",
+        "SELECT count(*) FROM t WHERE tz AT TIME ZONE 'UTC' >= '2026-01-02 03:04' AND tz < '2026-01-04 05:06+00'",
+    ):
+        for zone in ("UTC", "Asia/Kolkata"):
+            found = [
+                db.execute(query, settings={"timezone": zone, "weft.match_views": on}).rows() for on in ("on", "off")
+            ]
+            assert sorted(map(repr, found[0])) == sorted(map(repr, found[1])), (query, zone)
+        lines = [line for (line,) in db.execute(f"EXPLAIN {query}").rows()]
+        assert "View v answers for t, since" in lines, lines
 
 
 def test_a_view_that_explain_says_would_do_is_about_hours_of_a_time_that_moves(db: Database) -> None:

@@ -81,10 +81,11 @@ def call_in_zone(
 
 
 def truncated(field: bound.Bound, moment: bound.Bound, zone: bound.Bound, call: Call, tree: exp.Expr) -> bound.Bound:
-    """``date_trunc`` in a zone; of an hour and less on the moment itself, since an hour may come twice."""
+    """``date_trunc`` in a zone; of an hour and less on the moment itself, since an hour may come twice (not in UTC)."""
     local = bound.call("timezone", zone, moment, type=TIMESTAMP)
     begin = call("date_trunc", field, local, tree=tree)
-    if isinstance(field, Literal) and str(field.value).lower().removesuffix("s") in _CLOCK_UNITS:
+    is_utc = isinstance(zone, Literal) and zone.value == "UTC"
+    if not is_utc and isinstance(field, Literal) and str(field.value).lower().removesuffix("s") in _CLOCK_UNITS:
         inside = bound.call("subtract", local, begin, type=INTERVAL)
         return bound.call("subtract", moment, inside, type=TIMESTAMPTZ)
     return bound.call("timezone", zone, begin, type=TIMESTAMPTZ)

@@ -111,6 +111,8 @@ def _month(number: int) -> int:
 
 def buckets_of(node: Expression) -> tuple[Expression, Buckets] | None:
     """The moment that an expression cuts to the start of its bucket, and the buckets; None for other expressions."""
+    while (same := _same_moment(node)) is not None:
+        node = same
     if isinstance(node, Cast) and node.type.kind is Kind.DATE and node.argument.type.kind in _ZONED:
         return moment_of(node.argument), Buckets(width=DAY)
     match node:
@@ -146,13 +148,25 @@ def constant_in(node: Expression) -> tuple[Expression, Buckets] | None:
 
 
 def moment_of(node: Expression) -> Expression:
-    """An expression without names, and without casts that leave a moment the same."""
+    """An expression without names, and without what leaves a moment the same."""
     node = nameless(node)
-    while isinstance(node, Cast) and node.type.kind in _ZONED and node.argument.type.kind in _ZONED:
-        node = node.argument
+    while (same := _same_moment(node)) is not None:
+        node = same
     if isinstance(node, Cast) and node.type.kind is Kind.TIMESTAMPTZ and node.argument.type.kind is Kind.DATE:
         return Cast(argument=node.argument, type=TIMESTAMP)
     return node
+
+
+def _same_moment(node: Expression) -> Expression | None:
+    """What a cast between times with and without time zone is of, and AT TIME ZONE 'UTC', which says the same."""
+    match node:
+        case Cast(argument=argument):
+            pass
+        case Call(function="timezone", arguments=(Literal(value="UTC"), argument)):
+            pass
+        case _:
+            return None
+    return argument if node.type.kind in _ZONED and argument.type.kind in _ZONED else None
 
 
 def _of_quotient(field: Call, divisor: Expression) -> tuple[Expression, Buckets] | None:

@@ -16,7 +16,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from ...base.types import BIGINT, INTERVAL, Kind
+from ...base.types import BIGINT, INTERVAL, TEXT, TIMESTAMP, Kind
 from ...engine.aggregates.definition import Maintained, State
 from ...engine.expression.functions import FUNCTIONS, Volatility
 from ...engine.expression.node import Call, Cast, Column, Expression, Literal, Parameter
@@ -46,6 +46,8 @@ def that_would(asked: Maintained, table: Table, sides: Sequence[Side], *, rows: 
     the primary key has to do. ``rows``: it counts rows, too. None: there is none, or something joined is added up.
     """
     asked = _quoted(asked, table)
+    if any(map(_depends_on_zone, (*asked.keys, *(part for state in asked.states for part in state.reads)))):
+        return None
     keys: list[Expression] = []
     own: list[Expression] = []
 
@@ -59,6 +61,8 @@ def that_would(asked: Maintained, table: Table, sides: Sequence[Side], *, rows: 
             group_by(_about(part, keys))
         else:
             own.append(part)
+    if any(map(_depends_on_zone, own)):
+        return None
     states: list[State] = []
     for state in asked.states:
         if state.filter is not None and not is_own(state.filter):
@@ -108,9 +112,43 @@ def _quoted(asked: Maintained, table: Table) -> Maintained:
 def _named_by(part: Expression, table: Table) -> Expression:
     def named(node: Expression) -> Expression:
         known = table.by_id.get(node.id) if isinstance(node, Column) else None
-        return node if known is None else replace(known.node, name=quoted(known.name))
+        return _in_utc(node) if known is None else replace(known.node, name=quoted(known.name))
 
     return transform(part, named)
+
+
+def _in_utc(node: Expression) -> Expression:
+    """What sessions in UTC mean by ``tz::date`` and ``date_trunc('day', tz)``, as all read it."""
+    match node:
+        case Cast(argument=moment) if node.type.kind is Kind.DATE and moment.type.kind is Kind.TIMESTAMPTZ:
+            return replace(node, argument=_utc(moment))
+        case Call(function="date_trunc", arguments=(unit, moment)) if moment.type.kind is Kind.TIMESTAMPTZ:
+            return replace(node, arguments=(unit, _utc(moment)), type=TIMESTAMP)
+        case _:
+            return node
+
+
+def _utc(moment: Expression) -> Expression:
+    if isinstance(moment, Cast) and moment.argument.type.kind is Kind.DATE:
+        return replace(moment, type=TIMESTAMP)
+    return call_of("timezone", Literal(value="UTC", type=TEXT), moment)
+
+
+def _depends_on_zone(part: Expression) -> bool:
+    """Whether it says something else in another time zone. (Conditions may, whose columns are grouped by.)"""
+    for node in walk(part):
+        if isinstance(node, Cast) and Kind.TIMESTAMPTZ in (node.type.kind, node.argument.type.kind):
+            return True
+        if isinstance(node, Call) and node.function in _OF_ZONE and Kind.TIMESTAMPTZ in map(_kind, node.arguments):
+            return True
+    return False
+
+
+_OF_ZONE: Final = ("date_part", "date_trunc", "extract", "to_char")
+
+
+def _kind(node: Expression) -> Kind:
+    return node.type.kind
 
 
 def _about(part: Expression, keys: Sequence[Expression]) -> list[Expression]:
