@@ -22,6 +22,7 @@ from .model import Function, Overload, Rendering, Template, Volatility, function
 from .operators import POWER, modulo_decimal, modulo_type, modulo_whole, numeric_modulo, power
 from .plain import compare_key, division_by_zero, out_of_range
 from .vector import coalesce
+from .vector import modulo_whole as modulo_vector
 
 PRELUDE: Final[tuple[str, ...]] = (
     "CREATE OR REPLACE MACRO weft_width_bucket(x, low, high, buckets) AS CASE "
@@ -248,7 +249,16 @@ def _nullif(a: Any, b: Any) -> Any:
 
 
 _MOD: Final = (
-    *(overload(f"{k}, {k} -> {k}", "weft_modulo({0}, {1})", naive=modulo_whole, can_fail=True) for k in _WHOLE),
+    *(
+        overload(
+            f"{k}, {k} -> {k}",
+            "weft_modulo({0}, {1})",
+            naive=modulo_whole,
+            arrow=modulo_vector,
+            can_fail=True,
+        )
+        for k in _WHOLE
+    ),
     overload("numeric, numeric -> numeric", numeric_modulo, result=modulo_type, naive=modulo_decimal, can_fail=True),
 )
 

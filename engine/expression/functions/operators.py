@@ -334,7 +334,7 @@ def _arithmetic() -> tuple[Function, ...]:
             floats=None,
             naive=modulo_whole,
             naive_decimal=modulo_decimal,
-            arrow=None,
+            arrow=vector.modulo_whole,
             numeric_type=modulo_type,
             numeric_template=numeric_modulo,
             numeric_arrow=None,
