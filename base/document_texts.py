@@ -14,6 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
+from .kernel_caches import take_turns
+
+take_turns()
+
 DEPTH_MAX: Final = 32
 MEMBERS_MAX: Final = 512
 DIGITS_MAX: Final = 64

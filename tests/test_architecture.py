@@ -37,7 +37,7 @@ DOORS = {
     "sqlglot": ("sql/",),
     "duckdb": ("sql/",),
     "lmdb": ("storage/",),
-    "numba": ("engine/", "storage/kernels/", "base/document_texts.py"),
+    "numba": ("engine/", "storage/kernels/", "base/document_texts.py", "base/kernel_caches.py"),
     "llvmlite": ("engine/", "storage/kernels/"),
     "prompt_toolkit": ("server/shell/",),
     "pandas": (),

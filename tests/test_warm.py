@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow as pa
 import sealing
 import typed_values
 from filtering import call, literal, node
+from numba.core.caching import IndexDataCacheFile
 from weftdb.base import types
 from weftdb.engine.cells import TableStore
 from weftdb.engine.kernels import accumulate, encoding, index, numbering, ordering, routing, rows, runs, search, series
@@ -43,6 +46,22 @@ def test_a_wide_workload_compiles_nothing_after_warm_up() -> None:
             for nullable in (False, True):
                 use(type, time, nullable=nullable)
     assert compiled_forms() == before
+
+
+def test_forms_that_are_kept_by_several_at_once_are_each_found(tmp_path: Path) -> None:
+    """Without turns, two of them take one number: one is lost, or found as the other."""
+    folder = str(tmp_path)
+
+    def keep(worker: int) -> None:
+        file = IndexDataCacheFile(folder, "kernel", "stamp")
+        for form in range(20):
+            file.save((worker, form), f"code {worker} {form}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep, range(8)))
+    found = IndexDataCacheFile(folder, "kernel", "stamp")
+    for worker in range(8):
+        assert [found.load((worker, form)) for form in range(20)] == [f"code {worker} {form}" for form in range(20)]
 
 
 def use(type: types.Type, time: types.Type, *, nullable: bool) -> None:

@@ -4,3 +4,7 @@
 row, version chains) · ``warm`` (compile or load all of them before the first use). Every kernel has a naive twin in the
 tests. No fastmath: the result of ``apply`` depends on the log alone.
 """
+
+from ...base.kernel_caches import take_turns
+
+take_turns()
