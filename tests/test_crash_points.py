@@ -26,6 +26,9 @@ STEPS = 70
 POINTS = 35 if soak.FACTOR == 1 else 100_000
 """Points per course: all of them in the long runs."""
 
+POINTS_BESIDE = 20 if soak.FACTOR == 1 else 100_000
+"""Of a course with maintenance beside it, which takes the more steps the slower the machine is."""
+
 SEEDS = range(soak.SEED, soak.SEED + (5 if soak.FACTOR == 1 else soak.FACTOR // 2))
 
 
@@ -186,12 +189,12 @@ def test_a_crash_while_maintenance_works_in_the_background(seed: int) -> None:
     check(engine, course.promise)
     check_storage(engine)
     engine.close()
-    for point in found:
+    assert len(found) > 3
+    for point in chance.sample(found, min(len(found), POINTS_BESIDE)):
         with open_engine(point.disk, seed) as engine:
             check_storage(engine)
             check(engine, point.promise)
             check_repeats(engine, point.promise)
-    assert len(found) > 3
 
 
 @pytest.mark.timeout(120 * soak.FACTOR)

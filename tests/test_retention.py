@@ -39,6 +39,12 @@ READINGS = """
 """
 
 
+@pytest.fixture(autouse=True)
+def the_background_looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty times a second instead of once: what it drops is waited for, in many tests."""
+    monkeypatch.setattr("weftdb.engine.maintenance.IDLE_SECONDS", 0.02)
+
+
 def definition(db: Database, name: str = "readings") -> str:
     return str(db.execute(f"SHOW CREATE {name}").scalar())
 

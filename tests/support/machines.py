@@ -169,13 +169,13 @@ class Duck:
         """The column ``x`` of a query, whose DuckDB type must be exactly ours."""
         create_callbacks(self.connection, sql, made=self.callbacks)
         try:
-            table = self.connection.sql(sql).to_arrow_table()
+            table = self.connection.sql(f"SELECT x, typeof(x) AS type FROM ({sql})").to_arrow_table()
         except duckdb.Error as error:
             translated = translate_error(str(error))
             raise translated or AssertionError(f"untranslated: {error}\n{sql}") from error
-        native = self.connection.execute(f"SELECT typeof(x) FROM ({sql}) LIMIT 1").fetchall()
-        if native:
-            assert native[0][0] == duckdb_type(type), f"DuckDB gives {native[0][0]}, not {duckdb_type(type)}: {sql}"
+        if table.num_rows:
+            native = table.column("type")[0].as_py()
+            assert native == duckdb_type(type), f"DuckDB gives {native}, not {duckdb_type(type)}: {sql}"
         return python_values(table.column("x"), type)
 
     def render(self, name: str, arguments: list[str]) -> tuple[str, Type]:
