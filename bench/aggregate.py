@@ -35,7 +35,7 @@ import weftdb
 from weftdb.bench import inside
 from weftdb.bench.data import commits, events
 from weftdb.bench.duck import DuckStore
-from weftdb.bench.group import CALLS, EMBEDDED, Wanted, embedded, goals, line, over_grpc, scan_line, scans
+from weftdb.bench.group import CALLS, EMBEDDED, READS, Wanted, embedded, goals, line, over_grpc, scan_line, scans
 from weftdb.bench.report import Goal, Line, Report, figure
 from weftdb.bench.systems import Missing, Store, WrongAnswer
 from weftdb.bench.views import (
@@ -179,7 +179,7 @@ class Aggregate:
         """One group by its key in this process, from a server in a process of its own, and by a scan."""
         wanted = Wanted(self._table["device"].to_numpy().max())
         wanted.add(self._table)
-        seconds = embedded(store.database, wanted)
+        seconds = embedded(store.database, wanted, calls=min(READS, self._size.rows // 10))
         store.close()
         calls = min(CALLS, max(1, self._size.rows // _COMMITS_SHARE))
         seconds |= over_grpc(self._place(store) / "weft", wanted, calls=calls)

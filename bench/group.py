@@ -156,7 +156,8 @@ class Group:
     full = Size(rows=100_000_000, rounds=1)
     quick = Size(rows=1_000_000, rounds=1)
 
-    def __init__(self, *, size: Size, folder: Path, calls: int = CALLS) -> None:
+    def __init__(self, *, size: Size, folder: Path, reads: int = READS, calls: int = CALLS) -> None:
+        self._reads = reads
         self._calls = calls
         self._rows = -(-size.rows // ROWS_PER_COMMIT) * ROWS_PER_COMMIT
         self._folder = folder / "group"
@@ -221,7 +222,7 @@ class Group:
         return [Line(label=f"up to {rows:,} rows", unit="rows/s", samples=((rows - there) / seconds,), note=note)]
 
     def _read(self) -> dict[str, list[float]]:
-        seconds = embedded(self._store.database, self._wanted)
+        seconds = embedded(self._store.database, self._wanted, calls=self._reads)
         self._store.close()
         seconds |= over_grpc(self._folder / "weft", self._wanted, calls=self._calls)
         self._store.open(self._folder)

@@ -24,8 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from server_child import Forked
-from weftdb.bench import first, point, restart, series
+from weftdb.bench import first, loader, point, restart, series
 from weftdb.bench import main as door
+from weftdb.bench import process as server_process
 from weftdb.bench.aggregate import BOTH, Aggregate
 from weftdb.bench.aggregate import MAKERS as VIEWS
 from weftdb.bench.asked import compare
@@ -74,15 +75,27 @@ LOCAL: tuple[Callable[[], Store], ...] = (
 
 
 @pytest.fixture(autouse=True)
-def servers_are_forked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or each of some fifteen would take three seconds of processor to start; the demo's are started as users do."""
+def processes_are_forked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each of some thirty would take three seconds of processor to start; the demo's are started as users do."""
 
-    def popen(command: list[str], *, stdout: int, stderr: IO[bytes], text: bool) -> Forked:
-        assert (command[0], stdout, text) == (sys.executable, subprocess.PIPE, True)
-        return request.getfixturevalue("zygote").popen(command[1:], errors=Path(stderr.name))
+    def popen(
+        command: list[str], *, stdout: int | IO[bytes], stderr: IO[bytes] | None = None, text: bool = False
+    ) -> Forked:
+        assert command[0] == sys.executable
+        output = None if isinstance(stdout, int) else Path(stdout.name)
+        errors = None if stderr is None else Path(stderr.name)
+        return request.getfixturevalue("zygote").popen(command[1:], output=output, errors=errors)
 
-    forking = SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
-    monkeypatch.setattr("weftdb.bench.process.subprocess", forking)
+    def run(command: list[str], *, capture_output: bool, text: bool, check: bool) -> SimpleNamespace:
+        assert capture_output
+        assert not check
+        with popen(command, stdout=subprocess.PIPE) as process:
+            said = process.stdout.read()
+            return SimpleNamespace(returncode=process.wait(), stdout=said, stderr=said)
+
+    forking = SimpleNamespace(Popen=popen, run=run, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+    for module in (server_process, loader, restart):
+        monkeypatch.setattr(module, "subprocess", forking)
 
 
 @pytest.fixture
@@ -735,7 +748,7 @@ def test_a_least_amount_that_is_not_the_least_is_found(folder: Path) -> None:
 
 def test_group_reads_one_group_in_four_ways_and_goes_on_where_it_was(folder: Path) -> None:
     for rows, there in ((40_000, 0), (90_000, 50_000)):  # whole commits: 50,000 and 100,000
-        workload = Group(size=Size(rows=rows, rounds=1), folder=folder, calls=40)
+        workload = Group(size=Size(rows=rows, rounds=1), folder=folder, reads=400, calls=40)
         try:
             workload.setup()
             report = workload.run()

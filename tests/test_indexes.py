@@ -643,7 +643,7 @@ def test_queries_by_way_of_an_index_find_what_all_rows_say(engine: Engine, key: 
             for id in range(round * 1_500, round * 1_500 + 1_500)
         ]
         for name in ("t", "plain"):
-            db.execute(f"INSERT INTO {name} VALUES {', '.join(map(literal, rows))}")
+            db.insert(name, rows)
         old = draw.randrange(1_500)
         for name in ("t", "plain"):
             db.execute(f"UPDATE {name} SET n = {round}, u = u + 1 WHERE id BETWEEN {old} AND {old + 20}")

@@ -6,6 +6,7 @@ The interpreter is this one; the folder and the port stay the same over restarts
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import secrets
@@ -18,6 +19,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 
 class ServerChild:
@@ -101,8 +103,8 @@ class Zygote:
             self._process.stdin.flush()
             return int(self._answer())
 
-    def popen(self, arguments: list[str], *, errors: Path | None = None) -> Forked:
-        return Forked(self, arguments, errors=errors)
+    def popen(self, arguments: list[str], *, output: Path | None = None, errors: Path | None = None) -> Forked:
+        return Forked(self, arguments, output=output, errors=errors)
 
     def close(self) -> None:
         for stream in (self._process.stdin, self._process.stdout):
@@ -118,15 +120,16 @@ class Zygote:
 class Forked:
     """A process that comes from a zygote, with what ``subprocess.Popen`` of ``python`` with these arguments has.
 
-    ``stdout`` is a pipe; errors go to a file, else there, too.
+    ``stdout`` is a pipe, unless output goes to a file; errors go to a file, else there, too.
     """
 
-    def __init__(self, zygote: Zygote, arguments: list[str], *, errors: Path | None) -> None:
+    def __init__(self, zygote: Zygote, arguments: list[str], *, output: Path | None, errors: Path | None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="weft-forked-")
         pipe, self._ended = Path(self._folder.name, "stdout"), Path(self._folder.name, "ended")
-        os.mkfifo(pipe)
-        self.pid = zygote.fork(arguments, output=pipe, errors=errors or pipe, ended=self._ended)
-        self.stdout = pipe.open(encoding="utf-8")
+        if output is None:
+            os.mkfifo(pipe)
+        self.pid = zygote.fork(arguments, output=output or pipe, errors=errors or output or pipe, ended=self._ended)
+        self.stdout: IO[str] = io.StringIO() if output else pipe.open(encoding="utf-8")
         self.returncode: int | None = None
 
     def poll(self) -> int | None:

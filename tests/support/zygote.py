@@ -62,6 +62,9 @@ def run(arguments: list[str]) -> int:
             from weftdb.server.main import main as weft
 
             return weft(rest)
+        case ["-m", module, *rest]:
+            sys.argv = [module, *rest]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
         case ["-c", code, *rest]:
             sys.argv = ["-c", *rest]
             exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
