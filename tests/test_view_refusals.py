@@ -180,6 +180,30 @@ def test_a_view_that_explain_says_would_do_is_about_hours_of_a_time_that_moves(d
     same(db, query)
 
 
+def test_the_view_that_explain_says_would_do_can_be_made(db: Database) -> None:
+    db.execute("CREATE MATERIALIZED VIEW w AS SELECT x, count(*) AS n FROM t GROUP BY x")
+    for query, some in (
+        (
+            "SELECT k, sum(x) FROM t WHERE extract(day FROM at) > extract(day FROM timestamp '2026-01-03') GROUP BY 1",
+            True,
+        ),
+        ("SELECT extract(hour FROM tz), sum(x) FROM t GROUP BY 1", False),
+        (
+            "SELECT k, min(x::smallint) FILTER (WHERE x < 3) FROM t WHERE s = 's' AND (x > 1 OR at < now()) GROUP BY k",
+            False,
+        ),
+        ("SELECT tz::date, min(y) FILTER (WHERE x > 1) FROM t GROUP BY 1", True),
+    ):
+        lines = [line for (line,) in db.execute(f"EXPLAIN {query}").rows()]
+        made = [match[1] for line in lines if (match := re.search("this one would: (.*)", line))]
+        assert len(made) == some, lines
+        for statement in made:
+            db.execute(statement)
+            assert "View name answers for t, since" in [line for (line,) in db.execute(f"EXPLAIN {query}").rows()]
+            same(db, query)
+            db.execute("DROP MATERIALIZED VIEW name")
+
+
 @pytest.mark.parametrize("condition", ["true", "1 = 1", "x > 1 AND 2 > 1", "'a' = 'a' AND (x > 1 AND true)"])
 def test_a_condition_that_is_always_true_is_none(db: Database, condition: str) -> None:
     db.execute(

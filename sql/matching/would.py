@@ -43,11 +43,10 @@ _HOUR: Final = Literal(value=pa.MonthDayNano([0, 0, 3_600_000_000_000]), type=IN
 def that_would(asked: Maintained, table: Table, sides: Sequence[Side], *, rows: bool = False) -> str | None:
     """The query of a view that answers a query: conditions that may be others tomorrow, or are about what is joined,
     are about columns that it groups by, and so are all where the query has no groups; without such columns a part of
-    the primary key has to do. ``rows``: it counts rows, too. None: there is none, or something joined is added up.
+    the primary key has to do. ``rows``: it counts rows, too. None: there is none, or something joined is added up, or
+    something changes with time, the zone or parameters.
     """
     asked = _quoted(asked, table)
-    if any(map(_depends_on_zone, (*asked.keys, *(part for state in asked.states for part in state.reads)))):
-        return None
     keys: list[Expression] = []
     own: list[Expression] = []
 
@@ -61,8 +60,6 @@ def that_would(asked: Maintained, table: Table, sides: Sequence[Side], *, rows: 
             group_by(_about(part, keys))
         else:
             own.append(part)
-    if any(map(_depends_on_zone, own)):
-        return None
     states: list[State] = []
     for state in asked.states:
         if state.filter is not None and not is_own(state.filter):
@@ -76,12 +73,17 @@ def that_would(asked: Maintained, table: Table, sides: Sequence[Side], *, rows: 
     if not keys:
         return None
     texts: list[str] = []
+    said_of = [*keys, *own, *(part for state in states for part in state.reads)]
     for values in asked.values:
         filter = all_of([_named_by(part, table) for part in filter_of(values, asked)])
-        if not all(map(is_own, (*values.arguments, *([] if filter is None else [filter])))):
+        parts = [*values.arguments, *([] if filter is None else [filter])]
+        if not all(map(is_own, parts)):
             return None
+        said_of += parts
         said = "" if filter is None else f" FILTER (WHERE {expression_text(filter)})"
         texts += [text + said for text in values_texts(values)]
+    if any(_depends_on_zone(part) or any(map(_is_unsaid, walk(part))) for part in said_of):
+        return None
     states = states if rows or (len(states) == 1 and not texts) else states[1:]
     columns = _named([*map(expression_text, keys), *map(state_text, states), *texts])
     condition, grouped = all_of(own), ", ".join(map(expression_text, keys))
@@ -124,6 +126,8 @@ def _in_utc(node: Expression) -> Expression:
             return replace(node, argument=_utc(moment))
         case Call(function="date_trunc", arguments=(unit, moment)) if moment.type.kind is Kind.TIMESTAMPTZ:
             return replace(node, arguments=(unit, _utc(moment)), type=TIMESTAMP)
+        case Call(arguments=(*fields, Literal() as moment)) if node.function in ("extract", "date_part"):
+            return replace(node, arguments=(*fields, Cast(argument=moment, type=moment.type)))  # a text has no fields
         case _:
             return node
 
