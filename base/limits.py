@@ -188,8 +188,8 @@ VIEW_BUILD_BYTES_MAX = 1 << 30
 """Groups that making a materialized view holds before it writes them."""
 
 VIEW_EARLY_BYTES_MAX: Final = 256 * MIB
-"""Groups, and values in them, that a large transaction makes before its commit, for all views; rows of a view that has
-more are grouped by the commit."""
+"""Groups, and values in them, that a large transaction makes before its commit, for all views, rows that wait
+for it included; rows of a view that has more are grouped by the commit."""
 
 VERIFY_VIEW_BYTES: Final = 128 * MIB
 """Groups that VERIFY MATERIALIZED VIEW holds; more go to files and are compared in parts."""

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import soak
+from weftdb.engine.aggregates import early
 from weftdb.engine.aggregates.definition import Maintained
 from weftdb.engine.aggregates.difference import Difference, combined, difference_of, pieces
+from weftdb.engine.aggregates.early import EarlyLoad
 
 Database = Any
 
@@ -61,12 +64,16 @@ def _zeros_are_one(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def test_a_difference_is_what_its_parts_are_by_themselves(db: Database) -> None:
-    """Also of several as one, and cut into pieces."""
+def made(db: Database) -> list[Maintained]:
     db.execute(DDL)
     for number, query in enumerate(VIEWS):
         db.execute(f"CREATE MATERIALIZED VIEW v{number} AS {query}")
-    views = [db.engine._state.catalog.relations[f"v{number}"].maintained for number in range(len(VIEWS))]
+    return [db.engine._state.catalog.relations[f"v{number}"].maintained for number in range(len(VIEWS))]
+
+
+def test_a_difference_is_what_its_parts_are_by_themselves(db: Database) -> None:
+    """Also of several as one, and cut into pieces."""
+    views = made(db)
     draw = random.Random(soak.SEED)
     for _ in range(20 * soak.FACTOR):
         for view in views:
@@ -90,3 +97,39 @@ def test_a_difference_is_what_its_parts_are_by_themselves(db: Database) -> None:
                 keys = piece.groups.select(view.grouper.key_names)
                 for batch, places in zip(piece.values, piece.places, strict=True):
                     assert places.tolist() == view.grouper.numbers_in(keys, batch.columns).tolist()
+
+
+def test_pieces_of_a_large_transaction_are_the_difference_of_all_its_rows(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In parts or not, and where rows or groups of them are too many to be kept."""
+    views = made(db)
+    draw = random.Random(soak.SEED)
+    monkeypatch.setattr(early, "CHANGE_ROWS", 16)
+    known = unknown = cut = 0
+    for _ in range(20 * soak.FACTOR):
+        monkeypatch.setattr(early, "_PIECE_ROWS", draw.choice((8, 1000)))
+        monkeypatch.setattr(early, "VIEW_EARLY_BYTES_MAX", draw.choice((2_000, 20_000, 60_000, 1 << 30)))
+        batches = [some_rows(draw, draw.choice((0, 1, 5, 60))) for _ in range(draw.choice((6, 40)))]
+        whole = pa.concat_batches(batches)
+        load = EarlyLoad(lambda ids, batches=batches: _columns(batches, ids), whole.num_rows, views)
+        for view in views:
+            found = load.pieces_of(view)
+            if found is None:
+                unknown += 1
+                continue
+            known, cut = known + 1, cut + (len(found) > 1)
+            groups = [repr(key) for each in found for key in each.groups.select(view.grouper.key_names).to_pylist()]
+            assert len(set(groups)) == len(groups), "no group is in two pieces"
+            check(view, _one(view, found), whole, 1)
+    assert known
+    assert unknown, "some had too many groups"
+    assert cut
+
+
+def _columns(batches: list[pa.RecordBatch], ids: Any) -> list[pa.RecordBatch]:
+    return [batch.select([str(id) for id in ids]) for batch in batches]
+
+
+def _one(view: Maintained, found: list[Difference]) -> Difference:
+    return combined(view, found) if found else difference_of(view, some_rows(random.Random(0), 0), 1)

@@ -91,13 +91,20 @@ def pieces(difference: Difference, *, rows_max: int) -> Iterator[Difference]:
 def _sorted(
     values: pa.RecordBatch, places: np.ndarray, of: np.ndarray, bounds: Sequence[int]
 ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-    """The values of piece after piece, and their groups' places in it. Few pieces are sorted without comparing."""
-    numbers = of[places].astype(np.uint16 if len(bounds) < 1 << 16 else np.int64)
-    order = np.argsort(numbers, kind="stable")
+    """The values of piece after piece, and their groups' places in it."""
+    order, ends = sorted_by(of[places], len(bounds) - 1)
     values, places = values.take(pa.array(order)), places[order]
-    ends = np.cumsum(np.bincount(numbers, minlength=len(bounds) - 1)).tolist()
-    for start, (low, high) in zip(bounds, pairwise([0, *ends]), strict=False):
+    for start, (low, high) in zip(bounds, pairwise(ends), strict=False):
         yield values.slice(low, high - low), places[low:high] - start
+
+
+def sorted_by(numbers: np.ndarray, count: int) -> tuple[np.ndarray, Sequence[int]]:
+    """The order (int64[n]) of rows by their numbers, below ``count``, else as they are; and where each number begins,
+    and behind the last. Few numbers are sorted without comparing.
+    """
+    narrow = numbers.astype(np.uint16, copy=False) if count <= 1 << 16 else numbers
+    ends = np.cumsum(np.bincount(narrow, minlength=count))
+    return np.argsort(narrow, kind="stable"), [0, *ends.tolist()]
 
 
 def _values_of(

@@ -149,6 +149,12 @@ class Grouper:
         values = self._layout.values(groups.select(self.key_names), by_id=True)
         return self._layout.encode(values, count=groups.num_rows).hashes
 
+    def hashes_of(self, rows: pa.RecordBatch) -> np.ndarray:
+        """The same of the group of each row; of rows that count. Columns are named by identifier."""
+        ids = [int(name) for name in rows.schema.names]
+        keys = [evaluate(key, rows, column_ids=ids) for key in self.view.keys]
+        return self.hashes(pa.RecordBatch.from_arrays(keys, names=self.key_names))
+
     def merge(
         self, change: pa.RecordBatch, store: TableStore, *, version: int, kept: KeptOf | None = None
     ) -> bool:  # fmt: skip
