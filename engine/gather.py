@@ -37,6 +37,10 @@ GATHER_ROWS_MAX: Final = 16_384
 """More rows are read a part at a time. As many distinct texts still have codes of 16 bits (handover.py)."""
 
 
+LONG_RUN: Final = 128
+"""Runs of so many rows are decoded one by one: a row for itself costs ten times as much, a run a dozen calls."""
+
+
 class Picked:
     """Rows by part: offsets (int64) in chunks; in segments, runs of rows ``starts[r]`` to ``stops[r]`` (int64).
 
@@ -183,6 +187,9 @@ def _values_of_runs(picked: Picked, projection: Projection) -> dict[int, Values]
 
 def _gathered_one(picked: Picked, column: Column) -> Values:
     """A column of variable width, or one that some segment is older than."""
+    if picked.rows_count >= LONG_RUN * len(picked.starts):
+        runs = zip(picked.starts.tolist(), picked.stops.tolist(), strict=True)
+        return _joined([picked.segment_of(run).values(column, *rows) for run, rows in enumerate(runs)])
     where, rows = _rows_of(picked)
     places = {segment: place for place, segment in enumerate(dict.fromkeys(picked.segments))}
     if len(places) < len(picked.segments):  # many runs of few segments

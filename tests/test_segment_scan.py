@@ -362,6 +362,35 @@ def test_a_series_needs_no_more_blocks_than_a_scan_and_says_when_one_is_damaged(
         both.store.series((7,), low, high, version=3, columns=[1])
 
 
+def test_long_runs_of_one_key_are_the_rows_that_were_written() -> None:
+    """Texts in several segments, of which one is older than a column and one has rows that were written over."""
+    rows: dict[datetime.datetime, tuple[str | None, str]] = {}
+    with weftdb.open(maintenance=False) as db:
+        db.execute("CREATE TABLE e (k INT, at TIMESTAMP, t TEXT, PRIMARY KEY (k, at)) WITH (key = 'k', time = 'at')")
+        table = db.table("e")
+
+        def put(numbers: range, *names: str) -> None:
+            written: list[tuple[object, ...]] = []
+            for n in numbers:
+                at, text = START + n * DAY / 1000, None if n % 7 == 0 else "x" * (n % 13) + str(n // 50)
+                written += [(k, at, *[text if k == 1 else None, str(n % 5)][: len(names)]) for k in range(3)]
+                rows[at] = text, str(n % 5) if "u" in names else "old"
+            table.put(written)
+            db.engine.flush()
+
+        put(range(900), "t")
+        db.execute("ALTER TABLE e ADD COLUMN u TEXT NOT NULL DEFAULT 'old'")
+        put(range(900, 1800), "t", "u")
+        put(range(0, 1500, 4), "t", "u")
+        db.execute("DELETE FROM e WHERE at = $1", [START])
+        del rows[START]
+        found = db.execute("SELECT at, t, u FROM e WHERE k = 1").rows()
+        assert sorted(found) == sorted((at, *texts) for at, texts in rows.items())
+        part = db.execute("SELECT u, t FROM e WHERE k = 1 AND at < $1 AND u = '3'", [START + DAY]).rows()
+        wanted = [(u, t) for at, (t, u) in rows.items() if at < START + DAY and u == "3"]
+        assert sorted(part, key=repr) == sorted(wanted, key=repr)
+
+
 def test_the_public_scan_of_one_key_sees_what_a_scan_sees() -> None:
     with weftdb.open(maintenance=False) as db:
         db.execute("""
