@@ -1,16 +1,20 @@
 """``bench mixed``: rows come in while the twenty questions of ``bench query`` are asked, and how fresh the answers are.
 
 Two writers commit batches of 10,000 clicks; one reader asks the questions in a loop, each in a snapshot of its own.
-Four phases per system, in one process:
+Five phases per system, in one process but for the neighbour:
 
     ingest alone       as fast as it goes; the processor time per row includes flushes and merges until all has settled
     questions alone    before and after what follows, for the table grows then, too; the mean of both
+    apart              before and after, too: the same commits at half the rate found before by another process (see
+                       ``bench/neighbour.py``) in a database of its own, questions as fast as they go
     both               rows come at half the rate found before, at fixed times; questions as fast as they go
                        (a phase of questions ends with a whole loop)
 
-**What the cores explain.** At its half rate ingest needs so many cores: that rate times the processor time per row.
-What is left of the machine's is what questions can have. Their rate beside ingest is compared with the rate that they
-reach alone, times the part of the cores they used alone that is left. At 1 neither lost anything but processor time.
+**What the cores explain.** Apart, questions and ingest share nothing but the machine: its cores, its memory, its disk.
+What questions reach then is what this machine has left for them. At 1 it costs nothing that both are one engine, and
+one table that grows. Beside it stands what arithmetic leaves: the rate alone, times the part of the cores used alone
+that ingest's processor time per row leaves of the machine's. Not even those get that who share nothing: the threads of
+one question wait for one another.
 
 **Freshness**, as HATtrick defines it (Milkai and others, "How Good is My HTAP System?", SIGMOD 2022): each writer
 counts its transactions in a row of its own, within the transaction; each question reads the counters in its own
@@ -27,173 +31,34 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-from weftdb.bench import clicks, inside
-from weftdb.bench.asked import MEMORY, THREADS
-from weftdb.bench.data import STEP_MICROSECONDS
-from weftdb.bench.duck import DuckStore
-from weftdb.bench.query import DDL
+from weftdb.bench import clicks
+from weftdb.bench.committing import (
+    COMMIT_ROWS,
+    WRITERS,
+    DuckMixed,
+    Read,
+    System,
+    Thread,
+    WeftMixed,
+    Writer,
+    Written,
+    write,
+    writers_of,
+)
+from weftdb.bench.neighbour import Neighbour
 from weftdb.bench.questions import Question, questions
 from weftdb.bench.report import Goal, Line, Report, figure
 from weftdb.bench.systems import WrongAnswer
-from weftdb.bench.weft import WeftStore
 from weftdb.bench.workload import Size, fresh
 
-WRITERS: Final = 2
-COMMIT_ROWS: Final = 10_000
 _SECONDS: Final = 8.0
 _LOSS: Final = 0.9
 """Of what the cores leave, this much must arrive."""
-_COUNTERS: Final = "CREATE TABLE counters (writer BIGINT PRIMARY KEY, transactions BIGINT NOT NULL)"
-_SEEN: Final = "SELECT transactions FROM counters ORDER BY writer"
-
-Write = Callable[[pa.RecordBatch, int], None]
-"""Commits rows together with the number of the writer's transaction."""
-Read = Callable[[str], list[int]]
-"""Asks a question; the counters of its snapshot, by writer."""
-
-
-class System(Protocol):
-    name: str
-
-    def open(self, folder: Path, *, rows: int) -> None:
-        """With the first ``rows`` clicks in it, and counters of 0."""
-        ...
-
-    def writer(self, number: int) -> Write: ...
-
-    def reader(self) -> Read: ...
-
-    def settle(self) -> None:
-        """Until nothing is left to do in the background."""
-        ...
-
-    def count(self) -> int: ...
-
-    def close(self) -> None: ...
-
-
-class WeftMixed:
-    name = "WeftDB"
-
-    def __init__(self) -> None:
-        self._store = WeftStore(memory_limit=MEMORY, threads=THREADS)
-
-    def open(self, folder: Path, *, rows: int) -> None:
-        self._store.open_database(fresh(folder / "weft"))
-        self._store.execute(f"CREATE TABLE clicks ({DDL}")
-        for chunk in clicks.chunks(rows):
-            self._store.append("clicks", chunk.final)
-        self._store.execute(_COUNTERS)
-        self._store.database.table("counters").insert([(number, 0) for number in range(WRITERS)])
-        self._store.settle()
-
-    def writer(self, number: int) -> Write:
-        database = self._store.database
-
-        def write(rows: pa.RecordBatch, done: int) -> None:
-            with database.transaction() as transaction:
-                transaction.table("clicks").insert(rows)
-                transaction.table("counters").update(number, transactions=done)
-
-        return write
-
-    def reader(self) -> Read:
-        session = inside.session(self._store.database, {"weft.tier": "auto"})
-
-        def read(sql: str) -> list[int]:
-            session.execute("BEGIN READ ONLY")
-            session.execute(sql).arrow()
-            seen = session.execute(_SEEN).rows()
-            session.execute("COMMIT")
-            return [transactions for (transactions,) in seen]
-
-        return read
-
-    def settle(self) -> None:
-        self._store.settle()
-        inside.await_kernels(self._store.database)
-
-    def count(self) -> int:
-        return self._store.database.execute("SELECT count(*) FROM clicks").scalar()
-
-    def close(self) -> None:
-        self._store.close()
-
-
-class DuckMixed:
-    name = "DuckDB"
-
-    def __init__(self) -> None:
-        self._store = DuckStore()
-
-    def open(self, folder: Path, *, rows: int) -> None:
-        self._store.open_database(fresh(folder / "duck"), threads=THREADS, memory_limit=f"{MEMORY // 10**6}MB")
-        self._store.execute(f"CREATE TABLE clicks ({clicks.COLUMNS})")
-        for chunk in clicks.chunks(rows):
-            self._store.append("clicks", chunk.final)
-        self._store.execute("ALTER TABLE clicks ADD PRIMARY KEY (customer, event_time)")
-        self._store.execute(_COUNTERS)
-        for number in range(WRITERS):
-            self._store.execute(f"INSERT INTO counters VALUES ({number}, 0)")
-        self.settle()
-
-    def writer(self, number: int) -> Write:
-        cursor = self._store.cursor()
-
-        def write(rows: pa.RecordBatch, done: int) -> None:
-            cursor.register("batch", pa.Table.from_batches([rows]))
-            cursor.execute("BEGIN")
-            cursor.execute("INSERT INTO clicks SELECT * FROM batch")
-            cursor.execute("UPDATE counters SET transactions = ? WHERE writer = ?", [done, number])
-            cursor.execute("COMMIT")
-
-        return write
-
-    def reader(self) -> Read:
-        cursor = self._store.cursor()
-
-        def read(sql: str) -> list[int]:
-            cursor.execute("BEGIN")
-            cursor.sql(sql).to_arrow_table()
-            seen = cursor.execute(_SEEN).fetchall()
-            cursor.execute("COMMIT")
-            return [transactions for (transactions,) in seen]
-
-        return read
-
-    def settle(self) -> None:
-        self._store.execute("CHECKPOINT")
-
-    def count(self) -> int:
-        return self._store.execute("SELECT count(*) AS n FROM clicks")["n"][0].as_py()
-
-    def close(self) -> None:
-        self._store.close()
-
-
-@dataclass(slots=True, kw_only=True)
-class _Writer:
-    """One writer's transactions: ``acknowledged`` has the moment of each, the first counts 1."""
-
-    write: Write
-    batches: Iterator[pa.RecordBatch]
-    acknowledged: list[float] = field(default_factory=list)
-    latencies: list[float] = field(default_factory=list)
-
-    def once(self) -> None:
-        batch = next(self.batches)
-        began = time.perf_counter()
-        self.write(batch, len(self.acknowledged) + 1)
-        now = time.perf_counter()
-        self.acknowledged.append(now)
-        self.latencies.append(now - began)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,21 +71,42 @@ class Asked:
 
 @dataclass(slots=True, kw_only=True)
 class _Phase:
-    """What happened in some seconds."""
+    """What happened in some seconds. ``rows`` were committed, ``apart`` is what the neighbour took a second."""
 
     seconds: float = 0.0
     rows: int = 0
+    apart: float = 0.0
     processor: float = 0.0
     asked: list[Asked] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Questions a second."""
+        return len(self.asked) / self.seconds
+
+    @property
+    def cores(self) -> float:
+        return self.processor / self.seconds
+
+
+_Ask = Callable[[_Phase, float], None]
+"""Asks the questions for so many seconds, and writes it into the phase."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
     system: System
     phases: dict[str, _Phase] = field(default_factory=dict)
-    writers: list[_Writer] = field(default_factory=list)
+    writers: list[Writer] = field(default_factory=list)
     read: Read | None = None
+    neighbour: Neighbour | None = None
+
+    def close(self) -> None:
+        self.system.close()
+        if self.neighbour is not None:
+            self.neighbour.close()
+            self.neighbour = None
 
 
 class Mixed:
@@ -250,14 +136,12 @@ class Mixed:
     def run(self) -> Report:
         for run in self._runs:
             run.system.open(self._folder, rows=self._size.rows)
-            run.writers = [
-                _Writer(write=run.system.writer(number), batches=_batches(number, rows=self._size.rows))
-                for number in range(WRITERS)
-            ]
+            run.writers = writers_of(run.system, rows=self._size.rows)
             run.read = run.system.reader()
-            self._phases(run)
+            run.neighbour = Neighbour(run.system.name, fresh(self._folder / "neighbour"), rows=self._size.rows)
+            self._phases(run, run.neighbour)
             self._compare(run)
-            run.system.close()
+            run.close()
         return self._report()
 
     def check(self) -> None:
@@ -265,27 +149,30 @@ class Mixed:
 
     def close(self) -> None:
         for run in self._runs:
-            run.system.close()
+            run.close()
 
     # The phases.
 
-    def _phases(self, run: _Run) -> None:
+    def _phases(self, run: _Run, neighbour: Neighbour) -> None:
         ask = self._question_loop(run)
-        ask(0.0, _Phase())
+        ask(_Phase(), 0.0)
         run.phases["ingest"] = ingest = self._ingest(run)
-        ask(0.0, _Phase())
+        every = 2 * COMMIT_ROWS * WRITERS * ingest.seconds / ingest.rows
+        ask(_Phase(), 0.0)
         run.system.settle()
         run.phases["before"] = self._alone(ask)
-        run.phases["both"] = self._both(run, ask, rate=ingest.rows / ingest.seconds / 2)
+        run.phases["apart before"] = self._apart(ask, neighbour, every=every)
+        run.phases["both"] = self._both(run, ask, every=every)
         run.system.settle()
-        ask(0.0, _Phase())
+        ask(_Phase(), 0.0)
         run.phases["after"] = self._alone(ask)
+        run.phases["apart after"] = self._apart(ask, neighbour, every=every)
 
-    def _question_loop(self, run: _Run) -> Callable[[float, _Phase], None]:
+    def _question_loop(self, run: _Run) -> _Ask:
         read = run.read
         assert read is not None, "it was made before"
 
-        def ask(seconds: float, phase: _Phase) -> None:
+        def ask(phase: _Phase, seconds: float) -> None:
             """Whole loops, at least one, until so many seconds have gone by."""
             began = time.perf_counter()
             while not phase.asked or time.perf_counter() - began < seconds:
@@ -296,61 +183,42 @@ class Mixed:
 
         return ask
 
-    def _alone(self, ask: Callable[[float, _Phase], None]) -> _Phase:
+    def _alone(self, ask: _Ask) -> _Phase:
         phase, processor = _Phase(), time.process_time()
-        ask(self._seconds, phase)
+        ask(phase, self._seconds)
         phase.processor = time.process_time() - processor
+        return phase
+
+    def _apart(self, ask: _Ask, neighbour: Neighbour, *, every: float) -> _Phase:
+        with neighbour.writing(every) as taken:
+            phase = self._alone(ask)
+        [phase.apart] = taken
         return phase
 
     def _ingest(self, run: _Run) -> _Phase:
         """As fast as it goes."""
-        phase, processor, began = _Phase(), time.process_time(), time.perf_counter()
-        self._write(run, phase, until=lambda: time.perf_counter() - began >= self._seconds, begun=began)
+        processor, began = time.process_time(), time.perf_counter()
+        phase = _written(write(run.writers, until=lambda: time.perf_counter() - began >= self._seconds))
         run.system.settle()
         phase.processor = time.process_time() - processor
         return phase
 
-    def _both(self, run: _Run, ask: Callable[[float, _Phase], None], *, rate: float) -> _Phase:
-        phase, processor = _Phase(), time.process_time()
+    def _both(self, run: _Run, ask: _Ask, *, every: float) -> _Phase:
+        asking, processor = _Phase(), time.process_time()
         ended = threading.Event()
-        every = COMMIT_ROWS * WRITERS / rate
-        writing = _Phase()
-        writers = _Thread(lambda: self._write(run, writing, until=ended.is_set, begun=time.perf_counter(), every=every))
+        written: list[Written] = []
+        writers = Thread(lambda: written.append(write(run.writers, until=ended.is_set, every=every)))
         writers.start()
         try:
-            ask(self._seconds, phase)
+            ask(asking, self._seconds)
         finally:
             ended.set()
             writers.join()
         writers.raise_error()
+        phase = _written(written[0])
         phase.processor = time.process_time() - processor
-        phase.rows, phase.latencies = writing.rows, writing.latencies
-        phase.seconds = max(phase.seconds, writing.seconds)
+        phase.asked, phase.seconds = asking.asked, max(asking.seconds, phase.seconds)
         return phase
-
-    def _write(self, run: _Run, phase: _Phase, *, until: Callable[[], bool], begun: float, every: float = 0.0) -> None:
-        """All writers; with ``every`` each commits once in so many seconds, later ones at once where it is late."""
-        before = sum(len(writer.acknowledged) for writer in run.writers)
-        tails = [len(writer.latencies) for writer in run.writers]
-
-        def work(writer: _Writer) -> None:
-            number = 0
-            while not until():
-                time.sleep(max(begun + number * every - time.perf_counter(), 0))
-                writer.once()
-                number += 1
-
-        threads = [_Thread(lambda writer=writer: work(writer)) for writer in run.writers]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        phase.seconds = time.perf_counter() - begun
-        for thread in threads:
-            thread.raise_error()
-        phase.rows = (sum(len(writer.acknowledged) for writer in run.writers) - before) * COMMIT_ROWS
-        for writer, tail in zip(run.writers, tails, strict=True):
-            phase.latencies += writer.latencies[tail:]
 
     def _compare(self, run: _Run) -> None:
         """Raise WrongAnswer unless the counters and the rows are those that were acknowledged."""
@@ -388,28 +256,10 @@ class Mixed:
     def _goals(self, report: Report, run: _Run) -> None:
         late = freshness(run.phases["both"].asked, [writer.acknowledged for writer in run.writers])
         report.goals.append(Goal(text="freshness of all answers, ms", wanted=0, value=max(late) * 1e3, at_most=True))
-        kept, wanted = _rates(run)
-        report.goals.append(Goal(text="ingest beside questions ÷ half its rate alone", wanted=0.95, value=kept))
-        report.goals.append(Goal(text="questions ÷ what the cores explain", wanted=_LOSS, value=wanted))
-
-
-class _Thread(threading.Thread):
-    """One whose error is raised where it is waited for."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__(daemon=True)
-        self._work = work
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._work()
-        except BaseException as error:
-            self._error = error
-
-    def raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
+        report.goals.append(Goal(text="ingest beside questions ÷ half its rate alone", wanted=0.95, value=_kept(run)))
+        apart, _ = _mean(run, "apart before", "apart after")
+        text = "questions beside ingest ÷ those beside ingest in another process"
+        report.goals.append(Goal(text=text, wanted=_LOSS, value=run.phases["both"].rate / apart))
 
 
 def freshness(asked: Sequence[Asked], acknowledged: Sequence[Sequence[float]]) -> list[float]:
@@ -423,42 +273,55 @@ def freshness(asked: Sequence[Asked], acknowledged: Sequence[Sequence[float]]) -
     return late
 
 
-def _rates(run: _Run) -> tuple[float, float]:
-    """Ingest beside questions over half its rate alone; questions beside ingest over what the cores explain."""
+def _written(written: Written) -> _Phase:
+    return _Phase(seconds=written.seconds, rows=written.rows, latencies=written.latencies)
+
+
+def _kept(run: _Run) -> float:
+    """Ingest beside questions over half its rate alone."""
     ingest, both = run.phases["ingest"], run.phases["both"]
-    half = ingest.rows / ingest.seconds / 2
-    rate = both.rows / both.seconds
+    return both.rows / both.seconds / (ingest.rows / ingest.seconds / 2)
+
+
+def _mean(run: _Run, *names: str) -> tuple[float, float]:
+    """Questions a second, and cores."""
+    phases = [run.phases[name] for name in names]
+    return statistics.mean(phase.rate for phase in phases), statistics.mean(phase.cores for phase in phases)
+
+
+def _left(run: _Run) -> float:
+    """Questions a second that the cores leave by arithmetic."""
+    ingest, both = run.phases["ingest"], run.phases["both"]
     cores = os.cpu_count() or 1
-    taken = ingest.processor / ingest.rows * rate
-    alone = [run.phases[name] for name in ("before", "after")]
-    speed = statistics.mean(len(phase.asked) / phase.seconds for phase in alone)
-    used = statistics.mean(phase.processor / phase.seconds for phase in alone)
-    explained = speed * min(1.0, max(cores - taken, 0.05) / used)
-    return rate / half, len(both.asked) / both.seconds / explained
+    taken = ingest.processor / ingest.rows * both.rows / both.seconds
+    speed, used = _mean(run, "before", "after")
+    return speed * min(1.0, max(cores - taken, 0.05) / used)
 
 
 def _figures(run: _Run) -> list[tuple[str, str, float, str]]:
     """(label, unit, value, note)."""
     ingest, both = run.phases["ingest"], run.phases["both"]
-    before, after = (len(run.phases[name].asked) / run.phases[name].seconds for name in ("before", "after"))
+    alone, used = _mean(run, "before", "after")
+    apart, used_apart = _mean(run, "apart before", "apart after")
+    taken = statistics.mean(run.phases[name].apart for name in ("apart before", "apart after"))
     late = sorted(freshness(both.asked, [writer.acknowledged for writer in run.writers]))
-    kept, explained = _rates(run)
-    cores = ingest.processor / ingest.seconds
-    used = statistics.mean(run.phases[name].processor / run.phases[name].seconds for name in ("before", "after"))
     return [
-        ("ingest alone", "rows/s", ingest.rows / ingest.seconds, f"{_tail(ingest)}; {cores:.2f} cores"),
-        ("ingest beside questions", "rows/s", both.rows / both.seconds, f"{_tail(both)}; {kept:.2f} of the half"),
+        ("ingest alone", "rows/s", ingest.rows / ingest.seconds, f"{_tail(ingest)}; {ingest.cores:.2f} cores"),
+        ("ingest beside questions", "rows/s", both.rows / both.seconds, f"{_tail(both)}; {_kept(run):.2f} of the half"),
+        ("questions alone", "/s", alone, f"{_twice(run, 'before', 'after')}; {used:.2f} cores"),
         (
-            "questions alone",
+            "questions, ingest in another process",
             "/s",
-            (before + after) / 2,
-            f"{figure(before)} before, {figure(after)} after; {used:.2f} cores",
+            apart,
+            f"{_twice(run, 'apart before', 'apart after')}; {used_apart:.2f} cores beside {figure(taken)} rows/s; "
+            f"{apart / _left(run):.2f} of what the cores leave by arithmetic",
         ),
         (
             "questions beside ingest",
             "/s",
-            len(both.asked) / both.seconds,
-            f"{explained:.2f} of what the cores explain; {both.processor / both.seconds:.2f} cores",
+            both.rate,
+            f"{both.rate / apart:.2f} of those beside the other process, {both.rate / _left(run):.2f} of the "
+            f"arithmetic; {both.cores:.2f} cores",
         ),
         (
             "freshness, 95th percentile",
@@ -469,27 +332,11 @@ def _figures(run: _Run) -> list[tuple[str, str, float, str]]:
     ]
 
 
+def _twice(run: _Run, before: str, after: str) -> str:
+    return f"{figure(run.phases[before].rate)} before, {figure(run.phases[after].rate)} after"
+
+
 def _tail(phase: _Phase) -> str:
     ordered = sorted(phase.latencies)
     middle, last = ordered[len(ordered) // 2], ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)]
     return f"commit {middle * 1e3:.1f} ms, p99 {last * 1e3:.1f} ms"
-
-
-def _batches(number: int, *, rows: int) -> Iterator[pa.RecordBatch]:
-    """Clicks after the first ``rows``, without end: one chunk again and again, each time later; a part per writer."""
-    [chunk] = clicks.chunks(min(rows, clicks.CHUNK_ROWS // 4))
-    count = chunk.final.num_rows
-    batches = chunk.final.combine_chunks().to_batches(max_chunksize=COMMIT_ROWS)
-    batches = [batch for batch in batches if batch.num_rows == COMMIT_ROWS] or batches
-    later = rows * STEP_MICROSECONDS
-    while True:
-        for at, batch in enumerate(batches):
-            if at % WRITERS == number:
-                yield _later(batch, later)
-        later += count * STEP_MICROSECONDS
-
-
-def _later(batch: pa.RecordBatch, microseconds: int) -> pa.RecordBatch:
-    at = batch.schema.get_field_index("event_time")
-    moments = pc.add(batch.column(at), pa.scalar(microseconds, pa.duration("us")))
-    return batch.set_column(at, "event_time", moments)

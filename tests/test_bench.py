@@ -33,6 +33,7 @@ from weftdb.bench.asked import compare
 from weftdb.bench.bandwidth import measured_bandwidth
 from weftdb.bench.clickhouse import ClickHouseStore
 from weftdb.bench.clicks import bounds, chunks
+from weftdb.bench.committing import WeftMixed, batches
 from weftdb.bench.dashboard import Dashboard
 from weftdb.bench.data import KINDS, Event, Totals, commits, devices, devices_count, events, sample, totals_of
 from weftdb.bench.duck import DuckStore
@@ -47,7 +48,7 @@ from weftdb.bench.ingest import MAKERS, Ingest
 from weftdb.bench.loader import Loading, load
 from weftdb.bench.memory import MemoryUse
 from weftdb.bench.minute import Minute
-from weftdb.bench.mixed import Asked, Mixed, WeftMixed, _batches, freshness
+from weftdb.bench.mixed import Asked, Mixed, freshness
 from weftdb.bench.oltp import MAKERS as OLTP_MAKERS
 from weftdb.bench.oltp import Oltp, SqliteAccounts, System, WeftAccounts, WeftAdds, WeftWriters, race
 from weftdb.bench.postgres import PostgresStore
@@ -829,7 +830,7 @@ def test_mixed_runs_and_finds_a_transaction_that_nobody_acknowledged(folder: Pat
         report = workload.run()
         workload.check()
         assert [line.label for line in report.lines[:2]] == ["WeftDB, ingest alone", "WeftDB, ingest beside questions"]
-        assert len(report.lines) == 10
+        assert len(report.lines) == 12
         assert all(line.value > 0 for line in report.lines if line.unit != "ms")
         assert report.goals[0].text == "freshness of all answers, ms"
         assert report.goals[0].value == 0, "WeftDB: no answer is older than an acknowledged write"
@@ -842,7 +843,7 @@ def test_mixed_runs_and_finds_a_transaction_that_nobody_acknowledged(folder: Pat
     def also_write() -> None:
         settled.append(settle())
         if len(settled) == 3:  # after the last rows have come
-            system.writer(0)(next(_batches(0, rows=40_000_000)), 99)
+            system.writer(0)(next(batches(0, rows=40_000_000)), 99)
 
     system.settle = also_write
     try:
