@@ -22,7 +22,7 @@ from weftdb.storage import segment_format
 from weftdb.storage.column_values import FixedValues, Values, VariableValues, frozen, values_of
 from weftdb.storage.encoding import Physical, dictionary_of, physical_of
 from weftdb.storage.files import MemoryFiles
-from weftdb.storage.kernels import blocks
+from weftdb.storage.kernels import blocks, decoding
 from weftdb.storage.kernels.blocks import BLOCK_ROWS
 from weftdb.storage.segment import SectionRef, SegmentReader, SegmentWriter, block_rows_for
 
@@ -104,6 +104,8 @@ def check_reading(section: bytes, columns: dict[int, segments.Column], *, seed: 
             assert [text if there else None for text, there in zip(found, valid, strict=True)] == expected
             assert segments.listed(reader.dictionary(id)) == (texts or [b""])
         check_fetching(reader, id, type, expected)
+        if not type.is_variable:
+            check_selecting(reader, id, expected, random)
     assert list(reader.check()) == []
 
 
@@ -124,6 +126,29 @@ def check_fetching(reader: SegmentReader, id: int, type: Type, expected: list[An
             assert (blocks.fetch(entry, section, at), blocks.fetch_high(entry, section, at)) == value
         else:
             assert blocks.fetch(entry, section, at) == value % 2**64
+
+
+def check_selecting(reader: SegmentReader, id: int, expected: list[Any], random: np.random.Generator) -> None:
+    """Rows by their values, of runs that lie anywhere."""
+    numbers = [value[0] if isinstance(value, tuple) else value for value in expected]
+    numbers = [None if number is None else (number + 2**63) % 2**64 - 2**63 for number in numbers]
+    there = [number for number in numbers if number is not None] or [0]
+    for nulls in (False, True):
+        low, high = sorted(random.choice(np.array(there, np.int64), 2).tolist())
+        low, high = (low, high) if random.random() < 0.7 else (-(2**63), high)
+        starts, stops = np.sort(random.integers(0, len(numbers) + 1, (5, 2))).T.copy()
+        found, ends = np.empty(int((stops - starts).sum()) + 1, np.int64), np.empty(5, np.int64)
+        headers = np.full(5, reader.header(id), np.uint64)
+        decoding.rows_between(headers, starts, stops, low, high, int(nulls), found, ends)
+        wanted = [
+            [
+                row
+                for row in range(start, stop)
+                if (nulls if (number := numbers[row]) is None else low <= number <= high)
+            ]
+            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+        ]
+        assert [rows.tolist() for rows in np.split(found[: ends[-1]], ends[:-1])] == wanted
 
 
 def at_address(address: int, length: int) -> bytes:

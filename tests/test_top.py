@@ -131,7 +131,8 @@ def test_random_queries_are_answered_as_by_the_executor_and_in_that_order(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, total: bool
 ) -> None:
     numbers = random.Random(f"{soak.SEED} {total}")
-    monkeypatch.setattr(top, "LATER_BLOCKS", 3)
+    for limit, blocks in (("LATER_BLOCKS", 3), ("SELECT_FIRST", 1), ("SELECT_BLOCKS", 5), ("SELECT_AT_ONCE", 2)):
+        monkeypatch.setattr(top, limit, blocks)
     refused = 0
     for _ in range(QUERIES):
         sql = _query(numbers, total=total)

@@ -18,6 +18,7 @@ import pyarrow as pa
 from ...base import types
 from ...base.document_texts import canonical_texts
 from ...storage.column_values import EMPTY_BYTES, FixedValues, Values, frozen, variable_of
+from ...storage.kernels.decoding import rows_between
 from ...storage.kernels.narrowing import divide
 from ..aggregates import accumulators
 from ..aggregates.accumulators import Sort
@@ -110,6 +111,7 @@ def warm_up() -> None:
         built(pa.table({"k": np.array([0, last])}), side)
     one = np.zeros(1, np.int64)
     keep_best(one, one.reshape(1, 1), one, one.reshape(1, 1).copy(), one.copy())
+    rows_between(np.zeros(0, np.uint64), one[1:], one[1:], 0, 0, 0, one.copy(), one[1:].copy())
     _upsert()
     PrimaryIndex().reserve(np.arange(SLOTS_WHOLE_MAX, dtype=np.uint64))
     _seal_and_merge((*tables, tail))

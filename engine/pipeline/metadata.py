@@ -158,7 +158,11 @@ def told(
     told_whole = {id(segments.segments[place]) for place in np.flatnonzero(~of_segments.read).tolist()}
     blocks = _Blocks([each for each in stretches if id(each.segment) not in told_whole])
     found = look.tell(blocks)
-    chunks = [(chunk, *_visible(chunk, rows, version)) for chunk, rows in plan.chunks]
+    chunks = [
+        (chunk, count, rows)
+        for chunk, count, rows in ((chunk, *_visible(chunk, rows, version)) for chunk, rows in plan.chunks)
+        if count and not (rows is None and look.knows(chunk, count))
+    ]
     read = int(blocks.sizes[found.read].sum()) + plan.picked.count
     if look.reads:
         read += sum(count for _, count, _ in chunks)
@@ -167,8 +171,7 @@ def told(
     if dry:
         return Told(Groups(0))
     for chunk, count, rows in chunks:
-        if count:
-            look.chunk(chunk, count, rows)
+        look.chunk(chunk, count, rows)
     if plan.picked.count:
         look.picked(plan)
     for place in np.flatnonzero(found.read).tolist():
@@ -503,8 +506,9 @@ class _Look:
             tested=not sure,
         )
 
-    def _knows(self, chunk: Chunk, count: int) -> bool:
+    def knows(self, chunk: Chunk, count: int) -> bool:
         """Add the first ``count`` rows of a chunk, if what is kept of it tells all that is asked."""
+        self._check()
         if self._tests:
             return False
         best: list[tuple[int, int]] = []
@@ -528,8 +532,6 @@ class _Look:
     def chunk(self, chunk: Chunk, count: int, rows: np.ndarray | None) -> None:
         """Look through a chunk of a memtable."""
         self._check()
-        if rows is None and self._knows(chunk, count):
-            return
         if self.reads:
             self.rows_read += count
 

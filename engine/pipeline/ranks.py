@@ -21,6 +21,7 @@ import pyarrow as pa
 from ...base.types import Kind, Type
 from ...storage.column_values import FixedValues, VariableValues, array_of, constant_array, values_of, width_of
 from ...storage.encoding import HIGHEST, LOWEST
+from ...storage.kernels.decoding import rows_between
 from ..column_store import FixedColumn
 from ..expression.evaluate import evaluate_filter
 from ..expression.node import Expression
@@ -85,6 +86,32 @@ class Ranked:
             return HIGHEST if self._never_null else self._null
         found = ~high if self._descending else low
         return min(found, self._null) if nulls and not self._never_null else found
+
+    def selects(self, stretch: Stretch) -> bool:
+        """Whether ``selected`` finds rows in the blocks of a stretch."""
+        segment, kind = stretch.segment, self.column.type.kind
+        if segment is None or stretch.chosen is not None or kind in _TEXTS or kind in FLOATS:
+            return False
+        return self.column.id in segment.description.columns
+
+    def selected(self, blocks: Sequence[tuple[Stretch, int]], last: int) -> list[np.ndarray]:
+        """The rows of each block whose rank is not behind ``last`` (int64[n], of the segment), visible or not.
+
+        Raises Corrupt.
+        """
+        count = len(blocks)
+        headers, spans, ends = np.empty(count, np.uint64), np.empty((2, count), np.int64), np.empty(count, np.int64)
+        for at, (stretch, block) in enumerate(blocks):
+            assert stretch.segment is not None, "it has blocks"
+            reader = stretch.segment.reader
+            start, stop = spans[:, at] = stretch.spans[block]
+            reader.verify_rows(self.column.id, start, stop)
+            headers[at] = reader.header(self.column.id)
+        low, high = (~last, HIGHEST) if self._descending else (LOWEST, last)
+        nulls = int(not self._never_null and self._null <= last)
+        found = np.empty(int((spans[1] - spans[0]).sum()) + 1, np.int64)
+        rows_between(headers, spans[0], spans[1], low, high, nulls, found, ends)
+        return np.split(found[: ends[-1]], ends[:-1])
 
     def up_to(self, view: View, last: int) -> np.ndarray:
         """The rows of a view whose rank is not behind ``last`` (int64[n])."""

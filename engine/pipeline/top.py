@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -35,6 +36,11 @@ from .ranks import FEW, PLACE, Ranked, SortKey, Stretch, View, picked_at, reject
 from .shape import NotCovered
 from .work import Counting
 
+SELECT_FIRST: Final = 8
+SELECT_BLOCKS: Final = 96
+"""Blocks whose first key is looked at together: fewer at first, since what is found in them leaves less of the next."""
+SELECT_AT_ONCE: Final = 16
+"""So many of them by one thread."""
 LATER_ROWS: Final = 4_096
 LATER_BLOCKS: Final = 16
 """Rows whose first key is good, and the blocks that they are of, are looked at further when there are so many."""
@@ -111,6 +117,8 @@ class Top:
             if stretch.count:
                 heap.append((self._least(stretch), number, 0, stretch.blocks_count > 1))
         heapq.heapify(heap)
+        waiting: list[tuple[int, int]] = []
+        most = min(SELECT_FIRST, SELECT_BLOCKS)
         while heap:
             least, number, block, whole = heap[0]
             stretch = self._stretches[number]
@@ -121,8 +129,15 @@ class Top:
                 for ranks, inner in self._blocks(stretch):
                     heapq.heappush(heap, (ranks, number, inner, False))
                 continue
-            self._work.go_on()
-            self._look(stretch, number, block)
+            if self._last is None or not self._ranked or not self._ranked[0].selects(stretch):
+                self._work.go_on()
+                self._look(stretch, number, block)
+                continue
+            waiting.append((number, block))
+            if len(waiting) == most:
+                self._select(waiting)
+                waiting, most = [], min(2 * most, SELECT_BLOCKS)
+        self._select(waiting)
         self._settle()
 
     def _is_behind(self, least: Ranks, place: int) -> bool:
@@ -164,8 +179,7 @@ class Top:
             return
         start, stop = stretch.spans[block]
         view = View(stretch, block, stop - start)
-        rows = self._ranked[0].up_to(view, self._last[0])
-        rows = rows[stretch.segment.visible_among(self._version, rows + start)]
+        rows = self._visible(stretch, self._ranked[0].up_to(view, self._last[0]) + start) - start
         if len(rows) * FEW > view.count:
             self._look_at(view, rows, number)
             return
@@ -174,6 +188,37 @@ class Top:
             self._later_count += len(rows)
         if self._later_count > LATER_ROWS or len(self._later) > LATER_BLOCKS:
             self._settle()
+
+    def _select(self, waiting: list[tuple[int, int]]) -> None:
+        """Take what is good of many blocks of segments: what is not, by their first key, is never put anywhere."""
+        if not waiting:
+            return
+        self._work.go_on()
+        assert self._last is not None, "there are enough"
+        waiting.sort()  # those of a segment together
+        key, last = self._ranked[0], self._last[0]
+        blocks = [(self._stretches[number], block) for number, block in waiting]
+        self.blocks_read += len(blocks)
+        self.rows_read += sum(stretch.rows_count(block) for stretch, block in blocks)
+        pieces = [blocks[at : at + SELECT_AT_ONCE] for at in range(0, len(blocks), SELECT_AT_ONCE)]
+        found = chain.from_iterable(self._work.all(lambda piece: key.selected(piece, last), pieces))
+        of: dict[int, list[np.ndarray]] = {}
+        for (number, block), (stretch, _), rows in zip(waiting, blocks, found, strict=True):
+            if len(rows) * FEW <= stretch.rows_count(block):
+                of.setdefault(number, []).append(rows)
+                continue
+            start, stop = stretch.spans[block]
+            self._look_at(View(stretch, block, stop - start), self._visible(stretch, rows) - start, number)
+        for number, parts in of.items():
+            rows = self._visible(self._stretches[number], np.concatenate(parts))
+            if len(rows):
+                self._later.append(rows + (number << PLACE))
+        self._settle()
+
+    def _visible(self, stretch: Stretch, rows: np.ndarray) -> np.ndarray:
+        """Those of a segment's rows that are visible."""
+        assert stretch.segment is not None, "it has blocks"
+        return rows[stretch.segment.visible_among(self._version, rows)] if len(rows) else rows
 
     def _settle(self) -> None:
         """Look at the other columns of rows whose first key is good, those of many blocks at once."""

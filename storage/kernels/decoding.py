@@ -304,6 +304,56 @@ def read_bytes(header: Any, start: Any, count: Any, offsets: Any, out: Any) -> N
 
 
 @njit(nogil=True, cache=True)
+def rows_between(
+    headers: Any, starts: Any, stops: Any, low: Any, high: Any, nulls: Any, found: Any, ends: Any
+) -> None:  # fmt: skip
+    """The rows of each run whose number is from ``low`` to ``high``, or NULL if ``nulls``.
+
+    Run r is rows ``starts[r]`` to ``stops[r]`` of the column whose header is at ``headers[r]`` (uint64; blocks.py); its
+    blocks are verified. All others are int64. Of a WIDE column the low word is looked at, as a signed number.
+
+    ``found`` (int64, one more than there are rows in all runs) gets their numbers, those of run r end at ``ends[r]``.
+    """
+    chunk = np.empty(1024, np.int64)
+    buffer = np.uint64(chunk.ctypes.data)
+    at = np.int64(0)
+    for run in range(starts.size):
+        header = headers[run]
+        section = load64(header)
+        block_rows = np.int64(1) << np.int64(load64(header + np.uint64(40)))
+        row = starts[run]
+        while row < stops[run]:
+            _, entry, first = place(header, np.uint64(row))
+            count = min(stops[run] - row, block_rows - np.int64(first), np.int64(1024))
+            if load8(entry + np.uint64(60)) <= np.uint8(2):
+                decode(entry, section, first, count, buffer)
+            else:
+                for index in range(count):
+                    put64(buffer, index, fetch(entry, section, first + np.uint64(index)))
+            some = np.int64(0)
+            for index in range(count):  # most have none, and this loop knows it eight at a time
+                value = chunk[index]
+                some += np.int64((value >= low) & (value <= high))
+            if load16(entry + np.uint64(62)) & np.uint16(1) != np.uint16(0):
+                if some != 0 or nulls != 0:
+                    for index in range(count):
+                        value = chunk[index]
+                        inside = (value >= low) & (value <= high)
+                        if inside or nulls != 0:
+                            there = fetch_valid(entry, section, first + np.uint64(index))
+                            found[at] = row + index
+                            at += np.int64(inside if there else nulls != 0)
+            elif some != 0:
+                for index in range(count):
+                    value = chunk[index]
+                    found[at] = row + index
+                    at += np.int64((value >= low) & (value <= high))
+            row += count
+        ends[run] = at
+    chunk[0] = np.int64(0)  # numba frees an array after its last use, and an address is none
+
+
+@njit(nogil=True, cache=True)
 def take_fixed(header: Any, size: Any, rows: Any, start: Any, count: Any, out: Any, valid: Any) -> Any:
     """Rows (int64[count]) from number ``start`` on as values of ``size`` bytes.
 
