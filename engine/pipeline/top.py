@@ -170,21 +170,24 @@ class Top:
         """Take what is good of one block."""
         self.blocks_read += 1
         self.rows_read += stretch.rows_count(block)
-        if self._last is None or not self._ranked or stretch.segment is None or stretch.chosen is not None:
+        if self._last is None or not self._ranked:
+            rows, count = stretch.rows(block, self._version)
+            self._look_at(View(stretch, block, count), rows, number)
+            return
+        if stretch.segment is None or stretch.chosen is not None:
             rows, count = stretch.rows(block, self._version)
             view = View(stretch, block, count)
-            if self._last is not None and self._ranked and rows is None:  # a chunk, in which few rows may be good
+            if rows is None:  # a chunk, in which few rows may be good
                 rows = self._ranked[0].up_to(view, self._last[0])
-            self._look_at(view, rows, number)
-            return
-        start, stop = stretch.spans[block]
-        view = View(stretch, block, stop - start)
-        rows = self._visible(stretch, self._ranked[0].up_to(view, self._last[0]) + start) - start
+        else:
+            start, stop = stretch.spans[block]
+            view = View(stretch, block, stop - start)
+            rows = self._visible(stretch, self._ranked[0].up_to(view, self._last[0]) + start) - start
         if len(rows) * FEW > view.count:
             self._look_at(view, rows, number)
             return
         if len(rows):
-            self._later.append(rows + (start + (number << PLACE)))
+            self._later.append(view.first + rows + (number << PLACE))
             self._later_count += len(rows)
         if self._later_count > LATER_ROWS or len(self._later) > LATER_BLOCKS:
             self._settle()
