@@ -47,7 +47,10 @@ from .shape import NotCovered, Pipeline, Slot
 from .texts import Numbering, Numbers
 
 PIECE_ROWS: Final = 16_384
+MORSELS: Final = 32
 MORSEL_PIECES: Final = 8
+MORSEL_PIECES_MAX: Final = 32
+"""A morsel has one in so many of all pieces: between two of them a thread needs the interpreter, which others hold."""
 
 Numberings: TypeAlias = Mapping[int, Numbering | None]
 """Of each coded slot of a table; None: its texts have no numbers."""
@@ -81,11 +84,10 @@ class Source:
         self.kept.append(table)
         self.words[:, place] = table.ctypes.data
 
-    def morsels(self) -> list[Morsel]:
-        return [
-            Morsel(self, start, min(start + MORSEL_PIECES, len(self.words)))
-            for start in range(0, len(self.words), MORSEL_PIECES)
-        ]
+    def morsels(self, pieces: int) -> list[Morsel]:
+        """All of it, so many pieces at a time."""
+        count = len(self.words)
+        return [Morsel(self, start, min(start + pieces, count)) for start in range(0, count, pieces)]
 
 
 class Morsel:
@@ -119,6 +121,13 @@ class Morsel:
                 words[at:last, 1] = address_of(bits) * 8 + (spans[at:last, 0] - (first & ~63)).astype(np.uint64)
             at = last
         return words, kept
+
+
+def morsels_of(sources: Sequence[Source], *, rows_max: int) -> list[Morsel]:
+    """All of the sources, in order; of at most ``rows_max`` rows where pieces have no more."""
+    wanted = min(sum(len(source.words) for source in sources) // MORSELS, MORSEL_PIECES_MAX)
+    pieces = max(min(max(wanted, MORSEL_PIECES), rows_max // PIECE_ROWS), 1)
+    return [morsel for source in sources for morsel in source.morsels(pieces)]
 
 
 def sources_of(

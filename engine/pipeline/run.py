@@ -50,7 +50,7 @@ from .kernels import Known
 from .order import Order, own_stages
 from .packing import JOINED_TEXTS, Packing, pack
 from .parts import Parts, group_bytes
-from .pieces import Morsel, Numberings, Source, bounds_of, sources_of, stores_of
+from .pieces import Morsel, Numberings, Source, bounds_of, morsels_of, sources_of, stores_of
 from .shape import NoRoom, NotCovered, Pipeline, Probe, Shape
 from .sides import Built, built
 from .states import merged, new_state, rows_of, rows_state
@@ -147,9 +147,9 @@ class Run:
             return None
         kernel = known.kernel or known.program
         assert kernel is not None, "a kernel that is ready is there"
-        morsels = [morsel for source in sources for morsel in source.morsels()]
-        self.rows_count = sum(morsel.rows_count for morsel in morsels)
         rows_max = INT64_MAX // _greatest(shape, columns, arguments)
+        morsels = morsels_of(sources, rows_max=rows_max)
+        self.rows_count = sum(morsel.rows_count for morsel in morsels)
         lanes = _lanes(morsels, shape, packing, rows_max=rows_max)
         given = (np.array([*arguments, *packing.arguments, 0], np.int64), np.array([*reals, 0.0], np.float64))
         work = Work(
