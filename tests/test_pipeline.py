@@ -122,6 +122,19 @@ QUERIES = (
     "SELECT n, count(DISTINCT v), count(DISTINCT y), count(DISTINCT j) FROM t GROUP BY n",
     "SELECT DISTINCT j, v FROM t WHERE v LIKE '%e%' OR v IN ('x', '') OR length(v) > 4",
     "SELECT y, max(a) FROM t WHERE v <> 'x' GROUP BY y ORDER BY 2 DESC, y LIMIT 2",
+    "SELECT upper(s), coalesce(s, 'none'), coalesce(s, 'x'), count(*), sum(a) FROM t GROUP BY 1, 2, 3",
+    "SELECT length(s), substr(v, 1, 1), count(*), max(b) FROM t GROUP BY 1, 2 ORDER BY 1 DESC NULLS FIRST, 2",
+    "SELECT nullif(s, 'x'), count(*), count(s) FROM t WHERE a > 0 GROUP BY 1",
+    "SELECT CASE WHEN s IN ('x', 'y') THEN 'one' ELSE 'other' END AS part, count(*), avg(a) FROM t GROUP BY 1",
+    "SELECT CASE s WHEN 'x' THEN 1 WHEN 'zebra' THEN 1 END + 2, count(*) FROM t GROUP BY 1",
+    "SELECT CASE WHEN a > 10 THEN 'many' WHEN a > 0 THEN 'some' WHEN s = 'x' THEN 'many' END, n, count(*), sum(b)"
+    " FROM t GROUP BY 1, 2",
+    "SELECT CASE WHEN extract(isodow FROM m) > 5 THEN 'weekend' ELSE 'week' END, count(*) FROM t GROUP BY 1 ORDER BY 1",
+    "SELECT extract(isodow FROM m), extract(isodow FROM d), count(*) FROM t GROUP BY 1, 2",
+    "SELECT DISTINCT lower(v) || '!', k FROM t WHERE k < 100",
+    "SELECT k, upper(s), count(DISTINCT a) FROM t GROUP BY k, upper(s)",
+    "SELECT count(DISTINCT upper(s)), count(*) FROM t WHERE n > 0",
+    "SELECT n, count(DISTINCT nullif(s, 'x')), sum(a) FROM t GROUP BY n",
 )
 
 
@@ -240,6 +253,17 @@ def test_parameters_are_arguments_of_one_kernel(engine: Engine) -> None:
         assert answers[0] == answers[1]
 
 
+def test_texts_of_case_may_be_parameters_that_are_the_same(engine: Engine) -> None:
+    session = Session(engine)
+    sql = "SELECT CASE WHEN a > 0 THEN CAST($1 AS TEXT) WHEN n = 2 THEN $2 END AS part, count(*) FROM t GROUP BY 1"
+    for texts in (["more", "less"], ["more", "more"], ["more", None]):
+        found = []
+        for tier in ("relational", "auto"):
+            session.execute(f"SET weft.tier = {tier}")
+            found.append(sorted(session.execute(sql, texts).rows(), key=repr))
+        assert found[0] == found[1], texts
+
+
 @pytest.mark.parametrize(
     ("sql", "why"),
     [
@@ -249,6 +273,8 @@ def test_parameters_are_arguments_of_one_kernel(engine: Engine) -> None:
         ("SELECT count(DISTINCT a), sum(DISTINCT n) FROM t", "more than one argument"),
         ("SELECT count(DISTINCT a) FILTER (WHERE n > 1), count(DISTINCT x) FROM t", "more than one argument"),
         ("SELECT max(s) FROM t", "max of text"),
+        ("SELECT CASE WHEN a > 0 THEN s ELSE 'x' END, count(*) FROM t GROUP BY 1", "groups by text"),
+        ("SELECT CAST(s AS INTEGER), count(*) FROM t WHERE s < '!' GROUP BY 1", "a key of text fails"),
         ("SELECT stddev(x) FROM t", "stddev of double precision"),
         (f"SELECT count(*) FROM t WHERE a NOT IN ({_MANY}, NULL)", "meets a NULL"),
         (f"SELECT count(*) FROM t WHERE b IN ({_MANY}, 1.250, 12345678901234567890)", "too large"),

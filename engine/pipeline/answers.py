@@ -12,7 +12,7 @@ from ...base.types import Kind, Type
 from ...storage.column_values import DTYPES, fixed_array
 from .bounds import INT64_MIN
 from .describe import FLOATS
-from .packing import JOINED_TEXTS, Packing
+from .packing import CONSTANT_TEXTS, JOINED_TEXTS, Packing
 from .shape import SQUARES_UNIT, Answer, NotCovered, Pipeline
 
 DECIMAL_LIMIT: Final = 10**38
@@ -54,13 +54,15 @@ def _key(number: int, groups: Groups, pipeline: Pipeline, packing: Packing, argu
             digits = digits // packed.stride
         if packed.size * packed.stride < packing.places or len(groups.words) > 1:
             digits = digits % max(packed.size, 1)
-        if packed.null >= 0:
+        if packed.null >= 0 and key.table not in packing.of_null:
             there = digits != packed.null
             there = None if there.all() else there
         values = digits + packed.low
     if packed.whole >= 0:
         values = groups.words[packed.whole]
     table = JOINED_TEXTS + key.joined if key.joined is not None else key.table
+    if key.texts:
+        table = CONSTANT_TEXTS + number
     if table is not None:
         index = pa.array(values, mask=None if there is None else ~there)
         return packing.texts[table].take(index)

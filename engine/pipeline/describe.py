@@ -42,6 +42,7 @@ FLOATS: Final = frozenset((Kind.REAL, Kind.DOUBLE))
 TEXTS: Final = frozenset((Kind.TEXT, Kind.VARCHAR, Kind.BYTEA, Kind.JSONB))
 """Values are equal where their bytes are."""
 
+_PLAIN_TEXTS: Final = frozenset((Kind.TEXT, Kind.VARCHAR))
 _BITS: Final = {Kind.SMALLINT: 16, Kind.INTEGER: 32}
 _DAY: Final = 86_400_000_000
 _WIDTHS: Final = {
@@ -158,6 +159,11 @@ class _Builder:
             slot = self._slot(expression, coded=True)
             table = self._dictionary_table(DictionaryTable(slot=slot, test=None))
             return ("code", slot, table), Key(type=type, bucket=None, table=table)
+        if (slot := self._slot_of_text(expression)) is not None and type.kind in INTEGERS | _PLAIN_TEXTS:
+            table = self._dictionary_table(DictionaryTable(slot=slot, test=None, key=expression))
+            return ("code", slot, table), Key(type=type, bucket=None, table=table)
+        if isinstance(expression, Case) and type.kind in _PLAIN_TEXTS:
+            return self._case_of_texts(expression)
         if (
             isinstance(expression, Call)
             and expression.function in ("date_trunc", "time_bucket")
@@ -180,6 +186,37 @@ class _Builder:
             raise NotCovered(f"it groups by {type}")
         return self.integer(expression), Key(type=type, bucket=None, table=None)
 
+    def _slot_of_text(self, expression: Expression) -> int | None:
+        """Of the one column, a text, that an expression is computed of; None where it is not that, or may change."""
+        columns = [part for part in walk(expression) if isinstance(part, Column)]
+        if len({column.id for column in columns}) != 1 or not self._is_text(columns[0].id):
+            return None
+        calls = [part for part in walk(expression) if isinstance(part, Call)]
+        if any(FUNCTIONS[call.function].volatility is Volatility.VOLATILE for call in calls):
+            return None
+        try:
+            check_supported(expression)
+        except WeftError:
+            return None
+        return self._slot(columns[0], coded=True)
+
+    def _case_of_texts(self, expression: Case) -> tuple[Node, Key]:
+        """CASE … THEN 'one' ELSE 'other' END, by the numbers of its constants."""
+        texts: list[Expression] = []
+
+        def number(then: Expression) -> Node | None:
+            if isinstance(then, Literal) and then.value is None:
+                return None
+            if not _is_constant(then):
+                raise NotCovered("it groups by text")
+            if then not in texts:
+                texts.append(then)
+            return ("int", self._number(texts.index(then)))
+
+        branches = tuple((self.truth(test), number(then)) for test, then in expression.branches)
+        node = ("case", branches, number(expression.default))
+        return node, Key(type=expression.type, bucket=None, table=None, texts=tuple(texts))
+
     def side_key(self, expression: Expression) -> Node:
         """What the key of a joined side equals."""
         if _is_constant(expression):
@@ -193,8 +230,9 @@ class _Builder:
             place = self._accumulator("count", None, condition)
             return Answer(function="count", value=place, count=place, type=type)
         if aggregate.distinct:
-            node, _ = self.key(argument)
-            if function != "count" or node[0] == "real_key":
+            node, key = self.key(argument)
+            computed = key.table is not None and self.tables[key.table].key is not None
+            if function != "count" or node[0] == "real_key" or computed:
                 raise NotCovered(f"{function}(DISTINCT {argument.type})")
             place = self._accumulator("distinct", node, condition)
             return Answer(function="count", value=place, count=place, type=type)
@@ -362,6 +400,8 @@ class _Builder:
                 return ("month_day", days)
             case "dow":
                 return ("modulo", ("plus", days, 4), 7)
+            case "isodow":
+                return ("plus", ("modulo", ("plus", days, 3), 7), 1)
             case _:
                 raise NotCovered(f"it extracts {field}")
 

@@ -8,7 +8,7 @@ whether such a key is NULL is a digit. One word of few values is a place ("dense
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import pyarrow as pa
@@ -20,6 +20,8 @@ from .shape import FarApart, Node, Shape
 
 JOINED_TEXTS: Final = 1 << 20
 """The texts of a joined side's column stand beside those of tables under so much more than its slot."""
+CONSTANT_TEXTS: Final = 2 * JOINED_TEXTS
+"""And those that a key counts under so much more than its number."""
 
 ROWS_ALONE: Final = (("count", None, None),)
 """The accumulators where rows are counted and nothing else."""
@@ -43,6 +45,8 @@ class PackedKey:
 class Packing:
     """``places``: how many there are with "dense" and "set". ``texts``: by the number of their table.
 
+    ``of_null``: by the number of their table, which of its values NULL gives.
+
     ``bits``: of values, ``bits_words``: of theirs and of a set's.
     """
 
@@ -50,6 +54,7 @@ class Packing:
     places: int
     keys: tuple[PackedKey, ...]
     texts: dict[int, pa.Array]
+    of_null: dict[int, int] = field(default_factory=dict[int, int])
     bits: tuple[ValueBits, ...] = ()
     bits_words: int = 0
 
@@ -73,12 +78,14 @@ def pack(
     arguments: Sequence[int],
     texts: dict[int, pa.Array],
     *,
+    of_null: dict[int, int],
     counted: bool,
     rows_count: int,
     room: int,
 ) -> Packing:
-    """How keys become words. ``counted``: whether more is asked of groups than which there are; ``room``: for a state,
-    in bytes. Raises NotCovered."""
+    """How keys become words. ``texts``, ``of_null``: as in Packing. ``counted``: whether more is asked of groups than
+    which there are; ``room``: for a state, in bytes. Raises NotCovered.
+    """
     packed: list[PackedKey] = []
     word, stride, words = -1, _WORD, 0
     for node in shape.keys:
@@ -86,6 +93,8 @@ def pack(
         low, size = _values(node, columns, arguments, texts)
         whole = -1
         null = size if nullable else -1
+        if nullable and node[0] == "code" and node[2] in of_null:
+            nullable, null = False, of_null[node[2]]
         if size + nullable >= _WORD:
             whole, words = words, words + 1
             low, size, null = 0, 1, 1 if nullable else -1
@@ -115,7 +124,8 @@ def pack(
     if bits and (sink == "parts" or not is_worth(bits_count, rows_count)):
         raise FarApart("there is no room for a bit for each value to be counted")
     return Packing(
-        sink=sink, places=stride, keys=tuple(packed), texts=texts, bits=bits, bits_words=-(-bits_count // 64)
+        sink=sink, places=stride, keys=tuple(packed), texts=texts, of_null=of_null, bits=bits,
+        bits_words=-(-bits_count // 64),
     )  # fmt: skip
 
 

@@ -48,10 +48,10 @@ from .describe import INTEGERS
 from .generate import words_count
 from .kernels import Known
 from .order import Order, own_stages
-from .packing import JOINED_TEXTS, Packing, pack
+from .packing import CONSTANT_TEXTS, JOINED_TEXTS, Packing, pack
 from .parts import Parts, group_bytes
 from .pieces import Morsel, Numberings, Source, bounds_of, morsels_of, sources_of, stores_of
-from .shape import NoRoom, NotCovered, Pipeline, Probe, Shape
+from .shape import Key, NoRoom, NotCovered, Pipeline, Probe, Shape
 from .sides import Built, built
 from .states import merged, new_state, rows_of, rows_state
 from .texts import Need, Numbering, Texts
@@ -126,15 +126,18 @@ class Run:
         sources = sources_of(
             self.plan, self.layout, pipeline, version=self.version, words=words_count(shape), numberings=numberings
         )
-        texts = self._numbered(sources, numberings)
+        texts, of_null = self._numbered(sources, numberings)
+        for number, key in enumerate(pipeline.keys):
+            if key.texts:
+                texts[CONSTANT_TEXTS + number] = self._constant_texts(key)
         for number, column in enumerate(column for side in sides for column in side.columns):
             if column.texts is not None:
                 texts[JOINED_TEXTS + number] = column.texts
         rows_count = self.plan.rows_count
         states = self.threads if not _is_ordered(shape) else max(self.threads, 2)
         packing = pack(
-            shape, columns, arguments, texts, counted=bool(pipeline.answers), rows_count=rows_count,
-            room=self.held.limit // (2 * states),
+            shape, columns, arguments, texts, of_null=of_null, counted=bool(pipeline.answers),
+            rows_count=rows_count, room=self.held.limit // (2 * states),
         )  # fmt: skip
         shape = replace(shape, sink=packing.sink, packing=packing.words)
         if packing.sink == "parts" and self.groups_expected is not None:
@@ -251,9 +254,14 @@ class Run:
                 found[number] = numbering
         return found
 
-    def _numbered(self, sources: Sequence[Source], numberings: Numberings) -> dict[int, pa.Array]:
-        """Set the tables of dictionaries that number groups; gives their texts, each once."""
+    def _numbered(
+        self, sources: Sequence[Source], numberings: Numberings
+    ) -> tuple[dict[int, pa.Array], dict[int, int]]:
+        """Set the tables of dictionaries that number groups; gives their values, each once, and which of them NULL has
+        where they are computed.
+        """
         texts: dict[int, pa.Array] = {}
+        of_null: dict[int, int] = {}
         first = 2 + 4 * len(self.pipeline.slots)
         for number, table in enumerate(self.pipeline.tables):
             if table.test is not None:
@@ -267,12 +275,45 @@ class Run:
             of_all = np.arange(count + 1, dtype=np.uint32)
             if used is not None:
                 of_all[used] = np.arange(len(used), dtype=np.uint32)
+            there = numbering.array(count) if used is None else numbering.array(count).take(pa.array(used))
+            if table.key is not None:
+                there, places, of_null[number] = self._computed(table.key, there, numbering)
+                of_all[slice(count) if used is None else used] = places
             for source in sources:
                 of = source.numbers[table.slot]
-                by_code = of.numbers if used is None else of_all[of.numbers]
+                by_code = of.numbers if used is None and table.key is None else of_all[of.numbers]
                 source.set_table(first + number, of_all if of.by_row else by_code)
-            texts[number] = numbering.array(count) if used is None else numbering.array(count).take(pa.array(used))
-        return texts
+            texts[number] = there
+        return texts, of_null
+
+    def _computed(self, key: Expression, texts: pa.Array, numbering: Numbering) -> tuple[pa.Array, np.ndarray, int]:
+        """The different values of what is computed of texts, which of them each text has (uint32[n]), and NULL.
+
+        Raises NotCovered where a text has none, though perhaps no row that counts has that text.
+        """
+        self._check_texts(len(texts), numbering)
+        try:
+            found = _of_texts(self.moment.fold(key), texts, numbering.column.id)
+        except WeftError as error:
+            raise NotCovered(f"a key of text fails: {error.message}") from None
+        encoded = found.dictionary_encode(null_encoding="encode")
+        places = encoded.indices.to_numpy(zero_copy_only=False)
+        return encoded.dictionary, places[1:].astype(np.uint32), int(places[0])
+
+    def _check_texts(self, count: int, numbering: Numbering) -> None:
+        """Raises NotCovered where so many texts are so many that the executor has done as soon with the rows."""
+        if not self.wait and count * PIPELINE_TEXT_ROWS > max(self.plan.rows_count, 1 << 14):
+            raise NotCovered(f"of {numbering.column.name} nearly every row has another text")
+
+    def _constant_texts(self, key: Key) -> pa.Array:
+        """What a key counts. Raises NotCovered."""
+        try:
+            texts = [self.moment.constant(text).value for text in key.texts]
+        except WeftError as error:
+            raise NotCovered(f"a constant cannot be computed: {error.message}") from None
+        if None in texts or len(set(texts)) < len(texts):
+            raise NotCovered("texts of CASE are the same")
+        return pa.array(texts, pa.string())
 
     def _set_truths(self, sources: Sequence[Source], numberings: Numberings, work: Work) -> None:
         """Set the tables of dictionaries that say what conditions on text are."""
@@ -345,10 +386,15 @@ def constants_of(pipeline: Pipeline, moment: Moment) -> tuple[list[int], list[fl
     return integers, [float(value) for value in reals]
 
 
+def _of_texts(expression: Expression, dictionary: pa.Array, id: int) -> pa.Array:
+    """What an expression is of NULL and of each text."""
+    texts = pa.concat_arrays([pa.array([None], pa.string()), dictionary.cast(pa.string())])
+    return evaluate(expression, pa.RecordBatch.from_arrays([texts], names=["0"]), column_ids=[id])
+
+
 def _truths(test: Expression, dictionary: pa.Array, id: int) -> np.ndarray:
     """What a condition is of NULL and of each text: 0, 1, or 2 for NULL."""
-    texts = pa.concat_arrays([pa.array([None], pa.string()), dictionary.cast(pa.string())])
-    found = evaluate(test, pa.RecordBatch.from_arrays([texts], names=["0"]), column_ids=[id])
+    found = _of_texts(test, dictionary, id)
     return np.ascontiguousarray(pc.fill_null(found.cast(pa.uint8()), 2).to_numpy(zero_copy_only=False))
 
 

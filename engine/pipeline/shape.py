@@ -142,10 +142,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DictionaryTable:
-    """Bytes or words by code of the text column in ``slot``: the truth of ``test``, or with None the group's number."""
+    """Bytes or words by code of the text column in ``slot``: the truth of ``test``, or with None the group's number.
+
+    ``key``: of that column; texts for which it is the same are one group. None: each is one.
+    """
 
     slot: int
     test: Expression | None
+    key: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +164,8 @@ class Constant:
 class Key:
     """How a group's integer becomes a value of ``type``: ``origin + width * integer``, as constants' numbers.
 
-    ``table``: of a text the number of its table. ``joined``: of a joined side's text its slot. ``months``: it counts
-    so many months since 1970.
+    ``table``: of a text, or what is computed of one, the number of its table. ``joined``: of a joined side's text its
+    slot. ``months``: it counts so many months since 1970. ``texts``: it counts these constants.
     """
 
     type: Type
@@ -169,6 +173,7 @@ class Key:
     table: int | None
     joined: int | None = None
     months: int = 0
+    texts: tuple[Expression, ...] = ()
 
 
 SQUARES_UNIT: Final = 1 << 31

@@ -298,7 +298,10 @@ class Maker:
                 lambda: f"CAST({self.column('DATE')} AS TIMESTAMP)",
                 lambda: "CAST(m AS DATE)",
                 lambda: f"date_trunc('{rng.choice(('month', 'quarter', 'year'))}', m)",
-                lambda: f"extract({rng.choice(('year', 'month', 'day', 'hour', 'dow'))} FROM m)",
+                lambda: f"extract({rng.choice(('year', 'month', 'day', 'hour', 'dow', 'isodow'))} FROM m)",
+                lambda: self._of_text(self.column("TEXT", "TEXT", "VARCHAR(9)")),
+                lambda: self._of_text(self.column("TEXT", "TEXT", "VARCHAR(9)")),
+                self._named,
             ),
             (
                 lambda: f"date_trunc('{rng.choice(('hour', 'day', 'month'))}', o)",
@@ -306,12 +309,26 @@ class Maker:
                 lambda: f"{self.column('TEXT')} || {rng.choice(('s', 't'))}",
                 lambda: self.real(1),
                 lambda: f"CASE WHEN {self.condition(0)} THEN {self.column('TEXT')} ELSE 'other' END",
-                lambda: f"coalesce({self.column('TEXT')}, 'none')",
-                lambda: f"extract({rng.choice(('year', 'month', 'day'))} FROM d)",
-                lambda: f"upper({self.column('TEXT')})",
-                lambda: f"substr({self.column('TEXT')}, 1, 1)",
+                lambda: f"extract({rng.choice(('year', 'month', 'day', 'isodow'))} FROM {rng.choice('do')})",
+                lambda: f"CAST({self.column('TEXT')} AS INTEGER)",
             ),
         )
+
+    def _named(self) -> str:
+        """Texts by conditions."""
+        other = self.rng.choice(("", " ELSE 'none'", " ELSE 'one'", " ELSE NULL"))
+        return f"CASE WHEN {self.condition(0)} THEN 'one' WHEN {self.condition(0)} THEN 'two'{other} END"
+
+    def _of_text(self, column: str) -> str:
+        """What is computed of a text, so that some texts have the same, and some have what NULL has."""
+        return self.rng.choice(
+            (
+                "coalesce({}, 'none')", "coalesce({}, 'a')", "upper({})", "substr({}, 1, 1)", "length({})",
+                "nullif({}, 'a')", "CASE WHEN {} = 'a' THEN 'first' ELSE 'other' END", "length(coalesce({}, 'ab')) + 1",
+                "CASE WHEN {} IN ('a', 'b') THEN 1 WHEN {} LIKE 'a%' THEN 2 END", "lower({}) || '!'",
+                "CASE {} WHEN 'a' THEN 'A' WHEN 'b' THEN {} END", "CAST(length({}) AS NUMERIC(5,2))",
+            )
+        ).replace("{}", column)  # fmt: skip
 
     def number(self) -> str:
         rng = self.rng
