@@ -9,8 +9,9 @@ DuckDB still evaluates the whole WHERE, so a filter may always say less than the
                                     columns taken off where the constant fits the column's type exactly
 
 Shapes: column = < <= > >= constant, column IN (constants), column = ANY (constant array), column LIKE constant, column
-IS NULL, and AND and OR of these; in place of a column also an expression that an index has the values of. A constant is
-anything without columns that is the same for the whole statement, such as ``now() - interval '7 days'``.
+IS NULL, and AND and OR of these; in place of a column also an expression that an index has the values of, and in a
+comparison the date of a timestamp. A constant is anything without columns that is the same for the whole statement,
+such as ``now() - interval '7 days'``.
 ``<>`` and IS NOT NULL keep almost every row; they are not worth a copy.
 """
 
@@ -25,7 +26,7 @@ import pyarrow as pa
 
 from ..base.errors import Invalid, WeftError
 from ..base.rows import python_values
-from ..base.types import BOOLEAN, Kind, Type
+from ..base.types import BOOLEAN, INTEGER, Kind, Type
 from ..base.values import literal_value
 from ..engine import schema
 from ..engine.expression.evaluate import Context, check_supported, evaluate
@@ -130,9 +131,32 @@ def _simple(node: bound.Bound, sources: _Table) -> Expression | None:
             column = _column(right, sources)
             if column is not None and _constant(left):
                 return _call(MIRRORED[function], column, left)
-            return None
+            return _of_moments(function, left, right, sources) or _of_moments(MIRRORED[function], right, left, sources)
         case _:
             return None
+
+
+def _of_moments(function: str, day: Expression, constant: Expression, sources: _Table) -> Expression | None:
+    """``CAST(timestamp AS DATE)`` compared with a date, as the timestamp compared with midnights: so zones tell."""
+    if not (isinstance(day, Cast) and day.type.kind is constant.type.kind is Kind.DATE and _constant(constant)):
+        return None
+    moment = _column(day.argument, sources)
+    if not isinstance(moment, Column) or moment.type.kind is not Kind.TIMESTAMP:
+        return None
+    one = Literal(value=1, type=INTEGER)
+    next = Call(function="add", arguments=(constant, one), type=constant.type)
+    midnight, end = Cast(argument=constant, type=moment.type), Cast(argument=next, type=moment.type)
+    match function:
+        case "equal":
+            return _call("and", _call("greater_equal", moment, midnight), _call("less", moment, end))
+        case "less":
+            return _call("less", moment, midnight)
+        case "less_equal":
+            return _call("less", moment, end)
+        case "greater":
+            return _call("greater_equal", moment, end)
+        case _:
+            return _call("greater_equal", moment, midnight)
 
 
 def _call(function: str, *arguments: Expression) -> Call:
