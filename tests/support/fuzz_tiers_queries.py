@@ -310,7 +310,6 @@ class Maker:
                 lambda: self.real(1),
                 lambda: f"CASE WHEN {self.condition(0)} THEN {self.column('TEXT')} ELSE 'other' END",
                 lambda: f"extract({rng.choice(('year', 'month', 'day', 'isodow'))} FROM {rng.choice('do')})",
-                lambda: f"CAST({self.column('TEXT')} AS INTEGER)",
             ),
         )
 
