@@ -62,7 +62,7 @@ EXPECTED_PER_GROUP: Final = 2
 TEXTS_ANYWAY: Final = 1 << 12
 """So many different texts are numbered and tested although the query may meet few of them."""
 TRUTHS_AT_ONCE: Final = 1 << 14
-"""Texts that a thread tests before it looks whether to go on."""
+"""Texts that a thread tests, or computes with, before it looks whether to go on."""
 
 
 class Moment(Protocol):
@@ -292,11 +292,18 @@ class Run:
         Raises NotCovered where a text has none, though perhaps no row that counts has that text.
         """
         self._check_texts(len(texts), numbering)
+
+        def computed(part: pa.Array) -> pa.Array:
+            self.check()
+            return _of_texts(folded, part, numbering.column.id)
+
         try:
-            found = _of_texts(self.moment.fold(key), texts, numbering.column.id)
+            folded = self.moment.fold(key)
+            found = Threads(self.threads, self.check).all(computed, _parts(texts))
         except WeftError as error:
             raise NotCovered(f"a key of text fails: {error.message}") from None
-        encoded = found.dictionary_encode(null_encoding="encode")
+        values = pa.concat_arrays([found[0], *(part[1:] for part in found[1:])])
+        encoded = values.dictionary_encode(null_encoding="encode")
         places = encoded.indices.to_numpy(zero_copy_only=False)
         return encoded.dictionary, places[1:].astype(np.uint32), int(places[0])
 
@@ -359,8 +366,7 @@ def _truths_by_number(
     """What a condition is of NULL and each code in each source: asked once of each different text (``used``)."""
     count = numbering.count
     texts = numbering.array(count) if used is None else numbering.array(count).take(pa.array(used))
-    parts = [texts[start : start + TRUTHS_AT_ONCE] for start in range(0, max(len(texts), 1), TRUTHS_AT_ONCE)]
-    found = work.all(lambda part: _truths(test, part, id), parts)
+    found = work.all(lambda part: _truths(test, part, id), _parts(texts))
     truths = np.zeros(count + 2, np.uint8)
     truths[0] = found[0][0]
     truths[slice(1, -1) if used is None else used + 1] = np.concatenate([part[1:] for part in found])
@@ -384,6 +390,11 @@ def constants_of(pipeline: Pipeline, moment: Moment) -> tuple[list[int], list[fl
     if any(value is None for value in reals):
         raise NotCovered("a constant is NULL")
     return integers, [float(value) for value in reals]
+
+
+def _parts(texts: pa.Array) -> list[pa.Array]:
+    """Texts as threads take them, at least one part."""
+    return [texts[start : start + TRUTHS_AT_ONCE] for start in range(0, max(len(texts), 1), TRUTHS_AT_ONCE)]
 
 
 def _of_texts(expression: Expression, dictionary: pa.Array, id: int) -> pa.Array:
