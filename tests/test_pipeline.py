@@ -255,13 +255,19 @@ def test_parameters_are_arguments_of_one_kernel(engine: Engine) -> None:
 
 def test_texts_of_case_may_be_parameters_that_are_the_same(engine: Engine) -> None:
     session = Session(engine)
-    sql = "SELECT CASE WHEN a > 0 THEN CAST($1 AS TEXT) WHEN n = 2 THEN $2 END AS part, count(*) FROM t GROUP BY 1"
-    for texts in (["more", "less"], ["more", "more"], ["more", None]):
-        found = []
-        for tier in ("relational", "auto"):
-            session.execute(f"SET weft.tier = {tier}")
-            found.append(sorted(session.execute(sql, texts).rows(), key=repr))
-        assert found[0] == found[1], texts
+    part = "CASE WHEN a > 0 THEN CAST($1 AS TEXT) WHEN n = 2 THEN $2 WHEN n = 1 THEN lower('MORE') END"
+    for sql in (
+        f"SELECT {part} AS part, count(*) FROM t GROUP BY 1",
+        f"SELECT count(DISTINCT {part}), count(*) FROM t",
+        f"SELECT n, count(DISTINCT {part}) FROM t GROUP BY n",
+        f"SELECT DISTINCT {part} FROM t",
+    ):
+        for texts in (["much", "less"], ["more", "more"], ["much", "much"], ["much", None]):
+            found = []
+            for tier in ("relational", "auto"):
+                session.execute(f"SET weft.tier = {tier}")
+                found.append(sorted(session.execute(sql, texts).rows(), key=repr))
+            assert found[0] == found[1], (sql, texts)
 
 
 @pytest.mark.parametrize(

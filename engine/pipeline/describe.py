@@ -159,7 +159,8 @@ class _Builder:
             slot = self._slot(expression, coded=True)
             table = self._dictionary_table(DictionaryTable(slot=slot, test=None))
             return ("code", slot, table), Key(type=type, bucket=None, table=table)
-        if (slot := self._slot_of_text(expression)) is not None and type.kind in INTEGERS | _PLAIN_TEXTS:
+        if self._is_of_text(expression) and type.kind in INTEGERS | _PLAIN_TEXTS:
+            slot = self._of_text(expression)
             table = self._dictionary_table(DictionaryTable(slot=slot, test=None, key=expression))
             return ("code", slot, table), Key(type=type, bucket=None, table=table)
         if isinstance(expression, Case) and type.kind in _PLAIN_TEXTS:
@@ -186,19 +187,18 @@ class _Builder:
             raise NotCovered(f"it groups by {type}")
         return self.integer(expression), Key(type=type, bucket=None, table=None)
 
-    def _slot_of_text(self, expression: Expression) -> int | None:
-        """Of the one column, a text, that an expression is computed of; None where it is not that, or may change."""
-        columns = [part for part in walk(expression) if isinstance(part, Column)]
-        if len({column.id for column in columns}) != 1 or not self._is_text(columns[0].id):
-            return None
-        calls = [part for part in walk(expression) if isinstance(part, Call)]
-        if any(FUNCTIONS[call.function].volatility is Volatility.VOLATILE for call in calls):
-            return None
+    def _is_of_text(self, expression: Expression) -> bool:
+        """Whether it is computed of one column alone, a text."""
+        columns = {part.id for part in walk(expression) if isinstance(part, Column)}
+        return len(columns) == 1 and self._is_text(*columns)
+
+    def _of_text(self, expression: Expression) -> int:
+        """The slot of the text that it is computed of."""
         try:
             check_supported(expression)
         except WeftError:
-            return None
-        return self._slot(columns[0], coded=True)
+            raise NotCovered("the engine does not evaluate what is computed of text") from None
+        return self._slot(next(part for part in walk(expression) if isinstance(part, Column)), coded=True)
 
     def _case_of_texts(self, expression: Case) -> tuple[Node, Key]:
         """CASE … THEN 'one' ELSE 'other' END, by the numbers of its constants."""
@@ -232,7 +232,7 @@ class _Builder:
         if aggregate.distinct:
             node, key = self.key(argument)
             computed = key.table is not None and self.tables[key.table].key is not None
-            if function != "count" or node[0] == "real_key" or computed:
+            if function != "count" or node[0] == "real_key" or computed or key.texts:  # one value may have two numbers
                 raise NotCovered(f"{function}(DISTINCT {argument.type})")
             place = self._accumulator("distinct", node, condition)
             return Answer(function="count", value=place, count=place, type=type)
@@ -477,10 +477,10 @@ class _Builder:
             raise NotCovered(f"a condition is {expression.type}")
         if _is_constant(expression):
             return ("known", self._constant(expression, 0)[1])
-        texts = {part.id for part in walk(expression) if isinstance(part, Column)}
         about_null = isinstance(expression, Call) and expression.function in ("is_null", "is_not_null")
-        if len(texts) == 1 and self._is_text(*texts) and not about_null:
-            return self._of_text(expression)
+        if self._is_of_text(expression) and not about_null:
+            slot = self._of_text(expression)
+            return ("text", slot, self._dictionary_table(DictionaryTable(slot=slot, test=expression)))
         match expression:
             case Column():
                 return ("flag", self._slot(expression))
@@ -539,15 +539,6 @@ class _Builder:
             node = self.real(argument) if argument.type.kind in FLOATS else self.integer(argument)
         self._check_unseen(node)
         return ("is_null", node)
-
-    def _of_text(self, expression: Expression) -> Node:
-        try:
-            check_supported(expression)
-        except WeftError:
-            raise NotCovered("the engine does not evaluate a condition on text") from None
-        column = next(part for part in walk(expression) if isinstance(part, Column))
-        slot = self._slot(column, coded=True)
-        return ("text", slot, self._dictionary_table(DictionaryTable(slot=slot, test=expression)))
 
     # Numbers of things.
 

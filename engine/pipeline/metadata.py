@@ -158,11 +158,11 @@ def told(
     told_whole = {id(segments.segments[place]) for place in np.flatnonzero(~of_segments.read).tolist()}
     blocks = _Blocks([each for each in stretches if id(each.segment) not in told_whole])
     found = look.tell(blocks)
-    chunks = [
-        (chunk, count, rows)
-        for chunk, count, rows in ((chunk, *_visible(chunk, rows, version)) for chunk, rows in plan.chunks)
-        if count and not (rows is None and look.knows(chunk, count))
-    ]
+    chunks: list[tuple[Chunk, int, np.ndarray | None]] = []
+    for chunk, chosen in plan.chunks:
+        count, rows = _visible(chunk, chosen, version)
+        if count and not (rows is None and look.add_known(chunk, count)):
+            chunks.append((chunk, count, rows))
     read = int(blocks.sizes[found.read].sum()) + plan.picked.count
     if look.reads:
         read += sum(count for _, count, _ in chunks)
@@ -506,7 +506,7 @@ class _Look:
             tested=not sure,
         )
 
-    def knows(self, chunk: Chunk, count: int) -> bool:
+    def add_known(self, chunk: Chunk, count: int) -> bool:
         """Add the first ``count`` rows of a chunk, if what is kept of it tells all that is asked."""
         self._check()
         if self._tests:

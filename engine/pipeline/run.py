@@ -126,6 +126,7 @@ class Run:
         sources = sources_of(
             self.plan, self.layout, pipeline, version=self.version, words=words_count(shape), numberings=numberings
         )
+        self.rows_count = sum(source.rows_count for source in sources)
         texts, of_null = self._numbered(sources, numberings)
         for number, key in enumerate(pipeline.keys):
             if key.texts:
@@ -152,7 +153,6 @@ class Run:
         assert kernel is not None, "a kernel that is ready is there"
         rows_max = INT64_MAX // _greatest(shape, columns, arguments)
         morsels = morsels_of(sources, rows_max=rows_max)
-        self.rows_count = sum(morsel.rows_count for morsel in morsels)
         lanes = _lanes(morsels, shape, packing, rows_max=rows_max)
         given = (np.array([*arguments, *packing.arguments, 0], np.int64), np.array([*reals, 0.0], np.float64))
         work = Work(
@@ -308,8 +308,8 @@ class Run:
         return encoded.dictionary, places[1:].astype(np.uint32), int(places[0])
 
     def _check_texts(self, count: int, numbering: Numbering) -> None:
-        """Raises NotCovered where so many texts are so many that the executor has done as soon with the rows."""
-        if not self.wait and count * PIPELINE_TEXT_ROWS > max(self.plan.rows_count, 1 << 14):
+        """Raises NotCovered where texts are so many that the executor has done with the rows as soon."""
+        if not self.wait and count * PIPELINE_TEXT_ROWS > max(self.rows_count, 1 << 14):
             raise NotCovered(f"of {numbering.column.name} nearly every row has another text")
 
     def _constant_texts(self, key: Key) -> pa.Array:
@@ -342,9 +342,7 @@ class Run:
         if numbering is None:
             return work.all(lambda source: _truths(test, source.dictionaries[slot], id), sources)
         used = _used(sources, slot, numbering.count)
-        count = numbering.count if used is None else len(used)
-        if not self.wait and count * PIPELINE_TEXT_ROWS > max(self.rows_count, 1 << 14):
-            raise NotCovered(f"of {numbering.column.name} nearly every row has another text")
+        self._check_texts(numbering.count if used is None else len(used), numbering)
         return _truths_by_number(test, numbering, used, sources, slot, id, work)
 
 

@@ -315,7 +315,7 @@ class Maker:
 
     def _named(self) -> str:
         """Texts by conditions."""
-        other = self.rng.choice(("", " ELSE 'none'", " ELSE 'one'", " ELSE NULL"))
+        other = self.rng.choice(("", " ELSE 'none'", " ELSE 'one'", " ELSE lower('ONE')", " ELSE NULL"))
         return f"CASE WHEN {self.condition(0)} THEN 'one' WHEN {self.condition(0)} THEN 'two'{other} END"
 
     def _of_text(self, column: str) -> str:
