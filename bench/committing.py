@@ -5,9 +5,9 @@ A writer counts its transactions in a row of its own, within the transaction, so
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -191,40 +191,16 @@ def write(writers: Sequence[Writer], *, until: Callable[[], bool], every: float 
             writer.once()
             number += 1
 
-    threads = [Thread(lambda writer=writer: work(writer)) for writer in writers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(writers)) as threads:
+        list(threads.map(work, writers))
     seconds = time.perf_counter() - begun
-    for thread in threads:
-        thread.raise_error()
-    latencies = [seconds for writer, tail in zip(writers, before, strict=True) for seconds in writer.latencies[tail:]]
+    latencies = [latency for writer, tail in zip(writers, before, strict=True) for latency in writer.latencies[tail:]]
     return Written(seconds=seconds, rows=len(latencies) * COMMIT_ROWS, latencies=latencies)
 
 
 def writers_of(system: System, *, rows: int) -> list[Writer]:
     """The writers of a system that has its first ``rows`` clicks."""
     return [Writer(write=system.writer(number), batches=batches(number, rows=rows)) for number in range(WRITERS)]
-
-
-class Thread(threading.Thread):
-    """One whose error is raised where it is waited for."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__(daemon=True)
-        self._work = work
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._work()
-        except BaseException as error:
-            self._error = error
-
-    def raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
 
 
 def batches(number: int, *, rows: int) -> Iterator[pa.RecordBatch]:
