@@ -21,8 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.errors import WeftError
-from ..storage.column_values import array_of, fixed_of
+from ..storage.column_values import FixedValues, array_of, fixed_of
 from .cell import Cell, Cells
+from .conditions import Conditions, dtype_asked
 from .expression.node import Expression
 from .gather import batch_of, gathered
 from .handover import FEW, HANDED_ROWS_MIN, Handover
@@ -33,6 +34,7 @@ from .projection import Projection, rows_of
 from .prune import column_ids, prune
 from .scan_plan import Plan, Run
 from .scan_statistics import ScanStatistics
+from .schema import Column
 
 __all__ = ["Scan", "ScanStatistics"]
 
@@ -41,8 +43,8 @@ class Scan:
     """Repeatable: ``batches`` and ``__arrow_c_stream__`` start anew at each call."""
 
     __slots__ = (
-        "_expected", "_filter", "_handover", "_layout", "_offers", "_orders", "_parts", "_plan", "_projection",
-        "_pruning", "_statistics", "_version",
+        "_conditions", "_expected", "_filter", "_handover", "_layout", "_offers", "_orders", "_parts", "_plan",
+        "_projection", "_pruning", "_statistics", "_version",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +55,7 @@ class Scan:
         self._version = version
         self._filter = filter
         self._pruning = prune(filter, layout)
+        self._conditions: Conditions | None = None
         self._handover: Handover | None = None
         self._offers: dict[int, Offer] = {}
         self._expected = Expected()
@@ -246,35 +249,57 @@ class Scan:
         """The rows of a run that are visible and pass the filter."""
         from .expression.evaluate import Context, evaluate_filter
 
-        tested = Projection([self._layout.by_id[id] for id in sorted(column_ids(filter))])
-        known = _decoded(run, tested)
-        ids = [column.id for column in tested.columns]
-        truth = evaluate_filter(filter, known, column_ids=ids, context=Context(now=0, parameters=()))
-        if mask is not None:
-            truth = pa.array(truth.to_numpy(zero_copy_only=False) & mask)
-        count = truth.true_count
-        if not count:
+        if self._conditions is None:
+            self._conditions = Conditions(filter, self._layout)
+        segment, start, stop = run.segment, run.start, run.stop
+        total, by_id = stop - start, self._layout.by_id
+        numbers: dict[int, FixedValues] = {}
+
+        def read(column: Column) -> FixedValues:
+            if column.id not in numbers:
+                numbers[column.id] = segment.reader.narrowed(column.id, start, stop, dtype_asked(column))
+            return numbers[column.id]
+
+        passing, left = self._conditions.ask(segment, read, count=total, run=(start, stop))
+        if passing is not None:
+            mask = passing if mask is None else mask & passing
+        arrays = {id: array_of(values, by_id[id].type) for id, values in numbers.items() if not by_id[id].type.is_text}
+        rows = _places(mask, total)
+        if left is not None and (rows is None or len(rows)):
+            tested = [by_id[id] for id in sorted(column_ids(left))]
+            known = _decoded(run, Projection(tested), rows)
+            ids = [column.id for column in tested]
+            truth = evaluate_filter(left, known, column_ids=ids, context=Context(now=0, parameters=()))
+            true = truth.to_numpy(zero_copy_only=False)
+            if rows is None:
+                mask = true if mask is None else mask & true
+                rows = _places(mask, total)
+                arrays |= zip(ids, known.columns, strict=True)
+            else:
+                rows = rows[true]
+        if rows is not None:
+            if len(rows):
+                yield _decoded(run, projection, rows)
             return
-        rest = Projection([column for column in projection.columns if column.id not in ids])
-        total = run.stop - run.start
-        if count == total:
-            other = _decoded(run, rest)
-        elif count * FEW < total:
-            rows = np.flatnonzero(truth.to_numpy(zero_copy_only=False))
-            other = batch_of(
-                [run.segment.taken(column, rows + run.start) for column in rest.columns], rest.schema, count
-            )
-            known = known.filter(truth)
-        else:
-            other, known = _decoded(run, rest).filter(truth), known.filter(truth)
-        arrays = {column.id: array for column, array in zip(tested.columns, known.columns, strict=True)}
-        arrays |= {column.id: array for column, array in zip(rest.columns, other.columns, strict=True)}
-        yield batch_of([arrays[column.id] for column in projection.columns], projection.schema, count)
+        rest = [column for column in projection.columns if column.id not in arrays]
+        arrays |= {column.id: array_of(segment.values(column, start, stop), column.type) for column in rest}
+        batch = batch_of([arrays[column.id] for column in projection.columns], projection.schema, total)
+        yield batch if mask is None or mask.all() else batch.filter(pa.array(mask))
 
 
-def _decoded(run: Run, projection: Projection) -> pa.RecordBatch:
-    """The rows of a run, visible or not."""
-    arrays = [array_of(run.segment.values(column, run.start, run.stop), column.type) for column in projection.columns]
+def _places(mask: np.ndarray | None, total: int) -> np.ndarray | None:
+    """Where ``mask`` is true (int64), if that is few of ``total`` rows: those are read one by one."""
+    if mask is None or int(np.count_nonzero(mask)) * FEW >= total:
+        return None
+    return np.flatnonzero(mask)
+
+
+def _decoded(run: Run, projection: Projection, rows: np.ndarray | None = None) -> pa.RecordBatch:
+    """The rows of a run, visible or not; or these of them (int64)."""
+    segment, columns = run.segment, projection.columns
+    if rows is not None:
+        return batch_of([segment.taken(column, rows + run.start) for column in columns], projection.schema, len(rows))
+    arrays = [array_of(segment.values(column, run.start, run.stop), column.type) for column in columns]
     return batch_of(arrays, projection.schema, run.stop - run.start)
 
 

@@ -110,7 +110,7 @@ class Sieve:
             mask = np.ones(len(values.values), np.bool_)
             self._among(segment, test.id, test, self._passing_places).keep(values, mask)
         else:
-            mask = _within(test, values.values)
+            mask = within(test, values.values)
         if values.valid is not None:
             there = values.valid.view(np.bool_)
             mask &= there
@@ -133,7 +133,7 @@ class Sieve:
 
     def _passing_places(self, test: ColumnTest, texts: pa.Array) -> np.ndarray:
         type = self._layout.by_id[test.id].type
-        return _within(test, np.array([zone_of(type, text)[0] for text in texts.to_pylist()] or [0], np.int64))
+        return within(test, np.array([zone_of(type, text)[0] for text in texts.to_pylist()] or [0], np.int64))
 
     def _passing_texts(self, part: Expression, texts: pa.Array) -> np.ndarray:
         return _true_of(part, texts)
@@ -210,7 +210,7 @@ def _without(test: ZoneTest | None, ids: set[int]) -> ZoneTest | None:
             return test
 
 
-def _within(test: ColumnTest, places: np.ndarray) -> np.ndarray:
+def within(test: ColumnTest, places: np.ndarray) -> np.ndarray:
     """Which integers lie in one of the test's intervals."""
     least, most = np.iinfo(places.dtype).min, np.iinfo(places.dtype).max
     pairs = [(low, high) for low, high in zip(test.lows.tolist(), test.highs.tolist(), strict=True)]

@@ -13,14 +13,17 @@ left to scans: ``read_windows`` says so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
 from ..base.limits import WINDOW_ROWS_MAX
 from ..base.types import Kind
+from ..storage.column_values import FixedValues
 from .cell import Cells
 from .column_store import FixedColumn
+from .conditions import Conditions, dtype_asked
 from .expression.node import Expression
 from .gather import Picked, gathered
 from .layout import DAY, Layout
@@ -29,6 +32,7 @@ from .projection import Projection
 from .prune import column_ids
 from .scan import cells_within
 from .scan_plan import parts_within
+from .schema import Column
 from .segment import Segment
 
 Found = list[tuple["Segment | Chunk", np.ndarray, int]]
@@ -71,11 +75,26 @@ def _passing(found: Found, layout: Layout, filter: Expression) -> Found:
     """Those for which the filter is true: only its columns are read."""
     from .expression.evaluate import evaluate_filter
 
+    conditions, asked = Conditions(filter, layout), False
+    for number, (part, rows, place) in enumerate(found):
+        if isinstance(part, Segment):
+            read = partial(_asked, part, rows)
+            mask, left = conditions.ask(part, read, count=len(rows))
+            found[number] = part, rows if mask is None else rows[mask], place
+            asked |= left is not None
+        else:
+            asked = True
+    if not asked:
+        return found
     tested = Projection([layout.by_id[id] for id in sorted(column_ids(filter))])
     truth = evaluate_filter(filter, _gathered(found, tested), column_ids=[column.id for column in tested.columns])
     ends = np.cumsum([len(rows) for _, rows, _ in found])
     masks = np.split(truth.to_numpy(zero_copy_only=False), ends[:-1])
     return [(part, rows[mask], place) for (part, rows, place), mask in zip(found, masks, strict=True)]
+
+
+def _asked(segment: Segment, rows: np.ndarray, column: Column) -> FixedValues:
+    return segment.reader.take_narrowed(column.id, rows, dtype_asked(column))
 
 
 def _gathered(found: Found, projection: Projection) -> pa.RecordBatch:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import soak
 import weftdb
-from weftdb.base.types import BOOLEAN, INTEGER, TIMESTAMP
+from weftdb.base.types import BOOLEAN, INTEGER, TEXT, TIMESTAMP
 from weftdb.engine import time_order
 from weftdb.engine.expression.node import Call, Column, Expression, Literal
 from weftdb.engine.reader import Reader
@@ -23,6 +23,10 @@ STEP = timedelta(minutes=10)  # few different times, so that windows begin and e
 SPAN = 14 * 144
 MICRO = timedelta(microseconds=1)
 FEW = Call(function="less", arguments=(Column(id=3, type=INTEGER), Literal(value=5_000, type=INTEGER)), type=BOOLEAN)
+LENGTH = Call(function="length", arguments=(Column(id=4, type=TEXT),), type=INTEGER)
+SHORT = Call(function="less", arguments=(LENGTH, Literal(value=3, type=INTEGER)), type=BOOLEAN)
+TWICE = Call(function="add", arguments=(Column(id=3, type=INTEGER), Column(id=3, type=INTEGER)), type=INTEGER)
+LESS = Call(function="less", arguments=(TWICE, Literal(value=9_000, type=INTEGER)), type=BOOLEAN)
 
 
 def _micros(moment: datetime) -> int:
@@ -89,7 +93,7 @@ def test_windows_are_the_rows_that_scans_find(monkeypatch: pytest.MonkeyPatch, o
                         high = low + draw.choice((MICRO, STEP, STEP + MICRO, 33 * STEP))
                         windows.append((_micros(low), _micros(high)))
                     columns = draw.choice(([1, 2, 3, 4], [3], [4, 1], [2]))
-                    filter = draw.choice((None, FEW))
+                    filter = draw.choice((None, None, None, FEW, SHORT, LESS))
                     for reader in (newest, old):
                         if reader is None:
                             continue
