@@ -123,6 +123,7 @@ VIEW_DEPTH_MAX: Final = 32
 # Pipelines: who is given kernels, and what is kept of these (engine/pipeline/kernels.py, files.py).
 PIPELINE_ROWS_MIN: Final = 10_000  # the executor is as fast with fewer rows
 PIPELINE_ROWS_MANY: Final = 1_000_000  # below these a kernel is not compiled before its program ran for long
+PIPELINE_VALUES_MAX: Final = 1 << 17  # groups of what the executor computes with; more are not fewer than rows for it
 PIPELINE_RUN_SECONDS: Final = 1.0  # so long: about what compiling takes
 SORTED_ROWS_MAX: Final = (
     8_192  # of a table, that are sorted without the executor, which takes a millisecond to be asked

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from ..base.errors import LimitExceeded
-from ..base.limits import PIPELINE_ROWS_MANY
+from ..base.limits import PIPELINE_ROWS_MANY, PIPELINE_VALUES_MAX
 from ..engine.clock import monotonic
-from ..engine.expression.node import Expression, Literal
-from ..engine.layout import Layout
+from ..engine.expression.node import Call, Expression, Literal
+from ..engine.expression.tree import columns_of
+from ..engine.layout import DAY, Layout
 from ..engine.pipeline import metadata
 from ..engine.pipeline.answers import table_of
 from ..engine.pipeline.bounds import columns_read as slots_read
@@ -28,7 +29,7 @@ from ..engine.pipeline.cut import Cut
 from ..engine.pipeline.kernels import Kernels, Known
 from ..engine.pipeline.packing import NO_KEYS
 from ..engine.pipeline.run import Run, constants_of
-from ..engine.pipeline.shape import FarApart, NoRoom, NotCovered, Shape
+from ..engine.pipeline.shape import FarApart, Many, NoRoom, NotCovered, Shape
 from ..engine.selectivity import rows_expected, selectivity_of_all
 from ..engine.shares import Shares
 from ..engine.statistics import TableStatistics
@@ -36,7 +37,9 @@ from . import bound, pushdown
 from .cancel import Cancel
 from .pipeline import Part, Rest, SideRows
 from .pushdown import finish
+from .regroup import DAYS
 from .relational import reader_of
+from .shown import expression_text
 from .top import RowsPart, run_rows, sink_of
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
 METADATA: Final = "metadata"
 """The sink of a part that needed no kernel."""
 
+ROWS_PER_VALUE: Final = 16
+"""The executor computes more at once than it saves where fewer rows share what is computed of."""
 
 VIEWS: Final = "views"
 """The sink of what views answered (matching/run.py); ``kernel`` is the view then."""
@@ -106,7 +111,7 @@ def _all(
         try:
             done, groups = parts.groups(part) if isinstance(part, Part) else parts.rows(part)
         except NotCovered as why:
-            if isinstance(why, FarApart) and rest.otherwise is not None:
+            if isinstance(why, FarApart | Many) and rest.otherwise is not None:
                 return _all(rest.otherwise, parts, note)
             note(Grouped(alias=use.alias, why_not=str(why)))
             if not parts.dry:
@@ -230,6 +235,11 @@ class _Parts:
         rows_count = looked.plan.rows_count
         if rows_count < self.kernels.rows_min:
             raise NotCovered("the rows are few")
+        if part.values:
+            known = looked.reader.statistics(part.use.table)
+            if _values_expected(part.values, known) > min(rows_count // ROWS_PER_VALUE, PIPELINE_VALUES_MAX):
+                names = " and ".join(map(expression_text, part.values))
+                raise Many(f"different values of {names} may be many")
         if part.sides:
             rows = rows_expected(looked.filter, looked.reader.statistics(part.use.table), rows_max=rows_count)
             cost = sum(map(self._side_cost, part.sides)) * self.kernels.side_cost
@@ -368,6 +378,25 @@ def _groups_expected(part: Part, plan: Plan, filter: Expression | None, statisti
         known = statistics.columns.get(part.pipeline.slots[slot].id)
         groups = min(groups * (rows if known is None else known.distinct + 1), rows)
     return groups
+
+
+def _values_expected(values: Sequence[Expression], statistics: TableStatistics) -> int:
+    """About how many different ones there are together."""
+    count = 1
+    for value in values:
+        for id in columns_of(value):
+            known = statistics.columns.get(id)
+            if known is None:
+                return statistics.rows
+            of_one = known.distinct + 1
+            if _is_of_days(value) and known.low is not None and known.high is not None:
+                of_one = min(of_one, (known.high - known.low) // DAY + 2)
+            count *= of_one
+    return count
+
+
+def _is_of_days(value: Expression) -> bool:
+    return isinstance(value, Call) and value.function == "date_trunc" and value.arguments[0] == DAYS
 
 
 def _sink_of(shape: Shape) -> str:

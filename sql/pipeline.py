@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ..base.types import Type
+from ..base.types import Kind, Type
 from ..engine import schema
 from ..engine.expression.node import Column, Expression
 from ..engine.expression.tree import transform
@@ -29,7 +29,7 @@ from ..engine.pipeline import metadata
 from ..engine.pipeline.describe import describe
 from ..engine.pipeline.shape import Aggregation, NotCovered, Pipeline, Side
 from . import bound
-from .regroup import as_groups, in_two_levels
+from .regroup import as_groups, by_values, in_two_levels
 from .shown import Reason
 from .star import Star, only_computes, star_of
 from .top import RowsPart, first_of, newest_of, passing_of, top_of
@@ -55,6 +55,8 @@ class Part:
     asked: metadata.Asked | None = None
     """What needs no kernel as long as little has to be read."""
     first: First | None = None
+    values: tuple[Expression, ...] = ()
+    """Its keys, where it is worth it only if they are few: values of which the executor computes more (regroup.py)."""
     memo: dict[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
     """``why``: it was seen not to be covered when its sides' rows were there, which took long."""
 
@@ -80,7 +82,8 @@ class SideRows:
 class Rest:
     """What is left to the executor once the parts are computed.
 
-    ``otherwise``: the same where different values are groups, for those that are too far apart to have bits.
+    ``otherwise``: the same with less, where that was too much: different values are groups, if these are too far apart
+    to have bits; and what is computed of many values is the executor's.
     """
 
     bound: bound.BoundQuery
@@ -88,15 +91,15 @@ class Rest:
     otherwise: Rest | None = None
 
 
-def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | Reason:
+def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True, computing: bool = True) -> Rest | Reason:
     """The query over the groups of its grouped tables, or why none is a pipeline.
 
-    ``by_bits``: of DISTINCT aggregates, those that count.
+    ``by_bits``: of DISTINCT aggregates, those that count. ``computing``: by groups of what keys are computed of, too.
     """
     uses = {use.reference: use for use in query.uses}
     parts: list[Part | RowsPart] = []
     reasons: list[Reason] = []
-    any_bits = False
+    any_bits = any_values = False
 
     def some_rows(select: bound.Select) -> bound.Select | None:
         if select.distinct_on:
@@ -115,7 +118,7 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
         return left
 
     def replace(node: Any) -> Any:
-        nonlocal any_bits
+        nonlocal any_bits, any_values
         if not isinstance(node, bound.Select) or node.source is None:
             return None
         if not (node.grouping or node.distinct) or node.distinct_on:
@@ -135,16 +138,25 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
             levels = in_two_levels(node, first_id=new_id)
             select = part_of(node if levels is None else levels.inner, new_id + IDS_MAX // 2)
         except NotCovered as why:
+            if computing:
+                with suppress(NotCovered):
+                    levels = by_values(node, first_id=new_id, covered=lambda part: _is_covered(part, node, new_id))
+                    select = part_of(levels.inner, new_id + IDS_MAX // 2, of_values=True)
+                    any_values = True
+                    return levels.outer(select)
             reasons.append(Reason(text=str(why)))
             return None
         return select if levels is None else levels.outer(select)
 
-    def part_of(grouped: bound.Select, new_id: int) -> bound.Select:
+    def part_of(grouped: bound.Select, new_id: int, *, of_values: bool = False) -> bound.Select:
         star = star_of(grouped, first_id=new_id)
         pipeline, select, scan = _part(grouped, star)
         sides = tuple(_side(side.query, query) for side in star.sides)
         use, asked = uses[star.fact.reference], metadata.asked(pipeline)
-        part = Part(use=use, pipeline=pipeline, name=scan.name, sides=sides, asked=asked, first=_first(grouped))
+        values = tuple(map(_own(star), star.keys)) if of_values else ()
+        part = Part(
+            use=use, pipeline=pipeline, name=scan.name, sides=sides, asked=asked, first=_first(grouped), values=values
+        )  # fmt: skip
         parts.append(part)
         return select
 
@@ -152,12 +164,27 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True) -> Rest | R
     rest = rewrite(query.query, replace)
     if not parts:
         return reasons[0] if reasons else Reason(text="nothing is grouped")
-    otherwise = with_pipelines(query, by_bits=False) if any_bits else None
+    otherwise = None
+    if any_values or any_bits:
+        otherwise = with_pipelines(query, by_bits=by_bits and any_values, computing=False)
     return Rest(
         bound=query_of(rest, query, query.columns),
         parts=tuple(parts),
         otherwise=otherwise if isinstance(otherwise, Rest) else None,
     )
+
+
+def _is_covered(part: Expression, select: bound.Select, first_id: int) -> bool:
+    """Whether a pipeline over what ``select`` reads computes a key, or a condition."""
+    key = bound.Output(column=bound.OutputColumn(id=first_id, name="key", type=part.type), expression=part)
+    alone = dataclasses.replace(select, where=None, grouping=bound.Grouping(keys=(key,), aggregates=()))
+    if part.type.kind is Kind.BOOLEAN:
+        alone = dataclasses.replace(alone, where=part, grouping=bound.Grouping(keys=(), aggregates=()))
+    try:
+        _part(alone, star_of(alone, first_id=first_id))
+    except NotCovered:
+        return False
+    return True
 
 
 def _counts_distinct(select: bound.Select) -> bool:

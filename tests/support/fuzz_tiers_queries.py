@@ -18,7 +18,7 @@ _NO_KEYS: Final = ("REAL", "DOUBLE PRECISION")
 
 _KINDS: Final = {
     "groups": 40, "distinct": 6, "counted": 10, "whole": 5, "top": 8, "best": 8, "newest": 7, "projection": 5,
-    "nested": 12, "joined": 8,
+    "nested": 12, "joined": 8, "computed": 14,
 }  # fmt: skip
 _SPREADS: Final = ("stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp")
 _UNIQUE: Final = {"plain": ("k",), "series": ("k", "moment")}
@@ -124,6 +124,77 @@ class Maker:
     def _groups(self) -> str:
         text, count = self._grouped(self._table(), [self.aggregate() for _ in range(self.rng.randint(1, 5))])
         return text + self._order(text, count, 0.15)
+
+    def _computed(self) -> str:
+        """What no pipeline computes, of what it groups by."""
+        rng = self.rng
+        keys = [self._of_values() for _ in range(rng.choice((0, 1, 1, 1, 2)))]
+        keys = list(dict.fromkeys([*keys, *(self.key() for _ in range(rng.choice((0, 0, 0, 1))))]))
+        words = [self._of_groups() for _ in range(rng.randint(1, 4))]
+        places = ", ".join(map(str, range(1, len(keys) + 1)))
+        group = ""
+        if keys:
+            group = f" GROUP BY {places}"
+            if rng.random() < 0.15:
+                names = [f"x{number}" for number in range(len(keys))]
+                inner = ", ".join(f"{key} AS {name}" for key, name in zip(keys, names, strict=True))
+                keys = names
+                words = [f"GROUPING({rng.choice(names)})", "count(*)"]
+                group = f" GROUP BY {rng.choice(('ROLLUP', 'CUBE'))} ({', '.join(names)})"
+                return f"SELECT {', '.join([*keys, *words])} FROM (SELECT {inner} FROM {self._table()}) y{group}"
+            if rng.random() < 0.15:
+                group = f" GROUP BY ROLLUP ({places})"
+        where = self._where()
+        if rng.random() < 0.3:
+            where += (" AND " if where else " WHERE ") + self._of_texts_together()
+        having = rng.choice(("", "", "", "", " HAVING count(*) > 1", " HAVING avg(c) < 3", " HAVING max(t) > 'a'"))
+        text = f"SELECT {', '.join([*keys, *words])} FROM {self._table()}{where}{group}{having if keys else ''}"
+        return text + self._order(text, len(keys) + len(words), 0.15)
+
+    def _of_texts_together(self) -> str:
+        one, other = self.column("TEXT"), self.column("TEXT", "VARCHAR(9)")
+        return self.rng.choice(
+            (
+                f"{one} || {other} > {self.literal('TEXT')}", f"upper({one}) || {other} = 'AA'",
+                f"coalesce({one}, {other}) IS NOT NULL", f"length({one} || {other}) < 3",
+            )
+        )  # fmt: skip
+
+    def _of_values(self) -> str:
+        """Computed of columns that have few different values."""
+        rng = self.rng
+        one, other, number = self.column("TEXT"), self.column("TEXT", "VARCHAR(9)"), self.column(*INTEGERS)
+        exact = self.column("NUMERIC(12,4)", "NUMERIC(15,2)", "NUMERIC(38,4)")
+        field = rng.choice(("week", "doy", "isoyear", "decade", "century", "quarter", "hour", "epoch", "WEEK"))
+        format = rng.choice(("YYYY-MM", "IYYY-IW", "YYYY-MM-DD HH24", "Mon DD", "Dy", "DDD/Q"))
+        return rng.choice(
+            (
+                f"{one} || {other}", f"coalesce({one}, {other})", f"upper({one}) || '/' || {other}",
+                f"CASE WHEN {self.condition(0)} THEN {one} ELSE {other} END", f"length({one} || {other})",
+                f"CAST({number} AS TEXT)", f"CAST({number} AS TEXT) || {one}", f"floor({exact})", f"round({exact}, 1)",
+                "width_bucket(q, -100, 100, 5)", f"CASE WHEN b <> 0 THEN CAST(c / b AS TEXT) ELSE {one} END",
+                f"extract({field} FROM m)", f"extract({field} FROM d)", f"to_char(m, '{format}')",
+                f"to_char(o, '{format}')", "CAST(d AS TEXT)", f"{one} = {other}", f"greatest({one}, {other})",
+                f"abs({exact}) || {one}", "extract(week FROM date_trunc('month', m))", "CAST(y AS TEXT)",
+            )
+        )  # fmt: skip
+
+    def _of_groups(self) -> str:
+        rng = self.rng
+        four = ("sum", "avg", "min", "max")
+        text = rng.choice(
+            (
+                lambda: "count(*)",
+                lambda: f"count({self.column(*TYPES)})",
+                lambda: f"{rng.choice(four)}({self.integer(rng.choice(INTEGERS), 1)})",
+                lambda: f"{rng.choice(four)}({self.column(*INTEGERS)})",
+                lambda: f"{rng.choice(four)}({self.numeric(0)})",
+                lambda: f"{rng.choice(('min', 'max'))}({self.column('TEXT', 'VARCHAR(9)')})",
+                lambda: f"{rng.choice(('min', 'max'))}({self.column('TEXT')} || {self.column('TEXT')})",
+                lambda: f"{rng.choice(('min', 'max'))}({self.column('DATE', 'TIME', 'TIMESTAMP', 'DOUBLE PRECISION')})",
+            )
+        )()
+        return f"{text} FILTER (WHERE {self.condition(0)})" if rng.random() < 0.15 else text
 
     def _order(self, text: str, count: int, share: float) -> str:
         """By all that is seen: the order is one, but for what the executor rounds at each step."""
