@@ -138,7 +138,7 @@ def with_pipelines(query: bound.BoundQuery, *, by_bits: bool = True, computing: 
             levels = in_two_levels(node, first_id=new_id)
             select = part_of(node if levels is None else levels.inner, new_id + IDS_MAX // 2)
         except NotCovered as why:
-            if computing:
+            if computing and node.grouping is not None:
                 with suppress(NotCovered):
                     levels = by_values(node, first_id=new_id, covered=lambda part: _is_covered(part, node, new_id))
                     select = part_of(levels.inner, new_id + IDS_MAX // 2, of_values=True)

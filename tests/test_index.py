@@ -142,6 +142,7 @@ def test_keys_that_all_come_to_one_partition_have_room() -> None:
     st.sampled_from((1, 7, 1_000, 86_400_000_000)),
     st.integers(-(2**60), 2**60),
 )
+@example([(0, 9_223_372_036_854_775_806), (0, -9_223_372_036_854_775_537)], 5, 1_000, -263)
 @example([(0, -9_223_371_986_427_387_920), (0, 9_223_372_000_882_163_697)], 1, 86_400_000_000, 35_972_612_081)
 @settings(max_examples=150, deadline=None)
 def test_routing_groups_rows_as_plain_loops_do(

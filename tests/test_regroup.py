@@ -73,13 +73,17 @@ def ask(db: EmbeddedDatabase, tier: str, sql: str) -> Any:
     return db.execute(sql, settings={"weft.tier": tier})
 
 
+def _rows(table: pa.Table) -> list[tuple[Any, ...]]:
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
 @pytest.mark.parametrize("sql", ANSWERED)
 def test_what_is_computed_of_groups_is_what_is_computed_of_rows(db: EmbeddedDatabase, sql: str) -> None:
     expected, found = (ask(db, tier, sql).arrow() for tier in ("relational", "pipeline"))
-    if "ORDER BY" not in sql:
-        order = [(name, "ascending") for name in expected.column_names]
-        expected, found = expected.sort_by(order), found.sort_by(order)
-    assert found.equals(expected)
+    if "LIMIT" in sql:
+        assert found.equals(expected)
+    else:  # rows of ROLLUP may have the same keys
+        assert sorted(map(repr, _rows(found))) == sorted(map(repr, _rows(expected)))
     assert found.schema.equals(expected.schema, check_metadata=True)
     assert any(line.lstrip().startswith("Pipeline of t") for (line,) in ask(db, "pipeline", f"EXPLAIN {sql}").rows())
 

@@ -78,7 +78,7 @@ def test_a_seed_gives_the_same_queries_and_structures_have_other_constants() -> 
     queries = [TIERS.query_of(3, number, [1, 2], structures=10) for number in range(400)]
     assert queries == [TIERS.query_of(3, number, [1, 2], structures=10) for number in range(400)]
     assert len(set(queries)) > 100
-    assert len({TIERS.query_of(4, number, [1, 2]) for number in range(100)}) == 100
+    assert len({TIERS.query_of(6, number, [1, 2]) for number in range(100)}) == 100
 
 
 def test_limits_are_small_and_are_restored() -> None:

@@ -67,7 +67,8 @@ def assign_groups(
         if times.size > 0 and (not known or np.uint64(times[row]) - np.uint64(low) >= np.uint64(every)):
             slice_ = slice_of(times[row], every, base, phase)
             low = (slice_ + base) * every + phase
-            known = low <= times[row]  # unless the slice begins before what int64 can say
+            # Unless the slice begins before what int64 can say, or ends behind it.
+            known = low <= times[row] and low <= np.int64(0x7FFF_FFFF_FFFF_FFFF) - every
         group = recent[shard]
         if group < 0 or slices[group] != slice_:
             place = place_of(slice_, shard, slices, shard_of, places)
