@@ -35,6 +35,9 @@ ANSWERED = (
     "SELECT CASE WHEN n <> 0 THEN CAST(12 / n AS TEXT) ELSE a END AS k, count(*) FROM t GROUP BY 1 ORDER BY 1",
     "SELECT DISTINCT a || coalesce(b, '') AS k FROM t ORDER BY 1",
     "SELECT a, min(b) FILTER (WHERE n > 1), max(a || b) FROM t GROUP BY a ORDER BY a",
+    "SELECT n, max(a) FILTER (WHERE a < 'y') FROM t GROUP BY n ORDER BY n",
+    "SELECT to_char(at, 'YYYY-MM-DD HH24') AS h, count(*) FROM t WHERE at < '2024-01-03' GROUP BY 1 ORDER BY 1",
+    "SELECT CASE WHEN n < 0 THEN CAST(n + 2147483647 AS TEXT) ELSE a END AS k, count(*) FROM t GROUP BY 1 ORDER BY 1",
     "SELECT d.name || t.a AS k, count(*), max(t.b) FROM t JOIN dim d ON t.n = d.id GROUP BY 1 ORDER BY 1",
 )
 
@@ -111,9 +114,15 @@ def test_many_values_are_left_to_the_executor_and_the_rest_of_the_query_is_not(d
         return [line.strip() for (line,) in ask(db, "auto", f"EXPLAIN ANALYZE {sql}").rows()]
 
     assert not any("may be many" in line for line in lines(few))
+    days = "SELECT to_char(at, 'YYYY-MM-DD'), count(*) FROM t GROUP BY 1"
+    assert not any("may be many" in line for line in lines(days))
+    prices = "SELECT CAST(p AS TEXT) || a, count(*) FROM t GROUP BY 1"  # more than a sixteenth of the rows
+    assert any("different values of p and a may be many" in line for line in lines(prices))
     assert any("different values of k may be many" in line for line in lines(many))
     both = f"SELECT n, count(*) FROM t GROUP BY 1 UNION ALL SELECT count(*), 0 FROM ({many}) y"
     assert any(line.startswith("Pipeline of t: 5 groups of") for line in lines(both))
+    both = f"SELECT count(*) FROM ({many}) y UNION ALL SELECT count(DISTINCT n) FROM t"
+    assert any("different values by bits" in line for line in lines(both))
     assert ask(db, "auto", f"SELECT count(*) FROM ({many}) y").scalar() == ROWS
 
 
