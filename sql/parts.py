@@ -29,7 +29,7 @@ from ..engine.pipeline.cut import Cut
 from ..engine.pipeline.kernels import Kernels, Known
 from ..engine.pipeline.packing import NO_KEYS
 from ..engine.pipeline.run import Run, constants_of
-from ..engine.pipeline.shape import FarApart, Many, NoRoom, NotCovered, Shape
+from ..engine.pipeline.shape import FarApart, NoRoom, NotCovered, Shape
 from ..engine.selectivity import rows_expected, selectivity_of_all
 from ..engine.shares import Shares
 from ..engine.statistics import TableStatistics
@@ -104,6 +104,8 @@ def run_parts(
 def _all(
     rest: Rest, parts: _Parts, note: Callable[[Grouped], None]
 ) -> tuple[bound.BoundQuery, dict[str, pa.Table]] | None:
+    if rest.otherwise is not None and any(isinstance(part, Part) and parts.are_many(part) for part in rest.parts):
+        return _all(rest.otherwise, parts, note)  # before other parts are computed in vain
     found: dict[str, pa.Table] = {}
     missing = False
     for part in rest.parts:
@@ -111,7 +113,7 @@ def _all(
         try:
             done, groups = parts.groups(part) if isinstance(part, Part) else parts.rows(part)
         except NotCovered as why:
-            if isinstance(why, FarApart | Many) and rest.otherwise is not None:
+            if isinstance(why, FarApart) and rest.otherwise is not None:
                 return _all(rest.otherwise, parts, note)
             note(Grouped(alias=use.alias, why_not=str(why)))
             if not parts.dry:
@@ -235,16 +237,21 @@ class _Parts:
         rows_count = looked.plan.rows_count
         if rows_count < self.kernels.rows_min:
             raise NotCovered("the rows are few")
-        if part.values:
-            known = looked.reader.statistics(part.use.table)
-            if _values_expected(part.values, known) > min(rows_count // ROWS_PER_VALUE, PIPELINE_VALUES_MAX):
-                names = " and ".join(map(expression_text, part.values))
-                raise Many(f"different values of {names} may be many")
+        if self.are_many(part, rows_count):
+            raise NotCovered(f"different values of {' and '.join(map(expression_text, part.values))} may be many")
         if part.sides:
             rows = rows_expected(looked.filter, looked.reader.statistics(part.use.table), rows_max=rows_count)
             cost = sum(map(self._side_cost, part.sides)) * self.kernels.side_cost
             if cost > rows + rows_count // 4:
                 raise NotCovered("it is joined with many rows")
+
+    def are_many(self, part: Part, rows_count: int | None = None) -> bool:
+        """Whether the executor would compute with groups that may not be few, of so many rows or of all."""
+        if self.wait or not part.values:
+            return False
+        known = reader_of(part.use, self.reader, self.past).statistics(part.use.table)
+        rows_count = known.rows if rows_count is None else rows_count
+        return _values_expected(part.values, known) > min(rows_count // ROWS_PER_VALUE, PIPELINE_VALUES_MAX)
 
     def _side_cost(self, side: SideRows) -> float:
         """About how many rows the largest table of a side gives; half where a kernel makes them."""

@@ -51,10 +51,6 @@ class FarApart(NotCovered):
     """There is no room for a bit for each value that is to be counted once: they can be groups."""
 
 
-class Many(NotCovered):
-    """What the executor would compute with, of groups, is not fewer than rows."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregation:
     """``argument`` None: count(*). ``function``: count, sum, avg, min, max; ``distinct``: of different values."""
