@@ -16,7 +16,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from ..base.errors import WeftError
 from ..base.types import Kind, Type
 from ..storage.column_values import FixedValues, VariableValues, array_of, width_of
 from .expression.node import Expression
@@ -26,7 +25,7 @@ from .layout import Layout
 from .prune import column_ids
 from .schema import Column
 from .segment import Segment
-from .sieve import within
+from .sieve import true_of, within
 from .zones import ColumnTest, comparison, place_range, zone_test
 
 SAME_BYTES: Final = 4_096
@@ -136,18 +135,12 @@ def _is_true_of_all(test: ColumnTest, segment: Segment, start: int, stop: int) -
 
 def _texts(part: Expression, dictionary: VariableValues, column: Column) -> _Texts | None:
     """Of which texts a condition is true; None where it fails for one."""
-    from .expression.evaluate import Context, evaluate_filter
-
     texts = array_of(dictionary, column.type)
-    texts = pa.concat_arrays([texts, pa.nulls(1, texts.type)])
-    batch = pa.RecordBatch.from_arrays([texts], names=[column.name])
-    try:
-        truths = evaluate_filter(part, batch, column_ids=[column.id], context=Context(now=0, parameters=()))
-    except WeftError:
+    true = true_of(part, pa.concat_arrays([texts, pa.nulls(1, texts.type)]))
+    if true is None:
         return None
-    *codes, null = truths.to_pylist()
-    found = KeySet.of([np.flatnonzero(codes)])
-    return None if found is None else _Texts(codes=found, null=null)
+    found = KeySet.of([np.flatnonzero(true[:-1])])
+    return None if found is None else _Texts(codes=found, null=bool(true[-1]))
 
 
 def dtype_asked(column: Column) -> np.dtype:

@@ -77,7 +77,7 @@ class Sieve:
         for id, part in self._plain:
             if id in segment.description.columns and mask.any():
                 column = self._layout.by_id[id]
-                mask &= _true_of(part, array_of(segment.values(column, start, stop), column.type))
+                mask &= _can_be_true_of(part, array_of(segment.values(column, start, stop), column.type))
 
     def mask(self, segment: Segment, read: Read, *, count: int) -> np.ndarray:
         """Which of the ``count`` rows that ``read`` reads can pass: bool[count]."""
@@ -136,7 +136,7 @@ class Sieve:
         return within(test, np.array([zone_of(type, text)[0] for text in texts.to_pylist()] or [0], np.int64))
 
     def _passing_texts(self, part: Expression, texts: pa.Array) -> np.ndarray:
-        return _true_of(part, texts)
+        return _can_be_true_of(part, texts)
 
 
 def _of_texts(filter: Expression | None, layout: Layout) -> Iterator[tuple[int, Expression]]:
@@ -145,19 +145,25 @@ def _of_texts(filter: Expression | None, layout: Layout) -> Iterator[tuple[int, 
         ids = column_ids(part)
         if len(ids) == 1:
             (id,) = ids
-            if layout.by_id[id].type.is_text and not _true_of(part, pa.nulls(1, pa.string()))[0]:
+            if layout.by_id[id].type.is_text and not _can_be_true_of(part, pa.nulls(1, pa.string()))[0]:
                 yield id, part
 
 
-def _true_of(part: Expression, texts: pa.Array) -> np.ndarray:
-    """Which texts a condition on one column can be true of: bool[n]."""
+def true_of(part: Expression, texts: pa.Array) -> np.ndarray | None:
+    """Which texts a condition on one column is true of: bool[n]; None where it fails for one of them."""
     from .expression.evaluate import evaluate_filter
 
     batch = pa.RecordBatch.from_arrays([texts], names=["text"])
     try:
         return evaluate_filter(part, batch, column_ids=list(column_ids(part))).to_numpy(zero_copy_only=False)
-    except WeftError:  # whoever reads the rows is told, if one of them has that text
-        return np.ones(len(texts), np.bool_)
+    except WeftError:
+        return None
+
+
+def _can_be_true_of(part: Expression, texts: pa.Array) -> np.ndarray:
+    """Which texts it can be true of: where it fails, whoever reads the rows is told, if one of them has that text."""
+    true = true_of(part, texts)
+    return np.ones(len(texts), np.bool_) if true is None else true
 
 
 def _known(test: ZoneTest, exact: set[int]) -> ZoneTest | None:

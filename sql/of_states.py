@@ -42,6 +42,12 @@ def _unless_none(count: Expression, value: Expression) -> Expression:
     return Case(branches=((none, Literal(value=None, type=value.type)),), default=value, type=value.type)
 
 
+def average_of(total: Expression, count: Expression, type: Type) -> Expression:
+    """Of values that are so many and have this sum; NULL of none."""
+    divisor = _cast(count, DOUBLE if total.type.kind is Kind.DOUBLE else numeric(19, 0))
+    return _unless_none(count, _cast(call_of("divide", total, divisor), type))
+
+
 def sum_of(parts: Sequence[tuple[int, Expression]], type: Type) -> Expression:
     """The sum of values, each taken so many times."""
     found: Expression | None = None
@@ -81,9 +87,7 @@ def _sum(builder: Builder, argument: Expression | None, filter: Expression | Non
 def _avg(builder: Builder, argument: Expression | None, filter: Expression | None, type: Type) -> Expression:
     assert argument is not None, "avg has an argument"
     terms = builder.terms(argument, filter)
-    total, count = builder.total(terms, argument.type), builder.present(terms)
-    divisor = _cast(count, DOUBLE if total.type.kind is Kind.DOUBLE else numeric(19, 0))
-    return _unless_none(count, _cast(call_of("divide", total, divisor), type))
+    return average_of(builder.total(terms, argument.type), builder.present(terms), type)
 
 
 def _variance(

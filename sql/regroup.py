@@ -20,20 +20,20 @@ from typing import Any, Final
 from ..base.types import BIGINT, TEXT, Kind, Type, numeric
 from ..engine.expression.evaluate import can_fail
 from ..engine.expression.functions import FUNCTIONS, Volatility
-from ..engine.expression.node import Call, Case, Cast, Column, Expression, Literal
+from ..engine.expression.node import Call, Column, Expression, Literal
 from ..engine.expression.tree import all_of, columns_of, conjuncts, walk
 from ..engine.pipeline.describe import FLOATS
 from ..engine.pipeline.shape import NotCovered
 from . import bound
-from .of_states import call_of
+from .of_states import average_of, call_of
 from .walk import columns_read, is_scalar, rewrite, rewrite_inside
 
 _AGAIN: Final = {"count": "sum", "sum": "sum", "min": "min", "max": "max"}
 """What is done with what an aggregate gave for each value."""
 
-_OF_DAYS: Final = frozenset(("day", "dow", "doy", "isodow", "isoyear", "month", "quarter", "week", "year")) | {
-    *("century", "decade", "julian", "millennium")
-}
+_OF_DAYS: Final = frozenset(
+    ("century", "day", "decade", "dow", "doy", "isodow", "isoyear", "millennium", "month", "quarter", "week", "year")
+)
 """The fields of a moment that are those of its day."""
 
 _DAY_FORMAT: Final = re.compile(
@@ -95,7 +95,7 @@ def in_two_levels(select: bound.Select, *, first_id: int) -> TwoLevels | None:
     value = distinct[0].arguments[0]
     if any(call.arguments != (value,) or call.filter is not None or call.order or call.within for call in distinct):
         raise NotCovered("DISTINCT aggregates have more than one argument, or a filter")
-    new = iter(range(first_id, first_id + 2 * len(calls) + len(grouping.keys) + 1))
+    new = iter(range(first_id, first_id + 3 * len(calls) + len(grouping.keys) + 1))
 
     def inside(name: str, type: Type) -> bound.OutputColumn:
         return bound.OutputColumn(id=next(new), name=name, type=type)
@@ -115,16 +115,10 @@ def in_two_levels(select: bound.Select, *, first_id: int) -> TwoLevels | None:
             continue
         if call.function not in _AGAIN or call.order or call.within:
             raise NotCovered(f"{call.function} stands beside DISTINCT aggregates")
-        part = bound.Output(column=inside(output.column.name, call.type), expression=call)
+        part, again = _again(output.column.name, call, inside)
         parts.append(part)
-        again = bound.Aggregate(
-            function=_AGAIN[call.function], arguments=(part.column.reference(),), type=_type_again(call)
-        )
-        column = output.column
-        if again.type != call.type:
-            column = inside(column.name, again.type)
-            instead[output.column.id] = _as_before(column.reference(), call)
-        aggregates.append(bound.Output(column=column, expression=again))
+        aggregates.append(again)
+        instead[output.column.id] = _as_before(again.column.reference(), call)
     outer_keys = tuple(
         bound.Output(column=key.column, expression=one.column.reference())
         for key, one in zip(grouping.keys, keys, strict=True)
@@ -179,15 +173,12 @@ def by_values(select: bound.Select, *, first_id: int, covered: Callable[[Express
     aggregates: list[bound.Output] = []
     instead: dict[int, bound.Bound] = {}
 
-    def again(name: str, call: bound.Aggregate) -> bound.OutputColumn:
-        """An aggregate as one of groups."""
-        part = bound.Output(column=inside(name, call.type), expression=call)
+    def add(name: str, call: bound.Aggregate) -> Column:
+        """What an aggregate is of groups."""
+        part, again = _again(name, call, inside)
         parts.append(part)
-        of = bound.Aggregate(
-            function=_AGAIN[call.function], arguments=(part.column.reference(),), type=_type_again(call)
-        )
-        aggregates.append(bound.Output(column=inside(name, of.type), expression=of))
-        return aggregates[-1].column
+        aggregates.append(again)
+        return again.column.reference()
 
     for output in grouping.aggregates:
         call, column = output.expression, output.column
@@ -203,12 +194,11 @@ def by_values(select: bound.Select, *, first_id: int, covered: Callable[[Express
         elif call.function == "avg" and call.arguments[0].type.kind in _WHOLE:
             type = call.arguments[0].type
             sums = numeric(38, type.scale or 0) if type.kind in (Kind.NUMERIC, Kind.BIGINT) else BIGINT
-            total = again(column.name, dataclasses.replace(call, function="sum", type=sums))
-            count = again(column.name, dataclasses.replace(call, function="count", type=BIGINT))
-            instead[column.id] = _average(total.reference(), count.reference(), call.type)
+            total = add(column.name, dataclasses.replace(call, function="sum", type=sums))
+            count = add(column.name, dataclasses.replace(call, function="count", type=BIGINT))
+            instead[column.id] = average_of(total, count, call.type)
         elif call.function in _AGAIN and not (call.function == "sum" and call.type.kind in FLOATS):
-            known = again(column.name, call)
-            instead[column.id] = known.reference() if known.type == call.type else _as_before(known.reference(), call)
+            instead[column.id] = _as_before(add(column.name, call), call)
         else:
             raise NotCovered(f"{call.function} stands beside computed values")
     if not values:
@@ -284,10 +274,15 @@ def _is_volatile(call: Call) -> bool:
     return FUNCTIONS[call.function].volatility is Volatility.VOLATILE
 
 
-def _average(total: Column, count: Column, type: Type) -> Expression:
-    none = call_of("equal", count, Literal(value=0, type=count.type))
-    mean = Cast(argument=call_of("divide", total, Cast(argument=count, type=numeric(19, 0))), type=type)
-    return Case(branches=((none, Literal(value=None, type=type)),), default=mean, type=type)
+def _again(
+    name: str, call: bound.Aggregate, column: Callable[[str, Type], bound.OutputColumn]
+) -> tuple[bound.Output, bound.Output]:
+    """An aggregate as one of the inner groups, and what is done with that for the outer ones. ``column`` makes one."""
+    part = bound.Output(column=column(name, call.type), expression=call)
+    again = bound.Aggregate(
+        function=_AGAIN[call.function], arguments=(part.column.reference(),), type=_type_again(call)
+    )
+    return part, bound.Output(column=column(name, again.type), expression=again)
 
 
 def _type_again(call: bound.Aggregate) -> Type:
@@ -298,7 +293,9 @@ def _type_again(call: bound.Aggregate) -> Type:
 
 
 def _as_before(column: Column, call: bound.Aggregate) -> bound.Bound:
-    """The sum of counts or of sums of integers; of no rows at all no count is 0."""
+    """What the outer aggregate gives in the type of its own; of no rows at all no count is 0."""
+    if column.type == call.type:
+        return column
     whole = bound.cast_to(column, BIGINT)
     if call.function != "count":
         return whole

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import sealing
 import soak
+import typed_values
 from filtering import call, is_true, literal, node
 from weftdb.base.errors import Invalid
 from weftdb.base.types import BIGINT, BOOLEAN, DATE, INTEGER, TEXT, TIMESTAMP
@@ -58,11 +59,6 @@ def rows(numbers: range, channels: tuple[str | None, ...]) -> list[dict[str, Any
     ]
 
 
-def batch(of: list[dict[str, Any]]) -> pa.RecordBatch:
-    arrays = [pa.array([row[column.name] for row in of], column.type.arrow) for column in TABLE.columns]
-    return pa.RecordBatch.from_arrays(arrays, schema=TABLE.arrow_schema)
-
-
 @pytest.fixture(scope="module")
 def stored() -> tuple[TableStore, list[dict[str, Any]]]:
     """Two segments, of which rows have been deleted and put again, and a memtable; and the rows that live."""
@@ -73,7 +69,7 @@ def stored() -> tuple[TableStore, list[dict[str, Any]]]:
     def put(of: list[dict[str, Any]]) -> None:
         nonlocal version
         version += 1
-        store.apply_put(batch(of), version=version)
+        store.apply_put(typed_values.batch_of(of, TABLE.arrow_schema, TYPES), version=version)
         known.update({row["key"]: row for row in of})
 
     put(rows(range(1_500), FIRST))
