@@ -210,11 +210,16 @@ class RetentionAgainstModel(RuleBasedStateMachine):
             self.transactions[pick] = (transaction, self.model.begin(transaction.version, default=NOBODY))
         return self.transactions[pick]
 
+    def is_on_time(self, key: Key, model: ModelTransaction) -> bool:
+        """Whether a statement may write a row: it is there as the transaction sees it, or not below the boundary."""
+        boundary = self.model.boundary
+        return boundary is None or key[1] >= boundary or key in model.rows
+
     @rule(pick=PICKS, key=KEYS, amount=AMOUNTS)
     def put_later(self, pick: int, key: Key, amount: int | None) -> None:
         transaction, model = self.pair(pick)
-        boundary, batch = self.model.boundary, self.batch([row_of(key, amount)])
-        if boundary is None or key[1] >= boundary or key in model.rows:
+        batch = self.batch([row_of(key, amount)])
+        if self.is_on_time(key, model):
             assert transaction.put(self.table, batch) == 1
             model.put(key, row_of(key, amount))
         elif self.model.late == "ignore":
@@ -233,8 +238,13 @@ class RetentionAgainstModel(RuleBasedStateMachine):
     @rule(pick=PICKS, key=KEYS, amount=st.integers(-5, 5))
     def add_later(self, pick: int, key: Key, amount: int) -> None:
         transaction, model = self.pair(pick)
+        if not self.is_on_time(key, model) and self.model.late == "refuse":
+            with pytest.raises(Invalid, match=r"row 1 .* comes too late"):
+                transaction.add(self.table, key, {"amount": amount})
+            return
         transaction.add(self.table, key, {"amount": amount})
-        model.add(key, amount, row_of(key, None))
+        if self.is_on_time(key, model):
+            model.add(key, amount, row_of(key, None))
 
     @rule(pick=PICKS, new=KEYS)
     def move_later(self, pick: int, new: Key) -> None:
